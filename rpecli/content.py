@@ -1,0 +1,175 @@
+"""Finds encodings, tasks and recipes by walking folders; reads their one-line summaries without importing them.
+
+One new thing is one new file: `rpecli/encodings/NAME.py`, `tasks/NAME.py`, `recipes/NAME.yaml`. A user's own file works by
+path. File names use underscores, names use hyphens (`transformer_xl.py` is `transformer-xl`); either is understood.
+"""
+
+import ast
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+SUFFIX = {"encodings": ".py", "tasks": ".py", "recipes": ".yaml"}
+PACKAGE = Path(__file__).resolve().parent
+
+
+class ContentError(ValueError):
+    """An encoding, task or recipe that does not exist, does not load or was given an option it does not have."""
+
+
+def folder(kind: str) -> Path:
+    """The folder of one kind: inside the package when installed, beside it in a checkout."""
+    inside = PACKAGE / kind
+    return inside if inside.is_dir() else PACKAGE.parent / kind
+
+
+def name_of(path: Path) -> str:
+    """`.../transformer_xl.py` -> `transformer-xl`."""
+    return path.stem.replace("_", "-")
+
+
+def names(kind: str) -> list[str]:
+    """Every encoding, task or recipe that ships, sorted; recipes in subfolders as `papers/NAME`."""
+    root = folder(kind)
+    files = [p for p in root.rglob("*" + SUFFIX[kind]) if not p.name.startswith("_")]
+    return sorted(str(p.relative_to(root).with_name(name_of(p))).replace("\\", "/") for p in files)
+
+
+def is_path(name: str) -> bool:
+    return Path(name).suffix in (".py", ".yaml", ".yml")
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for a mistyped word: the close names, else all of them."""
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def find(kind: str, name: str) -> Path:
+    """The file of `name`, a shipped name or a path of the user's own. Raises ContentError with the nearest names."""
+    if is_path(name):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ContentError(f"no file {name}: give the path of a {SUFFIX[kind]} file, or a name: rpe ls {kind}")
+        return path.resolve()
+    for stem in (name.replace("-", "_"), name):
+        path = folder(kind) / (stem + SUFFIX[kind])
+        if path.is_file():
+            return path
+    raise ContentError(f"unknown {kind[:-1]} {name!r}: {nearest(name, names(kind))}  (rpe ls {kind})")
+
+
+def parse_choice(text: str) -> tuple[str, dict[str, str]]:
+    """`sort:distinct=false` -> ("sort", {"distinct": "false"}). Raises ContentError on a part without `=`."""
+    name, *parts = text.strip().split(":")
+    options = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not (key.strip() and equals and value.strip()):
+            raise ContentError(f"{text!r}: {part!r} is not option=value; write NAME:option=value:option=value")
+        options[key.strip().replace("-", "_")] = value.strip()
+    return name.strip(), options
+
+
+def canonical(text: str) -> str:
+    """One spelling for each choice: hyphens in the name, options sorted."""
+    name, options = parse_choice(text)
+    name = name if is_path(name) else name.replace("_", "-")
+    return ":".join([name, *(f"{k}={v}" for k, v in sorted(options.items()))])
+
+
+def summary(path: Path) -> str:
+    """The first sentence of a file: its docstring's for Python (not imported), its first comment's for YAML."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        first = text.lstrip().splitlines()[0] if text.strip() else ""
+        return first.lstrip("# ").strip()
+    return (ast.get_docstring(_tree(path, text)) or "").split("\n")[0].strip()
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Literal constants a module and its classes assign (`group = "RPE"`), read without importing it."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(_tree(path, path.read_text(encoding="utf-8"))):
+        body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
+        for line in body:
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
+                try:
+                    found.setdefault(line.targets[0].id, ast.literal_eval(line.value))
+                except ValueError:
+                    pass  # not a literal, so not a fact
+    return found
+
+
+def _tree(path: Path, text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise ContentError(f"{path}:{error.lineno}: this file does not load: {error.msg}") from error
+
+
+def fingerprint(path: Path) -> str:
+    """Eight hex digits of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def load(path: Path) -> ModuleType:
+    """Imports one file under a private name. Raises ContentError that names the file when it does not load."""
+    private = f"_rpe_{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if private in sys.modules:
+        return sys.modules[private]
+    spec = importlib.util.spec_from_file_location(private, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[private] = module  # before exec: dataclasses and pickling look the module up by its name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[private]
+        raise ContentError(f"{path}: this file does not load: {type(error).__name__}: {error}") from error
+    return module
+
+
+def load_class(kind: str, name: str, parent: type) -> type:
+    """The one subclass of `parent` that the file of `name` defines."""
+    path = find(kind, name)
+    module = load(path)
+    classes = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, parent)]
+    own = [c for c in classes if c.__module__ == module.__name__ and not c.__name__.startswith("_")]
+    if len(own) != 1:
+        found = ", ".join(c.__name__ for c in own) or "none"
+        raise ContentError(f"{path}: one class that derives from {parent.__name__} is expected, found: {found}")
+    return own[0]
+
+
+def convert(cls: type, given: dict[str, Any], what: str) -> dict[str, Any]:
+    """The options of `cls.__init__` (its keyword-only parameters) with `given` strings turned into their types."""
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    known = {p.name: p for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
+    out = {}
+    for key, value in given.items():
+        if key not in known:
+            hint = nearest(key, sorted(known)) if known else "it has none"
+            raise ContentError(f"{what} has no option {key!r}: {hint}")
+        out[key] = _as_type(value, known[key], f"{what}: option {key}")
+    return out
+
+
+def _as_type(value: Any, parameter: inspect.Parameter, where: str) -> Any:
+    kind = type(parameter.default)
+    if not isinstance(value, str) or kind is str:
+        return value
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise ContentError(f"{where} is true or false, not {value!r}")
+        return value.lower() == "true"
+    try:
+        return kind(value)
+    except ValueError:
+        article = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise ContentError(f"{where} is {article}, not {value!r}") from None

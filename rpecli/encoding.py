@@ -1,0 +1,122 @@
+"""The contract of an encoding: five hooks, each the identity by default; override the one or two you need.
+
+    embed     adds something to the token embeddings, once, before the first layer     (absolute encodings)
+    features  learned per-token features of a layer's input, cached beside k and v     (gates, angles)
+    rotate    turns queries and keys, perhaps widening them                            (rotary; biases that split into channels)
+    bias      adds a content-free score to every pair                                  (most depend on the distance alone)
+    score     turns the logits into other logits                                       (content-dependent scores)
+
+Rules. Positions are tensors handed in, `[B or 1, length]`, never an `arange` inside an encoding. The engine owns the scale
+1/sqrt(head width): biases come after it. The cache keeps raw k, v and features, so decoding equals the full pass.
+
+A new encoding is one file in `rpecli/encodings/` with one class that derives from Encoding or DistanceBias.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from rpecli import content
+
+GROUPS = ("APE", "RPE", "none", "content")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an encoding may know of the model: width, heads, and the longest sequence (in tokens) that training will show."""
+
+    d_model: int
+    n_head: int
+    trained: int = 512
+
+    @property
+    def d_head(self) -> int:
+        return self.d_model // self.n_head
+
+    @property
+    def scale(self) -> float:
+        return self.d_head**-0.5
+
+
+class Encoding(nn.Module):
+    """One instance a layer, or one for all layers where `shared` is true. Options are keyword-only parameters of `__init__`."""
+
+    group: ClassVar[str] = "RPE"  # one of GROUPS: how reports compare it
+    paper: ClassVar[str] = ""  # title, year, arXiv id
+    shared: ClassVar[bool] = False  # one instance serves every layer
+    shift_invariant: ClassVar[bool] = True  # scores do not change when every position moves by the same amount
+    unseen: ClassVar[str] = "defined"  # what happens past the trained length, in a few words
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+
+    def tie(self, first: Self) -> None:
+        """Called on the instances of later layers with that of the first, to share parameters across layers."""
+
+    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxT: Tensor) -> Tensor:
+        return x_BxTxM
+
+    def features(self, x_BxTxM: Tensor) -> Tensor | None:
+        """Per-token features `[B, H, T, F]` of a layer's normalised input."""
+        return None
+
+    def rotate(
+        self, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """`q_BxHxTxD, k_BxHxSxD` to queries and keys of any common width; only their dot products count."""
+        return q, k
+
+    def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        """Content-free score `[B or 1, H, T, S]`."""
+        raise NotImplementedError
+
+    def score(
+        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
+    ) -> Tensor:
+        """`logits_BxHxTxS` (scaled, biased, not masked) to other logits."""
+        return logits
+
+    def untrained(self, positions_BxT: Tensor) -> int:
+        """How many of these positions use parameters that training never touched."""
+        return 0
+
+
+class DistanceBias(Encoding):
+    """A bias that is a function of the distance i-j alone, `[H]` numbers for each: served by a linear-memory kernel."""
+
+    def by_distance(self, distance: Tensor) -> Tensor:
+        """Bias `[H, *distance.shape]` of distances i-j (float; negative ones lie in the future and get masked)."""
+        raise NotImplementedError
+
+    def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        return self.by_distance(q_pos[:, :, None] - k_pos[:, None, :]).transpose(0, 1)
+
+
+def overrides(encoding: Encoding, hook: str) -> bool:
+    """Whether an encoding has its own `hook`."""
+    return getattr(type(encoding), hook) is not getattr(Encoding, hook)
+
+
+def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, **options: Any) -> Encoding:
+    """The encoding of a name (`rope`, `rope:base=500`, `./mine.py`). Raises content.ContentError that names what is wrong."""
+    name, given = content.parse_choice(choice)
+    cls = content.load_class("encodings", name, Encoding)
+    kept = content.convert(cls, {**given, **options}, f"encoding {name}")
+    try:
+        return cls(Shape(d_model, n_head, trained), **kept)
+    except ValueError as error:
+        raise content.ContentError(f"encoding {choice}: {error}") from error
+
+
+def for_layers(choice: str, shape: Shape, n_layer: int) -> nn.ModuleList:
+    """An instance a layer; the same one for all where the encoding is shared."""
+    first = build(choice, shape.d_model, shape.n_head, shape.trained)
+    later = [first if first.shared else build(choice, shape.d_model, shape.n_head, shape.trained) for _ in range(n_layer - 1)]
+    for encoding in later:
+        encoding.tie(first)
+    return nn.ModuleList([first, *later])
+
+

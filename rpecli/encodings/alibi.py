@@ -1,0 +1,32 @@
+"""Attention with linear biases: every head loses score in proportion to the distance, each at its own rate.
+
+logit_ij = q_i . k_j / sqrt(D) - m_h (i-j),  m_h = 2^(-8h/H), h = 1..H                                   (paper, section 3)
+
+For H that is no power of two: the slopes of the power of two below, then every other slope of the one above. Past the trained
+length the line goes on: steep heads see a window, and what lies far back fades.
+"""
+
+import torch
+from torch import Tensor
+
+from rpecli.encoding import DistanceBias, Shape
+
+
+def slopes(n_head: int) -> list[float]:
+    """The paper's slope of each head, also for head counts that are no power of two (its official code)."""
+    below = 2 ** (n_head.bit_length() - 1)
+    own = [2 ** (-8 * h / below) for h in range(1, below + 1)]
+    return own if below == n_head else own + slopes(2 * below)[0::2][: n_head - below]
+
+
+class ALiBi(DistanceBias):
+    paper = "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation, 2021, arXiv 2108.12409"
+    shared = True
+    unseen = "the line goes on"
+
+    def __init__(self, shape: Shape):
+        super().__init__(shape)
+        self.register_buffer("slope_H", torch.tensor(slopes(shape.n_head)), persistent=False)
+
+    def by_distance(self, distance: Tensor) -> Tensor:
+        return -self.slope_H.view(-1, *[1] * distance.dim()) * distance

@@ -1,0 +1,35 @@
+"""FIRE: a small network maps the distance, divided by a log-scaled reach, to a bias; inputs never leave [0, 1].
+
+bias_ij = MLP(psi(i-j) / psi(max(i, L))),  psi(x) = ln(|c x| + 1)                                        (paper, equation 17)
+
+MLP 1 -> 32 -> H with ReLU, a network a layer; c and L learned (L = threshold times a learned factor). The authors' threshold is
+512; the default here is the longest trained sequence, since a threshold far above it would never adapt. Some public code has
+min(i, L) where the paper has max. Depends on i as well as on i-j, so it is not shift invariant.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rpecli.encoding import Encoding, Shape
+
+
+class FIRE(Encoding):
+    paper = "Functional Interpolation for Relative Positions Improves Long Context Transformers, 2023, arXiv 2310.04418"
+    shift_invariant = False
+    unseen = "normalised into [0, 1]"
+
+    def __init__(self, shape: Shape, *, hidden: int = 32, threshold: float = 0.0, c: float = 0.1):
+        super().__init__(shape)
+        self.threshold = threshold or float(shape.trained)
+        self.c = nn.Parameter(torch.tensor(c))
+        self.factor = nn.Parameter(torch.tensor(1.0))
+        self.mlp = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, shape.n_head))
+
+    def _psi(self, x: Tensor) -> Tensor:
+        return torch.log((self.c * x).abs() + 1)
+
+    def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
+        distance_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(min=0).float()
+        reach_BxTx1 = torch.maximum(q_pos[:, :, None].float(), (self.threshold * self.factor).abs())
+        share_BxTxS = self._psi(distance_BxTxS) / (self._psi(reach_BxTx1) + 1e-6)
+        return self.mlp(share_BxTxS[..., None]).movedim(-1, 1)

@@ -1,0 +1,47 @@
+"""A learned table of one vector a position, added to the token embeddings.
+
+x_i = token_i + P[i],  P[i] ~ N(0, std^2) at first
+
+Past the trained length rows stand at their initial values: the table grows to whatever is evaluated, row i a pure function of
+the run's seed, and `untrained` counts what training never touched. Trained from random offsets (`--positions offset`) every
+row learns.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from rpecli.encoding import Encoding, Shape
+
+BLOCK = 512  # rows drawn at a time, each block from a seed of its own
+
+
+class Learned(Encoding):
+    group = "APE"
+    paper = "Convolutional Sequence to Sequence Learning, 2017, arXiv 1705.03122"
+    shared = True
+    shift_invariant = False
+    unseen = "rows at their initial values"
+
+    def __init__(self, shape: Shape, *, std: float = 1.0):
+        super().__init__(shape)
+        self.std = std
+        self.register_buffer("seed", torch.randint(2**31, (1,)))
+        self.table_RxM = nn.Parameter(torch.cat([self._rows(b) for b in range(-(-shape.trained // BLOCK))]))
+        self.register_buffer("touched_R", torch.zeros(len(self.table_RxM), dtype=torch.bool))
+
+    def _rows(self, block: int) -> Tensor:
+        drawn = torch.Generator().manual_seed(int(self.seed) * 4099 + block)
+        return torch.randn(BLOCK, self.shape.d_model, generator=drawn) * self.std
+
+    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxT: Tensor) -> Tensor:
+        if self.training:
+            self.touched_R[positions_BxT] = True
+            return x_BxTxM + self.table_RxM[positions_BxT]
+        rows = [self.table_RxM]
+        have, want = len(self.table_RxM), int(positions_BxT.max()) + 1
+        rows += [self._rows(b).to(x_BxTxM) for b in range(have // BLOCK, -(-want // BLOCK))]
+        return x_BxTxM + torch.cat(rows)[positions_BxT]
+
+    def untrained(self, positions_BxT: Tensor) -> int:
+        inside_BxT = positions_BxT < len(self.touched_R)
+        return int((~(inside_BxT & self.touched_R[positions_BxT.clamp(max=len(self.touched_R) - 1)])).sum())

@@ -1,0 +1,15 @@
+"""No encoding (NoPE): only the causal mask tells order.
+
+logit_ij = q_i . k_j / sqrt(D)
+
+Past the trained length nothing is undefined; attention spreads over more tokens.
+"""
+
+from rpecli.encoding import Encoding
+
+
+class NoPE(Encoding):
+    group = "none"
+    paper = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
+    shared = True
+    unseen = "defined; attention spreads"

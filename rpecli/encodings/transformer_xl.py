@@ -1,0 +1,46 @@
+"""Transformer-XL's relative attention: a content term and a sinusoid-of-the-distance term, each with a learned query bias.
+
+logit_ij = ((q_i + u) . k_j + (q_i + v) . (W R_{i-j})) / sqrt(D),  R_d = [sin(d w), cos(d w)],  w_c = 10000^(-2c/M)
+                                                                                                   (paper, section 3.3)
+u, v are shared by all layers, W belongs to the layer; u, v, W ~ N(0, 0.02^2) as in the authors' code. The sum of angles splits
+the second term into M extra channels of queries and keys, so this is plain attention on wider vectors:
+with (a, b) the halves of (q_i + v) W,   a.sin((i-j)w) + b.cos((i-j)w) = cos(jw).(a sin(iw) + b cos(iw)) + sin(jw).(b sin(iw) - a cos(iw)).
+Past the trained length the sinusoids are defined, and new to the model.
+"""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from rpecli.encoding import Encoding, Shape
+
+
+class TransformerXL(Encoding):
+    paper = "Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context, 2019, arXiv 1901.02860"
+    unseen = "sinusoids of new distances"
+
+    def __init__(self, shape: Shape):
+        super().__init__(shape)
+        if shape.d_model % 2:
+            raise ValueError(f"d_model={shape.d_model} is odd; sine and cosine come in pairs: write d_model={shape.d_model + 1}")
+        self.u_HxD = nn.Parameter(0.02 * torch.randn(shape.n_head, shape.d_head))
+        self.v_HxD = nn.Parameter(0.02 * torch.randn(shape.n_head, shape.d_head))
+        self.w_HxDxM = nn.Parameter(0.02 * torch.randn(shape.n_head, shape.d_head, shape.d_model))
+
+    def tie(self, first: Self) -> None:
+        self.u_HxD, self.v_HxD = first.u_HxD, first.v_HxD
+
+    def _waves(self, positions_BxT: Tensor) -> tuple[Tensor, Tensor]:
+        pair_C = torch.arange(0, self.shape.d_model, 2, device=positions_BxT.device, dtype=torch.float32)
+        angle_Bx1xTxC = (positions_BxT[..., None] * 10000 ** (-pair_C / self.shape.d_model))[:, None]
+        return angle_Bx1xTxC.sin(), angle_Bx1xTxC.cos()
+
+    def rotate(
+        self, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        a_BxHxTxC, b_BxHxTxC = ((q + self.v_HxD[:, None]) @ self.w_HxDxM).chunk(2, dim=-1)
+        sin_i, cos_i = self._waves(q_pos)
+        sin_j, cos_j = (wave.expand(k.shape[0], k.shape[1], -1, -1) for wave in self._waves(k_pos))
+        wide_q = [q + self.u_HxD[:, None], a_BxHxTxC * sin_i + b_BxHxTxC * cos_i, b_BxHxTxC * sin_i - a_BxHxTxC * cos_i]
+        return torch.cat(wide_q, dim=-1), torch.cat([k, cos_j, sin_j], dim=-1)

@@ -1,0 +1,141 @@
+"""A pre-norm decoder-only transformer that takes any encoding and has no maximum length.
+
+Initialisation, the same for every encoding and seed:
+    token embedding   N(0, 1)            0.02 would drown the token under a sinusoid of amplitude 1 (copy stays at chance)
+    linear weights    N(0, 1/fan_in)
+    norms             weight 1, bias 0
+Linear layers have no bias; the MLP is GELU. `dtype` is that of the linear layers' products; all else is float32.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rpecli import attention, encoding
+from rpecli.recipe import Config
+
+
+class Linear(nn.Module):
+    """y = x W^T, the product in `dtype`, the rest in float32."""
+
+    def __init__(self, n_in: int, n_out: int, dtype: torch.dtype):
+        super().__init__()
+        self.dtype = dtype
+        self.weight = nn.Parameter(torch.empty(n_out, n_in))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.dtype == torch.float32 or not self.training:  # evaluation is always float32
+            return F.linear(x, self.weight)
+        return F.linear(x.to(self.dtype), self.weight.to(self.dtype)).float()
+
+
+@dataclass
+class Cache:
+    """Raw keys, values and features of every layer, and the positions so far: what one-token decoding carries along."""
+
+    layers: list[dict[str, Tensor]] = field(default_factory=list)
+    positions: Tensor | None = None
+
+
+class Block(nn.Module):
+    def __init__(self, config: Config, encoding: encoding.Encoding, dtype: torch.dtype):
+        super().__init__()
+        M = config.d_model
+        self.n_head, self.encoding = config.n_head, encoding
+        self.norm1, self.norm2 = nn.LayerNorm(M), nn.LayerNorm(M)
+        self.q, self.k, self.v, self.o = (Linear(M, M, dtype) for _ in range(4))
+        self.up, self.down = Linear(M, config.mlp_ratio * M, dtype), Linear(config.mlp_ratio * M, M, dtype)
+
+    def forward(self, x_BxTxM: Tensor, positions_BxS: Tensor, past: dict[str, Tensor] | None, **options: Any) -> Tensor:
+        h_BxTxM = self.norm1(x_BxTxM)
+        q, k, v = (layer(h_BxTxM).unflatten(-1, (self.n_head, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        qf = kf = self.encoding.features(h_BxTxM)
+        if past is not None:
+            k, v, kf = (_extend(past, name, new) for name, new in (("k", k), ("v", v), ("f", kf)))
+        y_BxHxTxD = attention.attend(self.encoding, q, k, v, positions_BxS, qf, kf, **options)
+        x_BxTxM = x_BxTxM + self.o(y_BxHxTxD.transpose(1, 2).flatten(2))
+        return x_BxTxM + self.down(F.gelu(self.up(self.norm2(x_BxTxM))))
+
+
+def _extend(past: dict[str, Tensor], name: str, new: Any) -> Any:
+    """Adds a layer's new keys (values, features) to its cache and returns all of them."""
+    if new is None:
+        return None
+    past[name] = torch.cat([past[name], new], dim=2) if name in past else new
+    return past[name]
+
+
+class Transformer(nn.Module):
+    """`forward` gives the last hidden states, `head` the logits of those that are wanted."""
+
+    def __init__(self, config: Config, vocabulary: int, trained: int):
+        """`trained` is the longest sequence, or position range, that training will show, in tokens."""
+        super().__init__()
+        dtype = getattr(torch, config.dtype)
+        shape = encoding.Shape(config.d_model, config.n_head, trained)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed * 2 + 1)  # the encoding's own draws, so that all else starts alike for every encoding
+            encodings = encoding.for_layers(config.encoding, shape, config.n_layer)
+        self.embedding = nn.Embedding(vocabulary, config.d_model)
+        self.blocks = nn.ModuleList(Block(config, each, dtype) for each in encodings)
+        self.norm = nn.LayerNorm(config.d_model)
+        self.out = Linear(config.d_model, vocabulary, dtype)
+        self.init_weights(torch.Generator().manual_seed(config.seed * 2))
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """The table of the module's docstring; encodings draw their own parameters."""
+        nn.init.normal_(self.embedding.weight, std=1.0, generator=generator)
+        for module in self.modules():
+            if isinstance(module, Linear):
+                nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5, generator=generator)
+
+    def forward(
+        self, ids_BxT: Tensor, positions: Tensor | None = None, hidden_BxT: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """Hidden states `[B, T, M]`.
+
+        `positions` `[T]` or `[B or 1, T]`, 0, 1, ... unless given; `hidden_BxT` marks padding tokens, which nobody attends
+        to; `cache` continues where the last call with it stopped.
+        """
+        past = cache.positions.shape[1] if cache and cache.positions is not None else 0
+        running = positions is None
+        if positions is None:
+            positions = torch.arange(past, past + ids_BxT.shape[1], device=ids_BxT.device)
+        positions_BxT = positions.expand(1, -1) if positions.dim() == 1 else positions
+        x_BxTxM = self.encodings[0].embed(self.embedding(ids_BxT), positions_BxT, ids_BxT)
+        positions_BxS = positions_BxT
+        if cache is not None:
+            positions_BxS = positions_BxT if cache.positions is None else torch.cat([cache.positions, positions_BxT], dim=1)
+            cache.positions = positions_BxS
+            cache.layers = cache.layers or [{} for _ in self.blocks]
+        for n, block in enumerate(self.blocks):
+            layer_cache = cache.layers[n] if cache is not None else None
+            x_BxTxM = block(x_BxTxM, positions_BxS, layer_cache, hidden_BxS=hidden_BxT, running=running)
+        return self.norm(x_BxTxM)
+
+    def head(self, x: Tensor) -> Tensor:
+        """Logits `[..., vocabulary]` of hidden states."""
+        return self.out(x)
+
+    @property
+    def encodings(self) -> list[encoding.Encoding]:
+        return [block.encoding for block in self.blocks]
+
+    def state(self) -> dict[str, Tensor]:
+        """Every parameter and kept buffer once, whatever is shared: what a weights file holds."""
+        kept = set(self.state_dict())
+        named = [*self.named_parameters(), *self.named_buffers()]
+        return {name: tensor.detach() for name, tensor in named if name in kept}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Copies a weights file in. Raises ValueError that names what is missing, foreign or of another shape."""
+        own = self.state()
+        if own.keys() != state.keys():
+            raise ValueError(f"weights do not fit: {', '.join(sorted(own.keys() ^ state.keys()))}")
+        for name, tensor in own.items():
+            if tensor.shape != state[name].shape:
+                raise ValueError(f"weights do not fit: {name} is {list(state[name].shape)}, here {list(tensor.shape)}")
+            tensor.copy_(state[name])

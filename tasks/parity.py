@@ -1,0 +1,46 @@
+"""Parity of bits: after every bit (`format=running`), once at the end (`bit`), or with a scratchpad behind the input (`scratchpad`).
+
+Format       running     > b1 [c1] b2 [c2] ... bn [cn] .      ci = b1 + ... + bi mod 2
+             bit         > b1 ... bn | [cn] .
+             scratchpad  > b1 ... bn | [c1 ... cn] .
+Input law    iid: fair independent bits; count: the number of ones uniform on 0..n, then shuffled (short sums are common)
+Chance       1/2 a token
+Why          running needs one step back only; the other formats need every position, and are known to be hard
+"""
+
+import numpy as np
+
+from rpecli.task import BOS, END, SPECIAL, Batch, Task, prompt_answer
+
+
+class Parity(Task):
+    symbols = 2
+    defaults = {"length": 16, "steps": 500}
+    examples = (([1, 0, 1], "> 1 [1] 0 [1] 1 [0] ."), ([0, 1], "> 0 [0] 1 [1] ."))
+
+    def __init__(self, *, format: str = "running", law: str = "iid"):
+        if format not in ("running", "bit", "scratchpad"):
+            raise ValueError(f"format is running, bit or scratchpad, not {format!r}")
+        if law not in ("iid", "count"):
+            raise ValueError(f"law is iid or count, not {law!r}")
+        self.format, self.law = format, law
+
+    def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        if self.law == "iid":
+            return rng.integers(2, size=(batch, length))
+        ones_B = rng.integers(length + 1, size=(batch, 1))
+        return rng.permuted((np.arange(length) < ones_B).astype(np.int64), axis=1)
+
+    def layout(self, x_BxN: np.ndarray) -> Batch:
+        running_BxN = x_BxN.cumsum(axis=1) % 2
+        if self.format == "bit":
+            return prompt_answer(x_BxN, running_BxN[:, -1:])
+        if self.format == "scratchpad":
+            return prompt_answer(x_BxN, running_BxN)
+        batch, length = x_BxN.shape
+        tokens_BxT = np.empty((batch, 2 * length + 2), dtype=np.int64)
+        tokens_BxT[:, 0], tokens_BxT[:, -1] = BOS, END
+        tokens_BxT[:, 1:-1:2], tokens_BxT[:, 2:-1:2] = x_BxN + SPECIAL, running_BxN + SPECIAL
+        answer_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
+        answer_BxT[:, 2:-1:2] = True
+        return Batch(tokens_BxT, answer_BxT)

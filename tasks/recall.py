@@ -1,0 +1,35 @@
+"""Recall the symbol behind a marker: one marker in a string of random symbols.
+
+Format       > x1 ... xk * xk+1 ... xn | [xk+1] .      * is the marker; n symbols, the marker not counted
+Input law    each symbol uniform and independent; the marker's place uniform over the n places before a symbol
+Chance       1 / symbols
+Why          one token out of thousands: what an encoding cannot see far back it cannot answer; cheap at any length
+"""
+
+import numpy as np
+
+from rpecli.task import Batch, Task, prompt_answer
+
+
+class Recall(Task):
+    defaults = {"length": 64, "steps": 600}
+    examples = (([5, 16, 2, 7], "> 5 * 2 7 | [2] ."), ([16, 3, 3], "> * 3 3 | [3] ."))
+
+    def __init__(self, *, symbols: int = 16):
+        self.marker = symbols
+        self.symbols = symbols + 1
+
+    def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        x_BxN = rng.integers(self.marker, size=(batch, length + 1))
+        x_BxN[np.arange(batch), rng.integers(length, size=batch)] = self.marker
+        return x_BxN
+
+    def layout(self, x_BxN: np.ndarray) -> Batch:
+        behind_B = (x_BxN == self.marker).argmax(axis=1) + 1
+        return prompt_answer(x_BxN, x_BxN[np.arange(len(x_BxN)), behind_B][:, None])
+
+    def chance(self, length: int) -> float:
+        return 1 / self.marker
+
+    def word(self, symbol: int) -> str:
+        return "*" if symbol == self.marker else str(symbol)

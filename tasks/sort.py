@@ -1,0 +1,48 @@
+"""Sort symbols in ascending order, with repeats or (`distinct=true`) without.
+
+Format       > x1 ... xn | [the same symbols, ascending] .
+Input law    with repeats: each symbol uniform, independent; distinct: a uniform random subset in random order
+Chance       at each place the likeliest order statistic, averaged over places (above 1 / symbols: the 1st is small, the last large)
+Why          solvable from content alone, so it shows whether an encoding stands in the way
+"""
+
+import numpy as np
+
+from rpecli.task import Batch, Task, prompt_answer
+
+
+class Sort(Task):
+    defaults = {"length": 16, "steps": 1200}
+    examples = (([3, 1, 3, 2], "> 3 1 3 2 | [1] [2] [3] [3] ."), ([9, 0], "> 9 0 | [0] [9] ."))
+
+    def __init__(self, *, symbols: int = 64, distinct: bool = False):
+        self.symbols, self.distinct = symbols, distinct
+
+    def longest(self) -> int | None:
+        return self.symbols if self.distinct else None
+
+    def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        if not self.distinct:
+            return rng.integers(self.symbols, size=(batch, length))
+        every_BxS = np.broadcast_to(np.arange(self.symbols), (batch, self.symbols))
+        return rng.permuted(every_BxS, axis=1)[:, :length]
+
+    def layout(self, x_BxN: np.ndarray) -> Batch:
+        return prompt_answer(x_BxN, np.sort(x_BxN, axis=1))
+
+    def chance(self, length: int) -> float:
+        from scipy.special import betainc, gammaln
+
+        place_N, symbol_S = np.arange(1, length + 1)[:, None], np.arange(self.symbols)[None, :]
+        if not self.distinct:  # P(i-th smallest <= s) = P(at least i of n are <= s)
+            below_NxS = betainc(place_N, length - place_N + 1, (symbol_S + 1) / self.symbols)
+            return float(np.diff(below_NxS, axis=1, prepend=0).max(axis=1).mean())
+
+        def log_choose(n: np.ndarray, k: np.ndarray) -> np.ndarray:
+            possible = (k >= 0) & (k <= n)
+            n, k = np.where(possible, n, 0), np.where(possible, k, 0)
+            return np.where(possible, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
+
+        every = log_choose(np.array(self.symbols), np.array(length))
+        smaller, greater = log_choose(symbol_S, place_N - 1), log_choose(self.symbols - 1 - symbol_S, length - place_N)
+        return float(np.exp(smaller + greater - every).max(axis=1).mean())
