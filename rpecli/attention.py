@@ -16,7 +16,7 @@ from torch import Tensor
 from rpecli.encoding import DistanceBias, Encoding, overrides
 
 DENSE = 512  # keys up to which a dense bias costs nothing (measured: LOG.md)
-CELLS = 1 << 20  # score cells [T, S] a block may hold, per head and sequence
+CELLS = 1 << 20  # score cells [B, T, S] a block may hold, per head
 
 
 def attend(
@@ -38,7 +38,7 @@ def attend(
     T, S = q_BxHxTxD.shape[2], k_BxHxSxD.shape[2]
     q_pos, k_pos = positions_BxS[:, S - T :], positions_BxS
     if overrides(encoding, "score") or hidden_BxS is not None:
-        return _by_blocks(_eager, encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS)
+        return _score_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS)
     q, k = encoding.rotate(q_BxHxTxD, k_BxHxSxD, q_pos, k_pos, qf, kf)
     v = v_BxHxSxD if v_BxHxSxD.shape[-1] == q.shape[-1] else F.pad(v_BxHxSxD, (0, q.shape[-1] - v_BxHxSxD.shape[-1]))
     if not overrides(encoding, "bias"):
@@ -129,7 +129,7 @@ def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, ro
 def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
     T, S = q.shape[2], k.shape[2]
     out = torch.empty_like(v[:, :, S - T :])
-    rows = max(1, CELLS // S)
+    rows = max(1, CELLS // (S * q_pos.shape[0]))
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop
@@ -140,7 +140,18 @@ def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Ten
     return out
 
 
-def _eager(encoding, q, k, v, q_pos, k_pos, qf, kf, hidden_BxS):
+def _eager(
+    encoding: Encoding,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_pos: Tensor,
+    k_pos: Tensor,
+    qf: Tensor | None,
+    kf: Tensor | None,
+    hidden_BxS: Tensor | None,
+) -> Tensor:
+    """Softmax over the dense logits of some rows."""
     logits_BxHxTxS = _logits(encoding, q, k, q_pos, k_pos, qf, kf)
     dark_BxHxTxS = causal_mask(q.shape[2], k.shape[2], q.device)[None, None]
     if hidden_BxS is not None:
@@ -149,25 +160,27 @@ def _eager(encoding, q, k, v, q_pos, k_pos, qf, kf, hidden_BxS):
     return logits_BxHxTxS.masked_fill(dark_BxHxTxS, -torch.inf).softmax(-1) @ v
 
 
-def _by_blocks(kernel, encoding, q, k, v, q_pos, k_pos, qf, kf, hidden_BxS):
+def _score_blocks(
+    encoding: Encoding,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_pos: Tensor,
+    k_pos: Tensor,
+    qf: Tensor | None,
+    kf: Tensor | None,
+    hidden_BxS: Tensor | None,
+) -> Tensor:
     """Rows in blocks that keep `[T, S]` bounded; in training the whole at once, since gradients keep every block anyway."""
     T, S = q.shape[2], k.shape[2]
-    rows = T if torch.is_grad_enabled() else max(1, CELLS // S)
+    rows = T if torch.is_grad_enabled() else max(1, CELLS // (S * q.shape[0]))
     done = []
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop
-        done.append(
-            kernel(
-                encoding,
-                q[:, :, start:stop],
-                k[:, :, :seen],
-                v[:, :, :seen],
-                q_pos[:, start:stop],
-                k_pos[:, :seen],
-                None if qf is None else qf[:, :, start:stop],
-                None if kf is None else kf[:, :, :seen],
-                None if hidden_BxS is None else hidden_BxS[:, :seen],
-            )
-        )
+        qf_rows = None if qf is None else qf[:, :, start:stop]
+        kf_seen = None if kf is None else kf[:, :, :seen]
+        hidden = None if hidden_BxS is None else hidden_BxS[:, :seen]
+        q_rows, k_seen, v_seen = q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen]
+        done.append(_eager(encoding, q_rows, k_seen, v_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen, hidden))
     return torch.cat(done, dim=2)

@@ -9,7 +9,10 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,9 +38,22 @@ def name_of(path: Path) -> str:
 
 def names(kind: str) -> list[str]:
     """Every encoding, task or recipe that ships, sorted; recipes in subfolders as `papers/NAME`."""
+    return sorted(_files(kind))
+
+
+def _files(kind: str) -> dict[str, Path]:
+    """Names to files. What starts with `_` or `.` is left out: editors and macOS leave such files behind."""
     root = folder(kind)
-    files = [p for p in root.rglob("*" + SUFFIX[kind]) if not p.name.startswith("_")]
-    return sorted(str(p.relative_to(root).with_name(name_of(p))).replace("\\", "/") for p in files)
+    found: dict[str, Path] = {}
+    for path in sorted(root.rglob("*" + SUFFIX[kind])):
+        inner = path.relative_to(root)
+        if any(part[0] in "._" for part in inner.parts):
+            continue
+        name = inner.with_suffix("").as_posix().replace("_", "-")
+        if name in found:
+            raise ContentError(f"{found[name]} and {path} are both called {name}: rename one")
+        found[name] = path
+    return found
 
 
 def is_path(name: str) -> bool:
@@ -46,22 +62,21 @@ def is_path(name: str) -> bool:
 
 def nearest(word: str, known: list[str]) -> str:
     """A hint for a mistyped word: the close names, else all of them."""
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
 
 
 def find(kind: str, name: str) -> Path:
     """The file of `name`, a shipped name or a path of the user's own. Raises ContentError with the nearest names."""
     if is_path(name):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise ContentError(f"no file {name}: give the path of a {SUFFIX[kind]} file, or a name: rpe ls {kind}")
+        path = Path(os.path.expanduser(name))
+        if not path.is_file() or (path.suffix == ".py") == (kind == "recipes"):
+            raise ContentError(f"no {SUFFIX[kind]} file {name}: give the path of one that is there, or a name: rpe ls {kind}")
         return path.resolve()
-    for stem in (name.replace("-", "_"), name):
-        path = folder(kind) / (stem + SUFFIX[kind])
-        if path.is_file():
-            return path
-    raise ContentError(f"unknown {kind[:-1]} {name!r}: {nearest(name, names(kind))}  (rpe ls {kind})")
+    files = _files(kind)
+    if name.replace("_", "-") not in files:
+        raise ContentError(f"unknown {kind[:-1]} {name!r}: {nearest(name, list(files))}  (rpe ls {kind})")
+    return files[name.replace("_", "-")]
 
 
 def parse_choice(text: str) -> tuple[str, dict[str, str]]:
@@ -72,45 +87,49 @@ def parse_choice(text: str) -> tuple[str, dict[str, str]]:
         key, equals, value = part.partition("=")
         if not (key.strip() and equals and value.strip()):
             raise ContentError(f"{text!r}: {part!r} is not option=value; write NAME:option=value:option=value")
-        options[key.strip().replace("-", "_")] = value.strip()
+        key = key.strip().replace("-", "_")
+        if key in options:
+            raise ContentError(f"{text!r}: option {key} stands twice: keep one")
+        options[key] = value.strip()
     return name.strip(), options
 
 
 def canonical(text: str) -> str:
-    """One spelling for each choice: hyphens in the name, options sorted."""
+    """One spelling for each choice: hyphens in the name, whole paths, options sorted."""
     name, options = parse_choice(text)
-    name = name if is_path(name) else name.replace("_", "-")
+    name = str(Path(name).expanduser().resolve()) if is_path(name) else name.replace("_", "-")
     return ":".join([name, *(f"{k}={v}" for k, v in sorted(options.items()))])
 
 
 def summary(path: Path) -> str:
     """The first sentence of a file: its docstring's for Python (not imported), its first comment's for YAML."""
-    text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
-        first = text.lstrip().splitlines()[0] if text.strip() else ""
-        return first.lstrip("# ").strip()
-    return (ast.get_docstring(_tree(path, text)) or "").split("\n")[0].strip()
+        first = path.read_text(encoding="utf-8-sig", errors="replace").lstrip().partition("\n")[0]
+        return first.lstrip("# ").strip() if first.startswith("#") else ""
+    return (ast.get_docstring(_tree(path)) or "").split("\n")[0].strip()
 
 
 def facts(path: Path) -> dict[str, Any]:
     """Literal constants a module and its classes assign (`group = "RPE"`), read without importing it."""
     found: dict[str, Any] = {}
-    for node in ast.walk(_tree(path, path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
         for line in body:
-            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                try:
-                    found.setdefault(line.targets[0].id, ast.literal_eval(line.value))
-                except ValueError:
-                    pass  # not a literal, so not a fact
+            if not isinstance(line, ast.Assign | ast.AnnAssign) or line.value is None:
+                continue
+            target = line.targets[0] if isinstance(line, ast.Assign) else line.target
+            if isinstance(target, ast.Name):
+                with suppress(ValueError, TypeError):  # not a literal, so not a fact
+                    found.setdefault(target.id, ast.literal_eval(line.value))
     return found
 
 
-def _tree(path: Path, text: str) -> ast.Module:
+def _tree(path: Path) -> ast.Module:
     try:
-        return ast.parse(text)
-    except SyntaxError as error:
-        raise ContentError(f"{path}:{error.lineno}: this file does not load: {error.msg}") from error
+        return ast.parse(path.read_bytes())  # bytes: Python's own rules for the encoding and the byte order mark
+    except (SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise ContentError(f"{path}{line}: this file does not load: {getattr(error, 'msg', error)}") from error
 
 
 def fingerprint(path: Path) -> str:
@@ -124,15 +143,23 @@ def load(path: Path) -> ModuleType:
     if private in sys.modules:
         return sys.modules[private]
     spec = importlib.util.spec_from_file_location(private, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[private] = module  # before exec: dataclasses and pickling look the module up by its name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[private]
-        raise ContentError(f"{path}: this file does not load: {type(error).__name__}: {error}") from error
+        raise ContentError(f"{_place(path, error)}: this file does not load: {type(error).__name__}: {error}") from error
     return module
+
+
+def _place(path: Path, error: BaseException) -> str:
+    """`file:line` of the last line of `path` on the way to an error."""
+    own = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else own[-1] if own else None
+    return f"{path}:{line}" if line else str(path)
 
 
 def load_class(kind: str, name: str, parent: type) -> type:
@@ -164,6 +191,8 @@ def _as_type(value: Any, parameter: inspect.Parameter, where: str) -> Any:
     kind = type(parameter.default)
     if not isinstance(value, str) or kind is str:
         return value
+    if kind not in (bool, int, float):
+        raise ContentError(f"{where} needs a default that tells its type: a number, a text, True or False")
     if kind is bool:
         if value.lower() not in ("true", "false"):
             raise ContentError(f"{where} is true or false, not {value!r}")
@@ -171,5 +200,4 @@ def _as_type(value: Any, parameter: inspect.Parameter, where: str) -> Any:
     try:
         return kind(value)
     except ValueError:
-        article = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise ContentError(f"{where} is {article}, not {value!r}") from None
+        raise ContentError(f"{where} is {'a whole number' if kind is int else 'a number'}, not {value!r}") from None

@@ -34,6 +34,33 @@ def longest(config: Config, step: int) -> int:
     return min(config.length, config.min_length + int(grown * (config.length - config.min_length + 1)))
 
 
+def train_positions(config: Config, batch: int, length: int, step: int) -> np.ndarray | None:
+    """Positions of a training batch: None for 0, 1, ...; `[batch, length]` for offsets, `[1, length]` for one random draw.
+
+    offset: every sequence starts somewhere in 0..max_position-length. randomized: one ascending sample without replacement a
+    batch, as in Ruoss et al. 2023 (arXiv 2305.16843).
+    """
+    seed = config.seed if config.data_seed is None else config.data_seed
+    if config.positions == "start":
+        return None
+    rng = generator(config.positions, seed, step)
+    if config.positions == "offset":
+        return rng.integers(config.max_position - length + 1, size=(batch, 1)) + np.arange(length)
+    return random_positions(rng, config.max_position, length)
+
+
+def fixed_positions(config: Config, length: int, purpose: str, *numbers: int) -> np.ndarray | None:
+    """Positions where a run is measured: 0, 1, ... (None) but for randomized, which stays random, the same draw for every run."""
+    if config.positions != "randomized":
+        return None
+    return random_positions(generator(purpose, *numbers), max(config.max_position, length), length)
+
+
+def random_positions(rng: np.random.Generator, among: int, length: int) -> np.ndarray:
+    """`length` of 0..among-1, ascending, `[1, length]`."""
+    return np.sort(rng.choice(among, length, replace=False))[None]
+
+
 def validation_sets(task: Task, config: Config, sequences: int = 64) -> list[Batch]:
     """Fixed sets at the training length, three quarters and half of it, from a stream of their own."""
     lengths = {max(config.min_length, config.length * k // 4) for k in (2, 3, 4)}

@@ -15,7 +15,6 @@ A new encoding is one file in `rpecli/encodings/` with one class that derives fr
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 
 from rpecli import content
@@ -111,12 +110,10 @@ def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, 
         raise content.ContentError(f"encoding {choice}: {error}") from error
 
 
-def for_layers(choice: str, shape: Shape, n_layer: int) -> nn.ModuleList:
+def for_layers(choice: str, shape: Shape, n_layer: int) -> list[Encoding]:
     """An instance a layer; the same one for all where the encoding is shared."""
     first = build(choice, shape.d_model, shape.n_head, shape.trained)
     later = [first if first.shared else build(choice, shape.d_model, shape.n_head, shape.trained) for _ in range(n_layer - 1)]
     for encoding in later:
         encoding.tie(first)
-    return nn.ModuleList([first, *later])
-
-
+    return [first, *later]

@@ -81,6 +81,7 @@ class Transformer(nn.Module):
             encodings = encoding.for_layers(config.encoding, shape, config.n_layer)
         self.embedding = nn.Embedding(vocabulary, config.d_model)
         self.blocks = nn.ModuleList(Block(config, each, dtype) for each in encodings)
+        self.encodings = encodings  # a plain list: the blocks own them
         self.norm = nn.LayerNorm(config.d_model)
         self.out = Linear(config.d_model, vocabulary, dtype)
         self.init_weights(torch.Generator().manual_seed(config.seed * 2))
@@ -119,10 +120,6 @@ class Transformer(nn.Module):
     def head(self, x: Tensor) -> Tensor:
         """Logits `[..., vocabulary]` of hidden states."""
         return self.out(x)
-
-    @property
-    def encodings(self) -> list[encoding.Encoding]:
-        return [block.encoding for block in self.blocks]
 
     def state(self) -> dict[str, Tensor]:
         """Every parameter and kept buffer once, whatever is shared: what a weights file holds."""

@@ -8,7 +8,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -19,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rpecli import content
 
 FORMAT = 1  # part of a run's identity; goes up when the same recipe would train something else
+MOST = 10_000  # lengths or seeds in one range; more is a slip of the finger that would fill the memory
 Positions = Literal["start", "offset", "randomized"]
 
 
@@ -31,7 +33,8 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, self.key, self.text) if part)
+        key = "" if self.where.startswith("--") else self.key
+        return ": ".join(part for part in (self.where, key, self.text) if part)
 
 
 class RecipeError(ValueError):
@@ -57,41 +60,52 @@ def parse_lengths(text: str, train_length: int = 1) -> list[int]:
 
 
 def _part_lengths(part: str, train_length: int) -> list[int]:
-    bounds = part.split(":")
-    if not part or len(bounds) > 3:
-        raise ValueError(f"{part!r} is no length: write 16,32 or 512:4096 (doubling) or 16:64:16 (adding) or 1x,2x")
-    numbers = [_one_length(bound.strip(), train_length, part) for bound in bounds]
+    bounds = _bounds(part)
+    numbers = [_one_length(bound, train_length) for bound in bounds]
+    if min(numbers) < 1:
+        fixed = ":".join(bound if number else "1" for bound, number in zip(bounds, numbers, strict=True))
+        raise ValueError(f"{part!r}: lengths start at 1: write {fixed}")
     if len(numbers) == 1:
         return numbers
     first, last = numbers[:2]
     if last < first:
-        raise ValueError(f"{part!r} descends: write {bounds[1]}:{bounds[0]}")
+        raise ValueError(f"{part!r} descends: write {':'.join([bounds[1], bounds[0], *bounds[2:]])}")
     if len(numbers) == 3:
+        if (last - first) // numbers[2] >= MOST:
+            raise ValueError(f"{part!r} holds more than {MOST} lengths: write a larger step, or none to double")
         return list(range(first, last + 1, numbers[2]))
     return list(itertools.takewhile(lambda n: n <= last, (first * 2**k for k in itertools.count())))
 
 
-def _one_length(text: str, train_length: int, part: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)x|(\d+)", text)
-    if not match:
-        raise ValueError(f"{part!r}: {text!r} is no length: write a whole number, or a multiple of the training length as 2x")
-    value = round(float(match[1]) * train_length) if match[1] else int(match[2])
-    if value < 1:
-        raise ValueError(f"{part!r}: lengths start at 1: write {part.replace(text, '1', 1)}")
-    return value
+def _bounds(part: str) -> list[str]:
+    """The one to three numbers of a part as they are written. Up to nine digits, so that no sum is out of hand."""
+    bounds = [bound.strip() for bound in part.split(":")]
+    if not part or len(bounds) > 3:
+        raise ValueError(f"{part!r} is no length: write 16,32 or 512:4096 (doubling) or 16:64:16 (adding) or 1x,2x")
+    for bound in bounds:
+        if not re.fullmatch(r"\d{1,9}(\.\d+)?x|\d{1,9}", bound):
+            remedy = "write a whole number below 10^9, or a multiple of the training length as 2x"
+            raise ValueError(f"{part!r}: {bound!r} is no length: {remedy}")
+    return bounds
+
+
+def _one_length(bound: str, train_length: int) -> int:
+    return round(float(bound[:-1]) * train_length) if bound.endswith("x") else int(bound)
 
 
 def parse_seeds(text: str) -> list[int]:
     """`3` is one seed, `0,4` lists, `0:3` is 0, 1, 2."""
     seeds: list[int] = []
     for part in str(text).split(","):
-        match = re.fullmatch(r"\s*(\d+)(?::(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,9})(?::(\d{1,9}))?\s*", part)
         if not match:
             raise ValueError(f"{part!r} is no seed: write 3, or 0,4, or 0:3 for 0, 1, 2")
         first = int(match[1])
         last = int(match[2]) if match[2] else first + 1
         if last <= first:
             raise ValueError(f"{part!r} holds no seed: the end is not included; write 0:3 for 0, 1, 2")
+        if last - first > MOST:
+            raise ValueError(f"{part!r} holds more than {MOST} seeds: write fewer")
         seeds.extend(range(first, last))
     return list(dict.fromkeys(seeds))
 
@@ -100,18 +114,26 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def _items(value: Any) -> list[str]:
+    if value in (None, "", []):
+        raise ValueError("is empty: write a value, or leave the line out")
     parts = value if isinstance(value, list) else str(value).split(",")
     return [str(part).strip() for part in parts]
 
 
-def _choices(kind: str) -> Any:
+def _choices(kind: str) -> Callable[[Any], list[str]]:
     def check(value: Any) -> list[str]:
-        found = [content.canonical(item) for item in _items(value)]
-        for item in found:
-            content.find(kind, content.parse_choice(item)[0])
+        found, wrong = [], []
+        for item in _items(value):
+            try:
+                found.append(content.canonical(item))
+                content.find(kind, content.parse_choice(item)[0])
+            except content.ContentError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return list(dict.fromkeys(found))
 
-    return Annotated[list[str], BeforeValidator(check), Field(min_length=1)]
+    return check
 
 
 def _seeds(value: Any) -> list[int]:
@@ -119,46 +141,52 @@ def _seeds(value: Any) -> list[int]:
 
 
 def _lengths(value: Any) -> str:
+    """What can be said before the training length is known; `_cross_checks` says the rest."""
     text = ",".join(_items(value))
-    parse_lengths(text)
+    for part in text.split(","):
+        if "x" in part:
+            _bounds(part.strip())
+        else:
+            parse_lengths(part)
     return text
+
+
+Whole = Annotated[int, Field(lt=10**9)]  # nine digits: more is a slip, and past 64 bits torch and numpy fall over
 
 
 class Settings(BaseModel):
     """The keys that one run has and a recipe shares among its runs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    length: int = Field(16, ge=1, description="training length: problems of 1..length are trained on")
-    min_length: int = Field(1, ge=1, description="shortest problem trained on")
-    steps: int = Field(1000, ge=1, description="training steps")
+    length: Whole = Field(16, ge=1, description="training length: problems of 1..length are trained on")
+    min_length: Whole = Field(1, ge=1, description="shortest problem trained on")
+    steps: Whole = Field(1000, ge=1, description="training steps")
     curriculum: float = Field(0.0, ge=0, le=1, description="share of the steps over which the longest length grows to length")
-    tokens: int = Field(1024, ge=1, description="tokens in a batch; a batch holds sequences of one length")
+    tokens: Whole = Field(1024, ge=1, description="tokens in a batch; a batch holds sequences of one length")
     lr: float = Field(6e-3, gt=0, description="peak learning rate (AdamW)")
-    warmup: int = Field(100, ge=0, description="steps of linear warm-up")
+    warmup: Whole = Field(100, ge=0, description="steps of linear warm-up")
     lr_end: float = Field(0.05, ge=0, le=1, description="share of lr left at the end of the cosine")
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW beta1")
     beta2: float = Field(0.98, ge=0, lt=1, description="AdamW beta2")
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    d_model: int = Field(64, ge=1, description="width")
-    n_layer: int = Field(2, ge=1, description="layers")
-    n_head: int = Field(4, ge=1, description="heads; must divide d_model")
-    mlp_ratio: int = Field(4, ge=1, description="width of the MLP over d_model")
+    d_model: Whole = Field(64, ge=1, description="width")
+    n_layer: Whole = Field(2, ge=1, description="layers")
+    n_head: Whole = Field(4, ge=1, description="heads; must divide d_model")
+    mlp_ratio: Whole = Field(4, ge=1, description="width of the MLP over d_model")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the linear layers' products in training")
-    data_seed: int | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
-    max_position: int = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
-    validate_every: int = Field(50, ge=1, description="steps between validations (training lengths only)")
+    data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
+    max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
+    validate_every: Whole = Field(50, ge=1, description="steps between validations (training lengths only)")
     stop_at: float | None = Field(None, gt=0, le=1, description="stop early at this validation exact match")
     lengths: Annotated[str, BeforeValidator(_lengths)] = Field("1x,2x,4x,8x", description="lengths evaluated by default")
-    samples: int = Field(256, ge=1, description="evaluation sequences a length")
-    eval_tokens: int = Field(131072, ge=1, description="tokens a length at most: fewer sequences when long, never under 32")
-    eval_seed: int = Field(0, ge=0, description="seed of the evaluation sets, the same strings for every run")
+    samples: Whole = Field(256, ge=1, description="evaluation sequences a length")
+    eval_tokens: Whole = Field(131072, ge=1, description="tokens a length at most: fewer sequences when long, never under 32")
+    eval_seed: Whole = Field(0, ge=0, description="seed of the evaluation sets, the same strings for every run")
 
 
 NOT_IDENTITY = {"lengths", "samples", "eval_tokens", "eval_seed"}  # these change what is measured, not what is trained
-Task = _choices("tasks")
-Encoding = _choices("encodings")
 
 
 def _positions(value: Any) -> list[str]:
@@ -172,8 +200,12 @@ def _positions(value: Any) -> list[str]:
 class Recipe(Settings):
     """An experiment: every task x encoding x positions x seed is a run."""
 
-    task: Task = Field(["copy", "sort", "parity", "recall"], description="tasks, as NAME or NAME:option=value")
-    encoding: Encoding = Field(["rope"], description="encodings, as NAME or NAME:option=value")
+    task: Annotated[list[str], BeforeValidator(_choices("tasks"))] = Field(
+        ["copy", "sort", "parity", "recall"], min_length=1, description="tasks, as NAME or NAME:option=value"
+    )
+    encoding: Annotated[list[str], BeforeValidator(_choices("encodings"))] = Field(
+        ["rope"], min_length=1, description="encodings, as NAME or NAME:option=value"
+    )
     positions: Annotated[list[Positions], BeforeValidator(_positions)] = Field(
         ["start"], min_length=1, description="where positions start in training: start (at 0), offset (random), randomized"
     )
@@ -184,7 +216,7 @@ class Recipe(Settings):
     def configs(self) -> list["Config"]:
         """One Config a run, the task's own defaults below what the recipe sets."""
         given = {k: getattr(self, k) for k in self.model_fields_set if k in Settings.model_fields}
-        grid = itertools.product(self.task, self.encoding, self.positions, self.seed)
+        grid: Iterable[tuple[str, str, Positions, int]] = itertools.product(self.task, self.encoding, self.positions, self.seed)
         return [
             Config(**{**task_defaults(task), **given}, task=task, encoding=encoding, positions=positions, seed=seed)
             for task, encoding, positions, seed in grid
@@ -214,10 +246,14 @@ class Config(Settings):
         """`copy-rope-s1-<8 hex digits of the identity>`: the same recipe is the same directory."""
         digits = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
         parts = [label(self.task), label(self.encoding), *([self.positions] if self.positions != "start" else [])]
-        return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)) + f"-s{self.seed}-{digits}"
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")  # no hidden directory, no option of a command
+        return f"{words[:100]}-s{self.seed}-{digits}"  # file systems take 255 bytes
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(exclude_none=True), sort_keys=False)
+        """Every key, null ones too: an absent key would take the task's default when it is read again."""
+        keys = self.model_dump()
+        keys |= {key: [keys[key]] for key in ("task", "encoding") if "," in keys[key]}
+        return yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
 
 
 def label(choice: str) -> str:
@@ -227,8 +263,15 @@ def label(choice: str) -> str:
 
 
 def task_defaults(task: str) -> dict[str, Any]:
-    """The `defaults` a task's file gives for recipe keys (its training length and steps)."""
-    return content.facts(content.find("tasks", content.parse_choice(task)[0])).get("defaults", {})
+    """The `defaults` a task's file gives for recipe keys (its training length and steps). Raises ContentError."""
+    path = content.find("tasks", content.parse_choice(task)[0])
+    defaults = content.facts(path).get("defaults", {})
+    try:
+        Settings.model_validate(defaults)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].lower()}" for item in error.errors())
+        raise content.ContentError(f"{path}: `defaults` takes keys of a recipe: {wrong}") from None
+    return defaults
 
 
 # ---------------------------------------------------------------------------------------------------------------- loading
@@ -244,7 +287,7 @@ class Source:
 
 def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, Source]:
     """The recipe of a name or path (None: the defaults) with `flags` on top. Raises RecipeError with every problem."""
-    source, values, problems = Source(), {}, []
+    source, values, problems = Source(), dict[str, Any](), list[Problem]()
     if recipe is not None:
         path = _find(recipe)
         source.name = content.name_of(path) if path.stem != "recipe" else path.parent.name
@@ -252,14 +295,31 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
     for key, value in (flags or {}).items():
         key = key.replace("-", "_")
         values[key], source.where[key] = value, f"--{key.replace('_', '-')}"
-    try:
-        made = Recipe(**values)
-        problems += [Problem(source.where.get(k, ""), k, text) for k, text in _cross_checks(made)]
-    except ValidationError as error:
-        problems += [_explain(item, source.where) for item in error.errors()]
+    made, wrong = _validate(values)
+    problems += [_explain(item, source.where) for item in wrong]
+    bad = {str(item["loc"][0]) for item in wrong}
+    for keys, text in _cross_checks(made):
+        if not bad & set(keys):
+            key = next((key for key in keys if key in source.where), keys[0])
+            problems.append(Problem(source.where.get(key, ""), key, text))
     if problems:
-        raise RecipeError(problems)
+        raise RecipeError(sorted(problems, key=_line))
     return made, source
+
+
+def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
+    """A recipe of the keys that are right, and pydantic's errors about the others."""
+    try:
+        return Recipe(**values), []
+    except ValidationError as error:
+        bad = {item["loc"][0] for item in error.errors()}
+        return Recipe(**{key: value for key, value in values.items() if key not in bad}), error.errors()
+
+
+def _line(problem: Problem) -> int:
+    """The file's problems in its order, then those of flags."""
+    line = problem.where.rpartition(":")[2]
+    return int(line) if line.isdigit() else sys.maxsize
 
 
 def _find(recipe: str) -> Path:
@@ -276,37 +336,37 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str], list[Problem
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise RecipeError([Problem(f"{path}{line}", "", f"not YAML: {getattr(error, 'problem', None) or error}")]) from None
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise RecipeError([Problem(f"{path}{line}", "", f"not YAML: {reason}")]) from None
     if root is None:
         return {}, {}, []
     if not isinstance(root, yaml.MappingNode):
         raise RecipeError([Problem(f"{path}:1", "", "a recipe is lines of `key: value`")])
     values: dict[str, Any] = {}
     where: dict[str, str] = {}
-    problems = []
+    problems: list[Problem] = []
     for key_node, value_node in root.value:
-        key, here = str(key_node.value), f"{path}:{key_node.start_mark.line + 1}"
-        if key in values:
+        here = f"{path}:{key_node.start_mark.line + 1}"
+        if not isinstance(key_node, yaml.ScalarNode):
+            problems.append(Problem(here, "", "a recipe is lines of `key: value`, and a key is one word"))
+            continue
+        key = str(key_node.value)
+        if key in where:
             problems.append(Problem(here, key, f"stands twice (first at {where[key]}): keep one"))
             continue
         where[key] = here
-        values[key] = _plain(value_node)
-        if isinstance(values[key], dict):
-            problems.append(Problem(here, key, "takes a value or a list, not keys of its own; options go as NAME:option=value"))
-            del values[key]
+        if isinstance(value_node, yaml.ScalarNode):
+            values[key] = _plain(value_node)
+        elif all(isinstance(item, yaml.ScalarNode) for item in value_node.value):
+            values[key] = [str(item.value) for item in value_node.value]
+        else:
+            problems.append(Problem(here, key, "takes a value or a list of values, no more; options go as NAME:option=value"))
     return values, where, problems
 
 
-def _plain(node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item) for item in node.value]
-    if isinstance(node, yaml.MappingNode):
-        return {}
+def _plain(node: yaml.ScalarNode) -> str | None:
     text = str(node.value)
     return None if node.style is None and text in ("", "null", "~") else text
-
-
-ARTICLES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 def _explain(error: Any, where: dict[str, str]) -> Problem:
@@ -316,22 +376,33 @@ def _explain(error: Any, where: dict[str, str]) -> Problem:
     known = sorted(Recipe.model_fields)
     if kind == "extra_forbidden":
         return Problem(place, key, f"unknown key: {content.nearest(key, known)}  (rpe check --keys)")
+    if given is None:
+        return Problem(place, key, "is empty: write a value, or leave the line out")
     if kind == "value_error":
         return Problem(place, key, str(error["ctx"]["error"]))
     if kind in ("int_parsing", "float_parsing", "int_from_float", "int_type", "float_type"):
         default = Recipe.model_fields[key].default
         number = "a whole number" if kind.startswith("int") else "a number"
         return Problem(place, key, f"{given!r} is not {number}: write for example {1 if default is None else default}")
-    return Problem(place, key, f"{given!r}: {error['msg'][0].lower()}{error['msg'][1:]}")
+    return Problem(place, key, f"{given!r:.60}: {error['msg'][0].lower()}{error['msg'][1:]}")
 
 
-def _cross_checks(recipe: Recipe) -> list[tuple[str, str]]:
-    found = []
+def _cross_checks(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What only several keys together can get wrong: the keys (the one to change first) and what to write instead."""
     if recipe.d_model % recipe.n_head:
-        near = max(recipe.n_head, recipe.d_model - recipe.d_model % recipe.n_head)
-        found.append(("d_model", f"{recipe.d_model} is not divisible by n_head={recipe.n_head}: write d_model: {near}"))
-    for config in recipe.configs():
+        near = 2 * recipe.n_head * max(1, round(recipe.d_model / (2 * recipe.n_head)))  # even heads: rotations need pairs
+        text = f"d_model={recipe.d_model} is not divisible by n_head={recipe.n_head}: d_model={near} is"
+        yield ("d_model", "n_head"), text
+    try:
+        configs = recipe.configs()
+    except content.ContentError as error:
+        yield ("task",), str(error)
+        return
+    for config in {config.length: config for config in reversed(configs)}.values():
         if config.min_length > config.length:
-            found.append(("min_length", f"{config.min_length} is above the training length {config.length} of {config.task}"))
-            break
-    return found
+            text = f"{config.min_length} is above the training length {config.length} of {config.task}"
+            yield ("min_length", "length", "task"), f"min_length={text}: lower it, or raise length"
+        try:
+            parse_lengths(config.lengths, config.length)
+        except ValueError as error:
+            yield ("lengths", "length", "task"), f"{error}  ({config.task} trains on length {config.length})"

@@ -66,9 +66,14 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
     """Adds one JSON line; a torn line that a kill left behind is cut off first."""
     with open(path, "a+b") as file:
         _cut_torn_line(file)
-        file.write(json.dumps(value).encode() + b"\n")
+        file.write(line_bytes(value))
         file.flush()
         os.fsync(file.fileno())
+
+
+def line_bytes(value: dict[str, Any]) -> bytes:
+    """A value as the line that `append_line` writes."""
+    return json.dumps(value).encode() + b"\n"
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:
@@ -86,13 +91,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The JSON lines of a file (none if it is not there), a torn last line ignored. Raises RunError on any other damage."""
     if not path.exists():
         return []
-    *whole, last = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    *whole, _ = path.read_bytes().split(b"\n")
     lines = []
     for number, text in enumerate(whole, 1):
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            raise RunError(f"{path}:{number}: damaged line: delete that line, or the run, and start again") from None
+            line = json.loads(text)
+        except ValueError:  # not JSON, not even text
+            line = None
+        if not isinstance(line, dict):
+            raise RunError(f"{path}:{number}: damaged line: delete that line, or the run, and start again")
+        lines.append(line)
     return lines
 
 
@@ -103,11 +111,15 @@ def create(config: "recipe.Config", runs: Path, study: str = "default") -> Path:
     """The directory of this config under `runs`, made if it is not there. Raises RunError if what is there is not this run."""
     path = runs / config.id
     if (path / "run.json").exists():
-        read(path)
+        if read(path).get("id") != config.id:
+            raise RunError(f"{path}: what is there is another run: move it elsewhere")
         return path
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RunError(f"{error.filename} is a file where a directory is to be: move it elsewhere") from None
     replace(path / "recipe.yaml", config.to_yaml().encode())
-    info = {"id": config.id, "task": recipe.label(config.task), "encoding": recipe.label(config.encoding)}
+    info: dict[str, Any] = {"id": config.id, "task": recipe.label(config.task), "encoding": recipe.label(config.encoding)}
     info |= {"positions": config.positions, "seed": config.seed, "status": "created", "study": study}
     info |= {"group": group_of(config.encoding), "sources": sources(config), "created": now()}
     write_json(path / "run.json", info)

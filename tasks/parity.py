@@ -1,6 +1,6 @@
-"""Parity of bits: after every bit (`format=running`), once at the end (`bit`), or with a scratchpad behind the input (`scratchpad`).
+"""Parity of bits: after every bit (`format=running`), once (`bit`), or with a scratchpad behind the input (`scratchpad`).
 
-Format       running     > b1 [c1] b2 [c2] ... bn [cn] .      ci = b1 + ... + bi mod 2
+Format       running     > b1 [c1] b2 [c2] ... bn [cn]      ci = b1 + ... + bi mod 2; the input ends it, so no end token
              bit         > b1 ... bn | [cn] .
              scratchpad  > b1 ... bn | [c1 ... cn] .
 Input law    iid: fair independent bits; count: the number of ones uniform on 0..n, then shuffled (short sums are common)
@@ -10,13 +10,13 @@ Why          running needs one step back only; the other formats need every posi
 
 import numpy as np
 
-from rpecli.task import BOS, END, SPECIAL, Batch, Task, prompt_answer
+from rpecli.task import BOS, SPECIAL, Batch, Task, prompt_answer
 
 
 class Parity(Task):
     symbols = 2
     defaults = {"length": 16, "steps": 500}
-    examples = (([1, 0, 1], "> 1 [1] 0 [1] 1 [0] ."), ([0, 1], "> 0 [0] 1 [1] ."))
+    examples = (([1, 0, 1], "> 1 [1] 0 [1] 1 [0]"), ([0, 1], "> 0 [0] 1 [1]"))
 
     def __init__(self, *, format: str = "running", law: str = "iid"):
         if format not in ("running", "bit", "scratchpad"):
@@ -38,9 +38,8 @@ class Parity(Task):
         if self.format == "scratchpad":
             return prompt_answer(x_BxN, running_BxN)
         batch, length = x_BxN.shape
-        tokens_BxT = np.empty((batch, 2 * length + 2), dtype=np.int64)
-        tokens_BxT[:, 0], tokens_BxT[:, -1] = BOS, END
-        tokens_BxT[:, 1:-1:2], tokens_BxT[:, 2:-1:2] = x_BxN + SPECIAL, running_BxN + SPECIAL
+        tokens_BxT = np.full((batch, 2 * length + 1), BOS, dtype=np.int64)
+        tokens_BxT[:, 1::2], tokens_BxT[:, 2::2] = x_BxN + SPECIAL, running_BxN + SPECIAL
         answer_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
-        answer_BxT[:, 2:-1:2] = True
+        answer_BxT[:, 2::2] = True
         return Batch(tokens_BxT, answer_BxT)

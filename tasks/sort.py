@@ -2,7 +2,7 @@
 
 Format       > x1 ... xn | [the same symbols, ascending] .
 Input law    with repeats: each symbol uniform, independent; distinct: a uniform random subset in random order
-Chance       at each place the likeliest order statistic, averaged over places (above 1 / symbols: the 1st is small, the last large)
+Chance       the likeliest order statistic of each place, averaged over places (the first is small, the last large)
 Why          solvable from content alone, so it shows whether an encoding stands in the way
 """
 
@@ -15,7 +15,7 @@ class Sort(Task):
     defaults = {"length": 16, "steps": 1200}
     examples = (([3, 1, 3, 2], "> 3 1 3 2 | [1] [2] [3] [3] ."), ([9, 0], "> 9 0 | [0] [9] ."))
 
-    def __init__(self, *, symbols: int = 64, distinct: bool = False):
+    def __init__(self, *, symbols: int = 150, distinct: bool = False):
         self.symbols, self.distinct = symbols, distinct
 
     def longest(self) -> int | None:

@@ -23,6 +23,7 @@ class ALiBi(DistanceBias):
     paper = "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation, 2021, arXiv 2108.12409"
     shared = True
     unseen = "the line goes on"
+    slope_H: Tensor
 
     def __init__(self, shape: Shape):
         super().__init__(shape)

@@ -21,6 +21,8 @@ class Learned(Encoding):
     shared = True
     shift_invariant = False
     unseen = "rows at their initial values"
+    seed: Tensor
+    touched_R: Tensor
 
     def __init__(self, shape: Shape, *, std: float = 1.0):
         super().__init__(shape)
@@ -37,7 +39,7 @@ class Learned(Encoding):
         if self.training:
             self.touched_R[positions_BxT] = True
             return x_BxTxM + self.table_RxM[positions_BxT]
-        rows = [self.table_RxM]
+        rows: list[Tensor] = [self.table_RxM]
         have, want = len(self.table_RxM), int(positions_BxT.max()) + 1
         rows += [self._rows(b).to(x_BxTxM) for b in range(have // BLOCK, -(-want // BLOCK))]
         return x_BxTxM + torch.cat(rows)[positions_BxT]

@@ -26,7 +26,7 @@ class RoPE(Encoding):
             )
         if pairing not in ("interleaved", "half"):
             raise ValueError(f"pairing is interleaved or half, not {pairing!r}")
-        self.base, self.half = base, pairing == "half"
+        self.base, self.pairing = base, pairing
 
     def rotate(
         self, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
@@ -38,8 +38,9 @@ class RoPE(Encoding):
         w_C = self.base ** (-torch.arange(0, D, 2, device=x_BxHxTxD.device, dtype=torch.float32) / D)
         angle_Bx1xTxC = (positions_BxT[..., None] * w_C)[:, None]
         turn_Bx1xTxC = torch.polar(torch.ones_like(angle_Bx1xTxC), angle_Bx1xTxC)
-        pairs = (2, D // 2) if self.half else (D // 2, 2)
+        halves = self.pairing == "half"
+        pairs = (2, D // 2) if halves else (D // 2, 2)
         x = x_BxHxTxD.float().unflatten(-1, pairs)
-        x_BxHxTxCx2 = (x.transpose(-1, -2) if self.half else x).contiguous()
+        x_BxHxTxCx2 = (x.transpose(-1, -2) if halves else x).contiguous()
         turned = torch.view_as_real(torch.view_as_complex(x_BxHxTxCx2) * turn_Bx1xTxC)
-        return (turned.transpose(-1, -2) if self.half else turned).flatten(-2).to(x_BxHxTxD.dtype)
+        return (turned.transpose(-1, -2) if halves else turned).flatten(-2).to(x_BxHxTxD.dtype)

@@ -23,7 +23,9 @@ class T5(DistanceBias):
     def __init__(self, shape: Shape, *, buckets: int = 32, max_distance: int = 128):
         super().__init__(shape)
         if buckets < 2 or max_distance <= buckets // 2:
-            raise ValueError(f"buckets={buckets} and max_distance={max_distance}: at least 2 buckets, max_distance above half of them")
+            raise ValueError(
+                f"buckets={buckets} and max_distance={max_distance}: at least 2 buckets, max_distance above half of them"
+            )
         self.buckets, self.max_distance = buckets, max_distance
         self.table_NxH = nn.Parameter(torch.randn(buckets, shape.n_head) * shape.d_model**-0.5)
 

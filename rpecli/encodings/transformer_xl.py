@@ -4,7 +4,8 @@ logit_ij = ((q_i + u) . k_j + (q_i + v) . (W R_{i-j})) / sqrt(D),  R_d = [sin(d 
                                                                                                    (paper, section 3.3)
 u, v are shared by all layers, W belongs to the layer; u, v, W ~ N(0, 0.02^2) as in the authors' code. The sum of angles splits
 the second term into M extra channels of queries and keys, so this is plain attention on wider vectors:
-with (a, b) the halves of (q_i + v) W,   a.sin((i-j)w) + b.cos((i-j)w) = cos(jw).(a sin(iw) + b cos(iw)) + sin(jw).(b sin(iw) - a cos(iw)).
+with (a, b) the halves of (q_i + v) W,
+a.sin((i-j)w) + b.cos((i-j)w) = cos(jw).(a sin(iw) + b cos(iw)) + sin(jw).(b sin(iw) - a cos(iw)).
 Past the trained length the sinusoids are defined, and new to the model.
 """
 

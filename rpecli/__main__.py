@@ -1,0 +1,5 @@
+"""`python -m rpecli` is `rpe`."""
+
+from rpecli.cli import main
+
+main()

@@ -1,0 +1,498 @@
+"""The commands: train, eval, report, run, ls, show, check, data.
+
+The only file that prints; heavy imports live inside functions, so that `rpe --help` answers at once.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rpecli.order import Job
+    from rpecli.recipe import Recipe, Source
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A bench for positional encodings and length generalization.",
+    epilog="Start here: rpe run quick. One by one: rpe train --encoding rope, rpe eval --lengths 512:4096, rpe report.",
+)
+USAGE, FAILURE, SAVED, INTERRUPTED = 2, 1, 75, 130
+
+
+def main() -> None:
+    """The `rpe` command: every error a line or two on stderr, and a fixed exit code."""
+    from rpecli.content import ContentError
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        _stop("interrupted; start the same command again to go on", INTERRUPTED)
+    except _Terminated:
+        _stop("stopped by SIGTERM after saving; start the same command again to go on", SAVED)
+    except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except ContentError as error:
+        _stop(str(error), USAGE)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
+        typer.secho(line, err=True, fg="red")
+    raise SystemExit(code)
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that `finally` blocks stop the children."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def _complete(kind: str) -> Any:
+    def names(incomplete: str) -> list[str]:
+        from rpecli import content
+
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + name for name in content.names(kind) if name.startswith(last)]
+
+    return names
+
+
+def _complete_runs(incomplete: str) -> list[str]:
+    from rpecli import run
+
+    return [path.name for path in run.listing(Path("runs"))[0] if path.name.startswith(incomplete)]
+
+
+RecipeArgument = Annotated[
+    str | None, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=_complete("recipes"))
+]
+RunsArgument = Annotated[
+    list[str] | None, typer.Argument(help="Runs: ids, paths or patterns; all unless given.", autocompletion=_complete_runs)
+]
+TaskFlag = Annotated[str | None, typer.Option(help="Tasks, a list: copy,sort:distinct=true.", autocompletion=_complete("tasks"))]
+EncodingFlag = Annotated[
+    str | None, typer.Option(help="Encodings, a list: rope,alibi,./mine.py.", autocompletion=_complete("encodings"))
+]
+PositionsFlag = Annotated[str | None, typer.Option(help="Training positions, a list: start,offset,randomized.")]
+SeedFlag = Annotated[str | None, typer.Option(help="Seeds: 3, or 0,4, or 0:3 for 0, 1, 2.")]
+LengthFlag = Annotated[str | None, typer.Option(help="Training length.")]
+StepsFlag = Annotated[str | None, typer.Option(help="Training steps.")]
+DtypeFlag = Annotated[str | None, typer.Option(help="Products of linear layers in training: float32 or bfloat16.")]
+SetFlag = Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: --set lr=1e-3 (rpe check --keys lists them).")]
+LengthsFlag = Annotated[
+    str | None, typer.Option(help="512:4096 doubles, 16:64:16 adds, 16,32 lists, 1x,2x multiplies the training length.")
+]
+SamplesFlag = Annotated[int | None, typer.Option(min=1, help="Sequences a length.")]
+RunsFlag = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
+JobsFlag = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", min=0, help="Runs at a time; as many as cores unless given; 0 stays in this process."),
+]
+DeviceFlag = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+OutFlag = Annotated[Path, typer.Option(help="Folder of reports.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Data on stdout instead of a table.")]
+EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}  # every recipe key is a flag: --lr 1e-3
+
+
+@app.command(context_settings=EXTRA)
+def train(
+    context: typer.Context,
+    recipe: RecipeArgument = None,
+    task: TaskFlag = None,
+    encoding: EncodingFlag = None,
+    positions: PositionsFlag = None,
+    seed: SeedFlag = None,
+    length: LengthFlag = None,
+    steps: StepsFlag = None,
+    dtype: DtypeFlag = None,
+    sets: SetFlag = None,
+    runs: RunsFlag = Path("runs"),
+    jobs: JobsFlag = None,
+    device: DeviceFlag = "auto",
+) -> None:
+    """Train: every task x encoding x positions x seed is a run. Defaults < recipe < flags; every recipe key is a flag."""
+    from rpecli import order
+
+    made, source = _recipe(context, recipe, sets)
+    paths = _create(made, source, runs)
+    todo = [order.Job(path, train=True, device=device) for path in paths if not _trained(path)]
+    if len(todo) < len(paths):
+        typer.echo(f"{len(paths) - len(todo)} of {len(paths)} runs are trained already.")
+    _execute(todo, jobs)
+    _show_runs(paths)
+    typer.echo(f"Next: rpe eval --lengths 512:4096{'' if runs == Path('runs') else f' --runs {runs}'}")
+
+
+@app.command("eval")
+def evaluate(
+    names: RunsArgument = None,
+    lengths: LengthsFlag = None,
+    samples: SamplesFlag = None,
+    again: Annotated[bool, typer.Option(help="Measure also what has been measured.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Strings from a dataset that `rpe data` wrote.")] = None,
+    runs: RunsFlag = Path("runs"),
+    jobs: JobsFlag = None,
+    device: DeviceFlag = "auto",
+) -> None:
+    """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
+    from rpecli import order
+
+    _check_lengths(lengths)
+    if data is not None and not (data / "data").is_dir():
+        _stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
+    paths = _select(runs, names)
+    ready = [path for path in paths if _trained(path)]
+    for path in paths:
+        if path not in ready:
+            typer.secho(f"{path.name} is not trained, so it is left out: rpe train {path / 'recipe.yaml'}", err=True, fg="yellow")
+    if not ready:
+        _stop(f"no trained run under {runs}: rpe train --encoding rope", FAILURE)
+    wanted = order.Order(lengths, samples, again, data)
+    _execute([order.Job(path, train=False, order=wanted, device=device) for path in ready], jobs)
+    _show_lengths(ready)
+    typer.echo(f"Next: rpe report{'' if runs == Path('runs') else f' --runs {runs}'}")
+
+
+@app.command()
+def report(
+    names: RunsArgument = None,
+    runs: RunsFlag = Path("runs"),
+    recipe: Annotated[str | None, typer.Option(help="Only the runs of this recipe.", autocompletion=_complete("recipes"))] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")] = None,
+    out: OutFlag = Path("results"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Write tables and figures of runs to results/NAME/ and show the tables."""
+    paths = _select(runs, names)
+    if recipe is not None:
+        made, source = _load(recipe, {})
+        wanted = {config.id for config in made.configs()}
+        paths, name = [path for path in paths if path.name in wanted], name or source.name
+    _report(paths, name, out, as_json, None)
+
+
+@app.command(context_settings=EXTRA)
+def run(
+    context: typer.Context,
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=_complete("recipes"))
+    ],
+    task: TaskFlag = None,
+    encoding: EncodingFlag = None,
+    positions: PositionsFlag = None,
+    seed: SeedFlag = None,
+    length: LengthFlag = None,
+    steps: StepsFlag = None,
+    dtype: DtypeFlag = None,
+    lengths: LengthsFlag = None,
+    sets: SetFlag = None,
+    runs: RunsFlag = Path("runs"),
+    jobs: JobsFlag = None,
+    device: DeviceFlag = "auto",
+    name: Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")] = None,
+    out: OutFlag = Path("results"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Train, evaluate and report a recipe; started again it does only what is missing."""
+    from rpecli import order
+
+    made, source = _recipe(context, recipe, sets)
+    paths = _create(made, source, runs)
+    wanted = order.Order(made.lengths)
+    failed = _execute([order.Job(p, train=not _trained(p), order=wanted, device=device) for p in paths], jobs, end=False)
+    _report(paths, name or source.name, out, as_json, f"rpe run {recipe}")
+    if failed:
+        raise SystemExit(FAILURE)
+
+
+@app.command("ls")
+def listing(
+    kind: Annotated[str, typer.Argument(help="encodings, tasks, recipes or runs.")] = "encodings",
+    runs: RunsFlag = Path("runs"),
+    as_json: JsonFlag = False,
+) -> None:
+    """List encodings, tasks, recipes or runs."""
+    from rpecli import content, tables
+
+    kinds = [*content.SUFFIX, "runs"]
+    if kind not in kinds:
+        _stop(f"unknown kind {kind!r}: {content.nearest(kind, kinds)}", USAGE)
+    if kind == "runs":
+        paths = _select(runs, None)
+        _json([_info(path) for path in paths]) if as_json else _show_runs(paths)
+        return
+    rows = tables.rows(kind)
+    _json(rows) if as_json else _show(tables.rich_table(rows))
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A run: its id, path or a pattern.", autocompletion=_complete_runs)],
+    runs: RunsFlag = Path("runs"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a run is and how it went."""
+    from rpecli import run, screen
+
+    for path in _select(runs, [name]):
+        info, lines = _info(path), run.read_lines(path / "eval.jsonl")
+        if as_json:
+            _json(info | {"config": run.config_of(path).model_dump(), "eval": lines})
+            continue
+        _show(screen.run_table(path))
+        if lines:
+            _show(screen.evaluation_table(path))
+
+
+@app.command()
+def check(
+    recipe: RecipeArgument = None,
+    keys: Annotated[bool, typer.Option("--keys", help="List every recipe key with its default.")] = False,
+) -> None:
+    """Validate a recipe, or every recipe that ships: all errors at once, with file, line, key and remedy."""
+    from rpecli import content, tables
+
+    if keys:
+        _show(tables.rich_table(tables.keys()))
+        return
+    for name in [recipe] if recipe else content.names("recipes"):
+        made, source = _load(name, {})
+        _check(made, source)
+        typer.echo(f"{name}: {len(made.configs())} runs, all well")
+
+
+@app.command()
+def data(
+    task: Annotated[str, typer.Argument(help="Task: NAME or NAME:option=value.", autocompletion=_complete("tasks"))],
+    lengths: Annotated[str, typer.Option(help="Problem lengths: 16,32 or 16:128.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    samples: Annotated[int, typer.Option(min=1, help="Sequences a length.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Evaluation seed.")] = 0,
+) -> None:
+    """Write evaluation sets as a Hugging Face dataset (parquet) with a card."""
+    from rpecli import recipe
+
+    _check_lengths(lengths)
+    if "x" in lengths:
+        _stop(f"--lengths {lengths}: multiples need a training length, and a dataset has none: write 16,32 or 16:128", USAGE)
+    from rpecli import export
+    from rpecli import task as tasks
+
+    made, wanted = tasks.build(task), recipe.parse_lengths(lengths)
+    longest = made.longest()
+    if longest is not None and wanted[-1] > longest:
+        _stop(f"--lengths {lengths}: {task} has no problem longer than {longest}", USAGE)
+    export.write(task, made, wanted, samples, seed, out)
+    typer.echo(f"{len(wanted)} lengths, {samples} sequences each, in {out}")
+
+
+# ------------------------------------------------------------------------------------------------------- shared by commands
+
+
+def _recipe(context: typer.Context, name: str | None, sets: list[str] | None) -> tuple["Recipe", "Source"]:
+    """The recipe with every flag of this command on top, checked to the last option."""
+    known = ("task", "encoding", "positions", "seed", "length", "steps", "dtype", "lengths")
+    flags = {key: str(context.params[key]) for key in known if context.params.get(key) is not None}
+    flags |= _extra_flags(context.args)
+    for text in sets or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            _stop(f"--set {text}: write --set key=value", USAGE)
+        flags[key.strip()] = value.strip()
+    made, source = _load(name, flags)
+    _check(made, source)
+    return made, source
+
+
+def _extra_flags(words: list[str]) -> dict[str, str]:
+    """`--lr 1e-3 --clip=0.5` -> {"lr": "1e-3", "clip": "0.5"}."""
+    flags, words = {}, list(words)
+    while words:
+        word = words.pop(0)
+        key, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not key:
+            _stop(f"unexpected {word!r}: flags are --key value; lists have commas and no spaces (--encoding rope,alibi)", USAGE)
+        if not equals and (not words or words[0].startswith("--")):
+            _stop(f"{word} needs a value: {word} VALUE", USAGE)
+        flags[key] = value if equals else words.pop(0)
+    return flags
+
+
+def _load(name: str | None, flags: dict[str, str]) -> tuple["Recipe", "Source"]:
+    from rpecli import recipe
+
+    try:
+        return recipe.load(name, flags)
+    except recipe.RecipeError as error:
+        _stop(str(error), USAGE)
+
+
+def _check(made: "Recipe", source: "Source") -> None:
+    from rpecli import check
+
+    found = check.problems(made, source)
+    if found:
+        _stop("\n".join(map(str, found)), USAGE)
+
+
+def _check_lengths(lengths: str | None) -> None:
+    from rpecli import recipe
+
+    try:
+        recipe.parse_lengths(lengths or "1x", 1)
+    except ValueError as error:
+        _stop(f"--lengths: {error}", USAGE)
+
+
+def _create(made: "Recipe", source: "Source", runs: Path) -> list[Path]:
+    """A directory a run; says which of the finished ones were trained by other code of the task or encoding."""
+    from rpecli import run
+
+    paths = []
+    for config in made.configs():
+        path = _or_stop(run.create, config, runs, source.name)
+        old = run.read(path).get("sources")
+        if _trained(path) and old != run.sources(config):
+            changed = "task" if old and old["tasks"] != run.sources(config)["tasks"] else "encoding"
+            typer.secho(
+                f"{path.name}: the {changed}'s file has changed since; delete {path} to train anew", err=True, fg="yellow"
+            )
+        paths.append(path)
+    return list(dict.fromkeys(paths))
+
+
+def _or_stop(function: Any, *arguments: Any) -> Any:
+    from rpecli import run
+
+    try:
+        return function(*arguments)
+    except (run.RunError, OSError) as error:
+        _stop(str(error), FAILURE)
+
+
+def _info(path: Path) -> Any:
+    from rpecli import run
+
+    return _or_stop(run.read, path)
+
+
+def _trained(path: Path) -> bool:
+    return _info(path)["status"] == "trained" and (path / "weights.safetensors").exists()
+
+
+def _select(runs: Path, names: list[str] | None) -> list[Path]:
+    """Run directories by id, path or pattern; all of `runs` unless named. Damaged and foreign ones are said, not used."""
+    from rpecli import content, run
+
+    found, trouble = run.listing(runs)
+    if not names:
+        for text in trouble:
+            typer.secho(text, err=True, fg="yellow")
+        if not found:
+            _stop(f"no runs under {runs}: rpe train --encoding rope makes some", FAILURE)
+        return found
+    chosen: list[Path] = []
+    for name in names:
+        matches = [path for path in found if path.match(name)] or ([Path(name)] if Path(name).is_dir() else [])
+        if not matches:
+            _stop(f"no run {name!r} under {runs}: {content.nearest(name, [path.name for path in found])}", USAGE)
+        chosen += [path for path in matches if _info(path)]
+    return list(dict.fromkeys(chosen))
+
+
+def _execute(todo: list["Job"], jobs: int | None, end: bool = True) -> bool:
+    """Does the jobs, in this process for `--jobs 0`; says what failed. Returns whether any did, or ends the command."""
+    from rpecli import run, screen, sweep, work
+
+    if not todo:
+        return False
+    paths = [job.path for job in todo]
+    with _terminable():
+        if jobs == 0:
+            codes = {job.path: work.do(job, say=typer.echo) for job in todo}
+        else:
+            codes = screen.follow(sweep.execute(todo, jobs or min(len(todo), run.cores())), _console(), paths)
+    if INTERRUPTED in codes.values():
+        raise KeyboardInterrupt
+    if SAVED in codes.values():
+        raise _Terminated
+    failed = [path for path, code in codes.items() if code]
+    for path in failed:
+        typer.secho(f"{path.name}: {_info(path).get('error')}  ({path / 'log.txt'})", err=True, fg="red")
+    if failed and end:
+        _stop(f"{len(failed)} of {len(todo)} runs failed; start the same command again once that is mended", FAILURE)
+    return bool(failed)
+
+
+def _report(paths: list[Path], name: str | None, out: Path, as_json: bool, command: str | None) -> None:
+    from rpecli import report
+
+    studies = {_info(path).get("study", "default") for path in paths}
+    name = name or (studies.pop() if len(studies) == 1 else "all")
+    try:
+        made = report.make(paths, name, out, command)
+    except report.ReportError as error:
+        _stop(str(error), FAILURE)
+    for text in made.problems:
+        typer.secho(text, err=True, fg="yellow")
+    console = _console()
+    if as_json:
+        _json(made.data)
+        return
+    if not console.is_terminal:
+        typer.echo(report.markdown_tables(made))
+    else:
+        for table in made.tables:
+            console.print(report.rich_table(table), "")
+    typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _show(table: Any) -> None:
+    """A rich table in a terminal, Markdown in a pipe."""
+    from rpecli import screen
+
+    console = _console()
+    console.print(table) if console.is_terminal else typer.echo(screen.plain(table))
+
+
+def _show_runs(paths: list[Path]) -> None:
+    from rpecli import screen
+
+    _show(screen.runs_table(paths))
+
+
+def _show_lengths(paths: list[Path]) -> None:
+    from rpecli import screen
+
+    for metric in ("exact_match", "token_accuracy"):
+        _show(screen.lengths_table(paths, metric))
+
+
+def _json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=1))

@@ -1,0 +1,204 @@
+"""Exact match at any length from one parallel pass, on strings that are the same for every run.
+
+For a causal model, teacher-forced argmax gives exactly greedy decoding's exact match: the first error is a failure either way.
+Always float32. Sequences go through the model in batches of a bounded number of tokens, so memory does not grow with the set.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from rpecli import attention, data, export, recipe, run, task
+from rpecli.order import Order
+from rpecli.train import Trainer, build, pick_device, stop_signals
+
+BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
+FEWEST = 32  # sequences a length, however long
+PLACES = 10  # parts of the answer whose accuracy is kept apart
+
+
+def evaluate(
+    path: Path,
+    order: Order = Order(),  # noqa: B008 - frozen
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> list[str]:
+    """Appends a line to eval.jsonl for each length that is not there yet. Returns what could not be measured, and why.
+
+    Raises run.RunError for a run that is not trained, run.Stopped when a signal asks it to stop (finished lengths are kept).
+    """
+    torch.set_num_threads(threads or run.cores())
+    with run.lock(path), stop_signals() as stopped:
+        trainer, weights = load(path, device)
+        trouble = []
+        for length, blocks in wanted(path, order, trainer, weights):
+            if stopped:
+                raise run.Stopped(stopped[0])
+            problem = _why_not(trainer, length)
+            if problem:
+                trouble.append(problem)
+                continue
+            try:
+                line = measure(trainer, length, blocks, stopped)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if "memory" not in str(error).lower():
+                    raise
+                trouble.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
+                continue
+            run.append_line(path / "eval.jsonl", line | {"weights": weights})
+            if progress:
+                progress(line)
+        return trouble
+
+
+def load(path: Path, device: str = "auto") -> tuple[Trainer, str]:
+    """A trained run's model, ready to evaluate, and the fingerprint of its weights. Raises run.RunError."""
+    file = path / "weights.safetensors"
+    if run.read(path)["status"] != "trained" or not file.exists():
+        raise run.RunError(f"{path} is not trained yet: rpe train {path / 'recipe.yaml'}")
+    trainer = build(run.config_of(path), pick_device(device))
+    try:
+        trainer.model.load_state(load_file(file, device=str(trainer.device)))
+    except Exception as error:
+        raise run.RunError(f"{file} does not load ({error}): delete {path} and train it again") from None
+    trainer.model.eval()
+    return trainer, hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+def wanted(path: Path, order: Order, trainer: Trainer, weights: str) -> list[tuple[int, list[task.Batch]]]:
+    """Lengths and their strings, the training length always among them, without what these weights were measured on already."""
+    config, made = trainer.config, trainer.task
+    if order.folder is not None:
+        lengths = set(export.lengths_of(order.folder))
+    else:
+        lengths = {config.length, *recipe.parse_lengths(order.lengths or config.lengths, config.length)}
+    lines = run.read_lines(path / "eval.jsonl")
+    have = {(line["length"], line["fingerprint"], line["weights"]) for line in lines if not order.again}
+    found = []
+    for length in sorted(lengths):
+        blocks = strings(config, made, length, order) if length <= (made.longest() or length) else []
+        if (length, data.fingerprint(blocks), weights) not in have:
+            found.append((length, blocks))
+    return found
+
+
+def strings(config: recipe.Config, made: task.Task, length: int, order: Order) -> list[task.Batch]:
+    """The evaluation set of a length: `samples` sequences, fewer when long to stay within eval_tokens, never under FEWEST."""
+    count = min(order.samples or config.samples, max(FEWEST, config.eval_tokens // made.sequence(length)))
+    if order.folder is not None:
+        return list(export.blocks_of(order.folder, length, order.samples or config.samples))
+    return list(data.evaluation_blocks(made, length, count, config.eval_seed))
+
+
+def _why_not(trainer: Trainer, length: int) -> str | None:
+    longest = trainer.task.longest()
+    if longest is not None and length > longest:
+        return f"length {length}: {trainer.config.task} has no problem longer than {longest}: leave it out"
+    needed, there = memory(trainer, length), available()
+    if trainer.device.type == "cpu" and needed > there:
+        return f"length {length}: needs about {needed / 2**30:.0f} GiB, {there / 2**30:.0f} GiB are free: leave it out"
+    return None
+
+
+def memory(trainer: Trainer, length: int) -> int:
+    """Bytes that one sequence's forward pass takes, roughly: activations of a layer, and one block of scores."""
+    config, T = trainer.config, trainer.task.sequence(length)
+    activations = T * config.d_model * (2 * config.mlp_ratio + 10) + T * trainer.task.vocabulary
+    return 4 * (activations + 4 * config.n_head * max(attention.CELLS, T))
+
+
+def available() -> int:
+    """Bytes of memory that are free for this process."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@torch.no_grad()
+def measure(trainer: Trainer, length: int, blocks: list[task.Batch], stopped: list[int]) -> dict[str, Any]:
+    """One line of eval.jsonl, all numbers over the same sequences."""
+    start = time.monotonic()
+    config, made = trainer.config, trainer.task
+    parts: list[dict[str, np.ndarray]] = []
+    untrained = 0.0
+    for number, block in enumerate(blocks):
+        T = block.tokens_BxT.shape[1] - 1
+        positions = data.fixed_positions(config, T, "evaluation positions", config.eval_seed, length, number)
+        places = torch.arange(T)[None] if positions is None else torch.from_numpy(positions)
+        untrained += trainer.model.encodings[0].untrained(places.to(trainer.device)) / T / len(blocks)
+        for piece in _pieces(block, max(1, BATCH_TOKENS // (T + 1))):
+            if stopped:
+                raise run.Stopped(stopped[0])
+            parts.append(_score(trainer, piece, None if positions is None else places.to(trainer.device)))
+    total = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return _line(config, made, length, total) | {
+        "sequence": blocks[0].tokens_BxT.shape[1],
+        "eval_seed": config.eval_seed,
+        "fingerprint": data.fingerprint(blocks),
+        "untrained_positions": round(untrained, 6),
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+def _pieces(block: task.Batch, rows: int) -> Iterable[task.Batch]:
+    for start in range(0, len(block.tokens_BxT), rows):
+        yield task.Batch(block.tokens_BxT[start : start + rows], block.answer_BxT[start : start + rows])
+
+
+def _score(trainer: Trainer, batch: task.Batch, places: torch.Tensor | None) -> dict[str, np.ndarray]:
+    """Per sequence: exact match without and with the end token, answer tokens right and in all, nll, right by place."""
+    ids_BxT = torch.from_numpy(batch.tokens_BxT).to(trainer.device)
+    answer_BxT, end_BxT = batch.answer_BxT[:, 1:], batch.tokens_BxT[:, 1:] == task.END
+    at = np.flatnonzero(answer_BxT | end_BxT)
+    hidden_BxTxM = trainer.model(ids_BxT[:, :-1], places)
+    at_N = torch.from_numpy(at).to(trainer.device)
+    logits_NxV, target_N = trainer.model.head(hidden_BxTxM.flatten(0, 1)[at_N]), ids_BxT[:, 1:].flatten()[at_N]
+    right_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
+    right_BxT.flat[at] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()
+    nll_BxT.flat[at] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()
+    exact_B = (right_BxT | ~answer_BxT).all(1)
+    place_BxT = (answer_BxT.cumsum(1) - 1) * PLACES // answer_BxT.sum(1, keepdims=True)
+    by_place = [(right_BxT & answer_BxT & (place_BxT == p)).sum(1) for p in range(PLACES)]
+    in_place = [(answer_BxT & (place_BxT == p)).sum(1) for p in range(PLACES)]
+    return {
+        "exact": exact_B,
+        "exact_end": exact_B & (right_BxT | ~end_BxT).all(1),
+        "right": (right_BxT & answer_BxT).sum(1),
+        "answers": answer_BxT.sum(1),
+        "nll": (nll_BxT * answer_BxT).sum(1),
+        "right_by_place": np.stack(by_place, 1),
+        "answers_by_place": np.stack(in_place, 1),
+    }
+
+
+def _line(config: recipe.Config, made: task.Task, length: int, total: dict[str, np.ndarray]) -> dict[str, Any]:
+    from scipy.stats import binomtest
+
+    n, exact, answers = len(total["exact"]), int(total["exact"].sum()), total["answers"].sum()
+    interval = binomtest(exact, n).proportion_ci(0.95, method="wilson")
+    accuracy, chance = float(total["right"].sum() / answers), made.chance(length)
+    right, of = total["right_by_place"].sum(0), total["answers_by_place"].sum(0)
+    return {
+        "length": length,
+        "n": n,
+        "exact_match": exact / n,
+        "exact_match_eos": float(total["exact_end"].mean()),
+        "interval": [round(interval.low, 6), round(interval.high, 6)],
+        "token_accuracy": round(accuracy, 6),
+        "token_accuracy_rescaled": round((accuracy - chance) / (1 - chance), 6) if chance < 1 else None,
+        "chance": round(chance, 6),
+        "nll": round(float(total["nll"].sum() / answers), 6),
+        "by_place": [round(float(r / o), 4) if o else None for r, o in zip(right, of, strict=True)],
+        "correct": np.packbits(total["exact"]).tobytes().hex(),
+    }

@@ -1,0 +1,266 @@
+"""Trains one run directory, top to bottom: resume, batch, step, validate, save.
+
+A run that is killed at any moment and started again ends bit for bit as if it had not been (CPU, same machine): data is a pure
+function of the step, and the checkpoint holds weights, optimizer state and counters. Validation sees training lengths only.
+"""
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from rpecli import data, run, task
+from rpecli.model import Transformer
+from rpecli.recipe import Config
+
+SAVE_SECONDS = 15.0  # between checkpoints
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Diverged(RuntimeError):  # noqa: N818 - what happened, not a mistake in the code
+    """The loss is no number any more."""
+
+
+@dataclass
+class Trainer:
+    """What a step changes: model, optimizer, and the counters of `metrics.jsonl`."""
+
+    config: Config
+    task: task.Task
+    model: Transformer
+    device: torch.device
+    optimizer: torch.optim.Optimizer = field(init=False)
+    step: int = 0  # steps done
+    tokens: int = 0
+    losses: list[Tensor] = field(default_factory=list)  # of the steps since the last validation
+
+    def __post_init__(self) -> None:
+        c = self.config
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=c.lr, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay, fused=True
+        )
+
+
+def train(path: Path, device: str = "auto", threads: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Trains the run at `path` to its end, from where it stands, and returns its record.
+
+    Raises run.Stopped after saving when a signal asks it to stop, Diverged when the loss is no number.
+    """
+    with run.lock(path):
+        info = run.read(path)
+        if info["status"] == "trained" and (path / "weights.safetensors").exists():
+            return info
+        with stop_signals() as stopped:
+            return _train(path, pick_device(device), threads, progress, stopped)
+
+
+def _train(
+    path: Path, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]
+) -> dict[str, Any]:
+    config, info = run.config_of(path), run.read(path)
+    resumes = (path / "checkpoint.safetensors").exists()
+    torch.set_num_threads(info["threads"] if resumes else threads or run.cores())  # the order of sums decides the last bit
+    trainer = build(config, device)
+    if resumes:
+        _resume(trainer, path)
+    else:
+        (path / "metrics.jsonl").unlink(missing_ok=True)
+    before = info.get("seconds", 0.0) if resumes else 0.0
+    run.update(path, status="training", error=None, started=run.now(), **_facts(trainer), **run.provenance())
+    sets, start, saved = data.validation_sets(trainer.task, config), time.monotonic(), time.monotonic()
+    while trainer.step < config.steps:
+        step(trainer)
+        if trainer.step % config.validate_every == 0 or trainer.step == config.steps:
+            line = validate(trainer, sets) | {"seconds": round(before + time.monotonic() - start, 3)}
+            run.append_line(path / "metrics.jsonl", line)
+            if progress:
+                progress(line)
+            if config.stop_at is not None and line["exact_match"] >= config.stop_at:
+                break
+        if stopped or time.monotonic() - saved > SAVE_SECONDS:
+            _checkpoint(trainer, path)
+            saved = time.monotonic()
+            run.update(path, step=trainer.step, tokens=trainer.tokens, seconds=round(before + saved - start, 3))
+        if stopped:
+            run.update(path, status="stopped")
+            raise run.Stopped(stopped[0])
+    run.replace(path / "weights.safetensors", save(_plain(trainer.model.state())))
+    seconds = round(before + time.monotonic() - start, 3)
+    done = run.update(path, status="trained", step=trainer.step, tokens=trainer.tokens, seconds=seconds, finished=run.now(),
+                      tokens_per_second=round(trainer.tokens / max(seconds, 1e-9)), curve=curve(path))  # fmt: skip
+    (path / "checkpoint.safetensors").unlink(missing_ok=True)
+    return done
+
+
+def build(config: Config, device: torch.device) -> Trainer:
+    """Task, model and optimizer of a config, as they stand before the first step."""
+    made = task.build(config.task)
+    return Trainer(config, made, Transformer(config, made.vocabulary, trained_positions(config, made)).to(device), device)
+
+
+def trained_positions(config: Config, made: task.Task) -> int:
+    """How many positions training shows: the longest sequence, or the range that offset and randomized draw from."""
+    return made.sequence(config.length) if config.positions == "start" else config.max_position
+
+
+def step(trainer: Trainer) -> None:
+    """One batch: forward, loss on the answers and end tokens, backward, clip, AdamW."""
+    config, model = trainer.config, trainer.model
+    batch, _ = data.train_batch(trainer.task, config, trainer.step)
+    count, length = batch.tokens_BxT.shape
+    positions = data.train_positions(config, count, length - 1, trainer.step)
+    model.train()
+    loss = losses(model, batch, positions, trainer.device).mean()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = learning_rate(config, trainer.step)
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    trainer.step += 1
+    trainer.tokens += count * length
+    trainer.losses.append(loss.detach())
+
+
+def losses(model: Transformer, batch: task.Batch, positions: np.ndarray | None, device: torch.device) -> Tensor:
+    """Cross-entropy of every answer token and every end token, `[N]`; the output layer runs on these alone."""
+    ids_BxT = torch.from_numpy(batch.tokens_BxT).to(device)
+    scored = np.flatnonzero((batch.answer_BxT | (batch.tokens_BxT == task.END))[:, 1:])
+    at_N = torch.from_numpy(scored).to(device)
+    places = None if positions is None else torch.from_numpy(positions).to(device)
+    hidden_BxTxM = model(ids_BxT[:, :-1], places)
+    logits_NxV = model.head(hidden_BxTxM.flatten(0, 1)[at_N])
+    return F.cross_entropy(logits_NxV, ids_BxT[:, 1:].flatten()[at_N], reduction="none")
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Linear warm-up to lr, then a cosine down to lr_end x lr at the last step."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
+    return config.lr * (config.lr_end + (1 - config.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+
+
+@torch.no_grad()
+def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
+    """A line of metrics.jsonl: mean training loss since the last one, token accuracy and exact match within training lengths."""
+    trainer.model.eval()
+    loss = torch.stack(trainer.losses).mean().item() if trainer.losses else math.nan
+    trainer.losses.clear()
+    if not math.isfinite(loss):
+        raise Diverged(
+            f"the loss is {loss} before step {trainer.step}: lower lr (now {trainer.config.lr}) or clip, or warm up longer"
+        )
+    token, exact = [], []
+    for batch in sets:
+        right_BxT = predictions(trainer, batch) == torch.from_numpy(batch.tokens_BxT[:, 1:])
+        answer_BxT = torch.from_numpy(batch.answer_BxT[:, 1:])
+        token.append((right_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
+        exact.append((right_BxT | ~answer_BxT).all(1).float().mean().item())
+    rate = learning_rate(trainer.config, trainer.step - 1)
+    line = {"step": trainer.step, "tokens": trainer.tokens, "loss": round(loss, 6), "lr": rate}
+    return line | {"token_accuracy": round(float(np.mean(token)), 6), "exact_match": round(float(np.mean(exact)), 6)}
+
+
+def predictions(trainer: Trainer, batch: task.Batch) -> Tensor:
+    """The model's likeliest token at every place but the first, `[B, T-1]`; randomized positions stay random, fixed by length."""
+    length = batch.tokens_BxT.shape[1] - 1
+    drawn = data.fixed_positions(trainer.config, length, "validation positions", length)
+    places = None if drawn is None else torch.from_numpy(drawn).to(trainer.device)
+    ids_BxT = torch.from_numpy(batch.tokens_BxT).to(trainer.device)
+    return trainer.model.head(trainer.model(ids_BxT[:, :-1], places)).argmax(-1).cpu()
+
+
+def curve(path: Path) -> dict[str, int | None]:
+    """Steps and tokens to 90 % and 99 % token accuracy in validation; None where it was never reached."""
+    lines = run.read_lines(path / "metrics.jsonl")
+    found: dict[str, int | None] = {}
+    for percent in (90, 99):
+        first = next((line for line in lines if line["token_accuracy"] >= percent / 100), None)
+        for what, key in (("steps", "step"), ("tokens", "tokens")):
+            found[f"{what}_to_{percent}"] = first[key] if first else None
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- on disk
+
+
+def _checkpoint(trainer: Trainer, path: Path) -> None:
+    """Everything the next step needs, in one file."""
+    state = {f"model.{name}": tensor for name, tensor in trainer.model.state().items()}
+    for name, parameter in trainer.model.named_parameters():
+        for key, value in trainer.optimizer.state[parameter].items():
+            state[f"optimizer.{key}.{name}"] = value
+    state["counters"] = torch.tensor([trainer.step, trainer.tokens])
+    state["losses"] = torch.stack(trainer.losses).double() if trainer.losses else torch.zeros(0, dtype=torch.float64)
+    run.replace(path / "checkpoint.safetensors", save(_plain(state)))
+
+
+def _resume(trainer: Trainer, path: Path) -> None:
+    """Loads the checkpoint and cuts from metrics.jsonl what came after it."""
+    try:
+        state = load_file(path / "checkpoint.safetensors", device=str(trainer.device))
+    except Exception as error:
+        raise run.RunError(f"{path}/checkpoint.safetensors is damaged ({error}): delete it to train from the start") from None
+    trainer.model.load_state({n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")})
+    for name, parameter in trainer.model.named_parameters():
+        keys = [key for key in state if key.startswith("optimizer.") and key.split(".", 2)[2] == name]
+        trainer.optimizer.state[parameter] = {key.split(".", 2)[1]: state[key] for key in keys}
+    trainer.step, trainer.tokens = (int(n) for n in state["counters"])
+    trainer.losses = list(state["losses"].float())
+    lines = [line for line in run.read_lines(path / "metrics.jsonl") if line["step"] <= trainer.step]
+    run.replace(path / "metrics.jsonl", b"".join(run.line_bytes(line) for line in lines))
+
+
+def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _facts(trainer: Trainer) -> dict[str, Any]:
+    """What run.json says of the model and the machine it runs on."""
+    device = trainer.device.type
+    name = torch.cuda.get_device_name(trainer.device) if device == "cuda" else device
+    sequence = trainer.task.sequence(trainer.config.length)
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    return {"device": name, "threads": torch.get_num_threads(), "parameters": parameters, "sequence": sequence,
+            "steps": trainer.config.steps, "length": trainer.config.length, "pid": os.getpid()}  # fmt: skip
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA, else MPS, else the CPU. Raises ValueError for a device that is not there."""
+    have = [d for d, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())) if there] + [
+        "cpu"
+    ]
+    if name == "auto":
+        return torch.device(have[0])
+    if name.split(":")[0] not in have:
+        raise ValueError(f"no device {name!r} here: --device {' or '.join(have)}")
+    return torch.device(name)
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM instead of dying of them, so that a step can end and its state be saved."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    old = [signal.signal(number, lambda n, _: caught.append(n)) for number in numbers]
+    try:
+        yield caught
+    finally:
+        for number, handler in zip(numbers, old, strict=True):
+            signal.signal(number, handler)

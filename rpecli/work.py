@@ -1,0 +1,55 @@
+"""What one child process does with one run: train it, evaluate it, leave everything that is to say in the run directory."""
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+from rpecli import run
+from rpecli.order import Job
+
+FAILED, SAVED, INTERRUPTED = 1, 75, 130  # exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C
+
+
+Say = Callable[[str], None]
+
+
+def child(job: Job) -> None:
+    """Entry of a child process: prints go to the run's log.txt, the exit code says how it went."""
+    log = os.open(job.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - for the life of the process
+    sys.exit(do(job, say=print))
+
+
+def do(job: Job, say: Say) -> int:
+    """Trains and evaluates one run; returns the exit code. A failure is recorded in run.json, with the way out."""
+    try:
+        trouble = _do(job, say)
+    except run.Stopped as stop:
+        return SAVED if stop.signal == signal.SIGTERM else INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        say(traceback.format_exc())
+        with contextlib.suppress(run.RunError):
+            failed = {"status": "failed"} if run.read(job.path)["status"] != "trained" else {}
+            run.update(job.path, **failed, error=f"{type(error).__name__}: {error}".splitlines()[0])
+        return FAILED
+    if job.order is not None:
+        run.update(job.path, error="; ".join(trouble) or None)
+    return FAILED if trouble else 0
+
+
+def _do(job: Job, say: Say) -> list[str]:
+    from rpecli.evaluate import evaluate
+    from rpecli.train import train
+
+    if job.train:
+        train(job.path, job.device, job.threads, progress=lambda line: say(f"train {line}"))
+    if job.order is None:
+        return []
+    return evaluate(job.path, job.order, job.device, job.threads, progress=lambda line: say(f"eval {line}"))

@@ -1,0 +1,43 @@
+"""What the tests share: the shipped encodings and tasks by name, and small models."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from rpecli import content
+from rpecli.model import Transformer
+from rpecli.recipe import Config
+
+torch.set_num_threads(1)  # many small tests: a second thread costs more than it brings
+
+VOCABULARY = 20
+
+
+@pytest.fixture(params=content.names("encodings"))
+def encoding_name(request: pytest.FixtureRequest) -> str:
+    """Every shipped encoding, so that a new file is tested without another edit."""
+    return request.param
+
+
+@pytest.fixture(params=content.names("tasks"))
+def task_name(request: pytest.FixtureRequest) -> str:
+    """Every shipped task."""
+    return request.param
+
+
+@pytest.fixture
+def model_of() -> Callable[..., Transformer]:
+    """`model_of("rope", trained=16, n_layer=2, ...)`: a small model, in evaluation mode."""
+
+    def make(encoding: str, trained: int = 16, **keys: object) -> Transformer:
+        config = Config(**{"task": "copy", "encoding": encoding, "d_model": 32, "n_head": 4, "n_layer": 2, **keys})
+        return Transformer(config, VOCABULARY, trained).eval()
+
+    return make
+
+
+@pytest.fixture
+def ids_of() -> Callable[..., torch.Tensor]:
+    """`ids_of(2, 9)`: the same random tokens every time."""
+    return lambda batch, length: torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(7))

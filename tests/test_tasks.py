@@ -1,0 +1,270 @@
+"""Every task: its worked examples, its input law, its format and its chance level."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from rpecli import content, recipe, task
+from rpecli.task import BOS, END, MARKS, PAD, SEP, SPECIAL, Batch, Task
+
+OPTIONS = ["sort:symbols=8", "sort:symbols=8:distinct=true", "recall:symbols=5", "copy:symbols=3", "parity:format=bit"]
+OPTIONS += ["parity:format=scratchpad", "parity:law=count", "parity:format=bit:law=count", "parity:format=scratchpad:law=count"]
+CHOICES = [*content.names("tasks"), *OPTIONS]
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def answers(batch: Batch) -> np.ndarray:
+    """The answer symbols; every sequence of a task and length has the same number of them."""
+    return (batch.tokens_BxT[batch.answer_BxT] - SPECIAL).reshape(len(batch.tokens_BxT), -1)
+
+
+def prompts(batch: Batch) -> np.ndarray:
+    symbols = (batch.tokens_BxT >= SPECIAL) & ~batch.answer_BxT
+    return (batch.tokens_BxT[symbols] - SPECIAL).reshape(len(batch.tokens_BxT), -1)
+
+
+# ------------------------------------------------------------------------------------------------------------ every task
+
+
+def test_worked_examples_come_out_as_written(task_name):
+    made = task.build(task_name)
+    assert len(made.examples) == 2
+    for given, written in made.examples:
+        assert made.text(made.layout(np.array([given]))) == written
+
+
+def test_a_task_is_described(task_name):
+    path = content.find("tasks", task_name)
+    first, *rest = (content.load(path).__doc__ or "").splitlines()
+    assert first.rstrip()[-1:] in ".:"
+    assert first[0].isupper()
+    for part in ("Format", "Input law", "Chance", "Why"):
+        assert any(line.startswith(part) for line in rest), f"{path} does not say its {part}"
+
+
+def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name):
+    defaults = task.build(task_name).defaults
+    assert recipe.task_defaults(task_name) == defaults
+    assert recipe.Settings(**defaults)
+    longest = task.build(task_name).longest()
+    assert longest is None or longest >= defaults.get("length", 1)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("length", [1, 2, 5, 8])
+def test_a_draw_is_a_function_of_its_generator_alone(choice, length):
+    made = task.build(choice)
+    np.random.seed(1)
+    first = made.draw(rng(), 6, length)
+    np.random.seed(2)
+    assert np.array_equal(first, task.build(choice).draw(rng(), 6, length))
+    assert len(first) == 6
+    going_on = rng()
+    assert any(not np.array_equal(first, made.draw(going_on, 6, length)) for _ in range(4))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("length", [1, 2, 5, 8])
+def test_a_sequence_begins_once_and_ends_with_its_last_answer(choice, length):
+    made = task.build(choice)
+    batch = made.sample(rng(), 50, length)
+    tokens, answer = batch.tokens_BxT, batch.answer_BxT
+    assert tokens.shape == answer.shape == (50, made.sequence(length))
+    assert (tokens.dtype, answer.dtype) == (np.int64, bool)
+    assert ((tokens == BOS) == (np.arange(tokens.shape[1]) == 0)).all()
+    assert (tokens != PAD).all()
+    assert ((tokens >= 0) & (tokens < made.vocabulary)).all()
+    assert (tokens[answer] >= SPECIAL).all(), "answers are symbols"
+    ended = tokens[0, -1] == END  # a format that the input ends has no end token
+    assert ((tokens == END).sum(axis=1) == ended).all()
+    assert ((tokens[:, -1] == END) == ended).all()
+    assert answer[:, -2 if ended else -1].all(), "nothing but the end token follows the last answer"
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_layout_is_a_function_of_its_input_and_leaves_it_as_it_was(choice):
+    made = task.build(choice)
+    x = made.draw(rng(), 4, 5)
+    kept = x.copy()
+    first, second = made.layout(x), made.layout(x)
+    assert np.array_equal(first.tokens_BxT, second.tokens_BxT)
+    assert np.array_equal(x, kept)
+    for row in range(4):
+        assert np.array_equal(made.layout(x[row : row + 1]).tokens_BxT[0], first.tokens_BxT[row])
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("length", [1, 2, 3, 6, 8])
+def test_chance_is_what_the_best_blind_guess_gets(choice, length):
+    """For each place the likeliest symbol of one half of a large sample, scored on the other half."""
+    made, n = task.build(choice), 30_000
+    seen = answers(made.sample(rng(length), 2 * n, length))
+    guess_A = [np.bincount(place).argmax() for place in seen[:n].T]
+    right_A = (seen[n:] == guess_A).mean(axis=0)
+    chance = made.chance(length)
+    assert chance == pytest.approx(right_A.mean(), abs=4 * np.sqrt(chance * (1 - chance) / n) + 1e-9)
+
+
+def test_chance_is_a_share_at_any_length(task_name):
+    made = task.build(task_name)
+    for length in (1, 16, made.longest() or 4096):
+        assert 0 < made.chance(length) <= 1
+
+
+# ------------------------------------------------------------------------------------------------------------- what each is
+
+
+def running_parity(bits: list[int]) -> list[int]:
+    return [sum(bits[: i + 1]) % 2 for i in range(len(bits))]
+
+
+def behind_marker(symbols: list[int]) -> list[int]:
+    return [symbols[symbols.index(16) + 1]]
+
+
+ANSWER: dict[str, Callable[[list[int]], list[int]]] = {
+    "copy": list,
+    "reverse": lambda symbols: symbols[::-1],
+    "sort": sorted,
+    "sort:distinct=true": sorted,
+    "recall": behind_marker,
+    "parity": running_parity,
+    "parity:format=scratchpad": running_parity,
+    "parity:format=bit": lambda bits: [sum(bits) % 2],
+}
+
+
+@pytest.mark.parametrize("choice", ANSWER)
+@pytest.mark.parametrize("length", [1, 2, 16, 33])
+def test_the_answer_is_the_prompts(choice, length):
+    batch = task.build(choice).sample(rng(), 20, length)
+    for prompt, answer in zip(prompts(batch).tolist(), answers(batch).tolist(), strict=True):
+        assert answer == ANSWER[choice](prompt)
+
+
+SEQUENCE = {
+    "copy": 2 * 9 + 3,
+    "reverse": 2 * 9 + 3,
+    "sort": 2 * 9 + 3,
+    "recall": 9 + 1 + 4,
+    "parity": 2 * 9 + 1,
+    "parity:format=scratchpad": 2 * 9 + 3,
+    "parity:format=bit": 9 + 4,
+}
+
+
+@pytest.mark.parametrize("choice", SEQUENCE)
+def test_a_problem_of_nine_has_its_number_of_tokens(choice):
+    assert task.build(choice).sequence(9) == SEQUENCE[choice]
+
+
+TEXT = {
+    "parity:format=bit": "> 1 1 0 1 | [1] .",
+    "parity:format=scratchpad": "> 1 1 0 1 | [1] [0] [0] [1] .",
+    "parity:law=count": "> 1 [1] 1 [0] 0 [0] 1 [1]",
+}
+
+
+@pytest.mark.parametrize("choice", TEXT)
+def test_each_format_of_parity_is_written_out(choice):
+    made = task.build(choice)
+    assert made.text(made.layout(np.array([[1, 1, 0, 1]]))) == TEXT[choice]
+
+
+def test_special_tokens_have_marks_and_symbols_follow_them():
+    assert sorted(MARKS) == [PAD, BOS, SEP, END] == list(range(SPECIAL))
+    assert task.build("copy:symbols=3").vocabulary == SPECIAL + 3
+
+
+@pytest.mark.parametrize("choice", ["copy", "reverse", "sort:symbols=8", "parity"])
+def test_each_symbol_is_as_likely_as_any_other_and_places_are_independent(choice):
+    made = task.build(choice)
+    x = made.draw(rng(5), 20_000, 2)
+    counts = np.bincount(x[:, 0] * made.symbols + x[:, 1], minlength=made.symbols**2)
+    wanted = 20_000 / made.symbols**2
+    assert abs(counts - wanted).max() < 5 * np.sqrt(wanted)
+
+
+def test_sort_without_repeats_draws_uniform_subsets_in_random_order():
+    made = task.build("sort:symbols=4:distinct=true")
+    x = made.draw(rng(), 24_000, 3)
+    assert all(len(set(row)) == 3 for row in x.tolist())
+    counts = np.unique(x, axis=0, return_counts=True)[1]
+    assert len(counts) == 24
+    assert abs(counts - 1000).max() < 5 * np.sqrt(1000)
+
+
+def test_sort_without_repeats_has_a_longest_problem():
+    made = task.build("sort:symbols=8:distinct=true")
+    assert made.longest() == 8
+    assert answers(made.sample(rng(), 1, 8)).tolist() == [list(range(8))]
+    assert made.chance(8) == pytest.approx(1)
+    assert task.build("sort:symbols=8").longest() is None
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_parity_by_count_has_every_number_of_ones_equally_often(length):
+    ones = task.build("parity:law=count").draw(rng(), 8000, length).sum(axis=1)
+    counts = np.bincount(ones, minlength=length + 1)
+    assert abs(counts - 8000 / (length + 1)).max() < 5 * np.sqrt(8000 / (length + 1))
+
+
+def test_parity_by_count_shuffles_its_ones():
+    first, last = task.build("parity:law=count").draw(rng(), 8000, 6)[:, [0, 5]].T
+    assert first.mean() == pytest.approx(0.5, abs=0.03)
+    assert last.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_recall_has_one_marker_anywhere_but_at_the_end():
+    x = task.build("recall:symbols=5").draw(rng(), 8000, 4)
+    marked = x == 5
+    assert x.shape == (8000, 5)
+    assert (marked.sum(axis=1) == 1).all()
+    places = np.bincount(marked.argmax(axis=1), minlength=5)
+    assert places[4] == 0
+    assert abs(places[:4] - 2000).max() < 5 * np.sqrt(2000)
+    assert np.bincount(x[~marked]).min() > 5000
+
+
+# ------------------------------------------------------------------------------------------------------------------ errors
+
+REFUSED = {
+    "srot": ["unknown task 'srot'", "did you mean sort"],
+    "sort:distict=true": ["task sort", "'distict'", "did you mean distinct?"],
+    "sort:distinct=yes": ["distinct is true or false", "'yes'"],
+    "copy:symbols=many": ["symbols is a whole number", "'many'"],
+    "parity:format=byte": ["running, bit or scratchpad", "'byte'"],
+    "parity:law=fair": ["iid or count", "'fair'"],
+}
+
+
+@pytest.mark.parametrize("choice", REFUSED)
+def test_a_wrong_task_is_refused_with_what_to_write_instead(choice):
+    with pytest.raises(content.ContentError) as error:
+        task.build(choice)
+    assert all(word in str(error.value) for word in REFUSED[choice]), str(error.value)
+
+
+OWN = '''"""Answer with the first symbol."""
+from rpecli.task import Task, prompt_answer
+class First(Task):
+    symbols = 3
+    def draw(self, rng, batch, length):
+        return rng.integers(3, size=(batch, length))
+    def layout(self, x_BxN):
+        return prompt_answer(x_BxN, x_BxN[:, :1])
+'''
+
+
+def test_a_task_of_ones_own_works_by_path(tmp_path):
+    path = tmp_path / "first.py"
+    path.write_text(OWN)
+    made: Task = task.build(str(path))
+    assert made.text(made.layout(np.array([[2, 0, 1]]))) == "> 2 0 1 | [2] ."
+    assert made.sequence(4) == 8
+    assert made.chance(4) == pytest.approx(1 / 3)
+    assert made.longest() is None
