@@ -4,6 +4,7 @@ The only file that prints; heavy imports live inside functions, so that `rpe --h
 """
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -186,7 +187,7 @@ def report(
         made, source = _load(recipe, {})
         wanted = {config.id for config in made.configs()}
         paths, name = [path for path in paths if path.name in wanted], name or source.name
-    _report(paths, name, out, as_json, None)
+    _report(paths, name, out, as_json)
 
 
 @app.command(context_settings=EXTRA)
@@ -218,7 +219,7 @@ def run(
     paths = _create(made, source, runs)
     wanted = order.Order(made.lengths)
     failed = _execute([order.Job(p, train=not _trained(p), order=wanted, device=device) for p in paths], jobs, end=False)
-    _report(paths, name or source.name, out, as_json, f"rpe run {recipe}")
+    _report(paths, name or source.name, out, as_json)
     if failed:
         raise SystemExit(FAILURE)
 
@@ -442,13 +443,13 @@ def _execute(todo: list["Job"], jobs: int | None, end: bool = True) -> bool:
     return bool(failed)
 
 
-def _report(paths: list[Path], name: str | None, out: Path, as_json: bool, command: str | None) -> None:
+def _report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> None:
     from rpecli import report
 
     studies = {_info(path).get("study", "default") for path in paths}
     name = name or (studies.pop() if len(studies) == 1 else "all")
     try:
-        made = report.make(paths, name, out, command)
+        made = report.make(paths, name, out, f"rpe {shlex.join(sys.argv[1:])}")
     except report.ReportError as error:
         _stop(str(error), FAILURE)
     for text in made.problems:

@@ -38,6 +38,7 @@ class Cache:
 
     layers: list[dict[str, Tensor]] = field(default_factory=list)
     positions: Tensor | None = None
+    hidden: Tensor | None = None  # which of them are padding
 
 
 class Block(nn.Module):
@@ -66,6 +67,16 @@ def _extend(past: dict[str, Tensor], name: str, new: Any) -> Any:
         return None
     past[name] = torch.cat([past[name], new], dim=2) if name in past else new
     return past[name]
+
+
+def _extend_hidden(cache: Cache, hidden_BxT: Tensor | None, past: int, ids_BxT: Tensor) -> Tensor | None:
+    """Adds what is padding among new tokens to the cache and returns what is among all; None while there was none."""
+    if hidden_BxT is None and cache.hidden is None:
+        return None
+    new = torch.zeros_like(ids_BxT, dtype=torch.bool) if hidden_BxT is None else hidden_BxT
+    old = new.new_zeros(len(ids_BxT), past) if cache.hidden is None else cache.hidden
+    cache.hidden = torch.cat([old, new], dim=1)
+    return cache.hidden
 
 
 class Transformer(nn.Module):
@@ -111,6 +122,7 @@ class Transformer(nn.Module):
         if cache is not None:
             positions_BxS = positions_BxT if cache.positions is None else torch.cat([cache.positions, positions_BxT], dim=1)
             cache.positions = positions_BxS
+            hidden_BxT = _extend_hidden(cache, hidden_BxT, past, ids_BxT)
             cache.layers = cache.layers or [{} for _ in self.blocks]
         for n, block in enumerate(self.blocks):
             layer_cache = cache.layers[n] if cache is not None else None
@@ -135,4 +147,5 @@ class Transformer(nn.Module):
         for name, tensor in own.items():
             if tensor.shape != state[name].shape:
                 raise ValueError(f"weights do not fit: {name} is {list(state[name].shape)}, here {list(tensor.shape)}")
+        for name, tensor in own.items():  # only once all fit, so that refused weights leave the model as it was
             tensor.copy_(state[name])

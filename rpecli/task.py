@@ -1,7 +1,8 @@
 """The contract of a task: an input law, a format, a vocabulary, a chance level, two worked examples.
 
 A task is one file in `tasks/` with one class that derives from Task. It draws inputs (`draw`: the input law) and lays them out
-as token sequences (`layout`: the format). Only tokens marked as answer are trained on and scored, and the end token behind them.
+as token sequences (`layout`: the format). Only tokens marked as answer are trained on and scored, and the end token if there is
+one.
 Numpy alone: tasks are used where torch is not loaded.
 """
 
@@ -76,7 +77,10 @@ def build(choice: str) -> Task:
     name, options = content.parse_choice(choice)
     cls = content.load_class("tasks", name, Task)
     try:
-        return cls(**content.convert(cls, options, f"task {name}"))
+        made = cls(**content.convert(cls, options, f"task {name}"))
+        if made.symbols < 1:
+            raise ValueError(f"symbols={made.symbols}: at least one is needed")
+        return made
     except ValueError as error:
         raise content.ContentError(f"task {choice}: {error}") from error
 

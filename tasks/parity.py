@@ -4,7 +4,7 @@ Format       running     > b1 [c1] b2 [c2] ... bn [cn]      ci = b1 + ... + bi m
              bit         > b1 ... bn | [cn] .
              scratchpad  > b1 ... bn | [c1 ... cn] .
 Input law    iid: fair independent bits; count: the number of ones uniform on 0..n, then shuffled (short sums are common)
-Chance       1/2 a token
+Chance       1/2 a token; law=count a little more, since an even number of ones is likelier
 Why          running needs one step back only; the other formats need every position, and are known to be hard
 """
 
@@ -43,3 +43,9 @@ class Parity(Task):
         answer_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
         answer_BxT[:, 2::2] = True
         return Batch(tokens_BxT, answer_BxT)
+
+    def chance(self, length: int) -> float:
+        if self.law == "iid":
+            return 0.5
+        even_N = [(i // 2 + 1) / (i + 1) for i in range(1, length + 1)]  # ones among the first i are uniform on 0..i as well
+        return even_N[-1] if self.format == "bit" else sum(even_N) / length

@@ -12,7 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Sort(Task):
-    defaults = {"length": 16, "steps": 1200}
+    defaults = {"length": 16, "steps": 1500}
     examples = (([3, 1, 3, 2], "> 3 1 3 2 | [1] [2] [3] [3] ."), ([9, 0], "> 9 0 | [0] [9] ."))
 
     def __init__(self, *, symbols: int = 150, distinct: bool = False):
@@ -24,6 +24,8 @@ class Sort(Task):
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         if not self.distinct:
             return rng.integers(self.symbols, size=(batch, length))
+        if length > self.symbols:
+            raise ValueError(f"no {length} distinct symbols among {self.symbols}: length {self.symbols} is the longest")
         every_BxS = np.broadcast_to(np.arange(self.symbols), (batch, self.symbols))
         return rng.permuted(every_BxS, axis=1)[:, :length]
 

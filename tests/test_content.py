@@ -227,8 +227,8 @@ def test_equal_choices_have_one_canonical_spelling(text: str) -> None:
     assert content.canonical(text) == "sort-it:a_x=2:b=1"
 
 
-def test_the_canonical_spelling_of_a_path_keeps_the_path() -> None:
-    assert content.canonical("./my_own dir/a_b.py:x=1") == "./my_own dir/a_b.py:x=1"
+def test_the_canonical_spelling_of_a_path_is_the_whole_path_so_that_a_run_loads_from_anywhere() -> None:
+    assert content.canonical("./my_own dir/a_b.py:x=1") == f"{Path.cwd()}/my_own dir/a_b.py:x=1"
 
 
 # -------------------------------------------------------------------------------------------------------------- loading

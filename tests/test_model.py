@@ -122,12 +122,11 @@ class Forget(Encoding):
         return torch.nn.functional.logsigmoid(x @ self.gate_HxM.T).transpose(1, 2)[..., None]
 '''
 AS_SCORE = """    def score(self, logits, q, k, q_pos, k_pos, qf, kf):
-        kept = kf.cumsum(2)
-        return logits + kept[:, :, -q.shape[2]:] - kept.transpose(2, 3)
+        return logits - kf.cumsum(2).transpose(2, 3) + qf * kf.transpose(2, 3)
 """
 AS_CHANNEL = """    def rotate(self, q, k, q_pos, k_pos, qf, kf):
-        channel = torch.cat([k, -kf.cumsum(2) / self.shape.scale], dim=-1)
-        return torch.cat([q, torch.ones_like(qf)], dim=-1), channel
+        wide_k = torch.cat([k, -kf.cumsum(2) / self.shape.scale, kf / self.shape.scale], dim=-1)
+        return torch.cat([q, torch.ones_like(qf), qf], dim=-1), wide_k
 """
 
 
@@ -144,6 +143,12 @@ def test_features_are_cached_beside_keys_and_values(forgetting, ids_of):
     done = [hidden_states(forgetting, part, cache=cache) for part in ids.split([5, 1, 1, 5], dim=1)]
     torch.testing.assert_close(torch.cat(done, dim=1), hidden_states(forgetting, ids), atol=2e-5, rtol=0)
     assert cache.layers[1]["f"].shape == (2, 4, 12, 1)
+
+
+def test_features_are_cut_into_the_same_blocks_as_queries_and_keys(forgetting, ids_of, monkeypatch):
+    whole = hidden_states(forgetting, ids_of(1, 12))
+    monkeypatch.setattr(attention, "CELLS", 30)
+    torch.testing.assert_close(hidden_states(forgetting, ids_of(1, 12)), whole, atol=1e-5, rtol=0)
 
 
 def test_features_of_padding_change_nothing(forgetting, ids_of):
@@ -170,6 +175,14 @@ def test_positions_given_as_they_would_run_change_nothing(model_of, encoding_nam
     model, ids = model_of(encoding_name), ids_of(2, 9)
     for positions in (torch.arange(9), torch.arange(9)[None], torch.arange(9).expand(2, 9)):
         torch.testing.assert_close(hidden_states(model, ids, positions=positions), hidden_states(model, ids), atol=1e-5, rtol=0)
+
+
+def test_gaps_between_positions_count_unless_there_is_no_encoding(model_of, encoding_name, ids_of):
+    model, ids = model_of(encoding_name), ids_of(2, 9)
+    if model.encodings[0].group == "content":
+        pytest.skip("may go by the content alone")
+    change = (hidden_states(model, ids, positions=torch.arange(9) * 3) - hidden_states(model, ids)).abs().max()
+    assert (float(change) > 1e-4) == (model.encodings[0].group != "none")
 
 
 def test_sequences_of_a_batch_do_not_touch_each_other(model_of, encoding_name, ids_of):
@@ -218,13 +231,14 @@ def test_all_but_the_encoding_starts_alike_for_every_encoding(model_of, encoding
     assert all(torch.equal(model[name], plain[name]) for name in plain)
 
 
-def test_two_models_of_one_seed_are_identical_and_leave_the_global_generator_to_itself(model_of, encoding_name):
+def test_two_models_of_one_seed_are_identical_whatever_was_drawn_before(model_of, encoding_name):
     torch.manual_seed(1)
-    first = model_of(encoding_name, seed=3).state()
+    first, then = model_of(encoding_name, seed=3).state(), torch.rand(1)
     torch.manual_seed(2)
     second = model_of(encoding_name, seed=3).state()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+    assert torch.rand(1) != then, "building a model seeds nobody else's draws"
 
 
 def test_another_seed_is_another_model(model_of, encoding_name):

@@ -20,6 +20,8 @@ class FIRE(Encoding):
 
     def __init__(self, shape: Shape, *, hidden: int = 32, threshold: float = 0.0, c: float = 0.1):
         super().__init__(shape)
+        if hidden < 1:
+            raise ValueError(f"hidden={hidden}: the network needs at least one unit")
         self.threshold = threshold or float(shape.trained)
         self.c = nn.Parameter(torch.tensor(c))
         self.factor = nn.Parameter(torch.tensor(1.0))
@@ -29,7 +31,7 @@ class FIRE(Encoding):
         return torch.log((self.c * x).abs() + 1)
 
     def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
-        distance_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(min=0).float()
-        reach_BxTx1 = torch.maximum(q_pos[:, :, None].float(), (self.threshold * self.factor).abs())
+        distance_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(min=0).to(self.c.dtype)
+        reach_BxTx1 = torch.maximum(q_pos[:, :, None].to(self.c.dtype), (self.threshold * self.factor).abs())
         share_BxTxS = self._psi(distance_BxTxS) / (self._psi(reach_BxTx1) + 1e-6)
         return self.mlp(share_BxTxS[..., None]).movedim(-1, 1)

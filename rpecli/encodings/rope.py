@@ -19,6 +19,8 @@ class RoPE(Encoding):
 
     def __init__(self, shape: Shape, *, base: float = 10000.0, pairing: str = "interleaved"):
         super().__init__(shape)
+        if not base > 0:
+            raise ValueError(f"base={base}: frequencies need a base above 0, for example base=10000")
         if shape.d_head % 2:
             raise ValueError(
                 f"head width d_model/n_head = {shape.d_head} is odd, and rotations need pairs: "

@@ -21,6 +21,8 @@ class Sinusoidal(Encoding):
 
     def __init__(self, shape: Shape, *, base: float = 10000.0):
         super().__init__(shape)
+        if not base > 0:
+            raise ValueError(f"base={base}: frequencies need a base above 0, for example base=10000")
         if shape.d_model % 2:
             raise ValueError(f"d_model={shape.d_model} is odd; sine and cosine come in pairs: write d_model={shape.d_model + 1}")
         self.base = base
