@@ -366,7 +366,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str], list[Problem
 
 def _plain(node: yaml.ScalarNode) -> str | None:
     text = str(node.value)
-    return None if node.style is None and text in ("", "null", "~") else text
+    return None if not node.style and text in ("", "null", "~") else text
 
 
 def _explain(error: Any, where: dict[str, str]) -> Problem:
