@@ -332,7 +332,7 @@ def _find(recipe: str) -> Path:
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str], list[Problem]]:
     """Keys to plain text, keys to `file:line`, and what the file itself gets wrong (syntax, repeated keys)."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
