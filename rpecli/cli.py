@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from rpecli import flags
+
 if TYPE_CHECKING:
     from rpecli.order import Job
     from rpecli.recipe import Recipe, Source
@@ -66,73 +68,20 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, old)
 
 
-def _complete(kind: str) -> Any:
-    def names(incomplete: str) -> list[str]:
-        from rpecli import content
-
-        before, comma, last = incomplete.rpartition(",")
-        return [before + comma + name for name in content.names(kind) if name.startswith(last)]
-
-    return names
-
-
-def _complete_runs(incomplete: str) -> list[str]:
-    from rpecli import run
-
-    return [path.name for path in run.listing(Path("runs"))[0] if path.name.startswith(incomplete)]
-
-
-RecipeArgument = Annotated[
-    str | None, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=_complete("recipes"))
-]
-RunsArgument = Annotated[
-    list[str] | None, typer.Argument(help="Runs: ids, paths or patterns; all unless given.", autocompletion=_complete_runs)
-]
-TaskFlag = Annotated[str | None, typer.Option(help="Tasks, a list: copy,sort:distinct=true.", autocompletion=_complete("tasks"))]
-EncodingFlag = Annotated[
-    str | None, typer.Option(help="Encodings, a list: rope,alibi,./mine.py.", autocompletion=_complete("encodings"))
-]
-PositionsFlag = Annotated[str | None, typer.Option(help="Training positions, a list: start,offset,randomized.")]
-SeedFlag = Annotated[str | None, typer.Option(help="Seeds: 3, or 0,4, or 0:3 for 0, 1, 2.")]
-LengthFlag = Annotated[str | None, typer.Option(help="Training length.")]
-StepsFlag = Annotated[str | None, typer.Option(help="Training steps.")]
-DtypeFlag = Annotated[str | None, typer.Option(help="Products of linear layers in training: float32 or bfloat16.")]
-SetFlag = Annotated[list[str] | None, typer.Option("--set", help="Any recipe key: --set lr=1e-3 (rpe check --keys lists them).")]
-LengthsFlag = Annotated[
-    str | None, typer.Option(help="512:4096 doubles, 16:64:16 adds, 16,32 lists, 1x,2x multiplies the training length.")
-]
-SamplesFlag = Annotated[int | None, typer.Option(min=1, help="Sequences a length.")]
-RunsFlag = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
-JobsFlag = Annotated[
-    int | None,
-    typer.Option("--jobs", "-j", min=0, help="Runs at a time; as many as cores unless given; 0 stays in this process."),
-]
-DeviceFlag = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-OutFlag = Annotated[Path, typer.Option(help="Folder of reports.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Data on stdout instead of a table.")]
-EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}  # every recipe key is a flag: --lr 1e-3
-
-
-@app.command(context_settings=EXTRA)
+@app.command()
+@flags.takes_recipe_keys
 def train(
-    context: typer.Context,
-    recipe: RecipeArgument = None,
-    task: TaskFlag = None,
-    encoding: EncodingFlag = None,
-    positions: PositionsFlag = None,
-    seed: SeedFlag = None,
-    length: LengthFlag = None,
-    steps: StepsFlag = None,
-    dtype: DtypeFlag = None,
-    sets: SetFlag = None,
-    runs: RunsFlag = Path("runs"),
-    jobs: JobsFlag = None,
-    device: DeviceFlag = "auto",
+    given: dict[str, str],
+    recipe: flags.MaybeRecipeName = None,
+    sets: flags.Sets = None,
+    runs: flags.Runs = Path("runs"),
+    jobs: flags.Jobs = None,
+    device: flags.Device = "auto",
 ) -> None:
     """Train: every task x encoding x positions x seed is a run. Defaults < recipe < flags; every recipe key is a flag."""
     from rpecli import order
 
-    made, source = _recipe(context, recipe, sets)
+    made, source = _recipe(recipe, given, sets)
     paths = _create(made, source, runs)
     todo = [order.Job(path, train=True, device=device) for path in paths if not _trained(path)]
     if len(todo) < len(paths):
@@ -144,14 +93,14 @@ def train(
 
 @app.command("eval")
 def evaluate(
-    names: RunsArgument = None,
-    lengths: LengthsFlag = None,
-    samples: SamplesFlag = None,
+    names: flags.RunNames = None,
+    lengths: flags.Lengths = None,
+    samples: flags.Samples = None,
     again: Annotated[bool, typer.Option(help="Measure also what has been measured.")] = False,
     data: Annotated[Path | None, typer.Option(help="Strings from a dataset that `rpe data` wrote.")] = None,
-    runs: RunsFlag = Path("runs"),
-    jobs: JobsFlag = None,
-    device: DeviceFlag = "auto",
+    runs: flags.Runs = Path("runs"),
+    jobs: flags.Jobs = None,
+    device: flags.Device = "auto",
 ) -> None:
     """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
     from rpecli import order
@@ -174,12 +123,14 @@ def evaluate(
 
 @app.command()
 def report(
-    names: RunsArgument = None,
-    runs: RunsFlag = Path("runs"),
-    recipe: Annotated[str | None, typer.Option(help="Only the runs of this recipe.", autocompletion=_complete("recipes"))] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")] = None,
-    out: OutFlag = Path("results"),
-    as_json: JsonFlag = False,
+    names: flags.RunNames = None,
+    runs: flags.Runs = Path("runs"),
+    recipe: Annotated[
+        str | None, typer.Option(help="Only the runs of this recipe.", autocompletion=flags.complete_names("recipes"))
+    ] = None,
+    name: flags.Name = None,
+    out: flags.Out = Path("results"),
+    as_json: flags.Json = False,
 ) -> None:
     """Write tables and figures of runs to results/NAME/ and show the tables."""
     paths = _select(runs, names)
@@ -190,32 +141,23 @@ def report(
     _report(paths, name, out, as_json)
 
 
-@app.command(context_settings=EXTRA)
+@app.command()
+@flags.takes_recipe_keys
 def run(
-    context: typer.Context,
-    recipe: Annotated[
-        str, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=_complete("recipes"))
-    ],
-    task: TaskFlag = None,
-    encoding: EncodingFlag = None,
-    positions: PositionsFlag = None,
-    seed: SeedFlag = None,
-    length: LengthFlag = None,
-    steps: StepsFlag = None,
-    dtype: DtypeFlag = None,
-    lengths: LengthsFlag = None,
-    sets: SetFlag = None,
-    runs: RunsFlag = Path("runs"),
-    jobs: JobsFlag = None,
-    device: DeviceFlag = "auto",
-    name: Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")] = None,
-    out: OutFlag = Path("results"),
-    as_json: JsonFlag = False,
+    given: dict[str, str],
+    recipe: flags.RecipeName,
+    sets: flags.Sets = None,
+    runs: flags.Runs = Path("runs"),
+    jobs: flags.Jobs = None,
+    device: flags.Device = "auto",
+    name: flags.Name = None,
+    out: flags.Out = Path("results"),
+    as_json: flags.Json = False,
 ) -> None:
     """Train, evaluate and report a recipe; started again it does only what is missing."""
     from rpecli import order
 
-    made, source = _recipe(context, recipe, sets)
+    made, source = _recipe(recipe, given, sets)
     paths = _create(made, source, runs)
     wanted = order.Order(made.lengths)
     failed = _execute([order.Job(p, train=not _trained(p), order=wanted, device=device) for p in paths], jobs, end=False)
@@ -227,8 +169,8 @@ def run(
 @app.command("ls")
 def listing(
     kind: Annotated[str, typer.Argument(help="encodings, tasks, recipes or runs.")] = "encodings",
-    runs: RunsFlag = Path("runs"),
-    as_json: JsonFlag = False,
+    runs: flags.Runs = Path("runs"),
+    as_json: flags.Json = False,
 ) -> None:
     """List encodings, tasks, recipes or runs."""
     from rpecli import content, tables
@@ -246,9 +188,9 @@ def listing(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A run: its id, path or a pattern.", autocompletion=_complete_runs)],
-    runs: RunsFlag = Path("runs"),
-    as_json: JsonFlag = False,
+    name: Annotated[str, typer.Argument(help="A run: its id, path or a pattern.", autocompletion=flags.complete_runs)],
+    runs: flags.Runs = Path("runs"),
+    as_json: flags.Json = False,
 ) -> None:
     """Show what a run is and how it went."""
     from rpecli import run, screen
@@ -265,7 +207,7 @@ def show(
 
 @app.command()
 def check(
-    recipe: RecipeArgument = None,
+    recipe: flags.MaybeRecipeName = None,
     keys: Annotated[bool, typer.Option("--keys", help="List every recipe key with its default.")] = False,
 ) -> None:
     """Validate a recipe, or every recipe that ships: all errors at once, with file, line, key and remedy."""
@@ -282,7 +224,7 @@ def check(
 
 @app.command()
 def data(
-    task: Annotated[str, typer.Argument(help="Task: NAME or NAME:option=value.", autocompletion=_complete("tasks"))],
+    task: Annotated[str, typer.Argument(help="Task: NAME or NAME:option=value.", autocompletion=flags.complete_names("tasks"))],
     lengths: Annotated[str, typer.Option(help="Problem lengths: 16,32 or 16:128.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     samples: Annotated[int, typer.Option(min=1, help="Sequences a length.")] = 256,
@@ -308,40 +250,23 @@ def data(
 # ------------------------------------------------------------------------------------------------------- shared by commands
 
 
-def _recipe(context: typer.Context, name: str | None, sets: list[str] | None) -> tuple["Recipe", "Source"]:
+def _recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple["Recipe", "Source"]:
     """The recipe with every flag of this command on top, checked to the last option."""
-    known = ("task", "encoding", "positions", "seed", "length", "steps", "dtype", "lengths")
-    flags = {key: str(context.params[key]) for key in known if context.params.get(key) is not None}
-    flags |= _extra_flags(context.args)
     for text in sets or []:
         key, equals, value = text.partition("=")
         if not equals:
             _stop(f"--set {text}: write --set key=value", USAGE)
-        flags[key.strip()] = value.strip()
-    made, source = _load(name, flags)
+        given[key.strip()] = value.strip()
+    made, source = _load(name, given)
     _check(made, source)
     return made, source
 
 
-def _extra_flags(words: list[str]) -> dict[str, str]:
-    """`--lr 1e-3 --clip=0.5` -> {"lr": "1e-3", "clip": "0.5"}."""
-    flags, words = {}, list(words)
-    while words:
-        word = words.pop(0)
-        key, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not key:
-            _stop(f"unexpected {word!r}: flags are --key value; lists have commas and no spaces (--encoding rope,alibi)", USAGE)
-        if not equals and (not words or words[0].startswith("--")):
-            _stop(f"{word} needs a value: {word} VALUE", USAGE)
-        flags[key] = value if equals else words.pop(0)
-    return flags
-
-
-def _load(name: str | None, flags: dict[str, str]) -> tuple["Recipe", "Source"]:
+def _load(name: str | None, given: dict[str, str]) -> tuple["Recipe", "Source"]:
     from rpecli import recipe
 
     try:
-        return recipe.load(name, flags)
+        return recipe.load(name, given)
     except recipe.RecipeError as error:
         _stop(str(error), USAGE)
 

@@ -223,6 +223,12 @@ class Recipe(Settings):
         ]
 
 
+def recipe_fields() -> dict[str, Any]:
+    """Every recipe key with its schema field, the four axes of an experiment first."""
+    fields = Recipe.model_fields
+    return {key: fields[key] for key in sorted(fields, key=lambda key: key in Settings.model_fields)}
+
+
 class Config(Settings):
     """One run, fully resolved: what `recipe.yaml` in a run directory holds."""
 

@@ -45,10 +45,8 @@ _ROW = {"encodings": _encoding, "tasks": _task, "recipes": _recipe}
 
 def keys() -> list[dict[str, str]]:
     """A row a recipe key: what it is, its default."""
-    fields = recipe.Recipe.model_fields
-    axes = [key for key in fields if key not in recipe.Settings.model_fields]
-    names = [*axes, *recipe.Settings.model_fields]
-    return [{"key": name, "default": _default(fields[name]), "meaning": fields[name].description or ""} for name in names]
+    fields = recipe.recipe_fields()
+    return [{"key": key, "default": _default(field), "meaning": field.description or ""} for key, field in fields.items()]
 
 
 def _default(field: Any) -> str:

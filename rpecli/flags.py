@@ -1,0 +1,82 @@
+"""The flags of the commands: those that several share, and one for every recipe key, made from the schema."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rpecli.recipe import recipe_fields
+
+NAMED = {"task": "tasks", "encoding": "encodings"}  # keys whose values are names to complete
+
+
+def complete_names(kind: str) -> Any:
+    """A completion function for the names of one kind, behind any comma."""
+
+    def names(incomplete: str) -> list[str]:
+        from rpecli import content
+
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + name for name in content.names(kind) if name.startswith(last)]
+
+    return names
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """The ids of the runs in `runs`."""
+    from rpecli import run
+
+    return [path.name for path in run.listing(Path("runs"))[0] if path.name.startswith(incomplete)]
+
+
+def takes_recipe_keys(function: Callable[..., None]) -> Callable[..., None]:
+    """A command with a flag for every recipe key (`--lr 1e-3`); `function` gets those that were given as `given`."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.name != "given"]
+    keys = {key: _key_option(key, field.description or "") for key, field in recipe_fields().items()}
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        given = {key: values.pop(key) for key in keys}
+        function(given={key: value for key, value in given.items() if value is not None}, **values)
+
+    added = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind) for key, kind in keys.items()]
+    command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+    return command
+
+
+def _key_option(key: str, meaning: str) -> Any:
+    complete = complete_names(NAMED[key]) if key in NAMED else None
+    option = typer.Option(
+        "--" + key.replace("_", "-"), metavar="VALUE", help=meaning, autocompletion=complete, rich_help_panel="Recipe keys"
+    )
+    return Annotated[str | None, option]
+
+
+RecipeName = Annotated[
+    str, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=complete_names("recipes"))
+]
+MaybeRecipeName = Annotated[
+    str | None, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=complete_names("recipes"))
+]
+RunNames = Annotated[
+    list[str] | None, typer.Argument(help="Runs: ids, paths or patterns; all unless given.", autocompletion=complete_runs)
+]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="A recipe key as key=value, like its flag.")]
+Lengths = Annotated[
+    str | None,
+    typer.Option(help="512:4096 doubles, 16:64:16 adds, 16,32 lists, 1x,2x multiplies the training length."),
+]
+Samples = Annotated[int | None, typer.Option(min=1, help="Sequences a length.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", min=0, help="Runs at a time; as many as cores unless given; 0: one by one in this process."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Name = Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")]
+Out = Annotated[Path, typer.Option(help="Folder of reports.")]
+Json = Annotated[bool, typer.Option("--json", help="Data on stdout instead of a table.")]
