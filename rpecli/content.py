@@ -75,8 +75,16 @@ def find(kind: str, name: str) -> Path:
         return path.resolve()
     files = _files(kind)
     if name.replace("_", "-") not in files:
-        raise ContentError(f"unknown {kind[:-1]} {name!r}: {nearest(name, list(files))}  (rpe ls {kind})")
+        raise ContentError(
+            f"unknown {kind[:-1]} {name!r}: {_elsewhere(kind, name) or nearest(name, list(files))}  (rpe ls {kind})"
+        )
     return files[name.replace("_", "-")]
+
+
+def _elsewhere(kind: str, name: str) -> str:
+    """A hint for the name of an encoding where a recipe belongs, and the like."""
+    other = next((k for k in SUFFIX if k != kind and name.replace("_", "-") in names(k)), None)
+    return f"it is one of the {other}; write lists with commas and no spaces (--{other[:-1]} {name},...)" if other else ""
 
 
 def parse_choice(text: str) -> tuple[str, dict[str, str]]:

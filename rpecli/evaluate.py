@@ -39,18 +39,21 @@ def evaluate(
     torch.set_num_threads(threads or run.cores())
     with run.lock(path), stop_signals() as stopped:
         trainer, weights = load(path, device)
-        trouble = []
-        for length, blocks in wanted(path, order, trainer, weights):
+        have, trouble = measured(path, order, weights), []
+        for length in lengths(trainer.config, order):
             if stopped:
                 raise run.Stopped(stopped[0])
-            problem = _why_not(trainer, length)
+            problem = None if length in have else _why_not(trainer, length)
             if problem:
                 trouble.append(problem)
                 continue
             try:
+                blocks = strings(trainer.config, trainer.task, length, order)
+                if data.fingerprint(blocks) in have.get(length, ()):
+                    continue
                 line = measure(trainer, length, blocks, stopped)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if "memory" not in str(error).lower():
+            except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+                if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
                     raise
                 trouble.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
@@ -74,21 +77,20 @@ def load(path: Path, device: str = "auto") -> tuple[Trainer, str]:
     return trainer, hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
-def wanted(path: Path, order: Order, trainer: Trainer, weights: str) -> list[tuple[int, list[task.Batch]]]:
-    """Lengths and their strings, the training length always among them, without what these weights were measured on already."""
-    config, made = trainer.config, trainer.task
+def lengths(config: recipe.Config, order: Order) -> list[int]:
+    """What is to be measured, ascending: an order's lengths or the recipe's, the training length always among them."""
     if order.folder is not None:
-        lengths = set(export.lengths_of(order.folder))
-    else:
-        lengths = {config.length, *recipe.parse_lengths(order.lengths or config.lengths, config.length)}
-    lines = run.read_lines(path / "eval.jsonl")
-    have = {(line["length"], line["fingerprint"], line["weights"]) for line in lines if not order.again}
-    found = []
-    for length in sorted(lengths):
-        blocks = strings(config, made, length, order) if length <= (made.longest() or length) else []
-        if (length, data.fingerprint(blocks), weights) not in have:
-            found.append((length, blocks))
-    return found
+        return export.lengths_of(order.folder)
+    return sorted({config.length, *recipe.parse_lengths(order.lengths or config.lengths, config.length)})
+
+
+def measured(path: Path, order: Order, weights: str) -> dict[int, set[str]]:
+    """Lengths, and the fingerprints of the strings, that these weights were measured on already; none if that is to be again."""
+    have: dict[int, set[str]] = {}
+    for line in run.read_lines(path / "eval.jsonl") if not order.again else []:
+        if line["weights"] == weights:
+            have.setdefault(line["length"], set()).add(line["fingerprint"])
+    return have
 
 
 def strings(config: recipe.Config, made: task.Task, length: int, order: Order) -> list[task.Batch]:
@@ -103,15 +105,17 @@ def _why_not(trainer: Trainer, length: int) -> str | None:
     longest = trainer.task.longest()
     if longest is not None and length > longest:
         return f"length {length}: {trainer.config.task} has no problem longer than {longest}: leave it out"
-    needed, there = memory(trainer, length), available()
+    there, needed = available(), memory(trainer, length)
+    if needed <= there:  # only then can one sequence be drawn, to count its tokens
+        needed = memory(trainer, trainer.task.sequence(length))
     if trainer.device.type == "cpu" and needed > there:
         return f"length {length}: needs about {needed / 2**30:.0f} GiB, {there / 2**30:.0f} GiB are free: leave it out"
     return None
 
 
-def memory(trainer: Trainer, length: int) -> int:
-    """Bytes that one sequence's forward pass takes, roughly: activations of a layer, and one block of scores."""
-    config, T = trainer.config, trainer.task.sequence(length)
+def memory(trainer: Trainer, T: int) -> int:
+    """Bytes that the forward pass of one sequence of T tokens takes, roughly: activations of a layer, and one block of scores."""
+    config = trainer.config
     activations = T * config.d_model * (2 * config.mlp_ratio + 10) + T * trainer.task.vocabulary
     return 4 * (activations + 4 * config.n_head * max(attention.CELLS, T))
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from rpecli import run, sweep
+from rpecli import run, sweep, work
 
 INTERVAL = 10.0  # seconds between plain lines of a run
 
@@ -61,10 +61,10 @@ class _Screen:
     def ended(self, event: sweep.Event) -> str:
         assert event.path
         self.codes[event.path] = event.code
-        info = run.read(event.path)
+        seconds = run.read(event.path).get("seconds") or 0
         line = sweep.last_metrics(event.path) or {}
-        how = {0: "done", 75: "stopped", 130: "stopped"}.get(event.code, f"FAILED: {info.get('error')}")
-        numbers = f"acc {line['token_accuracy']:.3f}  {clock(info.get('seconds') or 0)}" if "token_accuracy" in line else ""
+        how = {0: "done", 75: "stopped", 130: "stopped"}.get(event.code) or f"FAILED: {work.why(event.path, event.code)}"
+        numbers = f"acc {line['token_accuracy']:.3f}  {clock(seconds)}" if "token_accuracy" in line else ""
         return f"[{len(self.codes)}/{len(self.paths)}] {event.path.name}  {how}  {numbers}".rstrip()
 
     def total(self) -> str:

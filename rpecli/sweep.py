@@ -65,12 +65,13 @@ def _context() -> Any:
 
 
 def _note_death(path: Path, code: int) -> None:
-    """A child that died of a signal could not write its own end."""
-    if code < 0:
-        with suppress(run.RunError):
-            run.update(
-                path, status="failed", error=f"killed by signal {-code}" + (", out of memory perhaps" if code == -9 else "")
-            )
+    """A child that was killed, or left without a word, could not write its own end."""
+    if code in (0, work.FAILED, work.BUSY, work.SAVED, work.INTERRUPTED):
+        return
+    how = f"killed by signal {-code}" + (", out of memory perhaps" if code == -9 else "") if code < 0 else f"exit code {code}"
+    with suppress(run.RunError), run.lock(path):
+        failed = {"status": "failed"} if run.read(path)["status"] != "trained" else {}
+        run.update(path, **failed, error=f"the process ended: {how}")
 
 
 def _stop(children: list[Any]) -> None:

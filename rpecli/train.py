@@ -77,6 +77,7 @@ def _train(
         _resume(trainer, path)
     else:
         (path / "metrics.jsonl").unlink(missing_ok=True)
+        run.update(path, sources=run.sources(config))  # of the code that trains it, not of the code that named it
     before = info.get("seconds", 0.0) if resumes else 0.0
     run.update(path, status="training", error=None, started=run.now(), **_facts(trainer), **run.provenance())
     sets, start, saved = data.validation_sets(trainer.task, config), time.monotonic(), time.monotonic()
@@ -204,7 +205,7 @@ def _checkpoint(trainer: Trainer, path: Path) -> None:
         for key, value in trainer.optimizer.state[parameter].items():
             state[f"optimizer.{key}.{name}"] = value
     state["counters"] = torch.tensor([trainer.step, trainer.tokens])
-    state["losses"] = torch.stack(trainer.losses).double() if trainer.losses else torch.zeros(0, dtype=torch.float64)
+    state["losses"] = torch.stack(trainer.losses).cpu().double() if trainer.losses else torch.zeros(0, dtype=torch.float64)
     run.replace(path / "checkpoint.safetensors", save(_plain(state)))
 
 
@@ -212,9 +213,9 @@ def _resume(trainer: Trainer, path: Path) -> None:
     """Loads the checkpoint and cuts from metrics.jsonl what came after it."""
     try:
         state = load_file(path / "checkpoint.safetensors", device=str(trainer.device))
+        trainer.model.load_state({n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")})
     except Exception as error:
         raise run.RunError(f"{path}/checkpoint.safetensors is damaged ({error}): delete it to train from the start") from None
-    trainer.model.load_state({n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")})
     for name, parameter in trainer.model.named_parameters():
         keys = [key for key in state if key.startswith("optimizer.") and key.split(".", 2)[2] == name]
         trainer.optimizer.state[parameter] = {key.split(".", 2)[1]: state[key] for key in keys}

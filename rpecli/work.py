@@ -6,12 +6,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from rpecli import run
 from rpecli.order import Job
 
-FAILED, SAVED, INTERRUPTED = 1, 75, 130  # exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C
-
+# Exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C, 73 nothing done because another process works on the run.
+FAILED, BUSY, SAVED, INTERRUPTED = 1, 73, 75, 130
 
 Say = Callable[[str], None]
 
@@ -35,13 +36,30 @@ def do(job: Job, say: Say) -> int:
         return INTERRUPTED
     except Exception as error:
         say(traceback.format_exc())
-        with contextlib.suppress(run.RunError):
-            failed = {"status": "failed"} if run.read(job.path)["status"] != "trained" else {}
-            run.update(job.path, **failed, error=f"{type(error).__name__}: {error}".splitlines()[0])
-        return FAILED
+        return _record(job.path, error)
     if job.order is not None:
         run.update(job.path, error="; ".join(trouble) or None)
     return FAILED if trouble else 0
+
+
+def _record(path: Path, error: Exception) -> int:
+    """Writes a failure to run.json, but not into the record of a run that another process works on."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(run.lock(path))
+        except run.RunError:
+            return BUSY
+        with contextlib.suppress(run.RunError):
+            failed = {"status": "failed"} if run.read(path)["status"] != "trained" else {}
+            run.update(path, **failed, error=f"{type(error).__name__}: {error}".splitlines()[0])
+    return FAILED
+
+
+def why(path: Path, code: int) -> str:
+    """What a child's exit code and its run's record say of how it failed."""
+    if code == BUSY:
+        return "another process works on it: wait for it, or stop it"
+    return str(run.read(path).get("error") or f"exit code {code}")
 
 
 def _do(job: Job, say: Say) -> list[str]:
