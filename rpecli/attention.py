@@ -1,13 +1,15 @@
-"""Causal attention for any encoding: picks the kernel from the hooks the encoding has, and owns the scale.
+"""Attention for any encoding: picks the kernel from the hooks the encoding has, and owns the scale and the normalizer.
 
-    score                  query blocks, eager softmax        memory rows x S
-    no bias                plain fused causal kernel          memory linear
-    bias, short or trained dense [B or 1, H, T, S] bias        memory T x S
-    bias by distance       query blocks on a view of a vector memory linear      (evaluation on running positions)
-    any other bias         query blocks, rows of the bias     memory rows x S    (evaluation)
+    score, padding, other   query blocks, eager                    memory rows x S
+    no bias                 plain fused kernel                     memory linear
+    bias, short or trained  dense bias [B or 1, H, T, S]           memory T x S
+    bias by distance        query blocks on a view of a vector     memory linear      (evaluation on running positions)
+    any other bias          query blocks, rows of the bias         memory rows x S    (evaluation)
 
-Rows are the last T of S keys. A causal row sees the keys up to its own place, whatever their positions are.
+Rows are the last T of S keys. Where attention is causal a row sees the keys up to its own place, whatever their positions are.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,15 @@ from rpecli.encoding import DistanceBias, Encoding, overrides
 
 DENSE = 512  # keys up to which a dense bias costs nothing (measured: LOG.md)
 CELLS = 1 << 20  # score cells [B, T, S] a block may hold, per head
+
+
+def kernel(encoding: Encoding, normalizer: str = "softmax") -> str:
+    """Which of the ways above serves an encoding: `eager`, `plain`, `distance` or `rows`."""
+    if overrides(encoding, "score") or normalizer != "softmax":
+        return "eager"
+    if not overrides(encoding, "bias"):
+        return "plain"
+    return "distance" if isinstance(encoding, DistanceBias) else "rows"
 
 
 def attend(
@@ -29,20 +40,23 @@ def attend(
     kf: Tensor | None = None,
     hidden_BxS: Tensor | None = None,
     running: bool = False,
+    normalizer: str = "softmax",
 ) -> Tensor:
-    """softmax(scores) v, `[B, H, T, D]`.
+    """normalizer(scores) v, `[B, H, T, D]`.
 
     `positions_BxS` are the keys' positions (`[B or 1, S]`), the queries' are the last T. `hidden_BxS` marks padding keys.
     `running` promises that positions are consecutive, which lets a bias by distance be one vector.
     """
     T, S = q_BxHxTxD.shape[2], k_BxHxSxD.shape[2]
     q_pos, k_pos = positions_BxS[:, S - T :], positions_BxS
-    if overrides(encoding, "score") or hidden_BxS is not None:
-        return _score_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS)
+    way = kernel(encoding, normalizer)
+    if way == "eager" or hidden_BxS is not None:
+        normal = NORMALIZERS[normalizer]
+        return _eager_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS, normal)
     q, k = encoding.rotate(q_BxHxTxD, k_BxHxSxD, q_pos, k_pos, qf, kf)
-    v = v_BxHxSxD if v_BxHxSxD.shape[-1] == q.shape[-1] else F.pad(v_BxHxSxD, (0, q.shape[-1] - v_BxHxSxD.shape[-1]))
-    if not overrides(encoding, "bias"):
-        out = _plain(q, k, v, encoding.shape.scale)
+    v = F.pad(v_BxHxSxD, (0, q.shape[-1] - v_BxHxSxD.shape[-1]))  # widths that differ fall off the fused kernel, 4-8x slower
+    if way == "plain":
+        out = _plain(encoding, q, k, v)
     elif S <= DENSE or torch.is_grad_enabled():
         mask = _dense_bias(encoding, q_pos, k_pos, running)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=encoding.shape.scale)
@@ -72,6 +86,28 @@ def causal_mask(T: int, S: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.ones(T, S, dtype=torch.bool, device=device).triu(S - T + 1)
 
 
+def stick_breaking(logits: Tensor, dark: Tensor) -> Tensor:
+    """att_ij = sigmoid(z_ij) prod_{j<l<i} (1 - sigmoid(z_il)), the token itself left out; rows need not sum to 1.
+
+    Tan et al. 2024, "Scaling Stick-Breaking Attention", arXiv 2410.17980. `dark` is true where a row may not look.
+    """
+    S = logits.shape[-1]
+    itself = torch.ones(logits.shape[-2], S, dtype=torch.bool, device=logits.device).triu(S - logits.shape[-2])
+    dark = dark | itself
+    kept = F.logsigmoid(-logits).masked_fill(dark, 0.0)
+    between = kept.flip(-1).cumsum(-1).flip(-1) - kept  # sum over the keys behind j
+    return (F.logsigmoid(logits) + between).exp().masked_fill(dark, 0.0)
+
+
+def softmax(logits: Tensor, dark: Tensor) -> Tensor:
+    """Softmax over the keys that are not `dark`; a row that sees none (padding) may look anywhere, nobody reads it."""
+    return logits.masked_fill(dark & ~dark.all(-1, keepdim=True), -torch.inf).softmax(-1)
+
+
+Normalizer = Callable[[Tensor, Tensor], Tensor]
+NORMALIZERS: dict[str, Normalizer] = {"softmax": softmax, "stick-breaking": stick_breaking}
+
+
 def _logits(
     encoding: Encoding, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
 ) -> Tensor:
@@ -82,45 +118,48 @@ def _logits(
     return encoding.score(logits_BxHxTxS, q, k, q_pos, k_pos, qf, kf)
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    T, S = q.shape[2], k.shape[2]
-    if T == S:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+def _plain(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
+    if T == S or not causal:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=encoding.shape.scale)
     mask = ~causal_mask(T, S, q.device) if T > 1 else None  # the flag would line up the first rows, not the last
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=encoding.shape.scale)
 
 
 def _dense_bias(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool) -> Tensor:
     T, S = q_pos.shape[1], k_pos.shape[1]
-    future_TxS = causal_mask(T, S, q_pos.device)
     if running and isinstance(encoding, DistanceBias):
-        bias_HxS = encoding.by_distance(torch.arange(S, device=q_pos.device, dtype=torch.float32))
+        far = 0 if encoding.shape.causal else 1 - S
+        bias_HxN = encoding.by_distance(torch.arange(far, S, device=q_pos.device, dtype=torch.float32))
         row_T, column_S = torch.arange(S - T, S, device=q_pos.device), torch.arange(S, device=q_pos.device)
-        bias = bias_HxS[:, (row_T[:, None] - column_S).clamp(min=0)][None]
+        bias = bias_HxN[:, (row_T[:, None] - column_S - far).clamp(min=0)][None]
     else:
         bias = encoding.bias(q_pos, k_pos)
-    return bias.masked_fill(future_TxS, -torch.inf)
+    return bias.masked_fill(causal_mask(T, S, q_pos.device), -torch.inf) if encoding.shape.causal else bias
 
 
 def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, rows: int = 256) -> Tensor:
     """Each block of query rows reads its bias from one vector through an overlapping view, so nothing `[T, S]` is built.
 
-    Row r, key j want vector[first + r - j]; strides must be positive, so rows are flipped: then the index falls with both.
+    Row r, key j want the bias of distance r - j. The vector holds falling distances, so the index grows with j; strides must
+    be positive, so the rows of a block are flipped, and the index grows with the flipped row as well.
     """
-    T, S = q.shape[2], k.shape[2]
-    distance_S = torch.arange(S - 1, -1, -1, device=q.device, dtype=torch.float32)
-    past_HxS = encoding.by_distance(distance_S)  # falling distance: S-1 ... 0
-    future_HxR = past_HxS.new_full((past_HxS.shape[0], rows), -torch.inf)
-    vector_HxN = torch.cat([past_HxS, future_HxR], dim=1).to(q.dtype)
+    T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
+    least = 1 - rows if causal else 1 - S - rows
+    falling_N = torch.arange(S - 1, least - 1, -1, device=q.device, dtype=torch.float32)
+    vector_HxN = encoding.by_distance(falling_N).to(q.dtype)
+    if causal:
+        vector_HxN = vector_HxN.masked_fill(falling_N < 0, -torch.inf)
     out = torch.empty_like(v[:, :, S - T :])
     for start in range(0, T, rows):
         stop = min(start + rows, T)
-        last = S - T + stop - 1  # place of the block's last row; it sees the keys 0..last
+        last = S - T + stop - 1  # place of the block's last row
+        seen = last + 1 if causal else S
         begin = S - 1 - last  # where the vector holds distance `last`
-        view_HxNxS = vector_HxN[:, begin : begin + last + stop - start].unfold(1, last + 1, 1)
+        view_HxNxS = vector_HxN[:, begin : begin + seen + stop - start - 1].unfold(1, seen, 1)
         flipped = q[:, :, start:stop].flip(2)
         done = F.scaled_dot_product_attention(
-            flipped, k[:, :, : last + 1], v[:, :, : last + 1], attn_mask=view_HxNxS[None], scale=encoding.shape.scale
+            flipped, k[:, :, :seen], v[:, :, :seen], attn_mask=view_HxNxS[None], scale=encoding.shape.scale
         )
         out[:, :, start:stop] = done.flip(2)
     return out
@@ -132,7 +171,7 @@ def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Ten
     rows = max(1, CELLS // (S * q_pos.shape[0]))
     for start in range(0, T, rows):
         stop = min(start + rows, T)
-        seen = S - T + stop
+        seen = S - T + stop if encoding.shape.causal else S
         mask = _dense_bias(encoding, q_pos[:, start:stop], k_pos[:, :seen], running=False)
         out[:, :, start:stop] = F.scaled_dot_product_attention(
             q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], attn_mask=mask, scale=encoding.shape.scale
@@ -140,7 +179,7 @@ def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Ten
     return out
 
 
-def _eager(
+def _eager_blocks(
     encoding: Encoding,
     q: Tensor,
     k: Tensor,
@@ -150,37 +189,20 @@ def _eager(
     qf: Tensor | None,
     kf: Tensor | None,
     hidden_BxS: Tensor | None,
-) -> Tensor:
-    """Softmax over the dense logits of some rows."""
-    logits_BxHxTxS = _logits(encoding, q, k, q_pos, k_pos, qf, kf)
-    dark_BxHxTxS = causal_mask(q.shape[2], k.shape[2], q.device)[None, None]
-    if hidden_BxS is not None:
-        dark_BxHxTxS = dark_BxHxTxS | hidden_BxS[:, None, None, :]
-    dark_BxHxTxS = dark_BxHxTxS & ~dark_BxHxTxS.all(-1, keepdim=True)  # a padding row may look anywhere; nobody reads it
-    return logits_BxHxTxS.masked_fill(dark_BxHxTxS, -torch.inf).softmax(-1) @ v
-
-
-def _score_blocks(
-    encoding: Encoding,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    q_pos: Tensor,
-    k_pos: Tensor,
-    qf: Tensor | None,
-    kf: Tensor | None,
-    hidden_BxS: Tensor | None,
+    normal: Normalizer,
 ) -> Tensor:
     """Rows in blocks that keep `[T, S]` bounded; in training the whole at once, since gradients keep every block anyway."""
-    T, S = q.shape[2], k.shape[2]
+    T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
     rows = T if torch.is_grad_enabled() else max(1, CELLS // (S * q.shape[0]))
     done = []
     for start in range(0, T, rows):
         stop = min(start + rows, T)
-        seen = S - T + stop
+        seen = S - T + stop if causal else S
         qf_rows = None if qf is None else qf[:, :, start:stop]
         kf_seen = None if kf is None else kf[:, :, :seen]
-        hidden = None if hidden_BxS is None else hidden_BxS[:, :seen]
-        q_rows, k_seen, v_seen = q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen]
-        done.append(_eager(encoding, q_rows, k_seen, v_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen, hidden))
+        q_rows, k_seen = q[:, :, start:stop], k[:, :, :seen]
+        logits_BxHxTxS = _logits(encoding, q_rows, k_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen)
+        dark = causal_mask(stop - start, seen, q.device) if causal else torch.zeros(1, seen, dtype=torch.bool, device=q.device)
+        dark_BxHxTxS = dark[None, None] if hidden_BxS is None else dark | hidden_BxS[:, None, None, :seen]
+        done.append(normal(logits_BxHxTxS, dark_BxHxTxS) @ v[:, :, :seen])
     return torch.cat(done, dim=2)

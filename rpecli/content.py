@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
 from contextlib import suppress
@@ -102,8 +103,17 @@ def parse_choice(text: str) -> tuple[str, dict[str, str]]:
     return name.strip(), options
 
 
+def parts(text: str) -> list[str]:
+    """`rope+none` (encodings that take turns over the layers) -> ["rope", "none"]; a plus before a digit is part of a number."""
+    return re.split(r"\+(?=[A-Za-z./~])", text.strip())
+
+
 def canonical(text: str) -> str:
     """One spelling for each choice: hyphens in the name, whole paths, options sorted."""
+    return "+".join(_canonical(part) for part in parts(text))
+
+
+def _canonical(text: str) -> str:
     name, options = parse_choice(text)
     name = str(Path(name).expanduser().resolve()) if is_path(name) else name.replace("_", "-")
     return ":".join([name, *(f"{k}={v}" for k, v in sorted(options.items()))])

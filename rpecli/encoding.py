@@ -24,11 +24,13 @@ GROUPS = ("APE", "RPE", "none", "content")
 
 @dataclass(frozen=True)
 class Shape:
-    """What an encoding may know of the model: width, heads, and the longest sequence (in tokens) that training will show."""
+    """What an encoding may know of the model: width, heads, the longest sequence (in tokens) that training will show, and
+    whether a token sees only what stands before it."""
 
     d_model: int
     n_head: int
     trained: int = 512
+    causal: bool = True
 
     @property
     def d_head(self) -> int:
@@ -46,10 +48,13 @@ class Encoding(nn.Module):
     paper: ClassVar[str] = ""  # title, year, arXiv id
     shared: ClassVar[bool] = False  # one instance serves every layer
     shift_invariant: ClassVar[bool] = True  # scores do not change when every position moves by the same amount
+    causal_only: ClassVar[bool] = False  # has no form for attention in both directions
     unseen: ClassVar[str] = "defined"  # what happens past the trained length, in a few words
 
     def __init__(self, shape: Shape):
         super().__init__()
+        if self.causal_only and not shape.causal:
+            raise ValueError("it has no form for attention in both directions: write attention: causal")
         self.shape = shape
 
     def tie(self, first: Self) -> None:
@@ -87,7 +92,7 @@ class DistanceBias(Encoding):
     """A bias that is a function of the distance i-j alone, `[H]` numbers for each: served by a linear-memory kernel."""
 
     def by_distance(self, distance: Tensor) -> Tensor:
-        """Bias `[H, *distance.shape]` of distances i-j (float; negative ones lie in the future and get masked)."""
+        """Bias `[H, *distance.shape]` of distances i-j (float). Negative ones lie in the future: masked where attention is causal."""
         raise NotImplementedError
 
     def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
@@ -99,21 +104,31 @@ def overrides(encoding: Encoding, hook: str) -> bool:
     return getattr(type(encoding), hook) is not getattr(Encoding, hook)
 
 
-def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, **options: Any) -> Encoding:
+def make(choice: str, shape: Shape, **options: Any) -> Encoding:
     """The encoding of a name (`rope`, `rope:base=500`, `./mine.py`). Raises content.ContentError that names what is wrong."""
     name, given = content.parse_choice(choice)
     cls = content.load_class("encodings", name, Encoding)
     kept = content.convert(cls, {**given, **options}, f"encoding {name}")
     try:
-        return cls(Shape(d_model, n_head, trained), **kept)
+        return cls(shape, **kept)
     except ValueError as error:
         raise content.ContentError(f"encoding {choice}: {error}") from error
 
 
+def build(
+    choice: str, d_model: int, n_head: int, trained: int = Shape.trained, causal: bool = True, **options: Any
+) -> Encoding:
+    """`make` for notebooks: `build("t5", d_model=64, n_head=4, buckets=16)`."""
+    return make(choice, Shape(d_model, n_head, trained, causal), **options)
+
+
 def for_layers(choice: str, shape: Shape, n_layer: int) -> list[Encoding]:
-    """An instance a layer; the same one for all where the encoding is shared."""
-    first = build(choice, shape.d_model, shape.n_head, shape.trained)
-    later = [first if first.shared else build(choice, shape.d_model, shape.n_head, shape.trained) for _ in range(n_layer - 1)]
-    for encoding in later:
-        encoding.tie(first)
-    return [first, *later]
+    """An instance a layer. `rope+none` takes turns over the layers; a shared encoding is one instance for all of its layers."""
+    choices = content.parts(choice)
+    made: list[Encoding] = []
+    first: dict[str, Encoding] = {}
+    for each in (choices[n % len(choices)] for n in range(n_layer)):
+        new = first[each] if each in first and first[each].shared else make(each, shape)
+        new.tie(first.setdefault(each, new))
+        made.append(new)
+    return made

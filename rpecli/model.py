@@ -7,6 +7,7 @@ Initialisation, the same for every encoding and seed:
 Linear layers have no bias; the MLP is GELU. `dtype` is that of the linear layers' products; all else is float32.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,11 +42,34 @@ class Cache:
     hidden: Tensor | None = None  # which of them are padding
 
 
+class LogitScale(nn.Module):
+    """A factor on every query that grows with the keys it sees, against attention that thins out over long inputs.
+
+    logn    max(1, ln n / ln N), N the longest trained sequence        Su 2021 (kexue.fm), "attention entropy invariance"
+    ssmax   s_h ln n, s learned for each head                          Nakanishi 2025, "Scalable-Softmax", arXiv 2501.19399
+    """
+
+    def __init__(self, kind: str, n_head: int, trained: int):
+        super().__init__()
+        self.kind, self.trained = kind, trained
+        if kind == "ssmax":
+            self.s_Hx1x1 = nn.Parameter(torch.full((n_head, 1, 1), 1 / math.log(max(2, trained))))  # 1 at the trained length
+
+    def forward(self, q_BxHxTxD: Tensor, seen_T: Tensor) -> Tensor:
+        if self.kind == "none":
+            return q_BxHxTxD
+        log_Tx1 = seen_T.to(q_BxHxTxD.dtype).log()[:, None]
+        if self.kind == "ssmax":
+            return q_BxHxTxD * self.s_Hx1x1 * log_Tx1
+        return q_BxHxTxD * (log_Tx1 / math.log(max(2, self.trained))).clamp(min=1)
+
+
 class Block(nn.Module):
     def __init__(self, config: Config, encoding: encoding.Encoding, dtype: torch.dtype):
         super().__init__()
         M = config.d_model
-        self.n_head, self.encoding = config.n_head, encoding
+        self.n_head, self.encoding, self.normalizer = config.n_head, encoding, config.normalizer
+        self.logit_scale = LogitScale(config.logit_scale, config.n_head, encoding.shape.trained)
         self.norm1, self.norm2 = nn.LayerNorm(M), nn.LayerNorm(M)
         self.q, self.k, self.v, self.o = (Linear(M, M, dtype) for _ in range(4))
         self.up, self.down = Linear(M, config.mlp_ratio * M, dtype), Linear(config.mlp_ratio * M, M, dtype)
@@ -56,9 +80,15 @@ class Block(nn.Module):
         qf = kf = self.encoding.features(h_BxTxM)
         if past is not None:
             k, v, kf = (_extend(past, name, new) for name, new in (("k", k), ("v", v), ("f", kf)))
-        y_BxHxTxD = attention.attend(self.encoding, q, k, v, positions_BxS, qf, kf, **options)
+        q = self.logit_scale(q, _seen(q.shape[2], k.shape[2], self.encoding.shape.causal, q.device))
+        y_BxHxTxD = attention.attend(self.encoding, q, k, v, positions_BxS, qf, kf, normalizer=self.normalizer, **options)
         x_BxTxM = x_BxTxM + self.o(y_BxHxTxD.transpose(1, 2).flatten(2))
         return x_BxTxM + self.down(F.gelu(self.up(self.norm2(x_BxTxM))))
+
+
+def _seen(T: int, S: int, causal: bool, device: torch.device) -> Tensor:
+    """How many keys each row sees, `[T]`."""
+    return torch.arange(S - T + 1, S + 1, device=device) if causal else torch.full((T,), S, device=device)
 
 
 def _extend(past: dict[str, Tensor], name: str, new: Any) -> Any:
@@ -86,7 +116,7 @@ class Transformer(nn.Module):
         """`trained` is the longest sequence, or position range, that training will show, in tokens."""
         super().__init__()
         dtype = getattr(torch, config.dtype)
-        shape = encoding.Shape(config.d_model, config.n_head, trained)
+        shape = encoding.Shape(config.d_model, config.n_head, trained, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 2 + 1)  # the encoding's own draws, so that all else starts alike for every encoding
             encodings = encoding.for_layers(config.encoding, shape, config.n_layer)
@@ -109,24 +139,27 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Hidden states `[B, T, M]`.
 
-        `positions` `[T]` or `[B or 1, T]`, 0, 1, ... unless given; `hidden_BxT` marks padding tokens, which nobody attends
+        `positions` `[T]`, `[B or 1, T]` or, one for each layer, `[layers, B or 1, T]`; 0, 1, ... unless given. `hidden_BxT` marks padding tokens, which nobody attends
         to; `cache` continues where the last call with it stopped.
         """
-        past = cache.positions.shape[1] if cache and cache.positions is not None else 0
+        past = cache.positions.shape[-1] if cache and cache.positions is not None else 0
         running = positions is None
         if positions is None:
             positions = torch.arange(past, past + ids_BxT.shape[1], device=ids_BxT.device)
-        positions_BxT = positions.expand(1, -1) if positions.dim() == 1 else positions
-        x_BxTxM = self.encodings[0].embed(self.embedding(ids_BxT), positions_BxT, ids_BxT)
-        positions_BxS = positions_BxT
+        positions_LxBxT = positions[(None,) * (3 - positions.dim())]
+        x_BxTxM = self.embedding(ids_BxT)
+        for each in dict.fromkeys(self.encodings):  # encodings that take turns all get to add to the embeddings, once
+            x_BxTxM = each.embed(x_BxTxM, positions_LxBxT[0], ids_BxT)
+        positions_LxBxS = positions_LxBxT
         if cache is not None:
-            positions_BxS = positions_BxT if cache.positions is None else torch.cat([cache.positions, positions_BxT], dim=1)
-            cache.positions = positions_BxS
+            positions_LxBxS = positions_LxBxT if cache.positions is None else torch.cat([cache.positions, positions_LxBxT], dim=2)
+            cache.positions = positions_LxBxS
             hidden_BxT = _extend_hidden(cache, hidden_BxT, past, ids_BxT)
             cache.layers = cache.layers or [{} for _ in self.blocks]
         for n, block in enumerate(self.blocks):
             layer_cache = cache.layers[n] if cache is not None else None
-            x_BxTxM = block(x_BxTxM, positions_BxS, layer_cache, hidden_BxS=hidden_BxT, running=running)
+            places_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
+            x_BxTxM = block(x_BxTxM, places_BxS, layer_cache, hidden_BxS=hidden_BxT, running=running)
         return self.norm(x_BxTxM)
 
     def head(self, x: Tensor) -> Tensor:

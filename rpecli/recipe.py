@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from rpecli import content
 
-FORMAT = 1  # part of a run's identity; goes up when the same recipe would train something else
+FORMAT = 1  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
 MOST = 10_000  # lengths or seeds in one range; more is a slip of the finger that would fill the memory
 Positions = Literal["start", "offset", "randomized"]
 
@@ -126,7 +126,8 @@ def _choices(kind: str) -> Callable[[Any], list[str]]:
         for item in _items(value):
             try:
                 found.append(content.canonical(item))
-                content.find(kind, content.parse_choice(item)[0])
+                for part in content.parts(item):
+                    content.find(kind, content.parse_choice(part)[0])
             except content.ContentError as error:
                 wrong.append(str(error))
         if wrong:
@@ -175,9 +176,16 @@ class Settings(BaseModel):
     n_layer: Whole = Field(2, ge=1, description="layers")
     n_head: Whole = Field(4, ge=1, description="heads; must divide d_model")
     mlp_ratio: Whole = Field(4, ge=1, description="width of the MLP over d_model")
+    attention: Literal["causal", "bidirectional"] = Field("causal", description="decoder, or encoder with answers left blank")
+    normalizer: Literal["softmax", "stick-breaking"] = Field("softmax", description="what turns scores into weights")
+    logit_scale: Literal["none", "logn", "ssmax"] = Field("none", description="factor on queries that grows with the keys seen")
+    switch_to: str | None = Field(None, description="encoding to change to at switch_at (rope, then none: DroPE)")
+    switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which switch_to takes over")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the linear layers' products in training")
     data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
     max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
+    positions_per: Literal["batch", "layer"] = Field("batch", description="draw randomized positions once, or for each layer")
+    eval_positions: Literal["same", "start", "randomized"] = Field("same", description="positions in evaluation")
     validate_every: Whole = Field(50, ge=1, description="steps between validations (training lengths only)")
     stop_at: float | None = Field(None, gt=0, le=1, description="stop early at this validation exact match")
     lengths: Annotated[str, BeforeValidator(_lengths)] = Field("1x,2x,4x,8x", description="lengths evaluated by default")
@@ -242,15 +250,20 @@ class Config(Settings):
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
         keys = self.model_dump(exclude=NOT_IDENTITY | ({"max_position"} if self.positions == "start" else set()))
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
-            name = content.parse_choice(keys[key])[0]
-            if content.is_path(name):
-                keys[key] = keys[key].replace(name, content.fingerprint(content.find(kind, name)), 1)
+            for name in (content.parse_choice(part)[0] for part in content.parts(keys[key])):
+                if content.is_path(name):
+                    keys[key] = keys[key].replace(name, content.fingerprint(content.find(kind, name)), 1)
         return {"format": FORMAT, **keys}
 
     @property
     def id(self) -> str:
-        """`copy-rope-s1-<8 hex digits of the identity>`: the same recipe is the same directory."""
-        digits = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
+        """`copy-rope-s1-<8 hex digits of the identity>`: the same recipe is the same directory.
+
+        Keys at their defaults do not count, so a new key leaves the runs that do not use it where they are.
+        """
+        plain = {key: field.default for key, field in Settings.model_fields.items()}
+        counts = {key: value for key, value in self.identity.items() if key not in plain or value != plain[key]}
+        digits = hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()[:8]
         parts = [label(self.task), label(self.encoding), *([self.positions] if self.positions != "start" else [])]
         words = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")  # no hidden directory, no option of a command
         return f"{words[:100]}-s{self.seed}-{digits}"  # file systems take 255 bytes
@@ -264,6 +277,10 @@ class Config(Settings):
 
 def label(choice: str) -> str:
     """How tables name a choice: a user's file by its stem, options kept."""
+    return "+".join(_label(part) for part in content.parts(choice))
+
+
+def _label(choice: str) -> str:
     name, colon, options = choice.partition(":")
     return (content.name_of(Path(name)) if content.is_path(name) else name) + colon + options
 

@@ -127,14 +127,20 @@ def create(config: "recipe.Config", runs: Path, study: str = "default") -> Path:
 
 
 def group_of(encoding: str) -> str:
-    """APE, RPE, none or content: what the encoding's file calls itself."""
-    return content.facts(content.find("encodings", content.parse_choice(encoding)[0])).get("group", "RPE")
+    """APE, RPE, none or content: what the encoding's file calls itself; of several that take turns, the first that is not none."""
+    files = [content.find("encodings", content.parse_choice(part)[0]) for part in content.parts(encoding)]
+    groups = [content.facts(file).get("group", "RPE") for file in files]
+    return next((group for group in groups if group != "none"), "none")
 
 
 def sources(config: "recipe.Config") -> dict[str, str]:
     """Fingerprints of the task's and the encoding's files, to notice that one changed since a run was trained."""
     pairs = (("tasks", config.task), ("encodings", config.encoding))
-    return {kind: content.fingerprint(content.find(kind, content.parse_choice(choice)[0])) for kind, choice in pairs}
+    return {kind: "+".join(_fingerprint(kind, part) for part in content.parts(choice)) for kind, choice in pairs}
+
+
+def _fingerprint(kind: str, choice: str) -> str:
+    return content.fingerprint(content.find(kind, content.parse_choice(choice)[0]))
 
 
 def read(path: Path) -> dict[str, Any]:

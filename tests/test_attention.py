@@ -10,7 +10,7 @@ from torch.nn import functional
 from rpecli import attention, content, encoding
 
 M, H, D = 32, 4, 8
-FUSED = ("_plain", "_dense_bias", "_distance_blocks", "_bias_blocks", "_eager")
+FUSED = ("_plain", "_dense_bias", "_distance_blocks", "_bias_blocks", "_eager_blocks")
 SHAPES = [(1, 1), (1, 9), (9, 9), (5, 12), (1, 40), (33, 33), (20, 45)]
 
 
@@ -160,7 +160,7 @@ def test_each_case_reaches_the_kernel_meant_for_it(encoding_name, kernels, monke
     made = build(encoding_name)
     settings = [(grad, dense, running) for grad in (True, False) for dense in (512, 0) for running in (True, False)]
     if encoding.overrides(made, "score"):
-        assert all(reached(*each) == {"_eager"} for each in settings)
+        assert all(reached(*each) == {"_eager_blocks"} for each in settings)
     elif not encoding.overrides(made, "bias"):
         assert all(reached(*each) == {"_plain"} for each in settings)
     else:
