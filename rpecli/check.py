@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from rpecli import content, encoding, task
 from rpecli.recipe import Config, Problem, Recipe, Source, parse_lengths
 from rpecli.train import trained_positions
@@ -30,6 +32,8 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
     if past:
         yield "lengths", f"{past[0]}: {config.task} has no problem longer than {longest}: leave lengths above it out"
     sequence = made.sequence(config.length)
+    if config.positions == "coupled" and made.coupled(made.sample(np.random.default_rng(0), 1, config.length)) is None:
+        yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
     try:

@@ -5,11 +5,12 @@ Every draw takes its own generator, named by its purpose, so evaluation strings 
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from rpecli.recipe import Config
-from rpecli.task import Batch, Task
+from rpecli.task import END, PAD, Batch, Task
 
 BLOCK = 32  # evaluation sequences are drawn in blocks, so that a larger set begins with the smaller one
 
@@ -34,26 +35,63 @@ def longest(config: Config, step: int) -> int:
     return min(config.length, config.min_length + int(grown * (config.length - config.min_length + 1)))
 
 
-def train_positions(config: Config, batch: int, length: int, step: int) -> np.ndarray | None:
-    """Positions of a training batch: None for 0, 1, ...; `[batch, length]` for offsets, `[1, length]` for one random draw.
+@dataclass(frozen=True)
+class Framed:
+    """What the model reads and what it should say at each place, all `[B, T]`: tokens, tokens, two masks."""
 
-    offset: every sequence starts somewhere in 0..max_position-length. randomized: one ascending sample without replacement a
-    batch, as in Ruoss et al. 2023 (arXiv 2305.16843).
+    inputs_BxT: np.ndarray
+    targets_BxT: np.ndarray
+    answer_BxT: np.ndarray
+    end_BxT: np.ndarray
+
+
+def frame(batch: Batch, config: Config) -> Framed:
+    """A decoder says the next token; an encoder (attention: bidirectional) fills answers and end tokens that are left blank."""
+    tokens_BxT, answer_BxT, end_BxT = batch.tokens_BxT, batch.answer_BxT, batch.tokens_BxT == END
+    if config.attention == "causal":
+        return Framed(tokens_BxT[:, :-1], tokens_BxT[:, 1:], answer_BxT[:, 1:], end_BxT[:, 1:])
+    return Framed(np.where(answer_BxT | end_BxT, PAD, tokens_BxT), tokens_BxT, answer_BxT, end_BxT)
+
+
+def train_positions(made: Task, config: Config, batch: Batch, step: int) -> np.ndarray | None:
+    """Positions of a training batch: None for 0, 1, ...; `[B or 1, T]`, or `[layers, 1, T]` where every layer draws its own.
+
+    offset: every sequence starts somewhere in 0..max_position-T. randomized: one ascending sample without replacement a batch,
+    or a layer, as in Ruoss et al. 2023 (arXiv 2305.16843). coupled: the task's own ids, from a random start.
     """
-    seed = config.seed if config.data_seed is None else config.data_seed
     if config.positions == "start":
         return None
+    seed = config.seed if config.data_seed is None else config.data_seed
     rng = generator(config.positions, seed, step)
+    B, T = frame(batch, config).inputs_BxT.shape
     if config.positions == "offset":
-        return rng.integers(config.max_position - length + 1, size=(batch, 1)) + np.arange(length)
-    return random_positions(rng, config.max_position, length)
+        return rng.integers(config.max_position - T + 1, size=(B, 1)) + np.arange(T)
+    if config.positions == "coupled":
+        ids_BxT = _coupled(made, batch)[:, :T]
+        return ids_BxT + rng.integers(max(1, config.max_position - ids_BxT.max()), size=(B, 1))
+    return _randomized(rng, config, T)
 
 
-def fixed_positions(config: Config, length: int, purpose: str, *numbers: int) -> np.ndarray | None:
-    """Positions where a run is measured: 0, 1, ... (None) but for randomized, which stays random, the same draw for every run."""
-    if config.positions != "randomized":
-        return None
-    return random_positions(generator(purpose, *numbers), max(config.max_position, length), length)
+def fixed_positions(made: Task, config: Config, batch: Batch, purpose: str, *numbers: int) -> np.ndarray | None:
+    """Positions where a run is measured: 0, 1, ... (None), the task's own, or random ones that are the same for every run."""
+    kind = config.positions if config.eval_positions == "same" else config.eval_positions
+    T = frame(batch, config).inputs_BxT.shape[1]
+    if kind == "coupled":
+        return _coupled(made, batch)[:, :T]
+    return _randomized(generator(purpose, *numbers), config, T) if kind == "randomized" else None
+
+
+def _coupled(made: Task, batch: Batch) -> np.ndarray:
+    ids_BxT = made.coupled(batch)
+    if ids_BxT is None:
+        raise ValueError("this task has no coupled positions")  # the checks of a recipe say so before
+    return ids_BxT
+
+
+def _randomized(rng: np.random.Generator, config: Config, length: int) -> np.ndarray:
+    draws = config.n_layer if config.positions_per == "layer" else 1
+    among = max(config.max_position, length)
+    return np.stack([random_positions(rng, among, length) for _ in range(draws)])
 
 
 def random_positions(rng: np.random.Generator, among: int, length: int) -> np.ndarray:

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli import attention, encoding
+from rpecli import attention
+from rpecli.encoding import Encoding, Shape, for_layers
 from rpecli.recipe import Config
 
 
@@ -65,23 +66,25 @@ class LogitScale(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, config: Config, encoding: encoding.Encoding, dtype: torch.dtype):
+    def __init__(self, config: Config, trained: int, dtype: torch.dtype):
         super().__init__()
         M = config.d_model
-        self.n_head, self.encoding, self.normalizer = config.n_head, encoding, config.normalizer
-        self.logit_scale = LogitScale(config.logit_scale, config.n_head, encoding.shape.trained)
+        self.n_head, self.causal, self.normalizer = config.n_head, config.attention == "causal", config.normalizer
+        self.logit_scale = LogitScale(config.logit_scale, config.n_head, trained)
         self.norm1, self.norm2 = nn.LayerNorm(M), nn.LayerNorm(M)
         self.q, self.k, self.v, self.o = (Linear(M, M, dtype) for _ in range(4))
         self.up, self.down = Linear(M, config.mlp_ratio * M, dtype), Linear(config.mlp_ratio * M, M, dtype)
 
-    def forward(self, x_BxTxM: Tensor, positions_BxS: Tensor, past: dict[str, Tensor] | None, **options: Any) -> Tensor:
+    def forward(
+        self, x_BxTxM: Tensor, encoding: Encoding, positions_BxS: Tensor, past: dict[str, Tensor] | None, **options: Any
+    ) -> Tensor:
         h_BxTxM = self.norm1(x_BxTxM)
         q, k, v = (layer(h_BxTxM).unflatten(-1, (self.n_head, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
-        qf = kf = self.encoding.features(h_BxTxM)
+        qf = kf = encoding.features(h_BxTxM)
         if past is not None:
             k, v, kf = (_extend(past, name, new) for name, new in (("k", k), ("v", v), ("f", kf)))
-        q = self.logit_scale(q, _seen(q.shape[2], k.shape[2], self.encoding.shape.causal, q.device))
-        y_BxHxTxD = attention.attend(self.encoding, q, k, v, positions_BxS, qf, kf, normalizer=self.normalizer, **options)
+        q = self.logit_scale(q, _seen(q.shape[2], k.shape[2], self.causal, q.device))
+        y_BxHxTxD = attention.attend(encoding, q, k, v, positions_BxS, qf, kf, normalizer=self.normalizer, **options)
         x_BxTxM = x_BxTxM + self.o(y_BxHxTxD.transpose(1, 2).flatten(2))
         return x_BxTxM + self.down(F.gelu(self.up(self.norm2(x_BxTxM))))
 
@@ -116,16 +119,22 @@ class Transformer(nn.Module):
         """`trained` is the longest sequence, or position range, that training will show, in tokens."""
         super().__init__()
         dtype = getattr(torch, config.dtype)
-        shape = encoding.Shape(config.d_model, config.n_head, trained, causal=config.attention == "causal")
+        shape = Shape(config.d_model, config.n_head, trained, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 2 + 1)  # the encoding's own draws, so that all else starts alike for every encoding
-            encodings = encoding.for_layers(config.encoding, shape, config.n_layer)
+            self.encodings = nn.ModuleList(for_layers(config.encoding, shape, config.n_layer))
+            later = for_layers(config.switch_to, shape, config.n_layer) if config.switch_to else []
+        self.later = nn.ModuleList(later)  # take over after `switch`
         self.embedding = nn.Embedding(vocabulary, config.d_model)
-        self.blocks = nn.ModuleList(Block(config, each, dtype) for each in encodings)
-        self.encodings = encodings  # a plain list: the blocks own them
+        self.blocks = nn.ModuleList(Block(config, trained, dtype) for _ in range(config.n_layer))
         self.norm = nn.LayerNorm(config.d_model)
         self.out = Linear(config.d_model, vocabulary, dtype)
+        self.switch(False)
         self.init_weights(torch.Generator().manual_seed(config.seed * 2))
+
+    def switch(self, to_later: bool) -> None:
+        """Whether `switch_to`'s encodings serve the layers, or the first ones (as at the start)."""
+        self.current: list[Encoding] = list(self.later if to_later else self.encodings)  # type: ignore[arg-type]
 
     def init_weights(self, generator: torch.Generator) -> None:
         """The table of the module's docstring; encodings draw their own parameters."""
@@ -139,8 +148,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Hidden states `[B, T, M]`.
 
-        `positions` `[T]`, `[B or 1, T]` or, one for each layer, `[layers, B or 1, T]`; 0, 1, ... unless given. `hidden_BxT` marks padding tokens, which nobody attends
-        to; `cache` continues where the last call with it stopped.
+        `positions` `[T]`, `[B or 1, T]` or, one for each layer, `[layers, B or 1, T]`; 0, 1, ... unless given. `hidden_BxT`
+        marks padding tokens, which nobody attends to; `cache` continues where the last call with it stopped.
         """
         past = cache.positions.shape[-1] if cache and cache.positions is not None else 0
         running = positions is None
@@ -148,7 +157,7 @@ class Transformer(nn.Module):
             positions = torch.arange(past, past + ids_BxT.shape[1], device=ids_BxT.device)
         positions_LxBxT = positions[(None,) * (3 - positions.dim())]
         x_BxTxM = self.embedding(ids_BxT)
-        for each in dict.fromkeys(self.encodings):  # encodings that take turns all get to add to the embeddings, once
+        for each in dict.fromkeys(self.current):  # encodings that take turns all get to add to the embeddings, once
             x_BxTxM = each.embed(x_BxTxM, positions_LxBxT[0], ids_BxT)
         positions_LxBxS = positions_LxBxT
         if cache is not None:
@@ -159,7 +168,7 @@ class Transformer(nn.Module):
         for n, block in enumerate(self.blocks):
             layer_cache = cache.layers[n] if cache is not None else None
             places_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            x_BxTxM = block(x_BxTxM, places_BxS, layer_cache, hidden_BxS=hidden_BxT, running=running)
+            x_BxTxM = block(x_BxTxM, self.current[n], places_BxS, layer_cache, hidden_BxS=hidden_BxT, running=running)
         return self.norm(x_BxTxM)
 
     def head(self, x: Tensor) -> Tensor:

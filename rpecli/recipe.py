@@ -21,7 +21,7 @@ from rpecli import content
 
 FORMAT = 1  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
 MOST = 10_000  # lengths or seeds in one range; more is a slip of the finger that would fill the memory
-Positions = Literal["start", "offset", "randomized"]
+Positions = Literal["start", "offset", "randomized", "coupled"]
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,13 @@ def _choices(kind: str) -> Callable[[Any], list[str]]:
     return check
 
 
+def _one_encoding(value: Any) -> str | None:
+    found = [None] if value is None else _choices("encodings")(value)
+    if len(found) > 1:
+        raise ValueError(f"{value!r} is a list: write one encoding")
+    return found[0]
+
+
 def _seeds(value: Any) -> list[int]:
     return parse_seeds(",".join(_items(value)))
 
@@ -179,7 +186,9 @@ class Settings(BaseModel):
     attention: Literal["causal", "bidirectional"] = Field("causal", description="decoder, or encoder with answers left blank")
     normalizer: Literal["softmax", "stick-breaking"] = Field("softmax", description="what turns scores into weights")
     logit_scale: Literal["none", "logn", "ssmax"] = Field("none", description="factor on queries that grows with the keys seen")
-    switch_to: str | None = Field(None, description="encoding to change to at switch_at (rope, then none: DroPE)")
+    switch_to: Annotated[str | None, BeforeValidator(_one_encoding)] = Field(
+        None, description="encoding to change to at switch_at (rope, then none: DroPE)"
+    )
     switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which switch_to takes over")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the linear layers' products in training")
     data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
@@ -194,7 +203,13 @@ class Settings(BaseModel):
     eval_seed: Whole = Field(0, ge=0, description="seed of the evaluation sets, the same strings for every run")
 
 
-NOT_IDENTITY = {"lengths", "samples", "eval_tokens", "eval_seed"}  # these change what is measured, not what is trained
+NOT_IDENTITY = {
+    "lengths",
+    "samples",
+    "eval_tokens",
+    "eval_seed",
+    "eval_positions",
+}  # these change what is measured, not what is trained
 
 
 def _positions(value: Any) -> list[str]:
@@ -215,7 +230,9 @@ class Recipe(Settings):
         ["rope"], min_length=1, description="encodings, as NAME or NAME:option=value"
     )
     positions: Annotated[list[Positions], BeforeValidator(_positions)] = Field(
-        ["start"], min_length=1, description="where positions start in training: start (at 0), offset (random), randomized"
+        ["start"],
+        min_length=1,
+        description="positions in training: start (0, 1, ...), offset (random start), randomized, coupled (the task's)",
     )
     seed: Annotated[list[int], BeforeValidator(_seeds)] = Field(
         [0], min_length=1, description="seeds: 3, or 0,4, or 0:3 for 0, 1, 2"
@@ -248,9 +265,12 @@ class Config(Settings):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
-        keys = self.model_dump(exclude=NOT_IDENTITY | ({"max_position"} if self.positions == "start" else set()))
-        for kind, key in (("tasks", "task"), ("encodings", "encoding")):
-            for name in (content.parse_choice(part)[0] for part in content.parts(keys[key])):
+        idle = {"max_position"} if self.positions == "start" else set()
+        idle |= {"positions_per"} if self.positions != "randomized" else set()
+        idle |= {"switch_at"} if self.switch_to is None else set()
+        keys = self.model_dump(exclude=NOT_IDENTITY | idle)
+        for kind, key in (("tasks", "task"), ("encodings", "encoding"), ("encodings", "switch_to")):
+            for name in (content.parse_choice(part)[0] for part in content.parts(keys[key] or "")):
                 if content.is_path(name):
                     keys[key] = keys[key].replace(name, content.fingerprint(content.find(kind, name)), 1)
         return {"format": FORMAT, **keys}

@@ -127,7 +127,7 @@ def create(config: "recipe.Config", runs: Path, study: str = "default") -> Path:
 
 
 def group_of(encoding: str) -> str:
-    """APE, RPE, none or content: what the encoding's file calls itself; of several that take turns, the first that is not none."""
+    """APE, RPE, none or content: what the encoding's file calls itself; of several, the first that is not none."""
     files = [content.find("encodings", content.parse_choice(part)[0]) for part in content.parts(encoding)]
     groups = [content.facts(file).get("group", "RPE") for file in files]
     return next((group for group in groups if group != "none"), "none")

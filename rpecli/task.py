@@ -41,6 +41,10 @@ class Task:
         """The token sequences of inputs: the format."""
         raise NotImplementedError
 
+    def coupled(self, batch: Batch) -> np.ndarray | None:
+        """Position ids `[B, T]` in which tokens that belong together share one; None where the task has no such thing."""
+        return None
+
     def chance(self, length: int) -> float:
         """Token accuracy of the best answer that does not look at the input."""
         return 1 / self.symbols

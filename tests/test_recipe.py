@@ -261,7 +261,7 @@ def test_wrong_values_are_refused_with_their_place(key: str, values: list[str], 
 @pytest.mark.parametrize("value", ["", "null", "~"])
 def test_an_empty_value_says_so_except_where_null_means_something(value: str, tmp_path: Path) -> None:
     assert made(f"stop_at: {value}\ndata_seed: {value}", tmp_path).stop_at is None
-    for key in set(Recipe.model_fields) - {"stop_at", "data_seed"}:
+    for key in set(Recipe.model_fields) - {"stop_at", "data_seed", "switch_to"}:
         assert errors(f"{key}: {value}", tmp_path) == [f"r.yaml:1: {key}: is empty: write a value, or leave the line out"]
 
 
@@ -277,7 +277,7 @@ def test_null_in_quotes_is_text(tmp_path: Path) -> None:
 
 def test_an_unknown_key_far_from_all_gets_the_whole_list(tmp_path: Path) -> None:
     (line,) = errors("zzz: 1", tmp_path)
-    assert "known: beta1, " in line
+    assert "known: attention, beta1, " in line
     assert errors("LR: 1", tmp_path)[0].startswith("r.yaml:1: LR: unknown key: did you mean lr")
 
 
@@ -376,18 +376,19 @@ def test_the_id_of_a_known_config_never_changes() -> None:
     keys = {"length": 16, "min_length": 1, "steps": 1000, "curriculum": 0.0, "tokens": 1024, "lr": 6e-3, "warmup": 100}
     keys |= {"lr_end": 0.05, "weight_decay": 0.0, "beta1": 0.9, "beta2": 0.98, "clip": 1.0, "d_model": 64, "n_layer": 2}
     keys |= {"n_head": 4, "mlp_ratio": 4, "dtype": "float32", "data_seed": None, "validate_every": 50, "stop_at": None}
-    assert config(seed=1, **keys).id == "copy-rope-s1-b4da9db1"
+    assert config(seed=1, **keys).id == "copy-rope-s1-b81a6539"
 
 
 OTHER: dict[str, Any] = {"task": "sort", "encoding": "alibi", "positions": "offset", "seed": 5, "length": 17, "min_length": 2}
 OTHER |= {"steps": 9, "curriculum": 0.5, "tokens": 7, "lr": 0.5, "warmup": 3, "lr_end": 0.5, "weight_decay": 0.5, "beta1": 0.5}
 OTHER |= {"beta2": 0.5, "clip": 0.5, "d_model": 32, "n_layer": 3, "n_head": 2, "mlp_ratio": 2, "dtype": "bfloat16"}
-OTHER |= {"data_seed": 3, "validate_every": 7, "stop_at": 0.5}
-MEASURING = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4}
+OTHER |= {"data_seed": 3, "validate_every": 7, "stop_at": 0.5, "attention": "bidirectional", "normalizer": "stick-breaking"}
+OTHER |= {"logit_scale": "logn", "switch_to": "none"}
+MEASURING = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4, "eval_positions": "start"}
 
 
 def test_every_key_of_training_changes_the_id() -> None:
-    assert OTHER.keys() | MEASURING.keys() | {"max_position"} == set(Config.model_fields)
+    assert OTHER.keys() | MEASURING.keys() | {"max_position", "positions_per", "switch_at"} == set(Config.model_fields)
     ids = [config().id, *(config(**{key: value}).id for key, value in OTHER.items())]
     assert len(set(ids)) == len(ids)
     assert len({name[-8:] for name in ids}) == len(ids)
@@ -401,6 +402,16 @@ def test_max_position_counts_only_where_positions_are_drawn() -> None:
     assert config(max_position=64).id == config().id
     drawn = {config(positions=p, max_position=n).id for p in ("offset", "randomized") for n in (64, 128)}
     assert len(drawn) == 4
+
+
+def test_keys_that_go_with_another_count_only_beside_it() -> None:
+    assert config(switch_at=0.5).id == config().id != config(switch_to="none").id != config(switch_to="none", switch_at=0.5).id
+    assert config(positions_per="layer").id == config().id
+    assert config(positions="randomized", positions_per="layer").id != config(positions="randomized").id
+
+
+def test_a_key_at_its_default_does_not_count_so_that_new_keys_orphan_no_run() -> None:
+    assert config(lr=Config.model_fields["lr"].default).id == config().id
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def _by_length(lines: list[dict[str, Any]], path: Path) -> dict[int, list[dict[s
 def _settings(info: dict[str, Any], config: Config) -> dict[str, Any]:
     """What else decides the weights: runs that differ here are never averaged."""
     found = {key: value for key, value in config.identity.items() if key not in APART}
-    if any(content.is_path(content.parse_choice(part)[0]) for part in content.parts(config.encoding)):  # two files of the same name are two encodings
+    if any(
+        content.is_path(content.parse_choice(part)[0]) for part in content.parts(config.encoding)
+    ):  # two files of the same name are two encodings
         found["file"] = info.get("sources", {}).get("encodings")
     return found
 
