@@ -72,10 +72,15 @@ def train_positions(made: Task, config: Config, batch: Batch, step: int) -> np.n
     return _randomized(rng, config, T)
 
 
+def fixed_kind(config: Config) -> str:
+    """Where a run is measured: offset trains at random starts and is measured from 0; the others stay what they are."""
+    kind = config.positions if config.eval_positions == "same" else config.eval_positions
+    return "start" if kind == "offset" else kind
+
+
 def fixed_positions(made: Task, config: Config, batch: Batch, purpose: str, *numbers: int) -> np.ndarray | None:
     """Positions where a run is measured: 0, 1, ... (None), the task's own, or random ones that are the same for every run."""
-    kind = config.positions if config.eval_positions == "same" else config.eval_positions
-    T = frame(batch, config).inputs_BxT.shape[1]
+    kind, T = fixed_kind(config), frame(batch, config).inputs_BxT.shape[1]
     if kind == "coupled":
         return _coupled(made, batch)[:, :T]
     return _randomized(generator(purpose, *numbers), config, T) if kind == "randomized" else None
@@ -85,7 +90,7 @@ def _coupled(made: Task, batch: Batch) -> np.ndarray:
     ids_BxT = made.coupled(batch)
     if ids_BxT is None:
         raise ValueError("this task has no coupled positions")  # the checks of a recipe say so before
-    return ids_BxT
+    return np.array(ids_BxT)  # a copy: torch wants it writable
 
 
 def _randomized(rng: np.random.Generator, config: Config, length: int) -> np.ndarray:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from rpecli import attention, data, export, recipe, run, task
+from rpecli.model import Transformer
 from rpecli.order import Order
 from rpecli.train import Trainer, build, pick_device, stop_signals
 
@@ -38,8 +39,8 @@ def evaluate(
     """
     torch.set_num_threads(threads or run.cores())
     with run.lock(path), stop_signals() as stopped:
-        trainer, weights = load(path, device)
-        have, trouble = measured(path, order, weights), []
+        trainer, weights = load(path, device, order)
+        have, trouble = measured(path, order, trainer.config, weights), []
         for length in lengths(trainer.config, order):
             if stopped:
                 raise run.Stopped(stopped[0])
@@ -48,7 +49,7 @@ def evaluate(
                 trouble.append(problem)
                 continue
             try:
-                blocks = strings(trainer.config, trainer.task, length, order)
+                blocks = strings(trainer.config, trainer.task, length, order.folder)
                 if data.fingerprint(blocks) in have.get(length, ()):
                     continue
                 line = measure(trainer, length, blocks, stopped)
@@ -57,47 +58,66 @@ def evaluate(
                     raise
                 trouble.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            run.append_line(path / "eval.jsonl", line | {"weights": weights})
+            run.append_line(path / "eval.jsonl", line | {"weights": weights, "as": order.encoding})
             if progress:
                 progress(line)
         return trouble
 
 
-def load(path: Path, device: str = "auto") -> tuple[Trainer, str]:
-    """A trained run's model, ready to evaluate, and the fingerprint of its weights. Raises run.RunError."""
+def load(path: Path, device: str = "auto", order: Order = Order()) -> tuple[Trainer, str]:  # noqa: B008 - frozen
+    """A trained run's model, ready to evaluate as ordered, and the fingerprint of its weights. Raises run.RunError."""
     file = path / "weights.safetensors"
     if run.read(path)["status"] != "trained" or not file.exists():
         raise run.RunError(f"{path} is not trained yet: rpe train {path / 'recipe.yaml'}")
-    trainer = build(run.config_of(path), pick_device(device))
+    config = run.config_of(path)
+    config = recipe.Config(**config.model_dump() | dict(order.keys))
+    if order.encoding is not None:
+        config = config.model_copy(update={"encoding": order.encoding, "switch_to": None})
+    trainer = build(config, pick_device(device))
     try:
-        trainer.model.load_state(load_file(file, device=str(trainer.device)))
+        state = load_file(file, device=str(trainer.device))
+        if order.encoding is not None:
+            _swap(trainer.model, state)
+        trainer.model.load_state(state)
     except Exception as error:
-        raise run.RunError(f"{file} does not load ({error}): delete {path} and train it again") from None
+        remedy = (
+            f"delete {path} and train it again" if order.encoding is None else "choose one without parameters, or the run's own"
+        )
+        raise run.RunError(f"{file} does not load ({error}): {remedy}") from None
+    trainer.model.switch(config.switch_to is not None)
     trainer.model.eval()
     return trainer, hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
+def _swap(model: Transformer, state: dict[str, torch.Tensor]) -> None:
+    """Drops from a weights file the parameters of an encoding that another one has taken the place of."""
+    own = model.state()
+    for name in [name for name in state if name.split(".")[0] in ("encodings", "later") and name not in own]:
+        del state[name]
+
+
 def lengths(config: recipe.Config, order: Order) -> list[int]:
-    """What is to be measured, ascending: an order's lengths or the recipe's, the training length always among them."""
+    """What is to be measured, ascending: the folder's lengths or the recipe's, the training length always among them."""
     if order.folder is not None:
         return export.lengths_of(order.folder)
-    return sorted({config.length, *recipe.parse_lengths(order.lengths or config.lengths, config.length)})
+    return sorted({config.length, *recipe.parse_lengths(config.lengths, config.length)})
 
 
-def measured(path: Path, order: Order, weights: str) -> dict[int, set[str]]:
+def measured(path: Path, order: Order, config: recipe.Config, weights: str) -> dict[int, set[str]]:
     """Lengths, and the fingerprints of the strings, that these weights were measured on already; none if that is to be again."""
     have: dict[int, set[str]] = {}
+    same = {"weights": weights, "as": order.encoding, "positions": data.fixed_kind(config)}
     for line in run.read_lines(path / "eval.jsonl") if not order.again else []:
-        if line["weights"] == weights:
+        if all(line.get(key) == value for key, value in same.items()):
             have.setdefault(line["length"], set()).add(line["fingerprint"])
     return have
 
 
-def strings(config: recipe.Config, made: task.Task, length: int, order: Order) -> list[task.Batch]:
+def strings(config: recipe.Config, made: task.Task, length: int, folder: Path | None = None) -> list[task.Batch]:
     """The evaluation set of a length: `samples` sequences, fewer when long to stay within eval_tokens, never under FEWEST."""
-    count = min(order.samples or config.samples, max(FEWEST, config.eval_tokens // made.sequence(length)))
-    if order.folder is not None:
-        return list(export.blocks_of(order.folder, length, order.samples or config.samples))
+    if folder is not None:
+        return list(export.blocks_of(folder, length, config.samples))
+    count = min(config.samples, max(FEWEST, config.eval_tokens // made.sequence(length)))
     return list(data.evaluation_blocks(made, length, count, config.eval_seed))
 
 
@@ -134,23 +154,23 @@ def measure(trainer: Trainer, length: int, blocks: list[task.Batch], stopped: li
     """One line of eval.jsonl, all numbers over the same sequences."""
     start = time.monotonic()
     config, made = trainer.config, trainer.task
-    parts: list[dict[str, np.ndarray]] = []
-    untrained = 0.0
+    parts, untrained = [], 0.0
     for number, block in enumerate(blocks):
-        T = block.tokens_BxT.shape[1] - 1
-        positions = data.fixed_positions(config, T, "evaluation positions", config.eval_seed, length, number)
-        places = torch.arange(T)[None] if positions is None else torch.from_numpy(positions)
-        untrained += trainer.model.encodings[0].untrained(places.to(trainer.device)) / T / len(blocks)
-        for piece in _pieces(block, max(1, BATCH_TOKENS // (T + 1))):
+        for piece in _pieces(block, max(1, BATCH_TOKENS // block.tokens_BxT.shape[1])):
             if stopped:
                 raise run.Stopped(stopped[0])
-            parts.append(_score(trainer, piece, None if positions is None else places.to(trainer.device)))
+            drawn = data.fixed_positions(made, config, piece, "evaluation positions", config.eval_seed, length, number)
+            places = None if drawn is None else torch.from_numpy(drawn).to(trainer.device)
+            framed = data.frame(piece, config)
+            parts.append(_score(trainer, framed, places))
+            untrained += _untrained(trainer, framed, places)
     total = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return _line(config, made, length, total) | {
         "sequence": blocks[0].tokens_BxT.shape[1],
         "eval_seed": config.eval_seed,
         "fingerprint": data.fingerprint(blocks),
-        "untrained_positions": round(untrained, 6),
+        "positions": data.fixed_kind(config),
+        "untrained_positions": round(untrained / sum(len(block.tokens_BxT) for block in blocks), 6),
         "seconds": round(time.monotonic() - start, 3),
     }
 
@@ -160,14 +180,21 @@ def _pieces(block: task.Batch, rows: int) -> Iterable[task.Batch]:
         yield task.Batch(block.tokens_BxT[start : start + rows], block.answer_BxT[start : start + rows])
 
 
-def _score(trainer: Trainer, batch: task.Batch, places: torch.Tensor | None) -> dict[str, np.ndarray]:
+def _untrained(trainer: Trainer, batch: data.Framed, places: torch.Tensor | None) -> float:
+    """Share of a batch's tokens that use parameters which training never touched, times its sequences."""
+    ids_BxT = torch.from_numpy(batch.inputs_BxT).to(trainer.device)
+    where = torch.arange(ids_BxT.shape[1], device=trainer.device) if places is None else places
+    where_BxT = (where if where.dim() < 3 else where[0]).expand(ids_BxT.shape)
+    return max(each.untrained(where_BxT, ids_BxT) for each in trainer.model.current) / ids_BxT.shape[1]
+
+
+def _score(trainer: Trainer, batch: data.Framed, places: torch.Tensor | None) -> dict[str, np.ndarray]:
     """Per sequence: exact match without and with the end token, answer tokens right and in all, nll, right by place."""
-    ids_BxT = torch.from_numpy(batch.tokens_BxT).to(trainer.device)
-    answer_BxT, end_BxT = batch.answer_BxT[:, 1:], batch.tokens_BxT[:, 1:] == task.END
+    answer_BxT, end_BxT = batch.answer_BxT, batch.end_BxT
     at = np.flatnonzero(answer_BxT | end_BxT)
-    hidden_BxTxM = trainer.model(ids_BxT[:, :-1], places)
-    at_N = torch.from_numpy(at).to(trainer.device)
-    logits_NxV, target_N = trainer.model.head(hidden_BxTxM.flatten(0, 1)[at_N]), ids_BxT[:, 1:].flatten()[at_N]
+    hidden_BxTxM = trainer.model(torch.from_numpy(batch.inputs_BxT).to(trainer.device), places)
+    logits_NxV = trainer.model.head(hidden_BxTxM.flatten(0, 1)[torch.from_numpy(at).to(trainer.device)])
+    target_N = torch.from_numpy(batch.targets_BxT.flat[at]).to(trainer.device)
     right_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
     right_BxT.flat[at] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()
     nll_BxT.flat[at] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()

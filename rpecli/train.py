@@ -121,9 +121,10 @@ def step(trainer: Trainer) -> None:
     config, model = trainer.config, trainer.model
     batch, _ = data.train_batch(trainer.task, config, trainer.step)
     count, length = batch.tokens_BxT.shape
-    positions = data.train_positions(config, count, length - 1, trainer.step)
+    positions = data.train_positions(trainer.task, config, batch, trainer.step)
     model.train()
-    loss = losses(model, batch, positions, trainer.device).mean()
+    model.switch(config.switch_to is not None and trainer.step >= config.switch_at * config.steps)
+    loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     for group in trainer.optimizer.param_groups:
@@ -135,15 +136,14 @@ def step(trainer: Trainer) -> None:
     trainer.losses.append(loss.detach())
 
 
-def losses(model: Transformer, batch: task.Batch, positions: np.ndarray | None, device: torch.device) -> Tensor:
+def losses(model: Transformer, batch: data.Framed, positions: np.ndarray | None, device: torch.device) -> Tensor:
     """Cross-entropy of every answer token and every end token, `[N]`; the output layer runs on these alone."""
-    ids_BxT = torch.from_numpy(batch.tokens_BxT).to(device)
-    scored = np.flatnonzero((batch.answer_BxT | (batch.tokens_BxT == task.END))[:, 1:])
+    scored = np.flatnonzero(batch.answer_BxT | batch.end_BxT)
     at_N = torch.from_numpy(scored).to(device)
     places = None if positions is None else torch.from_numpy(positions).to(device)
-    hidden_BxTxM = model(ids_BxT[:, :-1], places)
+    hidden_BxTxM = model(torch.from_numpy(batch.inputs_BxT).to(device), places)
     logits_NxV = model.head(hidden_BxTxM.flatten(0, 1)[at_N])
-    return F.cross_entropy(logits_NxV, ids_BxT[:, 1:].flatten()[at_N], reduction="none")
+    return F.cross_entropy(logits_NxV, torch.from_numpy(batch.targets_BxT.flat[scored]).to(device), reduction="none")
 
 
 def learning_rate(config: Config, step: int) -> float:
@@ -166,8 +166,9 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
         )
     token, exact = [], []
     for batch in sets:
-        right_BxT = predictions(trainer, batch) == torch.from_numpy(batch.tokens_BxT[:, 1:])
-        answer_BxT = torch.from_numpy(batch.answer_BxT[:, 1:])
+        framed = data.frame(batch, trainer.config)
+        right_BxT = predictions(trainer, batch, framed) == torch.from_numpy(framed.targets_BxT)
+        answer_BxT = torch.from_numpy(framed.answer_BxT)
         token.append((right_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
         exact.append((right_BxT | ~answer_BxT).all(1).float().mean().item())
     rate = learning_rate(trainer.config, trainer.step - 1)
@@ -175,13 +176,12 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
     return line | {"token_accuracy": round(float(np.mean(token)), 6), "exact_match": round(float(np.mean(exact)), 6)}
 
 
-def predictions(trainer: Trainer, batch: task.Batch) -> Tensor:
-    """The model's likeliest token at every place but the first, `[B, T-1]`; randomized positions stay random, fixed by length."""
-    length = batch.tokens_BxT.shape[1] - 1
-    drawn = data.fixed_positions(trainer.config, length, "validation positions", length)
+def predictions(trainer: Trainer, batch: task.Batch, framed: data.Framed) -> Tensor:
+    """The model's likeliest token at every place, `[B, T]`."""
+    drawn = data.fixed_positions(trainer.task, trainer.config, batch, "validation positions", framed.inputs_BxT.shape[1])
     places = None if drawn is None else torch.from_numpy(drawn).to(trainer.device)
-    ids_BxT = torch.from_numpy(batch.tokens_BxT).to(trainer.device)
-    return trainer.model.head(trainer.model(ids_BxT[:, :-1], places)).argmax(-1).cpu()
+    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(trainer.device)
+    return trainer.model.head(trainer.model(inputs_BxT, places)).argmax(-1).cpu()
 
 
 def curve(path: Path) -> dict[str, int | None]:
