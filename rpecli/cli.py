@@ -69,7 +69,7 @@ def _terminable() -> Iterator[None]:
 
 
 @app.command()
-@flags.takes_recipe_keys
+@flags.takes_recipe_keys()
 def train(
     given: dict[str, str],
     recipe: flags.MaybeRecipeName = None,
@@ -92,12 +92,18 @@ def train(
 
 
 @app.command("eval")
+@flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions")
 def evaluate(
+    given: dict[str, str],
     names: flags.RunNames = None,
-    lengths: flags.Lengths = None,
-    samples: flags.Samples = None,
     again: Annotated[bool, typer.Option(help="Measure also what has been measured.")] = False,
     data: Annotated[Path | None, typer.Option(help="Strings from a dataset that `rpe data` wrote.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option("--as", help="Put another encoding into the trained models: none, rope:scaling=yarn, rerope.")
+    ] = None,
+    rope_scaling: Annotated[
+        str | None, typer.Option(help="Rope frequencies beyond training: pi, ntk, dynamic, yarn, llama3.")
+    ] = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
@@ -105,7 +111,8 @@ def evaluate(
     """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
     from rpecli import order
 
-    _check_lengths(lengths)
+    made, _ = _load(None, given)
+    keys = tuple((key, getattr(made, key)) for key in given)
     if data is not None and not (data / "data").is_dir():
         _stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
     paths = _select(runs, names)
@@ -115,8 +122,9 @@ def evaluate(
             typer.secho(f"{path.name} is not trained, so it is left out: rpe train {path / 'recipe.yaml'}", err=True, fg="yellow")
     if not ready:
         _stop(f"no trained run under {runs}: rpe train --encoding rope", FAILURE)
-    wanted = order.Order(lengths, samples, again, data)
-    _execute([order.Job(path, train=False, order=wanted, device=device) for path in ready], jobs)
+    swaps = {path: _swap(path, encoding, rope_scaling) for path in ready}
+    wanted = {path: order.Order(keys, again, data, swap) for path, swap in swaps.items()}
+    _execute([order.Job(path, train=False, order=wanted[path], device=device) for path in ready], jobs)
     _show_lengths(ready)
     typer.echo(f"Next: rpe report{'' if runs == Path('runs') else f' --runs {runs}'}")
 
@@ -142,7 +150,7 @@ def report(
 
 
 @app.command()
-@flags.takes_recipe_keys
+@flags.takes_recipe_keys()
 def run(
     given: dict[str, str],
     recipe: flags.RecipeName,
@@ -156,10 +164,11 @@ def run(
 ) -> None:
     """Train, evaluate and report a recipe; started again it does only what is missing."""
     from rpecli import order
+    from rpecli.recipe import NOT_IDENTITY
 
     made, source = _recipe(recipe, given, sets)
     paths = _create(made, source, runs)
-    wanted = order.Order(made.lengths)
+    wanted = order.Order(tuple((key, getattr(made, key)) for key in sorted(NOT_IDENTITY)))
     failed = _execute([order.Job(p, train=not _trained(p), order=wanted, device=device) for p in paths], jobs, end=False)
     _report(paths, name or source.name, out, as_json)
     if failed:
@@ -188,13 +197,22 @@ def listing(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A run: its id, path or a pattern.", autocompletion=flags.complete_runs)],
+    name: Annotated[str, typer.Argument(help="A run (id, path, pattern), or an encoding (rope, rope:base=500, ./mine.py).")],
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
+    out: Annotated[Path | None, typer.Option(help="Write the figure of an encoding: FILE.svg, .png or .pdf.")] = None,
+    d_model: Annotated[int, typer.Option(help="Width to draw an encoding with.")] = 64,
+    n_head: Annotated[int, typer.Option(help="Heads to draw an encoding with.")] = 4,
+    length: Annotated[int, typer.Option(help="Trained length of an encoding; drawn to twice that.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
-    """Show what a run is and how it went."""
-    from rpecli import run, screen
+    """Show what a run is and how it went, or what an encoding does to the scores, untrained."""
+    from rpecli import content, run, screen
 
+    encoding = content.parse_choice(content.parts(name)[0])[0]
+    if encoding.endswith(".py") or encoding.replace("_", "-") in content.names("encodings"):
+        _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
+        return
     for path in _select(runs, [name]):
         info, lines = _info(path), run.read_lines(path / "eval.jsonl")
         if as_json:
@@ -286,6 +304,21 @@ def _check_lengths(lengths: str | None) -> None:
         recipe.parse_lengths(lengths or "1x", 1)
     except ValueError as error:
         _stop(f"--lengths: {error}", USAGE)
+
+
+def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
+    """The encoding to put into a trained model, checked; None for its own."""
+    from rpecli import content, run
+
+    if encoding is None and scaling is None:
+        return None
+    from rpecli.encoding import Shape, make
+
+    config = _or_stop(run.config_of, path)
+    choice = content.canonical(encoding or config.encoding + f":scaling={scaling}")
+    for part in content.parts(choice):
+        make(part, Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
+    return choice
 
 
 def _create(made: "Recipe", source: "Source", runs: Path) -> list[Path]:
@@ -389,6 +422,27 @@ def _report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> No
         for table in made.tables:
             console.print(report.rich_table(table), "")
     typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+
+
+def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
+    from rpecli import portrait, report
+    from rpecli.report import portrait_figure, portrait_text
+
+    data, console = portrait.draw(choice, **shape).data(), _console()
+    if out is not None:
+        try:
+            portrait_figure.write(data, out)
+        except report.ReportError as error:
+            _stop(str(error), USAGE)
+    if as_json:
+        _json(data)
+    elif not console.is_terminal:
+        typer.echo(portrait_text.markdown(data))
+    else:
+        for part in portrait_text.terminal(data):
+            console.print(part)
+    if out is not None:
+        typer.secho(f"Written: {out}", err=True)
 
 
 def _console() -> Any:

@@ -32,10 +32,18 @@ def complete_runs(incomplete: str) -> list[str]:
     return [path.name for path in run.listing(Path("runs"))[0] if path.name.startswith(incomplete)]
 
 
-def takes_recipe_keys(function: Callable[..., None]) -> Callable[..., None]:
-    """A command with a flag for every recipe key (`--lr 1e-3`); `function` gets those that were given as `given`."""
+Command = Callable[..., None]
+
+
+def takes_recipe_keys(*only: str) -> Callable[[Command], Command]:
+    """Gives a command a flag for every recipe key (`--lr 1e-3`), or some; the command gets those that were given as `given`."""
+    fields = recipe_fields()
+    return lambda function: _with_keys(function, {key: fields[key] for key in only or fields})
+
+
+def _with_keys(function: Command, fields: dict[str, Any]) -> Command:
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "given"]
-    keys = {key: _key_option(key, field.description or "") for key, field in recipe_fields().items()}
+    keys = {key: _key_option(key, field.description or "") for key, field in fields.items()}
 
     @functools.wraps(function)
     def command(**values: Any) -> None:
@@ -66,11 +74,6 @@ RunNames = Annotated[
     list[str] | None, typer.Argument(help="Runs: ids, paths or patterns; all unless given.", autocompletion=complete_runs)
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A recipe key as key=value, like its flag.")]
-Lengths = Annotated[
-    str | None,
-    typer.Option(help="512:4096 doubles, 16:64:16 adds, 16,32 lists, 1x,2x multiplies the training length."),
-]
-Samples = Annotated[int | None, typer.Option(min=1, help="Sequences a length.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
 Jobs = Annotated[
     int | None,

@@ -153,12 +153,23 @@ def run_table(path: Path) -> Table:
 
 def evaluation_table(path: Path) -> Table:
     """A row a length of one run: what was measured."""
-    keys = ("length", "n", "exact_match", "interval", "exact_match_eos", "token_accuracy", "nll", "chance", "untrained_positions")
+    keys = (
+        "length",
+        "as",
+        "n",
+        "exact_match",
+        "interval",
+        "exact_match_eos",
+        "token_accuracy",
+        "nll",
+        "chance",
+        "untrained_positions",
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for key in keys:
         table.add_column(key.replace("_", " "), justify="right")
     for line in run.read_lines(path / "eval.jsonl"):
-        table.add_row(*(_number(line[key]) for key in keys))
+        table.add_row(*(_number(line.get(key) or "") if key == "as" else _number(line[key]) for key in keys))
     return table
 
 
@@ -170,14 +181,18 @@ def _number(value: Any) -> str:
 
 def lengths_table(paths: list[Path], metric: str) -> Table:
     """A row a run, a column a length: the newest value of one metric."""
-    lines = {path: {line["length"]: line for line in run.read_lines(path / "eval.jsonl")} for path in paths}
+    lines: dict[str, dict[int, dict[str, Any]]] = {}
+    for path in paths:
+        for line in run.read_lines(path / "eval.jsonl"):
+            name = path.name + (f" as {line['as']}" if line.get("as") else "")
+            lines.setdefault(name, {})[line["length"]] = line
     lengths = sorted({length for found in lines.values() for length in found})
     table = Table(box=None, pad_edge=False, header_style="bold", title=metric.replace("_", " "), title_justify="left")
     table.add_column("run", overflow="fold")
     for length in lengths:
         table.add_column(str(length), justify="right")
-    for path, found in lines.items():
-        table.add_row(path.name, *(f"{found[n][metric]:.3f}" if n in found else "" for n in lengths))
+    for name, found in lines.items():
+        table.add_row(name, *(f"{found[n][metric]:.3f}" if n in found else "" for n in lengths))
     return table
 
 

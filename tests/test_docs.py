@@ -33,8 +33,13 @@ def summary() -> str:
         "([all of it](results/quick/report.md), with the commit and machine)."  # fmt: skip
 
 
+INDEX = ["encoding", "group", "what it does"]
+FACTS = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the trained length", "year"]
 GENERATORS = {
-    "encodings": lambda: tables.markdown(tables.rows("encodings")),
+    "encodings": lambda: tables.markdown(tables.linked(tables.rows("encodings"), INDEX, "docs/encodings.md")),
+    "zoo": lambda: tables.markdown(tables.linked(tables.rows("encodings"), FACTS)),
+    "kernels": lambda: tables.markdown(tables.kernels()),
+    "portraits": tables.sections,
     "tasks": lambda: tables.markdown(tables.rows("tasks")),
     "recipes": lambda: tables.markdown(tables.rows("recipes")),
     "keys": lambda: tables.markdown(tables.keys()),

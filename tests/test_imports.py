@@ -13,10 +13,10 @@ from rpecli import content
 
 PACKAGE = content.PACKAGE
 LAYERS = {
-    0: ["rpecli", "content", "recipe", "run", "order"],
+    0: ["rpecli", "content", "recipe", "run", "order", "anatomy"],
     1: ["task", "encoding"],
-    2: ["encodings", "attention", "model", "data", "export"],
-    3: ["train", "evaluate", "check", "probes"],
+    2: ["encodings", "rotary", "short_conv", "attention", "model", "data", "export"],
+    3: ["train", "evaluate", "check", "probes", "portrait"],
     4: ["sweep", "launch", "work", "stats", "screen", "tables", "report"],
     5: ["cli", "flags", "__main__"],
 }

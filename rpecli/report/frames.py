@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rpecli import content, run, stats
-from rpecli.recipe import Config
+from rpecli.recipe import Config, label
 from rpecli.report import ReportError
 
 if TYPE_CHECKING:
@@ -79,14 +79,15 @@ def _read_all(paths: list[Path]) -> tuple[list[Run], list[str]]:
     for path in paths:
         try:
             made, said = _read(path)
-            runs.append(made)
+            runs += made
             problems += said
         except (run.RunError, content.ContentError) as error:
             problems.append(f"{error} (left out)")
     return sorted(runs, key=lambda r: (r.id, str(r.path))), problems
 
 
-def _read(path: Path) -> tuple[Run, list[str]]:
+def _read(path: Path) -> tuple[list[Run], list[str]]:
+    """A run, and one more for each other way it was measured: with another encoding in its place, at other positions."""
     info, config = run.read(path), run.config_of(path)
     if info.setdefault("group", "RPE") not in GROUPS:
         raise run.RunError(f"{path}: its encoding calls itself {info['group']!r}: the groups are {', '.join(GROUPS)}")
@@ -94,11 +95,26 @@ def _read(path: Path) -> tuple[Run, list[str]]:
     if lines and info["status"] != "trained":
         problems.append(f"{path}: {info['status']}, so its evaluations are of unfinished weights and left out")
         lines = []
-    measured = _by_length([line for line in lines if line.get("weights") == lines[-1].get("weights")], path)
-    older = sorted({line["length"] for line in lines if "length" in line} - measured.keys())
+    newest = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
+    ways = list(dict.fromkeys(_way(line, config) for line in newest)) or [("", None)]
+    older = sorted({line["length"] for line in lines if "length" in line} - {line.get("length") for line in newest})
     if older:
         problems.append(f"{path}: measured at {', '.join(map(str, older))} with older weights only, left out: rpe eval {path}")
-    return Run(path, info, config, {}, measured, _settings(info, config)), problems
+    made = []
+    for way, encoding in ways:
+        measured = _by_length([line for line in newest if _way(line, config)[0] == way], path)
+        group = {"group": run.group_of(encoding)} if encoding else {}
+        settings = _settings(info, config) | ({"measured": way} if way else {})
+        made.append(Run(path, info | group | {"encoding": info["encoding"] + way}, config, {}, measured, settings))
+    return made, problems
+
+
+def _way(line: dict[str, Any], config: Config) -> tuple[str, str | None]:
+    """How a line was measured where that is not the run's own way, as a label says it; and the encoding put in, if any."""
+    own = "start" if config.positions == "offset" else config.positions
+    encoding, positions = line.get("as"), line.get("positions", own)
+    swap = f" as {label(encoding)}" if encoding else ""
+    return swap + (f" at {positions}" if positions != own else ""), encoding
 
 
 def _by_length(lines: list[dict[str, Any]], path: Path) -> dict[int, list[dict[str, Any]]]:
