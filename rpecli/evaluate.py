@@ -60,6 +60,8 @@ def evaluate(
             run.append_line(path / "eval.jsonl", line | {"weights": weights})
             if progress:
                 progress(line)
+        if stopped:
+            raise run.Stopped(stopped[0])
         return trouble
 
 
@@ -96,9 +98,14 @@ def measured(path: Path, order: Order, weights: str) -> dict[int, set[str]]:
 def strings(config: recipe.Config, made: task.Task, length: int, order: Order) -> list[task.Batch]:
     """The evaluation set of a length: `samples` sequences, fewer when long to stay within eval_tokens, never under FEWEST."""
     count = min(order.samples or config.samples, max(FEWEST, config.eval_tokens // made.sequence(length)))
-    if order.folder is not None:
-        return list(export.blocks_of(order.folder, length, order.samples or config.samples))
-    return list(data.evaluation_blocks(made, length, count, config.eval_seed))
+    if order.folder is None:
+        return list(data.evaluation_blocks(made, length, count, config.eval_seed))
+    blocks = list(export.blocks_of(order.folder, length, order.samples or config.samples))
+    most = max(int(batch.tokens_BxT.max()) for batch in blocks)
+    if most >= made.vocabulary:
+        raise ValueError(f"{order.folder}: holds tokens up to {most}, and {config.task} ends at {made.vocabulary - 1}: "
+                         f"write a set of this task with rpe data {config.task}")  # fmt: skip
+    return blocks
 
 
 def _why_not(trainer: Trainer, length: int) -> str | None:

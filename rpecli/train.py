@@ -63,7 +63,10 @@ def train(path: Path, device: str = "auto", threads: int | None = None, progress
         if info["status"] == "trained" and (path / "weights.safetensors").exists():
             return info
         with stop_signals() as stopped:
-            return _train(path, pick_device(device), threads, progress, stopped)
+            done = _train(path, pick_device(device), threads, progress, stopped)
+        if stopped:  # too late for the run, in time for whatever was to follow
+            raise run.Stopped(stopped[0])
+        return done
 
 
 def _train(

@@ -18,7 +18,7 @@ LAYERS = {
     2: ["encodings", "attention", "model", "data", "export"],
     3: ["train", "evaluate", "check", "probes"],
     4: ["sweep", "launch", "work", "stats", "screen", "tables", "report"],
-    5: ["cli", "__main__"],
+    5: ["cli", "flags", "__main__"],
 }
 LAYER = {name: number for number, group in LAYERS.items() for name in group}
 HEAVY = {"torch", "datasets", "safetensors", "transformers"}  # seconds to import
