@@ -49,6 +49,7 @@ def attend(
     """
     T, S = q_BxHxTxD.shape[2], k_BxHxSxD.shape[2]
     q_pos, k_pos = positions_BxS[:, S - T :], positions_BxS
+    qf, kf = _without_padding(qf, hidden_BxS), _without_padding(kf, hidden_BxS)
     way = kernel(encoding, normalizer)
     if way == "eager" or hidden_BxS is not None:
         normal = NORMALIZERS[normalizer]
@@ -67,18 +68,33 @@ def attend(
     return out[..., : v_BxHxSxD.shape[-1]]
 
 
-def scores(encoding: Encoding, q: Tensor, k: Tensor, x: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+def scores(
+    encoding: Encoding,
+    q: Tensor,
+    k: Tensor,
+    x: Tensor | None = None,
+    positions: Tensor | None = None,
+    hidden_BxS: Tensor | None = None,
+) -> Tensor:
     """Pre-softmax logits `[B, H, T, S]`, scale and bias included, no mask: the plain reference of every kernel.
 
     `q_BxHxTxD`, `k_BxHxSxD`; `x_BxSxM` where the encoding takes features of the layer's input; `positions` `[S]` or
-    `[B or 1, S]` of the keys (0, 1, ... unless given), the queries being the last T of them.
+    `[B or 1, S]` of the keys (0, 1, ... unless given), the queries being the last T of them. `hidden_BxS` marks padding keys,
+    which are not masked either.
     """
     T, S = q.shape[2], k.shape[2]
     positions = torch.arange(S, device=q.device) if positions is None else positions
     k_pos = positions.expand(1, S) if positions.dim() == 1 else positions
-    kf = encoding.features(x) if x is not None else None
+    kf = _without_padding(encoding.features(x) if x is not None else None, hidden_BxS)
     qf = None if kf is None else kf[:, :, S - T :]
     return _logits(encoding, q, k, k_pos[:, S - T :], k_pos, qf, kf)
+
+
+def _without_padding(f: Tensor | None, hidden_BxS: Tensor | None) -> Tensor | None:
+    """Features of the last tokens, 0 where they are padding: what adds up over tokens must not depend on it."""
+    if f is None or hidden_BxS is None:
+        return f
+    return f.masked_fill(hidden_BxS[:, None, hidden_BxS.shape[1] - f.shape[2] :, None], 0.0)
 
 
 def causal_mask(T: int, S: int, device: torch.device | str = "cpu") -> Tensor:
@@ -95,7 +111,7 @@ def stick_breaking(logits: Tensor, dark: Tensor) -> Tensor:
     itself = torch.ones(logits.shape[-2], S, dtype=torch.bool, device=logits.device).triu(S - logits.shape[-2])
     dark = dark | itself
     kept = F.logsigmoid(-logits).masked_fill(dark, 0.0)
-    between = kept.flip(-1).cumsum(-1).flip(-1) - kept  # sum over the keys behind j
+    between = F.pad(kept[..., 1:], (0, 1)).flip(-1).cumsum(-1).flip(-1)  # over the keys behind j
     return (F.logsigmoid(logits) + between).exp().masked_fill(dark, 0.0)
 
 

@@ -32,10 +32,11 @@ USAGE, FAILURE, SAVED, INTERRUPTED = 2, 1, 75, 130
 def main() -> None:
     """The `rpe` command: every error a line or two on stderr, and a fixed exit code."""
     from rpecli.content import ContentError
+    from rpecli.run import RunError
 
     try:
         app()
-    except KeyboardInterrupt:
+    except (_Interrupted, KeyboardInterrupt):
         _stop("interrupted; start the same command again to go on", INTERRUPTED)
     except _Terminated:
         _stop("stopped by SIGTERM after saving; start the same command again to go on", SAVED)
@@ -44,12 +45,23 @@ def main() -> None:
         raise SystemExit(0) from None
     except ContentError as error:
         _stop(str(error), USAGE)
+    except RunError as error:
+        _stop(str(error), FAILURE)
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    for line in message.splitlines():
-        typer.secho(line, err=True, fg="red")
+    _warn(message, "red")
     raise SystemExit(code)
+
+
+def _warn(message: str, colour: str = "yellow") -> None:
+    """To stderr, a line at a time; typer knows nothing of NO_COLOR."""
+    for line in message.splitlines():
+        typer.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else colour)
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C, by a name that typer does not know: it would end the command without a word."""
 
 
 class _Terminated(BaseException):
@@ -119,7 +131,7 @@ def evaluate(
     ready = [path for path in paths if _trained(path)]
     for path in paths:
         if path not in ready:
-            typer.secho(f"{path.name} is not trained, so it is left out: rpe train {path / 'recipe.yaml'}", err=True, fg="yellow")
+            _warn(f"{path.name} is not trained, so it is left out: rpe train {path / 'recipe.yaml'}")
     if not ready:
         _stop(f"no trained run under {runs}: rpe train --encoding rope", FAILURE)
     swaps = {path: _swap(path, encoding, rope_scaling) for path in ready}
@@ -213,14 +225,14 @@ def show(
     if encoding.endswith(".py") or encoding.replace("_", "-") in content.names("encodings"):
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
         return
-    for path in _select(runs, [name]):
-        info, lines = _info(path), run.read_lines(path / "eval.jsonl")
-        if as_json:
-            _json(info | {"config": run.config_of(path).model_dump(), "eval": lines})
-            continue
-        _show(screen.run_table(path))
-        if lines:
-            _show(screen.evaluation_table(path))
+    paths = _select(runs, [name])
+    lines = {path: run.read_lines(path / "eval.jsonl") for path in paths}
+    if as_json:
+        found = [_info(path) | {"config": run.config_of(path).model_dump(), "eval": lines[path]} for path in paths]
+        _json(found if len(found) > 1 else found[0])
+        return
+    made = [(screen.run_table(path), screen.evaluation_table(path) if lines[path] else None) for path in paths]
+    _show(*(table for pair in made for table in pair if table))
 
 
 @app.command()
@@ -331,9 +343,7 @@ def _create(made: "Recipe", source: "Source", runs: Path) -> list[Path]:
         old = run.read(path).get("sources")
         if _trained(path) and old != run.sources(config):
             changed = "task" if old and old["tasks"] != run.sources(config)["tasks"] else "encoding"
-            typer.secho(
-                f"{path.name}: the {changed}'s file has changed since; delete {path} to train anew", err=True, fg="yellow"
-            )
+            _warn(f"{path.name}: the {changed}'s file has changed since; delete {path} to train anew")
         paths.append(path)
     return list(dict.fromkeys(paths))
 
@@ -364,7 +374,7 @@ def _select(runs: Path, names: list[str] | None) -> list[Path]:
     found, trouble = run.listing(runs)
     if not names:
         for text in trouble:
-            typer.secho(text, err=True, fg="yellow")
+            _warn(text)
         if not found:
             _stop(f"no runs under {runs}: rpe train --encoding rope makes some", FAILURE)
         return found
@@ -372,7 +382,8 @@ def _select(runs: Path, names: list[str] | None) -> list[Path]:
     for name in names:
         matches = [path for path in found if path.match(name)] or ([Path(name)] if Path(name).is_dir() else [])
         if not matches:
-            _stop(f"no run {name!r} under {runs}: {content.nearest(name, [path.name for path in found])}", USAGE)
+            hint = content.nearest(name, [path.name for path in found]) if found else "there is none yet: rpe train makes some"
+            _stop(f"no run {name!r} under {runs}: {hint}", USAGE)
         chosen += [path for path in matches if _info(path)]
     return list(dict.fromkeys(chosen))
 
@@ -383,22 +394,37 @@ def _execute(todo: list["Job"], jobs: int | None, end: bool = True) -> bool:
 
     if not todo:
         return False
-    paths = [job.path for job in todo]
+    codes: dict[Path, int] = {}
     with _terminable():
-        if jobs == 0:
-            codes = {job.path: work.do(job, say=typer.echo) for job in todo}
-        else:
-            codes = screen.follow(sweep.execute(todo, jobs or min(len(todo), run.cores())), _console(), paths)
+        try:
+            if jobs == 0:
+                _one_by_one(todo, codes)
+            else:
+                events = sweep.execute(todo, jobs or min(len(todo), run.cores()))
+                codes = screen.follow(events, _console(stderr=True), [job.path for job in todo])
+        except KeyboardInterrupt:
+            raise _Interrupted from None
     if INTERRUPTED in codes.values():
-        raise KeyboardInterrupt
+        raise _Interrupted
     if SAVED in codes.values():
         raise _Terminated
     failed = [path for path, code in codes.items() if code]
     for path in failed:
-        typer.secho(f"{path.name}: {_info(path).get('error')}  ({path / 'log.txt'})", err=True, fg="red")
+        log = f"  ({path / 'log.txt'})" if jobs != 0 else ""
+        _warn(f"{path.name}: {work.why(path, codes[path])}{log}", "red")
     if failed and end:
         _stop(f"{len(failed)} of {len(todo)} runs failed; start the same command again once that is mended", FAILURE)
     return bool(failed)
+
+
+def _one_by_one(todo: list["Job"], codes: dict[Path, int]) -> None:
+    """Jobs in this process, until one of them was asked to stop."""
+    from rpecli import work
+
+    for job in todo:
+        codes[job.path] = work.do(job, say=lambda text: typer.echo(text, err=True))
+        if codes[job.path] in (INTERRUPTED, SAVED):
+            break
 
 
 def _report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> None:
@@ -411,7 +437,7 @@ def _report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> No
     except report.ReportError as error:
         _stop(str(error), FAILURE)
     for text in made.problems:
-        typer.secho(text, err=True, fg="yellow")
+        _warn(text)
     console = _console()
     if as_json:
         _json(made.data)
@@ -442,21 +468,24 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
         for part in portrait_text.terminal(data):
             console.print(part)
     if out is not None:
-        typer.secho(f"Written: {out}", err=True)
+        typer.echo(f"Written: {out}", err=True)
 
 
-def _console() -> Any:
+def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console()
+    return Console(stderr=stderr)
 
 
-def _show(table: Any) -> None:
-    """A rich table in a terminal, Markdown in a pipe."""
+def _show(*tables: Any) -> None:
+    """Rich tables in a terminal, Markdown in a pipe, where a blank line keeps two tables apart."""
     from rpecli import screen
 
     console = _console()
-    console.print(table) if console.is_terminal else typer.echo(screen.plain(table))
+    if console.is_terminal:
+        console.print(*tables, sep="\n")
+    else:
+        typer.echo("\n\n".join(map(screen.plain, tables)))
 
 
 def _show_runs(paths: list[Path]) -> None:
@@ -468,8 +497,7 @@ def _show_runs(paths: list[Path]) -> None:
 def _show_lengths(paths: list[Path]) -> None:
     from rpecli import screen
 
-    for metric in ("exact_match", "token_accuracy"):
-        _show(screen.lengths_table(paths, metric))
+    _show(*(screen.lengths_table(paths, metric) for metric in ("exact_match", "token_accuracy")))
 
 
 def _json(value: Any) -> None:

@@ -96,7 +96,8 @@ def _coupled(made: Task, batch: Batch) -> np.ndarray:
 def _randomized(rng: np.random.Generator, config: Config, length: int) -> np.ndarray:
     draws = config.n_layer if config.positions_per == "layer" else 1
     among = max(config.max_position, length)
-    return np.stack([random_positions(rng, among, length) for _ in range(draws)])
+    drawn = [random_positions(rng, among, length) for _ in range(draws)]
+    return np.stack(drawn) if draws > 1 else drawn[0]
 
 
 def random_positions(rng: np.random.Generator, among: int, length: int) -> np.ndarray:

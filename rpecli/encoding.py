@@ -8,6 +8,7 @@
 
 Rules. Positions are tensors handed in, `[B or 1, length]`, never an `arange` inside an encoding. The engine owns the scale
 1/sqrt(head width): biases come after it. The cache keeps raw k, v and features, so decoding equals the full pass.
+Where attention is causal, the queries handed in are those of the last T of the keys. Features of padding arrive as 0.
 
 A new encoding is one file in `rpecli/encodings/` with one class that derives from Encoding or DistanceBias.
 """
@@ -47,7 +48,7 @@ class Encoding(nn.Module):
     group: ClassVar[str] = "RPE"  # one of GROUPS: how reports compare it
     paper: ClassVar[str] = ""  # title, year, arXiv id
     shared: ClassVar[bool] = False  # one instance serves every layer
-    shift_invariant: ClassVar[bool] = True  # scores do not change when every position moves by the same amount
+    shift_invariant: bool = True  # scores do not change when every position moves by the same amount; an instance may differ
     causal_only: ClassVar[bool] = False  # has no form for attention in both directions
     unseen: ClassVar[str] = "defined"  # what happens past the trained length, in a few words
 
@@ -64,7 +65,7 @@ class Encoding(nn.Module):
         return x_BxTxM
 
     def features(self, x_BxTxM: Tensor) -> Tensor | None:
-        """Per-token features `[B, H, T, F]` of a layer's normalised input."""
+        """Per-token features `[B, H or 1, T, F]` of a layer's normalised input; of padding the engine makes them 0."""
         return None
 
     def rotate(
@@ -83,8 +84,8 @@ class Encoding(nn.Module):
         """`logits_BxHxTxS` (scaled, biased, not masked) to other logits."""
         return logits
 
-    def untrained(self, positions_BxT: Tensor) -> int:
-        """How many of these positions use parameters that training never touched."""
+    def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
+        """How many of these positions (or tokens) use parameters that training never touched."""
         return 0
 
 
@@ -92,7 +93,7 @@ class DistanceBias(Encoding):
     """A bias that is a function of the distance i-j alone, `[H]` numbers for each: served by a linear-memory kernel."""
 
     def by_distance(self, distance: Tensor) -> Tensor:
-        """Bias `[H, *distance.shape]` of distances i-j (float). Negative ones lie in the future: masked where attention is causal."""
+        """Bias `[H, *distance.shape]` of distances i-j (float); negative ones lie in the future, masked in causal attention."""
         raise NotImplementedError
 
     def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
@@ -115,9 +116,7 @@ def make(choice: str, shape: Shape, **options: Any) -> Encoding:
         raise content.ContentError(f"encoding {choice}: {error}") from error
 
 
-def build(
-    choice: str, d_model: int, n_head: int, trained: int = Shape.trained, causal: bool = True, **options: Any
-) -> Encoding:
+def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, causal: bool = True, **options: Any) -> Encoding:
     """`make` for notebooks: `build("t5", d_model=64, n_head=4, buckets=16)`."""
     return make(choice, Shape(d_model, n_head, trained, causal), **options)
 

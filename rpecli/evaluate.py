@@ -61,6 +61,8 @@ def evaluate(
             run.append_line(path / "eval.jsonl", line | {"weights": weights, "as": order.encoding})
             if progress:
                 progress(line)
+        if stopped:
+            raise run.Stopped(stopped[0])
         return trouble
 
 
@@ -115,10 +117,17 @@ def measured(path: Path, order: Order, config: recipe.Config, weights: str) -> d
 
 def strings(config: recipe.Config, made: task.Task, length: int, folder: Path | None = None) -> list[task.Batch]:
     """The evaluation set of a length: `samples` sequences, fewer when long to stay within eval_tokens, never under FEWEST."""
-    if folder is not None:
-        return list(export.blocks_of(folder, length, config.samples))
-    count = min(config.samples, max(FEWEST, config.eval_tokens // made.sequence(length)))
-    return list(data.evaluation_blocks(made, length, count, config.eval_seed))
+    if folder is None:
+        count = min(config.samples, max(FEWEST, config.eval_tokens // made.sequence(length)))
+        return list(data.evaluation_blocks(made, length, count, config.eval_seed))
+    blocks = list(export.blocks_of(folder, length, config.samples))
+    most = max(int(batch.tokens_BxT.max()) for batch in blocks)
+    if most >= made.vocabulary:
+        raise ValueError(
+            f"{folder}: holds tokens up to {most}, and {config.task} ends at {made.vocabulary - 1}: "
+            f"write a set of this task with rpe data {config.task}"
+        )
+    return blocks
 
 
 def _why_not(trainer: Trainer, length: int) -> str | None:

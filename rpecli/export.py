@@ -4,6 +4,7 @@ The only file that needs `datasets`; training and evaluation on drawn strings ne
 """
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from rpecli.task import Batch, Task
 
 def write(choice: str, made: Task, lengths: list[int], sequences: int, seed: int, out: Path) -> None:
     """Writes evaluation sets as a `datasets` dataset: a parquet file a length, and a card that describes the task."""
-    from datasets import Dataset, Features, List, Value
+    from datasets import Dataset, Features, List, Value, disable_progress_bars
 
+    disable_progress_bars()
     kinds = Features(
         {"length": Value("int32"), "tokens": List(Value("int32")), "answer": List(Value("bool")), "text": Value("string")}
     )
@@ -62,9 +64,12 @@ def lengths_of(folder: Path) -> list[int]:
 
 def blocks_of(folder: Path, length: int, sequences: int) -> Iterator[Batch]:
     """The evaluation set of a length from an exported dataset, in the blocks that `evaluation_blocks` would make."""
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
-    rows = Dataset.from_parquet(str(folder / "data" / f"length_{length}.parquet"), keep_in_memory=True)[:sequences]
+    disable_progress_bars()
+    file = str(folder / "data" / f"length_{length}.parquet")
+    with tempfile.TemporaryDirectory() as cache:  # else a copy of every set would stay in the home directory
+        rows = Dataset.from_parquet(file, keep_in_memory=True, cache_dir=cache)[:sequences]
     for start in range(0, len(rows["tokens"]), data.BLOCK):
         tokens, answer = (rows[key][start : start + data.BLOCK] for key in ("tokens", "answer"))
         yield Batch(np.array(tokens, dtype=np.int64), np.array(answer, dtype=bool))

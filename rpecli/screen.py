@@ -199,7 +199,9 @@ def lengths_table(paths: list[Path], metric: str) -> Table:
 def plain(table: Table) -> str:
     """A rich table as Markdown, for pipes and files."""
     rows = [[str(column.header) for column in table.columns]]
-    rows += [list(map(str, row)) for row in zip(*(column.cells for column in table.columns), strict=True)]
+    rows += [
+        [str(cell).replace("|", "\\|") for cell in row] for row in zip(*(column.cells for column in table.columns), strict=True)
+    ]
     widths = [max(3, *(len(row[n]) for row in rows)) for n in range(len(table.columns))]
     right = [column.justify == "right" for column in table.columns]
 

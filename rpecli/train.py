@@ -63,7 +63,10 @@ def train(path: Path, device: str = "auto", threads: int | None = None, progress
         if info["status"] == "trained" and (path / "weights.safetensors").exists():
             return info
         with stop_signals() as stopped:
-            return _train(path, pick_device(device), threads, progress, stopped)
+            done = _train(path, pick_device(device), threads, progress, stopped)
+        if stopped:  # too late for the run, in time for whatever was to follow
+            raise run.Stopped(stopped[0])
+        return done
 
 
 def _train(
@@ -167,7 +170,7 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
     token, exact = [], []
     for batch in sets:
         framed = data.frame(batch, trainer.config)
-        right_BxT = predictions(trainer, batch, framed) == torch.from_numpy(framed.targets_BxT)
+        right_BxT = predictions(trainer, batch) == torch.from_numpy(framed.targets_BxT)
         answer_BxT = torch.from_numpy(framed.answer_BxT)
         token.append((right_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
         exact.append((right_BxT | ~answer_BxT).all(1).float().mean().item())
@@ -176,8 +179,9 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
     return line | {"token_accuracy": round(float(np.mean(token)), 6), "exact_match": round(float(np.mean(exact)), 6)}
 
 
-def predictions(trainer: Trainer, batch: task.Batch, framed: data.Framed) -> Tensor:
+def predictions(trainer: Trainer, batch: task.Batch) -> Tensor:
     """The model's likeliest token at every place, `[B, T]`."""
+    framed = data.frame(batch, trainer.config)
     drawn = data.fixed_positions(trainer.task, trainer.config, batch, "validation positions", framed.inputs_BxT.shape[1])
     places = None if drawn is None else torch.from_numpy(drawn).to(trainer.device)
     inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(trainer.device)

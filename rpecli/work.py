@@ -1,9 +1,11 @@
 """What one child process does with one run: train it, evaluate it, leave everything that is to say in the run directory."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +24,21 @@ def child(job: Job) -> None:
     log = os.open(job.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    _end_with_the_parent()
     sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - for the life of the process
     sys.exit(do(job, say=print))
+
+
+def _end_with_the_parent() -> None:
+    """A command killed outright stops no child itself: without this they would train on unseen, each holding its run."""
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def do(job: Job, say: Say) -> int:

@@ -1,7 +1,8 @@
 """The encodings written a second time, plainly: one query and one key at a time, float64, no hook, no kernel.
 
 A function of PAIR gives the logit of query q at position i and key k at position j in one head; one of EMBED gives what is
-added to a token's embedding at position i. Options carry their defaults here, so that a changed default is noticed.
+added to a token's embedding at position i. Options carry their defaults here, so that a changed default is noticed. An option
+`length` of None is filled in with the evaluated length, the largest position + 1.
 """
 
 import cmath
@@ -47,7 +48,7 @@ def slope(head: int, n_head: int) -> float:
 
 
 def alibi(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    return none(encoding, q, k, i, j, head) - slope(head, encoding.shape.n_head) * (i - j)
+    return none(encoding, q, k, i, j, head) - slope(head, encoding.shape.n_head) * abs(i - j)
 
 
 def bucket(distance: int, buckets: int = 32, max_distance: int = 128) -> int:
@@ -65,12 +66,17 @@ def bucket(distance: int, buckets: int = 32, max_distance: int = 128) -> int:
 def t5(
     encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, buckets: int = 32, max_distance: int = 128
 ) -> float:
-    return none(encoding, q, k, i, j, head) + float(encoding.table_NxH[bucket(i - j, buckets, max_distance), head])
+    if encoding.shape.causal:
+        row = bucket(i - j, buckets, max_distance)
+    else:
+        row = bucket(abs(i - j), buckets // 2, max_distance) + (buckets // 2 if j > i else 0)
+    return none(encoding, q, k, i, j, head) + float(encoding.table_NxH[row, head])
 
 
 def fire(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, threshold: float | None = None) -> float:
     c, factor = float(encoding.c), float(encoding.factor)
-    reach = max(i, abs(factor * (encoding.shape.trained if threshold is None else threshold)))
+    last = i if encoding.shape.causal else max(i, j)
+    reach = max(last, abs(factor * (encoding.shape.trained if threshold is None else threshold)))
     share = math.log(abs(c * (i - j)) + 1) / (math.log(abs(c * reach) + 1) + 1e-6)
     first, _, second = encoding.mlp
     total = float(second.bias[head])
@@ -88,7 +94,8 @@ def transformer_xl(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: 
 
 
 def shaw(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, reach: int = 16) -> float:
-    return none(encoding, q, k + array(encoding.table_NxD[min(i - j, reach)]), i, j, head)
+    row = min(i - j, reach) if encoding.shape.causal else max(-reach, min(i - j, reach)) + reach
+    return none(encoding, q, k + array(encoding.table_NxD[row]), i, j, head)
 
 
 def sinusoidal_row(encoding: Encoding, i: int, base: float = 10000) -> list[float]:
@@ -128,23 +135,26 @@ EMBED: dict[str, tuple[Callable[..., list[float]], dict[str, object]]] = {
 def logits(choice: str, encoding: Encoding, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, positions_BxS: Tensor) -> np.ndarray:
     """Pre-softmax logits `[B, H, T, S]`, zero where a row may not look."""
     pair, options = PAIR[choice]
+    options = options | ({"length": int(positions_BxS.max()) + 1} if "length" in options else {})
     q, k, positions = array(q_BxHxTxD), array(k_BxHxSxD), positions_BxS.tolist()
     B, H, T, S = *q.shape[:3], k.shape[2]
     found = np.zeros((B, H, T, S))
     with torch.no_grad():
         for b, h, row in np.ndindex(B, H, T):
-            for key in range(S - T + row + 1):
+            for key in range(S - T + row + 1 if encoding.shape.causal else S):
                 i, j = positions[b][S - T + row], positions[b][key]
                 found[b, h, row, key] = pair(encoding, q[b, h, row], k[b, h, key], i, j, h, **options)
     return found
 
 
-def attention(logits_BxHxTxS: np.ndarray, v_BxHxSxD: np.ndarray, hidden_BxS: np.ndarray | None = None) -> np.ndarray:
+def attention(
+    logits_BxHxTxS: np.ndarray, v_BxHxSxD: np.ndarray, hidden_BxS: np.ndarray | None = None, causal: bool = True
+) -> np.ndarray:
     """softmax(logits) v row by row over the keys up to the row's own place that are not hidden; 0 where there is none."""
     B, H, T, S = logits_BxHxTxS.shape
     out = np.zeros((B, H, T, v_BxHxSxD.shape[-1]))
     for b, h, row in np.ndindex(B, H, T):
-        seen = [j for j in range(S - T + row + 1) if hidden_BxS is None or not hidden_BxS[b, j]]
+        seen = [j for j in range(S - T + row + 1 if causal else S) if hidden_BxS is None or not hidden_BxS[b, j]]
         if seen:
             weight = np.exp(logits_BxHxTxS[b, h, row, seen] - logits_BxHxTxS[b, h, row, seen].max())
             out[b, h, row] = weight / weight.sum() @ v_BxHxSxD[b, h, seen]

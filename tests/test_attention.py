@@ -46,8 +46,9 @@ class Case:
         return attention.attend(self.made, self.q, self.k, self.v, positions, self.qf, self.kf, **options)
 
     def wanted(self, positions: Tensor | None = None, hidden: Tensor | None = None) -> np.ndarray:
+        positions = self.positions_1xS if positions is None else positions
         with torch.no_grad():
-            found = attention.scores(self.made, self.q, self.k, self.x, self.positions_1xS if positions is None else positions)
+            found = attention.scores(self.made, self.q, self.k, self.x, positions, hidden)
         return reference.attention(reference.array(found), reference.array(self.v), None if hidden is None else hidden.numpy())
 
 

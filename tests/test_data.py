@@ -101,21 +101,34 @@ def test_generators_differ_by_purpose_and_by_every_number():
 # -------------------------------------------------------------------------------------------------------------- positions
 
 
+def batch_of(count: int, length: int) -> Batch:
+    """Sequences of which a decoder reads `length` tokens."""
+    return Batch(np.full((count, length + 1), 5), np.ones((count, length + 1), dtype=bool))
+
+
+def trained(made: Config, count: int, length: int, step: int) -> np.ndarray | None:
+    return data.train_positions(task.build(made.task), made, batch_of(count, length), step)
+
+
+def measured(made: Config, length: int, *numbers: int) -> np.ndarray | None:
+    return data.fixed_positions(task.build(made.task), made, batch_of(2, length), "evaluation", *numbers)
+
+
 def test_a_run_that_starts_at_0_needs_no_positions():
-    assert data.train_positions(config(), 4, 9, 0) is None
-    assert data.fixed_positions(config(positions="offset"), 9, "evaluation", 0) is None
+    assert trained(config(), 4, 9, 0) is None
+    assert measured(config(positions="offset"), 9, 0) is None
 
 
 def test_offsets_are_consecutive_and_reach_every_position_of_the_range():
     made = config(positions="offset", max_position=12)
-    drawn = [data.train_positions(made, 50, 9, step) for step in range(4)]
+    drawn = [trained(made, 50, 9, step) for step in range(4)]
     assert all(batch.shape == (50, 9) and (np.diff(batch, axis=1) == 1).all() for batch in drawn)
     assert {int(start) for batch in drawn for start in batch[:, 0]} == {0, 1, 2, 3}
 
 
 def test_randomized_positions_are_one_ascending_sample_a_batch_from_the_whole_range():
     made = config(positions="randomized", max_position=12)
-    drawn = [data.train_positions(made, 50, 9, step) for step in range(200)]
+    drawn = [trained(made, 50, 9, step) for step in range(200)]
     assert all(batch.shape == (1, 9) and (np.diff(batch, axis=1) > 0).all() for batch in drawn)
     counts = np.bincount(np.concatenate(drawn, axis=1)[0], minlength=12)
     assert len(counts) == 12
@@ -125,18 +138,58 @@ def test_randomized_positions_are_one_ascending_sample_a_batch_from_the_whole_ra
 @pytest.mark.parametrize("kind", ["offset", "randomized"])
 def test_training_positions_depend_on_seed_and_step_alone(kind):
     def drawn(step: int, **keys: object) -> bytes:
-        return data.train_positions(config(positions=kind, **keys), 6, 9, step).tobytes()
+        return trained(config(positions=kind, **keys), 6, 9, step).tobytes()
 
     assert drawn(3, seed=1) == drawn(3, seed=1, lr=1, encoding="rope") == drawn(3, seed=7, data_seed=1)
     assert len({drawn(step, seed=seed) for step in range(4) for seed in range(3)}) == 12
 
 
 def test_randomized_evaluation_is_the_same_for_every_run_and_as_long_as_it_must_be():
-    one = data.fixed_positions(config(positions="randomized", max_position=20, seed=1), 9, "evaluation", 4)
-    two = data.fixed_positions(config(positions="randomized", max_position=20, seed=2), 9, "evaluation", 4)
+    one = measured(config(positions="randomized", max_position=20, seed=1), 9, 4)
+    two = measured(config(positions="randomized", max_position=20, seed=2), 9, 4)
     assert np.array_equal(one, two)
-    long = data.fixed_positions(config(positions="randomized", max_position=20), 30, "evaluation", 4)
+    long = measured(config(positions="randomized", max_position=20), 30, 4)
     assert long.tolist() == [list(range(30))]
+
+
+def test_every_layer_may_draw_its_own_randomized_positions():
+    drawn = trained(config(positions="randomized", positions_per="layer", n_layer=3), 4, 9, 0)
+    assert drawn.shape == (3, 1, 9)
+    assert len({layer.tobytes() for layer in drawn}) == 3
+
+
+@pytest.mark.parametrize(("positions", "eval_positions", "kind"), [
+    ("start", "same", "start"), ("offset", "same", "start"), ("randomized", "same", "randomized"),
+    ("randomized", "start", "start"), ("start", "randomized", "randomized"), ("coupled", "same", "coupled"),
+])  # fmt: skip
+def test_positions_in_evaluation_are_those_of_training_unless_told(positions, eval_positions, kind):
+    made = config(positions=positions, eval_positions=eval_positions)
+    assert data.fixed_kind(made) == kind
+    if kind != "coupled":
+        assert (measured(made, 9, 0) is None) == (kind == "start")
+
+
+def test_coupled_positions_are_the_tasks_from_a_random_start_and_from_0_in_evaluation():
+    made, addition = config("addition", positions="coupled", max_position=40), task.build("addition")
+    batch = addition.sample(np.random.default_rng(0), 50, 3)
+    ids_BxT = addition.coupled(batch)[:, :-1]
+    starts = data.train_positions(addition, made, batch, 0) - ids_BxT
+    assert (starts == starts[:, :1]).all()
+    assert len(set(starts[:, 0].tolist())) > 10
+    assert starts.min() >= 0
+    assert (starts + ids_BxT).max() < 40
+    assert np.array_equal(data.fixed_positions(addition, made, batch, "evaluation"), ids_BxT)
+
+
+def test_an_encoder_reads_blanks_where_it_is_to_answer_and_answers_in_place():
+    made = config(attention="bidirectional")
+    batch = task.build("copy").layout(np.array([[3, 1]]))
+    framed = data.frame(batch, made)
+    tokens = [task.BOS, 7, 5, task.SEP, 7, 5, task.END]
+    assert framed.inputs_BxT.tolist() == [[task.BOS, 7, 5, task.SEP, task.PAD, task.PAD, task.PAD]]
+    assert framed.targets_BxT.tolist() == [tokens]
+    assert framed.answer_BxT.tolist() == [[False] * 4 + [True, True, False]]
+    assert framed.end_BxT.tolist() == [[False] * 6 + [True]]
 
 
 # ------------------------------------------------------------------------------------------------------------- evaluation
@@ -162,7 +215,7 @@ def test_evaluation_strings_are_none_of_training_or_validation(task_name):
     made = task.build(task_name)
     longest = config(task_name, length=40, min_length=40)
     batches = [
-        data.train_batch(made, longest.model_copy(update={"seed": seed}), step)[0] for seed in range(3) for step in range(40)
+        data.train_batch(made, longest.model_copy(update={"seed": seed}), step)[0] for seed in range(4) for step in range(40)
     ]
     tested, trained = set(strings(evaluation(task_name, 40, 96))), set(strings(batches))
     watched = set(strings(data.validation_sets(made, longest)))

@@ -5,64 +5,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+import reference_position
 import torch
+from made import BOTH, D, H, M, build, built, draw, model_in, moved, no_future, positions_of
 from torch import Tensor
 
 from rpecli import attention, content, encoding
 
-M, H, D = 64, 4, 16
-
-
-def build(choice: str, trained: int = 32, **shape: int) -> encoding.Encoding:
-    torch.manual_seed(0)
-    return encoding.build(choice, **{"d_model": M, "n_head": H, **shape}, trained=trained)
-
-
-def moved(made: encoding.Encoding, size: float = 0.5) -> encoding.Encoding:
-    """Away from the initial values, whose zeros and ones would hide mistakes."""
-    draw = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter += size * torch.randn(parameter.shape, generator=draw, dtype=parameter.dtype)
-    return made
-
-
-def positions_of(kind: str, n: int) -> Tensor:
-    if kind == "scattered":
-        rng = np.random.default_rng(n)
-        return torch.from_numpy(np.sort(rng.choice(200, n, replace=False)))[None]
-    return torch.arange(n)[None] + {"start": 0, "offset": 100}[kind]
-
-
-def draw(batch: int, n: int, heads: int = H, width: int = D, seed: int = 3) -> Tensor:
-    return torch.randn(batch, heads, n, width, generator=torch.Generator().manual_seed(seed))
-
-
-def no_future(T: int, S: int) -> np.ndarray:
-    return ~attention.causal_mask(T, S).numpy()
-
+reference.PAIR.update(reference_position.PAIR)
 
 # ---------------------------------------------------------------------------------------------------------------- formulas
 
 
+@BOTH
 @pytest.mark.parametrize("choice", reference.PAIR)
-@pytest.mark.parametrize("kind", ["start", "offset", "scattered"])
-@pytest.mark.parametrize("n", [7, 64])
-def test_logits_follow_the_formula_pair_by_pair(choice, kind, n):
-    made, batch = moved(build(choice)), 2 if n == 7 else 1
+@pytest.mark.parametrize(("kind", "n"), [("start", 7), ("start", 48), ("offset", 7), ("scattered", 7), ("scattered", 24)])
+def test_logits_follow_the_formula_pair_by_pair(choice, kind, n, causal):
+    made, batch = moved(built(choice, causal)), 2 if n == 7 else 1
     q, k, positions = draw(batch, n, seed=1), draw(batch, n, seed=2), positions_of(kind, n)
     with torch.no_grad():
-        found = attention.scores(made, q, k, positions=positions).numpy() * no_future(n, n)
-    np.testing.assert_allclose(found, reference.logits(choice, made, q, k, positions.expand(batch, n)), atol=1e-4)
+        found = attention.scores(made, q, k, positions=positions).numpy() * no_future(n, n, causal)
+    np.testing.assert_allclose(found, reference.logits(choice, made, q, k, positions.expand(batch, n)), atol=1e-4, rtol=1e-6)
 
 
+@BOTH
 @pytest.mark.parametrize("choice", reference.PAIR)
-def test_the_last_rows_alone_have_the_logits_they_have_among_all(choice):
-    made, q, k = moved(build(choice)), draw(2, 3, seed=1), draw(2, 7, seed=2)
+def test_the_last_rows_alone_have_the_logits_they_have_among_all(choice, causal):
+    made, q, k = moved(built(choice, causal)), draw(2, 3, seed=1), draw(2, 7, seed=2)
     positions_2xS = torch.cat([positions_of("scattered", 7), positions_of("offset", 7)])
     with torch.no_grad():
-        found = attention.scores(made, q, k, positions=positions_2xS).numpy() * no_future(3, 7)
-    np.testing.assert_allclose(found, reference.logits(choice, made, q, k, positions_2xS), atol=1e-4)
+        found = attention.scores(made, q, k, positions=positions_2xS).numpy() * no_future(3, 7, causal)
+    np.testing.assert_allclose(found, reference.logits(choice, made, q, k, positions_2xS), atol=1e-4, rtol=1e-6)
 
 
 @pytest.mark.parametrize("choice", reference.EMBED)
@@ -143,26 +116,41 @@ def test_learned_parameters_start_as_their_file_says(choice):
 # -------------------------------------------------------------------------------------------------------- what each claims
 
 
-def spread(model_of, name: str, shift: int) -> float:
+def spread(model_of, choice: str, shift: int, causal: bool) -> float:
     """The largest change of a model's logits when every position moves by `shift`."""
-    model, ids = model_of(name, trained=16), torch.arange(12)[None] % 7
+    model, ids = model_in(model_of, choice, causal), torch.arange(12)[None] % 7
     moved(model.encodings[0])
     with torch.no_grad():
         here, there = (model.head(model(ids, torch.arange(12) + start)) for start in (0, shift))
     return float((here - there).abs().max())
 
 
+# Options that change whether an encoding is shift invariant
+CLAIMS = [
+    "rope:scaling=yarn",
+    "rope:scaling=yarn:factor=4",
+    "rope:scaling=dynamic:factor=4",
+    "abacus:over=fire",
+    "abacus:over=t5",
+]
+CHOICES = [*content.names("encodings"), *CLAIMS]
+
+
+@BOTH
 @pytest.mark.parametrize("shift", [1, 64, 500])
-def test_moving_every_position_changes_nothing_where_an_encoding_says_so(model_of, encoding_name, shift):
-    if not build(encoding_name).shift_invariant:
+@pytest.mark.parametrize("choice", CHOICES)
+def test_moving_every_position_changes_nothing_where_an_encoding_says_so(model_of, choice, shift, causal):
+    if not built(choice, causal).shift_invariant:
         pytest.skip("makes no such claim")
-    assert spread(model_of, encoding_name, shift) < 1e-4
+    assert spread(model_of, choice, shift, causal) < 1e-4
 
 
-def test_moving_every_position_changes_the_logits_where_an_encoding_says_so(model_of, encoding_name):
-    if build(encoding_name).shift_invariant:
+@BOTH
+@pytest.mark.parametrize("choice", CHOICES)
+def test_moving_every_position_changes_the_logits_where_an_encoding_says_so(model_of, choice, causal):
+    if built(choice, causal).shift_invariant:
         pytest.skip("claims the opposite")
-    assert spread(model_of, encoding_name, 64) > 0.05
+    assert spread(model_of, choice, 61, causal) > 0.01  # no multiple of a group of positions
 
 
 def test_an_encoding_is_described(encoding_name):
@@ -211,15 +199,21 @@ def test_one_instance_serves_all_layers_where_an_encoding_is_shared(encoding_nam
 def probe(made: encoding.Encoding, n: int = 20) -> Tensor:
     """A number that every parameter moves: all logits the mask leaves and all embeddings, randomly weighted."""
     q, k, x = draw(1, n, seed=1).double(), draw(1, n, seed=2).double(), draw(1, n, 1, M, seed=4)[0].double()
-    past, weight = ~attention.causal_mask(n, n), draw(1, n, H, n, seed=5).double()
+    past, weight = torch.from_numpy(no_future(n, n, made.shape.causal)), draw(1, n, H, n, seed=5).double()
     ids = torch.zeros(1, n, dtype=torch.long)
     embedded = (made.embed(x, torch.arange(n)[None], ids) * x.flip(1)).sum()
     return embedded + (attention.scores(made, q, k, x) * weight)[..., past].sum()
 
 
-def test_gradients_of_learned_parameters_equal_finite_differences(encoding_name, monkeypatch):
+LEARNING = [*content.names("encodings"), "alibi:learned=true", "kerple-power:weighted=true", "pope:start=uniform",
+            "mlp-bias:norm=true:log=true", "abacus:over=kerple-log"]  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("choice", LEARNING)
+def test_gradients_of_learned_parameters_equal_finite_differences(choice, causal, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # encodings step up to float32: here, to float64
-    made = moved(build(encoding_name, trained=8).double().train(), 0.1)
+    made = moved(built(choice, causal, trained=8).double().train(), 0.1)
     parameters = list(made.parameters())
     if not parameters:
         pytest.skip("learns nothing")
@@ -317,9 +311,10 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "sinusoidal": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
     "transformer-xl": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
     "rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
-    "qqq": ({}, ["known: alibi", "rope", "shaw"]),
+    "qqq": ({}, ["known: abacus, alibi", "rope", "shaw"]),
     "rope:bas=500": ({}, ["encoding rope", "'bas'", "did you mean base?"]),
-    "alibi:slope=2": ({}, ["alibi", "'slope'", "it has none"]),
+    "none:slope=2": ({}, ["none", "'slope'", "it has none"]),
+    "alibi:slope=2": ({}, ["alibi", "'slope'", "known: learned"]),
     "rope:base": ({}, ["'base' is not option=value"]),
     "rope:base=ten": ({}, ["rope", "base is a number", "'ten'"]),
     "shaw:reach=2.5": ({}, ["shaw", "reach is a whole number", "'2.5'"]),
@@ -327,6 +322,30 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "shaw:reach=0": ({}, ["reach=0", "at least 1"]),
     "t5:buckets=1": ({}, ["buckets=1", "at least 2"]),
     "t5:max_distance=16": ({}, ["max_distance=16", "above half"]),
+    "t5:buckets=3": ({"causal": False}, ["buckets=3", "at least 2 buckets a side"]),
+    "xpos": ({"causal": False}, ["xpos", "no form for attention in both directions", "attention: causal"]),
+    "abacus:over=xpos": ({"causal": False}, ["no form for attention in both directions"]),
+    "xpos:gamma=0": ({}, ["gamma=0", "above 0"]),
+    "p-rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "p-rope:p=0.1": ({}, ["p=0.1", "0 of 8 pairs", "0.125 to 1"]),
+    "p-rope:p=1.5": ({}, ["p=1.5", "12 of 8 pairs"]),
+    "p-rope:pairing=x": ({}, ["interleaved or half", "'x'"]),
+    "rope:fraction=0.1": ({}, ["fraction=0.1", "0 of 16 channels", "0.125 to 1"]),
+    "rope:fraction=0.125:scaling=ntk": ({}, ["2 of 16 channels", "0.25 to 1"]),
+    "rope:fraction=2": ({}, ["fraction=2", "32 of 16 channels"]),
+    "rope:scaling=yam": ({}, ["none, pi, ntk, dynamic, yarn or llama3", "'yam'"]),
+    "rope:scaling=pi:factor=0.5": ({}, ["factor=0.5", "at least 1"]),
+    "rope:scaling=yarn:base=1": ({}, ["base=1", "above 1 to be scaled"]),
+    "pope:start=one": ({}, ["zero or uniform", "'one'"]),
+    "sandwich:width=7": ({}, ["width=7", "width=8"]),
+    "tisa:kernels=0": ({}, ["kernels=0", "at least one"]),
+    "tisa:form=x": ({}, ["paper or code", "'x'"]),
+    "hard-alibi:masked=5": ({}, ["masked=5", "4 heads"]),
+    "window:width=0": ({}, ["width=0", "at least itself"]),
+    "mlp-bias:depth=0": ({}, ["depth=0", "at least one"]),
+    "abacus:max_k=-1": ({}, ["max_k=-1", "below 0"]),
+    "abacus:over=abacus": ({}, ["over=abacus", "another encoding"]),
+    "abacus:over=rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
     "./nowhere.py": ({}, ["file ./nowhere.py", "rpe ls encodings"]),
 }
 

@@ -1,4 +1,4 @@
-"""What the tests of training and of the command share: a recipe of milliseconds, the command in this process, a task with a trap."""
+"""What tests of training and of the command share: a recipe of milliseconds, the command in this process, a trap."""
 
 import os
 import subprocess

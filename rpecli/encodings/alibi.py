@@ -1,13 +1,14 @@
 """Attention with linear biases: every head loses score in proportion to the distance, each at its own rate.
 
-logit_ij = q_i . k_j / sqrt(D) - m_h (i-j),  m_h = 2^(-8h/H), h = 1..H                                   (paper, section 3)
+logit_ij = q_i . k_j / sqrt(D) - m_h |i-j|,  m_h = 2^(-8h/H), h = 1..H                                   (paper, section 3)
 
-For H that is no power of two: the slopes of the power of two below, then every other slope of the one above. Past the trained
-length the line goes on: steep heads see a window, and what lies far back fades.
+For H that is no power of two: the slopes of the power of two below, then every other slope of the one above. `learned=true`
+starts there and learns the logarithms of the slopes. In both directions the line falls on either side. Past the trained length
+the line goes on: steep heads see a window, and what lies far back fades.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rpecli.encoding import DistanceBias, Shape
 
@@ -25,9 +26,11 @@ class ALiBi(DistanceBias):
     unseen = "the line goes on"
     slope_H: Tensor
 
-    def __init__(self, shape: Shape):
+    def __init__(self, shape: Shape, *, learned: bool = False):
         super().__init__(shape)
         self.register_buffer("slope_H", torch.tensor(slopes(shape.n_head)), persistent=False)
+        self.log_slope_H = nn.Parameter(self.slope_H.log()) if learned else None
 
     def by_distance(self, distance: Tensor) -> Tensor:
-        return -self.slope_H.view(-1, *[1] * distance.dim()) * distance
+        slope_H = self.slope_H if self.log_slope_H is None else self.log_slope_H.exp()
+        return -slope_H.view(-1, *[1] * distance.dim()) * distance.abs()

@@ -4,7 +4,8 @@ bias_ij = MLP(psi(i-j) / psi(max(i, L))),  psi(x) = ln(|c x| + 1)               
 
 MLP 1 -> 32 -> H with ReLU, a network a layer; c and L learned (L = threshold times a learned factor). The authors' threshold is
 512; the default here is the longest trained sequence, since a threshold far above it would never adapt. Some public code has
-min(i, L) where the paper has max. Depends on i as well as on i-j, so it is not shift invariant.
+min(i, L) where the paper has max. In both directions the distance is |i-j|, and max(i, j, L) keeps the inputs where they are.
+Depends on i as well as on i-j, so it is not shift invariant.
 """
 
 import torch
@@ -31,7 +32,9 @@ class FIRE(Encoding):
         return torch.log((self.c * x).abs() + 1)
 
     def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
-        distance_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(min=0).to(self.c.dtype)
-        reach_BxTx1 = torch.maximum(q_pos[:, :, None].to(self.c.dtype), (self.threshold * self.factor).abs())
-        share_BxTxS = self._psi(distance_BxTxS) / (self._psi(reach_BxTx1) + 1e-6)
+        i_BxTx1, j_Bx1xS = q_pos[:, :, None], k_pos[:, None, :]
+        distance_BxTxS = (i_BxTx1 - j_Bx1xS).clamp(min=0) if self.shape.causal else (i_BxTx1 - j_Bx1xS).abs()
+        last = i_BxTx1 if self.shape.causal else torch.maximum(i_BxTx1, j_Bx1xS)
+        reach = torch.maximum(last.to(self.c.dtype), (self.threshold * self.factor).abs())
+        share_BxTxS = self._psi(distance_BxTxS.to(self.c.dtype)) / (self._psi(reach) + 1e-6)
         return self.mlp(share_BxTxS[..., None]).movedim(-1, 1)

@@ -44,6 +44,6 @@ class Learned(Encoding):
         rows += [self._rows(b).to(x_BxTxM) for b in range(have // BLOCK, -(-want // BLOCK))]
         return x_BxTxM + torch.cat(rows)[positions_BxT]
 
-    def untrained(self, positions_BxT: Tensor) -> int:
+    def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
         inside_BxT = positions_BxT < len(self.touched_R)
         return int((~(inside_BxT & self.touched_R[positions_BxT.clamp(max=len(self.touched_R) - 1)])).sum())

@@ -1,9 +1,9 @@
 """Shaw's relative position representations: a learned key vector for every distance, added to the key.
 
-logit_ij = q_i . (k_j + a[min(i-j, K)]) / sqrt(D)                                              (paper, equation 4, causal rows)
+logit_ij = q_i . (k_j + a[clip(i-j, -K, K)]) / sqrt(D)                                                   (paper, equation 4)
 
-One table of K+1 vectors a layer, shared by its heads, K = 16, drawn from N(0, 1/D). The paper's second table, added to the
-values, is left out. Past distance K every key shares the last vector.
+One table of vectors a layer, shared by its heads, K = 16, drawn from N(0, 1/D): K+1 of them in causal attention, 2K+1 in both
+directions. The paper's second table, added to the values, is left out. Past distance K every key shares the last vector.
 """
 
 import torch
@@ -20,12 +20,12 @@ class Shaw(Encoding):
         super().__init__(shape)
         if reach < 1:
             raise ValueError(f"reach={reach}: the farthest distance told apart is at least 1")
-        self.reach = reach
-        self.table_NxD = nn.Parameter(torch.randn(reach + 1, shape.d_head) * shape.d_head**-0.5)
+        self.reach, self.ahead = reach, 0 if shape.causal else reach
+        self.table_NxD = nn.Parameter(torch.randn(self.ahead + reach + 1, shape.d_head) * shape.d_head**-0.5)
 
     def score(
         self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
     ) -> Tensor:
         by_row_BxHxTxN = q @ self.table_NxD.T * self.shape.scale
-        row_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(0, self.reach).long()
+        row_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(-self.ahead, self.reach).long() + self.ahead
         return logits + by_row_BxHxTxN.gather(-1, row_BxTxS[:, None].expand_as(logits))

@@ -1,0 +1,74 @@
+"""Abacus: a learned vector for a digit's place in its number, added to the token embeddings.
+
+x_i = token_i + P[a_i + k],  a_i = 1, 2, ... within each run of digits, P[0] for other tokens;  P ~ N(0, 1) at first
+
+Numbers are best written with the least significant digit first. In training one k from 0..max_k, the same for a batch, is added
+so that later rows learn too: a pure function of the batch's tokens and the run's seed. `digits` is how many symbols of the
+vocabulary count as digits (0: all), `over` another encoding that acts as well (none, fire, rope, ...). Blank places, as an
+encoder's answers are, have no index. Runs longer than training's longest plus max_k meet rows at their initial values.
+"""
+
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from rpecli import content
+from rpecli.encoding import Encoding, Shape
+from rpecli.encodings.learned import Learned
+from rpecli.task import SPECIAL
+
+
+def places(ids_BxS: Tensor, digits: int) -> Tensor:
+    """1, 2, ... within each run of digits, 0 for other tokens."""
+    digit_BxS = (ids_BxS >= SPECIAL) & ((ids_BxS < SPECIAL + digits) | (digits == 0))
+    count_S = torch.arange(1, ids_BxS.shape[1] + 1, device=ids_BxS.device)
+    return count_S - count_S.where(~digit_BxS, 0).cummax(dim=1).values
+
+
+class Abacus(Encoding):
+    group = "APE"
+    paper = "Transformers Can Do Arithmetic with the Right Embeddings, 2024, arXiv 2405.17399"
+    unseen = "rows at their initial values"
+
+    def __new__(cls, *args: Any, over: str = "none", **options: Any) -> Self:
+        """An instance of both classes, so that the engine finds the other encoding's hooks where it looks for them."""
+        if cls is not Abacus:
+            return super().__new__(cls)
+        other = content.load_class("encodings", over, Encoding)
+        if issubclass(other, Abacus):
+            raise ValueError("over=abacus: write another encoding, such as over=rope, or leave it out")
+        return super().__new__(type(cls.__name__, (cls, other), {}))
+
+    def __init__(self, shape: Shape, *, digits: int = 0, max_k: int = 99, rows: int = 1024, over: str = "none"):
+        super().__init__(shape)
+        if digits < 0 or max_k < 0:
+            raise ValueError(f"digits={digits} and max_k={max_k}: neither is below 0")
+        self.digits, self.max_k = digits, max_k
+        self.table: Learned | None = Learned(replace(shape, trained=max(rows, shape.trained + max_k + 1)))
+
+    def tie(self, first: Self) -> None:
+        super().tie(first)
+        if first is not self:
+            self.table = None  # the first layer's instance adds to the embeddings, once
+
+    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
+        x_BxTxM = super().embed(x_BxTxM, positions_BxT, ids_BxS)
+        if self.table is None:
+            return x_BxTxM
+        place_BxS = places(ids_BxS, self.digits)
+        if self.training:
+            place_BxS = place_BxS + (place_BxS > 0) * self._offset(ids_BxS, int(self.table.seed))
+        return self.table.embed(x_BxTxM, place_BxS[:, -x_BxTxM.shape[1] :], ids_BxS)
+
+    def _offset(self, ids_BxS: Tensor, seed: int) -> int:
+        weight_N = torch.arange(1, ids_BxS.numel() + 1, device=ids_BxS.device)
+        drawn = torch.Generator().manual_seed(int((ids_BxS.flatten() * weight_N).sum()) * 4099 + seed)
+        return int(torch.randint(self.max_k + 1, (1,), generator=drawn))
+
+    def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
+        other = super().untrained(positions_BxT, ids_BxT)
+        if ids_BxT is None or self.table is None:
+            return other
+        return max(other, self.table.untrained(places(ids_BxT, self.digits)))

@@ -1,0 +1,56 @@
+"""KERPLE, power kernel: score falls with a power of the distance that each head learns.
+
+logit_ij = q_i . k_j / sqrt(D) - a_h |i-j|^p_h,  a_h >= 0.01,  0.01 <= p_h <= 2
+
+p ~ U(0, 2) and a ~ U(0, 1) at first, one pair a head for all layers, as in the authors' code. `weighted=true` is that code's
+compositional kernel, which multiplies q_i . k_j / sqrt(D) by exp(-a'_h |i-j|^p'_h) as well, within the same bounds. Past the
+trained length the power goes on.
+"""
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from rpecli.encoding import DistanceBias, Shape
+
+LEAST = 0.01
+
+
+class KerplePower(DistanceBias):
+    paper = "KERPLE: Kernelized Relative Positional Embedding for Length Extrapolation, 2022, arXiv 2205.09921"
+    shared = True
+    unseen = "the power goes on"
+
+    def __new__(cls, *args: Any, weighted: bool = False, **options: Any) -> Self:
+        return super().__new__(_Weighted if weighted else cls)  # type: ignore[return-value]
+
+    def __init__(self, shape: Shape, *, weighted: bool = False):
+        super().__init__(shape)
+        self.p_H = nn.Parameter(2 * torch.rand(shape.n_head))
+        self.a_H = nn.Parameter(torch.rand(shape.n_head))
+
+    def by_distance(self, distance: Tensor) -> Tensor:
+        return -_power(self.a_H, self.p_H, distance)
+
+
+class _Weighted(KerplePower):
+    """A class of its own, since having a score hook is what sends an encoding to the eager kernel."""
+
+    def __init__(self, shape: Shape, *, weighted: bool = True):
+        super().__init__(shape)
+        self.weight_p_H = nn.Parameter(2 * torch.rand(shape.n_head))
+        self.weight_a_H = nn.Parameter(torch.rand(shape.n_head))
+
+    def score(
+        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
+    ) -> Tensor:
+        fall = _power(self.weight_a_H, self.weight_p_H, q_pos[:, :, None] - k_pos[:, None, :]).transpose(0, 1)
+        bias = self.bias(q_pos, k_pos)
+        return (logits - bias) * torch.exp(-fall) + bias
+
+
+def _power(a_H: Tensor, p_H: Tensor, distance: Tensor) -> Tensor:
+    """a |d|^p, `[H, *distance.shape]`."""
+    a, p = (each.view(-1, *[1] * distance.dim()) for each in (a_H.clamp(min=LEAST), p_H.clamp(LEAST, 2)))
+    return a * distance.abs().to(a.dtype) ** p

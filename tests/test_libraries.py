@@ -1,0 +1,97 @@
+"""Encodings against the pip packages that have them too, where these are installed (`pip install -e .[dev]`)."""
+
+import importlib.util
+import warnings
+from types import ModuleType
+
+import pytest
+import torch
+from made import M, build, draw, moved
+
+from rpecli import attention, encoding
+
+N = 40
+
+
+def library(name: str) -> ModuleType:
+    if importlib.util.find_spec(name.split(".")[0]) is None:
+        pytest.skip(f"{name} is not installed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it imports in turn
+        return importlib.import_module(name)
+
+
+def causal(scores: torch.Tensor) -> torch.Tensor:
+    return scores.detach().masked_fill(attention.causal_mask(N, N), 0.0)
+
+
+def same_scores(choice: str, made: encoding.Encoding, q: torch.Tensor, k: torch.Tensor) -> None:
+    """`q`, `k` as the library turned them, against the scores of the same draws here."""
+    mine = attention.scores(made, draw(2, N, seed=1), draw(2, N, seed=2))
+    torch.testing.assert_close(causal(mine), causal(q @ k.transpose(-1, -2) * made.shape.scale), atol=1e-4, rtol=0, msg=choice)
+
+
+def same_bias(made: encoding.DistanceBias, bias_HxTxS: torch.Tensor) -> None:
+    positions = torch.arange(N)[None]
+    mine = made.bias(positions, positions)[0]
+    seen = causal if made.shape.causal else torch.Tensor.detach
+    torch.testing.assert_close(seen(mine), seen(bias_HxTxS), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "options"),
+    [
+        ("rope", {"dim": 16}),
+        ("rope:base=500", {"dim": 16, "theta": 500}),
+        ("rope:fraction=0.5", {"dim": 8}),
+        ("rope:scaling=pi:factor=4", {"dim": 16, "interpolate_factor": 4.0}),
+        ("rope:scaling=ntk:factor=4", {"dim": 16, "theta_rescale_factor": 4.0}),
+    ],
+)
+def test_rope_is_that_of_rotary_embedding_torch(choice, options):
+    theirs = library("rotary_embedding_torch").RotaryEmbedding(**options)
+    turned = (theirs.rotate_queries_or_keys(draw(2, N, seed=seed)) for seed in (1, 2))
+    same_scores(choice, build(choice), *turned)
+
+
+def test_xpos_is_that_of_rotary_embedding_torch():
+    theirs = library("rotary_embedding_torch").RotaryEmbedding(dim=16, use_xpos=True)
+    same_scores("xpos", build("xpos"), *theirs.rotate_queries_and_keys(draw(2, N, seed=1), draw(2, N, seed=2)))
+
+
+def test_pope_is_that_of_x_transformers():
+    theirs, made = library("x_transformers.x_transformers"), moved(build("pope"))
+    polar = theirs.PolarEmbedding(16, 4)
+    polar.learned_bias.data.copy_(made.bias_HxD.data[:, None])
+    freqs, bias = polar(torch.arange(N))
+    q, k = theirs.apply_polar_pos_emb(draw(2, N, seed=1), freqs), theirs.apply_polar_pos_emb(draw(2, N, seed=2), freqs + bias)
+    same_scores("pope", made, q, k)
+
+
+@pytest.mark.parametrize("heads", [4, 6])
+@pytest.mark.parametrize("one_way", [True, False])
+def test_alibi_is_that_of_x_transformers(heads, one_way):
+    theirs = library("x_transformers.x_transformers").AlibiPositionalBias(heads)
+    same_bias(build("alibi", causal=one_way, n_head=heads, d_model=16 * heads), theirs(N, N))
+
+
+@pytest.mark.parametrize("one_way", [True, False])
+def test_t5_is_that_of_x_transformers(one_way):
+    options = {"num_buckets": 16, "max_distance": 30}
+    theirs = library("x_transformers.x_transformers").RelativePositionBias(scale=1, causal=one_way, heads=4, **options)
+    made = build("t5:buckets=16:max_distance=30", causal=one_way)
+    made.table_NxH.data.copy_(theirs.relative_attention_bias.weight.data)
+    same_bias(made, theirs(N, N))
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_mlp_bias_is_that_of_x_transformers(log):
+    theirs = library("x_transformers.x_transformers").DynamicPositionBias(M // 4, heads=4, depth=2, log_distance=log, norm=True)
+    made = build(f"mlp-bias:norm=true:log={str(log).lower()}", causal=False)
+    layers = [*theirs.mlp[0], *theirs.mlp[1], theirs.mlp[2]]
+    for mine, other in zip(made.mlp, layers, strict=True):
+        if isinstance(mine, torch.nn.LayerNorm):  # their first one has another name for its weight, and no bias
+            mine.weight.data.copy_(getattr(other, "weight", getattr(other, "gamma", None)).data)
+        elif isinstance(mine, torch.nn.Linear):
+            mine.load_state_dict(other.state_dict())
+    same_bias(made, theirs(N, N))

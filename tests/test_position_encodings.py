@@ -1,0 +1,240 @@
+"""What single encodings by position and by token claim beyond what all of them do."""
+
+import numpy as np
+import pytest
+import reference
+import reference_position
+import torch
+from made import BOTH, D, H, M, build, draw
+from torch import Tensor
+from torch.nn import functional
+
+from rpecli import attention, encoding, rotary, task
+
+# --------------------------------------------------------------------------------------------------------------------- T5
+
+
+@pytest.mark.parametrize(("buckets", "max_distance"), [(32, 128), (16, 64), (15, 20), (4, 2)])
+def test_t5_buckets_in_both_directions_are_half_for_each_side(buckets, max_distance):
+    made = build(f"t5:buckets={buckets}:max_distance={max_distance}", causal=False)
+    behind = [reference.bucket(d, buckets // 2, max_distance) for d in range(400)]
+    assert made.bucket(torch.arange(400)).tolist() == behind
+    assert made.bucket(-torch.arange(1, 400)).tolist() == [b + buckets // 2 for b in behind[1:]]
+
+
+# ----------------------------------------------------------------------------------------------------------------- rotary
+
+
+@pytest.mark.parametrize(
+    "choice", ["rope:scaling=yarn", "rope:scaling=dynamic:factor=2", "rope:scaling=llama3", "rope:scaling=ntk"]
+)
+def test_scaled_rope_is_plain_rope_up_to_the_trained_length(choice):
+    q, k = draw(1, 32, seed=1), draw(1, 32, seed=2)
+    torch.testing.assert_close(attention.scores(build(choice), q, k), attention.scores(build("rope"), q, k), atol=1e-5, rtol=0)
+    beyond = torch.arange(1, 33)  # one past the trained 32 positions
+    change = attention.scores(build(choice), q, k, positions=beyond) - attention.scores(build("rope"), q, k)
+    assert float(change.abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize(("width", "trained", "factor"), [(16, 64, 4.0), (64, 512, 8.0), (128, 4096, 16.0), (4, 20, 3.0)])
+@pytest.mark.parametrize("kind", [kind for kind in rotary.KINDS if kind != "none"])
+@pytest.mark.parametrize("grown", [0.5, 1, 2, 64])
+def test_scaled_frequencies_follow_their_formulas(kind, width, trained, factor, grown):
+    length = int(grown * trained)
+    for f in (factor, 0.0):
+        scaling = rotary.Scaling(kind, f, 10000.0, trained)
+        w_C, size = scaling.stretched(rotary.frequencies(width, 10000.0), torch.tensor([[3, length - 1]]))
+        for c, w in enumerate(w_C.tolist()):
+            plain = 10000 ** (-2 * c / width)
+            wanted, magnitude = reference_position.stretched(kind, f, plain, c, width, 10000, trained, length)
+            assert w == pytest.approx(wanted, rel=2e-6)
+            assert size == pytest.approx(magnitude)
+
+
+def test_p_rope_of_every_pair_is_rope_and_its_last_channels_do_not_turn():
+    q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
+    torch.testing.assert_close(attention.scores(build("p-rope:p=1"), q, k), attention.scores(build("rope"), q, k))
+    q[..., :8], k[..., :8] = 0, 0
+    plain = attention.scores(build("none"), q, k)
+    torch.testing.assert_close(attention.scores(build("p-rope:p=0.5"), q, k), plain)
+    assert float((attention.scores(build("rope"), q, k) - plain).abs().max()) > 1e-3
+
+
+def test_xpos_is_finite_wherever_the_keys_are():
+    q, k, made = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos")
+    itself = (q * k).sum(-1) / D**0.5
+    for positions in (torch.arange(9) + 10_000_000, torch.arange(9) * 8_000, torch.arange(9) * 100_000):
+        found = attention.scores(made, q, k, positions=positions)
+        assert bool(found.tril().isfinite().all())
+        torch.testing.assert_close(found.diagonal(dim1=2, dim2=3), itself, atol=1e-4, rtol=1e-4)
+        assert bool(attention.attend(made, q, k, k, positions[None]).isfinite().all())
+
+
+def test_xpos_fades_by_the_distance_however_far_along_the_keys_are():
+    q, k, made = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos:scale_base=4")  # fades to 0.08 over these keys
+    found = attention.scores(made, q, k, positions=torch.arange(9) + 1000)
+    torch.testing.assert_close(found.tril(), attention.scores(made, q, k).tril(), atol=2e-3, rtol=0)
+
+
+def test_pope_is_twice_as_wide_and_its_angles_stay_in_their_range():
+    made, inside, q, k = build("pope"), build("pope"), draw(1, 3, seed=1), draw(1, 3, seed=2)
+    with torch.no_grad():
+        made.bias_HxD[:] = torch.linspace(-20, 10, H * D).view(H, D)
+        inside.bias_HxD[:] = made.bias_HxD.clamp(-2 * torch.pi, 0)
+    wide_q, wide_k = made.rotate(q, k, torch.arange(3)[None], torch.arange(3)[None], None, None)
+    assert wide_q.shape[-1] == wide_k.shape[-1] == 2 * D
+    assert torch.equal(attention.scores(inside, q, k), attention.scores(made, q, k))
+
+
+# ---------------------------------------------------------------------------------------------------------------- windows
+
+
+@BOTH
+def test_a_window_hides_all_but_the_nearest_tokens(causal):
+    made = build("window:width=3", causal=causal)
+    q, k, v = draw(1, 9, seed=1), draw(1, 9, seed=2), torch.eye(9)[None, None].expand(1, H, 9, 9)
+    seen_TxS = attention.attend(made, q, k, functional.pad(v, (0, D - 9)), torch.arange(9)[None])[0, 0, :, :9] > 0
+    assert seen_TxS.tolist() == [[abs(i - j) < 3 and (j <= i or not causal) for j in range(9)] for i in range(9)]
+
+
+def test_hard_alibi_limits_half_of_the_heads_unless_told_otherwise():
+    def reach(choice: str, n_head: int) -> list[int]:
+        bias_HxN = build(choice, n_head=n_head, d_model=16 * n_head).by_distance(torch.arange(100.0))
+        return [int((row == 0).sum()) for row in bias_HxN]
+
+    assert reach("hard-alibi", 4) == [1, 2, 100, 100]
+    assert reach("hard-alibi:masked=3", 4) == [1, 2, 3, 100]
+    assert reach("hard-alibi", 1) == [100]
+    assert reach("hard-alibi", 16) == [1, 2, 3, 4, 5, 6, 7, 8] + [100] * 8
+
+
+@pytest.mark.parametrize("choice", ["window:width=2", "hard-alibi:masked=4"])
+def test_a_window_full_of_padding_leaves_numbers(model_of, ids_of, choice):
+    """A hidden token whose window holds nothing else: what comes out of its row must not poison the next layer."""
+    hidden = torch.zeros(1, 9, dtype=torch.bool)
+    hidden[:, 3:7] = True
+    assert bool(model_of(choice)(ids_of(1, 9), hidden_BxT=hidden).isfinite().all())
+
+
+# ----------------------------------------------------------------------------------------------------------------- biases
+
+
+def test_alibi_with_learned_slopes_starts_as_alibi_and_learns():
+    made, q, k = build("alibi:learned=true"), draw(1, 9, seed=1), draw(1, 9, seed=2)
+    torch.testing.assert_close(attention.scores(made, q, k), attention.scores(build("alibi"), q, k))
+    assert [name for name, _ in made.named_parameters()] == ["log_slope_H"]
+    assert not list(build("alibi").parameters())
+
+
+def test_kerple_keeps_its_parameters_in_their_bounds():
+    distance = torch.arange(1, 9.0)
+
+    def bias(choice: str, p: float, a: float) -> Tensor:
+        made = build(choice)
+        with torch.no_grad():
+            made.p_H[:], made.a_H[:] = p, a
+            return made.by_distance(distance)[0]
+
+    torch.testing.assert_close(bias("kerple-power", 5, 1), -(distance**2))
+    torch.testing.assert_close(bias("kerple-power", -1, -1), -0.01 * distance**0.01)
+    torch.testing.assert_close(bias("kerple-log", -1, -1), -0.01 * torch.log1p(0.01 * distance))
+
+
+UNIFORM = {  # choice: (parameter, lowest, highest)
+    "kerple-log": [("p_H", 0, 2), ("a_H", 0, 1)],
+    "kerple-power:weighted=true": [("p_H", 0, 2), ("a_H", 0, 1), ("weight_p_H", 0, 2), ("weight_a_H", 0, 1)],
+    "pope:start=uniform": [("bias_HxD", -2 * np.pi, 0)],
+    "pope": [("bias_HxD", 0, 0)],
+}
+
+
+@pytest.mark.parametrize("choice", UNIFORM)
+def test_parameters_drawn_from_a_range_fill_it(choice):
+    made = build(choice, d_model=400, n_head=200)
+    for name, low, high in UNIFORM[choice]:
+        drawn, slack = getattr(made, name).detach(), 0.05 * (high - low)
+        assert low <= float(drawn.min()) <= low + slack
+        assert high - slack <= float(drawn.max()) <= high
+
+
+def test_tisa_starts_with_shallow_curves_scattered_around_the_token():
+    made = build("tisa:kernels=200")
+    for parameter, mean, std in ((made.a_KxH, 0.1, 0.01), (made.b_KxH, 0.1, 0.01), (made.c_KxH, 0, 5)):
+        assert float(parameter.detach().mean()) == pytest.approx(mean, abs=0.2 * std)
+        assert float(parameter.detach().std()) == pytest.approx(std, rel=0.15)
+
+
+# ----------------------------------------------------------------------------------------------------------------- abacus
+
+
+def added(made: encoding.Encoding, ids: Tensor) -> Tensor:
+    return made.embed(torch.zeros(*ids.shape, M), torch.arange(ids.shape[1])[None], ids).detach()
+
+
+DIGITS = torch.tensor([[1, 4, 9, 5, 2, 6, 4, 4, 3, 0], [7, 2, 2, 4, 8, 13, 14, 4, 5, 3]])
+
+
+@pytest.mark.parametrize("digits", [0, 1, 10])
+def test_abacus_counts_within_each_run_of_digits(digits):
+    made = build(f"abacus:digits={digits}").eval()
+    wanted = [reference_position.places(row, digits) for row in DIGITS.tolist()]
+    assert torch.equal(added(made, DIGITS), made.table.table_RxM.detach()[torch.tensor(wanted)])
+
+
+def test_abacus_goes_on_in_the_middle_of_a_number():
+    """The tokens so far come along, so that decoding one token knows how long its number is already."""
+    made = build("abacus").eval()
+    last = made.embed(torch.zeros(2, 3, M), torch.arange(7, 10)[None], DIGITS)
+    assert torch.equal(last.detach(), added(made, DIGITS)[:, 7:])
+
+
+def test_abacus_in_training_moves_the_rows_of_digits_by_one_number_for_the_batch():
+    made, numbers = build("abacus:max_k=5").train(), set()
+    for n in range(40):
+        ids = (DIGITS + n % 3 * (DIGITS >= task.SPECIAL)).roll(n, 1)
+        place = torch.tensor([reference_position.places(row) for row in ids.tolist()])
+        row = torch.cdist(added(made, ids).flatten(0, 1), made.table.table_RxM.detach()).argmin(-1).view(place.shape)
+        k = {int(each) for each in (row - place)[place > 0]}
+        assert len(k) == 1
+        assert bool((row[place == 0] == 0).all())
+        numbers |= k
+    assert numbers == {0, 1, 2, 3, 4, 5}
+
+
+def test_abacus_moves_by_the_batch_and_the_seed_alone():
+    """So that a run that was stopped goes on bit for bit, whatever was drawn meanwhile."""
+    first, then = build("abacus").train(), added(build("abacus").train(), DIGITS)
+    torch.rand(3)
+    assert torch.equal(added(first, DIGITS), then)
+    other = build("abacus").train()
+    other.table.seed += 1
+    assert not torch.equal(added(other, DIGITS), then)
+
+
+def test_abacus_evaluates_numbers_longer_than_any_it_was_trained_on():
+    made, ids, positions = build("abacus:max_k=4").eval(), torch.full((1, 3000), 5), torch.arange(3000)[None]
+    assert torch.equal(added(made, ids)[:, :2500], added(made, ids[:, :2500]))
+    assert made.untrained(positions) == 0, "positions alone do not tell"
+    assert made.untrained(positions, ids) == 3000
+    added(made.train(), ids[:, :10])  # rows k+1 .. k+10, k at most 4
+    assert 3000 - 10 <= made.eval().untrained(positions, ids) <= 3000 - 10 + 4 - 4
+    assert made.untrained(positions, torch.full((1, 3000), 2)) == 3000, "no digit was left out, so row 0 is new"
+
+
+@pytest.mark.parametrize("other", ["rope", "t5", "fire", "shaw", "learned"])
+def test_abacus_over_another_encoding_is_both(model_of, ids_of, other):
+    """The scores of the other one, its kernel, and the vectors of the digits once, whatever the layers share."""
+    made, plain = build(f"abacus:over={other}"), build(other)
+    hooks = ("features", "rotate", "bias", "score")
+    assert [encoding.overrides(made, hook) for hook in hooks] == [encoding.overrides(plain, hook) for hook in hooks]
+    assert attention.kernel(made) == attention.kernel(plain)
+    assert (made.group, made.shared, made.shift_invariant) == ("APE", plain.shared, plain.shift_invariant)
+    plain.load_state_dict({name: each for name, each in made.state_dict().items() if not name.startswith("table.")})
+    q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
+    torch.testing.assert_close(attention.scores(made, q, k), attention.scores(plain, q, k))
+    model, ids = model_of(f"abacus:over={other}", n_layer=3), ids_of(2, 9)
+    assert sum(each.table is not None for each in set(model.encodings)) == 1
+    with torch.no_grad():
+        before = model(ids)
+        model.encodings[0].table.table_RxM[1:] += torch.randn(M // 2)
+        assert float((model(ids) - before).abs().max()) > 1e-3

@@ -1,0 +1,496 @@
+"""Training: the loop, its record, and that a run which was stopped or killed ends as if it had not been."""
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from rpecli import data, run, task, train
+from rpecli.recipe import Config
+
+
+@pytest.fixture
+def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
+    return tiny.Rpe(monkeypatch, capsys)
+
+
+@pytest.fixture(autouse=True)
+def usual_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trap in this process changes how often a run is saved; afterwards it is as before."""
+    monkeypatch.setattr(train, "SAVE_SECONDS", train.SAVE_SECONDS)
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> tiny.Trap:
+    return tiny.trap_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    return tiny.trained(tmp_path_factory.mktemp("plain"), steps=120)
+
+
+def untouched(trap: tiny.Trap, folder: Path, **keys: Any) -> Path:
+    """The same run as those of a trap, never disturbed."""
+    return tiny.trained(folder / "untouched", task=str(trap.task), **keys)
+
+
+def weights(path: Path) -> bytes:
+    return (path / "weights.safetensors").read_bytes()
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two runs ended alike: weights byte for byte, metrics but for the clock, counters."""
+    left, right = run.read(one), run.read(other)
+    counters = all(left[key] == right[key] for key in ("step", "tokens", "curve", "status"))
+    return counters and weights(one) == weights(other) and tiny.metrics(one) == tiny.metrics(other)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the loop
+
+
+def test_the_loss_falls(plain: Path) -> None:
+    losses = [line["loss"] for line in tiny.metrics(plain)]
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_a_line_of_metrics_comes_every_validation_and_at_the_end(tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, steps=25, validate_every=10)
+    lines = run.read_lines(path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [10, 20, 25]
+    assert [*lines[0]] == ["step", "tokens", "loss", "lr", "token_accuracy", "exact_match", "seconds"]
+    seconds = [line["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+    assert all(0 <= line["exact_match"] <= line["token_accuracy"] <= 1 for line in lines)
+
+
+def test_the_tokens_are_those_of_the_batches(plain: Path) -> None:
+    config = run.config_of(plain)
+    made = task.build(config.task)
+    sizes = [data.train_batch(made, config, step)[0].tokens_BxT.size for step in range(config.steps)]
+    assert [line["tokens"] for line in tiny.metrics(plain)] == np.cumsum(sizes)[9::10].tolist()
+
+
+def test_the_record_says_what_was_trained_where_and_how_long(plain: Path) -> None:
+    info, lines = run.read(plain), run.read_lines(plain / "metrics.jsonl")
+    expected = {"status": "trained", "error": None, "step": 120, "steps": 120, "length": 4, "sequence": 11, "device": "cpu"}
+    expected |= {"threads": 1, "pid": os.getpid(), "tokens": lines[-1]["tokens"], "platform": sys.platform}
+    assert expected.items() <= info.items()
+    assert info["parameters"] == sum(tensor.numel() for tensor in load_file(plain / "weights.safetensors").values())
+    assert {"commit", "dirty", "versions", "machine", "started", "finished", "curve", "tokens_per_second"} <= info.keys()
+    assert info["seconds"] >= lines[-1]["seconds"] > 0
+    assert info["tokens_per_second"] == round(info["tokens"] / info["seconds"])
+
+
+def test_a_trained_run_keeps_no_checkpoint(plain: Path) -> None:
+    names = {path.name for path in plain.iterdir()} - {"lock"}
+    assert names == {"recipe.yaml", "run.json", "metrics.jsonl", "weights.safetensors"}
+
+
+def test_progress_is_told_the_lines_of_metrics(tmp_path: Path) -> None:
+    path, heard = tiny.create(tmp_path), []
+    train.train(path, "cpu", threads=1, progress=heard.append)
+    assert heard == run.read_lines(path / "metrics.jsonl")
+
+
+def test_the_learning_rate_warms_up_and_comes_down_a_cosine() -> None:
+    config = tiny.config(lr=0.01, warmup=4, steps=15, lr_end=0.1)
+    rates = [train.learning_rate(config, step) for step in (0, 1, 3, 4, 9, 14)]
+    middle = 0.01 * (0.1 + 0.9 / 2)  # step 9 is half way from 4 to 14
+    assert rates == pytest.approx([0.0025, 0.005, 0.01, 0.01, middle, 0.001])
+    assert train.learning_rate(tiny.config(lr=0.01, warmup=0, steps=1), 0) == 0.01
+
+
+def test_a_warm_up_longer_than_the_run_never_comes_down() -> None:
+    config = tiny.config(lr=1.0, warmup=10, steps=4)
+    assert [train.learning_rate(config, step) for step in range(4)] == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_a_step_uses_the_rate_of_its_number(tmp_path: Path) -> None:
+    trainer = train.build(tiny.config(warmup=5, lr=0.5), torch.device("cpu"))
+    for step in range(3):
+        train.step(trainer)
+        assert trainer.optimizer.param_groups[0]["lr"] == train.learning_rate(trainer.config, step)
+
+
+def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, norms = train.build(tiny.config(clip=0.125), torch.device("cpu")), []
+    step = trainer.optimizer.step
+
+    def look() -> None:
+        gradients = [p.grad.norm() for p in trainer.model.parameters() if p.grad is not None]
+        norms.append(torch.stack(gradients).norm().item())
+        step()
+
+    monkeypatch.setattr(trainer.optimizer, "step", look)
+    train.step(trainer)
+    assert norms == pytest.approx([0.125], rel=1e-3)
+
+
+def test_only_answers_and_end_tokens_are_trained_on() -> None:
+    """The loss of hand-picked places: log of the softmax at the place before each."""
+    trainer = train.build(tiny.config(), torch.device("cpu"))
+    batch = trainer.task.sample(np.random.default_rng(0), 3, 2)  # > a b | a b . : places 4, 5 are answers, 6 the end
+    ids_BxT = torch.from_numpy(batch.tokens_BxT)
+    log_BxTxV = trainer.model.head(trainer.model(ids_BxT)).log_softmax(-1)
+    expected = [-log_BxTxV[b, t - 1, ids_BxT[b, t]].item() for b in range(3) for t in (4, 5, 6)]
+    assert train.losses(trainer.model, data.frame(batch, trainer.config), None, trainer.device).tolist() == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_a_run_stops_early_at_the_exact_match_it_was_told(tmp_path: Path) -> None:
+    keys = {"task": "copy:symbols=1", "steps": 200, "validate_every": 5, "stop_at": 1.0}
+    path = tiny.trained(tmp_path, **keys)
+    matches = [line["exact_match"] for line in tiny.metrics(path)]
+    info = run.read(path)
+    assert matches[-1] == 1.0 > max(matches[:-1], default=0)
+    assert (info["status"], info["step"]) == ("trained", 5 * len(matches))
+    assert info["step"] < info["steps"] == 200
+
+
+def test_the_curve_is_the_first_step_at_which_an_accuracy_was_reached(tmp_path: Path) -> None:
+    for step, accuracy in enumerate((0.2, 0.9, 0.7, 0.95, 0.989), 1):
+        run.append_line(tmp_path / "metrics.jsonl", {"step": 10 * step, "tokens": 1000 * step, "token_accuracy": accuracy})
+    expected = {"steps_to_90": 20, "tokens_to_90": 2000, "steps_to_99": None, "tokens_to_99": None}
+    assert train.curve(tmp_path) == expected
+    run.append_line(tmp_path / "metrics.jsonl", {"step": 60, "tokens": 6000, "token_accuracy": 0.99})
+    assert train.curve(tmp_path) == expected | {"steps_to_99": 60, "tokens_to_99": 6000}
+
+
+def test_an_absurd_learning_rate_fails_and_says_what_to_change(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    file = tiny.recipe_file(tmp_path, lr="1e30", warmup=0)
+    said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    (path,) = run.listing(tmp_path / "runs")[0]
+    info = run.read(path)
+    assert said.code == 1
+    assert info["status"] == "failed"
+    assert "lower lr (now 1e+30) or clip, or warm up longer" in info["error"]
+    assert info["error"] in said.err
+    assert not (path / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("keys", [{"length": 5, "min_length": 3}, {"curriculum": 0.5}, {"positions": "offset"}])
+def test_training_and_validation_ask_for_training_lengths_only(
+    keys: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    build = task.build
+
+    def spied(choice: str) -> task.Task:
+        made = build(choice)
+        draw = made.draw
+        monkeypatch.setattr(made, "draw", lambda rng, batch, length: asked.append(length) or draw(rng, batch, length))
+        return made
+
+    monkeypatch.setattr(task, "build", spied)
+    path = tiny.trained(tmp_path, **keys)
+    config = run.config_of(path)
+    assert {config.min_length, config.length} <= set(asked)
+    assert config.min_length <= min(asked)
+    assert max(asked) <= config.length
+
+
+def test_two_encodings_of_a_seed_see_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, losses = list[str](), train.losses
+
+    def spied(model: Any, batch: data.Framed, *rest: Any) -> torch.Tensor:
+        seen.append(data.fingerprint([task.Batch(batch.inputs_BxT, batch.answer_BxT)]))
+        return losses(model, batch, *rest)
+
+    monkeypatch.setattr(train, "losses", spied)
+    for keys in ({}, {"encoding": "learned"}, {"seed": 1}):
+        tiny.trained(tmp_path, **keys)
+    rope, learned, other_seed = (seen[n : n + 40] for n in (0, 40, 80))
+    assert rope == learned != other_seed
+    assert len(seen) == 120
+
+
+def test_two_encodings_of_a_seed_start_from_the_same_weights() -> None:
+    rope, bare, other = (
+        train.build(tiny.config(**keys), torch.device("cpu")).model.state() for keys in ({}, {"encoding": "none"}, {"seed": 1})
+    )
+    assert all(torch.equal(rope[name], bare[name]) for name in bare)
+    assert not torch.equal(rope["out.weight"], other["out.weight"])
+
+
+@pytest.mark.parametrize("encoding", ["learned", "rope", "t5"])
+@pytest.mark.parametrize("positions", ["offset", "randomized"])
+def test_positions_that_are_drawn_train(encoding: str, positions: str, tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, encoding=encoding, positions=positions, max_position=32)
+    losses = [line["loss"] for line in tiny.metrics(path)]
+    assert losses[-1] < losses[0]
+    assert f"-{positions}-" in path.name
+
+
+def test_offsets_reach_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny.trained(tmp_path, encoding="learned", positions="offset", max_position=32)
+    touched = load_file(path / "weights.safetensors")["encodings.0.touched_R"]
+    assert touched[:32].all()
+    assert not touched[32:].any()
+
+
+def test_bfloat16_trains_float32_weights_to_something_else_than_float32(tmp_path: Path) -> None:
+    exact, rough = (tiny.trained(tmp_path, dtype=dtype, steps=60) for dtype in ("float32", "bfloat16"))
+    losses = [line["loss"] for line in tiny.metrics(rough)]
+    assert losses[-1] < losses[0]
+    assert all(t.dtype == torch.float32 for name, t in load_file(rough / "weights.safetensors").items() if "weight" in name)
+    assert weights(exact) != weights(rough)
+
+
+def test_a_run_in_another_thread_trains_too(tmp_path: Path, plain: Path) -> None:
+    """Signals belong to the main thread alone: elsewhere they are left as they are."""
+    path = tiny.create(tmp_path, steps=120)
+    worker = threading.Thread(target=train.train, args=(path, "cpu", 1))
+    worker.start()
+    worker.join()
+    assert same(path, plain)
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    assert train.pick_device("cpu") == torch.device("cpu")
+    for device in {"cuda", "mps"} - {train.pick_device("auto").type}:
+        with pytest.raises(ValueError, match=rf"no device '{device}:1' here: --device .*cpu"):
+            train.pick_device(f"{device}:1")
+    with pytest.raises(ValueError, match=r"no device 'gpu' here: --device .*cpu"):
+        train.pick_device("gpu")
+
+
+# ------------------------------------------------------------------------------------------------------- stopped and killed
+
+
+def test_the_same_recipe_trains_to_the_same_bytes(plain: Path, tmp_path: Path) -> None:
+    again = tiny.trained(tmp_path, steps=120)
+    assert same(again, plain)
+    assert again.name == plain.name
+
+
+@pytest.mark.parametrize("keys", [{}, {"encoding": "learned", "positions": "offset"}, {"dtype": "bfloat16", "encoding": "fire"}])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_a_signal_stopped_goes_on_as_if_nothing_had_been(
+    number: signal.Signals, keys: dict[str, Any], tmp_path: Path, trap: tiny.Trap
+) -> None:
+    path = tiny.create(tmp_path, task=str(trap.task), **keys)
+    trap.arm(17, number.name)
+    with pytest.raises(run.Stopped) as stop:
+        train.train(path, "cpu", threads=1)
+    info = run.read(path)
+    assert stop.value.signal == number
+    assert (info["status"], info["step"]) == ("stopped", 17)
+    assert (path / "checkpoint.safetensors").exists()
+    assert not (path / "weights.safetensors").exists()
+    train.train(path, "cpu", threads=1)
+    assert same(path, untouched(trap, tmp_path, **keys))
+    assert not (path / "checkpoint.safetensors").exists()
+
+
+def test_a_run_stopped_again_and_again_adds_up(tmp_path: Path, trap: tiny.Trap) -> None:
+    path = tiny.create(tmp_path, task=str(trap.task))
+    for step in (9, 10, 30):  # before, at and between validations
+        trap.arm(step - run.read(path).get("step", 0), "SIGTERM")
+        with pytest.raises(run.Stopped):
+            train.train(path, "cpu", threads=1)
+        assert run.read(path)["step"] == step
+    seconds = run.read(path)["seconds"]
+    train.train(path, "cpu", threads=1)
+    assert same(path, untouched(trap, tmp_path))
+    assert run.read(path)["seconds"] > seconds > 0
+
+
+def test_a_signal_at_the_last_step_still_stops_and_keeps_all(tmp_path: Path, trap: tiny.Trap) -> None:
+    path = tiny.create(tmp_path, task=str(trap.task))
+    trap.arm(40, "SIGTERM")
+    with pytest.raises(run.Stopped):
+        train.train(path, "cpu", threads=1)
+    train.train(path, "cpu", threads=1)
+    assert same(path, untouched(trap, tmp_path))
+
+
+def test_signals_are_as_before_once_training_has_ended(tmp_path: Path, trap: tiny.Trap) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    path = tiny.create(tmp_path, task=str(trap.task))
+    trap.arm(1, "SIGTERM")
+    with pytest.raises(run.Stopped):
+        train.train(path, "cpu", threads=1)
+    train.train(path, "cpu", threads=1)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_failure_in_the_middle_goes_on_from_the_last_checkpoint(tmp_path: Path, trap: tiny.Trap) -> None:
+    """Metrics beyond the checkpoint are cut: the steps come again, and their lines too."""
+    path = tiny.create(tmp_path, task=str(trap.task))
+    trap.arm(26, "raise")
+    with pytest.raises(ValueError, match="the trap"):
+        train.train(path, "cpu", threads=1)
+    lines = (path / "metrics.jsonl").read_bytes()
+    late = {"step": 30, "tokens": 1, "loss": 9.0, "lr": 0.1, "token_accuracy": 1.0, "exact_match": 1.0, "seconds": 1.0}
+    (path / "metrics.jsonl").write_bytes(lines + run.line_bytes(late) + b'{"step": 40, "tok')
+    train.train(path, "cpu", threads=1)
+    assert same(path, untouched(trap, tmp_path))
+
+
+def test_a_failure_before_the_first_checkpoint_starts_from_the_start(tmp_path: Path) -> None:
+    trap = tiny.trap_in(tmp_path, save_seconds=1000)
+    path = tiny.create(tmp_path, task=str(trap.task))
+    trap.arm(26, "raise")
+    with pytest.raises(ValueError, match="the trap"):
+        train.train(path, "cpu", threads=1)
+    assert not (path / "checkpoint.safetensors").exists()
+    assert len(tiny.metrics(path)) == 2
+    train.train(path, "cpu", threads=1)
+    assert same(path, untouched(trap, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "saves", "code", "error"), [(0, 0, -9, ""), (1, 0, 1, "killed by signal 9"), (1, 1000, 1, "killed by signal 9")]
+)
+def test_a_process_killed_in_the_middle_loses_no_more_than_steps(
+    jobs: int, saves: float, code: int, error: str, tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 of the process that trains: with `--jobs 0` the command's own, else a child of it; before any checkpoint too."""
+    monkeypatch.setattr(run, "cores", lambda: 1)
+    trap = tiny.trap_in(tmp_path, saves)
+    file = tiny.recipe_file(tmp_path, task=trap.task)
+    words = ("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", jobs)
+    trap.arm(26, "SIGKILL")
+    said = rpe(*words) if jobs else tiny.finish(tiny.start(*words, cwd=tmp_path))
+    (path,) = run.listing(tmp_path / "runs")[0]
+    assert said.code == code, said.err
+    assert (path / "checkpoint.safetensors").exists() == (saves == 0)
+    assert run.read(path)["status"] == ("failed" if error else "training")
+    assert error in said.err
+    assert rpe(*words).code == 0
+    assert same(path, untouched(trap, tmp_path))
+
+
+def test_a_resumed_run_keeps_the_threads_it_began_with(tmp_path: Path, trap: tiny.Trap) -> None:
+    """Sums in another order would differ in the last bit."""
+    path = tiny.create(tmp_path, task=str(trap.task))
+    trap.arm(17, "SIGTERM")
+    with pytest.raises(run.Stopped):
+        train.train(path, "cpu", threads=1)
+    train.train(path, "cpu", threads=2)
+    assert run.read(path)["threads"] == torch.get_num_threads() == 1
+
+
+def test_a_trained_run_is_not_touched(plain: Path) -> None:
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in plain.iterdir()}
+    info = train.train(plain, "cpu", threads=1)
+    assert info == run.read(plain)
+    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in plain.iterdir()} == before
+
+
+def test_a_trained_run_whose_weights_are_gone_is_trained_again(tmp_path: Path, plain: Path) -> None:
+    path = tiny.trained(tmp_path, steps=120)
+    (path / "weights.safetensors").unlink()
+    train.train(path, "cpu", threads=1)
+    assert same(path, plain)
+
+
+def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path, trap: tiny.Trap, rpe: tiny.Rpe) -> None:
+    path = tiny.create(tmp_path / "runs", task=str(trap.task))
+    trap.arm(17, "SIGTERM")
+    with pytest.raises(run.Stopped):
+        train.train(path, "cpu", threads=1)
+    whole = (path / "checkpoint.safetensors").read_bytes()
+    (path / "checkpoint.safetensors").write_bytes(whole[: len(whole) // 2])
+    said = rpe("train", path / "recipe.yaml", "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    assert said.code == 1
+    assert f"{path}/checkpoint.safetensors is damaged" in said.err
+    assert "delete it to train from the start" in said.err
+    (path / "checkpoint.safetensors").unlink()
+    train.train(path, "cpu", threads=1)
+    assert same(path, untouched(trap, tmp_path))
+
+
+def test_a_checkpoint_that_fits_no_such_model_is_named(tmp_path: Path, trap: tiny.Trap) -> None:
+    """As after an upgrade that changed an encoding's parameters."""
+    paths = [tiny.create(tmp_path, task=str(trap.task), encoding=encoding) for encoding in ("rope", "learned")]
+    for path in paths:
+        trap.arm(5, "SIGTERM")
+        with pytest.raises(run.Stopped):
+            train.train(path, "cpu", threads=1)
+    (paths[0] / "checkpoint.safetensors").write_bytes((paths[1] / "checkpoint.safetensors").read_bytes())
+    with pytest.raises(run.RunError, match=r"checkpoint.safetensors .*delete it to train from the start"):
+        train.train(paths[0], "cpu", threads=1)
+
+
+def test_the_record_of_a_run_that_goes_on_forgets_the_old_error(tmp_path: Path, trap: tiny.Trap, rpe: tiny.Rpe) -> None:
+    file = tiny.recipe_file(tmp_path, task=trap.task)
+    words = ("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    trap.arm(5, "raise")
+    assert rpe(*words).code == 1
+    (path,) = run.listing(tmp_path / "runs")[0]
+    assert run.read(path)["error"] == "ValueError: the trap"
+    assert rpe(*words).code == 0
+    assert run.read(path)["error"] is None
+
+
+def test_the_loss_of_metrics_is_a_mean_over_the_steps_since_the_last_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, losses = [], train.losses
+
+    def spied(*arguments: Any) -> torch.Tensor:
+        found = losses(*arguments)
+        seen.append(found.mean().item())
+        return found
+
+    monkeypatch.setattr(train, "losses", spied)
+    lines = tiny.metrics(tiny.trained(tmp_path, steps=20))
+    assert [line["loss"] for line in lines] == pytest.approx([np.mean(seen[:10]), np.mean(seen[10:])], abs=1e-5)
+
+
+def test_validation_measures_what_predictions_get_right() -> None:
+    trainer = train.build(tiny.config(), torch.device("cpu"))
+    sets = data.validation_sets(trainer.task, trainer.config)
+    train.step(trainer)
+    assert trainer.model.training
+    line = train.validate(trainer, sets)
+    assert not trainer.model.training  # float32 whatever training has, and no table marks what it shows
+    token, exact = [], []
+    for batch in sets:
+        right_BxT = train.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
+        rows = [right[marked] for right, marked in zip(right_BxT, batch.answer_BxT[:, 1:], strict=True)]
+        token.append(np.concatenate(rows).mean())
+        exact.append(np.mean([row.all() for row in rows]))
+    assert line["token_accuracy"] == pytest.approx(np.mean(token), abs=1e-6)
+    assert line["exact_match"] == pytest.approx(np.mean(exact), abs=1e-6)
+    assert line["lr"] == train.learning_rate(trainer.config, 0)
+
+
+def test_randomized_positions_stay_random_in_validation_and_the_same_each_time() -> None:
+    trainer = train.build(tiny.config(positions="randomized", max_position=64, encoding="learned"), torch.device("cpu"))
+    (batch,) = data.validation_sets(trainer.task, trainer.config)[-1:]
+    trainer.model.eval()
+    first = train.predictions(trainer, batch)
+    assert torch.equal(first, train.predictions(trainer, batch))
+    running = trainer.model.head(trainer.model(torch.from_numpy(batch.tokens_BxT)[:, :-1])).argmax(-1)
+    assert not torch.equal(first, running)
+
+
+def test_a_diverged_loss_is_noticed_at_the_next_validation() -> None:
+    trainer = train.build(tiny.config(), torch.device("cpu"))
+    trainer.step, trainer.losses = 10, [torch.tensor(1.0), torch.tensor(math.nan)]
+    with pytest.raises(train.Diverged, match="the loss is nan before step 10: lower lr"):
+        train.validate(trainer, [])
+
+
+def test_the_record_stays_json_for_every_reader(plain: Path) -> None:
+    for text in (plain / "metrics.jsonl").read_text().splitlines():
+        json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_users_config_is_the_config_of_the_run(plain: Path) -> None:
+    assert run.config_of(plain) == Config(**tiny.KEYS | {"steps": 120})
