@@ -56,13 +56,11 @@ class LogitScale(nn.Module):
         if kind == "ssmax":
             self.s_Hx1x1 = nn.Parameter(torch.full((n_head, 1, 1), 1 / math.log(max(2, trained))))  # 1 at the trained length
 
-    def forward(self, q_BxHxTxD: Tensor, seen_T: Tensor) -> Tensor:
-        if self.kind == "none":
-            return q_BxHxTxD
-        log_Tx1 = seen_T.to(q_BxHxTxD.dtype).log()[:, None]
+    def forward(self, q_BxHxTxD: Tensor, seen_BxT: Tensor) -> Tensor:
+        log_Bx1xTx1 = seen_BxT.to(q_BxHxTxD.dtype).log()[:, None, :, None]
         if self.kind == "ssmax":
-            return q_BxHxTxD * self.s_Hx1x1 * log_Tx1
-        return q_BxHxTxD * (log_Tx1 / math.log(max(2, self.trained))).clamp(min=1)
+            return q_BxHxTxD * self.s_Hx1x1 * log_Bx1xTx1
+        return q_BxHxTxD * (log_Bx1xTx1 / math.log(max(2, self.trained))).clamp(min=1)
 
 
 class Block(nn.Module):
@@ -83,15 +81,19 @@ class Block(nn.Module):
         qf = kf = encoding.features(h_BxTxM)
         if past is not None:
             k, v, kf = (_extend(past, name, new) for name, new in (("k", k), ("v", v), ("f", kf)))
-        q = self.logit_scale(q, _seen(q.shape[2], k.shape[2], self.causal, q.device))
+        if self.logit_scale.kind != "none":
+            hidden_BxS = options["hidden_BxS"]
+            there_BxS = torch.ones(1, k.shape[2], dtype=torch.bool, device=k.device) if hidden_BxS is None else ~hidden_BxS
+            q = self.logit_scale(q, _seen(q.shape[2], there_BxS, self.causal))
         y_BxHxTxD = attention.attend(encoding, q, k, v, positions_BxS, qf, kf, normalizer=self.normalizer, **options)
         x_BxTxM = x_BxTxM + self.o(y_BxHxTxD.transpose(1, 2).flatten(2))
         return x_BxTxM + self.down(F.gelu(self.up(self.norm2(x_BxTxM))))
 
 
-def _seen(T: int, S: int, causal: bool, device: torch.device) -> Tensor:
-    """How many keys each row sees, `[T]`."""
-    return torch.arange(S - T + 1, S + 1, device=device) if causal else torch.full((T,), S, device=device)
+def _seen(T: int, there_BxS: Tensor, causal: bool) -> Tensor:
+    """How many keys that are there (no padding) each row sees, `[B or 1, T]`, at least 1."""
+    count_BxS = there_BxS.cumsum(1) if causal else there_BxS.sum(1, keepdim=True).expand_as(there_BxS)
+    return count_BxS[:, there_BxS.shape[1] - T :].clamp(min=1)
 
 
 def _extend(past: dict[str, Tensor], name: str, new: Any) -> Any:
