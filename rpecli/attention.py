@@ -127,8 +127,21 @@ NORMALIZERS: dict[str, Normalizer] = {"softmax": softmax, "stick-breaking": stic
 def _logits(
     encoding: Encoding, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
 ) -> Tensor:
-    q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)
-    logits_BxHxTxS = q_turned @ k_turned.transpose(-1, -2) * encoding.shape.scale
+    return _scored(encoding, encoding.rotate(q, k, q_pos, k_pos, qf, kf), q, k, q_pos, k_pos, qf, kf)
+
+
+def _scored(
+    encoding: Encoding,
+    turned: tuple[Tensor, Tensor],
+    q: Tensor,
+    k: Tensor,
+    q_pos: Tensor,
+    k_pos: Tensor,
+    qf: Tensor | None,
+    kf: Tensor | None,
+) -> Tensor:
+    """Logits of queries and keys, raw and `turned`."""
+    logits_BxHxTxS = turned[0] @ turned[1].transpose(-1, -2) * encoding.shape.scale
     if overrides(encoding, "bias"):
         logits_BxHxTxS = logits_BxHxTxS + encoding.bias(q_pos, k_pos)
     return encoding.score(logits_BxHxTxS, q, k, q_pos, k_pos, qf, kf)
@@ -210,14 +223,16 @@ def _eager_blocks(
     """Rows in blocks that keep `[T, S]` bounded; in training the whole at once, since gradients keep every block anyway."""
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
     rows = T if torch.is_grad_enabled() else max(1, CELLS // (S * q.shape[0]))
+    q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)  # of all rows: a block's are not the last of the keys
     done = []
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop if causal else S
+        turned = q_turned[:, :, start:stop], k_turned[:, :, :seen]
         qf_rows = None if qf is None else qf[:, :, start:stop]
         kf_seen = None if kf is None else kf[:, :, :seen]
         q_rows, k_seen = q[:, :, start:stop], k[:, :, :seen]
-        logits_BxHxTxS = _logits(encoding, q_rows, k_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen)
+        logits_BxHxTxS = _scored(encoding, turned, q_rows, k_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen)
         dark = causal_mask(stop - start, seen, q.device) if causal else torch.zeros(1, seen, dtype=torch.bool, device=q.device)
         dark_BxHxTxS = dark[None, None] if hidden_BxS is None else dark | hidden_BxS[:, None, None, :seen]
         done.append(normal(logits_BxHxTxS, dark_BxHxTxS) @ v[:, :, :seen])

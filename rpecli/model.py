@@ -40,6 +40,7 @@ class Cache:
 
     layers: list[dict[str, Tensor]] = field(default_factory=list)
     positions: Tensor | None = None
+    ids: Tensor | None = None
     hidden: Tensor | None = None  # which of them are padding
 
 
@@ -57,7 +58,9 @@ class LogitScale(nn.Module):
             self.s_Hx1x1 = nn.Parameter(torch.full((n_head, 1, 1), 1 / math.log(max(2, trained))))  # 1 at the trained length
 
     def forward(self, q_BxHxTxD: Tensor, seen_BxT: Tensor) -> Tensor:
-        log_Bx1xTx1 = seen_BxT.to(q_BxHxTxD.dtype).log()[:, None, :, None]
+        if self.kind == "none":
+            return q_BxHxTxD
+        log_Bx1xTx1 = seen_BxT.to(q_BxHxTxD.dtype).log()[..., None, :, None]
         if self.kind == "ssmax":
             return q_BxHxTxD * self.s_Hx1x1 * log_Bx1xTx1
         return q_BxHxTxD * (log_Bx1xTx1 / math.log(max(2, self.trained))).clamp(min=1)
@@ -159,8 +162,11 @@ class Transformer(nn.Module):
             positions = torch.arange(past, past + ids_BxT.shape[1], device=ids_BxT.device)
         positions_LxBxT = positions[(None,) * (3 - positions.dim())]
         x_BxTxM = self.embedding(ids_BxT)
+        ids_BxS = ids_BxT
+        if cache is not None:
+            ids_BxS = cache.ids = ids_BxT if cache.ids is None else torch.cat([cache.ids, ids_BxT], dim=1)
         for each in dict.fromkeys(self.current):  # encodings that take turns all get to add to the embeddings, once
-            x_BxTxM = each.embed(x_BxTxM, positions_LxBxT[0], ids_BxT)
+            x_BxTxM = each.embed(x_BxTxM, positions_LxBxT[0], ids_BxS)
         positions_LxBxS = positions_LxBxT
         if cache is not None:
             positions_LxBxS = positions_LxBxT if cache.positions is None else torch.cat([cache.positions, positions_LxBxT], dim=2)

@@ -436,6 +436,8 @@ def _cross_checks(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
         near = 2 * recipe.n_head * max(1, round(recipe.d_model / (2 * recipe.n_head)))  # even heads: rotations need pairs
         text = f"d_model={recipe.d_model} is not divisible by n_head={recipe.n_head}: d_model={near} is"
         yield ("d_model", "n_head"), text
+    if recipe.normalizer == "stick-breaking" and recipe.attention != "causal":
+        yield ("normalizer", "attention"), "stick-breaking goes back from the newest token: write attention: causal"
     try:
         configs = recipe.configs()
     except content.ContentError as error:

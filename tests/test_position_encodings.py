@@ -51,6 +51,18 @@ def test_scaled_frequencies_follow_their_formulas(kind, width, trained, factor, 
             assert size == pytest.approx(magnitude)
 
 
+@torch.no_grad()
+def test_scaling_goes_by_the_whole_sequence_in_every_block(model_of, ids_of, monkeypatch):
+    """With padding, rows are served in blocks that see more and more keys; all turn by the ladder of the last position."""
+    for choice in ("rope:scaling=ntk", "rope:scaling=dynamic:factor=4"):
+        model, hidden = model_of(choice, trained=8), torch.zeros(1, 24, dtype=torch.bool)
+        hidden[:, -1] = True
+        whole = model(ids_of(1, 24), hidden_BxT=hidden)
+        monkeypatch.setattr(attention, "CELLS", 3 * 24)
+        torch.testing.assert_close(model(ids_of(1, 24), hidden_BxT=hidden), whole, atol=1e-5, rtol=0)
+        monkeypatch.undo()
+
+
 def test_p_rope_of_every_pair_is_rope_and_its_last_channels_do_not_turn():
     q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
     torch.testing.assert_close(attention.scores(build("p-rope:p=1"), q, k), attention.scores(build("rope"), q, k))
