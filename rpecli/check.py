@@ -37,6 +37,7 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
     try:
-        encoding.build(config.encoding, config.d_model, config.n_head, trained_positions(config, made))
+        causal = config.attention == "causal"
+        encoding.check(config.encoding, encoding.Shape(config.d_model, config.n_head, trained_positions(config, made), causal))
     except content.ContentError as error:
         yield "encoding", str(error)

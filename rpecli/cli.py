@@ -324,12 +324,11 @@ def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
 
     if encoding is None and scaling is None:
         return None
-    from rpecli.encoding import Shape, make
+    from rpecli import encoding as encodings
 
     config = _or_stop(run.config_of, path)
     choice = content.canonical(encoding or config.encoding + f":scaling={scaling}")
-    for part in content.parts(choice):
-        make(part, Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
+    encodings.check(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice
 
 

@@ -108,6 +108,17 @@ def parts(text: str) -> list[str]:
     return re.split(r"\+(?=[A-Za-z./~])", text.strip())
 
 
+def phases(text: str) -> tuple[str, str | None]:
+    """`rope:then=none` (an encoding that another takes the place of) -> ("rope", "none"); (text, None) where nothing changes."""
+    first, later = [], []
+    for part in parts(text):
+        name, options = parse_choice(part)
+        then = options.pop("then", None)
+        first.append(":".join([name, *(f"{key}={value}" for key, value in options.items())]))
+        later.append(then or first[-1])
+    return "+".join(first), None if first == later else "+".join(later)
+
+
 def canonical(text: str) -> str:
     """One spelling for each choice: hyphens in the name, whole paths, options sorted."""
     return "+".join(_canonical(part) for part in parts(text))

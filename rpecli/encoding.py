@@ -121,6 +121,13 @@ def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, 
     return make(choice, Shape(d_model, n_head, trained, causal), **options)
 
 
+def check(choice: str, shape: Shape) -> None:
+    """Makes every part of a choice once. Raises content.ContentError that names what is wrong."""
+    for phase in content.phases(choice):
+        for part in content.parts(phase) if phase else ():
+            make(part, shape)
+
+
 def for_layers(choice: str, shape: Shape, n_layer: int) -> list[Encoding]:
     """An instance a layer. `rope+none` takes turns over the layers; a shared encoding is one instance for all of its layers."""
     choices = content.parts(choice)

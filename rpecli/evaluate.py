@@ -74,7 +74,7 @@ def load(path: Path, device: str = "auto", order: Order = Order()) -> tuple[Trai
     config = run.config_of(path)
     config = recipe.Config(**config.model_dump() | dict(order.keys))
     if order.encoding is not None:
-        config = config.model_copy(update={"encoding": order.encoding, "switch_to": None})
+        config = config.model_copy(update={"encoding": order.encoding})
     trainer = build(config, pick_device(device))
     try:
         state = load_file(file, device=str(trainer.device))
@@ -86,7 +86,7 @@ def load(path: Path, device: str = "auto", order: Order = Order()) -> tuple[Trai
             f"delete {path} and train it again" if order.encoding is None else "choose one without parameters, or the run's own"
         )
         raise run.RunError(f"{file} does not load ({error}): {remedy}") from None
-    trainer.model.switch(config.switch_to is not None)
+    trainer.model.switch(True)
     trainer.model.eval()
     return trainer, hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli import attention
+from rpecli import attention, content
 from rpecli.encoding import Encoding, Shape, for_layers
 from rpecli.recipe import Config
 
@@ -127,9 +127,9 @@ class Transformer(nn.Module):
         shape = Shape(config.d_model, config.n_head, trained, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 2 + 1)  # the encoding's own draws, so that all else starts alike for every encoding
-            self.encodings = nn.ModuleList(for_layers(config.encoding, shape, config.n_layer))
-            later = for_layers(config.switch_to, shape, config.n_layer) if config.switch_to else []
-        self.later = nn.ModuleList(later)  # take over after `switch`
+            first, later = content.phases(config.encoding)
+            self.encodings = nn.ModuleList(for_layers(first, shape, config.n_layer))
+            self.later = nn.ModuleList(for_layers(later, shape, config.n_layer) if later else [])  # take over after `switch`
         self.embedding = nn.Embedding(vocabulary, config.d_model)
         self.blocks = nn.ModuleList(Block(config, trained, dtype) for _ in range(config.n_layer))
         self.norm = nn.LayerNorm(config.d_model)
@@ -138,8 +138,8 @@ class Transformer(nn.Module):
         self.init_weights(torch.Generator().manual_seed(config.seed * 2))
 
     def switch(self, to_later: bool) -> None:
-        """Whether `switch_to`'s encodings serve the layers, or the first ones (as at the start)."""
-        self.current: list[Encoding] = list(self.later if to_later else self.encodings)  # type: ignore[arg-type]
+        """Whether the later encodings (`rope:then=none`), where there are any, serve the layers; at the start the first do."""
+        self.current: list[Encoding] = list(self.later if to_later and len(self.later) else self.encodings)  # type: ignore[arg-type]
 
     def init_weights(self, generator: torch.Generator) -> None:
         """The table of the module's docstring; encodings draw their own parameters."""

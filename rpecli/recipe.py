@@ -126,7 +126,7 @@ def _choices(kind: str) -> Callable[[Any], list[str]]:
         for item in _items(value):
             try:
                 found.append(content.canonical(item))
-                for part in content.parts(item):
+                for part in content.parts("+".join(filter(None, content.phases(item)))):
                     content.find(kind, content.parse_choice(part)[0])
             except content.ContentError as error:
                 wrong.append(str(error))
@@ -135,13 +135,6 @@ def _choices(kind: str) -> Callable[[Any], list[str]]:
         return list(dict.fromkeys(found))
 
     return check
-
-
-def _one_encoding(value: Any) -> str | None:
-    found = [None] if value is None else _choices("encodings")(value)
-    if len(found) > 1:
-        raise ValueError(f"{value!r} is a list: write one encoding")
-    return found[0]
 
 
 def _seeds(value: Any) -> list[int]:
@@ -186,10 +179,7 @@ class Settings(BaseModel):
     attention: Literal["causal", "bidirectional"] = Field("causal", description="decoder, or encoder with answers left blank")
     normalizer: Literal["softmax", "stick-breaking"] = Field("softmax", description="what turns scores into weights")
     logit_scale: Literal["none", "logn", "ssmax"] = Field("none", description="factor on queries that grows with the keys seen")
-    switch_to: Annotated[str | None, BeforeValidator(_one_encoding)] = Field(
-        None, description="encoding to change to at switch_at (rope, then none: DroPE)"
-    )
-    switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which switch_to takes over")
+    switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which rope:then=none becomes none (DroPE)")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the linear layers' products in training")
     data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
     max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
@@ -267,10 +257,10 @@ class Config(Settings):
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
         idle = {"max_position"} if self.positions == "start" else set()
         idle |= {"positions_per"} if self.positions != "randomized" else set()
-        idle |= {"switch_at"} if self.switch_to is None else set()
+        idle |= {"switch_at"} if content.phases(self.encoding)[1] is None else set()
         keys = self.model_dump(exclude=NOT_IDENTITY | idle)
-        for kind, key in (("tasks", "task"), ("encodings", "encoding"), ("encodings", "switch_to")):
-            for name in (content.parse_choice(part)[0] for part in content.parts(keys[key] or "")):
+        for kind, key in (("tasks", "task"), ("encodings", "encoding")):
+            for name in (content.parse_choice(part)[0] for part in content.parts(keys[key])):
                 if content.is_path(name):
                     keys[key] = keys[key].replace(name, content.fingerprint(content.find(kind, name)), 1)
         return {"format": FORMAT, **keys}

@@ -126,7 +126,7 @@ def step(trainer: Trainer) -> None:
     count, length = batch.tokens_BxT.shape
     positions = data.train_positions(trainer.task, config, batch, trainer.step)
     model.train()
-    model.switch(config.switch_to is not None and trainer.step >= config.switch_at * config.steps)
+    model.switch(trainer.step >= config.switch_at * config.steps)
     loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)

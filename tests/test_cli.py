@@ -147,7 +147,10 @@ def test_what_only_lists_loads_nothing_heavy(words: tuple[str, ...]) -> None:
         (("train", "--set", "lr"), r"--set lr: write --set key=value"),
         (("train", "--set", "lrr=3"), r"--lrr: unknown key: did you mean lr\?"),
         (("train", "--d-model", "30"), r"--d-model: d_model=30 is not divisible by n_head=4: d_model=32 is"),
-        (("train", "--encoding", "ropee"), r"--encoding: unknown encoding 'ropee': did you mean rope or .*  \(rpe ls encodings\)"),
+        (
+            ("train", "--encoding", "ropee"),
+            r"--encoding: unknown encoding 'ropee': did you mean rope or .*  \(rpe ls encodings\)",
+        ),
         (("train", "--task", "cpy"), r"--task: unknown task 'cpy': did you mean copy\?"),
         (
             ("train", "--encoding", "rope,", "alibi"),

@@ -261,7 +261,7 @@ def test_wrong_values_are_refused_with_their_place(key: str, values: list[str], 
 @pytest.mark.parametrize("value", ["", "null", "~"])
 def test_an_empty_value_says_so_except_where_null_means_something(value: str, tmp_path: Path) -> None:
     assert made(f"stop_at: {value}\ndata_seed: {value}", tmp_path).stop_at is None
-    for key in set(Recipe.model_fields) - {"stop_at", "data_seed", "switch_to"}:
+    for key in set(Recipe.model_fields) - {"stop_at", "data_seed"}:
         assert errors(f"{key}: {value}", tmp_path) == [f"r.yaml:1: {key}: is empty: write a value, or leave the line out"]
 
 
@@ -383,7 +383,7 @@ OTHER: dict[str, Any] = {"task": "sort", "encoding": "alibi", "positions": "offs
 OTHER |= {"steps": 9, "curriculum": 0.5, "tokens": 7, "lr": 0.5, "warmup": 3, "lr_end": 0.5, "weight_decay": 0.5, "beta1": 0.5}
 OTHER |= {"beta2": 0.5, "clip": 0.5, "d_model": 32, "n_layer": 3, "n_head": 2, "mlp_ratio": 2, "dtype": "bfloat16"}
 OTHER |= {"data_seed": 3, "validate_every": 7, "stop_at": 0.5, "attention": "bidirectional", "normalizer": "stick-breaking"}
-OTHER |= {"logit_scale": "logn", "switch_to": "none"}
+OTHER |= {"logit_scale": "logn"}
 MEASURING = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4, "eval_positions": "start"}
 
 
@@ -405,7 +405,9 @@ def test_max_position_counts_only_where_positions_are_drawn() -> None:
 
 
 def test_keys_that_go_with_another_count_only_beside_it() -> None:
-    assert config(switch_at=0.5).id == config().id != config(switch_to="none").id != config(switch_to="none", switch_at=0.5).id
+    dropped = {"encoding": "rope:then=none"}
+    assert config(switch_at=0.5).id == config().id
+    assert len({config().id, config(**dropped).id, config(**dropped, switch_at=0.5).id}) == 3
     assert config(positions_per="layer").id == config().id
     assert config(positions="randomized", positions_per="layer").id != config(positions="randomized").id
 

@@ -494,3 +494,20 @@ def test_the_record_stays_json_for_every_reader(plain: Path) -> None:
 
 def test_a_users_config_is_the_config_of_the_run(plain: Path) -> None:
     assert run.config_of(plain) == Config(**tiny.KEYS | {"steps": 120})
+
+
+def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path: Path) -> None:
+    trainer = train.build(tiny.config(encoding="learned:then=rope", steps=10, switch_at=0.5), torch.device("cpu"))
+    served = []
+    for _ in range(10):
+        train.step(trainer)
+        served.append(trainer.model.current[0].group)
+    assert served == ["APE"] * 5 + ["RPE"] * 5
+
+
+def test_a_run_whose_encoding_gave_way_is_evaluated_with_the_last_one(tmp_path: Path) -> None:
+    from rpecli import evaluate
+
+    path = tiny.trained(tmp_path, encoding="rope:then=none")
+    trainer, _ = evaluate.load(path, "cpu")
+    assert [each.group for each in trainer.model.current] == ["none"]
