@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rpecli import tables
+from rpecli.report.views import number
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -18,7 +19,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def summary() -> str:
     """The quick recipe's token accuracy, copied from its committed summary."""
-    rows = list(csv.DictReader((ROOT / "results/quick/summary.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((ROOT / "results/quick/summary.csv").read_text(encoding="utf-8").splitlines()))
     found = {(row["encoding"], row["group"]): {} for row in rows}
     for row in rows:
         found[row["encoding"], row["group"]][row["task"].split(":")[0], float(row["factor"])] = float(row["token_accuracy_mean"])
@@ -27,7 +28,7 @@ def summary() -> str:
     for (encoding, group), cells in sorted(
         found.items(), key=lambda item: (item[0][1] != "APE", item[0][1] == "none", item[0][0])
     ):
-        numbers = {f"{task} {factor}x": f"{cells[task, factor]:.2f}".lstrip("0") for task, factor in columns}
+        numbers = {f"{task} {factor}x": number(cells[task, factor]) for task, factor in columns}
         table.append({"encoding": encoding, "group": group} | numbers)
     return tables.markdown(table) + "\n\nMean token accuracy over two seeds at 1, 2 and 8 times the training length of 16 " \
         "([all of it](results/quick/report.md), with the commit and machine)."  # fmt: skip
