@@ -38,6 +38,9 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
     try:
         causal = config.attention == "causal"
-        encoding.check(config.encoding, encoding.Shape(config.d_model, config.n_head, trained_positions(config, made), causal))
+        shape = encoding.Shape(config.d_model, config.n_head, trained_positions(config, made), causal)
+        for each in encoding.every(config.encoding, shape):
+            if config.positions == "coupled" and encoding.reads_distances(each):
+                yield "positions", f"coupled ones do not ascend, and {config.encoding} reads distances: choose one that does not"
     except content.ContentError as error:
         yield "encoding", str(error)

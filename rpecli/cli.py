@@ -328,7 +328,7 @@ def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
 
     config = _or_stop(run.config_of, path)
     choice = content.canonical(encoding or config.encoding + f":scaling={scaling}")
-    encodings.check(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
+    encodings.every(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice
 
 

@@ -121,11 +121,14 @@ def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, 
     return make(choice, Shape(d_model, n_head, trained, causal), **options)
 
 
-def check(choice: str, shape: Shape) -> None:
-    """Makes every part of a choice once. Raises content.ContentError that names what is wrong."""
-    for phase in content.phases(choice):
-        for part in content.parts(phase) if phase else ():
-            make(part, shape)
+def reads_distances(encoding: Encoding) -> bool:
+    """Whether scores are a function of how far back a key lies, which only ascending positions tell."""
+    return overrides(encoding, "bias") or (overrides(encoding, "score") and encoding.group == "RPE")
+
+
+def every(choice: str, shape: Shape) -> list[Encoding]:
+    """One instance of every part of a choice. Raises content.ContentError that names what is wrong."""
+    return [make(part, shape) for phase in content.phases(choice) if phase for part in content.parts(phase)]
 
 
 def for_layers(choice: str, shape: Shape, n_layer: int) -> list[Encoding]:

@@ -16,7 +16,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rpecli.encoding import Encoding, Shape
+
 KINDS = ("none", "pi", "ntk", "dynamic", "yarn", "llama3")
+
+
+def check(shape: Shape, base: float, pairing: str) -> None:
+    """Raises ValueError, with the remedy, for what no rotation of a head's channels can work with."""
+    if not base > 0:
+        raise ValueError(f"base={base}: frequencies need a base above 0, for example base=10000")
+    if shape.d_head % 2:
+        raise ValueError(
+            f"head width d_model/n_head = {shape.d_head} is odd, and rotations need pairs: "
+            f"write d_model={(shape.d_head + 1) * shape.n_head}"
+        )
+    if pairing not in ("interleaved", "half"):
+        raise ValueError(f"pairing is interleaved or half, not {pairing!r}")
 
 
 def frequencies(width: int, base: float, device: torch.device | None = None) -> Tensor:
@@ -84,3 +99,29 @@ class Scaling:
         low, high = max(math.floor(pair(32)), 0), min(math.ceil(pair(1)), width - 1)
         c_C = torch.arange(len(w_C), device=w_C.device, dtype=w_C.dtype)
         return ((c_C - low) / (high - low if high != low else 0.001)).clamp(0, 1)
+
+
+class NearAndFar(Encoding):
+    """Rotary scores by exact distance inside a window, and by other positions, `far`, beyond it."""
+
+    def __init__(self, shape: Shape, window: int, base: float, pairing: str):
+        super().__init__(shape)
+        check(shape, base, pairing)
+        self.window, self.base, self.pairing = window, base, pairing
+
+    def far(self, q_pos: Tensor, k_pos: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions of queries and keys for pairs beyond the window."""
+        raise NotImplementedError
+
+    def rotate(
+        self, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        turns_q, turns_k = (turns(each, frequencies(self.shape.d_head, self.base, q.device)) for each in (q_pos, k_pos))
+        return turned(q, turns_q, self.pairing == "half"), turned(k, turns_k, self.pairing == "half")
+
+    def score(
+        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
+    ) -> Tensor:
+        q_far, k_far = self.rotate(q, k, *self.far(q_pos, k_pos), qf, kf)
+        near_Bx1xTxS = (q_pos[:, :, None] - k_pos[:, None, :] < self.window)[:, None]
+        return torch.where(near_Bx1xTxS, logits, q_far @ k_far.transpose(-1, -2) * self.shape.scale)

@@ -628,3 +628,40 @@ def test_completion_works_through_the_shells_protocol(typed: str, offered: str, 
 
 def test_every_exit_code_is_its_own(rpe: tiny.Rpe) -> None:
     assert (cli.USAGE, cli.FAILURE, cli.SAVED, cli.INTERRUPTED) == (2, 1, 75, 130)
+
+
+def test_positions_that_do_not_ascend_are_refused_to_an_encoding_that_reads_distances(rpe: tiny.Rpe, here: Path) -> None:
+    said = rpe("train", "--task", "addition", "--positions", "coupled", "--encoding", "learned,t5")
+    assert said.code == 2
+    assert said.err == "--positions: coupled ones do not ascend, and t5 reads distances: choose one that does not\n"
+
+
+def test_positions_that_a_task_does_not_have_are_refused(rpe: tiny.Rpe, here: Path) -> None:
+    said = rpe("train", "--task", "copy", "--positions", "coupled", "--encoding", "learned")
+    assert said.code == 2
+    assert "copy has no coupled positions: write positions: start" in said.err
+
+
+def test_a_trained_model_is_measured_with_another_encoding_and_the_report_keeps_them_apart(rpe: tiny.Rpe, here: Path) -> None:
+    tiny.trained(here / "runs", steps=40)
+    keys = ("--jobs", "0", "--lengths", "4,8")
+    assert rpe("eval", *keys).code == 0
+    assert rpe("eval", *keys, "--rope-scaling", "yarn").code == 0
+    said = rpe("eval", *keys, "--as", "none")
+    assert said.code == 0
+    assert " as none" in said.out
+    assert " as rope:scaling=yarn" in said.out
+    told = rpe("report")
+    assert told.code == 0
+    rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in told.out.splitlines() if line.startswith("|")}
+    assert {"rope", "rope as none", "rope as rope:scaling=yarn"} <= rows
+
+
+def test_an_encoding_that_cannot_take_a_models_place_is_told_before_anything_runs(rpe: tiny.Rpe, here: Path) -> None:
+    tiny.trained(here / "runs", steps=20)
+    said = rpe("eval", "--as", "rope:scaling=yran")
+    assert said.code == 2
+    assert "scaling is none, pi, ntk, dynamic, yarn or llama3, not 'yran'" in said.err
+    said = rpe("eval", "--as", "t5", "--jobs", "0")
+    assert said.code == 1
+    assert "choose one without parameters" in said.err

@@ -13,7 +13,7 @@ from rpecli import content
 
 PACKAGE = content.PACKAGE
 LAYERS = {
-    0: ["rpecli", "content", "recipe", "run", "order", "anatomy"],
+    0: ["rpecli", "content", "grammar", "recipe", "run", "order", "anatomy"],
     1: ["task", "encoding"],
     2: ["encodings", "rotary", "short_conv", "attention", "model", "data", "export"],
     3: ["train", "evaluate", "check", "probes", "portrait"],

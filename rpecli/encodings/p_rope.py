@@ -22,15 +22,7 @@ class PRoPE(Encoding):
 
     def __init__(self, shape: Shape, *, p: float = 0.75, base: float = 10000.0, pairing: str = "interleaved"):
         super().__init__(shape)
-        if not base > 0:
-            raise ValueError(f"base={base}: frequencies need a base above 0, for example base=10000")
-        if shape.d_head % 2:
-            raise ValueError(
-                f"head width d_model/n_head = {shape.d_head} is odd, and rotations need pairs: "
-                f"write d_model={(shape.d_head + 1) * shape.n_head}"
-            )
-        if pairing not in ("interleaved", "half"):
-            raise ValueError(f"pairing is interleaved or half, not {pairing!r}")
+        rotary.check(shape, base, pairing)
         kept = int(p * shape.d_head / 2 + 1e-9)
         if not 1 <= kept <= shape.d_head // 2:
             raise ValueError(f"p={p} turns {kept} of {shape.d_head // 2} pairs: write a share from {2 / shape.d_head:g} to 1")

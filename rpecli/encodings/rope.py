@@ -32,15 +32,9 @@ class RoPE(Encoding):
         factor: float = 0.0,
     ):
         super().__init__(shape)
-        if not base > (0 if scaling == "none" else 1):
-            raise ValueError(f"base={base}: frequencies need a base above 0, above 1 to be scaled, for example base=10000")
-        if shape.d_head % 2:
-            raise ValueError(
-                f"head width d_model/n_head = {shape.d_head} is odd, and rotations need pairs: "
-                f"write d_model={(shape.d_head + 1) * shape.n_head}"
-            )
-        if pairing not in ("interleaved", "half"):
-            raise ValueError(f"pairing is interleaved or half, not {pairing!r}")
+        rotary.check(shape, base, pairing)
+        if scaling != "none" and not base > 1:
+            raise ValueError(f"base={base}: frequencies need a base above 1 to be scaled, for example base=10000")
         if scaling not in rotary.KINDS:
             raise ValueError(f"scaling is {', '.join(rotary.KINDS[:-1])} or {rotary.KINDS[-1]}, not {scaling!r}")
         if factor and factor < 1:
