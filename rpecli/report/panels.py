@@ -120,7 +120,7 @@ def natural(text: str) -> list[tuple[float, str]]:
 
 def differing_settings(runs: list[Run]) -> list[str]:
     """Recipe keys that these runs do not share; one that a run has no use for (max_position) is not compared with it."""
-    keys = sorted({key for each in runs for key in each.settings})
+    keys = sorted({key for each in runs for key in each.settings} - {"measured"})  # the encoding's label says that one
     return [key for key in keys if len({each.settings[key] for each in runs if key in each.settings}) > 1]
 
 
