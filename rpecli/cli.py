@@ -1,4 +1,4 @@
-"""The commands: train, eval, report, run, ls, show, check, data.
+"""The commands: train, eval, report, run, ls, show, inspect, check, data.
 
 The only file that prints; heavy imports live inside functions, so that `rpe --help` answers at once.
 """
@@ -127,13 +127,7 @@ def evaluate(
     keys = tuple((key, getattr(made, key)) for key in given)
     if data is not None and not (data / "data").is_dir():
         _stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
-    paths = _select(runs, names)
-    ready = [path for path in paths if _trained(path)]
-    for path in paths:
-        if path not in ready:
-            _warn(f"{path.name} is not trained, so it is left out: rpe train {path / 'recipe.yaml'}")
-    if not ready:
-        _stop(f"no trained run under {runs}: rpe train --encoding rope", FAILURE)
+    ready = _ready(runs, names)
     swaps = {path: _swap(path, encoding, rope_scaling) for path in ready}
     wanted = {path: order.Order(keys, again, data, swap) for path, swap in swaps.items()}
     _execute([order.Job(path, train=False, order=wanted[path], device=device) for path in ready], jobs)
@@ -236,6 +230,34 @@ def show(
 
 
 @app.command()
+def inspect(
+    names: flags.RunNames = None,
+    shift: Annotated[bool, typer.Option("--shift", help="Move the evaluation strings instead: what changes?")] = False,
+    shifts: Annotated[str, typer.Option(help="Positions to move by, with --shift.")] = "1,4,16,64,256",
+    lengths: Annotated[str, typer.Option(help="Lengths to look at: 1x,4x or 16:128.")] = "1x,2x,4x",
+    runs: flags.Runs = Path("runs"),
+    device: flags.Device = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures.")] = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Look into trained runs: where and why their heads look, how alike they are; with --shift, whether position matters."""
+    from rpecli.report import probe_text
+
+    _check_lengths(lengths)
+    paths = _ready(runs, names)
+    if not shift:
+        data = _looked_into(paths, lengths, device)
+        _probed(data, probe_text.tables(data), data, {}, out, as_json)
+        return
+    by = _shifts(shifts)
+    lines = {path.name: _moved(path, by, device) for path in paths}
+    facts = [_info(path) for path in paths]
+    known = [{"run": path.name, "as": None, **{key: info.get(key) for key in ("task", "encoding", "group", "seed")}}
+             for path, info in zip(paths, facts, strict=True)]  # fmt: skip
+    _probed(lines, probe_text.shift_tables(lines), {"runs": known}, lines, out, as_json)
+
+
+@app.command()
 def check(
     recipe: flags.MaybeRecipeName = None,
     keys: Annotated[bool, typer.Option("--keys", help="List every recipe key with its default.")] = False,
@@ -330,6 +352,61 @@ def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
     choice = content.canonical(encoding or config.encoding + f":scaling={scaling}")
     encodings.every(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice
+
+
+def _ready(runs: Path, names: list[str] | None) -> list[Path]:
+    """The selected runs that are trained; the others are said."""
+    paths = _select(runs, names)
+    ready = [path for path in paths if _trained(path)]
+    for path in paths:
+        if path not in ready:
+            _warn(f"{path.name} is not trained, so it is left out: rpe train {path / 'recipe.yaml'}")
+    if not ready:
+        _stop(f"no trained run under {runs}: rpe train --encoding rope", FAILURE)
+    return ready
+
+
+def _shifts(text: str) -> tuple[int, ...]:
+    from rpecli import recipe
+
+    _check_lengths(text)
+    if "x" in text:
+        _stop(f"--shifts {text}: write numbers of positions: 1,4,16", USAGE)
+    return tuple(recipe.parse_lengths(text))
+
+
+def _looked_into(paths: list[Path], lengths: str, device: str) -> dict[str, Any]:
+    from rpecli.probes import why
+
+    data = why.inspect(paths, lengths, device)
+    for each in data["runs"]:
+        if each["left_out"]:
+            _warn(f"{each['run']}: {each['task']} has no problem of length {', '.join(map(str, each['left_out']))}: left out")
+    return data
+
+
+def _moved(path: Path, shifts: tuple[int, ...], device: str) -> list[dict[str, Any]]:
+    from rpecli import run
+    from rpecli.probes import shift
+
+    try:
+        return shift.probe(path, shifts, device)
+    except run.Stopped as stopped:
+        raise (_Interrupted if stopped.signal == signal.SIGINT else _Terminated) from None
+
+
+def _probed(value: Any, tables: list[Any], data: dict[str, Any], lines: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    """What a probe found as JSON or tables, and its figures."""
+    from rpecli import report
+    from rpecli.report import probe_figure
+
+    try:
+        files = probe_figure.write(out, data, lines) if out is not None else []
+    except report.ReportError as error:
+        _stop(str(error), USAGE)
+    _json(value) if as_json else _show(*tables)
+    if files:
+        typer.echo(f"Written: {out}/ ({len(files)} files)", err=True)
 
 
 def _create(made: "Recipe", source: "Source", runs: Path) -> list[Path]:
@@ -446,6 +523,9 @@ def _report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> No
     else:
         for table in made.tables:
             console.print(report.rich_table(table), "")
+        for each in made.verdicts:
+            typer.secho(f"{each.claim}: {each.outcome}", bold=True)
+            typer.echo("".join(f"  {line}\n" for line in each.lines))
     typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
 
 

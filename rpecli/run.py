@@ -7,6 +7,7 @@
         checkpoint.safetensors    weights, optimizer state and step while training
         weights.safetensors       the trained weights; written last
         eval.jsonl                a line per evaluated length
+        probes.jsonl              a line per probe and shift
         log.txt                   what the process printed
 
 Whatever is replaced is written beside, synced and renamed; readers ignore a torn last line.

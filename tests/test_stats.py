@@ -1,10 +1,16 @@
 """Statistics against cases worked by hand."""
 
 import math
+from itertools import product
+from statistics import fmean
 
+import numpy as np
 import pytest
+from scipy.stats import bootstrap, permutation_test, trim_mean
 
 from rpecli import stats
+
+SEED = np.random.default_rng(0)
 
 
 def by_hand(k: int, n: int) -> tuple[float, float]:
@@ -68,3 +74,136 @@ def test_a_median_counts_never_as_later_than_everything():
     assert stats.censored_median([100, None]) is None
     assert stats.censored_median([None, None, 100]) is None
     assert stats.censored_median([]) is None
+
+
+def test_the_effective_length_can_be_asked_for_half():
+    assert stats.effective_length({16: 0.96, 32: 0.5, 64: 0.49}, stats.HALF) == 32
+
+
+# ------------------------------------------------------------------------------------------------- resampling and tests
+
+
+def test_each_task_weighs_the_same_in_a_mean():
+    assert stats.mean([[1.0, 1.0, 1.0, 1.0], [0.0]]) == 0.5
+
+
+def test_the_interquartile_mean_cuts_a_quarter_from_either_end():
+    assert stats.interquartile_mean([0, 1, 2, 3, 4, 5, 6, 100]) == 3.5
+    assert stats.interquartile_mean([0.0, 0.5, 1.0]) == 0.5
+
+
+def test_fewer_than_three_seeds_have_no_interval_and_no_test():
+    for strata in ([[0.1, 0.2]], [[0.1, 0.2, 0.3], [0.4, 0.5]], []):
+        assert stats.mean_interval(strata) is None
+        assert stats.interquartile_interval(strata) is None
+        assert stats.sign_flip(strata) is None
+
+
+def test_the_interval_of_three_seeds_is_their_range():
+    assert stats.mean_interval([[0.2, 0.9, 0.4]]) == pytest.approx((0.2, 0.9))
+
+
+def test_the_interval_of_equal_seeds_is_a_point():
+    assert stats.mean_interval([[0.5] * 4]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("strata", [[[0.1, 0.5, 0.4, 0.9, 0.3]], [[0.1, 0.5, 0.4, 0.9], [0.2, 0.3, 0.8, 0.1, 0.6]]])
+def test_the_bootstrap_agrees_with_scipy(strata):
+    def over(*drawn, axis):
+        return sum(each.mean(axis=axis) for each in drawn) / len(drawn)
+
+    found = bootstrap(strata, over, method="percentile", n_resamples=50000, random_state=SEED).confidence_interval
+    assert stats.mean_interval(strata) == pytest.approx((found.low, found.high), abs=0.02)
+
+
+def test_the_interval_of_an_interquartile_mean_agrees_with_scipy():
+    strata = [[0.1, 0.5, 0.4, 0.9], [0.2, 0.3, 0.8, 0.1, 0.6]]
+
+    def over(*drawn, axis):
+        return trim_mean(np.concatenate(drawn, axis=axis), 0.25, axis=axis)
+
+    found = bootstrap(strata, over, method="percentile", n_resamples=50000, random_state=SEED).confidence_interval
+    assert stats.interquartile_interval(strata) == pytest.approx((found.low, found.high), abs=0.02)
+
+
+def test_resampling_stays_within_a_task():
+    """Drawn over all six values, the interval of two tasks that each agree with themselves would be wide."""
+    assert stats.mean_interval([[0.0] * 3, [1.0] * 3]) == (0.5, 0.5)
+
+
+def test_resampling_is_the_same_each_time():
+    assert stats.mean_interval([[0.1, 0.5, 0.4, 0.9]]) == stats.mean_interval([[0.1, 0.5, 0.4, 0.9]])
+
+
+def test_a_sign_flip_by_hand():
+    """Of the eight sums of +-1 +-2 +-3, only 6 and -6 are as far from 0 as 6."""
+    assert stats.sign_flip([[1.0, 2.0, 3.0]]) == 2 / 8
+    assert stats.sign_flip([[1.0, 2.0, -3.0]]) == 1.0
+    assert stats.sign_flip([[0.0] * 5]) == 1.0
+    assert stats.sign_flip([[0.2] * 6]) == 2 / 64
+
+
+def test_a_sign_flip_is_scipys_permutation_test_of_pairs():
+    first, second = np.array([0.3, 0.9, 0.4, 0.7, 0.5, 0.6, 0.2]), np.array([0.4, 0.6, 0.1, 0.5, 0.55, 0.2, 0.1])
+    found = permutation_test((first, second), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples")
+    assert stats.sign_flip([list(first - second)]) == pytest.approx(found.pvalue)
+
+
+def test_a_sign_flip_over_tasks_weighs_each_task_the_same():
+    """(1+1+1+1)/4 + (-1-1-1)/3 is 0, so every arrangement is at least as far."""
+    assert stats.sign_flip([[1.0] * 4, [-1.0] * 3]) == 1.0
+    strata = [[0.4, 0.1, 0.3], [-0.1, 0.2, 0.1, 0.05, 0.6]]
+    sums = [fmean(signs[i] * v for i, v in enumerate(strata[0])) + fmean(signs[3 + i] * v for i, v in enumerate(strata[1]))
+            for signs in product((1, -1), repeat=8)]  # fmt: skip
+    assert stats.sign_flip(strata) == sum(abs(each) >= sums[0] - 1e-12 for each in sums) / 256
+
+
+def test_many_pairs_are_flipped_at_random_and_never_reach_zero():
+    assert stats.sign_flip([[0.5] * 20]) == 1 / 10000
+    strata = [[0.5 - 0.11 * (i % 9) for i in range(20)]]
+    found = permutation_test(
+        (np.array(strata[0]), np.zeros(20)), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples",
+        n_resamples=50000, random_state=SEED,
+    )  # fmt: skip
+    assert stats.sign_flip(strata) == pytest.approx(found.pvalue, abs=0.02)
+
+
+def test_mcnemar_by_hand():
+    """One against nine: 2 (1 + 10) / 2**10."""
+    assert stats.mcnemar(1, 9) == pytest.approx(22 / 1024)
+    assert stats.mcnemar(9, 1) == stats.mcnemar(1, 9)
+    assert stats.mcnemar(0, 0) == stats.mcnemar(4, 4) == 1.0
+
+
+def test_holm_by_hand():
+    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert stats.holm([0.5, 0.9]) == [1.0, 1.0]
+    assert stats.holm([]) == []
+
+
+def test_holm_and_mcnemar_agree_with_statsmodels():
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    values = [0.01, 0.2, 0.03, 0.04, 0.0005, 0.04]
+    assert stats.holm(values) == pytest.approx(list(multitest.multipletests(values, method="holm")[1]))
+    assert stats.mcnemar(3, 11) == pytest.approx(tables.mcnemar([[5, 3], [11, 9]], exact=True).pvalue)
+
+
+def test_those_that_tie_share_the_mean_of_their_places():
+    assert stats.ranks([0.5, 0.5, 1.0, 0.0]) == [2.5, 2.5, 1.0, 4.0]
+
+
+def test_bits_are_as_many_as_strings():
+    assert stats.bits("a0", 5).tolist() == [True, False, True, False, False]
+    assert stats.bits("ff", 3).tolist() == [True] * 3
+
+
+@pytest.mark.parametrize("values", [[100, None, 300], [100, 200], [100, None], [None, None, 100], [], [50], [None], [1, 2, 3, 4]])
+def test_with_one_budget_the_kaplan_meier_median_is_the_censored_one(values):
+    assert stats.median_steps(values, [1000] * len(values)) == stats.censored_median(values)
+
+
+def test_a_run_stopped_early_says_nothing_of_later_steps():
+    """Stopped at 100, the first leaves the others to decide: 200 and 400 halve what is left at 400, by hand 1 * 1/2 * 0."""
+    assert stats.median_steps([None, 200, 400], [100, 1000, 1000]) == 300
+    assert stats.median_steps([None, 200, 400, 500], [100, 1000, 1000, 1000]) == 400

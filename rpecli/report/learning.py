@@ -1,0 +1,87 @@
+"""Learning curves: token accuracy within the training lengths against training steps, from each run's metrics.jsonl."""
+
+from collections import defaultdict
+from html import escape
+from typing import Any
+
+from rpecli import run, stats
+from rpecli.report import svg
+from rpecli.report.figure import Look
+from rpecli.report.frames import Run
+from rpecli.report.panels import Panel, Row
+from rpecli.report.views import number, spread
+from rpecli.stats import Summary
+
+POINTS = 24  # shown of one curve: every validation of a long training would be a page of dots
+Curve = dict[int, Summary]  # step -> over the runs that were validated there
+
+
+def lines(each: Run) -> list[dict[str, Any]]:
+    """The validations of a trained run; none where it kept none."""
+    path = each.path / "metrics.jsonl"
+    found = run.read_lines(path) if each.info["status"] == "trained" and path.is_file() else []
+    return [line for line in found if line.get("token_accuracy") is not None]
+
+
+def curves(panel: Panel) -> dict[str, Curve]:
+    """`{label: curve}` over seeds, at steps where every run of the row was validated."""
+    found = {row.label: _curve(row) for row in panel.rows}
+    return {label: curve for label, curve in found.items() if curve}
+
+
+def _curve(row: Row) -> Curve:
+    values: dict[int, list[float]] = defaultdict(list)
+    read = [each for each in map(lines, row.runs) if each]
+    for line in [line for each in read for line in each]:
+        values[line["step"]].append(line["token_accuracy"])
+    made = {step: stats.summary(known) for step, known in sorted(values.items()) if len(known) == len(read)}
+    return {step: found for step, found in made.items() if found}
+
+
+def first_step(each: Run, target: float) -> int | None:
+    """The first validation that reached the target."""
+    return next((int(line["step"]) for line in lines(each) if line["token_accuracy"] >= target), None)
+
+
+class Axes(svg.Frame):
+    """Steps on a linear axis."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def x(self, step: float) -> float:
+        return self.left + (self.right - self.left) * step / self.last
+
+    def labels(self) -> list[tuple[float, str, str]]:
+        return [(self.x(self.last * i / 4), f"{self.last * i / 4:g}", "") for i in range(5)]
+
+
+def chart(panel: Panel, found: dict[str, Curve], known: dict[str, Look]) -> str:
+    """The curves of a panel as inline SVG."""
+    axes = Axes(max(step for curve in found.values() for step in curve))
+    parts = [svg.frame(axes)]
+    for place, (label, look) in enumerate(known.items()):
+        if label in found:
+            parts.append(svg.series(axes, label, _points(found[label]), look, place))
+    words = escape(described(panel, found))
+    drawn = svg.picture(words, "".join(parts))
+    return f"<figure><figcaption>{escape(panel.title)}: token accuracy by training step</figcaption>{drawn}</figure>"
+
+
+def _points(curve: Curve) -> list[svg.Point]:
+    every = -(-len(curve) // POINTS)
+    kept = [step for i, step in enumerate(curve) if i % every == 0 or i == len(curve) - 1]
+    return [(step, curve[step], f"at step {step}: {spread(curve[step])}") for step in kept]
+
+
+def described(panel: Panel, found: dict[str, Curve]) -> str:
+    """The alt text: where each curve ends, and when it first stood at .90."""
+    return f"token accuracy within the training lengths by step on {panel.title}, mean over seeds: " + "; ".join(
+        f"{label} {_reached(curve)}{number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
+        for label, curve in found.items()
+    )
+
+
+def _reached(curve: Curve) -> str:
+    step = next((step for step, each in curve.items() if each.mean >= stats.SOLVED), None)
+    return "" if step is None else f".90 by step {step}, "

@@ -1,0 +1,32 @@
+"""Runs made up on disk: a directory as training and evaluation leave it, with every number given."""
+
+from pathlib import Path
+
+from rpecli import recipe, run
+
+CHANCE = 0.1
+
+
+def make_run(runs: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Path:
+    """A trained run with an evaluation for each length; `given` holds recipe keys and, under `info` and `line`, more fields."""
+    info, line = given.pop("info", {}), given.pop("line", {})
+    flags = {"task": "copy", "encoding": "rope", "length": 16, "steps": 100, **given}
+    made, _ = recipe.load(None, {key: str(value) for key, value in flags.items()})
+    (config,) = made.configs()
+    path = run.create(config, runs)
+    record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
+    record |= {"tokens_per_second": 10.5, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
+    record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu", "threads": 1}
+    record |= {"curve": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
+    run.update(path, **record | info)
+    for length, value in accuracy.items():
+        match = value if exact is None else exact[length]
+        run.append_line(path / "eval.jsonl", evaluation(length, value, match) | line)
+    return path
+
+
+def evaluation(length: int, accuracy: float, match: float) -> dict:
+    made = {"length": length, "sequence": 2 * length + 3, "n": 100, "exact_match": match, "exact_match_eos": match}
+    made |= {"token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE, "interval": [0.25, 0.75], "by_place": [accuracy] * 10}
+    made |= {"untrained_positions": 0.0, "fingerprint": f"set{length}", "eval_seed": 0, "samples": 100, "weights": "w"}
+    return made | {"seconds": 0.1, "correct": "ff"}

@@ -1,0 +1,74 @@
+"""`rpe inspect`: tables or JSON, figures, errors, from the command's entry point."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from rpecli import run
+from rpecli.probes import shift
+
+
+@pytest.fixture
+def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
+    return tiny.Rpe(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("rope", "learned"):
+        tiny.trained(folder, encoding=name, steps=5)
+    return folder
+
+
+def test_inspect_shows_tables_and_writes_figures(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
+    said = rpe("inspect", "--runs", runs, "--lengths", "1x,2x", "--out", tmp_path / "figures")
+    assert (said.code, said.out.count("**")) == (0, 8)
+    assert "position-position" in said.out
+    assert (tmp_path / "figures" / "entropy-copy.svg").exists()
+
+
+def test_inspect_json_is_json(rpe: tiny.Rpe, runs: Path) -> None:
+    made = json.loads(rpe("inspect", "--runs", runs, "--json").out)
+    assert [each["encoding"] for each in made["runs"]] == ["learned", "rope"]
+    assert len(made["similarity"]) == 1
+
+
+def test_inspect_shift_says_what_moving_changed(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
+    said = rpe("inspect", "copy-rope*", "--runs", runs, "--shift", "--shifts", "2,8", "--out", tmp_path)
+    assert "later positions" in said.out
+    assert (tmp_path / "shift-copy.png").exists()
+    lines = json.loads(rpe("inspect", "copy-rope*", "--runs", runs, "--shift", "--shifts", "2,8", "--json").out)
+    assert [line["shift"] for line in next(iter(lines.values()))] == [2, 8, 2, 8]
+
+
+def test_inspect_leaves_out_what_is_not_trained(rpe: tiny.Rpe, tmp_path: Path) -> None:
+    tiny.create(tmp_path)
+    said = rpe("inspect", "--runs", tmp_path)
+    assert said.code == 1
+    assert "is not trained, so it is left out" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [(("--lengths", "7q"), "7q"), (("--shift", "--shifts", "2x"), "1,4,16"), (("--out", "taken"), "choose another place")],
+)
+def test_inspect_says_what_to_type_instead(
+    rpe: tiny.Rpe, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    said = rpe("inspect", "--runs", runs, *words)
+    assert (said.code, remedy in said.err) == (2, True)
+
+
+def test_inspect_shift_that_is_interrupted_ends_as_other_commands_do(
+    rpe: tiny.Rpe, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise run.Stopped(2)
+
+    monkeypatch.setattr(shift, "probe", stop)
+    assert rpe("inspect", "--runs", runs, "--shift").code == 130

@@ -1,0 +1,156 @@
+"""The tables behind the verdict, moved content, and the files of a report, on runs whose every number is known."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from runs_in_memory import made_up, study
+from runs_on_disk import make_run
+
+from rpecli import report, run
+from rpecli.report import evidence
+from rpecli.report.panels import panels
+from rpecli.report.tables import Table
+
+SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
+
+
+def table(made: list[Table], title: str) -> Table:
+    return next(each for each in made if each.title == f"copy, trained to 16: {title}")
+
+
+def row(found: Table, label: str, column: str = "encoding") -> dict[str, str]:
+    place = found.columns.index(column)
+    return dict(zip(found.columns, next(cells for cells in found.rows if cells[place] == label), strict=True))
+
+
+def of(made: list, title: str) -> Table:
+    return table(evidence.tables(made[0]), title)
+
+
+def test_the_spread_over_seeds_is_told_in_full():
+    found = row(of(study({"rope": [0.8, 0.4, 0.6], "learned": [0.0, 0.0, 0.0]}), "exact match beyond training"), "rope")
+    assert found == {
+        "encoding": "rope", "group": "RPE", "seeds": "3", "solved": "3/3", "mean": ".60", "95 % interval": ".40-.80",
+        "median": ".60", "lowest": ".40", "highest": ".80", "area from the shortest": ".70",
+        "length at 95 %": "16", "length at 50 %": "64",
+    }  # fmt: skip
+
+
+def test_all_that_lie_within_the_interval_of_the_best_are_bold():
+    found = of(
+        study({"rope": [0.9, 0.5, 0.7], "alibi": [0.8, 0.4, 0.6], "learned": [0.0, 0.1, 0.0]}), "exact match beyond training"
+    )
+    assert {line[0]: marks[0] for line, marks in zip(found.rows, found.bold, strict=True)} == {
+        "learned": False, "alibi": True, "rope": True,
+    }  # fmt: skip
+
+
+def test_two_seeds_make_nothing_bold_and_have_no_interval():
+    found = of(study({"rope": [0.9, 0.5], "learned": [0.0, 0.1]}), "exact match beyond training")
+    assert not any(any(marks) for marks in found.bold)
+    assert row(found, "rope")["95 % interval"] == "-"
+
+
+def test_the_highest_is_compared_with_every_other():
+    found = of(study({"rope": SIX, "learned": LOWER}), "the highest against the others")
+    assert row(found, "learned", "against") == {
+        "encoding": "rope", "against": "learned", "difference": "+.70", "95 % interval": "+.63 to +.77", "seeds": "6",
+        "p": ".031", "p (Holm)": ".031",
+    }  # fmt: skip
+
+
+def test_pairs_of_two_seeds_are_shown_untested():
+    found = of(study({"rope": SIX[:2], "learned": LOWER[:2]}), "the highest against the others")
+    assert row(found, "learned", "against")["p"] == "-"
+    assert "fewer than 3 seeds are not tested" in found.caption
+
+
+def test_single_models_are_shown_where_seeds_are_few_and_said_to_be_single():
+    runs = [made_up("learned", 0, {16: 1, 32: 0.5}, right={32: "0f"}), made_up("rope", 0, {16: 1, 32: 0.9}, right={32: "f3"})]
+    found = of(panels(runs), "single models")
+    assert row(found, "learned", "against") == {
+        "encoding": "rope", "against": "learned", "seed": "0", "only it right": "4", "only the other": "2", "strings": "8",
+        "p (Holm)": ".688",
+    }  # fmt: skip
+    assert "About these two trained models only" in found.caption
+    assert not any(each.title.endswith("single models") for each in evidence.tables(study({"rope": SIX, "learned": LOWER})[0]))
+
+
+def test_steps_are_medians_with_those_that_never_got_there_censored():
+    runs = [made_up("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, None, 40])]
+    found = row(of(panels(runs), "sample efficiency"), "rope")
+    assert (found["steps to 90 %"], found["got there"], found["TFLOP to 90 %"]) == ("40", "2/3", "2.4e-07")
+    never = [made_up("rope", seed, {16: 1, 32: 1}, steps=None) for seed in range(3)]
+    assert row(of(panels(never), "sample efficiency"), "rope")["steps to 90 %"] == "-"
+
+
+def test_all_tasks_together_take_more_than_one_task():
+    assert evidence.pooled(study({"rope": SIX})) == []
+    (found,) = evidence.pooled(study({"rope": SIX, "learned": LOWER}, ("copy", "sort")))
+    assert row(found, "rope")["mean rank"] == "1.00"
+    assert row(found, "rope")["95 % interval of rank"] == "1.00-1.00"
+    (few,) = evidence.pooled(study({"rope": SIX[:2], "learned": LOWER[:2]}, ("copy", "sort")))
+    assert "the order proves nothing" in few.caption
+
+
+# --------------------------------------------------------------------------------------------------------------- on disk
+
+
+def probe(path: Path, changed: float, kind: str = "positions", **given: object) -> None:
+    for shift in (1, 16):
+        line = {"probe": kind, "shift": shift, "changed": changed, "kl_mean": changed / 10, "weights": "w", "as": None}
+        run.append_line(path / "probes.jsonl", line | {"positions": None} | given)
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory) -> report.Report:
+    """Six seeds of a relative encoding that keeps every answer and of an absolute one that changes half."""
+    runs = tmp_path_factory.mktemp("moved")
+    paths = []
+    for name, changed in (("rope", 0.0), ("learned", 0.5)):
+        for seed in range(6):
+            paths.append(make_run(runs, {16: 1.0, 32: 0.9 - changed}, encoding=name, seed=seed))
+            probe(paths[-1], 0.25, weights="older")
+            probe(paths[-1], changed)
+    return report.make(paths, "mine", runs / "results")
+
+
+def test_moved_content_is_in_the_verdict_and_in_a_table(moved):
+    found = moved.verdicts[1]
+    assert (found.claim, found.outcome, found.difference.mean) == ("Translation invariance", "supported", 0.5)
+    cells = row(table(moved.evidence, "moved content"), "learned")
+    assert cells["positions +16"] == "0.500 (0.05)"
+
+
+def test_the_verdict_heads_the_page_and_the_data(moved):
+    page = moved.markdown
+    assert page.index("## Verdict") < page.index("## copy, trained to 16")
+    assert "- **Length extrapolation: supported**" in page
+    (data,) = [json.loads(file.read_text()) for file in moved.files if file.name == "report.json"]
+    assert [each["outcome"] for each in data["verdicts"]] == ["supported", "supported", "no difference"]
+    assert data["verdicts"][0]["difference"]["pairs"] == 6
+
+
+def test_pairs_and_strings_are_files_of_their_own(moved):
+    by_name = {file.name: file for file in moved.files}
+    pairs = pd.read_csv(by_name["pairs.csv"])
+    assert list(pairs["measure"]) == ["exact_match", "token_accuracy"]
+    assert pairs["mean"][0] == pytest.approx(-0.5)
+    summary = pd.read_csv(by_name["summary.csv"])
+    assert summary["exact_match_interval_low"].notna().all()
+    assert "strings.csv" not in by_name, "two hexadecimal digits are no hundred strings"
+
+
+def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
+    for seed, values in enumerate([[0.2, 0.5, 0.9], [0.4, 0.7]]):
+        path = make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}, seed=seed)
+        for place, value in enumerate(values, 1):
+            run.append_line(path / "metrics.jsonl", {"step": 10 * place, "token_accuracy": value})
+    made = report.make(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "results")
+    page = next(file for file in made.files if file.name == "report.html").read_text()
+    assert "<title>rope at step 10: .30 (.20-.40)</title>" in page
+    assert "<title>rope at step 20: .60 (.50-.70)</title>" in page
+    assert "rope at step 30" not in page
+    assert row(table(made.evidence, "sample efficiency"), "rope")["steps to 50 %"] == "20"

@@ -1,0 +1,200 @@
+"""`rpe inspect` below the command: run directories in, lines, tables and figures out."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from rpecli import run, screen
+from rpecli.probes import shift, why
+from rpecli.report import ReportError, probe_figure, probe_text
+
+THREE_BACK = '''"""Sees what stands three before."""
+
+from rpecli.encoding import DistanceBias
+
+
+class ThreeBack(DistanceBias):
+    def by_distance(self, distance):
+        return ((distance - 3).abs() * -1e3).expand(self.shape.n_head, *distance.shape)
+'''
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A tiny run of a rotary, an absolute and no encoding, trained."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [tiny.trained(folder, encoding=name, n_layer=2) for name in ("rope", "learned", "none")]
+
+
+@pytest.fixture(scope="module")
+def found(runs: list[Path]) -> dict[str, Any]:
+    return why.inspect(runs, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def moved(runs: list[Path]) -> dict[str, list[dict[str, Any]]]:
+    return {path.name: shift.probe(path, (1, 8), "cpu", threads=1) for path in runs}
+
+
+def test_a_shift_is_measured_once_and_kept_in_the_run(
+    runs: list[Path], moved: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = run.read_lines(runs[0] / "probes.jsonl")
+    assert [(line["probe"], line["shift"]) for line in lines] == [(kind, by) for kind in shift.KINDS for by in (1, 8)]
+    monkeypatch.setattr(shift, "measure", lambda *_: pytest.fail("measured again"))
+    assert shift.probe(runs[0], (8, 1), "cpu", threads=1) == [lines[1], lines[0], lines[3], lines[2]]
+
+
+def test_a_new_shift_is_added_to_those_that_are_there(tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, steps=5)
+    shift.probe(path, (2,), "cpu", threads=1)
+    shift.probe(path, (2, 3), "cpu", threads=1)
+    lines = run.read_lines(path / "probes.jsonl")
+    assert [(line["probe"], line["shift"]) for line in lines] == [
+        ("positions", 2), ("fillers", 2), ("positions", 3), ("fillers", 3)]  # fmt: skip
+
+
+def test_lines_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, steps=5)
+    (first, _) = shift.probe(path, (2,), "cpu", threads=1)
+    file = path / "probes.jsonl"
+    file.write_text(file.read_text().replace(first["weights"], "00000000"))
+    shift.probe(path, (2,), "cpu", threads=1)
+    assert len(run.read_lines(file)) == 4
+
+
+def test_unmoved_accuracy_is_what_the_evaluation_found(runs: list[Path], moved: dict[str, Any]) -> None:
+    from rpecli import evaluate
+
+    for path in runs:
+        evaluate.evaluate(path, device="cpu", threads=1)
+        (line,) = [each for each in run.read_lines(path / "eval.jsonl") if each["length"] == 4]
+        for each in moved[path.name]:
+            assert (each["exact_match_before"], each["fingerprint"]) == (line["exact_match"], line["fingerprint"])
+            assert each["token_accuracy_before"] == line["token_accuracy"]
+            assert each["weights"] == line["weights"]
+
+
+def test_trained_relative_encodings_ignore_a_shift_and_an_absolute_one_does_not(moved: dict[str, Any]) -> None:
+    rope, learned, none = ([line for line in lines if line["probe"] == "positions"] for lines in moved.values())
+    assert max(line["logits_max"] for line in rope + none) < 1e-3
+    assert min(line["logits_mean"] for line in learned) > 0.1
+
+
+def test_a_run_that_is_not_trained_is_refused(tmp_path: Path) -> None:
+    path = tiny.create(tmp_path)
+    for probe in (lambda: shift.probe(path, (1,), "cpu"), lambda: why.inspect([path], device="cpu")):
+        with pytest.raises(run.RunError, match="is not trained yet"):
+            probe()
+
+
+def test_a_head_forced_to_look_three_back_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "three_back.py"
+    file.write_text(THREE_BACK)
+    path = tiny.trained(tmp_path, encoding=str(file), steps=1)
+    (made,) = why.inspect([path], device="cpu", threads=1)["runs"]
+    assert [(each["head"], each["rule"]) for each in made["look_back"]] == [(1, "distance 3"), (2, "distance 3")]
+    assert made["look_back"][0]["share"] == {"2": 1.0, "4": 1.0, "8": 1.0, "16": 1.0}
+    heads = made["lengths"][1]["layers"][0]
+    assert [head["distance"] for head in heads] == [3, 3]
+    assert [head["entropy"] for head in heads] == [0, 0]
+    assert min(fit["plain"] for fit in made["scores"][0]) > 0.999
+
+
+def test_what_is_found_has_every_length_layer_and_head(found: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(found)) == found
+    for each in found["runs"]:
+        assert [line["length"] for line in each["lengths"]] == [2, 4, 8, 16]
+        for line in each["lengths"]:
+            assert [len(layer) for layer in line["layers"]] == [2, 2]
+            for head in [head for layer in line["layers"] for head in layer]:
+                assert sum(head["by_distance"]) == pytest.approx(1, abs=1e-3)
+                assert 0 <= head["entropy"] <= head["uniform"] + 1e-4
+    assert [each["terms"] is not None for each in found["runs"]] == [False, True, False]
+
+
+def test_a_run_is_like_itself_and_pairs_are_of_one_task(runs: list[Path], tmp_path: Path) -> None:
+    other = tiny.trained(tmp_path, task="reverse", n_layer=2, steps=5)
+    pairs = why.inspect([runs[0], runs[0], other], "1x", "cpu", threads=1)["similarity"]
+    assert len(pairs) == 1
+    assert [(layer["mean"], layer["paired"]) for layer in pairs[0]["layers"]] == [(1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"attention": "bidirectional", "encoding": "t5"},
+        {"positions": "randomized", "positions_per": "layer", "n_layer": 2, "encoding": "sinusoidal", "max_position": 64},
+        {"normalizer": "stick-breaking", "encoding": "none"},
+        {"task": "addition", "positions": "coupled", "encoding": "learned", "max_position": 64},
+        {"task": "parity", "encoding": "rope+none", "n_layer": 2},
+    ],
+    ids=str,
+)
+def test_every_kind_of_run_can_be_looked_into(tmp_path: Path, keys: dict[str, Any]) -> None:
+    path = tiny.trained(tmp_path, **{"steps": 2} | keys)
+    (made,) = why.inspect([path], "1x,2x", "cpu", threads=1)["runs"]
+    lines = shift.probe(path, (3,), "cpu", threads=1)
+    assert len(lines) == 2
+    assert all(0 <= each <= 1 for line in lines for each in line["attention"])
+    assert probe_text.tables({"runs": [made], "similarity": []})
+
+
+def test_lengths_that_the_task_has_not_are_said(tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, task="sort:distinct=true", steps=2)
+    (made,) = why.inspect([path], "1x,99999", "cpu", threads=1)["runs"]
+    assert made["left_out"] == [99999]
+
+
+def test_attention_that_does_not_fit_is_refused(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(why, "available", lambda: 1000)
+    with pytest.raises(run.RunError, match=r"length 4: its attention needs about .* give shorter --lengths"):
+        why.inspect(runs[:1], device="cpu", threads=1)
+
+
+# ---------------------------------------------------------------------------------------------------------- tables, figures
+
+
+def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[str, Any]) -> None:
+    heads, rules, terms, alike = map(screen.plain, probe_text.tables(found))
+    assert heads.count("copy-rope-s0") == 4
+    assert "| 2.2 " in heads
+    assert "none" in rules or "layer" in rules
+    assert "position-position" in terms
+    assert "copy-rope" not in terms
+    assert alike.count("1.00") >= 3
+    logits, kl, changed, exact = map(screen.plain, probe_text.shift_tables(moved))
+    assert re.search(r"copy-rope-s0-\w+ +\| later positions \| +0 \| +0 \|", logits)
+    assert "0.0 %" in changed
+    assert exact.splitlines()[2].split("|")[3].strip() == "0"
+    assert "nats" in kl
+    name = next(iter(moved))
+    (one,) = map(screen.plain, probe_text.shift_tables({name: moved[name]}))
+    assert "attention 2" in one
+
+
+def test_figures_are_the_same_bytes_again_and_name_no_date(found: dict[str, Any], moved: dict[str, Any]) -> None:
+    first, second = (probe_figure.figures(found, moved) for _ in range(2))
+    assert first == second
+    kinds = {name.partition("-")[0] for name in first}
+    assert kinds == {"distance", "entropy", "terms", "similarity", "shift"}
+    for figure in first.values():
+        assert figure["png"].startswith(b"\x89PNG")
+        assert b"<svg" in figure["svg"]
+        assert b"dc:date" not in figure["svg"]
+
+
+def test_shifts_alone_make_one_figure(runs: list[Path], moved: dict[str, Any], tmp_path: Path) -> None:
+    facts = [run.read(path) | {"run": path.name, "as": None} for path in runs]
+    written = probe_figure.write(tmp_path / "figures", {"runs": facts}, moved)
+    assert sorted(path.name for path in written) == ["shift-copy.png", "shift-copy.svg"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(found: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ReportError, match=r"taken.*choose another place"):
+        probe_figure.write(tmp_path / "taken", found, {})
