@@ -128,6 +128,7 @@ def evaluate(
     if data is not None and not (data / "data").is_dir():
         _stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
     ready = _ready(runs, names)
+    _warn_of_lengths(ready, dict(keys).get("lengths"))
     swaps = {path: _swap(path, encoding, rope_scaling) for path in ready}
     wanted = {path: order.Order(keys, again, data, swap) for path, swap in swaps.items()}
     _execute([order.Job(path, train=False, order=wanted[path], device=device) for path in ready], jobs)
@@ -338,6 +339,19 @@ def _check_lengths(lengths: str | None) -> None:
         recipe.parse_lengths(lengths or "1x", 1)
     except ValueError as error:
         _stop(f"--lengths: {error}", USAGE)
+
+
+def _warn_of_lengths(paths: list[Path], lengths: str | None) -> None:
+    """Says, once for each task, which of the lengths asked for it has no problem of."""
+    from rpecli import recipe, run, task
+
+    said = set()
+    for config in (_or_stop(run.config_of, path) for path in paths):
+        longest = task.build(config.task).longest()
+        past = [n for n in recipe.parse_lengths(lengths or config.lengths, config.length) if longest and n > longest]
+        if past and config.task not in said:
+            said.add(config.task)
+            _warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, past))}")
 
 
 def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:

@@ -41,7 +41,7 @@ def evaluate(
     with run.lock(path), stop_signals() as stopped:
         trainer, weights = load(path, device, order)
         have, trouble = measured(path, order, trainer.config, weights), []
-        for length in lengths(trainer.config, order):
+        for length in lengths(trainer.config, trainer.task, order):
             if stopped:
                 raise run.Stopped(stopped[0])
             problem = None if length in have else _why_not(trainer, length)
@@ -98,11 +98,15 @@ def _swap(model: Transformer, state: dict[str, torch.Tensor]) -> None:
         del state[name]
 
 
-def lengths(config: recipe.Config, order: Order) -> list[int]:
-    """What is to be measured, ascending: the folder's lengths or the recipe's, the training length always among them."""
+def lengths(config: recipe.Config, made: task.Task, order: Order) -> list[int]:
+    """What is to be measured, ascending: the folder's lengths or the recipe's, the training length always among them.
+
+    Lengths that the task has no problem of are left out; the command says so.
+    """
     if order.folder is not None:
         return export.lengths_of(order.folder)
-    return sorted({config.length, *recipe.parse_lengths(config.lengths, config.length)})
+    wanted = {config.length, *recipe.parse_lengths(config.lengths, config.length)}
+    return sorted(n for n in wanted if n <= (made.longest() or n))
 
 
 def measured(path: Path, order: Order, config: recipe.Config, weights: str) -> dict[int, set[str]]:
@@ -131,9 +135,6 @@ def strings(config: recipe.Config, made: task.Task, length: int, folder: Path | 
 
 
 def _why_not(trainer: Trainer, length: int) -> str | None:
-    longest = trainer.task.longest()
-    if longest is not None and length > longest:
-        return f"length {length}: {trainer.config.task} has no problem longer than {longest}: leave it out"
     there, needed = available(), memory(trainer, length)
     if needed <= there:  # only then can one sequence be drawn, to count its tokens
         needed = memory(trainer, trainer.task.sequence(length))
