@@ -21,10 +21,14 @@ def generator(purpose: str, *numbers: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([name, *numbers])))
 
 
+def data_seed(config: Config) -> int:
+    """The seed of a run's training data: its own unless `data_seed` says another."""
+    return config.seed if config.data_seed is None else config.data_seed
+
+
 def train_batch(task: Task, config: Config, step: int) -> tuple[Batch, int]:
     """The training batch of one step and its problem length: uniform over what the curriculum has reached."""
-    seed = config.seed if config.data_seed is None else config.data_seed
-    rng = generator("train", seed, step)
+    rng = generator("train", data_seed(config), step)
     length = int(rng.integers(config.min_length, longest(config, step) + 1))
     return task.sample(rng, max(1, config.tokens // task.sequence(length)), length), length
 
@@ -53,6 +57,12 @@ def frame(batch: Batch, config: Config) -> Framed:
     return Framed(np.where(answer_BxT | end_BxT, PAD, tokens_BxT), tokens_BxT, answer_BxT, end_BxT)
 
 
+def _read(batch: Batch, config: Config) -> tuple[int, int]:
+    """Sequences, and how many tokens of each the model reads: the shape of `frame`'s inputs, without making them."""
+    B, T = batch.tokens_BxT.shape
+    return B, T - 1 if config.attention == "causal" else T
+
+
 def train_positions(made: Task, config: Config, batch: Batch, step: int) -> np.ndarray | None:
     """Positions of a training batch: None for 0, 1, ...; `[B or 1, T]`, or `[layers, 1, T]` where every layer draws its own.
 
@@ -61,9 +71,8 @@ def train_positions(made: Task, config: Config, batch: Batch, step: int) -> np.n
     """
     if config.positions == "start":
         return None
-    seed = config.seed if config.data_seed is None else config.data_seed
-    rng = generator(config.positions, seed, step)
-    B, T = frame(batch, config).inputs_BxT.shape
+    rng = generator(config.positions, data_seed(config), step)
+    B, T = _read(batch, config)
     if config.positions == "offset":
         return rng.integers(config.max_position - T + 1, size=(B, 1)) + np.arange(T)
     if config.positions == "coupled":
@@ -80,7 +89,7 @@ def fixed_kind(config: Config) -> str:
 
 def fixed_positions(made: Task, config: Config, batch: Batch, purpose: str, *numbers: int) -> np.ndarray | None:
     """Positions where a run is measured: 0, 1, ... (None), the task's own, or random ones that are the same for every run."""
-    kind, T = fixed_kind(config), frame(batch, config).inputs_BxT.shape[1]
+    kind, (_, T) = fixed_kind(config), _read(batch, config)
     if kind == "coupled":
         return _coupled(made, batch)[:, :T]
     return _randomized(generator(purpose, *numbers), config, T) if kind == "randomized" else None
