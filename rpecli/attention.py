@@ -2,28 +2,39 @@
 
     score, padding, other   query blocks, eager                    memory rows x S
     no bias                 plain fused kernel                     memory linear
-    bias, short or trained  dense bias [B or 1, H, T, S]           memory T x S
+    bias, short or trained  dense bias [B or 1, H, T, S]           memory T x S       (training: rpecli/fused.py)
     bias by distance        query blocks on a view of a vector     memory linear      (evaluation on running positions)
+    score by distance       query blocks on a view of products     memory rows x S    (evaluation on running positions, causal)
     any other bias          query blocks, rows of the bias         memory rows x S    (evaluation)
+
+Forward time over that of plain causal attention (8 heads of 32, 2048 to 8192 tokens, a core of machine A in LOG.md): bias by
+distance 1.0-1.15, wider queries and keys (FoX) 1.2, score by distance 1.2-1.4 (near ones) to 1.7 (all), FIRE's rows 2.0-2.4.
 
 Rows are the last T of S keys. Where attention is causal a row sees the keys up to its own place, whatever their positions are.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli.encoding import DistanceBias, Encoding, overrides
+from rpecli import fused
+from rpecli.encoding import DistanceBias, DistanceCurve, Encoding, overrides
 
-DENSE = 512  # keys up to which a dense bias costs nothing (measured: LOG.md)
-CELLS = 1 << 20  # score cells [B, T, S] a block may hold, per head
+DENSE = 256  # keys up to which a dense bias, built once for all layers, costs no more than blocks (measured: LOG.md)
+CELLS = 1 << 17  # score cells [B, T, S] a block may hold, per head: more fall out of the caches (1 << 20: 2 to 4 times slower)
+ROWS = 32  # rows a block holds at least, since a few encodings do work on all keys for every block
 
 
 def kernel(encoding: Encoding, normalizer: str = "softmax") -> str:
-    """Which of the ways above serves an encoding: `eager`, `plain`, `distance` or `rows`."""
-    if overrides(encoding, "score") or normalizer != "softmax":
+    """Which of the ways above serves an encoding: `eager`, `curve`, `plain`, `distance` or `rows`."""
+    if normalizer != "softmax":
+        return "eager"
+    if isinstance(encoding, DistanceCurve) and type(encoding).score in (DistanceCurve.score, Encoding.score):
+        return "curve"
+    if overrides(encoding, "score"):
         return "eager"
     if not overrides(encoding, "bias"):
         return "plain"
@@ -41,31 +52,41 @@ def attend(
     hidden_BxS: Tensor | None = None,
     running: bool = False,
     normalizer: str = "softmax",
+    memo: dict[int, Tensor] | None = None,
 ) -> Tensor:
     """normalizer(scores) v, `[B, H, T, D]`.
 
     `positions_BxS` are the keys' positions (`[B or 1, S]`), the queries' are the last T. `hidden_BxS` marks padding keys.
-    `running` promises that positions are consecutive, which lets a bias by distance be one vector.
+    `running` promises that positions are consecutive, which lets a bias by distance be one vector. `memo` is one dictionary for
+    all layers of one pass: where layers share an encoding, and positions run, the dense bias is built once.
     """
     T, S = q_BxHxTxD.shape[2], k_BxHxSxD.shape[2]
     q_pos, k_pos = positions_BxS[:, S - T :], positions_BxS
     qf, kf = _without_padding(qf, hidden_BxS), _without_padding(kf, hidden_BxS)
     way = kernel(encoding, normalizer)
+    short = S <= DENSE or torch.is_grad_enabled()
+    many = T > 1 and not torch.is_grad_enabled()
+    if way == "curve" and running and many and encoding.shape.causal and hidden_BxS is None:
+        assert isinstance(encoding, DistanceCurve)
+        return _curve_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, qf)
+    if way == "curve":
+        way = "eager" if overrides(encoding, "score") else "plain"
     if way == "eager" or hidden_BxS is not None:
         normal = NORMALIZERS[normalizer]
         return _eager_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS, normal)
     q, k = encoding.rotate(q_BxHxTxD, k_BxHxSxD, q_pos, k_pos, qf, kf)
-    v = F.pad(v_BxHxSxD, (0, q.shape[-1] - v_BxHxSxD.shape[-1]))  # widths that differ fall off the fused kernel, 4-8x slower
+    v, more = v_BxHxSxD, q.shape[-1] - v_BxHxSxD.shape[-1]
+    if more:
+        v = F.pad(v, (0, more))  # widths that differ fall off the fused kernel, 4-8x slower
     if way == "plain":
         out = _plain(encoding, q, k, v)
-    elif S <= DENSE or torch.is_grad_enabled():
-        mask = _dense_bias(encoding, q_pos, k_pos, running)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=encoding.shape.scale)
+    elif short:
+        out = _dense(encoding, q, k, v, _remembered(encoding, q_pos, k_pos, running, memo))
     elif running and isinstance(encoding, DistanceBias):
         out = _distance_blocks(encoding, q, k, v)
     else:
         out = _bias_blocks(encoding, q, k, v, q_pos, k_pos)
-    return out[..., : v_BxHxSxD.shape[-1]]
+    return out[..., : v_BxHxSxD.shape[-1]] if more else out
 
 
 def scores(
@@ -149,10 +170,26 @@ def _scored(
 
 def _plain(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
+    if causal and torch.is_grad_enabled() and fused.helps(q, k, None):
+        return fused.attend(q, k, v, None, encoding.shape.scale)
     if T == S or not causal:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=encoding.shape.scale)
     mask = ~causal_mask(T, S, q.device) if T > 1 else None  # the flag would line up the first rows, not the last
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=encoding.shape.scale)
+
+
+def _dense(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    if encoding.shape.causal and torch.is_grad_enabled() and fused.helps(q, k, bias):
+        return fused.attend(q, k, v, bias, encoding.shape.scale)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=encoding.shape.scale)
+
+
+def _remembered(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool, memo: dict[int, Tensor] | None) -> Tensor:
+    if memo is None or not running:
+        return _dense_bias(encoding, q_pos, k_pos, running)
+    if id(encoding) not in memo:
+        memo[id(encoding)] = _dense_bias(encoding, q_pos, k_pos, running)
+    return memo[id(encoding)]
 
 
 def _dense_bias(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool) -> Tensor:
@@ -194,18 +231,81 @@ def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, ro
     return out
 
 
+def _curve_blocks(encoding: DistanceCurve, q: Tensor, k: Tensor, v: Tensor, qf: Tensor | None, most: int = 64) -> Tensor:
+    """Scores by distance of a block of query rows, for a few heads at a time, and each row's read at its own offset.
+
+    `asks_r . vectors[d]` for falling distances d is a matrix whose row r has the score of key j at column j - r + n - 1, n rows
+    in all: a view with rows one shorter than the matrix's. Far keys all have the score of `reach`; less that score, which
+    softmax does not see, they need none, so only a band of the mask is ever written.
+    """
+    B, H, T, S = *q.shape[:3], k.shape[2]
+    asks_BxHxTxR, (q, k) = encoding.asks(q, qf), encoding.alone(q, k)
+    rows = max(1, min(most, T, CELLS // S))
+    heads = max(1, CELLS * 4 // (B * S * rows))
+    near = S if encoding.reach is None else min(encoding.reach, S)  # distances that have a vector of their own
+    farthest = min(S - 1, near + rows - 2)
+    vectors_HxRxN = encoding.vectors(torch.arange(farthest, -rows, -1, device=q.device))
+    if encoding.reach is not None:
+        vectors_HxRxN = vectors_HxRxN - encoding.vectors(torch.full((1,), encoding.reach, device=q.device))
+    vectors_HxRxN = vectors_HxRxN.expand(H, -1, -1)
+    out = torch.empty_like(v[:, :, S - T :])
+    for these in (slice(h, h + heads) for h in range(0, H, heads)):
+        far_BxHxTxS = None  # zeros, but for the band at its right end
+        for start, stop in _short_first(T, rows):
+            n, seen = stop - start, S - T + stop
+            band = min(seen, near + n - 1)
+            columns = vectors_HxRxN[these, :, farthest - band + 1 : farthest + n]
+            curve_BxHxTxN = asks_BxHxTxR[:, these, start:stop] @ columns
+            curve_BxHxTxN[..., band:] = -torch.inf  # the future
+            mask = _skewed(curve_BxHxTxN, band)
+            if band < seen:
+                if far_BxHxTxS is None or far_BxHxTxS.shape[2] != n:
+                    far_BxHxTxS = mask.new_zeros(*mask.shape[:3], S)
+                far_BxHxTxS[..., S - band :] = mask
+                mask = far_BxHxTxS[..., S - seen :]
+            out[:, these, start:stop] = F.scaled_dot_product_attention(
+                q[:, these, start:stop], k[:, these, :seen], v[:, these, :seen], attn_mask=mask, scale=encoding.shape.scale
+            )
+    return out
+
+
+def _skewed(x_BxHxTxN: Tensor, width: int) -> Tensor:
+    """Row r of n from column n - 1 - r on, as a view: `[B, H, n, width]`."""
+    x, (B, H, n, N) = x_BxHxTxN, x_BxHxTxN.shape
+    return x.as_strided((B, H, n, width), (x.stride(0), x.stride(1), N - 1, 1), x.storage_offset() + n - 1)
+
+
+def _short_first(T: int, rows: int) -> list[tuple[int, int]]:
+    """Blocks of `rows` rows, what is left over before the others."""
+    cuts = [0, *range(T % rows or rows, T + 1, rows)]
+    return list(pairwise(cuts))
+
+
+def _rows(S: int, batch: int) -> int:
+    return max(ROWS, CELLS // (S * batch))
+
+
 def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
     T, S = q.shape[2], k.shape[2]
     out = torch.empty_like(v[:, :, S - T :])
-    rows = max(1, CELLS // (S * q_pos.shape[0]))
+    rows = _rows(S, q_pos.shape[0])
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop if encoding.shape.causal else S
-        mask = _dense_bias(encoding, q_pos[:, start:stop], k_pos[:, :seen], running=False)
+        mask = _fresh(encoding, encoding.bias(q_pos[:, start:stop], k_pos[:, :seen]))
+        if encoding.shape.causal:  # only the last columns: a pass over all of them takes a tenth of FIRE's time
+            n = stop - start
+            mask[..., seen - n :].masked_fill_(causal_mask(n, n, q.device), -torch.inf)
         out[:, :, start:stop] = F.scaled_dot_product_attention(
             q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], attn_mask=mask, scale=encoding.shape.scale
         )
     return out
+
+
+def _fresh(encoding: Encoding, bias: Tensor) -> Tensor:
+    """A bias that may be written into: a copy of one that is a view, or that the encoding keeps."""
+    kept = {each.untyped_storage().data_ptr() for each in (*encoding.parameters(), *encoding.buffers())}
+    return bias.clone() if not bias.is_contiguous() or bias.untyped_storage().data_ptr() in kept else bias
 
 
 def _eager_blocks(
@@ -222,7 +322,7 @@ def _eager_blocks(
 ) -> Tensor:
     """Rows in blocks that keep `[T, S]` bounded; in training the whole at once, since gradients keep every block anyway."""
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
-    rows = T if torch.is_grad_enabled() else max(1, CELLS // (S * q.shape[0]))
+    rows = T if torch.is_grad_enabled() else _rows(S, q.shape[0])
     q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)  # of all rows: a block's are not the last of the keys
     done = []
     for start in range(0, T, rows):

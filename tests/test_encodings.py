@@ -88,12 +88,22 @@ def test_transformer_xl_shares_its_query_biases_across_layers_and_not_its_matrix
 
 def test_fire_sees_inputs_between_0_and_1_only_however_long_the_sequence():
     made, seen = build("fire", trained=16), []
-    made.mlp.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    made.mlp.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
     positions = torch.arange(400)[None]
-    with torch.no_grad():
-        made.bias(positions, positions)
+    made.bias(positions, positions)
     assert float(seen[0].min()) == 0
     assert 0.99 < float(seen[0].max()) <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fire_is_the_same_with_its_straight_units_added_up(seed):
+    """Weights on either side of every case: units that bend between 0 and 1, that are always lit, that are never lit."""
+    made, positions = build("fire", trained=16), torch.arange(150)[None]
+    with torch.no_grad():
+        for parameter in made.mlp.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
+        short = made.bias(positions, positions)
+    torch.testing.assert_close(short, made.bias(positions, positions).detach(), atol=2e-5, rtol=0)
 
 
 INITIAL = {  # choice: (parameter, the standard deviation its file states)
