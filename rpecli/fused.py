@@ -38,7 +38,7 @@ def _in_transform() -> bool:
 
 
 def attend(q_BxHxTxD: Tensor, k_BxHxTxD: Tensor, v_BxHxTxD: Tensor, bias_1xHxTxT: Tensor | None, scale: float) -> Tensor:
-    """`[B, H, T, D]`. The bias (`[1, H or 1, T, T]`) is minus infinity where a row may not look, which is behind its own place."""
+    """`[B, H, T, D]`. The bias (`[1, H or 1, T, T]`) is minus infinity where a row may not look: behind its own place."""
     out: Tensor = _Blocks.apply(q_BxHxTxD, k_BxHxTxD, v_BxHxTxD, bias_1xHxTxT, scale)
     return out
 

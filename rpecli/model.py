@@ -109,7 +109,7 @@ class Block(nn.Module):
         return self._rest(x_BxTxM.flatten(0, 1)[wanted_N], y_BxTxM.flatten(0, 1)[wanted_N])
 
     def _rest(self, x: Tensor, y: Tensor) -> Tensor:
-        """What every token does for itself; the MLP's hidden layer stays in `dtype`, to which the next product rounds it anyway."""
+        """What every token does for itself; the MLP's hidden layer stays in `dtype`: the next product rounds it anyway."""
         x = x + self.o(y)
         up = self.up.product(self.up.taken(self.norm2(x)))
         return x + self.down(F.gelu(up))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rpecli import attention, content, encoding
+from rpecli import attention, content, encoding, fused
 
 M, H, D = 32, 4, 8
 FUSED = ("_plain", "_dense_bias", "_distance_blocks", "_curve_blocks", "_bias_blocks", "_eager_blocks")
@@ -232,15 +232,19 @@ def test_transformer_xl_takes_part_in_the_padding():
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_gradients_equal_those_of_the_plain_softmax(encoding_name, running):
-    case = Case(build(encoding_name), 7, 11)
+@pytest.mark.parametrize(("T", "S"), [(7, 11), (19, 19)])
+def test_gradients_equal_those_of_the_plain_softmax(encoding_name, running, T, S, monkeypatch):
+    monkeypatch.setattr(fused, "SHORTEST", 12)
+    monkeypatch.setattr(fused, "SHORTEST_LEARNED", 12)
+    monkeypatch.setattr(fused, "ROWS", 8)
+    case = Case(build(encoding_name), T, S)
     leaves = [each.requires_grad_() for each in (case.q, case.k, case.v)]
     leaves += [] if encoding.overrides(case.made, "embed") else list(case.made.parameters())
-    weight = torch.randn(2, H, 7, D, generator=torch.Generator().manual_seed(9))
+    weight = torch.randn(2, H, T, D, generator=torch.Generator().manual_seed(9))
     kept = attention.scores(case.made, case.q, case.k, case.x, case.positions_1xS)
-    plain = kept.masked_fill(attention.causal_mask(7, 11), -torch.inf).softmax(-1) @ case.v
+    plain = kept.masked_fill(attention.causal_mask(T, S), -torch.inf).softmax(-1) @ case.v
     case.kf = case.made.features(case.x)
-    case.qf = None if case.kf is None else case.kf[:, :, 4:]
+    case.qf = None if case.kf is None else case.kf[:, :, S - T :]
     wanted = torch.autograd.grad((plain * weight).sum(), leaves)
     found = torch.autograd.grad((case.attend(running=running) * weight).sum(), leaves)
     assert all(float(each.abs().max()) > 0 for each in wanted)
