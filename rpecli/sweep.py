@@ -1,8 +1,8 @@
 """Many runs at a time, a process each: a crash costs one run, a stop saves all of them, started again does what is missing.
 
 Children are forked from a server that has torch loaded: importing it anew took 2 s of CPU a run, and torch._dynamo, which the
-first optimizer loads, 1 s more. They say nothing to this process but their exit code: progress is read from the run directories, so a
-run looks the same from wherever it was started.
+first optimizer loads, 1 s more. They say nothing to this process but their exit code: progress is read from the run
+directories, so a run looks the same from wherever it was started.
 """
 
 import multiprocessing
