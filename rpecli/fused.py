@@ -57,7 +57,7 @@ class _Blocks(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out, sums_BxHxT = ctx.saved_tensors
         if ctx.needs_input_grad[3]:
             return *_backward_of_bias(grad_out, q, k, v, bias, out, sums_BxHxT, ctx.scale), None

@@ -88,7 +88,7 @@ class Block(nn.Module):
         encoding: Encoding,
         positions_BxS: Tensor,
         past: dict[str, Tensor] | None,
-        wanted_N: Tensor | None,
+        wanted_N: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
         """`[B, T, M]`, or `[N, M]` where places of the flattened batch are `wanted`."""
@@ -205,8 +205,8 @@ class Transformer(nn.Module):
             layer_cache = cache.layers[n] if cache is not None else None
             places_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
             wanted = wanted_N if n == len(self.blocks) - 1 else None
-            options = {"hidden_BxS": hidden_BxT, "running": running, "memo": memo}
-            x_BxTxM = block(x_BxTxM, self.current[n], places_BxS, layer_cache, wanted, **options)
+            options = {"wanted_N": wanted, "hidden_BxS": hidden_BxT, "running": running, "memo": memo}
+            x_BxTxM = block(x_BxTxM, self.current[n], places_BxS, layer_cache, **options)
         return self.norm(x_BxTxM)
 
     def head(self, x: Tensor) -> Tensor:

@@ -205,6 +205,27 @@ def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name
     assert bool(found.isfinite().all())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_wanted_places_alone_have_the_states_and_gradients_they_have_among_all(model_of, encoding_name, ids_of, dtype):
+    model, ids, wanted_N = model_of(encoding_name, dtype=dtype).train(), ids_of(2, 9), torch.tensor([3, 4, 8, 16])
+    whole, alone = model(ids).flatten(0, 1)[wanted_N], model(ids, wanted_N=wanted_N)
+    torch.testing.assert_close(alone, whole, atol=1e-5, rtol=0)
+    leaves = list(model.blocks.parameters())
+    found, expected = (torch.autograd.grad(each.square().sum(), leaves, allow_unused=True) for each in (alone, whole))
+    for mine, theirs in zip(found, expected, strict=True):
+        if dtype == "float32" and theirs is not None:  # bfloat16 sums in another order
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_layers_that_share_a_bias_build_it_once_a_pass(model_of, ids_of, monkeypatch):
+    built, dense = [], attention._dense_bias
+    monkeypatch.setattr(attention, "_dense_bias", lambda *args: built.append(1) or dense(*args))
+    for choice, times in (("t5", 1), ("tisa", 3), ("t5+none", 1)):  # t5 is one instance, tisa one a layer
+        built.clear()
+        model_of(choice, n_layer=3)(ids_of(1, 8))
+        assert len(built) == times, choice
+
+
 def test_training_in_bfloat16_is_finite_and_near_float32(model_of, encoding_name, ids_of):
     half, full, ids = model_of(encoding_name, dtype="bfloat16").train(), model_of(encoding_name).train(), ids_of(2, 16)
     found, wanted = half.head(half(ids)), full.head(full(ids))

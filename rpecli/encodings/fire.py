@@ -47,6 +47,8 @@ class FIRE(Encoding):
         quarter bend at the start. With this 2.4 to 2.6 times as long as plain attention, the network as it stands 12 to 14.
         """
         first, second = self.mlp[0], self.mlp[2]
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
         w_U, b_U = first.weight[:, 0], first.bias
         bends_U = (b_U > 0) != (b_U + w_U > 0)
         lit_U = ~bends_U & (b_U > 0)
