@@ -137,6 +137,11 @@ def overrides(encoding: Encoding, hook: str) -> bool:
     return getattr(type(encoding), hook) is not getattr(Encoding, hook)
 
 
+def in_transform() -> bool:
+    """Whether torch.func (vmap, grad) is at work: there, sizes cannot depend on values, nor autograd functions go unprepared."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
 def make(choice: str, shape: Shape, **options: Any) -> Encoding:
     """The encoding of a name (`rope`, `rope:base=500`, `./mine.py`). Raises content.ContentError that names what is wrong."""
     name, given = content.parse_choice(choice)

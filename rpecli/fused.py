@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rpecli.encoding import in_transform
+
 SHORTEST = 192  # tokens from which blocks are quicker than one call
 SHORTEST_LEARNED = 128  # the same where the bias wants a gradient
 ROWS = 64  # rows of a block
@@ -29,12 +31,7 @@ def helps(q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, bias: Tensor | None) -> bool:
     here = q.device.type == "cpu" and q.dtype == torch.float32 and _flash_backward is not None
     learned = bias is not None and bias.requires_grad
     whole = q.shape[2] == k.shape[2] >= (SHORTEST_LEARNED if learned else SHORTEST)
-    return here and whole and torch.is_grad_enabled() and (bias is None or len(bias) == 1) and not _in_transform()
-
-
-def _in_transform() -> bool:
-    """Whether torch.func (vmap, grad) is at work, which this autograd function has no rule for."""
-    return torch._C._functorch.maybe_current_level() is not None
+    return here and whole and torch.is_grad_enabled() and (bias is None or len(bias) == 1) and not in_transform()
 
 
 def attend(q_BxHxTxD: Tensor, k_BxHxTxD: Tensor, v_BxHxTxD: Tensor, bias_1xHxTxT: Tensor | None, scale: float) -> Tensor:

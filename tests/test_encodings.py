@@ -109,6 +109,7 @@ def test_fire_is_its_network_with_the_straight_units_added_up(seed):
     weight_HxN = torch.randn(H, 500, generator=torch.Generator().manual_seed(9))
     short, whole = made._by_share(share_N, chunk=64), made.mlp(share_N[:, None]).T
     torch.testing.assert_close(short, whole, atol=2e-5, rtol=0)
+    torch.testing.assert_close(torch.func.vmap(made._by_share)(share_N[None])[0], whole, atol=2e-5, rtol=0)
     leaves = list(made.mlp.parameters())
     found, wanted = (torch.autograd.grad((each * weight_HxN).sum(), leaves) for each in (short, whole))
     for mine, theirs in zip(found, wanted, strict=True):
