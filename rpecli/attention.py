@@ -349,7 +349,9 @@ def _eager_blocks(
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
     rows = T if torch.is_grad_enabled() else _rows(S, q.shape[0])
     q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)  # of all rows: a block's are not the last of the keys
-    done = []
+    out = (
+        None if rows >= T else torch.empty_like(v[:, :, S - T :])
+    )  # a list of results would pin the heap between growing blocks: GBs
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop if causal else S
@@ -360,5 +362,9 @@ def _eager_blocks(
         logits_BxHxTxS = _scored(encoding, turned, q_rows, k_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen)
         dark = causal_mask(stop - start, seen, q.device) if causal else torch.zeros(1, seen, dtype=torch.bool, device=q.device)
         dark_BxHxTxS = dark[None, None] if hidden_BxS is None else dark | hidden_BxS[:, None, None, :seen]
-        done.append(normal(logits_BxHxTxS, dark_BxHxTxS) @ v[:, :, :seen])
-    return torch.cat(done, dim=2)
+        done_BxHxTxD = normal(logits_BxHxTxS, dark_BxHxTxS) @ v[:, :, :seen]
+        if out is None:
+            return done_BxHxTxD
+        out[:, :, start:stop] = done_BxHxTxD
+    assert out is not None
+    return out
