@@ -166,20 +166,25 @@ def trained_positions(config: Config, made: task.Task) -> int:
 def step(trainer: Trainer) -> None:
     """One batch: forward, loss on the answers and end tokens, backward, clip, AdamW."""
     config, model = trainer.config, trainer.model
-    batch, _ = data.train_batch(trainer.task, config, trainer.step)
-    count, length = batch.tokens_BxT.shape
-    positions = data.train_positions(trainer.task, config, batch, trainer.step)
-    model.train()
-    model.switch(trainer.step >= config.switch_at * config.steps)
-    loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
-    loss.backward()
+    backward(trainer)
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     for group in trainer.optimizer.param_groups:
         group["lr"] = learning_rate(config, trainer.step)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     trainer.step += 1
-    trainer.tokens += count * length
+
+
+def backward(trainer: Trainer) -> None:
+    """Draws the batch of the step and leaves the gradients of its loss in the parameters; both are counted."""
+    config, model = trainer.config, trainer.model
+    batch, _ = data.train_batch(trainer.task, config, trainer.step)
+    positions = data.train_positions(trainer.task, config, batch, trainer.step)
+    model.train()
+    model.switch(trainer.step >= config.switch_at * config.steps)
+    loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
+    loss.backward()
+    trainer.tokens += batch.tokens_BxT.size
     trainer.losses.append(loss.detach())
 
 
