@@ -33,7 +33,7 @@ from rpecli.train import Diverged, Sitting, Trainer
 
 FREE = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
 MOST = 16  # runs in a stack, unless told otherwise
-LAUNCH = {"cuda": 2e10, "cpu": 5e7}  # token x parameter products that one more program costs; CPU measured, CUDA guessed
+LAUNCH = {"cuda": 2e10, "cpu": 1e8}  # token x parameter products that one more program costs; CPU measured, CUDA guessed
 
 
 Say = Callable[[Path, dict[str, Any]], None]  # a run and what there is to say of it
@@ -69,9 +69,7 @@ class Stack:
         assert grad_KxP is not None
         norm_K = torch.linalg.vector_norm(grad_KxP, dim=1)
         grad_KxP *= (self.config.clip / (norm_K + 1e-6)).clamp(max=1.0)[:, None]  # as clip_grad_norm_ does, a run each
-        for trainer, row_P, grad_P, group in zip(
-            self.trainers, self.rows, grad_KxP, self.optimizer.param_groups, strict=True
-        ):
+        for trainer, row_P, grad_P, group in zip(self.trainers, self.rows, grad_KxP, self.optimizer.param_groups, strict=True):
             row_P.grad, group["lr"] = grad_P, train.learning_rate(trainer.config, trainer.step)
             trainer.step += 1
         self.optimizer.step()
@@ -106,7 +104,7 @@ class Stack:
         return loss_C
 
     def _alone(self, held: dict[str, Tensor], *inputs: Any) -> Tensor:
-        """One run's loss; ties are kept by name already, and torch's own way of tying leaves its tensors behind in shared modules."""
+        """One run's loss. A tied tensor stands under each of its names; torch's own tying spoils modules that layers share."""
         return functional_call(self.program, held, inputs, tie_weights=False)
 
     def _take(self, trainer: Trainer, row_P: nn.Parameter) -> None:
@@ -186,7 +184,9 @@ def cut(shapes: Sequence[tuple[int, int]], launch: float) -> list[list[int]]:
     order = sorted(range(len(shapes)), key=lambda k: shapes[k][1])
     best: list[tuple[float, int]] = [(0.0, 0)]  # of the first so many: the least cost, and where the last group begins
     for stop in range(1, len(order) + 1):
-        best.append(min((best[start][0] + launch + _area([shapes[k] for k in order[start:stop]]), start) for start in range(stop)))
+        best.append(
+            min((best[start][0] + launch + _area([shapes[k] for k in order[start:stop]]), start) for start in range(stop))
+        )
     groups, stop = [], len(order)
     while stop:
         start = best[stop][1]
@@ -250,8 +250,11 @@ def train_together(
     torch.set_num_threads(threads or run.cores())
     with ExitStack() as locks, train.stop_signals() as stopped:
         held = [path for path in paths if _lock(path, locks)]
-        why = refusal([run.config_of(path) for path in held], where)
-        if why:
+        if len(held) < 2:
+            return list(paths)
+        if len({_steps_done(path) for path in held}) > 1:
+            raise NotStackable("they stand at different steps")
+        if why := refusal([run.config_of(path) for path in held], where):
             raise NotStackable(why)
         sittings = [train.begin(path, where, stacked=len(held)) for path in held]
         left = _go(sittings, progress or (lambda *_: None), stopped)

@@ -121,8 +121,14 @@ class Sitting:
         """The weights, then the word that they are there; returns the record."""
         run.replace(self.path / "weights.safetensors", save(_plain(self.trainer.model.state())))
         seconds, tokens = self.seconds(), self.trainer.tokens
-        done = run.update(self.path, status="trained", step=self.trainer.step, tokens=tokens, seconds=seconds,
-                          finished=run.now(), tokens_per_second=round(tokens / max(seconds, 1e-9)), curve=curve(self.path))  # fmt: skip
+        facts = {
+            "step": self.trainer.step,
+            "tokens": tokens,
+            "seconds": seconds,
+            "finished": run.now(),
+            "curve": curve(self.path),
+        }
+        done = run.update(self.path, status="trained", **facts, tokens_per_second=round(tokens / max(seconds, 1e-9)))
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
         return done
 
@@ -205,7 +211,7 @@ def losses_at(
     targets_N: Tensor,
     hidden_BxT: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy `[N]` of the places `at_N` in the flattened batch; nothing here or in the model asks a tensor for a number."""
+    """Cross-entropy `[N]` of the places `at_N` in the flattened batch; nothing on the way asks a tensor for a number."""
     hidden_BxTxM = model(ids_BxT, positions, hidden_BxT)
     return F.cross_entropy(model.head(hidden_BxTxM.flatten(0, 1)[at_N]), targets_N, reduction="none")
 
