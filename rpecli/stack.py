@@ -55,7 +55,10 @@ class Stack:
         self.rows = [nn.Parameter(row_P) for row_P in self.flat_KxP.detach()]  # the same storage, a row each
         for trainer, row_P in zip(trainers, self.rows, strict=True):
             vector_to_parameters(row_P.detach(), trainer.model.parameters())
-        self.optimizer = train.adamw([{"params": [row_P]} for row_P in self.rows], self.config)
+        rates = {trainer.config.lr: trainer.config for trainer in trainers}
+        groups = [[row_P for t, row_P in zip(trainers, self.rows, strict=True) if t.config.lr == lr] for lr in rates]
+        self.optimizer = train.adamw([{"params": group} for group in groups], self.config)
+        self.rates = list(rates.values())  # a config of each group
         for trainer, row_P in zip(trainers, self.rows, strict=True):
             self._take(trainer, row_P)
         self.buffers = self._shared_buffers()
@@ -69,10 +72,13 @@ class Stack:
         assert grad_KxP is not None
         norm_K = torch.linalg.vector_norm(grad_KxP, dim=1)
         grad_KxP *= (self.config.clip / (norm_K + 1e-6)).clamp(max=1.0)[:, None]  # as clip_grad_norm_ does, a run each
-        for trainer, row_P, grad_P, group in zip(self.trainers, self.rows, grad_KxP, self.optimizer.param_groups, strict=True):
-            row_P.grad, group["lr"] = grad_P, train.learning_rate(trainer.config, trainer.step)
-            trainer.step += 1
+        for row_P, grad_P in zip(self.rows, grad_KxP, strict=True):
+            row_P.grad = grad_P
+        for group, config in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = train.learning_rate(config, self.trainers[0].step)
         self.optimizer.step()
+        for trainer in self.trainers:
+            trainer.step += 1
         self.flat_KxP.grad = None
 
     def backward(self) -> None:
