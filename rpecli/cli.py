@@ -88,6 +88,7 @@ def train(
     sets: flags.Sets = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
+    stack: flags.Stack = "auto",
     device: flags.Device = "auto",
 ) -> None:
     """Train: every task x encoding x positions x seed is a run. Defaults < recipe < flags; every recipe key is a flag."""
@@ -96,9 +97,10 @@ def train(
     made, source = _recipe(recipe, given, sets)
     paths = _create(made, source, runs)
     todo = [order.Job(path, train=True, device=device) for path in paths if not _trained(path)]
+    stacked = _stacked(todo, stack, device)
     if len(todo) < len(paths):
         typer.echo(f"{len(paths) - len(todo)} of {len(paths)} runs are trained already.")
-    _execute(todo, jobs)
+    _execute(stacked, jobs)
     _show_runs(paths)
     typer.echo(f"Next: rpe eval --lengths 512:4096{'' if runs == Path('runs') else f' --runs {runs}'}")
 
@@ -164,6 +166,7 @@ def run(
     sets: flags.Sets = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
+    stack: flags.Stack = "auto",
     device: flags.Device = "auto",
     name: flags.Name = None,
     out: flags.Out = Path("results"),
@@ -176,7 +179,8 @@ def run(
     made, source = _recipe(recipe, given, sets)
     paths = _create(made, source, runs)
     wanted = order.Order(tuple((key, getattr(made, key)) for key in sorted(NOT_IDENTITY)))
-    failed = _execute([order.Job(p, train=not _trained(p), order=wanted, device=device) for p in paths], jobs, end=False)
+    todo = [order.Job(p, train=not _trained(p), order=wanted, device=device) for p in paths]
+    failed = _execute(_stacked(todo, stack, device), jobs, end=False)
     _report(paths, name or source.name, out, as_json)
     if failed:
         raise SystemExit(FAILURE)
@@ -478,6 +482,19 @@ def _select(runs: Path, names: list[str] | None) -> list[Path]:
     return list(dict.fromkeys(chosen))
 
 
+def _stacked(todo: list["Job"], how: str, device: str) -> list["Job"]:
+    """The jobs, those that can train together as one where `--stack` asks for it."""
+    if how == "off":
+        return todo
+    from rpecli import stack
+
+    try:
+        most = stack.most(how, device)
+    except ValueError as error:
+        _stop(str(error), USAGE)
+    return stack.together(todo, most) if most > 1 else todo
+
+
 def _execute(todo: list["Job"], jobs: int | None, end: bool = True) -> bool:
     """Does the jobs, in this process for `--jobs 0`; says what failed. Returns whether any did, or ends the command."""
     from rpecli import run, screen, sweep, work
@@ -485,13 +502,14 @@ def _execute(todo: list["Job"], jobs: int | None, end: bool = True) -> bool:
     if not todo:
         return False
     codes: dict[Path, int] = {}
+    paths = [path for job in todo for path in job.paths]
     with _terminable():
         try:
             if jobs == 0:
                 _one_by_one(todo, codes)
             else:
-                events = sweep.execute(todo, jobs or min(len(todo), run.cores()))
-                codes = screen.follow(events, _console(stderr=True), [job.path for job in todo])
+                events = sweep.execute(todo, jobs or min(len(paths), run.cores()))
+                codes = screen.follow(events, _console(stderr=True), paths)
         except KeyboardInterrupt:
             raise _Interrupted from None
     if INTERRUPTED in codes.values():
@@ -503,7 +521,7 @@ def _execute(todo: list["Job"], jobs: int | None, end: bool = True) -> bool:
         log = f"  ({path / 'log.txt'})" if jobs != 0 else ""
         _warn(f"{path.name}: {work.why(path, codes[path])}{log}", "red")
     if failed and end:
-        _stop(f"{len(failed)} of {len(todo)} runs failed; start the same command again once that is mended", FAILURE)
+        _stop(f"{len(failed)} of {len(paths)} runs failed; start the same command again once that is mended", FAILURE)
     return bool(failed)
 
 
@@ -511,9 +529,15 @@ def _one_by_one(todo: list["Job"], codes: dict[Path, int]) -> None:
     """Jobs in this process, until one of them was asked to stop."""
     from rpecli import work
 
-    for job in todo:
-        codes[job.path] = work.do(job, say=lambda text: typer.echo(text, err=True))
-        if codes[job.path] in (INTERRUPTED, SAVED):
+    waiting = list(todo)
+    while waiting:
+        job = waiting.pop(0)
+        code = work.do(job, say=lambda text: typer.echo(text, err=True))
+        if job.others and code not in (INTERRUPTED, SAVED):
+            waiting = job.each() + waiting
+            continue
+        codes |= dict.fromkeys(job.paths, code)
+        if code in (INTERRUPTED, SAVED):
             break
 
 

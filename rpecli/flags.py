@@ -79,6 +79,14 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=0, help="Runs at a time; as many as cores unless given; 0: one by one in this process."),
 ]
+Stack = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|on|off|N",
+        help="Train runs that differ only in seed as one batched program, at most N: auto does so on CUDA, where small models "
+        "wait for launches, and not on a CPU, where processes are quicker.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Name = Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")]
 Out = Annotated[Path, typer.Option(help="Folder of reports.")]

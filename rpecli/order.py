@@ -1,6 +1,6 @@
 """What is wanted of runs, in words that need no torch: measure this, do that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,19 @@ class Order:
 
 @dataclass(frozen=True)
 class Job:
-    """A run directory, whether to train it, and what to measure then (None: nothing)."""
+    """A run directory, whether to train it, and what to measure then (None: nothing); `others` train together with it."""
 
     path: Path
     train: bool
     order: Order | None = None
     device: str = "auto"
     threads: int = 1
+    others: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path, *self.others)
+
+    def each(self) -> "list[Job]":
+        """What is left to do once these runs have trained together, or could not: a job a run."""
+        return [replace(self, path=path, others=()) for path in self.paths]

@@ -112,7 +112,7 @@ class _Bars(_Screen):
         self.progress.stop()
 
     def on(self, event: sweep.Event) -> None:
-        if event.kind == "started" and event.path:
+        if event.kind == "started" and event.path and event.path not in self.bars:  # a run of a stack starts twice
             self.bars[event.path] = self.progress.add_task(event.path.name, total=self.steps[event.path], words="starting")
         if event.kind == "ended" and event.path:
             self.progress.remove_task(self.bars.pop(event.path))

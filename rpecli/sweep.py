@@ -33,29 +33,37 @@ class Event:
 
 
 def execute(todo: list[Job], at_once: int) -> Iterator[Event]:
-    """Runs every job and yields what happens. Closing the generator, or Ctrl-C, stops the children and lets them save."""
-    threads = max(1, run.cores() // max(1, min(at_once, len(todo))))
+    """Runs every job and yields what happens. Closing the generator, or Ctrl-C, stops the children and lets them save.
+
+    Runs that train together are one child; when it ends, however it does, each has a job of its own for what is left.
+    """
+    runs = sum(len(job.paths) for job in todo)
+    threads = max(1, run.cores() // max(1, min(at_once, runs)))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for the server, before it loads torch
     context = _context()
     waiting = [replace(job, threads=threads) for job in todo]
-    children: dict[Path, Any] = {}
+    children: dict[Path, tuple[Job, Any]] = {}
     try:
         while waiting or children:
             while waiting and len(children) < at_once:
                 job = waiting.pop(0)
                 process = context.Process(target=work.child, args=(job,))
                 process.start()
-                children[job.path] = process
-                yield Event("started", job.path)
-            wait([process.sentinel for process in children.values()], TICK)
-            for path, process in list(children.items()):
-                if process.exitcode is not None:
+                children[job.path] = job, process
+                yield from (Event("started", path) for path in job.paths)
+            wait([process.sentinel for _, process in children.values()], TICK)
+            for path, (job, process) in list(children.items()):
+                if (code := process.exitcode) is not None:
                     del children[path]
-                    _note_death(path, process.exitcode)
-                    yield Event("ended", path, process.exitcode)
-            yield Event("tick", active=tuple(children))
+                    if job.others and code not in (work.SAVED, work.INTERRUPTED):
+                        waiting = job.each() + waiting
+                        continue
+                    for each in job.paths:
+                        _note_death(each, code)
+                        yield Event("ended", each, code)
+            yield Event("tick", active=tuple(path for job, _ in children.values() for path in job.paths))
     finally:
-        _stop(list(children.values()))
+        _stop([process for _, process in children.values()])
 
 
 def _context() -> Any:

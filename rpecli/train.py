@@ -51,10 +51,11 @@ class Trainer:
     losses: list[Tensor] = field(default_factory=list)  # of the steps since the last validation
 
     def __post_init__(self) -> None:
-        c = self.config
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=c.lr, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay, fused=True
-        )
+        self.optimizer = adamw(self.model.parameters(), self.config)
+
+
+def adamw(parameters: Any, c: Config) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=c.lr, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay, fused=True)
 
 
 def train(path: Path, device: str = "auto", threads: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
@@ -76,41 +77,90 @@ def train(path: Path, device: str = "auto", threads: int | None = None, progress
 def _train(
     path: Path, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]
 ) -> dict[str, Any]:
+    kept = run.read(path)["threads"] if (path / "checkpoint.safetensors").exists() else None
+    torch.set_num_threads(kept or threads or run.cores())  # the order of sums decides the last bit
+    sitting = begin(path, device)
+    trainer, config = sitting.trainer, sitting.trainer.config
+    sets, saved = data.validation_sets(trainer.task, config), time.monotonic()
+    while trainer.step < config.steps:
+        step(trainer)
+        if due(trainer):
+            line = sitting.validate(sets)
+            if progress:
+                progress(line)
+            if enough(config, line):
+                break
+        if stopped or time.monotonic() - saved > SAVE_SECONDS:
+            sitting.save()
+            saved = time.monotonic()
+        if stopped:
+            run.update(path, status="stopped")
+            raise run.Stopped(stopped[0])
+    return sitting.finish()
+
+
+@dataclass
+class Sitting:
+    """A run directory that this process trains: its trainer and its clock."""
+
+    path: Path
+    trainer: Trainer
+    before: float  # seconds of earlier sittings
+    start: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        return round(self.before + time.monotonic() - self.start, 3)
+
+    def validate(self, sets: list[task.Batch]) -> dict[str, Any]:
+        """A new line of metrics.jsonl. Raises Diverged."""
+        line = validate(self.trainer, sets) | {"seconds": self.seconds()}
+        run.append_line(self.path / "metrics.jsonl", line)
+        return line
+
+    def save(self) -> None:
+        _checkpoint(self.trainer, self.path)
+        run.update(self.path, step=self.trainer.step, tokens=self.trainer.tokens, seconds=self.seconds())
+
+    def finish(self) -> dict[str, Any]:
+        """The weights, then the word that they are there; returns the record."""
+        run.replace(self.path / "weights.safetensors", save(_plain(self.trainer.model.state())))
+        seconds, tokens = self.seconds(), self.trainer.tokens
+        facts = {
+            "step": self.trainer.step,
+            "tokens": tokens,
+            "seconds": seconds,
+            "finished": run.now(),
+            "curve": curve(self.path),
+        }
+        done = run.update(self.path, status="trained", **facts, tokens_per_second=round(tokens / max(seconds, 1e-9)))
+        (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
+        return done
+
+
+def begin(path: Path, device: torch.device, stacked: int | None = None) -> Sitting:
+    """Takes a run up where it stands, and says so in its record; `stacked` is how many train as one."""
     config, info = run.config_of(path), run.read(path)
-    resumes = (path / "checkpoint.safetensors").exists()
-    torch.set_num_threads(info["threads"] if resumes else threads or run.cores())  # the order of sums decides the last bit
     trainer = build(config, device)
     keep_memory()
+    resumes = (path / "checkpoint.safetensors").exists()
     if resumes:
         _resume(trainer, path)
     else:
         (path / "metrics.jsonl").unlink(missing_ok=True)
         run.update(path, sources=run.sources(config))  # of the code that trains it, not of the code that named it
-    before = info.get("seconds", 0.0) if resumes else 0.0
-    run.update(path, status="training", error=None, started=run.now(), **_facts(trainer), **run.provenance())
-    sets, start, saved = data.validation_sets(trainer.task, config), time.monotonic(), time.monotonic()
-    while trainer.step < config.steps:
-        step(trainer)
-        if trainer.step % config.validate_every == 0 or trainer.step == config.steps:
-            line = validate(trainer, sets) | {"seconds": round(before + time.monotonic() - start, 3)}
-            run.append_line(path / "metrics.jsonl", line)
-            if progress:
-                progress(line)
-            if config.stop_at is not None and line["exact_match"] >= config.stop_at:
-                break
-        if stopped or time.monotonic() - saved > SAVE_SECONDS:
-            _checkpoint(trainer, path)
-            saved = time.monotonic()
-            run.update(path, step=trainer.step, tokens=trainer.tokens, seconds=round(before + saved - start, 3))
-        if stopped:
-            run.update(path, status="stopped")
-            raise run.Stopped(stopped[0])
-    run.replace(path / "weights.safetensors", save(_plain(trainer.model.state())))
-    seconds = round(before + time.monotonic() - start, 3)
-    done = run.update(path, status="trained", step=trainer.step, tokens=trainer.tokens, seconds=seconds, finished=run.now(),
-                      tokens_per_second=round(trainer.tokens / max(seconds, 1e-9)), curve=curve(path))  # fmt: skip
-    (path / "checkpoint.safetensors").unlink(missing_ok=True)
-    return done
+    how = stacked or (info.get("stacked") if resumes else None)
+    run.update(path, status="training", error=None, started=run.now(), stacked=how, **_facts(trainer), **run.provenance())
+    return Sitting(path, trainer, info.get("seconds", 0.0) if resumes else 0.0)
+
+
+def due(trainer: Trainer) -> bool:
+    """Whether a validation follows the step just done."""
+    return trainer.step % trainer.config.validate_every == 0 or trainer.step == trainer.config.steps
+
+
+def enough(config: Config, line: dict[str, Any]) -> bool:
+    """Whether a line of metrics.jsonl ends the run before its last step."""
+    return config.stop_at is not None and line["exact_match"] >= config.stop_at
 
 
 def keep_memory() -> None:
@@ -138,20 +188,25 @@ def trained_positions(config: Config, made: task.Task) -> int:
 def step(trainer: Trainer) -> None:
     """One batch: forward, loss on the answers and end tokens, backward, clip, AdamW."""
     config, model = trainer.config, trainer.model
-    batch, _ = data.train_batch(trainer.task, config, trainer.step)
-    count, length = batch.tokens_BxT.shape
-    positions = data.train_positions(trainer.task, config, batch, trainer.step)
-    model.train()
-    model.switch(trainer.step >= config.switch_at * config.steps)
-    loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
-    loss.backward()
+    backward(trainer)
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     for group in trainer.optimizer.param_groups:
         group["lr"] = learning_rate(config, trainer.step)
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
     trainer.step += 1
-    trainer.tokens += count * length
+
+
+def backward(trainer: Trainer) -> None:
+    """Draws the batch of the step and leaves the gradients of its loss in the parameters; both are counted."""
+    config, model = trainer.config, trainer.model
+    batch, _ = data.train_batch(trainer.task, config, trainer.step)
+    positions = data.train_positions(trainer.task, config, batch, trainer.step)
+    model.train()
+    model.switch(trainer.step >= config.switch_at * config.steps)
+    loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
+    loss.backward()
+    trainer.tokens += batch.tokens_BxT.size
     trainer.losses.append(loss.detach())
 
 
@@ -160,8 +215,21 @@ def losses(model: Transformer, batch: data.Framed, positions: np.ndarray | None,
     scored = np.flatnonzero(batch.answer_BxT | batch.end_BxT)
     at_N = torch.from_numpy(scored).to(device)
     places = None if positions is None else torch.from_numpy(positions).to(device)
-    logits_NxV = model.head(model(torch.from_numpy(batch.inputs_BxT).to(device), places, wanted_N=at_N))
-    return F.cross_entropy(logits_NxV, torch.from_numpy(batch.targets_BxT.flat[scored]).to(device), reduction="none")
+    targets_N = torch.from_numpy(batch.targets_BxT.flat[scored]).to(device)
+    return losses_at(model, torch.from_numpy(batch.inputs_BxT).to(device), places, at_N, targets_N)
+
+
+def losses_at(
+    model: Transformer,
+    ids_BxT: Tensor,
+    positions: Tensor | None,
+    at_N: Tensor,
+    targets_N: Tensor,
+    hidden_BxT: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy `[N]` of the places `at_N` in the flattened batch; nothing on the way asks a tensor for a number."""
+    logits_NxV = model.head(model(ids_BxT, positions, hidden_BxT, wanted_N=at_N))
+    return F.cross_entropy(logits_NxV, targets_N, reduction="none")
 
 
 def learning_rate(config: Config, step: int) -> float:

@@ -1,4 +1,4 @@
-"""What one child process does with one run: train it, evaluate it, leave everything that is to say in the run directory."""
+"""What one child process does with one run, or a stack: train, evaluate, leave all that is to say in the run directory."""
 
 import contextlib
 import multiprocessing
@@ -42,7 +42,12 @@ def _end_with_the_parent() -> None:
 
 
 def do(job: Job, say: Say) -> int:
-    """Trains and evaluates one run; returns the exit code. A failure is recorded in run.json, with the way out."""
+    """Trains and evaluates one run; returns the exit code. A failure is recorded in run.json, with the way out.
+
+    A job of several runs trains them together, no more: see `_together`.
+    """
+    if job.others:
+        return _together(job, say)
     try:
         trouble = _do(job, say)
     except run.Stopped as stop:
@@ -55,6 +60,27 @@ def do(job: Job, say: Say) -> int:
     if job.order is not None:
         run.update(job.path, error="; ".join(trouble) or None)
     return FAILED if trouble else 0
+
+
+def _together(job: Job, say: Say) -> int:
+    """Trains runs as one. What that leaves undone each does alone afterwards, so a failure here is no failure of a run."""
+    from rpecli import stack
+
+    def tell(path: Path, line: dict[str, object]) -> None:
+        with open(path / "log.txt", "a", encoding="utf-8") as log:
+            log.write(f"train {line}\n")
+
+    try:
+        stack.train_together(job.paths, job.device, job.threads, progress=tell)
+    except run.Stopped as stop:
+        return SAVED if stop.signal == signal.SIGTERM else INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except stack.NotStackable as why:
+        say(f"{len(job.paths)} runs train one by one: {why}")
+    except Exception:
+        say(traceback.format_exc())
+    return 0
 
 
 def _record(path: Path, error: Exception) -> int:

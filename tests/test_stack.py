@@ -1,0 +1,454 @@
+"""Stacked runs: one program for several, and every run as if it had trained alone."""
+
+import itertools
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from rpecli import content, encoding, run, stack, train
+from rpecli.order import Job
+from rpecli.recipe import Config
+
+CPU = torch.device("cpu")
+LONGER: dict[str, Any] = {"length": 9, "n_layer": 2}  # batches of many shapes
+WAYS: list[dict[str, Any]] = [
+    {"positions": "offset", "encoding": "learned"},
+    {"positions": "randomized", "encoding": "t5"},
+    {"positions": "randomized", "positions_per": "layer"},
+    {"positions": "coupled", "task": "addition", "encoding": "learned"},
+    {"curriculum": 0.5},
+    {"task": "parity"},
+    {"encoding": "rope+none"},
+    {"encoding": "dape:over=t5"},
+    {"logit_scale": "ssmax"},
+    {"normalizer": "stick-breaking"},
+    {"attention": "bidirectional", "logit_scale": "logn"},
+]
+
+
+@pytest.fixture
+def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
+    monkeypatch.setattr(run, "cores", lambda: 1)
+    return tiny.Rpe(monkeypatch, capsys)
+
+
+@pytest.fixture(autouse=True)
+def usual_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trap in this process changes how often a run is saved; afterwards it is as before."""
+    monkeypatch.setattr(train, "SAVE_SECONDS", train.SAVE_SECONDS)
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> tiny.Trap:
+    return tiny.trap_in(tmp_path)
+
+
+def seeds(number: int = 3, **keys: Any) -> list[Config]:
+    return [tiny.config(**{**LONGER, **keys, "seed": seed}) for seed in range(number)]
+
+
+def built(configs: list[Config]) -> list[train.Trainer]:
+    return [train.build(config, CPU) for config in configs]
+
+
+def gradient(trainer: train.Trainer) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+
+
+def parameters(trainer: train.Trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+
+def same_gradients(configs: list[Config]) -> None:
+    """Losses, gradients and buffers of one stacked step and of each run's own."""
+    alone, stacked = built(configs), stack.Stack(built(configs))
+    stacked.backward()
+    assert stacked.flat_KxP.grad is not None
+    for trainer, twin, grad_P in zip(alone, stacked.trainers, stacked.flat_KxP.grad, strict=True):
+        train.backward(trainer)
+        assert twin.losses[0].item() == pytest.approx(trainer.losses[0].item(), abs=1e-5)
+        assert twin.tokens == trainer.tokens
+        torch.testing.assert_close(grad_P, gradient(trainer), atol=1e-5, rtol=1e-4)
+        assert all(torch.equal(a, b) for a, b in zip(trainer.model.buffers(), twin.model.buffers(), strict=True))
+
+
+def close(one: Path, other: Path) -> None:
+    """Whether two runs ended alike within float tolerance."""
+    (a, b), (lines, others) = ([load_file(p / "weights.safetensors") for p in (one, other)], map(tiny.metrics, (one, other)))
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        torch.testing.assert_close(tensor, b[name], atol=2e-3, rtol=1e-2)
+    for line, twin in zip(lines, others, strict=True):
+        assert [*line] == [*twin]
+        assert (line["step"], line["tokens"], line["lr"]) == (twin["step"], twin["tokens"], twin["lr"])
+        assert line["loss"] == pytest.approx(twin["loss"], abs=1e-3)
+
+
+# ----------------------------------------------------------------------------------------------------------------- a step
+
+
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_a_stacked_step_has_the_losses_and_gradients_of_the_runs_alone(encoding_name: str, attention: str) -> None:
+    if attention != "causal" and content.load_class("encodings", encoding_name, encoding.Encoding).causal_only:
+        pytest.skip("has no form for attention in both directions")
+    configs = seeds(encoding=encoding_name, attention=attention)
+    if why := stack.refusal(configs, CPU):
+        assert why.startswith("torch cannot batch it: ")
+        pytest.skip(why)
+    same_gradients(configs)
+
+
+@pytest.mark.parametrize("keys", WAYS, ids=str)
+def test_so_does_every_other_way_to_train(keys: dict[str, Any]) -> None:
+    assert stack.refusal(seeds(**keys), CPU) is None
+    same_gradients(seeds(**keys))
+
+
+def test_of_the_shipped_encodings_one_trains_alone() -> None:
+    names = content.names("encodings")
+    groups, alone = stack.stackable([config for name in names for config in seeds(2, encoding=name)])
+    assert {names[k // 2] for k in alone} == {"abacus"}
+    assert len(groups) == len(names) - 1
+
+
+def test_padding_is_at_work_in_these_tests() -> None:
+    stacked = stack.Stack(built(seeds()))
+    shapes = [stack._draw(trainer).framed.inputs_BxT.shape for trainer in stacked.trainers]
+    assert len(set(shapes)) == 3
+    assert len(stack.cut(shapes, stack.LAUNCH["cpu"] / stacked.flat_KxP.shape[1])) == 1
+
+
+@pytest.mark.parametrize("launch", [0.0, 1e30])
+def test_however_a_step_is_cut_it_is_the_same_step(launch: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(stack.LAUNCH, "cpu", launch)
+    same_gradients(seeds(4, encoding="learned"))
+
+
+def test_a_step_is_cut_where_that_costs_the_least() -> None:
+    shapes = [(100, 5), (14, 33), (90, 6), (16, 30), (40, 12)]
+    assert sorted(map(sorted, stack.cut(shapes, 0))) == [[0], [1], [2], [3], [4]]
+    assert sorted(map(sorted, stack.cut(shapes, 300))) == [[0, 2], [1, 3], [4]]
+    assert sorted(map(sorted, stack.cut(shapes, 1e9))) == [[0, 1, 2, 3, 4]]
+    assert stack.cut([(7, 9), (7, 9)], 0) != []
+
+
+def test_runs_of_one_shape_never_go_apart() -> None:
+    assert stack.cut([(3, 8)] * 3, 1) == [[0, 1, 2]]
+
+
+def test_every_run_is_clipped_by_its_own_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacked, norms = stack.Stack(built(seeds(clip=0.125))), []
+    step = stacked.optimizer.step
+    monkeypatch.setattr(stacked.optimizer, "step", lambda: (norms.extend(r.grad.norm().item() for r in stacked.rows), step()))
+    stacked.step()
+    assert norms == pytest.approx([0.125] * 3, rel=1e-3)
+
+
+def test_a_gradient_below_the_limit_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs, seen = seeds(clip=1e6), []
+    alone, stacked = built(configs), stack.Stack(built(configs))
+    step = stacked.optimizer.step
+    monkeypatch.setattr(stacked.optimizer, "step", lambda: (seen.extend(r.grad.clone() for r in stacked.rows), step()))
+    stacked.step()
+    for trainer, grad_P in zip(alone, seen, strict=True):
+        train.backward(trainer)
+        torch.testing.assert_close(grad_P, gradient(trainer), atol=1e-5, rtol=1e-4)
+
+
+def test_every_run_has_its_own_rate_and_its_own_data() -> None:
+    own = [{"seed": 0}, {"seed": 0, "lr": 0.05}, {"seed": 0, "data_seed": 7}, {"seed": 1, "lr": 0.05}]
+    configs = [tiny.config(**LONGER | {"warmup": 0, "beta1": 0.5} | keys) for keys in own]
+    alone, stacked = built(configs), stack.Stack(built(configs))
+    for _ in range(4):
+        stacked.step()
+        for trainer in alone:
+            train.step(trainer)
+    ends = [parameters(trainer) for trainer in stacked.trainers]
+    for trainer, end in zip(alone, ends, strict=True):
+        torch.testing.assert_close(end, parameters(trainer), atol=2e-3, rtol=1e-3)
+    assert min((a - b).abs().max() for a, b in itertools.combinations(ends, 2)) > 0.01
+
+
+def test_the_models_are_never_behind_the_stack() -> None:
+    stacked = stack.Stack(built(seeds(encoding="learned")))
+    for _ in range(2):
+        stacked.step()
+    for trainer, row_P in zip(stacked.trainers, stacked.flat_KxP, strict=True):
+        assert torch.equal(parameters(trainer), row_P)
+    touched = [trainer.model.state()["encodings.0.touched_R"] for trainer in stacked.trainers]
+    assert all(each.any() for each in touched)
+    assert not all(torch.equal(touched[0], each) for each in touched), "padding must not mark rows that a run has not seen"
+
+
+# ------------------------------------------------------------------------------------------------------ what cannot be one
+
+
+MINE = '''"""An encoding that a stack cannot take."""
+
+import torch
+from torch import nn
+
+from rpecli.encoding import Encoding
+
+
+class Mine(Encoding):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.size = float(torch.rand(()))
+        self.idle = nn.Parameter(torch.zeros(3)) if IDLE else None
+
+    def embed(self, x_BxTxM, positions_BxT, ids_BxT):
+        return x_BxTxM * (self.size if not IDLE else 2.0)
+'''
+
+
+@pytest.mark.parametrize(
+    ("idle", "why"), [(False, "a stacked step is not the step alone"), (True, "some of its parameters have no gradient")]
+)
+def test_an_encoding_whose_stacked_step_is_another_is_found_out(idle: bool, why: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE.replace("IDLE", str(idle)))
+    assert stack.refusal(seeds(2, encoding=str(tmp_path / "mine.py")), CPU) == why
+
+
+def test_an_encoding_that_changes_on_the_way_trains_alone() -> None:
+    assert stack.refusal(seeds(2, encoding="rope:then=none"), CPU) == "its encoding changes on the way"
+
+
+def test_only_runs_that_differ_in_seed_or_rate_go_together() -> None:
+    configs = [*seeds(2), *seeds(2, encoding="none"), tiny.config(**LONGER, lr=0.1), tiny.config(**LONGER, data_seed=3)]
+    groups, alone = stack.stackable([*configs, tiny.config(**LONGER, clip=0.5)])
+    assert groups == [[0, 1, 4, 5], [2, 3]]
+    assert alone == {6: "no other run is of its kind"}
+
+
+def test_what_is_measured_later_keeps_no_runs_apart() -> None:
+    assert stack.stackable([tiny.config(), tiny.config(seed=1, lengths="1x:8x", samples=64)])[0] == [[0, 1]]
+
+
+def jobs(paths: list[Path]) -> list[Job]:
+    return [Job(path, train=True, device="cpu") for path in paths]
+
+
+def test_runs_that_stand_at_the_same_step_go_together(tmp_path: Path, trap: tiny.Trap) -> None:
+    paths = [tiny.create(tmp_path, task=str(trap.task), seed=seed) for seed in range(5)]
+    for path in paths[:2]:
+        trap.arm(3, "SIGTERM")
+        with pytest.raises(run.Stopped):
+            train.train(path, "cpu", threads=1)
+    found = stack.together(jobs(paths), 2)
+    assert [list(job.paths) for job in found] == [paths[:2], paths[2:4], paths[4:]]
+    assert len(stack.together(jobs(paths), 16)) == 2
+    (paths[0] / "checkpoint.safetensors").write_bytes(b"no")
+    assert sorted(len(job.paths) for job in stack.together(jobs(paths), 16)) == [1, 1, 3]
+
+
+def test_a_run_to_measure_alone_is_left_as_it_is(tmp_path: Path) -> None:
+    paths = [tiny.create(tmp_path, seed=seed) for seed in range(3)]
+    todo = [*jobs(paths[:2]), Job(paths[2], train=False)]
+    assert [job.paths for job in stack.together(todo, 16)] == [tuple(paths[:2]), (paths[2],)]
+
+
+def test_what_auto_takes_is_what_is_quicker_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack.most("auto", "cpu") == stack.most("off", "cpu") == 1
+    assert stack.most("on", "cpu") == stack.MOST
+    assert stack.most("5", "cpu") == 5
+    monkeypatch.setattr(train, "pick_device", lambda name: torch.device("cuda"))
+    assert stack.most("auto", "auto") == stack.MOST
+    for word in ("0", "yes", "-1"):
+        with pytest.raises(ValueError, match=f"--stack {word}: write auto, on, off, or how many"):
+            stack.most(word, "cpu")
+
+
+# ---------------------------------------------------------------------------------------------------- from start to end
+
+
+def created(runs: Path, number: int = 3, **keys: Any) -> list[Path]:
+    return [tiny.create(runs, **{**keys, "seed": seed}) for seed in range(number)]
+
+
+@pytest.mark.parametrize("keys", [{}, {"encoding": "learned", "n_layer": 2, "positions": "offset"}], ids=str)
+def test_a_run_of_a_stack_ends_as_it_would_alone(keys: dict[str, Any], tmp_path: Path) -> None:
+    paths, heard = created(tmp_path, **keys), list[Path]()
+    assert stack.train_together(paths, "cpu", 1, progress=lambda path, line: heard.append(path)) == []
+    assert heard == paths * 4
+    for seed, path in enumerate(paths):
+        alone = tiny.trained(tmp_path / "alone", **keys, seed=seed)
+        close(path, alone)
+        assert {file.name for file in path.iterdir()} == {file.name for file in alone.iterdir()}
+        record, twin = run.read(path), run.read(alone)
+        assert [*record] == [*twin]
+        assert (record["stacked"], twin["stacked"]) == (3, None)
+        told = {"status", "step", "steps", "tokens", "sources", "parameters", "error", "commit"}
+        assert {key: record[key] for key in told} == {key: twin[key] for key in told}
+
+
+def stopped_at(step: int, trap: tiny.Trap, go: Callable[[], Any], number: signal.Signals = signal.SIGTERM) -> None:
+    trap.arm(step, number.name)
+    with pytest.raises(run.Stopped) as stop:
+        go()
+    assert stop.value.signal == number
+
+
+def test_a_stopped_stack_leaves_what_a_run_alone_leaves(tmp_path: Path, trap: tiny.Trap) -> None:
+    paths, alone = (created(tmp_path / name, task=str(trap.task)) for name in ("stacked", "alone"))
+    stopped_at(17, trap, lambda: stack.train_together(paths, "cpu", 1), signal.SIGINT)
+    for path, twin in zip(paths, alone, strict=True):
+        stopped_at(17, trap, lambda twin=twin: train.train(twin, "cpu", 1))
+        assert (run.read(path)["status"], run.read(path)["step"]) == ("stopped", 17)
+        mine, other = (load_file(p / "checkpoint.safetensors") for p in (path, twin))
+        assert {name: (t.shape, t.dtype) for name, t in mine.items()} == {n: (t.shape, t.dtype) for n, t in other.items()}
+        for name in mine:
+            torch.testing.assert_close(mine[name], other[name], atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("first", ["stacked", "alone"])
+def test_runs_change_between_stack_and_alone(first: str, tmp_path: Path, trap: tiny.Trap) -> None:
+    paths = created(tmp_path, task=str(trap.task), encoding="learned")
+    ways: dict[str, Callable[[], Any]] = {
+        "stacked": lambda: stack.train_together(paths, "cpu", 1),
+        "alone": lambda: [train.train(path, "cpu", 1) for path in paths],
+    }
+    if first == "stacked":
+        stopped_at(23, trap, ways["stacked"])
+        ways["alone"]()
+    else:
+        for path in paths:
+            stopped_at(23, trap, lambda path=path: train.train(path, "cpu", 1))
+        ways["stacked"]()
+    for seed, path in enumerate(paths):
+        close(path, tiny.trained(tmp_path / "untouched", task=str(trap.task), encoding="learned", seed=seed))
+        assert run.read(path)["stacked"] == 3
+
+
+def test_a_stack_saves_now_and_then_and_goes_on_after_a_crash(tmp_path: Path, trap: tiny.Trap) -> None:
+    paths = created(tmp_path, task=str(trap.task))
+    trap.arm(31, "raise")
+    with pytest.raises(ValueError, match="the trap"):
+        stack.train_together(paths, "cpu", 1)
+    steps = {stack._steps_done(path) for path in paths}
+    assert len(steps) == 1
+    assert steps.pop() >= 10
+    stack.train_together(paths, "cpu", 1)
+    for seed, path in enumerate(paths):
+        close(path, tiny.trained(tmp_path / "untouched", task=str(trap.task), seed=seed))
+
+
+def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = created(tmp_path, 4, stop_at=1.0)
+    good = {20: [1], 30: [0, 2]}
+    validate = train.validate
+
+    def judged(trainer: train.Trainer, sets: Any) -> dict[str, Any]:
+        return validate(trainer, sets) | {"exact_match": float(trainer.config.seed in good.get(trainer.step, []))}
+
+    monkeypatch.setattr(train, "validate", judged)
+    assert stack.train_together(paths, "cpu", 1) == [paths[3]], "the last one is left to train alone"
+    assert [(run.read(path)["status"], run.read(path)["step"]) for path in paths] == [
+        ("trained", 30), ("trained", 20), ("trained", 30), ("stopped", 30),
+    ]  # fmt: skip
+    train.train(paths[3], "cpu", 1)
+    for seed, path in enumerate(paths):
+        close(path, tiny.trained(tmp_path / "alone", stop_at=1.0, seed=seed))
+
+
+def test_a_run_whose_loss_is_no_number_leaves_and_fails_alone(tmp_path: Path) -> None:
+    fine, bad = created(tmp_path, 2), tiny.create(tmp_path, seed=2, lr=1e30, warmup=5)
+    told = list[dict[str, Any]]()
+    assert stack.train_together([*fine, bad], "cpu", 1, progress=lambda path, line: told.append(line)) == [bad]
+    assert next(line["diverged"] for line in told if "diverged" in line).startswith("the loss is nan before step")
+    assert run.read(bad)["status"] == "stopped"
+    for seed, path in enumerate(fine):
+        close(path, tiny.trained(tmp_path / "alone", seed=seed))
+    with pytest.raises(train.Diverged):
+        train.train(bad, "cpu", 1)
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
+    paths = created(tmp_path)
+    before = (paths[1] / "run.json").read_bytes()
+    with run.lock(paths[1]):
+        assert stack.train_together(paths, "cpu", 1) == [paths[1]]
+    assert (paths[1] / "run.json").read_bytes() == before
+    assert [run.read(path)["status"] for path in paths] == ["trained", "created", "trained"]
+
+
+def test_a_trained_run_is_not_trained_again(tmp_path: Path) -> None:
+    paths = created(tmp_path)
+    train.train(paths[0], "cpu", 1)
+    before = (paths[0] / "weights.safetensors").stat().st_mtime_ns
+    assert stack.train_together(paths, "cpu", 1) == [paths[0]]
+    assert (paths[0] / "weights.safetensors").stat().st_mtime_ns == before
+
+
+def test_runs_at_different_steps_are_refused_and_stay_as_they_were(tmp_path: Path, trap: tiny.Trap) -> None:
+    paths = created(tmp_path, 2, task=str(trap.task))
+    stopped_at(7, trap, lambda: train.train(paths[0], "cpu", 1))
+    before = [(path / "run.json").read_bytes() for path in paths]
+    with pytest.raises(stack.NotStackable, match="different steps"):
+        stack.train_together(paths, "cpu", 1)
+    assert [(path / "run.json").read_bytes() for path in paths] == before
+
+
+# ------------------------------------------------------------------------------------------------------------ the command
+
+
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_the_command_stacks_what_it_can_and_does_the_rest_alone(at_once: int, tmp_path: Path, rpe: tiny.Rpe) -> None:
+    file = tiny.recipe_file(tmp_path, encoding="rope,abacus", seed="0:2", lengths="1x")
+    words = ("run", file, "--runs", tmp_path / "runs", "--out", tmp_path / "results", "--jobs", at_once, "--device", "cpu")
+    said = rpe(*words, "--stack", "on")
+    assert said.code == 0
+    paths = run.listing(tmp_path / "runs")[0]
+    assert [run.read(path)["stacked"] for path in paths] == [None, None, 2, 2]
+    assert all(len(run.read_lines(path / "eval.jsonl")) == 1 for path in paths)
+    for seed, path in enumerate(paths[2:]):
+        close(path, tiny.trained(tmp_path / "alone", seed=seed, lengths="1x"))
+    text = said.err + "".join((path / "log.txt").read_text() for path in paths if (path / "log.txt").exists())
+    assert "2 runs train one by one: torch cannot batch it: " in text
+    assert (paths[2] / "log.txt").read_text().count("train {'step'") == 4
+    if at_once:
+        assert all(said.err.count(f"{path.name}  done") == 1 for path in paths)
+
+
+def test_without_the_option_nothing_is_stacked_on_a_cpu(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    file = tiny.recipe_file(tmp_path, seed="0:2")
+    assert rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu").code == 0
+    assert [run.read(path)["stacked"] for path in run.listing(tmp_path / "runs")[0]] == [None, None]
+
+
+def test_a_word_that_the_option_does_not_know_is_a_mistake(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    said = rpe("train", "tiny", "--runs", tmp_path / "runs", "--stack", "maybe")
+    assert said.code == 2
+    assert "--stack maybe: write auto, on, off, or how many at most: --stack 8" in said.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("at_once", [0, 1])
+def test_a_stopped_command_saves_the_whole_stack(
+    at_once: int, number: signal.Signals, code: int, tmp_path: Path, rpe: tiny.Rpe, trap: tiny.Trap
+) -> None:
+    file = tiny.recipe_file(tmp_path, task=trap.task, seed="0:3")
+    words = ("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", at_once, "--stack", "on")
+    trap.arm(17, number.name)
+    said = rpe(*words)
+    assert said.code == code
+    assert "start the same command again to go on" in said.err
+    paths = run.listing(tmp_path / "runs")[0]
+    assert [(run.read(path)["status"], run.read(path)["step"]) for path in paths] == [("stopped", 17)] * 3
+    assert rpe(*words).code == 0
+    assert [run.read(path)["status"] for path in paths] == ["trained"] * 3
+
+
+def test_runs_of_a_stack_that_is_killed_go_on_alone(tmp_path: Path, rpe: tiny.Rpe, trap: tiny.Trap) -> None:
+    file = tiny.recipe_file(tmp_path, task=trap.task, seed="0:2")
+    trap.arm(17, "SIGKILL")
+    said = rpe("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", 1, "--stack", "on")
+    assert said.code == 0
+    for seed, path in enumerate(run.listing(tmp_path / "runs")[0]):
+        close(path, tiny.trained(tmp_path / "untouched", task=str(trap.task), seed=seed))
