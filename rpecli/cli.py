@@ -40,9 +40,6 @@ def main() -> None:
         _stop("interrupted; start the same command again to go on", INTERRUPTED)
     except _Terminated:
         _stop("stopped by SIGTERM after saving; start the same command again to go on", SAVED)
-    except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
     except ContentError as error:
         _stop(str(error), USAGE)
     except RunError as error:
