@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rpecli import recipe, run
+from rpecli import recipe, report, run
 
 CHANCE = 0.1
 
@@ -30,3 +30,15 @@ def evaluation(length: int, accuracy: float, match: float) -> dict:
     made |= {"token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE, "interval": [0.25, 0.75], "by_place": [accuracy] * 10}
     made |= {"untrained_positions": 0.0, "fingerprint": f"set{length}", "eval_seed": 0, "samples": 100, "weights": "w"}
     return made | {"seconds": 0.1, "correct": "ff"}
+
+
+def make_page(folder: Path) -> Path:
+    """report.html of three seeds of three encodings and a failed run; names and errors hold what HTML would take for tags."""
+    accuracy = {"rope": {16: 1.0, 32: 0.8, 64: 0.4}, "alibi": {16: 1.0, 32: 0.9, 64: 0.1}, "learned": {16: 1.0, 32: 0.2, 64: 0.0}}
+    paths = [make_run(folder, found, encoding=name, seed=seed) for name, found in accuracy.items() for seed in range(3)]
+    paths.append(make_run(folder, {}, encoding="none", info={"status": "failed", "error": '<b>nan</b> & "worse"'}))
+    for path in paths[:-1]:
+        for step, reached in ((50, 0.6), (100, 0.97)):
+            run.append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
+    report.make(paths, "mine", folder / "results", "rpe report '<runs>'")
+    return folder / "results" / "mine" / "report.html"
