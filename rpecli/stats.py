@@ -29,6 +29,7 @@ class Summary:
     low: float
     high: float
     number: int
+    median: float = math.nan
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -40,9 +41,9 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
 
 def summary(values: Iterable[float]) -> Summary | None:
-    """Mean, range and number of values; None of none."""
+    """Mean, range, number and median of values; None of none."""
     kept = list(values)
-    return Summary(fmean(kept), min(kept), max(kept), len(kept)) if kept else None
+    return Summary(fmean(kept), min(kept), max(kept), len(kept), median(kept)) if kept else None
 
 
 def solved(exact_match: Mapping[int, float], train_length: int) -> bool | None:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -345,6 +346,49 @@ def test_a_name_that_leaves_the_results_is_refused(tmp_path):
         report.make([make_run(tmp_path, {16: 1.0})], "../mine", tmp_path)
 
 
+# ----------------------------------------------------------------------------------------------------- the other measures
+
+
+def behind(made: report.Report, title: str) -> Table:
+    return next(each for each in made.evidence if each.title == title)
+
+
+def test_the_end_token_has_a_table_of_its_own(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 64: 0.5}, line={"exact_match_eos": 0.25}, seed=seed) for seed in (0, 1)]
+    made = make(paths, tmp_path)
+    found = behind(made, "copy, trained to 16: exact match with the end token")
+    assert (row(found, "rope")["64 (4x)"], row(found, "rope")["median area"], found.folded) == (".25", ".25", True)
+    assert row(table(made, "copy, trained to 16: exact match"), "rope")["64 (4x)"] == ".50"
+
+
+def test_accuracy_below_chance_is_below_nothing(tmp_path):
+    found = behind(make([make_run(tmp_path, {16: 1.0, 32: 0.01})], tmp_path),
+                   "copy, trained to 16: token accuracy rescaled for chance")  # fmt: skip
+    assert (row(found, "rope")["16 (1x)"], row(found, "rope")["32 (2x)"], row(found, "rope")["median area"]) == (
+        "1.00",
+        "-.10",
+        ".45",
+    )
+
+
+def test_mean_median_lowest_and_highest_of_every_measure_are_told(tmp_path):
+    paths = [make_run(tmp_path, {32: value}, exact={32: value / 2}, seed=seed) for seed, value in enumerate([0.2, 0.4, 0.9])]
+    found = row(behind(make(paths, tmp_path), "copy, trained to 16: spread over seeds"), "rope")
+    assert found == {
+        "encoding": "rope", "group": "RPE", "length": "32 (2x)", "seeds": "3", "exact match": ".25; .20 (.10-.45)",
+        "exact match with the end token": ".25; .20 (.10-.45)", "token accuracy": ".50; .40 (.20-.90)",
+        "rescaled for chance": ".44; .33 (.11-.89)",
+    }  # fmt: skip
+    summary = pd.read_csv(tmp_path / "results" / "mine" / "summary.csv")
+    assert summary.rescaled_accuracy_median[0] == pytest.approx(0.3 / 0.9)
+
+
+def test_tables_that_are_read_on_demand_are_folded_in_the_page(three):
+    assert re.search(
+        r"### Spread over seeds\n\n<details><summary>\d+ rows</summary>\n\n\| enc.*?\n\n</details>", three.markdown, re.DOTALL
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------------ files
 
 
@@ -353,6 +397,7 @@ def test_every_file_is_written_and_nothing_is_left_beside_them(three):
         "accuracy.png",
         "accuracy.svg",
         "pairs.csv",
+        "pooled.csv",
         "report.html",
         "report.json",
         "report.md",
@@ -410,7 +455,17 @@ def test_markdown_tables_are_aligned_and_without_the_figure(three):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1.0, "1.00"), (0.9999, ">.99"), (0.994, ".99"), (0.5, ".50"), (0.0049, "<.01"), (0.0, ".00")]
+    ("value", "text"),
+    [
+        (1.0, "1.00"),
+        (0.9999, ">.99"),
+        (0.994, ".99"),
+        (0.5, ".50"),
+        (0.0049, "<.01"),
+        (0.0, ".00"),
+        (-0.3, "-.30"),
+        (-0.004, ">-.01"),
+    ],
 )
 def test_only_perfection_is_written_as_one_and_only_nothing_as_zero(value, text):
     assert views.number(value) == text

@@ -4,6 +4,7 @@
     views    panels -> tables of text               tables   a table as Markdown and LaTeX
     compare  differences, tests, ranks              verdict  what is supported, by rules
     evidence the tables behind the verdict          shifts   what moving the content changed
+    overall  several tasks together
     figure   accuracy against length                page     report.md, summary, provenance
     records  report.json and CSV files              page_html, page_style, svg, learning   report.html
 
@@ -44,7 +45,7 @@ class Report:
 
 def make(paths: list[Path], name: str, out: Path, command: str | None = None) -> Report:
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
-    from rpecli.report import evidence, figure, frames, page, page_html, panels, records, shifts, verdict, views
+    from rpecli.report import evidence, figure, frames, overall, page, page_html, panels, records, shifts, verdict, views
 
     if not name or Path(name).name != name:
         raise ReportError(f"{name!r} is no name for a report: write one word such as lengths; it becomes a folder of {out}")
@@ -52,9 +53,10 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
     found = panels.panels(collected.runs)
     moved = shifts.read(found)
     tables = [table for panel in found for table in views.panel_tables(panel)]
-    behind = evidence.pooled(found)
+    behind = overall.tables(found)
     for panel in found:
-        behind += evidence.tables(panel) + ([shifts.table(panel, moved[panel.title])] if panel.title in moved else [])
+        behind += views.more_tables(panel) + evidence.tables(panel)
+        behind += [shifts.table(panel, moved[panel.title])] if panel.title in moved else []
     judged = verdict.verdicts(found, {kind: shifts.kept(moved, kind) for kind in shifts.KINDS})
     text = page.page(name, collected, found, tables + behind, judged, command)
     data = records.data(name, command, collected, found, judged)

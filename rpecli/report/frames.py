@@ -91,6 +91,7 @@ def _read(path: Path) -> tuple[list[Run], list[str]]:
     info, config = run.read(path), run.config_of(path)
     if info.setdefault("group", "RPE") not in GROUPS:
         raise run.RunError(f"{path}: its encoding calls itself {info['group']!r}: the groups are {', '.join(GROUPS)}")
+    info.setdefault("family", _family(config))
     lines, problems = run.read_lines(path / "eval.jsonl"), []
     if lines and info["status"] != "trained":
         problems.append(f"{path}: {info['status']}, so its evaluations are of unfinished weights and left out")
@@ -107,6 +108,14 @@ def _read(path: Path) -> tuple[list[Run], list[str]]:
         settings = _settings(info, config) | ({"measured": way} if way else {})
         made.append(Run(path, info | group | {"encoding": info["encoding"] + way}, config, {}, measured, settings))
     return made, problems
+
+
+def _family(config: Config) -> str:
+    """For runs made before the record held it: what the task's file says, where it is still there."""
+    try:
+        return run.family_of(config.task)
+    except content.ContentError:
+        return "other"
 
 
 def _way(line: dict[str, Any], config: Config) -> tuple[str, str | None]:

@@ -113,7 +113,9 @@ def _table(table: Table, panel: Panel | None, level: int) -> str:
     shown = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{_foot(foot)}</table>"
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">{shown}</div>'
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.footnotes)
-    return f'<h{level}>{escape(title)}</h{level}>{region}<p class="caption">{escape(table.caption)}</p>{notes}'
+    inner = f'{region}<p class="caption">{escape(table.caption)}</p>{notes}'
+    heading = f"<h{level}>{escape(title)}</h{level}>"
+    return f"<details><summary>{heading}</summary>{inner}</details>" if table.folded else heading + inner
 
 
 def _foot(lines: list[str]) -> str:

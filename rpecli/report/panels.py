@@ -78,6 +78,7 @@ class Panel:
     groups: list[Group]
     lengths: list[int]
     chance: dict[int, float]
+    family: str = "other"
 
     @property
     def title(self) -> str:
@@ -105,7 +106,8 @@ def _panel(task: str, length: int, runs: list[Run]) -> Panel:
     groups = [_group(name, list(members)) for name, members in groupby(rows, key=lambda row: row.group)]
     lengths = sorted({n for each in runs for n in each.lines})
     chance = {n: value for each in runs for n, value in each.measure("chance").items()}
-    return Panel(task, length, rows, groups, lengths, chance)
+    family = str(min(runs, key=lambda r: (str(r.path), r.id)).info.get("family", "other"))
+    return Panel(task, length, rows, groups, lengths, chance, family)
 
 
 def _in_order(named: dict[tuple[int, str], list[Run]]) -> list[tuple[tuple[int, str], list[Run]]]:
@@ -153,6 +155,11 @@ def _summaries(lines: list[dict[str, Any]]) -> dict[str, Summary]:
         if found:
             made[measure] = found
     return made
+
+
+def by_length(each: Run, measure: str) -> dict[int, float]:
+    """`{length: value}` of a run by any measure of a report, those made of others too."""
+    return {n: value for n, line in each.lines.items() if (value := _value(line, measure)) is not None}
 
 
 def _value(line: dict[str, Any], measure: str) -> float | None:

@@ -10,7 +10,7 @@ The keys of report.json:
     rows            as summary.csv: task, encoding and length; `interval` is the bootstrap over seeds, low and high the range
     groups          means over the encodings of APE, RPE, content and none by length
     pairs           as pairs.csv: first minus second over log2 length beyond training, by measure; p_holm within task and measure
-    pooled          encodings over all tasks: interquartile mean (middle), mean rank, intervals
+    pooled          as pooled.csv: encodings and groups over the tasks of a family, and over all: interquartile mean, mean rank
     problems        what is missing or wrong, in sentences
 
 null is a number that there is not: no seed, fewer than three seeds, an infinity.
@@ -19,11 +19,10 @@ null is a number that there is not: no seed, fewer than three seeds, an infinity
 import json
 import math
 from dataclasses import asdict
-from statistics import median
 from typing import Any
 
 from rpecli import stats
-from rpecli.report import compare, page
+from rpecli.report import compare, overall, page
 from rpecli.report.frames import Collected
 from rpecli.report.panels import MEASURES, Panel, Row
 from rpecli.report.verdict import Verdict
@@ -39,7 +38,7 @@ def data(name: str, command: str | None, collected: Collected, panels: list[Pane
     ]
     made: dict[str, Any] = {"name": name, "command": command, "verdicts": [asdict(each) for each in verdicts]}
     made |= {"provenance": page.provenance(collected.runs), "runs": runs, "rows": summary_rows(panels)}
-    made |= {"groups": group_rows(panels), "pairs": pair_rows(panels), "pooled": pooled_rows(panels)}
+    made |= {"groups": group_rows(panels), "pairs": pair_rows(panels), "pooled": overall.rows(panels)}
     cleaned: dict[str, Any] = plain(made | {"problems": collected.problems})
     return cleaned
 
@@ -50,7 +49,8 @@ def files(collected: Collected, panels: list[Panel]) -> dict[str, bytes]:
 
     made = {"runs.csv": collected.frame, "summary.csv": pd.DataFrame(summary_rows(panels)).astype(dict.fromkeys(WHOLE, "Int64"))}
     strings = [_of(panel) | asdict(each) for panel in panels for each in compare.strings(panel)]
-    made |= {name: pd.DataFrame(rows) for name, rows in (("pairs.csv", pair_rows(panels)), ("strings.csv", strings)) if rows}
+    more = {"pairs.csv": pair_rows(panels), "pooled.csv": overall.rows(panels), "strings.csv": strings}
+    made |= {name: pd.DataFrame(rows) for name, rows in more.items() if rows}
     return {name: str(frame.to_csv(index=False, lineterminator="\n")).encode() for name, frame in made.items()}
 
 
@@ -73,11 +73,6 @@ def pair_rows(panels: list[Panel]) -> list[dict[str, Any]]:
     return made
 
 
-def pooled_rows(panels: list[Panel]) -> list[dict[str, Any]]:
-    """Encodings over all panels, by both measures."""
-    return [{"measure": m, **asdict(each)} for m in compare.MEASURES for each in compare.pooled(panels, m)]
-
-
 def summary_rows(panels: list[Panel]) -> list[dict[str, Any]]:
     """`summary.csv`: one row per panel, encoding and length; an encoding without evaluations keeps one row."""
     return [_summary(panel, row, length) for panel in panels for row in panel.rows for length in (row.cells or [None])]
@@ -90,11 +85,10 @@ def _summary(panel: Panel, row: Row, length: int | None) -> dict[str, Any]:
     made["runs"] = cells["token_accuracy"].number if cells else 0
     for measure in MEASURES:
         found = cells.get(measure)
-        made |= {f"{measure}_{part}": getattr(found, part, None) for part in ("mean", "low", "high")}
+        made |= {f"{measure}_{part}": getattr(found, part, None) for part in ("mean", "median", "low", "high")}
     for measure in INTERVALS:
         values = [each.lines[length][measure] for each in row.evaluated if length in each.lines] if length else []
         low, high = stats.mean_interval([values]) or (None, None)
-        made |= {f"{measure}_median": median(values) if values else None}
         made |= {f"{measure}_interval_low": low, f"{measure}_interval_high": high}
     made |= {"chance": panel.chance.get(length) if length else None, "untrained_positions": row.untrained.get(length or 0, 0.0)}
     reach, steps = row.effective, row.steps_to_90
