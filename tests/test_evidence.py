@@ -144,4 +144,11 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     assert "<title>rope at step 10: .30 (.20-.40)</title>" in page
     assert "<title>rope at step 20: .60 (.50-.70)</title>" in page
     assert "rope at step 30" not in page
+    drawn = {file.name: file.read_bytes() for file in made.files if file.name.startswith("learning.")}
+    assert {name: data[:4] for name, data in drawn.items()} == {
+        "learning.png": b"\x89PNG", "learning.svg": b"<?xm", "learning.pdf": b"%PDF",
+    }  # fmt: skip
+    assert "](learning.png)" in made.markdown
+    again = report.make(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "again")
+    assert all(file.read_bytes() == drawn[file.name] for file in again.files if file.name in drawn)
     assert row(table(made.evidence, "sample efficiency"), "rope")["steps to 50 %"] == "20"

@@ -161,6 +161,13 @@ def test_the_page_says_where_the_numbers_come_from(three, tmp_path):
     assert "`c0ffee + changes` (1 run)" in make([dirty], tmp_path, "rpe report runs").markdown
 
 
+def test_the_page_leads_from_every_number_to_its_run_and_strings(three, tmp_path):
+    for words in ("### Runs behind these numbers", "rpe train RUN/recipe.yaml", "16: set16, 32: set32, 64: set64."):
+        assert words in three.markdown
+    dirty = make_run(tmp_path, {16: 1.0}, seed=5, info={"dirty": True})
+    assert re.search(rf"\| rope +\| +5 \| trained \| c0ffee\+ +\| `{dirty}` \|", make([dirty], tmp_path).markdown)
+
+
 def test_the_page_holds_the_command_that_makes_it_again(tmp_path):
     assert (
         "```sh\nrpe report runs --name mine\n```"
@@ -394,6 +401,7 @@ def test_tables_that_are_read_on_demand_are_folded_in_the_page(three):
 
 def test_every_file_is_written_and_nothing_is_left_beside_them(three):
     names = [
+        "accuracy.pdf",
         "accuracy.png",
         "accuracy.svg",
         "pairs.csv",
@@ -410,6 +418,7 @@ def test_every_file_is_written_and_nothing_is_left_beside_them(three):
     by_name = {file.name: file.read_bytes() for file in three.files}
     assert by_name["accuracy.png"].startswith(b"\x89PNG")
     assert b"<svg" in by_name["accuracy.svg"]
+    assert by_name["accuracy.pdf"].startswith(b"%PDF")
     assert json.loads(by_name["report.json"]) == three.data
     assert by_name["report.md"].decode() == three.markdown
 

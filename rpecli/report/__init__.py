@@ -5,7 +5,8 @@
     compare  differences, tests, ranks              verdict  what is supported, by rules
     evidence the tables behind the verdict          shifts   what moving the content changed
     overall  several tasks together
-    figure   accuracy against length                page     report.md, summary, provenance
+    figure   accuracy against length                learning_figure   learning curves
+    page     report.md, summary, provenance
     records  report.json and CSV files              page_html, page_style, svg, learning   report.html
 
 The imports that cost (pandas, scipy, matplotlib) wait until a report is asked for.
@@ -45,7 +46,20 @@ class Report:
 
 def make(paths: list[Path], name: str, out: Path, command: str | None = None) -> Report:
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
-    from rpecli.report import evidence, figure, frames, overall, page, page_html, panels, records, shifts, verdict, views
+    from rpecli.report import (
+        evidence,
+        figure,
+        frames,
+        learning_figure,
+        overall,
+        page,
+        page_html,
+        panels,
+        records,
+        shifts,
+        verdict,
+        views,
+    )
 
     if not name or Path(name).name != name:
         raise ReportError(f"{name!r} is no name for a report: write one word such as lengths; it becomes a folder of {out}")
@@ -58,11 +72,12 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
         behind += views.more_tables(panel) + evidence.tables(panel)
         behind += [shifts.table(panel, moved[panel.title])] if panel.title in moved else []
     judged = verdict.verdicts(found, {kind: shifts.kept(moved, kind) for kind in shifts.KINDS})
-    text = page.page(name, collected, found, tables + behind, judged, command)
     data = records.data(name, command, collected, found, judged)
+    drawn = {**figure.draw(found), **learning_figure.draw(found)}
+    text = page.page(name, collected, found, tables + behind, judged, command, list(drawn))
     contents = {"report.md": text.encode(), "tables.tex": _latex(tables + behind), "report.json": records.as_json(data)}
     contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command).encode()
-    contents |= {**records.files(collected, found), **figure.draw(found)}
+    contents |= {**records.files(collected, found), **drawn}
     return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rpecli.report import learning, page, svg
 from rpecli.report.figure import looks
-from rpecli.report.frames import Collected
+from rpecli.report.frames import Collected, Run
 from rpecli.report.page_style import CSS, SCRIPT
 from rpecli.report.panels import Panel
 from rpecli.report.tables import Table, slug
@@ -69,7 +69,7 @@ def _figure(panels: list[Panel], known: Any) -> str:
 def _learning(panels: list[Panel], known: Any) -> str:
     curves = [(panel, learning.curves(panel)) for panel in panels]
     charts = "".join(learning.chart(panel, found, known) for panel, found in curves if found)
-    said = '<p class="quiet">Validation within the training lengths, mean over seeds with the range from lowest to highest.</p>'
+    said = f'<p class="quiet">{escape(page.LEARNING)}</p>'
     shown = f'{svg.legend(known)}<div class="charts">{charts}</div>{said}'
     return f'<section id="learning"><h2>Learning curves</h2>{shown}</section>' if charts else ""
 
@@ -83,15 +83,16 @@ def _runs(panel: Panel) -> str:
     """Which directories each row's numbers come from, and the strings that they were measured on."""
     items = []
     for row in panel.rows:
-        runs = ", ".join(f"<code>{escape(str(each.path))}</code> ({escape(str(each.info['status']))})" for each in row.runs)
+        runs = ", ".join(_run(each) for each in row.runs)
         items.append(f'<li id="{_row_id(panel, row.label)}"><b>{escape(row.label)}</b>: {runs}</li>')
-    marks = {
-        n: {str(each.lines[n].get("fingerprint")) for row in panel.rows for each in row.evaluated if n in each.lines}
-        for n in panel.lengths
-    }
-    strings = ", ".join(f"{n}: {' '.join(sorted(found))}" for n, found in marks.items())
-    said = f'<p class="quiet">Fingerprints of the evaluation strings by length: {escape(strings)}.</p>'
-    return f'<h3>Runs behind these numbers</h3>{said}<ul class="runs">{"".join(items)}</ul>'
+    said = f"Each is trained again by `rpe train RUN/recipe.yaml`. {page.fingerprints(panel)}."
+    shown = f'<p class="quiet">{_code(said)}</p><ul class="runs">{"".join(items)}</ul>'
+    return f"<details><summary><h3>Runs behind these numbers</h3></summary>{shown}</details>"
+
+
+def _run(each: Run) -> str:
+    what = f"seed {each.config.seed}, {each.info['status']}, commit {page.revision(each)}"
+    return f"<code>{escape(str(each.path))}</code> ({escape(what)})"
 
 
 def _row_id(panel: Panel, label: str) -> str:
