@@ -97,11 +97,11 @@ def probe(path: Path, changed: float, kind: str = "positions", **given: object) 
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory) -> report.Report:
-    """Six seeds of a relative encoding that keeps every answer and of an absolute one that changes half."""
+    """Eight seeds of a relative encoding that keeps every answer and of an absolute one that changes half."""
     runs = tmp_path_factory.mktemp("moved")
     paths = []
     for name, changed in (("rope", 0.0), ("learned", 0.5)):
-        for seed in range(6):
+        for seed in range(8):
             paths.append(make_run(runs, {16: 1.0, 32: 0.9 - changed}, encoding=name, seed=seed))
             probe(paths[-1], 0.25, weights="older")
             probe(paths[-1], changed)
@@ -121,7 +121,8 @@ def test_the_verdict_heads_the_page_and_the_data(moved):
     assert "- **Length extrapolation: supported**" in page
     (data,) = [json.loads(file.read_text()) for file in moved.files if file.name == "report.json"]
     assert [each["outcome"] for each in data["verdicts"]] == ["supported", "supported", "no difference"]
-    assert data["verdicts"][0]["difference"]["pairs"] == 6
+    assert data["verdicts"][0]["difference"]["pairs"] == 8
+    assert data["verdicts"][0]["p_holm"] == pytest.approx(3 * 2 / 2**8)
 
 
 def test_pairs_and_strings_are_files_of_their_own(moved):

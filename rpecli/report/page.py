@@ -87,7 +87,8 @@ def revision(each: Run) -> str:
 
 RULES = (
     "Relative (RPE) against absolute (APE) encodings, paired by seed within each task, by rules fixed before any run. Supported "
-    "or contradicted: the sign-flip test over all pairs has p below .05 and the 95 % bootstrap interval leaves out 0. No "
+    "or contradicted: the sign-flip test over all pairs has p below .05, adjusted for the claims tested together (Holm), and the "
+    "95 % bootstrap interval leaves out 0. No "
     "difference: the interval lies within .05 of accuracy, or a tenth of the steps. Mixed: one task's interval lies on the other "
     "side. Fewer than 3 seeds a task, or 6 pairs in all, decide nothing."
 )
