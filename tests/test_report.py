@@ -303,7 +303,28 @@ def test_a_damaged_run_is_said_and_the_others_are_reported(tmp_path):
 def test_an_encoding_whose_file_changed_between_runs_is_said(tmp_path):
     sources = {"tasks": "00000000", "encodings": "11111111"}
     paths = [make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.8}, seed=1, info={"sources": sources})]
-    assert any("the file of encoding rope changed" in text for text in make(paths, tmp_path).problems)
+    made = make(paths, tmp_path)
+    assert any("the file of encoding rope changed" in text for text in made.problems)
+    (note,) = [text for text in table(made, "copy, trained to 16: exact match").footnotes if "changed between its seeds" in text]
+    assert note.startswith(("[a] rope", "[b] rope"))
+    assert "the file of encoding rope changed" in made.markdown
+
+
+def test_one_file_for_all_seeds_is_not_remarked_on(three):
+    assert not any("changed" in text for each in three.tables for text in each.footnotes)
+    assert three.problems == []
+
+
+def test_runs_of_two_commits_are_said(tmp_path):
+    paths = [make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.8}, seed=1, info={"commit": "b1ade0123456"})]
+    assert any("trained by 2 commits of rpe: b1ade012 (1), c0ffee (1)" in text for text in make(paths, tmp_path).problems)
+
+
+def test_a_run_whose_recipe_is_another_run_today_is_said(tmp_path):
+    path = make_run(tmp_path, {16: 0.4}, info={"id": "copy-rope-s0-00000000"})
+    (said,) = make([path], tmp_path).problems
+    assert said.startswith("made by a version of rpe in which their recipes were other runs")
+    assert str(path) in said
 
 
 # --------------------------------------------------------------------------------------------------------------- refusals

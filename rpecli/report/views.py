@@ -6,6 +6,7 @@ from dataclasses import replace
 from statistics import median
 
 from rpecli import stats
+from rpecli.report.frames import versions
 from rpecli.report.panels import Group, Panel, Row, by_length
 from rpecli.report.tables import Footnotes, Table
 from rpecli.stats import Summary
@@ -165,6 +166,8 @@ def _row_notes(row: Row) -> Iterable[str]:
         yield f"not every run learned the training length (exact match there of at least {stats.SOLVED}); means are over all runs"
     if row.failed:
         yield f"{row.label}: {row.failed} of {len(row.runs)} runs failed, not solved and in no mean"
+    if len(versions(row.runs)) > 1:
+        yield f"{row.label}: the file of its task or encoding changed between its seeds, so they are not of one kind"
     if not row.evaluated and not row.failed:
         yield "no run of this row is trained and evaluated yet"
 
