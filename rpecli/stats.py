@@ -124,6 +124,11 @@ def mean_interval(strata: Sequence[Sequence[float]]) -> tuple[float, float] | No
     return _interval(strata, lambda drawn: sum(each.mean(axis=-1) for each in drawn) / len(drawn))
 
 
+def between(first: Sequence[float], second: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % bootstrap interval of the second mean minus the first, for samples that are not paired."""
+    return _interval([first, second], lambda drawn: drawn[1].mean(axis=-1) - drawn[0].mean(axis=-1))
+
+
 def interquartile_interval(strata: Sequence[Sequence[float]]) -> tuple[float, float] | None:
     """The 95 % bootstrap interval of the interquartile mean over all (task, seed), drawn again within each task."""
     import numpy as np

@@ -7,7 +7,9 @@
     overall  several tasks together
     figure   accuracy against length                learning_figure   learning curves
     page     report.md, summary, provenance
-    records  report.json and CSV files              page_html, page_style, svg, learning   report.html
+    records  report.json and CSV files              schema   what they hold
+    page_html, page_style, svg, learning            report.html
+    versus, versus_page   two studies side by side
 
 The imports that cost (pandas, scipy, matplotlib) wait until a report is asked for.
 """
@@ -23,7 +25,7 @@ from rpecli.report.tables import to_rich as rich_table
 if TYPE_CHECKING:
     from rpecli.report.verdict import Verdict
 
-__all__ = ["Report", "ReportError", "Table", "make", "markdown_tables", "rich_table"]
+__all__ = ["Comparison", "Report", "ReportError", "Table", "compare_studies", "make", "markdown_tables", "rich_table"]
 
 
 class ReportError(ValueError):
@@ -61,8 +63,7 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
         views,
     )
 
-    if not name or Path(name).name != name:
-        raise ReportError(f"{name!r} is no name for a report: write one word such as lengths; it becomes a folder of {out}")
+    _checked(name, out)
     collected = frames.collect(paths)
     found = panels.panels(collected.runs)
     moved = shifts.read(found)
@@ -79,6 +80,36 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
     contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command).encode()
     contents |= {**records.files(collected, found), **drawn}
     return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two studies side by side: sentences, tables, page, data, files."""
+
+    lines: list[str]
+    tables: list[Table]
+    markdown: str
+    data: dict[str, Any]
+    files: list[Path]
+
+
+def compare_studies(words: tuple[str, str], runs: Path, out: Path, name: str | None, command: str | None = None) -> Comparison:
+    """Compares two studies into the folder `out/name`. Raises ReportError, before anything is written."""
+    from rpecli.report import versus, versus_page
+
+    a, b = (versus.study(word, runs, out) for word in words)
+    found = versus.versus(a, b)
+    name = _checked(name or versus_page.file_name(*words), out)
+    files = _write(out / name, versus_page.contents(found, command))
+    lines = versus_page.headline(found) + found.notes
+    text = versus_page.markdown(found, command)
+    return Comparison(lines, versus_page.tables(found), text, versus_page.data(found, command), files)
+
+
+def _checked(name: str, out: Path) -> str:
+    if not name or Path(name).name != name:
+        raise ReportError(f"{name!r} is no name for a report: write one word such as lengths; it becomes a folder of {out}")
+    return name
 
 
 def markdown_tables(report: Report) -> str:

@@ -93,8 +93,9 @@ RULES = (
     "side. Fewer than 3 seeds a task, or 6 pairs in all, decide nothing."
 )
 DATA = (
-    "Data: `runs.csv` (each run and length), `summary.csv` (each row and length), `pairs.csv` (every two encodings), "
-    "`strings.csv` (every two models on the same strings), `report.json`, `tables.tex`."
+    "Data: `summary.csv` (each row and length), `runs.csv` (each run and length), `pairs.csv` (every two encodings), "
+    "`pooled.csv` (families and groups of tasks), `strings.csv` (every two models on the same strings), `report.json`, "
+    "`tables.tex`; figures also as `.svg` and `.pdf`."
 )
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (

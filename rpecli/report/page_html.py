@@ -26,17 +26,19 @@ def html(
     known = looks(drawn)
     parts = [f"<h1>Report: {escape(name)}</h1><p>{escape(page.what(collected.runs, panels))}</p>", _contents(panels)]
     parts += [_verdicts(verdicts), _figure(drawn, known)]
-    parts += [_table(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
+    parts += [table_html(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
     parts += [_panel(panel, [table for table in tables if page.panel_of(table, panels) is panel]) for panel in panels]
-    parts += [_problems(collected.problems), _provenance(page.provenance(collected.runs), command)]
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(name)}</title>'
-    )
-    head += f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    style = f"<style>{CSS}{svg.colours(known)}</style>"
+    parts += [problems_html(collected.problems), _provenance(page.provenance(collected.runs), command)]
+    return document(name, parts, svg.colours(known))
+
+
+def document(title: str, parts: list[str], style: str = "") -> str:
+    """A whole page of these parts."""
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f'<title>{escape(title)}</title><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     body = "\n".join(part for part in parts if part)
     ended = f"</main><script>{SCRIPT}</script></body></html>\n"
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}{style}</head>\n<body><main>\n{body}\n{ended}'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{CSS}{style}</style></head>\n<body><main>\n{body}\n{ended}'
 
 
 def _contents(panels: list[Panel]) -> str:
@@ -75,7 +77,7 @@ def _learning(panels: list[Panel], known: Any) -> str:
 
 
 def _panel(panel: Panel, tables: list[Table]) -> str:
-    shown = "".join(_table(table, panel, 3) for table in tables)
+    shown = "".join(table_html(table, panel, 3) for table in tables)
     return f'<section id="{slug(panel.title)}"><h2>{escape(panel.title)}</h2>{shown}{_runs(panel)}</section>'
 
 
@@ -103,7 +105,8 @@ def _row_id(panel: Panel, label: str) -> str:
 # ----------------------------------------------------------------------------------------------------------------- tables
 
 
-def _table(table: Table, panel: Panel | None, level: int) -> str:
+def table_html(table: Table, panel: Panel | None, level: int) -> str:
+    """A table that sorts; of a panel, its rows lead to the runs behind them."""
     title = table.title if panel is None else table.title.removeprefix(f"{panel.title}: ").capitalize()
     sides = ["l" if side == "l" else "" for side in table.align]
     head = "".join(f'<th scope="col" class="{side}">{escape(text)}</th>' for text, side in zip(table.columns, sides, strict=True))
@@ -155,7 +158,7 @@ def sort_key(text: str) -> float | None:
 # ------------------------------------------------------------------------------------------------------------- provenance
 
 
-def _problems(problems: list[str]) -> str:
+def problems_html(problems: list[str]) -> str:
     items = "".join(f"<li>{escape(' '.join(text.split()))}</li>" for text in problems)
     return f'<section id="problems"><h2>What is missing or wrong</h2><ul>{items}</ul></section>' if items else ""
 

@@ -36,13 +36,11 @@ class Row:
         """Solved or not, of each run that can be judged; failed runs did not."""
         return [each.solved for each in self.runs if each.solved is not None]
 
-    @property
-    def effective(self) -> Summary | None:
-        return stats.summary(stats.effective_length(each.measure("exact_match")) for each in self.evaluated)
+    def effective(self, at: float = stats.EFFECTIVE) -> Summary | None:
+        return stats.summary(stats.effective_length(each.measure("exact_match"), at) for each in self.evaluated)
 
-    @property
-    def area(self) -> Summary | None:
-        return stats.summary(stats.area(each.measure("token_accuracy")) for each in self.evaluated)
+    def area(self, measure: str) -> Summary | None:
+        return stats.summary(stats.area(each.measure(measure)) for each in self.evaluated)
 
     @property
     def steps_to_90(self) -> list[float | None]:
