@@ -8,7 +8,7 @@ import pytest
 from runs_on_disk import make_run
 
 from rpecli import report, run, stats
-from rpecli.report import ReportError, versus, versus_page
+from rpecli.report import ReportError, schema, versus, versus_page
 from rpecli.report.versus import Line, Versus
 
 SEEDS = {"a": [0.8, 0.6, 0.7], "b": [0.9, 0.8, 0.7]}
@@ -161,6 +161,8 @@ def test_every_file_is_written_and_says_the_same(tmp_path):
     assert made.files[0].parent.name == "a-against-b"
     by_name = {file.name: file.read_text() for file in made.files}
     assert json.loads(by_name["compare.json"]) == made.data
+    assert schema.Comparison.model_validate(made.data, strict=True).lines[0].task == "copy"
+    assert by_name["compare.csv"].splitlines()[0].split(",") == list(schema.Line.model_fields)
     for name in ("compare.md", "compare.html"):
         for words in ("+.10 [.00, +.20]", "commit c0ffee", "rpe report --compare a b"):
             assert words in by_name[name], (name, words)

@@ -219,6 +219,47 @@ class Report(Strict):
     problems: list[str] = Field(description="what is missing or wrong, in sentences")
 
 
+class Side(Strict):
+    """One of two studies."""
+
+    word: str = Field(description="what it was asked for with")
+    what: str = Field(description="what that was taken for")
+    provenance: Provenance = Field(description="where its numbers come from")
+    problems: list[str] = Field(description="what is missing or wrong in it")
+    runs: list[str] = Field(description="its run directories")
+
+
+class Line(Of):
+    """One measure of one encoding at one length in both studies."""
+
+    encoding: str = Field(description="label of the row")
+    group: str = Field(description="APE, RPE, content or none")
+    length: int | None = Field(description="problem length; none for the mean over log2 length beyond training")
+    measure: str = Field(description="exact_match or token_accuracy")
+    a: float = Field(description="mean over seeds in A")
+    b: float = Field(description="and in B")
+    a_seeds: int = Field(description="seeds of A")
+    b_seeds: int = Field(description="and of B")
+    difference: float | None = Field(description="B minus A; none on different strings")
+    low: float | None = Field(description="95 % bootstrap interval over seeds, from 3 seeds")
+    high: float | None = Field(description="its upper end")
+    paired: bool = Field(description="whether both have the same seeds on the same strings")
+    strings: str = Field(description="same or different")
+
+
+class Comparison(Strict):
+    """Two studies side by side."""
+
+    format: int = Field(description="version of this schema")
+    rpe: str = Field(description="version of rpe that wrote it")
+    command: str | None = Field(description="makes it again")
+    a: Side = Field(description="the first study")
+    b: Side = Field(description="the second")
+    notes: list[str] = Field(description="what could not be compared, and what else differs")
+    overall: dict[str, Difference] = Field(description="B minus A over all paired rows beyond training, by measure")
+    lines: list[Line] = Field(description="what could be compared: compare.csv")
+
+
 RUNS = {
     "run": "name of its directory",
     "task, encoding, positions, group, seed, status": "as in its run.json",
@@ -244,6 +285,8 @@ def described() -> str:
     parts = [files, _about("report.json", Report)]
     parts += [_about(key, model) for key, model in LISTED.items()]
     parts.append("**runs.csv**\n\n" + _lines(RUNS.items()))
+    parts.append("`rpe report --compare A B` writes `compare.html`, `compare.md`, `compare.json` and `compare.csv`.")
+    parts += [_about(key, model) for key, model in COMPARED.items()]
     return "\n\n".join(parts)
 
 
@@ -251,6 +294,9 @@ LISTED: dict[str, type[BaseModel]] = {
     "verdicts": Verdict, "difference": Difference, "provenance": Provenance, "runs": Run, "rows, and summary.csv": Row,
     "groups": GroupRow, "pairs, and pairs.csv": Pair, "pooled, and pooled.csv": Pooled, "strings.csv": Strings,
 }  # fmt: skip
+
+
+COMPARED: dict[str, type[BaseModel]] = {"compare.json": Comparison, "a and b": Side, "lines, and compare.csv": Line}
 
 
 def _about(name: str, model: type[BaseModel]) -> str:
