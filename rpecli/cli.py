@@ -131,11 +131,18 @@ def report(
     recipe: Annotated[
         str | None, typer.Option(help="Only the runs of this recipe.", autocompletion=flags.complete_names("recipes"))
     ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Two studies side by side: reports, folders of runs, runs or recipes."),
+    ] = None,
     name: flags.Name = None,
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
 ) -> None:
-    """Write tables and figures of runs to results/NAME/ and show the tables."""
+    """Write tables and figures of runs to results/NAME/ and show the tables; or set two studies side by side."""
+    if compare is not None:
+        _compare(compare, [*(names or []), *filter(None, [recipe])], runs, out, name, as_json)
+        return
     paths = _select(runs, names)
     if recipe is not None:
         made, source = _load(recipe, {})
@@ -548,6 +555,28 @@ def _report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> No
         for each in made.verdicts:
             typer.secho(f"{each.claim}: {each.outcome}", bold=True)
             typer.echo("".join(f"  {line}\n" for line in each.lines))
+    typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+
+
+def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
+    from rpecli import report
+
+    if more:
+        _stop(f"--compare {shlex.join(words)} takes two studies and nothing beside them: leave out {shlex.join(more)}", USAGE)
+    try:
+        made = report.compare_studies(words, runs, out, name, f"rpe {shlex.join(sys.argv[1:])}")
+    except report.ReportError as error:
+        _stop(str(error), FAILURE)
+    console = _console()
+    if as_json:
+        _json(made.data)
+        return
+    if not console.is_terminal:
+        typer.echo(made.markdown)
+    else:
+        typer.echo("".join(f"{line}\n" for line in made.lines))
+        for table in made.tables:
+            console.print(report.rich_table(table), "")
     typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
 
 
