@@ -7,7 +7,8 @@ from typing import Any
 
 from rpecli import stats
 from rpecli.report import probe_table, svg
-from rpecli.report.figure import Look
+from rpecli.report.figure import Look, looks
+from rpecli.report.panels import Panel
 from rpecli.report.probe_read import Seen
 from rpecli.report.probe_text import matrix
 from rpecli.report.shifts import KINDS, Moves
@@ -19,7 +20,7 @@ AGAINST: list[tuple[str, Callable[[Seen, str, float], list[float]]]] = [
     ("share of the mean score that is a function of i-j", probe_table.functions),
     ("what heads that look by a rule keep there", probe_table.kept),
 ]
-CELL = 40  # of a matrix
+CELL, FITS = 40, 24  # the side of a matrix's cell at most, and from which on a number fits in
 SHADES = (0.15, 0.4, 0.65, 1.0)  # of the four terms
 
 
@@ -56,6 +57,19 @@ class Axes(svg.Frame):
         return "".join(parts)
 
 
+def sections(panels: list[Panel], looked: dict[str, Seen], moved: dict[str, dict[str, dict[int, Moves]]]) -> dict[str, str]:
+    """Of each panel's title, what to show under its tables."""
+    known, made = looks([panel for panel in panels if panel.lengths]), {}
+    for panel in panels:
+        parts = []
+        if panel.title in looked:
+            parts += ["<h3>Where and why heads look</h3>", charts(looked[panel.title], known)]
+        if panel.title in moved:
+            parts += ["<h3>The same content elsewhere</h3>", shifted(panel, moved[panel.title], known)]
+        made[panel.title] = "".join(parts)
+    return made
+
+
 def charts(seen: Seen, known: dict[str, Look]) -> str:
     """The figures of a panel that was looked into."""
     made = [_against(seen, known, *what) for what in AGAINST]
@@ -67,7 +81,7 @@ def charts(seen: Seen, known: dict[str, Look]) -> str:
     return f'{svg.legend(known)}<div class="charts">{shown}</div>{folded}'
 
 
-def moved(panel: Any, rows: dict[str, dict[int, Moves]], known: dict[str, Look]) -> str:
+def shifted(panel: Panel, rows: dict[str, dict[int, Moves]], known: dict[str, Look]) -> str:
     """Share of predictions that a shift changes, by kind of shift."""
     made = []
     for kind, words in KINDS.items():
@@ -118,7 +132,7 @@ def _lines(axes: Axes, values: Any, known: dict[str, Look], where: str) -> str:
     return "".join(parts)
 
 
-def _picture(panel: Any, title: str, values: Any, drawn: str, where: str) -> str:
+def _picture(panel: Panel, title: str, values: Any, drawn: str, where: str) -> str:
     ends = {label: [x for x, each in found.items() if each] for label, found in values.items()}
     said = [
         f"{label} "
@@ -158,8 +172,9 @@ def _mean_line(heads: list[dict[str, Any]]) -> list[float]:
 
 def _distance_axes(least: int, number_of: int, most: float) -> Axes:
     last = least + number_of - 1
-    marks = {round(least + (last - least) * step / 4): ("", "") for step in range(5)}
-    return Axes({mark: (str(mark), "") for mark in marks}, min(1.0, _above(most)), linear=True)
+    step = 2 ** max(0, math.floor(math.log2(max(1, last - least) / 3)))
+    marks = {least: "", last: ""} | {mark: str(mark) for mark in range(-(-least // step) * step, last + 1, step)}
+    return Axes({mark: (word, "") for mark, word in marks.items()}, min(1.0, _above(most)), linear=True)
 
 
 def _curve(
@@ -201,7 +216,7 @@ def _rule(rules: dict[int, str], head: int) -> str:
 
 def _terms(seen: Seen) -> tuple[str, str]:
     """A bar for each encoding and length, its four terms side by side, darker from content to position."""
-    title = "score terms of the first layer: content-content, content-position, position-content, position-position"
+    title = f"score terms of the first layer, from pale to full: {', '.join(probe_table.TERMS)}"
     bars = [
         (label, times, heads)
         for label in seen.labels
@@ -244,7 +259,9 @@ def _alike(seen: Seen) -> tuple[str, str]:
             if value is not None:
                 path = f"M{left + j * step:.1f} {i * step:.1f}h{step - 1:.1f}v{step - 1:.1f}h{1 - step:.1f}z"
                 tip = f"<title>{escape(f'{a} and {b}: {number(value)}')}</title>"
-                parts.append(f'<g class="point"><path class="bar" style="fill-opacity:{value:.2f}" d="{path}"/>{tip}</g>')
+                shown = f'<path class="bar" style="fill-opacity:{0.45 * value:.2f}" d="{path}"/>'
+                word = f'<text class="in" x="{left + (j + 0.5) * step:.1f}" y="{(i + 0.5) * step + 4:.1f}">{number(value)}</text>'
+                parts.append(f'<g class="point">{shown}{word if step >= FITS else ""}{tip}</g>')
     rest = [(value, key) for key, value in cells.items() if key[0] != key[1]]
     said = ", ".join(f"{word} {a} and {b} ({number(value)})" for word, (value, (a, b)) in
                      (("most", max(rest)), ("least", min(rest)))) if rest else ""  # fmt: skip

@@ -16,7 +16,9 @@ from rpecli.report import ReportError
 from rpecli.report.figure import COLOURS, DPI, MARKERS, STYLE, WIDTH, Look
 from rpecli.report.portrait_figure import COLOURS as HEADS
 from rpecli.report.portrait_figure import DASHES, UNDATED, _colours
+from rpecli.report.probe_read import Seen
 from rpecli.report.probe_text import ROUNDING, WORDS, Lines, factor, matrix, name_of, pair_names
+from rpecli.report.tables import slug as table_slug
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +57,15 @@ def figures(data: dict[str, Any], shifts: Lines) -> Figures:
         pairs = [pair for pair in data.get("similarity", []) if pair["task"] == task]
         made |= {f"{name}-{slug(task)}": figure for name, figure in of_task(runs, pairs, shifts).items()}
     return made
+
+
+def of_report(looked: dict[str, Seen]) -> dict[str, bytes]:
+    """`{"why-PANEL-entropy.svg": ...}` for report.md."""
+    return {
+        f"why-{table_slug(title)}-{name}.svg": figure["svg"]
+        for title, seen in looked.items()
+        for name, figure in of_task(seen.runs, seen.pairs, {}).items()
+    }
 
 
 def of_task(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], shifts: Lines) -> Figures:

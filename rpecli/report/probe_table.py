@@ -82,14 +82,14 @@ def _heads(each: dict[str, Any]) -> int:
 def _rules(seen: Seen) -> Table:
     rows = []
     for label in seen.labels:
-        found: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
+        found: dict[tuple[int, str], list[dict[float, float]]] = defaultdict(list)
         for each in seen.of(label):
-            for head in each["look_back"]:
-                shares = {float(length) / each["trained"]: share for length, share in head["share"].items()}
-                found[head["layer"], head["rule"]].append(shares)
-        for (layer, rule), shared in sorted(found.items()):
-            cells = [_share([shares[times] for shares in shared if times in shares]) for times in seen.factors]
-            rows.append([label, _group(seen, label), str(layer), rule, str(len(shared)), *cells])
+            for named in each["look_back"]:
+                shares = {float(length) / each["trained"]: share for length, share in named["share"].items()}
+                found[named["layer"], named["rule"]].append(shares)
+        for (layer, rule), heads in sorted(found.items()):
+            cells = [_share([head[times] for head in heads if times in head]) for times in seen.factors]
+            rows.append([label, _group(seen, label), str(layer), rule, str(len(heads)), *cells])
     columns = ["encoding", "group", "layer", "rule", "heads", *(f"{times:g}x" for times in seen.factors)]
     caption = "Heads that give at least half of their weight to one place, over seeds, and what they give it at multiples of the "
     caption += "training length. n: the problem's length, t: the place in the answer; place 0: the begin token."
@@ -131,7 +131,8 @@ def _group(seen: Seen, label: str) -> str:
 
 def _table(seen: Seen, title: str, columns: list[str], rows: list[list[str]], caption: str, left: str = "ll") -> Table:
     mask = [[False] * len(columns) for _ in rows]
-    return Table(f"{seen.panel.title}: {title}", columns, left + "r" * (len(columns) - len(left)), rows, mask, caption, [])
+    align = left + "r" * (len(columns) - len(left))
+    return Table(f"{seen.panel.title}: {title}", columns, align, rows, mask, caption, [], folded=True)
 
 
 def _mean(values: list[float], places: int) -> str:
