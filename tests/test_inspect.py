@@ -247,9 +247,11 @@ def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[st
     assert "position-position" in terms
     assert "copy-rope" not in terms
     assert alike.count("1.00") >= 3
-    logits, kl, changed, exact = map(screen.plain, probe_text.shift_tables(moved))
+    logits, kl, changed, exact, attention = map(screen.plain, probe_text.shift_tables(moved))
     assert re.search(r"copy-rope-s0-\w+ +\| later positions \| +0 \| +0 \|", logits)
     assert "0.0 %" in changed
+    for table in (changed, attention):
+        assert re.search(r"copy-learned-s0-\w+ +\| later positions \| +[1-9][\d.]* % \|", table)
     assert exact.splitlines()[2].split("|")[3].strip() == "0"
     assert "nats" in kl
     name = next(iter(moved))
