@@ -197,6 +197,13 @@ def test_a_pair_is_kept_by_the_run_whose_name_comes_first(runs: list[Path], foun
         {none.name, rope.name}, {rope.name}, set()]  # fmt: skip
 
 
+def test_a_pair_is_measured_again_when_either_is(tmp_path: Path) -> None:
+    first, second = sorted(tiny.trained(tmp_path, encoding=name, steps=2) for name in ("rope", "none"))
+    for orders in ({}, {}, {first: Order(again=True)}, {second: Order(again=True)}):
+        why.inspect([second, first], "1x", "cpu", orders, threads=1)
+    assert [line["other"]["run"] for line in kept_lines(first, "similarity")] == [second.name] * 3
+
+
 def test_another_encoding_in_a_model_is_measured_apart_from_its_own(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=5)
     swapped, other = Order(encoding="none"), Order(keys=(("eval_seed", 7),))

@@ -272,7 +272,7 @@ def shift(runs: list[dict[str, Any]], lines: Lines) -> dict[str, bytes]:
                 panel.set_title(words, loc="left", fontsize=8)
         every = [line for each in runs for line in lines[name_of(each)]]
         for row, (measure, words) in enumerate(MEASURES.items()):
-            axes[row][0].set_ylabel(textwrap.fill(words, 28))
+            axes[row][0].set_ylabel(textwrap.fill(words.partition(" (")[0], 28))
             for panel in axes[row]:
                 if measure.split("_")[0] in ROUNDING:
                     panel.set_yscale("symlog", linthresh=ROUNDING[measure.split("_")[0]])
@@ -280,7 +280,7 @@ def shift(runs: list[dict[str, Any]], lines: Lines) -> dict[str, bytes]:
         for panel in axes[-1]:
             panel.set_xlabel("moved by")
 
-    return _draw(f"{runs[0]['task']}: the same strings, moved", len(MEASURES), 2, fill)
+    return _draw(f"{runs[0]['task']}: the same strings, moved", len(MEASURES), 2, fill, left=0.8)
 
 
 def _rests(lines: list[dict[str, Any]]) -> bool:
