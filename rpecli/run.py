@@ -122,7 +122,7 @@ def create(config: "recipe.Config", runs: Path, study: str = "default") -> Path:
     replace(path / "recipe.yaml", config.to_yaml().encode())
     info: dict[str, Any] = {"id": config.id, "task": recipe.label(config.task), "encoding": recipe.label(config.encoding)}
     info |= {"positions": config.positions, "seed": config.seed, "status": "created", "study": study}
-    info |= {"group": group_of(config.encoding), "sources": sources(config), "created": now()}
+    info |= {"group": group_of(config.encoding), "family": family_of(config.task), "sources": sources(config), "created": now()}
     write_json(path / "run.json", info)
     return path
 
@@ -132,6 +132,11 @@ def group_of(encoding: str) -> str:
     files = [content.find("encodings", content.parse_choice(part)[0]) for part in content.parts(encoding)]
     groups = [content.facts(file).get("group", "RPE") for file in files]
     return next((group for group in groups if group != "none"), "none")
+
+
+def family_of(task: str) -> str:
+    """What the task's file calls its kind of problem."""
+    return str(content.facts(content.find("tasks", content.parse_choice(task)[0])).get("family", "other"))
 
 
 def sources(config: "recipe.Config") -> dict[str, str]:

@@ -180,7 +180,7 @@ class _Drawn:
 
 
 def _draw(trainer: Trainer) -> _Drawn:
-    batch, _ = data.train_batch(trainer.task, trainer.config, trainer.step)
+    batch = data.train_batch(trainer.task, trainer.config, trainer.step)
     positions = data.train_positions(trainer.task, trainer.config, batch, trainer.step)
     return _Drawn(data.frame(batch, trainer.config), positions, batch.tokens_BxT.size)
 

@@ -29,6 +29,7 @@ class Summary:
     low: float
     high: float
     number: int
+    median: float = math.nan
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -40,9 +41,9 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
 
 def summary(values: Iterable[float]) -> Summary | None:
-    """Mean, range and number of values; None of none."""
+    """Mean, range, number and median of values; None of none."""
     kept = list(values)
-    return Summary(fmean(kept), min(kept), max(kept), len(kept)) if kept else None
+    return Summary(fmean(kept), min(kept), max(kept), len(kept), median(kept)) if kept else None
 
 
 def solved(exact_match: Mapping[int, float], train_length: int) -> bool | None:
@@ -121,6 +122,11 @@ def mean_interval(strata: Sequence[Sequence[float]]) -> tuple[float, float] | No
     With three seeds the interval is their range, since the lowest seed three times over is 1/27 of all resamples.
     """
     return _interval(strata, lambda drawn: sum(each.mean(axis=-1) for each in drawn) / len(drawn))
+
+
+def between(first: Sequence[float], second: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % bootstrap interval of the second mean minus the first, for samples that are not paired."""
+    return _interval([first, second], lambda drawn: drawn[1].mean(axis=-1) - drawn[0].mean(axis=-1))
 
 
 def interquartile_interval(strata: Sequence[Sequence[float]]) -> tuple[float, float] | None:

@@ -44,7 +44,8 @@ def _task(name: str) -> dict[str, str]:
     path = content.find("tasks", name)
     defaults = content.facts(path).get("defaults", {})
     examples = content.facts(path).get("examples", ((None, ""),))
-    return {"task": name, "what it asks": content.summary(path), "example": examples[0][1],
+    return {"task": name, "family": content.facts(path).get("family", "other"), "what it asks": content.summary(path),
+            "example": examples[0][1],
             "length": str(defaults.get("length", "")), "steps": str(defaults.get("steps", ""))}  # fmt: skip
 
 

@@ -30,6 +30,7 @@ class Task:
     """Derive, describe in the docstring, fill the class attributes, write `draw` and `layout`."""
 
     symbols: int  # vocabulary without the special tokens; an instance may set its own
+    family: ClassVar[str] = "other"  # what kind of problem it is, a word or two: reports put tasks of one family together
     defaults: ClassVar[dict[str, Any]] = {}  # recipe keys that suit this task: its training length, its steps
     examples: ClassVar[tuple[tuple[list[int], str], ...]] = ()  # (an input, its sequence as `text` writes it), tested
 

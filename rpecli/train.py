@@ -200,7 +200,7 @@ def step(trainer: Trainer) -> None:
 def backward(trainer: Trainer) -> None:
     """Draws the batch of the step and leaves the gradients of its loss in the parameters; both are counted."""
     config, model = trainer.config, trainer.model
-    batch, _ = data.train_batch(trainer.task, config, trainer.step)
+    batch = data.train_batch(trainer.task, config, trainer.step)
     positions = data.train_positions(trainer.task, config, batch, trainer.step)
     model.train()
     model.switch(trainer.step >= config.switch_at * config.steps)

@@ -15,6 +15,7 @@ PLUS = 10  # the symbol behind the ten digits
 
 class Addition(Task):
     symbols = 11
+    family = "arithmetic"
     defaults = {"length": 8, "steps": 2000}
     examples = (([5, 1, 7, 0], "> 5 1 + 7 0 | [2] [2] [0] ."), ([9, 9], "> 9 + 9 | [8] [1] ."))
 

@@ -15,6 +15,7 @@ from rpecli.task import BOS, SPECIAL, Batch, Task, prompt_answer
 
 class Parity(Task):
     symbols = 2
+    family = "state tracking"
     defaults = {"length": 16, "steps": 500}
     examples = (([1, 0, 1], "> 1 [1] 0 [1] 1 [0]"), ([0, 1], "> 0 [0] 1 [1]"))
 

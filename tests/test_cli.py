@@ -665,3 +665,18 @@ def test_an_encoding_that_cannot_take_a_models_place_is_told_before_anything_run
     said = rpe("eval", "--as", "t5", "--jobs", "0")
     assert said.code == 1
     assert "choose one without parameters" in said.err
+
+
+def test_two_studies_are_set_side_by_side(rpe: tiny.Rpe, done: Path, here: Path) -> None:
+    rpe("report", "--runs", done, "--name", "mine")
+    said = rpe("report", "--compare", "mine", done, "--runs", done)
+    assert "# mine (A) against" in said.out
+    assert "are the very runs of B" in said.out
+    assert (here / "results" / f"mine-against-{done.name}" / "compare.html").exists()
+    assert json.loads(rpe("report", "--compare", "mine", done, "--json").out)["a"]["word"] == "mine"
+
+
+def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, done: Path) -> None:
+    said = rpe("report", "copy-*", "--compare", "a", "b", "--runs", done)
+    assert (said.code, "takes two studies and nothing beside them: leave out 'copy-*'" in said.err) == (2, True)
+    assert rpe("report", "--compare", "a", "b", "--runs", done).code == 1

@@ -4,6 +4,7 @@
 """
 
 import csv
+import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rpecli import tables
+from rpecli.report import schema
 from rpecli.report.views import number
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +46,7 @@ GENERATORS = {
     "tasks": lambda: tables.markdown(tables.rows("tasks")),
     "recipes": lambda: tables.markdown(tables.rows("recipes")),
     "keys": lambda: tables.markdown(tables.keys()),
+    "report": schema.described,
     "summary": summary,
 }
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -56,6 +59,13 @@ def test_generated_tables_are_what_the_code_says(page: Path) -> None:
     if os.environ.get("RPE_WRITE_DOCS"):
         page.write_text(fresh, encoding="utf-8")
     assert text == fresh, f"{page.name} is out of date: RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_the_schema_file_is_what_the_models_say() -> None:
+    file, fresh = ROOT / "docs/report.schema.json", json.dumps(schema.as_json_schema(), indent=1) + "\n"
+    if os.environ.get("RPE_WRITE_DOCS"):
+        file.write_text(fresh, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == fresh, "RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -160,6 +161,13 @@ def test_the_page_says_where_the_numbers_come_from(three, tmp_path):
     assert "`c0ffee + changes` (1 run)" in make([dirty], tmp_path, "rpe report runs").markdown
 
 
+def test_the_page_leads_from_every_number_to_its_run_and_strings(three, tmp_path):
+    for words in ("### Runs behind these numbers", "rpe train RUN/recipe.yaml", "16: set16, 32: set32, 64: set64."):
+        assert words in three.markdown
+    dirty = make_run(tmp_path, {16: 1.0}, seed=5, info={"dirty": True})
+    assert re.search(rf"\| rope +\| +5 \| trained \| c0ffee\+ +\| `{dirty}` \|", make([dirty], tmp_path).markdown)
+
+
 def test_the_page_holds_the_command_that_makes_it_again(tmp_path):
     assert (
         "```sh\nrpe report runs --name mine\n```"
@@ -295,7 +303,28 @@ def test_a_damaged_run_is_said_and_the_others_are_reported(tmp_path):
 def test_an_encoding_whose_file_changed_between_runs_is_said(tmp_path):
     sources = {"tasks": "00000000", "encodings": "11111111"}
     paths = [make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.8}, seed=1, info={"sources": sources})]
-    assert any("the file of encoding rope changed" in text for text in make(paths, tmp_path).problems)
+    made = make(paths, tmp_path)
+    assert any("the file of encoding rope changed" in text for text in made.problems)
+    (note,) = [text for text in table(made, "copy, trained to 16: exact match").footnotes if "changed between its seeds" in text]
+    assert note.startswith(("[a] rope", "[b] rope"))
+    assert "the file of encoding rope changed" in made.markdown
+
+
+def test_one_file_for_all_seeds_is_not_remarked_on(three):
+    assert not any("changed" in text for each in three.tables for text in each.footnotes)
+    assert three.problems == []
+
+
+def test_runs_of_two_commits_are_said(tmp_path):
+    paths = [make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.8}, seed=1, info={"commit": "b1ade0123456"})]
+    assert any("trained by 2 commits of rpe: b1ade012 (1), c0ffee (1)" in text for text in make(paths, tmp_path).problems)
+
+
+def test_a_run_whose_recipe_is_another_run_today_is_said(tmp_path):
+    path = make_run(tmp_path, {16: 0.4}, info={"id": "copy-rope-s0-00000000"})
+    (said,) = make([path], tmp_path).problems
+    assert said.startswith("made by a version of rpe in which their recipes were other runs")
+    assert str(path) in said
 
 
 # --------------------------------------------------------------------------------------------------------------- refusals
@@ -345,14 +374,59 @@ def test_a_name_that_leaves_the_results_is_refused(tmp_path):
         report.make([make_run(tmp_path, {16: 1.0})], "../mine", tmp_path)
 
 
+# ----------------------------------------------------------------------------------------------------- the other measures
+
+
+def behind(made: report.Report, title: str) -> Table:
+    return next(each for each in made.evidence if each.title == title)
+
+
+def test_the_end_token_has_a_table_of_its_own(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 64: 0.5}, line={"exact_match_eos": 0.25}, seed=seed) for seed in (0, 1)]
+    made = make(paths, tmp_path)
+    found = behind(made, "copy, trained to 16: exact match with the end token")
+    assert (row(found, "rope")["64 (4x)"], row(found, "rope")["median area"], found.folded) == (".25", ".25", True)
+    assert row(table(made, "copy, trained to 16: exact match"), "rope")["64 (4x)"] == ".50"
+
+
+def test_accuracy_below_chance_is_below_nothing(tmp_path):
+    found = behind(make([make_run(tmp_path, {16: 1.0, 32: 0.01})], tmp_path),
+                   "copy, trained to 16: token accuracy rescaled for chance")  # fmt: skip
+    assert (row(found, "rope")["16 (1x)"], row(found, "rope")["32 (2x)"], row(found, "rope")["median area"]) == (
+        "1.00",
+        "-.10",
+        ".45",
+    )
+
+
+def test_mean_median_lowest_and_highest_of_every_measure_are_told(tmp_path):
+    paths = [make_run(tmp_path, {32: value}, exact={32: value / 2}, seed=seed) for seed, value in enumerate([0.2, 0.4, 0.9])]
+    found = row(behind(make(paths, tmp_path), "copy, trained to 16: spread over seeds"), "rope")
+    assert found == {
+        "encoding": "rope", "group": "RPE", "length": "32 (2x)", "seeds": "3", "exact match": ".25; .20 (.10-.45)",
+        "exact match with the end token": ".25; .20 (.10-.45)", "token accuracy": ".50; .40 (.20-.90)",
+        "rescaled for chance": ".44; .33 (.11-.89)",
+    }  # fmt: skip
+    summary = pd.read_csv(tmp_path / "results" / "mine" / "summary.csv")
+    assert summary.rescaled_accuracy_median[0] == pytest.approx(0.3 / 0.9)
+
+
+def test_tables_that_are_read_on_demand_are_folded_in_the_page(three):
+    assert re.search(
+        r"### Spread over seeds\n\n<details><summary>\d+ rows</summary>\n\n\| enc.*?\n\n</details>", three.markdown, re.DOTALL
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------------ files
 
 
 def test_every_file_is_written_and_nothing_is_left_beside_them(three):
     names = [
+        "accuracy.pdf",
         "accuracy.png",
         "accuracy.svg",
         "pairs.csv",
+        "pooled.csv",
         "report.html",
         "report.json",
         "report.md",
@@ -365,6 +439,7 @@ def test_every_file_is_written_and_nothing_is_left_beside_them(three):
     by_name = {file.name: file.read_bytes() for file in three.files}
     assert by_name["accuracy.png"].startswith(b"\x89PNG")
     assert b"<svg" in by_name["accuracy.svg"]
+    assert by_name["accuracy.pdf"].startswith(b"%PDF")
     assert json.loads(by_name["report.json"]) == three.data
     assert by_name["report.md"].decode() == three.markdown
 
@@ -410,7 +485,17 @@ def test_markdown_tables_are_aligned_and_without_the_figure(three):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1.0, "1.00"), (0.9999, ">.99"), (0.994, ".99"), (0.5, ".50"), (0.0049, "<.01"), (0.0, ".00")]
+    ("value", "text"),
+    [
+        (1.0, "1.00"),
+        (0.9999, ">.99"),
+        (0.994, ".99"),
+        (0.5, ".50"),
+        (0.0049, "<.01"),
+        (0.0, ".00"),
+        (-0.3, "-.30"),
+        (-0.004, ">-.01"),
+    ],
 )
 def test_only_perfection_is_written_as_one_and_only_nothing_as_zero(value, text):
     assert views.number(value) == text

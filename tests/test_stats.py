@@ -35,8 +35,8 @@ def test_the_wilson_interval_of_nothing_and_of_everything_stays_in_zero_to_one()
     assert stats.wilson(10, 10) == pytest.approx((0.72247, 1), abs=1e-5)
 
 
-def test_a_summary_is_mean_range_and_number():
-    assert stats.summary([0.5, 1.0, 0.75]) == stats.Summary(mean=0.75, low=0.5, high=1.0, number=3)
+def test_a_summary_is_mean_range_number_and_median():
+    assert stats.summary([0.5, 1.0, 0.9]) == stats.Summary(mean=pytest.approx(0.8), low=0.5, high=1.0, number=3, median=0.9)
 
 
 def test_a_summary_of_nothing_is_none():

@@ -1,11 +1,12 @@
 """Every task: its worked examples, its input law, its format and its chance level."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from rpecli import content, recipe, task
+from rpecli import content, recipe, run, task
 from rpecli.task import BOS, END, MARKS, PAD, SEP, SPECIAL, Batch, Task
 
 OPTIONS = ["sort:symbols=8", "sort:symbols=8:distinct=true", "recall:symbols=5", "copy:symbols=3", "parity:format=bit"]
@@ -44,6 +45,13 @@ def test_a_task_is_described(task_name):
     assert first[0].isupper()
     for part in ("Format", "Input law", "Chance", "Why"):
         assert any(line.startswith(part) for line in rest), f"{path} does not say its {part}"
+
+
+def test_a_task_says_of_what_family_it_is(task_name):
+    family = task.build(task_name).family
+    assert family != "other"
+    assert re.fullmatch("[a-z]+( [a-z]+)?", family)
+    assert run.family_of(task_name + ":symbols=9") == family
 
 
 def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name):

@@ -120,7 +120,7 @@ def test_lengths_within_training_measure_no_extrapolation():
 
 def test_no_encoding_at_all_that_beats_the_relative_ones_is_said():
     made = extrapolation({"rope": LOW, "learned": LOW, "none": HIGH})
-    assert any(line.startswith("Without any encoding (supported): none against RPE") for line in made.lines)
+    assert any(line.startswith("Beside the claim, uncorrected, deciding nothing: none against RPE") for line in made.lines)
 
 
 # ---------------------------------------------------------------------------------------------------------- other claims
@@ -159,6 +159,46 @@ def test_the_rules_need_the_test_and_the_interval_alike():
     assert verdict.decide(compare.Difference(0.3, 0.1, 0.5, 0.06, 6, 6, 1), 0.05) == UNDECIDED
     assert verdict.decide(compare.Difference(0.3, -0.1, 0.5, 0.01, 6, 6, 1), 0.05) == UNDECIDED
     assert verdict.decide(None, 0.05) == MISSING
+
+
+# ------------------------------------------------------------------------------------------------- the claims together
+
+
+def kept_in(made, rope, learned):
+    return {"positions": {made[0].title: {"rope": dict(enumerate(rope)), "learned": dict(enumerate(learned))}}}
+
+
+def judged(pairs: int, kept: float):
+    """All three claims on `pairs` seeds: clear on accuracy, `kept` against .5 of predictions, and half the steps."""
+    made = study({"rope": (HIGH * 2)[:pairs], "learned": (LOW * 2)[:pairs]}, steps={"rope": 25, "learned": 50})
+    return verdict.verdicts(made, kept_in(made, [kept] * pairs, [0.5] * pairs))
+
+
+def test_three_claims_of_six_pairs_are_not_enough_though_each_alone_would_be():
+    made = judged(6, kept=1.0)
+    assert [each.outcome for each in made] == [UNDECIDED] * 3
+    assert [each.p_holm for each in made] == [pytest.approx(3 * 2 / 64)] * 3
+    said = "p adjusted for the 3 claims tested (Holm): .094. Alone it would be supported; among 3 claims it is not enough. "
+    assert made[0].lines[-1] == said + "That takes at least 7 pairs of seeds."
+
+
+def test_seven_pairs_support_all_three():
+    made = judged(7, kept=1.0)
+    assert [each.outcome for each in made] == [SUPPORTED] * 3
+    assert made[2].lines[-1] == "p adjusted for the 3 claims tested (Holm): .047."
+
+
+def test_a_tie_rests_on_its_interval_and_stands_whatever_the_others():
+    made = judged(7, kept=0.5)
+    assert [each.outcome for each in made] == [SUPPORTED, TIE, SUPPORTED]
+    assert [each.p_holm for each in made] == pytest.approx([3 * 2 / 128, 1.0, 3 * 2 / 128])
+
+
+def test_a_claim_that_is_tested_alone_is_not_corrected():
+    made = verdict.verdicts(study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None})[:1])
+    assert [each.outcome for each in made] == [UNDECIDED, MISSING, NEITHER], "two are tested"
+    alone = verdict.corrected([verdict.extrapolation(study({"rope": HIGH, "learned": LOW}))])
+    assert (alone[0].outcome, alone[0].p_holm) == (SUPPORTED, 2 / 64)
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0001, "< .001"), (0.03125, "= .031"), (1.0, "= 1.000")])

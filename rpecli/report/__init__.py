@@ -4,8 +4,13 @@
     views    panels -> tables of text               tables   a table as Markdown and LaTeX
     compare  differences, tests, ranks              verdict  what is supported, by rules
     evidence the tables behind the verdict          shifts   what moving the content changed
-    figure   accuracy against length                page     report.md, summary, provenance
-    records  report.json and CSV files              page_html, page_style, svg, learning   report.html
+    overall  several tasks together
+    figure   accuracy against length                learning_figure   learning curves
+    page     report.md, summary, provenance
+    records  report.json and CSV files              schema   what they hold
+    page_html, page_style, svg, learning            report.html
+    probe_read, probe_table, probe_chart, probe_figure, probe_text   what inspect found
+    versus, versus_page   two studies side by side
 
 The imports that cost (pandas, scipy, matplotlib) wait until a report is asked for.
 """
@@ -21,7 +26,7 @@ from rpecli.report.tables import to_rich as rich_table
 if TYPE_CHECKING:
     from rpecli.report.verdict import Verdict
 
-__all__ = ["Report", "ReportError", "Table", "make", "markdown_tables", "rich_table"]
+__all__ = ["Comparison", "Report", "ReportError", "Table", "compare_studies", "make", "markdown_tables", "rich_table"]
 
 
 class ReportError(ValueError):
@@ -44,24 +49,74 @@ class Report:
 
 def make(paths: list[Path], name: str, out: Path, command: str | None = None) -> Report:
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
-    from rpecli.report import evidence, figure, frames, page, page_html, panels, records, shifts, verdict, views
+    from rpecli.report import (
+        evidence,
+        figure,
+        frames,
+        learning_figure,
+        overall,
+        page,
+        page_html,
+        panels,
+        probe_chart,
+        probe_figure,
+        probe_read,
+        probe_table,
+        records,
+        shifts,
+        verdict,
+        views,
+    )
 
-    if not name or Path(name).name != name:
-        raise ReportError(f"{name!r} is no name for a report: write one word such as lengths; it becomes a folder of {out}")
+    _checked(name, out)
     collected = frames.collect(paths)
     found = panels.panels(collected.runs)
-    moved = shifts.read(found)
+    moved, looked = shifts.read(found), probe_read.read(found)
     tables = [table for panel in found for table in views.panel_tables(panel)]
-    behind = evidence.pooled(found)
+    behind = overall.tables(found)
     for panel in found:
-        behind += evidence.tables(panel) + ([shifts.table(panel, moved[panel.title])] if panel.title in moved else [])
+        behind += views.more_tables(panel) + evidence.tables(panel)
+        behind += [shifts.table(panel, moved[panel.title])] if panel.title in moved else []
+        behind += probe_table.tables(looked[panel.title]) if panel.title in looked else []
     judged = verdict.verdicts(found, {kind: shifts.kept(moved, kind) for kind in shifts.KINDS})
-    text = page.page(name, collected, found, tables + behind, judged, command)
     data = records.data(name, command, collected, found, judged)
+    drawn = {**figure.draw(found), **learning_figure.draw(found), **probe_figure.of_report(looked)}
+    text = page.page(name, collected, found, tables + behind, judged, command, list(drawn))
     contents = {"report.md": text.encode(), "tables.tex": _latex(tables + behind), "report.json": records.as_json(data)}
-    contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command).encode()
-    contents |= {**records.files(collected, found), **figure.draw(found)}
+    inside = probe_chart.sections(found, looked, moved)
+    contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command, inside).encode()
+    contents |= {**records.files(collected, found), **drawn}
     return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two studies side by side: sentences, tables, page, data, files."""
+
+    lines: list[str]
+    tables: list[Table]
+    markdown: str
+    data: dict[str, Any]
+    files: list[Path]
+
+
+def compare_studies(words: tuple[str, str], runs: Path, out: Path, name: str | None, command: str | None = None) -> Comparison:
+    """Compares two studies into the folder `out/name`. Raises ReportError, before anything is written."""
+    from rpecli.report import versus, versus_page
+
+    a, b = (versus.study(word, runs, out) for word in words)
+    found = versus.versus(a, b)
+    name = _checked(name or versus_page.file_name(*words), out)
+    files = _write(out / name, versus_page.contents(found, command))
+    lines = versus_page.headline(found) + found.notes
+    text = versus_page.markdown(found, command)
+    return Comparison(lines, versus_page.tables(found), text, versus_page.data(found, command), files)
+
+
+def _checked(name: str, out: Path) -> str:
+    if not name or Path(name).name != name:
+        raise ReportError(f"{name!r} is no name for a report: write one word such as lengths; it becomes a folder of {out}")
+    return name
 
 
 def markdown_tables(report: Report) -> str:

@@ -13,7 +13,7 @@ from itertools import combinations
 from statistics import fmean
 
 from rpecli import stats
-from rpecli.report.frames import Run
+from rpecli.report.frames import GROUPS, Run
 from rpecli.report.panels import Panel, Row
 
 MEASURES = ("exact_match", "token_accuracy")
@@ -61,7 +61,7 @@ class Strings:
 
 @dataclass(frozen=True)
 class Pooled:
-    """A row over all tasks that have it: interquartile mean and mean rank, each with its interval."""
+    """A row, or a group (label ""), over all tasks that have it: interquartile mean and mean rank, each with its interval."""
 
     label: str
     group: str
@@ -105,7 +105,7 @@ def shared_seeds(*seeds: dict[int, float]) -> list[int]:
 
 def difference(strata: Sequence[Sequence[float]]) -> Difference | None:
     """Of paired differences, a stratum a task; None of none."""
-    return _difference(tuple(tuple(values) for values in strata if len(values)))
+    return _difference(_frozen([values for values in strata if len(values)]))
 
 
 @lru_cache(maxsize=100_000)  # tables, files and verdict ask for the same pairs: 60 encodings of a task are 1,770
@@ -205,14 +205,36 @@ def pooled(panels: list[Panel], measure: str) -> list[Pooled]:
     return sorted(made, key=lambda each: (-each.middle, each.label))
 
 
+def pooled_groups(panels: list[Panel], measure: str) -> list[Pooled]:
+    """Each group over all runs of its encodings, drawn again within each task and encoding; without a rank."""
+    found = [(panel, scores(panel, measure)) for panel in panels]
+    made = []
+    for name in GROUPS:
+        mine = {(panel.title, row.label): list(each[row.label].values())
+                for panel, each in found for row in panel.rows if row.group == name and row.label in each}  # fmt: skip
+        if mine:
+            strata, tasks = list(mine.values()), len({title for title, _ in mine})
+            made.append(Pooled("", name, tasks, sum(map(len, strata)), *_middle(_frozen(strata)), math.nan, None))
+    return made
+
+
+def _frozen(strata: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(values) for values in strata)
+
+
+@lru_cache(maxsize=10_000)  # tables and files ask for the same ones; of a thousand runs each costs half a second
+def _middle(strata: tuple[tuple[float, ...], ...]) -> tuple[float, tuple[float, float] | None]:
+    """The interquartile mean and its interval."""
+    everything = [value for values in strata for value in values]
+    return stats.interquartile_mean(everything), stats.interquartile_interval(strata)
+
+
 def _pooled(label: str, group: str, found: list[Scores], ranked: list[dict[str, list[float]]]) -> Pooled:
     strata = [list(each[label].values()) for each in found]
     places = [each[label] for each in ranked if each[label]]
-    everything = [value for values in strata for value in values]
     rank = stats.mean(places) if places else math.nan
-    middle = stats.interquartile_mean(everything)
-    intervals = stats.interquartile_interval(strata), stats.mean_interval(places)
-    return Pooled(label, group, len(strata), len(everything), middle, intervals[0], rank, intervals[1])
+    middle, interval = _middle(_frozen(strata))
+    return Pooled(label, group, len(strata), sum(map(len, strata)), middle, interval, rank, stats.mean_interval(places))
 
 
 # ---------------------------------------------------------------------------------------------------------------- learning

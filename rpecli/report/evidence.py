@@ -1,6 +1,7 @@
-"""Tables behind the verdict: spread over seeds, comparisons with the best, single models, all tasks together, steps, cost."""
+"""Tables behind the verdict, a task at a time: spread over seeds, comparisons with the best, single models, steps, cost."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean, median
 
 from rpecli import stats
@@ -14,14 +15,9 @@ from rpecli.report.views import MISSING, count, number
 
 def tables(panel: Panel) -> list[Table]:
     """Of one panel; a table without rows is left out."""
-    made = [
-        _seeds(panel, "exact_match"),
-        _seeds(panel, "token_accuracy"),
-        _best(panel),
-        _strings(panel),
-        _steps(panel),
-        _cost(panel),
-    ]
+    made = [_seeds(panel, "exact_match"), _steps(panel)]
+    folded = [_seeds(panel, "token_accuracy"), _best(panel), _strings(panel), _cost(panel)]
+    made += [replace(table, folded=True) for table in folded]
     return [table for table in made if table.rows]
 
 
@@ -43,7 +39,7 @@ def _seeds(panel: Panel, measure: str) -> Table:
     found = compare.scores(panel, measure)
     rows = [_seeds_line(row, panel, measure, found[row.label]) for row in panel.rows if row.label in found]
     columns = ["encoding", "group", "seeds", "solved", "mean", "95 % interval", "median", "lowest", "highest"]
-    columns += ["area from the shortest", *(["length at 95 %", "length at 50 %"] if measure == "exact_match" else [])]
+    columns += ["area", *(["length at 95 %", "length at 50 %"] if measure == "exact_match" else [])]
     name = measure.replace("_", " ")
     caption = f"Mean {name} over log2 length beyond training ({', '.join(map(str, compare.beyond(panel)))}), over seeds: "
     caption += f"bootstrap interval of the mean from {stats.SEEDS} seeds. Area: the same over all evaluated lengths. "
@@ -131,33 +127,6 @@ def _string_line(each: compare.Strings, top: str) -> list[str]:
         mine, others = others, mine
     other = each.second if each.first == top else each.first
     return [top, other, str(each.seed), str(mine), str(others), str(each.n), _p(each.holm)]
-
-
-# ----------------------------------------------------------------------------------------------------------- all tasks
-
-
-def pooled(panels: list[Panel]) -> list[Table]:
-    """All tasks together, where there are several: never a rank without its spread."""
-    found = compare.pooled(panels, "exact_match") if len(panels) > 1 else []
-    if not found:
-        return []
-    rows = [[each.label, each.group, str(each.tasks), str(each.runs), number(each.middle), interval(each.middle_interval),
-             f"{each.rank:.2f}", _ranks(each.rank_interval)] for each in found]  # fmt: skip
-    columns = ["encoding", "group", "tasks", "runs", "interquartile mean", "95 % interval", "mean rank", "95 % interval of rank"]
-    caption = (
-        "Exact match beyond training over all (task, seed): the mean of the middle half; rank within each task and seed, 1 the "
-    )
-    caption += (
-        "highest, ties averaged. Intervals: bootstrap over seeds within each task. Encodings that a task lacks are left out. "
-    )
-    if any(each.middle_interval is None for each in found):
-        caption += f"A task has fewer than {stats.SEEDS} seeds, so there are no intervals and the order proves nothing."
-    mask = [[False] * len(columns) for _ in rows]
-    return [Table("All tasks together", columns, "ll" + "r" * 6, rows, mask, caption.strip(), [])]
-
-
-def _ranks(found: tuple[float, float] | None) -> str:
-    return f"{found[0]:.2f}-{found[1]:.2f}" if found else MISSING
 
 
 # ------------------------------------------------------------------------------------------------------ steps and cost

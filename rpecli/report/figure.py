@@ -6,6 +6,7 @@ differ together, so nothing hangs on colour alone. Drawn without pyplot: no glob
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ MARKERS = "os^DvPX<>phd*"
 DASHES: dict[str, Any] = {"APE": (0, (4, 1.6)), "RPE": "solid", "content": (0, (6, 1.5, 1.2, 1.5)), "none": (0, (1, 1.3))}
 TITLES = {"APE": "APE (absolute)", "RPE": "RPE (relative)", "content": "content", "none": "none"}
 CHANCE: dict[str, Any] = {"color": "#999999", "linewidth": 1, "linestyle": (0, (5, 3))}
+UNDATED: dict[str, dict[str, Any]] = {  # the same runs give the same bytes
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
@@ -50,6 +56,7 @@ STYLE: dict[Any, Any] = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "svg.hashsalt": "rpe",
+    "pdf.fonttype": 42,  # text stays text that a journal's checks take and a reader can search
 }
 
 
@@ -80,7 +87,12 @@ def looks(panels: list[Panel]) -> dict[str, Look]:
 
 
 def draw(panels: list[Panel]) -> dict[str, bytes]:
-    """`{"accuracy.png": ..., "accuracy.svg": ...}`."""
+    """`{"accuracy.png": ..., "accuracy.svg": ..., "accuracy.pdf": ...}`."""
+    return drawn("accuracy", lambda figure: _compose(figure, [panel for panel in panels if panel.lengths]))
+
+
+def drawn(name: str, compose: Callable[["Figure"], None]) -> dict[str, bytes]:
+    """A figure in every format, by file name."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,14 +100,13 @@ def draw(panels: list[Panel]) -> dict[str, bytes]:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
         FigureCanvasAgg(figure)
-        _compose(figure, [panel for panel in panels if panel.lengths])
-        return {f"accuracy.{kind}": _bytes(figure, kind) for kind in ("png", "svg")}
+        compose(figure)
+        return {f"{name}.{kind}": _bytes(figure, kind) for kind in UNDATED}
 
 
 def _bytes(figure: "Figure", kind: str) -> bytes:
-    undated: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     into = io.BytesIO()
-    figure.savefig(into, format=kind, metadata=undated)
+    figure.savefig(into, format=kind, metadata=UNDATED[kind])
     return into.getvalue()
 
 
@@ -105,17 +116,17 @@ def _compose(figure: "Figure", panels: list[Panel]) -> None:
     cells = _grid(panels)
     rows, columns = len(cells), max(len(line) for line in cells)
     titled = sum(any(title for _, _, title in line) for line in cells)
-    legends = _legends(figure, known, any(len(row.evaluated) > 1 for panel in panels for row in panel.rows))
-    foot = sum(map(_tall, legends))
+    blocks = legends(figure, known, any(len(row.evaluated) > 1 for panel in panels for row in panel.rows))
+    foot = sum(map(tall, blocks))
     height = rows * (PANEL + UNDER) + titled * 0.28 + (rows - titled) * 0.05 + 0.35 + foot
     figure.set_size_inches(WIDTH, height)
-    _place(figure, legends, height)
+    place(figure, blocks, height)
     figure.text(0.5, (foot + 0.2) / height, "length, and its multiple of the training length", ha="center", color="#333333")
     top = height - 0.05
     for line in cells:
         top -= 0.28 if any(title for _, _, title in line) else 0.05
         for column, (panel, measure, title) in enumerate(line):
-            axes = figure.add_axes(_box(column, columns, top, height))
+            axes = figure.add_axes(box(column, columns, top, height))
             _panel(axes, panel, measure, known)
             axes.set_title(title, loc="left", fontweight="bold", color="#222222", pad=7)
             if column == 0 or len(panels) == 1:
@@ -129,22 +140,22 @@ def _grid(panels: list[Panel]) -> list[list[tuple[Panel, str, str]]]:
     """Lines of (panel, measure, title): the title stands over the upper of a panel's two measures."""
     upper, lower = "token_accuracy", "exact_match"
     if len(panels) == 1:
-        return [[(panels[0], upper, _title(panels[0], panels)), (panels[0], lower, "")]]
+        return [[(panels[0], upper, title_of(panels[0], panels)), (panels[0], lower, "")]]
     columns = math.ceil(len(panels) / math.ceil(len(panels) / COLUMNS))
     lines = []
     for start in range(0, len(panels), columns):
         these = panels[start : start + columns]
-        lines += [[(panel, upper, _title(panel, panels)) for panel in these], [(panel, lower, "") for panel in these]]
+        lines += [[(panel, upper, title_of(panel, panels)) for panel in these], [(panel, lower, "") for panel in these]]
     return lines
 
 
-def _title(panel: Panel, panels: list[Panel]) -> str:
+def title_of(panel: Panel, panels: list[Panel]) -> str:
     """The task, with its training length where the task stands twice."""
     text = panel.title if sum(other.task == panel.task for other in panels) > 1 else panel.task
     return text if len(text) <= 28 else text[:13] + "..." + text[-13:]
 
 
-def _box(column: int, columns: int, top: float, height: float) -> tuple[float, float, float, float]:
+def box(column: int, columns: int, top: float, height: float) -> tuple[float, float, float, float]:
     """Left, bottom, width, height of a panel as shares of the figure."""
     left, right = LEFT, 0.08
     gap = 0.2 if columns > 2 else 0.6
@@ -210,20 +221,21 @@ def _ticks(lengths: list[int], train_length: int) -> list[int]:
 # ----------------------------------------------------------------------------------------------------------------- legend
 
 
-def _legends(figure: "Figure", known: dict[str, Look], several: bool) -> list[list["Block"]]:
+def legends(figure: "Figure", known: dict[str, Look], several: bool, chance: bool = True) -> list[list["Block"]]:
     """One block a group and one for the rest, side by side, broken into lines where the width is used up."""
-    blocks = []
+    made = []
     for group in GROUPS:
         handles = [_handle(label, **look.line()) for label, look in known.items() if look.group == group]
-        blocks += [_block(figure, TITLES[group], handles)] if handles else []
-    return _flow([*blocks, _block(figure, "reference", _reference(several))])
+        made += [_block(figure, TITLES[group], handles)] if handles else []
+    reference = _reference(several, chance)
+    return _flow([*made, *([_block(figure, "reference", reference)] if reference else [])])
 
 
-def _reference(several: bool) -> list["Artist"]:
+def _reference(several: bool, chance: bool) -> list["Artist"]:
     from matplotlib.patches import Patch
 
     band = [Patch(facecolor="#999999", alpha=0.35, label="lowest to highest seed")]
-    return [_handle("chance", **CHANCE), *(band if several else [])]
+    return [*([_handle("chance", **CHANCE)] if chance else []), *(band if several else [])]
 
 
 def _handle(label: str, **look: Any) -> "Artist":
@@ -273,16 +285,16 @@ def _one_legend(figure: "Figure", title: str, handles: list["Artist"], columns: 
     return legend
 
 
-def _tall(line: list[Block]) -> float:
+def tall(line: list[Block]) -> float:
     return max(block.height for block in line) + 0.14
 
 
-def _place(figure: "Figure", lines: list[list[Block]], height: float) -> None:
+def place(figure: "Figure", lines: list[list[Block]], height: float) -> None:
     """Puts the blocks at the foot of a figure that is `height` inches high."""
-    top = sum(map(_tall, lines))
+    top = sum(map(tall, lines))
     for line in lines:
         left = LEFT
         for block in line:
             block.legend.set_bbox_to_anchor((left / WIDTH, top / height), transform=figure.transFigure)
             left += block.width + SPACE
-        top -= _tall(line)
+        top -= tall(line)

@@ -1,6 +1,6 @@
 """Reads run directories into one frame: a row per run and length, runs without evaluations kept, and what is wrong said."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +71,7 @@ def collect(paths: Iterable[Path]) -> Collected:
     problems += twice + _missing(runs)
     if not any(each.lines for each in runs):
         raise ReportError("\n".join(["nothing is evaluated, so there is nothing to report:", *problems]))
-    return Collected(runs, frame(runs), problems + _changed_files(runs))
+    return Collected(runs, frame(runs), problems + _other_code(runs) + _changed_files(runs))
 
 
 def _read_all(paths: list[Path]) -> tuple[list[Run], list[str]]:
@@ -91,6 +91,7 @@ def _read(path: Path) -> tuple[list[Run], list[str]]:
     info, config = run.read(path), run.config_of(path)
     if info.setdefault("group", "RPE") not in GROUPS:
         raise run.RunError(f"{path}: its encoding calls itself {info['group']!r}: the groups are {', '.join(GROUPS)}")
+    info.setdefault("family", _family(config))
     lines, problems = run.read_lines(path / "eval.jsonl"), []
     if lines and info["status"] != "trained":
         problems.append(f"{path}: {info['status']}, so its evaluations are of unfinished weights and left out")
@@ -107,6 +108,14 @@ def _read(path: Path) -> tuple[list[Run], list[str]]:
         settings = _settings(info, config) | ({"measured": way} if way else {})
         made.append(Run(path, info | group | {"encoding": info["encoding"] + way}, config, {}, measured, settings))
     return made, problems
+
+
+def _family(config: Config) -> str:
+    """For runs made before the record held it: what the task's file says, where it is still there."""
+    try:
+        return run.family_of(config.task)
+    except content.ContentError:
+        return "other"
 
 
 def _way(line: dict[str, Any], config: Config) -> tuple[str, str | None]:
@@ -213,6 +222,23 @@ def _mixed(task: str, length: int, runs: list[Run]) -> str:
     said += [f"  set {name}: {_names(members)}" for name, members in sorted(sets.items(), key=lambda s: (-len(s[1]), s[0]))]
     where = " ".join(str(each.path) for each in runs) if len(runs) <= NAMED else "RUNS"
     return "\n".join([*said, f"measure them all on one set: rpe eval {where} --again"])
+
+
+def _other_code(runs: list[Run]) -> list[str]:
+    """What says that some runs came from other code than the rest: another commit, or a recipe that is now another run."""
+    measured = [each for each in runs if each.lines]
+    commits = Counter(str(each.info["commit"])[:8] for each in measured if each.info.get("commit"))
+    told = ", ".join(f"{mark} ({number})" for mark, number in sorted(commits.items()))
+    problems = [f"trained by {len(commits)} commits of rpe: {told}: equal recipes may not mean equal training; train anew by one"]
+    older = [each for each in measured if each.info.get("id", each.config.id) != each.config.id]
+    more = f"made by a version of rpe in which their recipes were other runs than today: train anew: {_names(older)}"
+    return (problems if len(commits) > 1 else []) + ([more] if older else [])
+
+
+def versions(runs: list[Run]) -> set[str]:
+    """The versions of the task's and the encoding's files that these runs were trained with."""
+    marks = {tuple(sorted(each.info.get("sources", {}).items())) for each in runs if each.lines}
+    return {str(mark) for mark in marks}
 
 
 def _changed_files(runs: list[Run]) -> list[str]:

@@ -7,24 +7,33 @@ from typing import Any
 
 from rpecli.report.frames import Collected, Run
 from rpecli.report.panels import Panel
-from rpecli.report.tables import Table, to_markdown
+from rpecli.report.tables import Table, slug, to_markdown
 from rpecli.report.verdict import Verdict
 from rpecli.report.views import comparison
 
 
 def page(
-    name: str, collected: Collected, panels: list[Panel], tables: list[Table], verdicts: list[Verdict], command: str | None
+    name: str,
+    collected: Collected,
+    panels: list[Panel],
+    tables: list[Table],
+    verdicts: list[Verdict],
+    command: str | None,
+    figures: list[str],
 ) -> str:
-    """`report.md` as text."""
+    """`report.md` as text; of the figures, those that were drawn are shown."""
     runs, problems = collected.runs, collected.problems
     parts = [f"# Report: {name}", what(runs, panels), _verdict(verdicts)]
     if command:
         parts.append(f"Made again with:\n\n```sh\n{command}\n```")
     parts.append(f"![Accuracy against length, a panel per task](accuracy.png)\n\n{LEGEND}")
+    if "learning.png" in figures:
+        parts.append(f"![Learning curves, a panel per task](learning.png)\n\n{LEARNING}")
     parts.append("## APE against RPE\n\n" + "\n".join(f"- {comparison(panel)}" for panel in panels))
     parts += [to_markdown(table, level=2).rstrip() for table in tables if not panel_of(table, panels)]
     for panel in panels:
-        parts.append("\n".join([f"## {panel.title}\n", *_under(panel, tables)]).rstrip())
+        inside = [*_under(panel, tables), *_why(panel, figures), to_markdown(runs_table(panel))]
+        parts.append("\n".join([f"## {panel.title}\n", *inside]).rstrip())
     if problems:
         parts.append("## What is missing or wrong\n\n" + "\n".join(f"- {' '.join(text.split())}" for text in problems))
     parts.append(_provenance(provenance(runs)))
@@ -51,16 +60,52 @@ def _under(panel: Panel, tables: list[Table]) -> list[str]:
     return [to_markdown(replace(table, title=table.title.removeprefix(start).capitalize())) for table in mine]
 
 
+def _why(panel: Panel, figures: list[str]) -> list[str]:
+    """The pictures of what inspect found in a panel's runs."""
+    start = f"why-{slug(panel.title)}-"
+    mine = [name for name in figures if name.startswith(start)]
+    return ["### Where and why heads look\n", *(f"![{name[len(start) : -4]}]({name})\n" for name in mine)] if mine else []
+
+
+def fingerprints(panel: Panel) -> str:
+    """Which strings were answered at each length: one mark, since a report of several is refused."""
+    marks = {
+        n: {str(each.lines[n].get("fingerprint")) for row in panel.rows for each in row.evaluated if n in each.lines}
+        for n in panel.lengths
+    }
+    return "Fingerprints of the evaluation strings by length: " + ", ".join(
+        f"{n}: {' '.join(sorted(found))}" for n, found in marks.items()
+    )
+
+
+def runs_table(panel: Panel) -> Table:
+    """The directory behind every number, its seed, status and commit."""
+    lines = [[row.label, str(each.config.seed), str(each.info["status"]), revision(each), f"`{each.path}`"]
+             for row in panel.rows for each in row.runs]  # fmt: skip
+    caption = f"Each is trained again by `rpe train RUN/recipe.yaml`. {fingerprints(panel)}."
+    mask = [[False] * 5 for _ in lines]
+    columns = ["encoding", "seed", "status", "commit", "run"]
+    return Table("Runs behind these numbers", columns, "lrlll", lines, mask, caption, [], folded=True)
+
+
+def revision(each: Run) -> str:
+    """The first digits of a run's commit, `+` where tracked files differed from it."""
+    return str(each.info.get("commit") or "unknown")[:8] + ("+" if each.info.get("dirty") else "")
+
+
 RULES = (
     "Relative (RPE) against absolute (APE) encodings, paired by seed within each task, by rules fixed before any run. Supported "
-    "or contradicted: the sign-flip test over all pairs has p below .05 and the 95 % bootstrap interval leaves out 0. No "
+    "or contradicted: the sign-flip test over all pairs has p below .05, adjusted for the claims tested together (Holm), and the "
+    "95 % bootstrap interval leaves out 0. No "
     "difference: the interval lies within .05 of accuracy, or a tenth of the steps. Mixed: one task's interval lies on the other "
     "side. Fewer than 3 seeds a task, or 6 pairs in all, decide nothing."
 )
 DATA = (
-    "Data: `runs.csv` (each run and length), `summary.csv` (each row and length), `pairs.csv` (every two encodings), "
-    "`strings.csv` (every two models on the same strings), `report.json`, `tables.tex`."
+    "Data: `summary.csv` (each row and length), `runs.csv` (each run and length), `pairs.csv` (every two encodings), "
+    "`pooled.csv` (families and groups of tasks), `strings.csv` (every two models on the same strings), `report.json`, "
+    "`tables.tex`; figures also as `.svg` and `.pdf`."
 )
+LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (
     "Lines are means over seeds, bands the range from the lowest to the highest seed. Dotted vertical line: the training length. "
     "Grey dashed line: chance, for token accuracy."

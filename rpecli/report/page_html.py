@@ -6,7 +6,7 @@ from typing import Any
 
 from rpecli.report import learning, page, svg
 from rpecli.report.figure import looks
-from rpecli.report.frames import Collected
+from rpecli.report.frames import Collected, Run
 from rpecli.report.page_style import CSS, SCRIPT
 from rpecli.report.panels import Panel
 from rpecli.report.tables import Table, slug
@@ -19,24 +19,34 @@ NUMBER = re.compile(r"[<>]?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 
 
 def html(
-    name: str, collected: Collected, panels: list[Panel], tables: list[Table], verdicts: list[Verdict], command: str | None
+    name: str,
+    collected: Collected,
+    panels: list[Panel],
+    tables: list[Table],
+    verdicts: list[Verdict],
+    command: str | None,
+    inside: dict[str, str],
 ) -> str:
-    """The whole page, the same bytes for the same runs."""
+    """The whole page, the same bytes for the same runs; `inside` holds what the probes found, by panel."""
     drawn = [panel for panel in panels if panel.lengths]
     known = looks(drawn)
     parts = [f"<h1>Report: {escape(name)}</h1><p>{escape(page.what(collected.runs, panels))}</p>", _contents(panels)]
     parts += [_verdicts(verdicts), _figure(drawn, known)]
-    parts += [_table(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
-    parts += [_panel(panel, [table for table in tables if page.panel_of(table, panels) is panel]) for panel in panels]
-    parts += [_problems(collected.problems), _provenance(page.provenance(collected.runs), command)]
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(name)}</title>'
-    )
-    head += f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    style = f"<style>{CSS}{svg.colours(known)}</style>"
+    parts += [table_html(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
+    for panel in panels:
+        mine = [table for table in tables if page.panel_of(table, panels) is panel]
+        parts.append(_panel(panel, mine, inside[panel.title]))
+    parts += [problems_html(collected.problems), _provenance(page.provenance(collected.runs), command)]
+    return document(name, parts, svg.colours(known))
+
+
+def document(title: str, parts: list[str], style: str = "") -> str:
+    """A whole page of these parts."""
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f'<title>{escape(title)}</title><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     body = "\n".join(part for part in parts if part)
     ended = f"</main><script>{SCRIPT}</script></body></html>\n"
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}{style}</head>\n<body><main>\n{body}\n{ended}'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{CSS}{style}</style></head>\n<body><main>\n{body}\n{ended}'
 
 
 def _contents(panels: list[Panel]) -> str:
@@ -69,29 +79,30 @@ def _figure(panels: list[Panel], known: Any) -> str:
 def _learning(panels: list[Panel], known: Any) -> str:
     curves = [(panel, learning.curves(panel)) for panel in panels]
     charts = "".join(learning.chart(panel, found, known) for panel, found in curves if found)
-    said = '<p class="quiet">Validation within the training lengths, mean over seeds with the range from lowest to highest.</p>'
+    said = f'<p class="quiet">{escape(page.LEARNING)}</p>'
     shown = f'{svg.legend(known)}<div class="charts">{charts}</div>{said}'
     return f'<section id="learning"><h2>Learning curves</h2>{shown}</section>' if charts else ""
 
 
-def _panel(panel: Panel, tables: list[Table]) -> str:
-    shown = "".join(_table(table, panel, 3) for table in tables)
-    return f'<section id="{slug(panel.title)}"><h2>{escape(panel.title)}</h2>{shown}{_runs(panel)}</section>'
+def _panel(panel: Panel, tables: list[Table], inside: str) -> str:
+    shown = "".join(table_html(table, panel, 3) for table in tables)
+    return f'<section id="{slug(panel.title)}"><h2>{escape(panel.title)}</h2>{shown}{inside}{_runs(panel)}</section>'
 
 
 def _runs(panel: Panel) -> str:
     """Which directories each row's numbers come from, and the strings that they were measured on."""
     items = []
     for row in panel.rows:
-        runs = ", ".join(f"<code>{escape(str(each.path))}</code> ({escape(str(each.info['status']))})" for each in row.runs)
+        runs = ", ".join(_run(each) for each in row.runs)
         items.append(f'<li id="{_row_id(panel, row.label)}"><b>{escape(row.label)}</b>: {runs}</li>')
-    marks = {
-        n: {str(each.lines[n].get("fingerprint")) for row in panel.rows for each in row.evaluated if n in each.lines}
-        for n in panel.lengths
-    }
-    strings = ", ".join(f"{n}: {' '.join(sorted(found))}" for n, found in marks.items())
-    said = f'<p class="quiet">Fingerprints of the evaluation strings by length: {escape(strings)}.</p>'
-    return f'<h3>Runs behind these numbers</h3>{said}<ul class="runs">{"".join(items)}</ul>'
+    said = f"Each is trained again by `rpe train RUN/recipe.yaml`. {page.fingerprints(panel)}."
+    shown = f'<p class="quiet">{_code(said)}</p><ul class="runs">{"".join(items)}</ul>'
+    return f"<details><summary><h3>Runs behind these numbers</h3></summary>{shown}</details>"
+
+
+def _run(each: Run) -> str:
+    what = f"seed {each.config.seed}, {each.info['status']}, commit {page.revision(each)}"
+    return f"<code>{escape(str(each.path))}</code> ({escape(what)})"
 
 
 def _row_id(panel: Panel, label: str) -> str:
@@ -102,7 +113,8 @@ def _row_id(panel: Panel, label: str) -> str:
 # ----------------------------------------------------------------------------------------------------------------- tables
 
 
-def _table(table: Table, panel: Panel | None, level: int) -> str:
+def table_html(table: Table, panel: Panel | None, level: int) -> str:
+    """A table that sorts; of a panel, its rows lead to the runs behind them."""
     title = table.title if panel is None else table.title.removeprefix(f"{panel.title}: ").capitalize()
     sides = ["l" if side == "l" else "" for side in table.align]
     head = "".join(f'<th scope="col" class="{side}">{escape(text)}</th>' for text, side in zip(table.columns, sides, strict=True))
@@ -113,7 +125,9 @@ def _table(table: Table, panel: Panel | None, level: int) -> str:
     shown = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{_foot(foot)}</table>"
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">{shown}</div>'
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.footnotes)
-    return f'<h{level}>{escape(title)}</h{level}>{region}<p class="caption">{escape(table.caption)}</p>{notes}'
+    inner = f'{region}<p class="caption">{escape(table.caption)}</p>{notes}'
+    heading = f"<h{level}>{escape(title)}</h{level}>"
+    return f"<details><summary>{heading}</summary>{inner}</details>" if table.folded else heading + inner
 
 
 def _foot(lines: list[str]) -> str:
@@ -152,7 +166,7 @@ def sort_key(text: str) -> float | None:
 # ------------------------------------------------------------------------------------------------------------- provenance
 
 
-def _problems(problems: list[str]) -> str:
+def problems_html(problems: list[str]) -> str:
     items = "".join(f"<li>{escape(' '.join(text.split()))}</li>" for text in problems)
     return f'<section id="problems"><h2>What is missing or wrong</h2><ul>{items}</ul></section>' if items else ""
 

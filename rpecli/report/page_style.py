@@ -63,12 +63,15 @@ svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 .grid { stroke: var(--line); stroke-width: .7; } .end { stroke: var(--quiet); stroke-dasharray: 1.5 3; }
 .chance { stroke: var(--quiet); stroke-dasharray: 6 4; fill: none; }
 .series path.line { fill: none; stroke-width: 1.8; } .series .band { opacity: .13; stroke: none; }
+.bar { fill: var(--link); } svg text.in { fill: var(--text); text-anchor: middle; }
 .series .point path { stroke: var(--ground); stroke-width: .8; }
 .faded .series:not(.lit) { opacity: .14; }
 .legend, .legend ul { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; padding: 0; margin: 0; list-style: none; }
 .legend { margin: .5rem 0 1rem; gap: .35rem 2rem; font-size: .9rem; }
 .legend li { display: flex; align-items: center; gap: .4rem; cursor: default; } .legend svg { width: 2.4rem; flex: none; }
 .legend .head { font-weight: 600; }
+details { margin: .5rem 0; } summary { cursor: pointer; } summary > * { display: inline; }
+details[open] > summary { margin-bottom: .5rem; }
 .runs code { overflow-wrap: anywhere; }
 #tip { position: absolute; z-index: 2; max-width: 18rem; padding: .3rem .55rem; border-radius: 5px; font-size: .85rem;
   background: var(--text); color: var(--ground); pointer-events: none; }

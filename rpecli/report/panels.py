@@ -36,13 +36,11 @@ class Row:
         """Solved or not, of each run that can be judged; failed runs did not."""
         return [each.solved for each in self.runs if each.solved is not None]
 
-    @property
-    def effective(self) -> Summary | None:
-        return stats.summary(stats.effective_length(each.measure("exact_match")) for each in self.evaluated)
+    def effective(self, at: float = stats.EFFECTIVE) -> Summary | None:
+        return stats.summary(stats.effective_length(each.measure("exact_match"), at) for each in self.evaluated)
 
-    @property
-    def area(self) -> Summary | None:
-        return stats.summary(stats.area(each.measure("token_accuracy")) for each in self.evaluated)
+    def area(self, measure: str) -> Summary | None:
+        return stats.summary(stats.area(each.measure(measure)) for each in self.evaluated)
 
     @property
     def steps_to_90(self) -> list[float | None]:
@@ -78,6 +76,7 @@ class Panel:
     groups: list[Group]
     lengths: list[int]
     chance: dict[int, float]
+    family: str = "other"
 
     @property
     def title(self) -> str:
@@ -105,7 +104,8 @@ def _panel(task: str, length: int, runs: list[Run]) -> Panel:
     groups = [_group(name, list(members)) for name, members in groupby(rows, key=lambda row: row.group)]
     lengths = sorted({n for each in runs for n in each.lines})
     chance = {n: value for each in runs for n, value in each.measure("chance").items()}
-    return Panel(task, length, rows, groups, lengths, chance)
+    family = str(min(runs, key=lambda r: (str(r.path), r.id)).info.get("family", "other"))
+    return Panel(task, length, rows, groups, lengths, chance, family)
 
 
 def _in_order(named: dict[tuple[int, str], list[Run]]) -> list[tuple[tuple[int, str], list[Run]]]:
@@ -153,6 +153,11 @@ def _summaries(lines: list[dict[str, Any]]) -> dict[str, Summary]:
         if found:
             made[measure] = found
     return made
+
+
+def by_length(each: Run, measure: str) -> dict[int, float]:
+    """`{length: value}` of a run by any measure of a report, those made of others too."""
+    return {n: value for n, line in each.lines.items() if (value := _value(line, measure)) is not None}
 
 
 def _value(line: dict[str, Any], measure: str) -> float | None:

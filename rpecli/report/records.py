@@ -1,47 +1,36 @@
-"""The data of a report: report.json, and CSV files of runs, rows, pairs of encodings and pairs of models.
-
-The keys of report.json:
-
-    name, command   of the report, and what makes it again
-    verdicts        claim, outcome, lines (sentences), difference (RPE minus APE over all tasks), by_task (the same for each)
-    difference      mean, low and high (95 % bootstrap), p (sign flip), pairs, seeds (of the task with fewest), tasks
-    provenance      commits, versions, machines, eval seeds; recipe keys that are shared and that differ
-    runs            each run.json with its path and the evaluations that count
-    rows            as summary.csv: task, encoding and length; `interval` is the bootstrap over seeds, low and high the range
-    groups          means over the encodings of APE, RPE, content and none by length
-    pairs           as pairs.csv: first minus second over log2 length beyond training, by measure; p_holm within task and measure
-    pooled          encodings over all tasks: interquartile mean (middle), mean rank, intervals
-    problems        what is missing or wrong, in sentences
-
-null is a number that there is not: no seed, fewer than three seeds, an infinity.
-"""
+"""The data of a report: report.json, and CSV files of runs, rows, pairs of encodings and pairs of models, as schema.py says."""
 
 import json
 import math
 from dataclasses import asdict
-from statistics import median
 from typing import Any
 
-from rpecli import stats
-from rpecli.report import compare, page
-from rpecli.report.frames import Collected
+from rpecli import __version__, stats
+from rpecli.report import compare, overall, page
+from rpecli.report.frames import Collected, Run
 from rpecli.report.panels import MEASURES, Panel, Row
+from rpecli.report.schema import FORMAT
 from rpecli.report.verdict import Verdict
 
 WHOLE = ("training_length", "length", "runs", "solved", "judged", "failed", "steps_to_90_reached", "steps_to_90_runs")
+AREAS = {"area": "token_accuracy", "exact_match_area": "exact_match"}
 INTERVALS = ("exact_match", "token_accuracy")  # measures whose bootstrap interval is worth its milliseconds
 
 
 def data(name: str, command: str | None, collected: Collected, panels: list[Panel], verdicts: list[Verdict]) -> dict[str, Any]:
-    """`report.json`; the page above says what each key holds."""
-    runs = [
-        {"id": each.id, "path": str(each.path), **each.info, "evaluations": list(each.lines.values())} for each in collected.runs
-    ]
-    made: dict[str, Any] = {"name": name, "command": command, "verdicts": [asdict(each) for each in verdicts]}
-    made |= {"provenance": page.provenance(collected.runs), "runs": runs, "rows": summary_rows(panels)}
-    made |= {"groups": group_rows(panels), "pairs": pair_rows(panels), "pooled": pooled_rows(panels)}
+    """`report.json`."""
+    made: dict[str, Any] = {"format": FORMAT, "rpe": __version__, "name": name, "command": command}
+    made |= {"verdicts": [asdict(each) for each in verdicts], "provenance": page.provenance(collected.runs)}
+    made |= {"runs": [run_record(each) for each in collected.runs], "rows": summary_rows(panels)}
+    made |= {"groups": group_rows(panels), "pairs": pair_rows(panels), "pooled": overall.rows(panels)}
     cleaned: dict[str, Any] = plain(made | {"problems": collected.problems})
     return cleaned
+
+
+def run_record(each: Run) -> dict[str, Any]:
+    """A run with all that `--compare` needs to read it again."""
+    about = {"id": each.id, "path": str(each.path), **each.info}
+    return about | {"recipe": each.config.model_dump(), "settings": each.settings, "evaluations": list(each.lines.values())}
 
 
 def files(collected: Collected, panels: list[Panel]) -> dict[str, bytes]:
@@ -49,9 +38,14 @@ def files(collected: Collected, panels: list[Panel]) -> dict[str, bytes]:
     import pandas as pd
 
     made = {"runs.csv": collected.frame, "summary.csv": pd.DataFrame(summary_rows(panels)).astype(dict.fromkeys(WHOLE, "Int64"))}
-    strings = [_of(panel) | asdict(each) for panel in panels for each in compare.strings(panel)]
-    made |= {name: pd.DataFrame(rows) for name, rows in (("pairs.csv", pair_rows(panels)), ("strings.csv", strings)) if rows}
+    strings = [_of(panel) | _renamed(asdict(each)) for panel in panels for each in compare.strings(panel)]
+    more = {"pairs.csv": pair_rows(panels), "pooled.csv": overall.rows(panels), "strings.csv": strings}
+    made |= {name: pd.DataFrame(rows) for name, rows in more.items() if rows}
     return {name: str(frame.to_csv(index=False, lineterminator="\n")).encode() for name, frame in made.items()}
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    return {{"holm": "p_holm"}.get(key, key): value for key, value in row.items()}
 
 
 def as_json(found: dict[str, Any]) -> bytes:
@@ -73,11 +67,6 @@ def pair_rows(panels: list[Panel]) -> list[dict[str, Any]]:
     return made
 
 
-def pooled_rows(panels: list[Panel]) -> list[dict[str, Any]]:
-    """Encodings over all panels, by both measures."""
-    return [{"measure": m, **asdict(each)} for m in compare.MEASURES for each in compare.pooled(panels, m)]
-
-
 def summary_rows(panels: list[Panel]) -> list[dict[str, Any]]:
     """`summary.csv`: one row per panel, encoding and length; an encoding without evaluations keeps one row."""
     return [_summary(panel, row, length) for panel in panels for row in panel.rows for length in (row.cells or [None])]
@@ -90,17 +79,18 @@ def _summary(panel: Panel, row: Row, length: int | None) -> dict[str, Any]:
     made["runs"] = cells["token_accuracy"].number if cells else 0
     for measure in MEASURES:
         found = cells.get(measure)
-        made |= {f"{measure}_{part}": getattr(found, part, None) for part in ("mean", "low", "high")}
+        made |= {f"{measure}_{part}": getattr(found, part, None) for part in ("mean", "median", "low", "high")}
     for measure in INTERVALS:
         values = [each.lines[length][measure] for each in row.evaluated if length in each.lines] if length else []
         low, high = stats.mean_interval([values]) or (None, None)
-        made |= {f"{measure}_median": median(values) if values else None}
         made |= {f"{measure}_interval_low": low, f"{measure}_interval_high": high}
     made |= {"chance": panel.chance.get(length) if length else None, "untrained_positions": row.untrained.get(length or 0, 0.0)}
-    reach, steps = row.effective, row.steps_to_90
+    steps = row.steps_to_90
     made |= {"solved": sum(row.judged), "judged": len(row.judged), "failed": row.failed}
-    made |= {f"effective_length_{part}": getattr(reach, part, None) for part in ("mean", "low", "high")}
-    made |= {"area_mean": getattr(row.area, "mean", None), "steps_to_90_median": stats.censored_median(steps)}
+    for name, reach in (("effective_length", row.effective()), ("half_length", row.effective(stats.HALF))):
+        made |= {f"{name}_{part}": getattr(reach, part, None) for part in ("mean", "low", "high")}
+    made |= {f"{name}_mean": getattr(row.area(m), "mean", None) for name, m in AREAS.items()}
+    made |= {"steps_to_90_median": stats.censored_median(steps)}
     made |= {"steps_to_90_reached": sum(s is not None for s in steps), "steps_to_90_runs": len(steps)}
     return made
 
@@ -113,7 +103,7 @@ def group_rows(panels: list[Panel]) -> list[dict[str, Any]]:
             head = {"task": panel.task, "training_length": panel.length, "group": group.name, "encodings": len(group.rows)}
             head |= {"runs": group.runs, "solved": sum(group.judged), "judged": len(group.judged)}
             for length, cells in group.cells.items():
-                means = {measure: found.mean for measure, found in cells.items()}
+                means = {measure: cells[measure].mean if measure in cells else None for measure in MEASURES}
                 made.append(head | {"length": length, "factor": length / panel.length, **means})
     return made
 

@@ -23,6 +23,7 @@ class Table:
     bold: list[list[bool]]
     caption: str
     footnotes: list[str]
+    folded: bool = False  # shown only when asked for, where a page can do that
 
 
 @dataclass
@@ -56,9 +57,11 @@ def to_markdown(table: Table, level: int = 3) -> str:
     widths = [max(3, *(len(row[i]) for row in [head, *cells])) for i in range(len(head))]
     rule = [":" + "-" * (w - 1) if a == "l" else "-" * (w - 1) + ":" for w, a in zip(widths, table.align, strict=True)]
     lines = [_markdown_line(row, widths, table.align) for row in [head, rule, *cells]]
-    parts = [f"{'#' * level} {table.title}", "\n".join(lines), table.caption]
     notes = ["  \n".join(table.footnotes)] if table.footnotes else []
-    return "\n\n".join([*parts, *notes]) + "\n"
+    body = ["\n".join(lines), table.caption, *notes]
+    if table.folded:
+        body = [f"<details><summary>{len(table.rows)} rows</summary>", *body, "</details>"]
+    return "\n\n".join([f"{'#' * level} {table.title}", *body]) + "\n"
 
 
 def _with_bold(table: Table) -> list[tuple[list[str], list[bool]]]:

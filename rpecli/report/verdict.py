@@ -1,15 +1,17 @@
 """The verdict: what the runs support of each claim made for relative encodings, in plain words, by rules fixed beforehand.
 
 A claim compares the group RPE with the group APE, paired by seed within each task. It is supported or contradicted when the
-sign-flip test over all pairs finds p < .05 and the bootstrap interval leaves out 0. There is no difference when the whole
+sign-flip test over all pairs finds p < .05, adjusted for the claims tested beside it (Holm), and the bootstrap interval leaves
+out 0. There is no difference when the whole
 interval lies within the claim's margin. It is mixed when one task's interval lies wholly on the other side. Anything else is
 not enough evidence. Nothing is decided from fewer than three seeds a task or six pairs in all, where no p below .05 exists,
-nor when a group learned nothing.
+nor when a group learned nothing. Each claim has one test that decides, chosen beforehand: exact match, predictions kept at later
+positions, steps to 90 %. Those three are the family that Holm corrects; what a verdict tells beside them decides nothing.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from rpecli import stats
@@ -35,6 +37,7 @@ class Verdict:
     lines: list[str]
     difference: Difference | None = None
     by_task: dict[str, Difference] = field(default_factory=dict)
+    p_holm: float | None = None  # of the test that decides, adjusted for the claims tested in the same report
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,31 @@ class Claim:
 
 def verdicts(panels: list[Panel], shifted: dict[str, dict[str, Scores]] | None = None) -> list[Verdict]:
     """Of the three claims, in the order of the report. `shifted` has by kind and panel what stays when content is moved."""
-    return [extrapolation(panels), invariance(panels, shifted or {}), efficiency(panels)]
+    return corrected([extrapolation(panels), invariance(panels, shifted or {}), efficiency(panels)])
+
+
+def corrected(made: list[Verdict]) -> list[Verdict]:
+    """Holm over the claims that could be tested: of three tests at .05, one in seven reports would find what is not there."""
+    tested = {each.claim: each.difference.p for each in made if each.difference and each.difference.p is not None}
+    adjusted = dict(zip(tested, stats.holm(list(tested.values())), strict=True))
+    return [_corrected(each, adjusted[each.claim], len(tested)) if each.claim in adjusted else each for each in made]
+
+
+def _corrected(each: Verdict, p: float, claims: int) -> Verdict:
+    """A verdict that rested on p alone falls back to not enough evidence, and says so."""
+    if claims == 1:
+        return replace(each, p_holm=p)
+    note = f"p adjusted for the {claims} claims tested (Holm): {probability(p).removeprefix('= ')}."
+    fell = each.outcome in (SUPPORTED, CONTRADICTED, MIXED) and p >= stats.LEVEL
+    if fell:
+        note += f" Alone it would be {each.outcome}; among {claims} claims it is not enough. {_pairs_for(claims)}"
+    return replace(each, outcome=UNDECIDED if fell else each.outcome, lines=[*each.lines, note], p_holm=p)
+
+
+def _pairs_for(claims: int) -> str:
+    """The smallest p of n pairs is 2 / 2**n, and Holm asks the smallest of all to be below level / claims."""
+    pairs = next(n for n in range(1, 64) if 2 / 2**n < stats.LEVEL / claims)
+    return f"That takes at least {pairs} pairs of seeds."
 
 
 # ------------------------------------------------------------------------------------------------------------------- rules
@@ -149,7 +176,7 @@ def extrapolation(panels: list[Panel]) -> Verdict:
     unpaired = judge(
         Claim("", "exact match over log length beyond training", scored["exact_match"], MARGIN, signed), "none", "RPE"
     )
-    lines += [f"Without any encoding ({unpaired.outcome}): {unpaired.lines[0]}"] if unpaired.difference else []
+    lines += [f"Beside the claim, uncorrected, deciding nothing: {unpaired.lines[0]}"] if unpaired.difference else []
     lines += [line for panel in panels if (line := leader(panel))]
     return Verdict(first.claim, _guarded(first.outcome, panels, known), lines, first.difference, first.by_task)
 

@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from statistics import median
 
 from rpecli import stats
-from rpecli.report.panels import Group, Panel, Row
+from rpecli.report.frames import versions
+from rpecli.report.panels import Group, Panel, Row, by_length
 from rpecli.report.tables import Footnotes, Table
 from rpecli.stats import Summary
 
-WORDS = {"exact_match": "exact match", "token_accuracy": "token accuracy"}
+WORDS = {
+    "exact_match": "exact match",
+    "exact_match_eos": "exact match with the end token",
+    "token_accuracy": "token accuracy",
+    "rescaled_accuracy": "token accuracy rescaled for chance",
+}
 MISSING = "-"
 SAID = 6  # lengths that one sentence spells out; of more, only the doublings of the training length
 
@@ -18,6 +26,8 @@ SAID = 6  # lengths that one sentence spells out; of more, only the doublings of
 
 def number(value: float) -> str:
     """`.84`; only a true 1 is written 1.00 and only a true 0 is written .00."""
+    if value < 0:
+        return ">-.01" if value > -0.005 else "-" + number(-value)
     if 0.995 <= value < 1:
         return ">.99"
     return "<.01" if 0 < value < 0.005 else f"{value:.2f}".removeprefix("0")
@@ -84,6 +94,54 @@ def _token(panel: Panel) -> Table:
     return table
 
 
+def more_tables(panel: Panel) -> list[Table]:
+    """The same lengths by the other measures, folded away: each is read beside one of those above."""
+    with_end = _measured(panel, "exact_match_eos", _with_end(panel), "median area", lambda row: _area(row, "exact_match_eos"))
+    rescaled = "0 is chance, 1 is perfect, below 0 is worse than the best blind guess."
+    by_chance = _measured(panel, "rescaled_accuracy", rescaled, "median area", lambda row: _area(row, "rescaled_accuracy"))
+    known = [(with_end, "exact_match_eos"), (by_chance, "rescaled_accuracy"), (_over_seeds(panel), "exact_match")]
+    have = {measure for row in panel.rows for cell in row.cells.values() for measure in cell}
+    return [replace(table, folded=True) for table, measure in known if measure in have]
+
+
+def _with_end(panel: Panel) -> str:
+    words = "Area: under this measure over log2 length."
+    return f"As exact match, and the end token must stand where the answer ends (a task without one counts as before). {words}"
+
+
+def _area(row: Row, measure: str) -> str:
+    areas = [stats.area(found) for each in row.evaluated if (found := by_length(each, measure))]
+    return number(median(areas)) if areas else MISSING
+
+
+def _over_seeds(panel: Panel) -> Table:
+    """A row an encoding and length, all measures: what the wide tables have no room for."""
+    rows = [
+        [row.label, row.group, f"{n} ({factor(n, panel.length)})", str(cells["exact_match"].number), *map(middle, _cells(cells))]
+        for row in panel.rows for n, cells in row.cells.items()
+    ]  # fmt: skip
+    columns = ["encoding", "group", "length", "seeds", *map(heading, WORDS.values())]
+    caption = "Mean; median (lowest-highest) over seeds. In full precision with intervals: summary.csv."
+    mask = [[False] * len(columns) for _ in rows]
+    return Table(f"{panel.title}: spread over seeds", columns, "llr" + "r" * (len(columns) - 3), rows, mask, caption, [])
+
+
+def heading(words: str) -> str:
+    return words.removeprefix("token accuracy ") if "rescaled" in words else words
+
+
+def _cells(cells: dict[str, Summary]) -> list[Summary | None]:
+    return [cells.get(measure) for measure in WORDS]
+
+
+def middle(found: Summary | None) -> str:
+    """`.84; .85 (.80-.88)`: mean; median (range)."""
+    if found is None:
+        return MISSING
+    low, high = number(found.low), number(found.high)
+    return f"{number(found.mean)}; {number(found.median)}" + (f" ({low}-{high})" if low != high else "")
+
+
 def _measured(panel: Panel, measure: str, caption: str, last: str, of_row: Callable[[Row], str]) -> Table:
     notes = Footnotes()
     rows = [[*_line(row, panel, measure, notes), of_row(row)] for row in panel.rows]
@@ -108,6 +166,8 @@ def _row_notes(row: Row) -> Iterable[str]:
         yield f"not every run learned the training length (exact match there of at least {stats.SOLVED}); means are over all runs"
     if row.failed:
         yield f"{row.label}: {row.failed} of {len(row.runs)} runs failed, not solved and in no mean"
+    if len(versions(row.runs)) > 1:
+        yield f"{row.label}: the file of its task or encoding changed between its seeds, so they are not of one kind"
     if not row.evaluated and not row.failed:
         yield "no run of this row is trained and evaluated yet"
 
