@@ -16,6 +16,7 @@ EXTRA_MB, AT = 64.0, 8192  # memory beyond plain attention's, at this length; in
 FLAT_MB = 16.0  # what allocators round to: growth below it says nothing
 DOUBLING = 1.25  # times the growth of the length: still called linear
 TRAINING = 1.5  # tokens a second over the best setting of a peer
+PEER = "x-transformers"  # that this is said of
 TRAINED = ("none", "rope", "alibi", "t5")  # encodings that this holds for
 LEARNED_BIAS = 1.5  # a step's time over that of REFERENCE, at length 512
 REFERENCE = "rope"
@@ -37,7 +38,7 @@ def said(missed: list[str]) -> str:
 def attention(choice: str, most: float | None, ratios: dict[int, float], extra_mb: dict[int, float]) -> str:
     """`met`, `not met: 4096, memory`, or `-` where there is no goal or nothing was measured."""
     timed = {length: ratio for length, ratio in ratios.items() if length >= FROM and not math.isnan(ratio)}
-    known = {length: mb for length, mb in extra_mb.items() if not math.isnan(mb)}
+    known = {length: mb for length, mb in extra_mb.items() if length >= FROM and not math.isnan(mb)}
     if most is None or not (timed or known):
         return "-"
     missed = [str(length) for length, ratio in timed.items() if ratio > most]
@@ -55,6 +56,13 @@ def grows_linearly(extra_mb: dict[int, float]) -> bool:
         return True
     (short, little), (long, much) = sorted(extra_mb.items())[-2:]
     return max(much, FLAT_MB) / max(little, FLAT_MB) <= DOUBLING * long / short
+
+
+def training(gains: dict[str, float]) -> str:
+    """One verdict for all dtypes of ours, or one for each where they differ."""
+    found = {dtype: at_least(value, TRAINING) for dtype, value in gains.items()}
+    same = set(found.values())
+    return same.pop() if len(same) == 1 else "; ".join(f"{dtype} {verdict}" for dtype, verdict in found.items())
 
 
 def at_least(value: float, goal: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rpecli import run
 
-WORDS = ("verdict", "note", "setting")  # columns of text
+WORDS = ("verdict", "note", "setting", "encoding", "dtype", "library")  # columns of text
 
 
 @dataclass
@@ -93,3 +93,8 @@ def times(value: float | None) -> str:
     """A ratio in a table."""
     text = number(value)
     return text if text == "-" else f"{text}x"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share in a table."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}%}"
