@@ -34,8 +34,8 @@ ABOUT_PEERS = (
 )
 ABOUT_PARTS = (
     f"Encoding {goals.REFERENCE}. Peak is the quickest square product of {', '.join(map(str, SQUARES))} in the same dtype and "
-    "run. Operations are counted by formula: two a multiply-add, backward twice forward, attention below the diagonal, every place in "
-    f"every layer. Making a batch is timed apart (goal: at most {percent(goals.DATA)}); the other shares are the profiler's."
+    "run. Operations are counted by formula: two a multiply-add, backward twice forward, attention below the diagonal, every "
+    f"place in every layer. Making a batch is timed apart (goal: at most {percent(goals.DATA)}); the other shares are the profiler's."
 )
 
 
@@ -169,7 +169,7 @@ def learned(size: Size, options: Options, device: torch.device, say: Say) -> lis
         for choice in group:
             ratio = {"ratio": timing.ratio(found[choice], base), "reference_ms": base.median * 1000}
             bias = encoding.overrides(made[choice], "bias")
-            rows.append(_row("learned", size, choice, cases[choice], found[choice]) | ratio | {"bias": bias})
+            rows.append(_row("biases", size, choice, cases[choice], found[choice]) | ratio | {"bias": bias})
     return rows
 
 
