@@ -11,7 +11,11 @@ from rpecli.recipe import Settings
 if TYPE_CHECKING:
     from rpecli.bench.table import Result
 
-BENCHES = {"attention": "attention", "train": "train"}  # what the command calls them, and the module that runs them
+BENCHES = {
+    "attention": "attention",
+    "train": "train",
+    "eval": "evaluation",
+}  # what the command calls them, and the module that runs them
 DTYPES = get_args(Settings.model_fields["dtype"].annotation)
 
 

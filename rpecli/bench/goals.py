@@ -22,6 +22,7 @@ LEARNED_BIAS = 1.5  # a step's time over that of REFERENCE, at length 512
 REFERENCE = "rope"
 DATA = 0.01  # share of a step that making its batch may take
 EVALUATION = 0.2  # of the training time, at 8 lengths
+MACHINE_GIB = 24.0  # on which an evaluation at 32768 is to end
 STACKED = {"cpu": 1.0, "cuda": 5.0}  # seeds stacked, over one after another
 
 

@@ -27,12 +27,15 @@ class Failed(RuntimeError):  # noqa: N818 - what happened to a child, most often
     """A process that was to measure ended without a number."""
 
 
-def peak(function: str, setting: dict[str, Any], threads: int = 1) -> int:
-    """Bytes of the call that `function(**setting)` returns, measured in a new process. Raises Failed."""
+def peak(function: str, setting: dict[str, Any], threads: int = 1, seconds: float | None = None) -> int:
+    """Bytes of the call that `function(**setting)` returns, measured in a new process. Raises Failed, also after `seconds`."""
     command = [sys.executable, "-m", "rpecli.bench.memory", function, json.dumps(setting)]
     path = os.pathsep.join(filter(None, (str(content.PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"not done after {seconds:.0f} s") from None
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2] or f"signal {-done.returncode}"
         raise Failed(f"the process that measures memory ended: {reason}")

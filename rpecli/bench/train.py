@@ -35,7 +35,8 @@ ABOUT_PEERS = (
 ABOUT_PARTS = (
     f"Encoding {goals.REFERENCE}. Peak is the quickest square product of {', '.join(map(str, SQUARES))} in the same dtype and "
     "run. Operations are counted by formula: two a multiply-add, backward twice forward, attention below the diagonal, every "
-    f"place in every layer. Making a batch is timed apart (goal: at most {percent(goals.DATA)}); the other shares are the profiler's."
+    f"place in every layer. Making a batch is timed apart (goal: at most {percent(goals.DATA)}); the other shares are the "
+    "profiler's."
 )
 
 
