@@ -382,9 +382,12 @@ def _bench_options(
     short: bool,
 ) -> Any:
     """The flags of `rpe bench`, checked."""
-    from rpecli import bench, content, recipe
+    from rpecli import bench, content, recipe, train
 
+    if lengths and "x" in lengths:
+        _stop(f"--lengths {lengths}: multiples need a training length: write 2048:16384 or 512,2048", USAGE)
     try:
+        train.pick_device(device)
         choices = tuple(content.canonical(part.strip()) for part in encodings.split(",")) if encodings else None
         for choice in choices or ():
             content.find("encodings", content.parse_choice(choice)[0])

@@ -86,7 +86,9 @@ def _settings_of_transformers(encoding: str) -> list[str]:
 
 def _of_transformers(encoding: str, setting: str, size: Size, vocabulary: int) -> Peer:
     """LLaMA's MLP has three matrices, so its width is 8/3 of the model's to come out at as many parameters."""
-    import transformers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import transformers
 
     if setting.startswith(LLAMA):
         config = transformers.LlamaConfig(
