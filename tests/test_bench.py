@@ -264,6 +264,14 @@ def test_operations_are_six_a_weight_and_token_and_those_of_attention():
     assert steps.flops(SIZE, trainer.task.vocabulary) == wanted
 
 
+def test_the_peak_is_the_product_with_most_operations_a_second(monkeypatch):
+    monkeypatch.setattr(training, "SQUARES", (100, 200))
+    small, large = timing.Timing("100", rounds=[1.0]), timing.Timing("200", rounds=[7.9])
+    assert training.peak({"100": small, "200": large}) == 200
+    large.rounds = [8.1]
+    assert training.peak({"100": small, "200": large}) == 100
+
+
 @pytest.mark.parametrize("library", peers.LIBRARIES, ids=lambda library: library.name)
 def test_a_peer_is_like_ours_in_every_setting(library):
     if not library.installed:
