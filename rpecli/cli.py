@@ -306,7 +306,8 @@ def bench(
         result = bench.measure(name, options, lambda text: typer.echo(text, err=True))
         console = _console()
         if console.is_terminal:
-            console.print(*(each.rich() for each in result.tables), sep="\n\n")
+            for table in result.tables:
+                console.print(table.rich(), "")
         else:
             typer.echo(result.markdown())
         files = result.write(out)
