@@ -4,9 +4,12 @@ A run that is killed at any moment and started again ends bit for bit as if it h
 function of the step, and the checkpoint holds weights, optimizer state and counters. Validation sees training lengths only.
 """
 
+import ctypes
 import math
 import os
+import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +28,7 @@ from rpecli import data, run, task
 from rpecli.model import Transformer
 from rpecli.recipe import Config
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 SAVE_SECONDS = 15.0  # between checkpoints
 Progress = Callable[[dict[str, Any]], None]
 
@@ -76,6 +80,7 @@ def _train(
     resumes = (path / "checkpoint.safetensors").exists()
     torch.set_num_threads(info["threads"] if resumes else threads or run.cores())  # the order of sums decides the last bit
     trainer = build(config, device)
+    keep_memory()
     if resumes:
         _resume(trainer, path)
     else:
@@ -106,6 +111,17 @@ def _train(
                       tokens_per_second=round(trainer.tokens / max(seconds, 1e-9)), curve=curve(path))  # fmt: skip
     (path / "checkpoint.safetensors").unlink(missing_ok=True)
     return done
+
+
+def keep_memory() -> None:
+    """Asks the C library to keep freed memory: it gives large tensors back and takes them anew, page by page, in every step.
+
+    With glibc 3 to 8 % of a float32 step, 14 to 17 % of one with bfloat16 products. Elsewhere nothing happens.
+    """
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def build(config: Config, device: torch.device) -> Trainer:
@@ -140,12 +156,11 @@ def step(trainer: Trainer) -> None:
 
 
 def losses(model: Transformer, batch: data.Framed, positions: np.ndarray | None, device: torch.device) -> Tensor:
-    """Cross-entropy of every answer token and every end token, `[N]`; the output layer runs on these alone."""
+    """Cross-entropy of every answer token and every end token, `[N]`; what is behind the last attention runs on these alone."""
     scored = np.flatnonzero(batch.answer_BxT | batch.end_BxT)
     at_N = torch.from_numpy(scored).to(device)
     places = None if positions is None else torch.from_numpy(positions).to(device)
-    hidden_BxTxM = model(torch.from_numpy(batch.inputs_BxT).to(device), places)
-    logits_NxV = model.head(hidden_BxTxM.flatten(0, 1)[at_N])
+    logits_NxV = model.head(model(torch.from_numpy(batch.inputs_BxT).to(device), places, wanted_N=at_N))
     return F.cross_entropy(logits_NxV, torch.from_numpy(batch.targets_BxT.flat[scored]).to(device), reduction="none")
 
 

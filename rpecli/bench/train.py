@@ -44,7 +44,7 @@ def run(options: Options, say: Say) -> Result:
     """Tables: beside each peer, every setting tried, learned biases, and where the time goes."""
     torch.set_num_threads(options.threads)
     device = train.pick_device(options.device)
-    getattr(train, "keep_memory", timing.nothing)()  # as a run does; the peers have the good of it too
+    train.keep_memory()  # as a run does; the peers have the good of it too
     facts = machine.facts(device, options.threads, options.repeats)
     sizes = options.sizes or (SHORT if options.short else SIZES)
     choices = options.encodings or goals.TRAINED
