@@ -1,4 +1,4 @@
-"""The commands: train, eval, report, run, ls, show, inspect, check, data.
+"""The commands: train, eval, report, run, ls, show, inspect, check, bench, data.
 
 The only file that prints; heavy imports live inside functions, so that `rpe --help` answers at once.
 """
@@ -284,6 +284,45 @@ def check(
 
 
 @app.command()
+def bench(
+    what: Annotated[str | None, typer.Argument(help="attention, train or eval; all of them, shortened, unless given.")] = None,
+    encodings: Annotated[
+        str | None, typer.Option(help="Encodings: rope,t5:buckets=16.", autocompletion=flags.complete_names("encodings"))
+    ] = None,
+    lengths: Annotated[str | None, typer.Option(help="Lengths: 2048:16384 or 512,2048.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds in which the cases take turns.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    device: flags.Device = "cpu",
+    sizes: Annotated[
+        str | None, typer.Option(help="Models of `train`: width x layers x heads x length x batch, as in 64x2x4x64x128,...")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Of the linear layers' products in `train`.")] = "float32,bfloat16",
+    trained: Annotated[
+        Path | None, typer.Option("--run", help="A trained run for `eval`; a small one is made unless given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("results/bench"),
+) -> None:
+    """Measure speed and memory beside plain attention and the peers that are installed; tables to results/bench/."""
+    options = _bench_options(encodings, lengths, repeats, threads, device, sizes, dtype, trained, short=what is None)
+    from rpecli import bench
+
+    if what is not None and what not in bench.BENCHES:
+        from rpecli import content
+
+        _stop(f"unknown benchmark {what!r}: {content.nearest(what, list(bench.BENCHES))}", USAGE)
+    for name in [what] if what else bench.BENCHES:
+        result = bench.measure(name, options, lambda text: typer.echo(text, err=True))
+        console = _console()
+        if console.is_terminal:
+            for table in result.tables:
+                console.print(table.rich(), "")
+        else:
+            typer.echo(result.markdown())
+        files = result.write(out)
+        typer.echo(f"Written: {files[0].with_suffix('')}.md, .csv and .json", err=True)
+
+
+@app.command()
 def data(
     task: Annotated[str, typer.Argument(help="Task: NAME or NAME:option=value.", autocompletion=flags.complete_names("tasks"))],
     lengths: Annotated[str, typer.Option(help="Problem lengths: 16,32 or 16:128.")],
@@ -338,6 +377,42 @@ def _check(made: "Recipe", source: "Source") -> None:
     found = check.problems(made, source)
     if found:
         _stop("\n".join(map(str, found)), USAGE)
+
+
+def _bench_options(
+    encodings: str | None,
+    lengths: str | None,
+    repeats: int,
+    threads: int,
+    device: str,
+    sizes: str | None,
+    dtype: str,
+    trained: Path | None,
+    short: bool,
+) -> Any:
+    """The flags of `rpe bench`, checked."""
+    from rpecli import bench, content, recipe, train
+
+    if lengths and "x" in lengths:
+        _stop(f"--lengths {lengths}: multiples need a training length: write 2048:16384 or 512,2048", USAGE)
+    try:
+        train.pick_device(device)
+        choices = tuple(content.canonical(part.strip()) for part in encodings.split(",")) if encodings else None
+        for choice in choices or ():
+            content.find("encodings", content.parse_choice(choice)[0])
+        return bench.Options(
+            encodings=choices,
+            lengths=tuple(recipe.parse_lengths(lengths)) if lengths else None,
+            repeats=repeats,
+            threads=threads,
+            device=device,
+            sizes=tuple(bench.size_of(part.strip()) for part in sizes.split(",")) if sizes else None,
+            dtypes=bench.dtypes_of(dtype),
+            run=trained,
+            short=short,
+        )
+    except ValueError as error:  # ContentError is one
+        _stop(str(error), USAGE)
 
 
 def _check_lengths(lengths: str | None) -> None:

@@ -16,7 +16,7 @@ LAYERS = {
     0: ["rpecli", "content", "grammar", "recipe", "run", "order", "anatomy"],
     1: ["task", "encoding"],
     2: ["encodings", "rotary", "short_conv", "fused", "attention", "model", "data", "export"],
-    3: ["train", "stack", "evaluate", "check", "probes", "portrait"],
+    3: ["train", "stack", "evaluate", "check", "probes", "portrait", "bench"],
     4: ["sweep", "launch", "work", "stats", "screen", "tables", "report"],
     5: ["cli", "flags", "__main__"],
 }
@@ -24,7 +24,11 @@ LAYER = {name: number for number, group in LAYERS.items() for name in group}
 HEAVY = {"torch", "datasets", "safetensors", "transformers"}  # seconds to import
 NUMERIC = {"numpy", "pandas", "scipy", "matplotlib"}
 IN_THE_CHILD = {"work"}  # runs a job in its own process: its functions, and they alone, import layer 3
-NAMED = {"recipe": {"copy", "sort", "parity", "recall", "rope"}}  # the defaults of Recipe.task and Recipe.encoding
+NAMED = {
+    "recipe": {"copy", "sort", "parity", "recall", "rope"},  # the defaults of Recipe.task and Recipe.encoding
+    "bench.goals": {"alibi", "fox", "transformer-xl", "fire", "shaw", "rope", "t5"},  # a goal is set for an encoding
+    "bench.peers": {"rope", "alibi", "t5", "learned"},  # what other libraries call them
+}
 
 
 def _name(path: Path) -> str:
