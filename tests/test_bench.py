@@ -250,7 +250,7 @@ def test_a_length_that_a_shorter_one_foretells_to_be_too_slow_is_left_out():
 
 def test_the_model_reads_as_many_tokens_as_the_size_says_and_half_of_them_are_scored():
     trainer = train.build(steps.config_of(SIZE, "rope"), CPU)
-    framed = data.frame(data.train_batch(trainer.task, trainer.config, 5)[0], trainer.config)
+    framed = data.frame(data.train_batch(trainer.task, trainer.config, 5), trainer.config)
     assert framed.inputs_BxT.shape == (SIZE.batch, SIZE.length)
     assert (framed.answer_BxT | framed.end_BxT).sum() == SIZE.batch * steps.scored(SIZE)
 

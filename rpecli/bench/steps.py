@@ -67,7 +67,7 @@ def of_peer(library: Library, setting: str, size: Size, encoding: str, device: t
 
     def step() -> None:
         nonlocal n
-        batch = data.frame(data.train_batch(trainer.task, c, n)[0], c)
+        batch = data.frame(data.train_batch(trainer.task, c, n), c)
         scored = np.flatnonzero(batch.answer_BxT | batch.end_BxT)
         target_N = torch.from_numpy(batch.targets_BxT.flat[scored]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=BFLOAT16 in setting):

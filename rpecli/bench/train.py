@@ -202,7 +202,7 @@ def _where(size: Size, dtype: str, repeats: int, device: torch.device) -> Row:
 
     def batch() -> None:
         nonlocal n
-        data.frame(data.train_batch(trainer.task, trainer.config, n)[0], trainer.config)
+        data.frame(data.train_batch(trainer.task, trainer.config, n), trainer.config)
         n += 1
 
     turns = {"step": case.step, "batch": batch} | {str(n): product(n, getattr(torch, dtype), device) for n in SQUARES}
