@@ -404,8 +404,9 @@ def _steps_done(path: Path) -> int | None:
 
 def most(how: str, device: str) -> int:
     """How many runs `--stack` asks to train together: 1 for none. Raises ValueError for another word."""
-    if how == "auto":
-        return MOST if train.pick_device(device).type == "cuda" else 1
+    if how == "auto":  # a device that is not there is for the runs to say
+        cuda = device.startswith("cuda") or (device == "auto" and train.pick_device(device).type == "cuda")
+        return MOST if cuda else 1
     if how in ("on", "off"):
         return MOST if how == "on" else 1
     if how.isdecimal() and int(how) > 0:

@@ -242,7 +242,7 @@ def test_runs_that_stand_at_the_same_step_go_together(tmp_path: Path, trap: tiny
         with pytest.raises(run.Stopped):
             train.train(path, "cpu", threads=1)
     found = stack.together(jobs(paths), 2)
-    assert [[path for path in job.paths] for job in found] == [paths[:2], paths[2:4], paths[4:]]
+    assert [list(job.paths) for job in found] == [paths[:2], paths[2:4], paths[4:]]
     assert len(stack.together(jobs(paths), 16)) == 2
     (paths[0] / "checkpoint.safetensors").write_bytes(b"no")
     assert sorted(len(job.paths) for job in stack.together(jobs(paths), 16)) == [1, 1, 3]
@@ -347,8 +347,11 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
     def judged(trainer: train.Trainer, sets: Any) -> dict[str, Any]:
         return validate(trainer, sets) | {"exact_match": float(trainer.config.seed in good.get(trainer.step, []))}
 
+    sizes, step = list[int](), stack.Stack.step
     monkeypatch.setattr(train, "validate", judged)
+    monkeypatch.setattr(stack.Stack, "step", lambda self: (sizes.append(len(self.trainers)), step(self))[1])
     assert stack.train_together(paths, "cpu", 1) == [paths[3]], "the last one is left to train alone"
+    assert sizes == [4] * 20 + [3] * 10
     assert [(run.read(path)["status"], run.read(path)["step"]) for path in paths] == [
         ("trained", 30), ("trained", 20), ("trained", 30), ("stopped", 30),
     ]  # fmt: skip
@@ -361,7 +364,7 @@ def test_a_run_whose_loss_is_no_number_leaves_and_fails_alone(tmp_path: Path) ->
     fine, bad = created(tmp_path, 2), tiny.create(tmp_path, seed=2, lr=1e30, warmup=5)
     told = list[dict[str, Any]]()
     assert stack.train_together([*fine, bad], "cpu", 1, progress=lambda path, line: told.append(line)) == [bad]
-    assert [line["diverged"] for line in told if "diverged" in line][0].startswith("the loss is nan before step")
+    assert next(line["diverged"] for line in told if "diverged" in line).startswith("the loss is nan before step")
     assert run.read(bad)["status"] == "stopped"
     for seed, path in enumerate(fine):
         close(path, tiny.trained(tmp_path / "alone", seed=seed))
