@@ -34,8 +34,6 @@ from rpecli.train import Diverged, Sitting, Trainer
 FREE = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
 MOST = 16  # runs in a stack, unless told otherwise
 LAUNCH = {"cuda": 2e10, "cpu": 1e8}  # token x parameter products that one more program costs; CPU measured, CUDA guessed
-
-
 Say = Callable[[Path, dict[str, Any]], None]  # a run and what there is to say of it
 
 
