@@ -15,6 +15,7 @@ HOOKS = {
     "rotate": "query and key: turns, widens or shrinks them",
     "by_distance": "score: a bias that depends on the distance alone",
     "bias": "score: a bias that depends on the two positions, not on the content",
+    "asks": "score: a curve over the distance that the query's content chooses",
     "score": "score: makes other scores of the scores, with the content in view",
 }
 NOWHERE = "nowhere: only the causal mask tells order"
@@ -22,6 +23,8 @@ COST = {
     "plain": "fused attention without a bias; memory grows with n, as with no encoding",
     "distance": "one vector of biases a head, read as a view by blocks of queries; evaluation needs memory that grows with n, "
     "training a bias of n x n",
+    "curve": "scores of a block of queries with every distance, each row read at its own offset; evaluation needs memory for a "
+    "block x n, training for all scores, or for the wider queries and keys",
     "rows": "rows of the bias, a block of queries at a time; evaluation needs memory for a block x n, training a bias of n x n",
     "eager": "scores of a block of queries at a time, no fused kernel, so the slowest; evaluation needs memory for a block x n, "
     "training for all scores, n x n",
@@ -67,8 +70,8 @@ def of(name: str) -> Anatomy:
     summary, module = content.summary(path), _Module(path)
     lines = module.lineage()
     hooks = [hook for hook in HOOKS if any(_method(each.node, hook) for each in lines if each.module.path != CONTRACT)]
-    by_distance = any(each.node.name == "DistanceBias" for each in lines)
-    kernel = "eager" if "score" in hooks else "distance" if by_distance else "rows" if "bias" in hooks else "plain"
+    bases = {each.node.name for each in lines}
+    kernel = next(name for name, there in _served(bases, hooks).items() if there)
     found: dict[str, Any] = {
         key: _attribute(lines, key) for key in ("group", "unseen", "shift_invariant", "shared", "causal_only")
     }
@@ -77,6 +80,12 @@ def of(name: str) -> Anatomy:
         name=content.name_of(path), summary=summary, about=doc.partition("\n")[2].strip(), hooks=hooks, kernel=kernel,
         learns=module.learns(), options=_options(lines), **found, **paper(_attribute(lines, "paper") or ""),
     )  # fmt: skip
+
+
+def _served(bases: set[str], hooks: list[str]) -> dict[str, bool]:
+    """The kernels, first choice first, and whether they serve an encoding of these bases and hooks."""
+    return {"eager": "score" in hooks, "curve": "DistanceCurve" in bases, "distance": "DistanceBias" in bases,
+            "rows": "bias" in hooks, "plain": True}  # fmt: skip
 
 
 def paper(text: str) -> dict[str, Any]:

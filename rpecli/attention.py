@@ -2,28 +2,40 @@
 
     score, padding, other   query blocks, eager                    memory rows x S
     no bias                 plain fused kernel                     memory linear
-    bias, short or trained  dense bias [B or 1, H, T, S]           memory T x S
+    bias, short or trained  dense bias [B or 1, H, T, S]           memory T x S       (training: rpecli/fused.py)
     bias by distance        query blocks on a view of a vector     memory linear      (evaluation on running positions)
+    score by distance       query blocks on a view of products     memory rows x S    (evaluation on running positions, causal)
     any other bias          query blocks, rows of the bias         memory rows x S    (evaluation)
+
+Forward time over that of plain causal attention (8 heads of 32, 2048 to 8192 tokens, a core of machine A in LOG.md): bias by
+distance 1.0-1.15, wider queries and keys (FoX) 1.2, score by distance 1.2 (near ones) to 1.7 (all), FIRE's rows 2.4-2.6.
 
 Rows are the last T of S keys. Where attention is causal a row sees the keys up to its own place, whatever their positions are.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli.encoding import DistanceBias, Encoding, overrides
+from rpecli import fused
+from rpecli.encoding import DistanceBias, DistanceCurve, Encoding, overrides
 
-DENSE = 512  # keys up to which a dense bias costs nothing (measured: LOG.md)
-CELLS = 1 << 20  # score cells [B, T, S] a block may hold, per head
+DENSE = 256  # keys up to which a dense bias, built once for all layers, costs no more than blocks (measured: LOG.md)
+CELLS = 1 << 17  # score cells [B, T, S] a block may hold, per head: more fall out of the caches (1 << 20: 2 to 4 times slower)
+ROWS = 32  # rows a block holds at least, since a few encodings do work on all keys for every block
 
 
 def kernel(encoding: Encoding, normalizer: str = "softmax") -> str:
-    """Which of the ways above serves an encoding: `eager`, `plain`, `distance` or `rows`."""
-    if overrides(encoding, "score") or normalizer != "softmax":
+    """Which of the ways above serves an encoding: `eager`, `curve`, `plain`, `distance` or `rows`."""
+    if normalizer != "softmax":
+        return "eager"
+    if isinstance(encoding, DistanceCurve) and type(encoding).score in (DistanceCurve.score, Encoding.score):
+        return "curve"
+    if overrides(encoding, "score"):
         return "eager"
     if not overrides(encoding, "bias"):
         return "plain"
@@ -41,31 +53,41 @@ def attend(
     hidden_BxS: Tensor | None = None,
     running: bool = False,
     normalizer: str = "softmax",
+    memo: dict[int, Tensor] | None = None,
 ) -> Tensor:
     """normalizer(scores) v, `[B, H, T, D]`.
 
     `positions_BxS` are the keys' positions (`[B or 1, S]`), the queries' are the last T. `hidden_BxS` marks padding keys.
-    `running` promises that positions are consecutive, which lets a bias by distance be one vector.
+    `running` promises that positions are consecutive, which lets a bias by distance be one vector. `memo` is one dictionary for
+    all layers of one pass: where layers share an encoding, and positions run, the dense bias is built once.
     """
     T, S = q_BxHxTxD.shape[2], k_BxHxSxD.shape[2]
     q_pos, k_pos = positions_BxS[:, S - T :], positions_BxS
     qf, kf = _without_padding(qf, hidden_BxS), _without_padding(kf, hidden_BxS)
     way = kernel(encoding, normalizer)
+    short = S <= DENSE or torch.is_grad_enabled()
+    many = T > 1 and not torch.is_grad_enabled()
+    if way == "curve" and running and many and encoding.shape.causal and hidden_BxS is None:
+        assert isinstance(encoding, DistanceCurve)
+        return _curve_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, qf)
+    if way == "curve":
+        way = "eager" if overrides(encoding, "score") else "plain"
     if way == "eager" or hidden_BxS is not None:
         normal = NORMALIZERS[normalizer]
         return _eager_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS, normal)
     q, k = encoding.rotate(q_BxHxTxD, k_BxHxSxD, q_pos, k_pos, qf, kf)
-    v = F.pad(v_BxHxSxD, (0, q.shape[-1] - v_BxHxSxD.shape[-1]))  # widths that differ fall off the fused kernel, 4-8x slower
+    v, more = v_BxHxSxD, q.shape[-1] - v_BxHxSxD.shape[-1]
+    if more:
+        v = F.pad(v, (0, more))  # widths that differ fall off the fused kernel, 4-8x slower
     if way == "plain":
         out = _plain(encoding, q, k, v)
-    elif S <= DENSE or torch.is_grad_enabled():
-        mask = _dense_bias(encoding, q_pos, k_pos, running)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=encoding.shape.scale)
+    elif short:
+        out = _dense(encoding, q, k, v, _remembered(encoding, q_pos, k_pos, running, memo))
     elif running and isinstance(encoding, DistanceBias):
         out = _distance_blocks(encoding, q, k, v)
     else:
         out = _bias_blocks(encoding, q, k, v, q_pos, k_pos)
-    return out[..., : v_BxHxSxD.shape[-1]]
+    return out[..., : v_BxHxSxD.shape[-1]] if more else out
 
 
 def scores(
@@ -149,22 +171,65 @@ def _scored(
 
 def _plain(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
+    if causal and torch.is_grad_enabled() and fused.helps(q, k, None):
+        return fused.attend(q, k, v, None, encoding.shape.scale)
     if T == S or not causal:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=encoding.shape.scale)
     mask = ~causal_mask(T, S, q.device) if T > 1 else None  # the flag would line up the first rows, not the last
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=encoding.shape.scale)
 
 
+def _dense(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    if encoding.shape.causal and torch.is_grad_enabled() and fused.helps(q, k, bias):
+        return fused.attend(q, k, v, bias, encoding.shape.scale)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=encoding.shape.scale)
+
+
+def _remembered(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool, memo: dict[int, Tensor] | None) -> Tensor:
+    if memo is None or not running:
+        return _dense_bias(encoding, q_pos, k_pos, running)
+    if id(encoding) not in memo:
+        memo[id(encoding)] = _dense_bias(encoding, q_pos, k_pos, running)
+    return memo[id(encoding)]
+
+
 def _dense_bias(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool) -> Tensor:
-    T, S = q_pos.shape[1], k_pos.shape[1]
+    T, S, causal = q_pos.shape[1], k_pos.shape[1], encoding.shape.causal
     if running and isinstance(encoding, DistanceBias):
-        far = 0 if encoding.shape.causal else 1 - S
-        bias_HxN = encoding.by_distance(torch.arange(far, S, device=q_pos.device, dtype=torch.float32))
-        row_T, column_S = torch.arange(S - T, S, device=q_pos.device), torch.arange(S, device=q_pos.device)
-        bias = bias_HxN[:, (row_T[:, None] - column_S - far).clamp(min=0)][None]
-    else:
-        bias = encoding.bias(q_pos, k_pos)
-    return bias.masked_fill(causal_mask(T, S, q_pos.device), -torch.inf) if encoding.shape.causal else bias
+        toeplitz: Tensor = _Toeplitz.apply(_falling(encoding, S, -T, q_pos.device), T)
+        return toeplitz[None]
+    bias = encoding.bias(q_pos, k_pos)
+    return bias.masked_fill(causal_mask(T, S, q_pos.device), -torch.inf) if causal else bias
+
+
+def _falling(encoding: DistanceBias, S: int, below: int, device: torch.device) -> Tensor:
+    """Biases of distances S-1, S-2, ... down to below + 1, `[H, N]`; of the future minus infinity where attention is causal."""
+    falling_N = torch.arange(S - 1, below, -1, device=device, dtype=torch.float32)
+    vector_HxN = encoding.by_distance(falling_N)
+    return vector_HxN.masked_fill(falling_N < 0, -torch.inf) if encoding.shape.causal else vector_HxN
+
+
+class _Toeplitz(torch.autograd.Function):
+    """A vector `[H, T+S-1]` of falling distances to `[H, T, S]`, row r the last but T-1-r; its gradient sums over diagonals.
+
+    Three times as quick at 512 tokens as a look-up by index, whose gradient adds cell by cell.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(vector_HxN: Tensor, T: int) -> Tensor:
+        return vector_HxN.unfold(1, vector_HxN.shape[1] - T + 1, 1).flip(1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad_HxTxS: Tensor) -> tuple[Tensor, None]:
+        H, T, S = grad_HxTxS.shape
+        wider_HxK = F.pad(grad_HxTxS.flip(1), (0, T)).reshape(H, T * (T + S))
+        return wider_HxK[:, :-T].reshape(H, T, T + S - 1).sum(1), None  # rows one shorter: each moves one to the right
 
 
 def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, rows: int = 256) -> Tensor:
@@ -175,10 +240,7 @@ def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, ro
     """
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
     least = 1 - rows if causal else 1 - S - rows
-    falling_N = torch.arange(S - 1, least - 1, -1, device=q.device, dtype=torch.float32)
-    vector_HxN = encoding.by_distance(falling_N).to(q.dtype)
-    if causal:
-        vector_HxN = vector_HxN.masked_fill(falling_N < 0, -torch.inf)
+    vector_HxN = _falling(encoding, S, least - 1, q.device).to(q.dtype)
     out = torch.empty_like(v[:, :, S - T :])
     for start in range(0, T, rows):
         stop = min(start + rows, T)
@@ -194,18 +256,81 @@ def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, ro
     return out
 
 
+def _curve_blocks(encoding: DistanceCurve, q: Tensor, k: Tensor, v: Tensor, qf: Tensor | None, most: int = 64) -> Tensor:
+    """Scores by distance of a block of query rows, for a few heads at a time, and each row's read at its own offset.
+
+    `asks_r . vectors[d]` for falling distances d is a matrix whose row r has the score of key j at column j - r + n - 1, n rows
+    in all: a view with rows one shorter than the matrix's. Far keys all have the score of `reach`; less that score, which
+    softmax does not see, they need none, so only a band of the mask is ever written.
+    """
+    B, H, T, S = *q.shape[:3], k.shape[2]
+    asks_BxHxTxR, (q, k) = encoding.asks(q, qf), encoding.alone(q, k)
+    rows = min(most, T)
+    heads = max(1, 2 * CELLS // (B * S * rows))  # one at 8192 keys: 1.7 times plain attention there, with four 2.0
+    near = S if encoding.reach is None else min(encoding.reach, S)  # distances that have a vector of their own
+    farthest = min(S - 1, near + rows - 2)
+    vectors_HxRxN = encoding.vectors(torch.arange(farthest, -rows, -1, device=q.device))
+    if encoding.reach is not None:
+        vectors_HxRxN = vectors_HxRxN - encoding.vectors(torch.full((1,), encoding.reach, device=q.device))
+    vectors_HxRxN = vectors_HxRxN.expand(H, -1, -1)
+    out = torch.empty_like(v[:, :, S - T :])
+    for these in (slice(h, h + heads) for h in range(0, H, heads)):
+        far_BxHxTxS = None  # zeros, but for the band at its right end
+        for start, stop in _short_first(T, rows):
+            n, seen = stop - start, S - T + stop
+            band = min(seen, near + n - 1)
+            columns = vectors_HxRxN[these, :, farthest - band + 1 : farthest + n]
+            curve_BxHxTxN = asks_BxHxTxR[:, these, start:stop] @ columns
+            curve_BxHxTxN[..., band:] = -torch.inf  # the future
+            mask = _skewed(curve_BxHxTxN, band)
+            if band < seen:
+                if far_BxHxTxS is None or far_BxHxTxS.shape[2] != n:
+                    far_BxHxTxS = mask.new_zeros(*mask.shape[:3], S)
+                far_BxHxTxS[..., S - band :] = mask
+                mask = far_BxHxTxS[..., S - seen :]
+            out[:, these, start:stop] = F.scaled_dot_product_attention(
+                q[:, these, start:stop], k[:, these, :seen], v[:, these, :seen], attn_mask=mask, scale=encoding.shape.scale
+            )
+    return out
+
+
+def _skewed(x_BxHxTxN: Tensor, width: int) -> Tensor:
+    """Row r of n from column n - 1 - r on, as a view: `[B, H, n, width]`."""
+    x, (B, H, n, N) = x_BxHxTxN, x_BxHxTxN.shape
+    return x.as_strided((B, H, n, width), (x.stride(0), x.stride(1), N - 1, 1), x.storage_offset() + n - 1)
+
+
+def _short_first(T: int, rows: int) -> list[tuple[int, int]]:
+    """Blocks of `rows` rows, what is left over before the others."""
+    cuts = [0, *range(T % rows or rows, T + 1, rows)]
+    return list(pairwise(cuts))
+
+
+def _rows(S: int, batch: int) -> int:
+    return max(ROWS, CELLS // (S * batch))
+
+
 def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
     T, S = q.shape[2], k.shape[2]
     out = torch.empty_like(v[:, :, S - T :])
-    rows = max(1, CELLS // (S * q_pos.shape[0]))
+    rows = _rows(S, q_pos.shape[0])
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop if encoding.shape.causal else S
-        mask = _dense_bias(encoding, q_pos[:, start:stop], k_pos[:, :seen], running=False)
+        mask = _fresh(encoding, encoding.bias(q_pos[:, start:stop], k_pos[:, :seen]))
+        if encoding.shape.causal:  # only the last columns: a pass over all of them takes a tenth of FIRE's time
+            n = stop - start
+            mask[..., seen - n :].masked_fill_(causal_mask(n, n, q.device), -torch.inf)
         out[:, :, start:stop] = F.scaled_dot_product_attention(
             q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], attn_mask=mask, scale=encoding.shape.scale
         )
     return out
+
+
+def _fresh(encoding: Encoding, bias: Tensor) -> Tensor:
+    """A bias that may be written into: a copy of one that is a view, or that the encoding keeps."""
+    kept = {each.untyped_storage().data_ptr() for each in (*encoding.parameters(), *encoding.buffers())}
+    return bias.clone() if not bias.is_contiguous() or bias.untyped_storage().data_ptr() in kept else bias
 
 
 def _eager_blocks(
@@ -222,9 +347,11 @@ def _eager_blocks(
 ) -> Tensor:
     """Rows in blocks that keep `[T, S]` bounded; in training the whole at once, since gradients keep every block anyway."""
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
-    rows = T if torch.is_grad_enabled() else max(1, CELLS // (S * q.shape[0]))
+    rows = T if torch.is_grad_enabled() else _rows(S, q.shape[0])
     q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)  # of all rows: a block's are not the last of the keys
-    done = []
+    out = (
+        None if rows >= T else torch.empty_like(v[:, :, S - T :])
+    )  # a list of results would pin the heap between growing blocks: GBs
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop if causal else S
@@ -235,5 +362,9 @@ def _eager_blocks(
         logits_BxHxTxS = _scored(encoding, turned, q_rows, k_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen)
         dark = causal_mask(stop - start, seen, q.device) if causal else torch.zeros(1, seen, dtype=torch.bool, device=q.device)
         dark_BxHxTxS = dark[None, None] if hidden_BxS is None else dark | hidden_BxS[:, None, None, :seen]
-        done.append(normal(logits_BxHxTxS, dark_BxHxTxS) @ v[:, :, :seen])
-    return torch.cat(done, dim=2)
+        done_BxHxTxD = normal(logits_BxHxTxS, dark_BxHxTxS) @ v[:, :, :seen]
+        if out is None:
+            return done_BxHxTxD
+        out[:, :, start:stop] = done_BxHxTxD
+    assert out is not None
+    return out

@@ -10,12 +10,13 @@ Rules. Positions are tensors handed in, `[B or 1, length]`, never an `arange` in
 1/sqrt(head width): biases come after it. The cache keeps raw k, v and features, so decoding equals the full pass.
 Where attention is causal, the queries handed in are those of the last T of the keys. Features of padding arrive as 0.
 
-A new encoding is one file in `rpecli/encodings/` with one class that derives from Encoding or DistanceBias.
+A new encoding is one file in `rpecli/encodings/` with one class that derives from Encoding, DistanceBias or DistanceCurve.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from rpecli import content
@@ -100,9 +101,45 @@ class DistanceBias(Encoding):
         return self.by_distance(q_pos[:, :, None] - k_pos[:, None, :]).transpose(0, 1)
 
 
+class DistanceCurve(Encoding):
+    """A score that each query's content gives to every distance, asks_i . vectors[i-j]: served by a linear-memory kernel.
+
+    Distances from `reach` on share one vector. An encoding where every distance has its own (reach None) gives its scores to
+    positions that are not running, and in training, by another hook.
+    """
+
+    reach: int | None = None
+
+    def asks(self, q: Tensor, qf: Tensor | None) -> Tensor:
+        """`[B, H, T, R]` of raw queries and their features."""
+        raise NotImplementedError
+
+    def vectors(self, distance_N: Tensor) -> Tensor:
+        """`[H or 1, R, N]` of distances i-j (whole numbers)."""
+        raise NotImplementedError
+
+    def alone(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys of the rest of the score; here they take the place of what `rotate` returns."""
+        return q, k
+
+    def score(
+        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
+    ) -> Tensor:
+        assert self.reach is not None
+        ahead = 0 if self.shape.causal else self.reach
+        curve_BxHxTxN = self.asks(q, qf) @ self.vectors(torch.arange(-ahead, self.reach + 1, device=q.device))
+        column_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(-ahead, self.reach).long() + ahead
+        return logits + curve_BxHxTxN.gather(-1, column_BxTxS[:, None].expand_as(logits))
+
+
 def overrides(encoding: Encoding, hook: str) -> bool:
     """Whether an encoding has its own `hook`."""
     return getattr(type(encoding), hook) is not getattr(Encoding, hook)
+
+
+def in_transform() -> bool:
+    """Whether torch.func (vmap, grad) is at work: there, sizes cannot depend on values, nor autograd functions go unprepared."""
+    return torch._C._functorch.maybe_current_level() is not None
 
 
 def make(choice: str, shape: Shape, **options: Any) -> Encoding:

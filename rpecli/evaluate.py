@@ -147,7 +147,7 @@ def memory(trainer: Trainer, T: int) -> int:
     """Bytes that the forward pass of one sequence of T tokens takes, roughly: activations of a layer, and one block of scores."""
     config = trainer.config
     activations = T * config.d_model * (2 * config.mlp_ratio + 10) + T * trainer.task.vocabulary
-    return 4 * (activations + 4 * config.n_head * max(attention.CELLS, T))
+    return 4 * (activations + 4 * config.n_head * max(attention.CELLS, attention.ROWS * T))
 
 
 def available() -> int:
@@ -202,8 +202,8 @@ def _score(trainer: Trainer, batch: data.Framed, places: torch.Tensor | None) ->
     """Per sequence: exact match without and with the end token, answer tokens right and in all, nll, right by place."""
     answer_BxT, end_BxT = batch.answer_BxT, batch.end_BxT
     at = np.flatnonzero(answer_BxT | end_BxT)
-    hidden_BxTxM = trainer.model(torch.from_numpy(batch.inputs_BxT).to(trainer.device), places)
-    logits_NxV = trainer.model.head(hidden_BxTxM.flatten(0, 1)[torch.from_numpy(at).to(trainer.device)])
+    at_N = torch.from_numpy(at).to(trainer.device)
+    logits_NxV = trainer.model.head(trainer.model(torch.from_numpy(batch.inputs_BxT).to(trainer.device), places, wanted_N=at_N))
     target_N = torch.from_numpy(batch.targets_BxT.flat[at]).to(trainer.device)
     right_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
     right_BxT.flat[at] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()

@@ -4,7 +4,8 @@ Initialisation, the same for every encoding and seed:
     token embedding   N(0, 1)            0.02 would drown the token under a sinusoid of amplitude 1 (copy stays at chance)
     linear weights    N(0, 1/fan_in)
     norms             weight 1, bias 0
-Linear layers have no bias; the MLP is GELU. `dtype` is that of the linear layers' products; all else is float32.
+Linear layers have no bias; the MLP is GELU. `dtype` is that of the linear layers' products, and of what only goes from one of
+them to the next; all else is float32. Where `wanted` names places, the last layer behind attention runs on these alone.
 """
 
 import math
@@ -29,9 +30,14 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_out, n_in))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.dtype == torch.float32 or not self.training:  # evaluation is always float32
-            return F.linear(x, self.weight)
-        return F.linear(x.to(self.dtype), self.weight.to(self.dtype)).float()
+        return self.product(self.taken(x)).float()
+
+    def taken(self, x: Tensor) -> Tensor:
+        """x as the product takes it."""
+        return x.to(self.dtype) if self.training else x  # evaluation is always float32
+
+    def product(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.taken(self.weight))
 
 
 @dataclass
@@ -77,10 +83,18 @@ class Block(nn.Module):
         self.up, self.down = Linear(M, config.mlp_ratio * M, dtype), Linear(config.mlp_ratio * M, M, dtype)
 
     def forward(
-        self, x_BxTxM: Tensor, encoding: Encoding, positions_BxS: Tensor, past: dict[str, Tensor] | None, **options: Any
+        self,
+        x_BxTxM: Tensor,
+        encoding: Encoding,
+        positions_BxS: Tensor,
+        past: dict[str, Tensor] | None,
+        wanted_N: Tensor | None = None,
+        **options: Any,
     ) -> Tensor:
+        """`[B, T, M]`, or `[N, M]` where places of the flattened batch are `wanted`."""
         h_BxTxM = self.norm1(x_BxTxM)
-        q, k, v = (layer(h_BxTxM).unflatten(-1, (self.n_head, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        taken = self.q.taken(h_BxTxM)  # once for the three
+        q, k, v = (layer(taken).unflatten(-1, (self.n_head, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
         qf = kf = encoding.features(h_BxTxM)
         if past is not None:
             k, v, kf = (_extend(past, name, new) for name, new in (("k", k), ("v", v), ("f", kf)))
@@ -89,8 +103,16 @@ class Block(nn.Module):
             there_BxS = torch.ones(1, k.shape[2], dtype=torch.bool, device=k.device) if hidden_BxS is None else ~hidden_BxS
             q = self.logit_scale(q, _seen(q.shape[2], there_BxS, self.causal))
         y_BxHxTxD = attention.attend(encoding, q, k, v, positions_BxS, qf, kf, normalizer=self.normalizer, **options)
-        x_BxTxM = x_BxTxM + self.o(y_BxHxTxD.transpose(1, 2).flatten(2))
-        return x_BxTxM + self.down(F.gelu(self.up(self.norm2(x_BxTxM))))
+        y_BxTxM = y_BxHxTxD.transpose(1, 2).flatten(2)
+        if wanted_N is None:
+            return self._rest(x_BxTxM, y_BxTxM)
+        return self._rest(x_BxTxM.flatten(0, 1)[wanted_N], y_BxTxM.flatten(0, 1)[wanted_N])
+
+    def _rest(self, x: Tensor, y: Tensor) -> Tensor:
+        """What every token does for itself; the MLP's hidden layer stays in `dtype`: the next product rounds it anyway."""
+        x = x + self.o(y)
+        up = self.up.product(self.up.taken(self.norm2(x)))
+        return x + self.down(F.gelu(up))
 
 
 def _seen(T: int, there_BxS: Tensor, causal: bool) -> Tensor:
@@ -149,9 +171,14 @@ class Transformer(nn.Module):
                 nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5, generator=generator)
 
     def forward(
-        self, ids_BxT: Tensor, positions: Tensor | None = None, hidden_BxT: Tensor | None = None, cache: Cache | None = None
+        self,
+        ids_BxT: Tensor,
+        positions: Tensor | None = None,
+        hidden_BxT: Tensor | None = None,
+        cache: Cache | None = None,
+        wanted_N: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states `[B, T, M]`.
+        """Hidden states `[B, T, M]`, or `[N, M]` of the `wanted` places of the flattened batch.
 
         `positions` `[T]`, `[B or 1, T]` or, one for each layer, `[layers, B or 1, T]`; 0, 1, ... unless given. `hidden_BxT`
         marks padding tokens, which nobody attends to; `cache` continues where the last call with it stopped.
@@ -173,10 +200,13 @@ class Transformer(nn.Module):
             cache.positions = positions_LxBxS
             hidden_BxT = _extend_hidden(cache, hidden_BxT, past, ids_BxT)
             cache.layers = cache.layers or [{} for _ in self.blocks]
+        memo: dict[int, Tensor] = {}
         for n, block in enumerate(self.blocks):
             layer_cache = cache.layers[n] if cache is not None else None
             places_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            x_BxTxM = block(x_BxTxM, self.current[n], places_BxS, layer_cache, hidden_BxS=hidden_BxT, running=running)
+            wanted = wanted_N if n == len(self.blocks) - 1 else None
+            options = {"wanted_N": wanted, "hidden_BxS": hidden_BxT, "running": running, "memo": memo}
+            x_BxTxM = block(x_BxTxM, self.current[n], places_BxS, layer_cache, **options)
         return self.norm(x_BxTxM)
 
     def head(self, x: Tensor) -> Tensor:

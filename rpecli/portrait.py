@@ -101,12 +101,13 @@ def _options(choice: str, defaults: dict[str, Any]) -> dict[str, dict[str, Any]]
 
 def _hooks(made: Encoding, found: anatomy.Anatomy) -> list[str]:
     """The hooks of the instance: an option may have brought more of them than the file's class has."""
-    return [hook for hook in anatomy.HOOKS if hook in found.hooks or (hook != "by_distance" and _own(made, hook, found))]
+    only_files = ("by_distance", "asks")  # hooks of the classes between the file's and Encoding
+    return [hook for hook in anatomy.HOOKS if hook in found.hooks or (hook not in only_files and _own(made, hook, found))]
 
 
 def _own(made: Encoding, hook: str, found: anatomy.Anatomy) -> bool:
-    by_distance = hook == "bias" and found.kernel == "distance"  # its bias is only the way to by_distance
-    return overrides(made, hook) and not by_distance
+    way_to = {"bias": "distance", "score": "curve"}.get(hook)  # that bias is only the way to by_distance, that score to asks
+    return overrides(made, hook) and (way_to is None or found.kernel != way_to)
 
 
 def _channels(made: Encoding) -> dict[str, int]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rpecli import attention, content, encoding
+from rpecli import attention, content, encoding, fused
 
 M, H, D = 32, 4, 8
-FUSED = ("_plain", "_dense_bias", "_distance_blocks", "_bias_blocks", "_eager_blocks")
+FUSED = ("_plain", "_dense_bias", "_distance_blocks", "_curve_blocks", "_bias_blocks", "_eager_blocks")
 SHAPES = [(1, 1), (1, 9), (9, 9), (5, 12), (1, 40), (33, 33), (20, 45)]
 
 
@@ -87,6 +87,7 @@ def test_short_sequences_equal_the_plain_softmax(encoding_name, T, S, running):
 def test_long_sequences_equal_the_plain_softmax_block_by_block(encoding_name, T, S, running, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", 0)
     monkeypatch.setattr(attention, "CELLS", 8 * S + 1)  # blocks of a few rows
+    monkeypatch.setattr(attention, "ROWS", 1)
     case = Case(build(encoding_name), T, S)
     with torch.no_grad():
         equal(case.attend(running=running), case.wanted())
@@ -95,6 +96,7 @@ def test_long_sequences_equal_the_plain_softmax_block_by_block(encoding_name, T,
 def test_blocks_hold_one_row_where_not_even_one_fits(encoding_name, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", 0)
     monkeypatch.setattr(attention, "CELLS", 3)
+    monkeypatch.setattr(attention, "ROWS", 1)
     case = Case(build(encoding_name), 6, 8)
     with torch.no_grad():
         equal(case.attend(), case.wanted())
@@ -118,6 +120,17 @@ def test_the_rows_of_a_block_make_no_difference(name, rows):
         equal(attention._distance_blocks(case.made, case.q, case.k, case.v, rows=rows), case.wanted())
 
 
+@pytest.mark.parametrize(("T", "S"), [(30, 41), (41, 41), (1, 41), (150, 200)])
+@pytest.mark.parametrize("rows", [1, 4, 7, 64])
+@pytest.mark.parametrize("choice", ["shaw:reach=1", "shaw:reach=5", "shaw:reach=300", "rel-basis:extent=9", "transformer-xl"])
+def test_a_score_by_distance_equals_the_plain_softmax_whatever_the_blocks(choice, T, S, rows, monkeypatch):
+    for cells in (1, 1 << 20):  # one head at a time, all at once
+        monkeypatch.setattr(attention, "CELLS", max(cells, rows * S))
+        case = Case(build(choice), T, S)
+        with torch.no_grad():
+            equal(attention._curve_blocks(case.made, case.q, case.k, case.v, case.qf, most=rows), case.wanted())
+
+
 @pytest.mark.parametrize("T", [1, 5, 12])
 def test_scattered_positions_equal_the_plain_softmax(encoding_name, T, monkeypatch):
     case = Case(build(encoding_name), T, 12)
@@ -125,6 +138,7 @@ def test_scattered_positions_equal_the_plain_softmax(encoding_name, T, monkeypat
     for dense in (512, 0):
         monkeypatch.setattr(attention, "DENSE", dense)
         monkeypatch.setattr(attention, "CELLS", 50)
+        monkeypatch.setattr(attention, "ROWS", 1)
         with torch.no_grad():
             equal(case.attend(positions=positions_2xS), case.wanted(positions_2xS))
 
@@ -137,6 +151,7 @@ def test_hidden_keys_are_left_out(encoding_name, T, monkeypatch):
     unread = T - 6 if T > 6 else 0  # rows that stand on padding themselves
     for cells in (1 << 20, 20):
         monkeypatch.setattr(attention, "CELLS", cells)
+        monkeypatch.setattr(attention, "ROWS", 1)
         with torch.no_grad():
             found = case.attend(hidden_BxS=hidden)
         assert bool(found.isfinite().all())
@@ -160,15 +175,19 @@ def test_each_case_reaches_the_kernel_meant_for_it(encoding_name, kernels, monke
 
     made = build(encoding_name)
     settings = [(grad, dense, running) for grad in (True, False) for dense in (512, 0) for running in (True, False)]
-    if encoding.overrides(made, "score"):
+    if isinstance(made, encoding.DistanceCurve):
+        elsewhere = {"_eager_blocks" if encoding.overrides(made, "score") else "_plain"}
+        assert reached(False, 512, True) == reached(False, 0, True) == {"_curve_blocks"}
+        assert all(reached(*each) == elsewhere for each in settings if each[0] or not each[2])
+    elif encoding.overrides(made, "score"):
         assert all(reached(*each) == {"_eager_blocks"} for each in settings)
     elif not encoding.overrides(made, "bias"):
         assert all(reached(*each) == {"_plain"} for each in settings)
     else:
         assert all(reached(*each) == {"_dense_bias"} for each in settings if each[0] or each[1])
-        assert reached(False, 0, False) == {"_bias_blocks", "_dense_bias"}
+        assert reached(False, 0, False) == {"_bias_blocks"}
         vector = isinstance(made, encoding.DistanceBias)
-        assert reached(False, 0, True) == ({"_distance_blocks"} if vector else {"_bias_blocks", "_dense_bias"})
+        assert reached(False, 0, True) == ({"_distance_blocks"} if vector else {"_bias_blocks"})
 
 
 def test_a_bias_by_distance_at_length_never_builds_all_pairs(monkeypatch):
@@ -201,7 +220,8 @@ def test_queries_and_values_reach_the_fused_kernel_equally_wide(encoding_name, m
         with torch.no_grad():
             out = Case(build(encoding_name), 5, 9).attend(running=True)
         assert out.shape == (2, H, 5, D)
-    assert bool(widths) != encoding.overrides(build(encoding_name), "score")
+    curve = isinstance(build(encoding_name), encoding.DistanceCurve)
+    assert bool(widths) != encoding.overrides(build(encoding_name), "score") or curve
     assert all(len(set(each)) == 1 for each in widths)
 
 
@@ -212,15 +232,19 @@ def test_transformer_xl_takes_part_in_the_padding():
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_gradients_equal_those_of_the_plain_softmax(encoding_name, running):
-    case = Case(build(encoding_name), 7, 11)
+@pytest.mark.parametrize(("T", "S"), [(7, 11), (19, 19)])
+def test_gradients_equal_those_of_the_plain_softmax(encoding_name, running, T, S, monkeypatch):
+    monkeypatch.setattr(fused, "SHORTEST", 12)
+    monkeypatch.setattr(fused, "SHORTEST_LEARNED", 12)
+    monkeypatch.setattr(fused, "ROWS", 8)
+    case = Case(build(encoding_name), T, S)
     leaves = [each.requires_grad_() for each in (case.q, case.k, case.v)]
     leaves += [] if encoding.overrides(case.made, "embed") else list(case.made.parameters())
-    weight = torch.randn(2, H, 7, D, generator=torch.Generator().manual_seed(9))
+    weight = torch.randn(2, H, T, D, generator=torch.Generator().manual_seed(9))
     kept = attention.scores(case.made, case.q, case.k, case.x, case.positions_1xS)
-    plain = kept.masked_fill(attention.causal_mask(7, 11), -torch.inf).softmax(-1) @ case.v
+    plain = kept.masked_fill(attention.causal_mask(T, S), -torch.inf).softmax(-1) @ case.v
     case.kf = case.made.features(case.x)
-    case.qf = None if case.kf is None else case.kf[:, :, 4:]
+    case.qf = None if case.kf is None else case.kf[:, :, S - T :]
     wanted = torch.autograd.grad((plain * weight).sum(), leaves)
     found = torch.autograd.grad((case.attend(running=running) * weight).sum(), leaves)
     assert all(float(each.abs().max()) > 0 for each in wanted)
@@ -231,6 +255,7 @@ def test_gradients_equal_those_of_the_plain_softmax(encoding_name, running):
 def test_no_kernel_looks_ahead(encoding_name, monkeypatch):
     """Whatever stands behind a row's own place, however large, does not change it."""
     monkeypatch.setattr(attention, "CELLS", 4 * 20)
+    monkeypatch.setattr(attention, "ROWS", 1)
     for dense in (512, 0):
         for running in (True, False):
             monkeypatch.setattr(attention, "DENSE", dense)

@@ -62,6 +62,7 @@ def test_the_last_rows_alone_have_the_logits_they_have_among_all(choice, T):
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 def test_attention_in_blocks_is_the_softmax_of_the_formula(choice, monkeypatch):
     monkeypatch.setattr(attention, "CELLS", 5 * 20 * 2)
+    monkeypatch.setattr(attention, "ROWS", 1)
     made, q, k, v, x = build(choice), *(draw(2, H, 20, D, seed=seed) for seed in (1, 2, 4)), draw(2, 20, M, seed=3)
     positions = places("offset", 20).expand(2, 20)
     with torch.no_grad():
@@ -87,6 +88,7 @@ def model(model_of, choice: str, **keys: object) -> Transformer:
 @pytest.mark.parametrize("normalizer", ["softmax", "stick-breaking"])
 def test_decoding_equals_the_full_pass(model_of, ids_of, choice, normalizer, monkeypatch):
     monkeypatch.setattr(attention, "CELLS", 2 * 12 * 4)
+    monkeypatch.setattr(attention, "ROWS", 1)
     made, ids, cache = model(model_of, choice, normalizer=normalizer), ids_of(2, 12), Cache()
     with torch.no_grad():
         done = torch.cat([made(part, cache=cache) for part in ids.split([4, 1, 1, 6], dim=1)], dim=1)

@@ -15,6 +15,7 @@ from rpecli import attention
 def test_every_kernel_equals_the_plain_softmax(encoding_name, T, S, dense, running, padded, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", dense)
     monkeypatch.setattr(attention, "CELLS", 8 * S + 1)  # blocks of a few rows
+    monkeypatch.setattr(attention, "ROWS", 1)
     made, q, k, v = moved(built(encoding_name, causal=False), 0.3), draw(2, T, seed=1), draw(2, S, seed=2), draw(2, S, seed=3)
     x = torch.randn(2, S, M, generator=torch.Generator().manual_seed(4))
     positions, hidden = torch.arange(S)[None] * (1 if running else 3), None

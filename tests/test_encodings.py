@@ -86,14 +86,34 @@ def test_transformer_xl_shares_its_query_biases_across_layers_and_not_its_matrix
     assert not torch.equal(first.w_HxDxM, second.w_HxDxM)
 
 
-def test_fire_sees_inputs_between_0_and_1_only_however_long_the_sequence():
-    made, seen = build("fire", trained=16), []
-    made.mlp.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    positions = torch.arange(400)[None]
+def fire_with(seed: int) -> encoding.Encoding:
+    """Weights on either side of every case: units that bend between 0 and 1, that are always lit, that are never lit."""
+    made = build("fire", trained=16)
     with torch.no_grad():
-        made.bias(positions, positions)
+        for parameter in made.mlp.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
+    return made
+
+
+def test_fire_sees_inputs_between_0_and_1_only_however_long_the_sequence(monkeypatch):
+    made, seen, positions = build("fire", trained=16), [], torch.arange(400)[None]
+    monkeypatch.setattr(made, "_by_share", lambda share_N: seen.append(share_N.detach()) or torch.zeros(H, len(share_N)))
+    made.bias(positions, positions)
     assert float(seen[0].min()) == 0
     assert 0.99 < float(seen[0].max()) <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fire_is_its_network_with_the_straight_units_added_up(seed):
+    made, share_N = fire_with(seed), torch.linspace(0, 1, 500)
+    weight_HxN = torch.randn(H, 500, generator=torch.Generator().manual_seed(9))
+    short, whole = made._by_share(share_N, chunk=64), made.mlp(share_N[:, None]).T
+    torch.testing.assert_close(short, whole, atol=2e-5, rtol=0)
+    torch.testing.assert_close(torch.func.vmap(made._by_share)(share_N[None])[0], whole, atol=2e-5, rtol=0)
+    leaves = list(made.mlp.parameters())
+    found, wanted = (torch.autograd.grad((each * weight_HxN).sum(), leaves) for each in (short, whole))
+    for mine, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-4)
 
 
 INITIAL = {  # choice: (parameter, the standard deviation its file states)

@@ -160,7 +160,7 @@ def test_small_batches_change_no_number(encoding: str, tmp_path: Path, monkeypat
 def test_a_long_sequence_is_a_batch_of_its_own(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, _ = evaluate.load(fresh, "cpu")
     rows, forward = [], trainer.model.forward
-    monkeypatch.setattr(trainer.model, "forward", lambda ids, *rest: rows.append(len(ids)) or forward(ids, *rest))
+    monkeypatch.setattr(trainer.model, "forward", lambda ids, *rest, **also: rows.append(len(ids)) or forward(ids, *rest, **also))
     monkeypatch.setattr(evaluate, "BATCH_TOKENS", 44)  # four sequences of 11 tokens, no two of 27
     blocks = {length: list(data.evaluation_blocks(trainer.task, length, 10, 0)) for length in (4, 12)}
     evaluate.measure(trainer, 4, blocks[4], [])
@@ -201,7 +201,7 @@ def test_randomized_positions_reach_the_model(tmp_path: Path, monkeypatch: pytes
     path = tiny.trained(tmp_path, steps=2, positions="randomized", max_position=64)
     trainer, _ = evaluate.load(path, "cpu")
     seen, forward = [], trainer.model.forward
-    monkeypatch.setattr(trainer.model, "forward", lambda ids, places: seen.append(places) or forward(ids, places))
+    monkeypatch.setattr(trainer.model, "forward", lambda ids, places, **also: seen.append(places) or forward(ids, places, **also))
     for length in (20, 40):
         evaluate.measure(trainer, length, list(data.evaluation_blocks(trainer.task, length, 64, 0)), [])
     assert [places.shape[1] for places in seen] == [42, 42, 82, 82]  # the last ones are more than max_position

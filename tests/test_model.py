@@ -36,6 +36,7 @@ def test_an_output_depends_on_all_earlier_tokens_and_on_no_later_one(model_of, e
 def test_a_later_token_changes_no_earlier_output_in_evaluation(model_of, encoding_name, ids_of, dense, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", dense)
     monkeypatch.setattr(attention, "CELLS", 7 * 30)
+    monkeypatch.setattr(attention, "ROWS", 1)
     model, ids = model_of(encoding_name), ids_of(1, 30)
     other = ids.clone()
     other[:, 17] = (ids[:, 17] + 1) % 20
@@ -59,6 +60,7 @@ def test_decoding_equals_the_full_pass(model_of, encoding_name, ids_of, steps, p
 def test_decoding_past_the_dense_kernels_equals_the_full_pass(model_of, encoding_name, ids_of, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", 4)
     monkeypatch.setattr(attention, "CELLS", 30)
+    monkeypatch.setattr(attention, "ROWS", 1)
     model, ids, cache = model_of(encoding_name), ids_of(1, 12), Cache()
     done = [hidden_states(model, part, cache=cache) for part in ids.split([7, 1, 1, 3], dim=1)]
     torch.testing.assert_close(torch.cat(done, dim=1), hidden_states(model, ids), atol=2e-5, rtol=0)
@@ -81,6 +83,7 @@ def padded(ids_BxT: Tensor, left: bool) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("cells", [1 << 20, 20])
 def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of, left, cells, monkeypatch):
     monkeypatch.setattr(attention, "CELLS", cells)
+    monkeypatch.setattr(attention, "ROWS", 1)
     model, whole = model_of(encoding_name), ids_of(3, 9)
     ids, positions, hidden = padded(whole, left)
     found = hidden_states(model, ids, positions=positions, hidden_BxT=hidden)
@@ -148,6 +151,7 @@ def test_features_are_cached_beside_keys_and_values(forgetting, ids_of):
 def test_features_are_cut_into_the_same_blocks_as_queries_and_keys(forgetting, ids_of, monkeypatch):
     whole = hidden_states(forgetting, ids_of(1, 12))
     monkeypatch.setattr(attention, "CELLS", 30)
+    monkeypatch.setattr(attention, "ROWS", 1)
     torch.testing.assert_close(hidden_states(forgetting, ids_of(1, 12)), whole, atol=1e-5, rtol=0)
 
 
@@ -199,6 +203,27 @@ def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name
     found = model.head(hidden_states(model, ids_of(1, 640)))
     assert found.dtype == torch.float32
     assert bool(found.isfinite().all())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_wanted_places_alone_have_the_states_and_gradients_they_have_among_all(model_of, encoding_name, ids_of, dtype):
+    model, ids, wanted_N = model_of(encoding_name, dtype=dtype).train(), ids_of(2, 9), torch.tensor([3, 4, 8, 16])
+    whole, alone = model(ids).flatten(0, 1)[wanted_N], model(ids, wanted_N=wanted_N)
+    torch.testing.assert_close(alone, whole, atol=1e-5, rtol=0)
+    leaves = list(model.blocks.parameters())
+    found, expected = (torch.autograd.grad(each.square().sum(), leaves, allow_unused=True) for each in (alone, whole))
+    for mine, theirs in zip(found, expected, strict=True):
+        if dtype == "float32" and theirs is not None:  # bfloat16 sums in another order
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_layers_that_share_a_bias_build_it_once_a_pass(model_of, ids_of, monkeypatch):
+    built, dense = [], attention._dense_bias
+    monkeypatch.setattr(attention, "_dense_bias", lambda *args: built.append(1) or dense(*args))
+    for choice, times in (("t5", 1), ("tisa", 3), ("t5+none", 1)):  # t5 is one instance, tisa one a layer
+        built.clear()
+        model_of(choice, n_layer=3)(ids_of(1, 8))
+        assert len(built) == times, choice
 
 
 def test_training_in_bfloat16_is_finite_and_near_float32(model_of, encoding_name, ids_of):

@@ -59,6 +59,7 @@ def test_scaling_goes_by_the_whole_sequence_in_every_block(model_of, ids_of, mon
         hidden[:, -1] = True
         whole = model(ids_of(1, 24), hidden_BxT=hidden)
         monkeypatch.setattr(attention, "CELLS", 3 * 24)
+        monkeypatch.setattr(attention, "ROWS", 1)
         torch.testing.assert_close(model(ids_of(1, 24), hidden_BxT=hidden), whole, atol=1e-5, rtol=0)
         monkeypatch.undo()
 

@@ -224,7 +224,7 @@ class Stub:
     """A child process that ends after so many looks at it, or never."""
 
     started: list[Job] = []
-    most = 0
+    sentinel = 0
 
     def __init__(self, target: Callable[..., None], args: tuple[Job]):
         self.job, self.looks, self.said = args[0], 0, list[str]()
@@ -251,7 +251,7 @@ class Stub:
 def stubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
     context = type("Context", (), {"Process": Stub})
     monkeypatch.setattr(sweep, "_context", lambda: context)
-    monkeypatch.setattr(sweep, "TICK", 0.0)
+    monkeypatch.setattr(sweep, "wait", lambda sentinels, seconds: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield Stub
     Stub.started.clear()

@@ -9,12 +9,13 @@ Past the extent there is no bias.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli.encoding import Encoding, Shape
+from rpecli.encoding import DistanceCurve, Shape
 
 
-class RelBasis(Encoding):
+class RelBasis(DistanceCurve):
     paper = "Inkling, 2026 (no paper; Hugging Face transformers 5.23)"
     causal_only = True
     unseen = "no bias beyond the extent"
@@ -25,18 +26,16 @@ class RelBasis(Encoding):
             raise ValueError(
                 f"width={width} and extent={extent}: width is at least 1, extent too (0: the longest trained sequence)"
             )
-        self.extent = extent or shape.trained
+        self.reach = extent or shape.trained
         self.w_HRxM = nn.Parameter(torch.randn(shape.n_head * width, shape.d_model) * shape.d_model**-0.5)
-        self.bank_RxN = nn.Parameter(0.02 * torch.randn(width, self.extent))
+        self.bank_RxN = nn.Parameter(0.02 * torch.randn(width, self.reach))
 
     def features(self, x_BxTxM: Tensor) -> Tensor:
         return (x_BxTxM @ self.w_HRxM.T).unflatten(-1, (self.shape.n_head, -1)).transpose(1, 2)
 
-    def score(
-        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
-    ) -> Tensor:
+    def asks(self, q: Tensor, qf: Tensor | None) -> Tensor:
         assert qf is not None
-        distance_Bx1xTxS = (q_pos[:, :, None] - k_pos[:, None, :])[:, None].long()
-        column = distance_Bx1xTxS.clamp(0, self.extent - 1).expand_as(logits)
-        bias_BxHxTxS = (qf @ self.bank_RxN).gather(-1, column)
-        return logits + bias_BxHxTxS.masked_fill(distance_Bx1xTxS >= self.extent, 0.0)
+        return qf
+
+    def vectors(self, distance_N: Tensor) -> Tensor:
+        return F.pad(self.bank_RxN, (0, 1))[None, :, distance_N.clamp(0, self.reach)]

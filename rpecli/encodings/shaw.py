@@ -9,10 +9,10 @@ directions. The paper's second table, added to the values, is left out. Past dis
 import torch
 from torch import Tensor, nn
 
-from rpecli.encoding import Encoding, Shape
+from rpecli.encoding import DistanceCurve, Shape
 
 
-class Shaw(Encoding):
+class Shaw(DistanceCurve):
     paper = "Self-Attention with Relative Position Representations, 2018, arXiv 1803.02155"
     unseen = "one vector for all that is far"
 
@@ -23,9 +23,8 @@ class Shaw(Encoding):
         self.reach, self.ahead = reach, 0 if shape.causal else reach
         self.table_NxD = nn.Parameter(torch.randn(self.ahead + reach + 1, shape.d_head) * shape.d_head**-0.5)
 
-    def score(
-        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
-    ) -> Tensor:
-        by_row_BxHxTxN = q @ self.table_NxD.T * self.shape.scale
-        row_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(-self.ahead, self.reach).long() + self.ahead
-        return logits + by_row_BxHxTxN.gather(-1, row_BxTxS[:, None].expand_as(logits))
+    def asks(self, q: Tensor, qf: Tensor | None) -> Tensor:
+        return q * self.shape.scale
+
+    def vectors(self, distance_N: Tensor) -> Tensor:
+        return self.table_NxD[distance_N.clamp(-self.ahead, self.reach) + self.ahead].T[None]

@@ -6,6 +6,7 @@ u, v are shared by all layers, W belongs to the layer; u, v, W ~ N(0, 0.02^2) as
 the second term into M extra channels of queries and keys, so this is plain attention on wider vectors:
 with (a, b) the halves of (q_i + v) W,
 a.sin((i-j)w) + b.cos((i-j)w) = cos(jw).(a sin(iw) + b cos(iw)) + sin(jw).(b sin(iw) - a cos(iw)).
+Long evaluation takes (q_i + v) . (W R_{i-j}) as it stands instead: a product of D channels in place of M.
 Past the trained length the sinusoids are defined, and new to the model.
 """
 
@@ -14,12 +15,13 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from rpecli.encoding import Encoding, Shape
+from rpecli.encoding import DistanceCurve, Encoding, Shape
 
 
-class TransformerXL(Encoding):
+class TransformerXL(DistanceCurve):
     paper = "Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context, 2019, arXiv 1901.02860"
     unseen = "sinusoids of new distances"
+    score = Encoding.score  # `rotate` has all of it
 
     def __init__(self, shape: Shape):
         super().__init__(shape)
@@ -45,3 +47,12 @@ class TransformerXL(Encoding):
         sin_j, cos_j = (wave.expand(k.shape[0], k.shape[1], -1, -1) for wave in self._waves(k_pos))
         wide_q = [q + self.u_HxD[:, None], a_BxHxTxC * sin_i + b_BxHxTxC * cos_i, b_BxHxTxC * sin_i - a_BxHxTxC * cos_i]
         return torch.cat(wide_q, dim=-1), torch.cat([k, cos_j, sin_j], dim=-1)
+
+    def asks(self, q: Tensor, qf: Tensor | None) -> Tensor:
+        return (q + self.v_HxD[:, None]) * self.shape.scale
+
+    def vectors(self, distance_N: Tensor) -> Tensor:
+        return self.w_HxDxM @ torch.cat(self._waves(distance_N[None]), dim=-1)[0, 0].T
+
+    def alone(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        return q + self.u_HxD[:, None], k
