@@ -34,8 +34,6 @@ from rpecli.train import Diverged, Sitting, Trainer
 FREE = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
 MOST = 16  # runs in a stack, unless told otherwise
 LAUNCH = {"cuda": 2e10, "cpu": 1e8}  # token x parameter products that one more program costs; CPU measured, CUDA guessed
-
-
 Say = Callable[[Path, dict[str, Any]], None]  # a run and what there is to say of it
 
 
@@ -404,8 +402,9 @@ def _steps_done(path: Path) -> int | None:
 
 def most(how: str, device: str) -> int:
     """How many runs `--stack` asks to train together: 1 for none. Raises ValueError for another word."""
-    if how == "auto":
-        return MOST if train.pick_device(device).type == "cuda" else 1
+    if how == "auto":  # a device that is not there is for the runs to say
+        cuda = device.startswith("cuda") or (device == "auto" and train.pick_device(device).type == "cuda")
+        return MOST if cuda else 1
     if how in ("on", "off"):
         return MOST if how == "on" else 1
     if how.isdecimal() and int(how) > 0:

@@ -347,8 +347,11 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
     def judged(trainer: train.Trainer, sets: Any) -> dict[str, Any]:
         return validate(trainer, sets) | {"exact_match": float(trainer.config.seed in good.get(trainer.step, []))}
 
+    sizes, step = list[int](), stack.Stack.step
     monkeypatch.setattr(train, "validate", judged)
+    monkeypatch.setattr(stack.Stack, "step", lambda self: (sizes.append(len(self.trainers)), step(self))[1])
     assert stack.train_together(paths, "cpu", 1) == [paths[3]], "the last one is left to train alone"
+    assert sizes == [4] * 20 + [3] * 10
     assert [(run.read(path)["status"], run.read(path)["step"]) for path in paths] == [
         ("trained", 30), ("trained", 20), ("trained", 30), ("stopped", 30),
     ]  # fmt: skip
