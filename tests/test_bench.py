@@ -13,7 +13,7 @@ import torch
 from rpecli import bench, content, data, train
 from rpecli.bench import attention, breakdown, evaluation, goals, machine, memory, peers, steps, timing
 from rpecli.bench import train as training
-from rpecli.bench.table import Result, Table
+from rpecli.bench.table import Result, Table, number
 
 SIZE = bench.Size(16, 1, 2, 16, 4)
 CPU = torch.device("cpu")
@@ -194,6 +194,10 @@ def test_a_result_is_three_files(tmp_path):
     rows = list(csv.DictReader(files[1].read_text().splitlines()))
     assert rows == [{"case": "a", "x": "1.0", "y": ""}, {"case": "b", "x": "", "y": "1 2"}]
     assert json.loads(files[2].read_text())["rows"][1] == {"case": "b", "x": None, "y": [1, 2]}
+
+
+def test_numbers_are_written_for_people():
+    assert [number(x, 0) for x in (1234.4, -0.3, None, math.nan)] == ["1,234", "0", "-", "-"]
 
 
 def test_facts_name_no_host_and_no_path():

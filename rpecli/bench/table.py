@@ -86,7 +86,7 @@ def _cell(value: Any) -> Any:
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number in a table, `-` where there is none."""
-    return "-" if value is None or math.isnan(value) else f"{value:,.{digits}f}"
+    return "-" if value is None or math.isnan(value) else f"{round(value, digits) + 0.0:,.{digits}f}"  # + 0.0: no minus zero
 
 
 def times(value: float | None) -> str:
