@@ -285,7 +285,7 @@ def check(
 
 @app.command()
 def bench(
-    what: Annotated[str | None, typer.Argument(help="attention, train or eval; all of them, shortened, unless given.")] = None,
+    what: Annotated[str | None, typer.Argument(help="attention, train, eval or stack; unless given, three in short.")] = None,
     encodings: Annotated[
         str | None, typer.Option(help="Encodings: rope,t5:buckets=16.", autocompletion=flags.complete_names("encodings"))
     ] = None,
@@ -310,7 +310,7 @@ def bench(
         from rpecli import content
 
         _stop(f"unknown benchmark {what!r}: {content.nearest(what, list(bench.BENCHES))}", USAGE)
-    for name in [what] if what else bench.BENCHES:
+    for name in [what] if what else bench.IN_SHORT:
         result = bench.measure(name, options, lambda text: typer.echo(text, err=True))
         console = _console()
         if console.is_terminal:

@@ -12,6 +12,7 @@ import torch
 
 from rpecli import bench, content, data, train
 from rpecli.bench import attention, breakdown, evaluation, goals, machine, memory, peers, steps, timing
+from rpecli.bench import stack as stacking
 from rpecli.bench import train as training
 from rpecli.bench.table import Result, Table, number
 
@@ -365,7 +366,34 @@ def test_evaluation_of_a_run_and_its_memory(rpe, tmp_path, quick):
     assert sorted(each.name for each in path.iterdir()) == before, "the run itself is left alone"
 
 
-def test_without_a_name_every_benchmark_runs_in_short(rpe, tmp_path, monkeypatch):
+def test_stacked_seeds_beside_the_others(rpe, tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(stacking, "SEEDS", 2)
+    monkeypatch.setattr(stacking, "STEPS", 1)
+    said = rpe("bench", "stack", "--encodings", "t5", "--sizes", SIZE, "--repeats", 1, "--out", tmp_path)
+    assert said.code == 0, said.err
+    rows = json.loads((tmp_path / "stack.json").read_text())["rows"]
+    assert [row["way"] for row in rows][:2] == ["one after another", "stacked"]
+    assert rows[2]["way"].endswith("processes")
+    assert rows[0]["gain"] == 1
+    assert all(row["step_ms"] > 0 for row in rows)
+
+
+def test_what_cannot_be_stacked_says_why(monkeypatch):
+    monkeypatch.setattr(stacking.stack, "refusal", lambda configs, device: "it cannot")
+    (row,) = stacking.seeds_of(SIZE, "rope", bench.Options(repeats=1), CPU)
+    (line,) = stacking.table([row], CPU).rows
+    assert (line["note"], line["gain"], line["verdict"]) == ("it cannot", "-", "-")
+
+
+@pytest.mark.parametrize(("device", "verdict"), [("cpu", "met"), ("cuda", "not met")])
+def test_stacking_is_to_cost_nothing_on_a_cpu_and_to_gain_on_a_gpu(device, verdict):
+    once, half = timing.Timing("", rounds=[2.0]), timing.Timing("", rounds=[1.0])
+    rows = [stacking._row(SIZE, "rope", stacking.STACKED, half, once), stacking._row(SIZE, "rope", "8 processes", half, once)]
+    lines = stacking.table(rows, torch.device(device)).rows
+    assert [(line["gain"], line["verdict"]) for line in lines] == [("2.00x", verdict), ("2.00x", "-")]
+
+
+def test_without_a_name_three_benchmarks_run_in_short(rpe, tmp_path, monkeypatch):
     asked = []
 
     def measure(name, options, say):

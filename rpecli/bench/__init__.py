@@ -15,7 +15,9 @@ BENCHES = {
     "attention": "attention",
     "train": "train",
     "eval": "evaluation",
+    "stack": "stack",
 }  # what the command calls them, and the module that runs them
+IN_SHORT = ("attention", "train", "eval")  # what runs where none is named
 DTYPES = get_args(Settings.model_fields["dtype"].annotation)
 
 
