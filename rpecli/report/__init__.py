@@ -78,7 +78,7 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
     text = page.page(name, collected, found, tables + behind, judged, command, list(drawn))
     contents = {"report.md": text.encode(), "tables.tex": _latex(tables + behind), "report.json": records.as_json(data)}
     contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command).encode()
-    contents |= {**records.files(collected, found), **drawn}
+    contents |= {**records.files(collected, found, data), **drawn}
     return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
 
 
