@@ -104,6 +104,13 @@ for (const head of document.querySelectorAll("thead th")) {
   button.addEventListener("click", () => sort(head, column));
   head.append(button);
 }
+function unfold() {
+  const target = location.hash ? document.getElementById(location.hash.slice(1)) : null;
+  const folded = target ? target.closest("details") : null;
+  if (folded && !folded.open) { folded.open = true; target.scrollIntoView(); }
+}
+addEventListener("hashchange", unfold);
+unfold();
 const tip = document.createElement("div");
 tip.id = "tip"; tip.hidden = true; tip.setAttribute("role", "status");
 document.body.append(tip);
