@@ -17,7 +17,7 @@ import typer
 from rpecli import flags
 
 if TYPE_CHECKING:
-    from rpecli.order import Job
+    from rpecli.order import Job, Order
     from rpecli.recipe import Recipe, Source
 
 app = typer.Typer(
@@ -40,9 +40,6 @@ def main() -> None:
         _stop("interrupted; start the same command again to go on", INTERRUPTED)
     except _Terminated:
         _stop("stopped by SIGTERM after saving; start the same command again to go on", SAVED)
-    except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
     except ContentError as error:
         _stop(str(error), USAGE)
     except RunError as error:
@@ -108,14 +105,10 @@ def train(
 def evaluate(
     given: dict[str, str],
     names: flags.RunNames = None,
-    again: Annotated[bool, typer.Option(help="Measure also what has been measured.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Strings from a dataset that `rpe data` wrote.")] = None,
-    encoding: Annotated[
-        str | None, typer.Option("--as", help="Put another encoding into the trained models: none, rope:scaling=yarn, rerope.")
-    ] = None,
-    rope_scaling: Annotated[
-        str | None, typer.Option(help="Rope frequencies beyond training: pi, ntk, dynamic, yarn, llama3.")
-    ] = None,
+    again: flags.Again = False,
+    data: flags.Data = None,
+    encoding: flags.As = None,
+    rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
@@ -123,14 +116,9 @@ def evaluate(
     """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
     from rpecli import order
 
-    made, _ = _load(None, given)
-    keys = tuple((key, getattr(made, key)) for key in given)
-    if data is not None and not (data / "data").is_dir():
-        _stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
-    ready = _ready(runs, names)
-    _warn_of_lengths(ready, dict(keys).get("lengths"))
-    swaps = {path: _swap(path, encoding, rope_scaling) for path in ready}
-    wanted = {path: order.Order(keys, again, data, swap) for path, swap in swaps.items()}
+    wanted = _orders(given, _ready(runs, names), again, data, encoding, rope_scaling)
+    ready = list(wanted)
+    _warn_of_lengths(ready, given.get("lengths"))
     _execute([order.Job(path, train=False, order=wanted[path], device=device) for path in ready], jobs)
     _show_lengths(ready)
     typer.echo(f"Next: rpe report{'' if runs == Path('runs') else f' --runs {runs}'}")
@@ -243,11 +231,17 @@ def show(
 
 
 @app.command()
+@flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
 def inspect(
+    given: dict[str, str],
     names: flags.RunNames = None,
     shift: Annotated[bool, typer.Option("--shift", help="Move the evaluation strings instead: what changes?")] = False,
     shifts: Annotated[str, typer.Option(help="Positions to move by, with --shift.")] = "1,4,16,64,256",
     lengths: Annotated[str, typer.Option(help="Lengths to look at: 1x,4x or 16:128.")] = "1x,2x,4x",
+    again: flags.Again = False,
+    data: flags.Data = None,
+    encoding: flags.As = None,
+    rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     device: flags.Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for the figures.")] = None,
@@ -257,16 +251,16 @@ def inspect(
     from rpecli.report import probe_text
 
     _check_lengths(lengths)
-    paths = _ready(runs, names)
-    if not shift:
-        data = _looked_into(paths, lengths, device)
-        _probed(data, probe_text.tables(data), data, {}, out, as_json)
-        return
     by = _shifts(shifts)
-    lines = {path.name: _moved(path, by, device) for path in paths}
-    facts = [_info(path) for path in paths]
-    known = [{"run": path.name, "as": None, **{key: info.get(key) for key in ("task", "encoding", "group", "seed")}}
-             for path, info in zip(paths, facts, strict=True)]  # fmt: skip
+    wanted = _orders(given, _ready(runs, names), again, data, encoding, rope_scaling)
+    if not shift:
+        found = _looked_into(wanted, lengths, device)
+        _probed(found, probe_text.tables(found), found, {}, out, as_json)
+        return
+    from rpecli.probes import kept
+
+    known = [kept.facts(path, order) for path, order in wanted.items()]
+    lines = {probe_text.name_of(each): _moved(path, by, device, wanted[path]) for path, each in zip(wanted, known, strict=True)}
     _probed(lines, probe_text.shift_tables(lines), {"runs": known}, lines, out, as_json)
 
 
@@ -366,6 +360,19 @@ def _warn_of_lengths(paths: list[Path], lengths: str | None) -> None:
             _warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, past))}")
 
 
+def _orders(
+    given: dict[str, str], paths: list[Path], again: bool, data: Path | None, encoding: str | None, scaling: str | None
+) -> dict[Path, "Order"]:
+    """What to measure of each run."""
+    from rpecli import order
+
+    made, _ = _load(None, given)
+    keys = tuple((key, getattr(made, key)) for key in given)
+    if data is not None and not (data / "data").is_dir():
+        _stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
+    return {path: order.Order(keys, again, data, _swap(path, encoding, scaling)) for path in paths}
+
+
 def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
     """The encoding to put into a trained model, checked; None for its own."""
     from rpecli import content, run
@@ -401,22 +408,23 @@ def _shifts(text: str) -> tuple[int, ...]:
     return tuple(recipe.parse_lengths(text))
 
 
-def _looked_into(paths: list[Path], lengths: str, device: str) -> dict[str, Any]:
+def _looked_into(orders: dict[Path, "Order"], lengths: str, device: str) -> dict[str, Any]:
     from rpecli.probes import why
 
-    data = why.inspect(paths, lengths, device)
-    for each in data["runs"]:
+    data = why.inspect(list(orders), lengths, device, orders)
+    for path, each in zip(orders, data["runs"], strict=True):
         if each["left_out"]:
-            _warn(f"{each['run']}: {each['task']} has no problem of length {', '.join(map(str, each['left_out']))}: left out")
+            where = each["task"] if orders[path].folder is None else orders[path].folder
+            _warn(f"{each['run']}: {where} has no problem of length {', '.join(map(str, each['left_out']))}: left out")
     return data
 
 
-def _moved(path: Path, shifts: tuple[int, ...], device: str) -> list[dict[str, Any]]:
+def _moved(path: Path, shifts: tuple[int, ...], device: str, order: "Order") -> list[dict[str, Any]]:
     from rpecli import run
     from rpecli.probes import shift
 
     try:
-        return shift.probe(path, shifts, device)
+        return shift.probe(path, shifts, device, order)
     except run.Stopped as stopped:
         raise (_Interrupted if stopped.signal == signal.SIGINT else _Terminated) from None
 

@@ -26,11 +26,11 @@ def data_seed(config: Config) -> int:
     return config.seed if config.data_seed is None else config.data_seed
 
 
-def train_batch(task: Task, config: Config, step: int) -> tuple[Batch, int]:
-    """The training batch of one step and its problem length: uniform over what the curriculum has reached."""
+def train_batch(task: Task, config: Config, step: int) -> Batch:
+    """The training batch of one step, of one problem length: uniform over what the curriculum has reached."""
     rng = generator("train", data_seed(config), step)
     length = int(rng.integers(config.min_length, longest(config, step) + 1))
-    return task.sample(rng, max(1, config.tokens // task.sequence(length)), length), length
+    return task.sample(rng, max(1, config.tokens // task.sequence(length)), length)
 
 
 def longest(config: Config, step: int) -> int:

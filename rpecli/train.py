@@ -122,7 +122,7 @@ def trained_positions(config: Config, made: task.Task) -> int:
 def step(trainer: Trainer) -> None:
     """One batch: forward, loss on the answers and end tokens, backward, clip, AdamW."""
     config, model = trainer.config, trainer.model
-    batch, _ = data.train_batch(trainer.task, config, trainer.step)
+    batch = data.train_batch(trainer.task, config, trainer.step)
     count, length = batch.tokens_BxT.shape
     positions = data.train_positions(trainer.task, config, batch, trainer.step)
     model.train()

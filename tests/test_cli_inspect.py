@@ -1,6 +1,7 @@
 """`rpe inspect`: tables or JSON, figures, errors, from the command's entry point."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_inspect_shows_tables_and_writes_figures(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
     said = rpe("inspect", "--runs", runs, "--lengths", "1x,2x", "--out", tmp_path / "figures")
-    assert (said.code, said.out.count("**")) == (0, 8)
+    assert (said.code, said.out.count("**")) == (0, 10)
     assert "position-position" in said.out
     assert (tmp_path / "figures" / "entropy-copy.svg").exists()
 
@@ -44,6 +45,28 @@ def test_inspect_shift_says_what_moving_changed(rpe: tiny.Rpe, runs: Path, tmp_p
     assert [line["shift"] for line in next(iter(lines.values()))] == [2, 8, 2, 8]
 
 
+def test_inspect_puts_another_encoding_into_the_models_as_eval_does(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
+    words = ("inspect", "copy-rope*", "--runs", runs, "--as", "none", "--eval-seed", 3, "--samples", 8)
+    said = rpe(*words, "--lengths", "1x", "--out", tmp_path)
+    assert said.code == 0
+    assert re.search(r"copy-rope-s0-\w+ as none +\|", said.out)
+    assert [path.name for path in tmp_path.glob("distance*as-none.png")]
+    (lines,) = json.loads(rpe(*words, "--shift", "--shifts", "2", "--json").out).values()
+    assert {(line["as"], line["eval_seed"], line["n"]) for line in lines} == {("none", 3, 8)}
+    (made,) = json.loads(rpe("inspect", "copy-rope*", "--runs", runs, "--rope-scaling", "pi", "--json").out)["runs"]
+    assert made["label"] == "rope as rope:scaling=pi"
+
+
+def test_inspect_again_measures_what_is_there(rpe: tiny.Rpe, runs: Path) -> None:
+    words = ("inspect", "copy-rope*", "--runs", runs, "--shift", "--shifts", "5")
+    file = next(runs.glob("copy-rope*")) / "probes.jsonl"
+    numbers = []
+    for again in ((), (), ("--again",)):
+        rpe(*words, *again)
+        numbers.append(sum(line.get("shift") == 5 for line in run.read_lines(file)))
+    assert numbers == [2, 2, 4]
+
+
 def test_inspect_leaves_out_what_is_not_trained(rpe: tiny.Rpe, tmp_path: Path) -> None:
     tiny.create(tmp_path)
     said = rpe("inspect", "--runs", tmp_path)
@@ -53,7 +76,14 @@ def test_inspect_leaves_out_what_is_not_trained(rpe: tiny.Rpe, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("words", "remedy"),
-    [(("--lengths", "7q"), "7q"), (("--shift", "--shifts", "2x"), "1,4,16"), (("--out", "taken"), "choose another place")],
+    [
+        (("--lengths", "7q"), "7q"),
+        (("--shift", "--shifts", "2x"), "1,4,16"),
+        (("--out", "taken"), "choose another place"),
+        (("--as", "rop"), "did you mean rope"),
+        (("--data", "nowhere"), "rpe data TASK"),
+        (("--eval-positions", "x"), "--eval-positions"),
+    ],
 )
 def test_inspect_says_what_to_type_instead(
     rpe: tiny.Rpe, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], remedy: str

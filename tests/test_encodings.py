@@ -305,58 +305,6 @@ def test_parameters_that_are_all_trained_leave_no_position_untrained(encoding_na
 
 # ------------------------------------------------------------------------------------------------------------------ errors
 
-REFUSED = {  # choice: (shape, words the message must hold)
-    "rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
-    "rope:pairing=half": ({"d_model": 12}, ["odd", "write d_model=16"]),
-    "sinusoidal": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
-    "transformer-xl": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
-    "rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
-    "qqq": ({}, ["known: abacus, alibi", "rope", "shaw"]),
-    "rope:bas=500": ({}, ["encoding rope", "'bas'", "did you mean base?"]),
-    "none:slope=2": ({}, ["none", "'slope'", "it has none"]),
-    "alibi:slope=2": ({}, ["alibi", "'slope'", "known: learned"]),
-    "rope:base": ({}, ["'base' is not option=value"]),
-    "rope:base=ten": ({}, ["rope", "base is a number", "'ten'"]),
-    "shaw:reach=2.5": ({}, ["shaw", "reach is a whole number", "'2.5'"]),
-    "rope:pairing=halves": ({}, ["interleaved or half", "'halves'"]),
-    "shaw:reach=0": ({}, ["reach=0", "at least 1"]),
-    "t5:buckets=1": ({}, ["buckets=1", "at least 2"]),
-    "t5:max_distance=16": ({}, ["max_distance=16", "above half"]),
-    "t5:buckets=3": ({"causal": False}, ["buckets=3", "at least 2 buckets a side"]),
-    "xpos": ({"causal": False}, ["xpos", "no form for attention in both directions", "attention: causal"]),
-    "abacus:over=xpos": ({"causal": False}, ["no form for attention in both directions"]),
-    "xpos:gamma=0": ({}, ["gamma=0", "above 0"]),
-    "p-rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
-    "p-rope:p=0.1": ({}, ["p=0.1", "0 of 8 pairs", "0.125 to 1"]),
-    "p-rope:p=1.5": ({}, ["p=1.5", "12 of 8 pairs"]),
-    "p-rope:pairing=x": ({}, ["interleaved or half", "'x'"]),
-    "rope:fraction=0.1": ({}, ["fraction=0.1", "0 of 16 channels", "0.125 to 1"]),
-    "rope:fraction=0.125:scaling=ntk": ({}, ["2 of 16 channels", "0.25 to 1"]),
-    "rope:fraction=2": ({}, ["fraction=2", "32 of 16 channels"]),
-    "rope:scaling=yam": ({}, ["none, pi, ntk, dynamic, yarn or llama3", "'yam'"]),
-    "rope:scaling=pi:factor=0.5": ({}, ["factor=0.5", "at least 1"]),
-    "rope:scaling=yarn:base=1": ({}, ["base=1", "above 1 to be scaled"]),
-    "pope:start=one": ({}, ["zero or uniform", "'one'"]),
-    "sandwich:width=7": ({}, ["width=7", "width=8"]),
-    "tisa:kernels=0": ({}, ["kernels=0", "at least one"]),
-    "tisa:form=x": ({}, ["paper or code", "'x'"]),
-    "hard-alibi:masked=5": ({}, ["masked=5", "4 heads"]),
-    "window:width=0": ({}, ["width=0", "at least itself"]),
-    "mlp-bias:depth=0": ({}, ["depth=0", "at least one"]),
-    "abacus:max_k=-1": ({}, ["max_k=-1", "below 0"]),
-    "abacus:over=abacus": ({}, ["over=abacus", "another encoding"]),
-    "abacus:over=rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
-    "./nowhere.py": ({}, ["file ./nowhere.py", "rpe ls encodings"]),
-}
-
-
-@pytest.mark.parametrize("choice", REFUSED)
-def test_a_wrong_encoding_is_refused_with_what_to_write_instead(choice):
-    shape, words = REFUSED[choice]
-    with pytest.raises(content.ContentError) as error:
-        build(choice, **shape)
-    assert all(word in str(error.value) for word in words), str(error.value)
-
 
 def test_the_width_that_an_error_names_is_accepted():
     assert build("rope", d_model=16, n_head=4).shape.d_head == 4

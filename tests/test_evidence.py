@@ -92,7 +92,8 @@ def test_steps_are_medians_with_those_that_never_got_there_censored():
 def probe(path: Path, changed: float, kind: str = "positions", **given: object) -> None:
     for shift in (1, 16):
         line = {"probe": kind, "shift": shift, "changed": changed, "kl_mean": changed / 10, "weights": "w", "as": None}
-        run.append_line(path / "probes.jsonl", line | {"positions": None} | given)
+        line |= {"positions": None, "eval_seed": 0, "length": 16, "fingerprint": "set16"}
+        run.append_line(path / "probes.jsonl", line | given)
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +104,9 @@ def moved(tmp_path_factory) -> report.Report:
     for name, changed in (("rope", 0.0), ("learned", 0.5)):
         for seed in range(8):
             paths.append(make_run(runs, {16: 1.0, 32: 0.9 - changed}, encoding=name, seed=seed))
-            probe(paths[-1], 0.25, weights="older")
             probe(paths[-1], changed)
+            for other in ({"weights": "older"}, {"as": "none"}, {"eval_seed": 1}, {"fingerprint": "another set"}):
+                probe(paths[-1], 0.25, **other)
     return report.make(paths, "mine", runs / "results")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import tiny
 
-from rpecli import run, screen
-from rpecli.probes import shift, why
+from rpecli import export, run, screen, task
+from rpecli.order import Order
+from rpecli.probes import kept, shift, why
 from rpecli.report import ReportError, probe_figure, probe_text
 
 THREE_BACK = '''"""Sees what stands three before."""
@@ -102,7 +103,7 @@ def test_a_head_forced_to_look_three_back_is_named(tmp_path: Path) -> None:
     heads = made["lengths"][1]["layers"][0]
     assert [head["distance"] for head in heads] == [3, 3]
     assert [head["entropy"] for head in heads] == [0, 0]
-    assert min(fit["plain"] for fit in made["scores"][0]) > 0.999
+    assert min(fit["plain"] for line in made["lengths"] for fit in line["scores"][0]) > 0.999
 
 
 def test_what_is_found_has_every_length_layer_and_head(found: dict[str, Any]) -> None:
@@ -114,7 +115,8 @@ def test_what_is_found_has_every_length_layer_and_head(found: dict[str, Any]) ->
             for head in [head for layer in line["layers"] for head in layer]:
                 assert sum(head["by_distance"]) == pytest.approx(1, abs=1e-3)
                 assert 0 <= head["entropy"] <= head["uniform"] + 1e-4
-    assert [each["terms"] is not None for each in found["runs"]] == [False, True, False]
+            assert [[0 <= fit["plain"] <= 1 for fit in layer] for layer in line["scores"]] == [[True] * 2] * 2
+            assert (line["terms"] is not None) == (each["encoding"] == "learned")
 
 
 def test_a_run_is_like_itself_and_pairs_are_of_one_task(runs: list[Path], tmp_path: Path) -> None:
@@ -152,17 +154,95 @@ def test_lengths_that_the_task_has_not_are_said(tmp_path: Path) -> None:
 
 def test_attention_that_does_not_fit_is_refused(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(why, "available", lambda: 1000)
-    with pytest.raises(run.RunError, match=r"length 4: its attention needs about .* give shorter --lengths"):
-        why.inspect(runs[:1], device="cpu", threads=1)
+    with pytest.raises(run.RunError, match=r"length 2: its attention needs about .* give shorter --lengths"):
+        why.inspect(runs[:1], device="cpu", orders={runs[0]: Order(again=True)}, threads=1)
+
+
+def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny.trained(tmp_path, encoding="learned", steps=2)
+    monkeypatch.setattr(why, "WHOLE", 2 * 11 * 11)  # two heads of the training length's matrix
+    (made,) = why.inspect([path], "1x,2x", "cpu", threads=1)["runs"]
+    assert [line["scores"] is None for line in made["lengths"]] == [False, False, True]
+    assert [line["terms"] is None for line in made["lengths"]] == [False, False, True]
+    _, _, functions, terms = map(screen.plain, probe_text.tables({"runs": [made], "similarity": []}))
+    assert functions.splitlines()[-1].count("%") == 6
+    assert "2x" not in terms
+    assert probe_figure.figures({"runs": [made]}, {})
+
+
+# -------------------------------------------------------------------------------------------------------- kept in the run
+
+
+def kept_lines(path: Path, probe: str) -> list[dict[str, Any]]:
+    return [line for line in run.read_lines(path / "probes.jsonl") if line["probe"] == probe]
+
+
+def test_a_run_is_looked_into_once_and_again_when_asked(
+    runs: list[Path], found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [len(kept_lines(path, "why")) for path in runs]
+    monkeypatch.setattr(why, "_attended", lambda *_: pytest.fail("measured again"))
+    with monkeypatch.context() as only:
+        only.setattr(why, "_measured", lambda *_: pytest.fail("measured again"))
+        assert why.inspect(runs, device="cpu", threads=1) == found
+    assert [len(kept_lines(path, "why")) for path in runs] == before
+    why.inspect(runs[:1], device="cpu", orders={runs[0]: Order(again=True)}, threads=1)
+    assert [len(kept_lines(path, "why")) for path in runs] == [before[0] + 1, *before[1:]]
+
+
+def test_a_pair_is_kept_by_the_run_whose_name_comes_first(runs: list[Path], found: dict[str, Any]) -> None:
+    learned, none, rope = sorted(runs)
+    others = [[line["other"]["run"] for line in kept_lines(path, "similarity")] for path in (learned, none, rope)]
+    assert [set(names) - {path.name} for names, path in zip(others, (learned, none, rope), strict=True)] == [
+        {none.name, rope.name}, {rope.name}, set()]  # fmt: skip
+
+
+def test_another_encoding_in_a_model_is_measured_apart_from_its_own(tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, steps=5)
+    swapped, other = Order(encoding="none"), Order(keys=(("eval_seed", 7),))
+    looked = [why.inspect([path], "1x", "cpu", {path: order}, threads=1)["runs"][0] for order in (Order(), swapped, other)]
+    assert [(each["label"], each["group"]) for each in looked] == [("rope", "RPE"), ("rope as none", "none"), ("rope", "RPE")]
+    assert probe_text.name_of(looked[1]) == f"{path.name} as none"
+    moved = [shift.probe(path, (8,), "cpu", order, threads=1) for order in (Order(), swapped, other)]
+    for probe, number in (("why", 3), ("positions", 3), ("fillers", 3)):
+        lines = kept_lines(path, probe)
+        assert [(line["as"], line["eval_seed"]) for line in lines] == [(None, 0), ("none", 0), (None, 7)]
+        assert len(lines) == number
+    assert shift.probe(path, (8,), "cpu", threads=1) == moved[0]
+    assert why.inspect([path], "1x", "cpu", threads=1)["runs"][0] == looked[0]
+    assert looked[0]["lengths"] != looked[1]["lengths"]
+
+
+def test_a_shift_is_measured_again_when_asked(tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, steps=5)
+    for _ in range(2):
+        assert len(shift.probe(path, (2,), "cpu", Order(again=True), threads=1)) == 2
+    assert len(run.read_lines(path / "probes.jsonl")) == 4
+
+
+def test_strings_of_a_folder_are_looked_at_and_its_missing_lengths_are_said(tmp_path: Path) -> None:
+    path = tiny.trained(tmp_path, steps=5)
+    export.write("copy", task.build("copy"), [4, 8], 16, 5, tmp_path / "set")
+    order = Order(folder=tmp_path / "set")
+    (made,) = why.inspect([path], "1x,2x,4x", "cpu", {path: order}, threads=1)["runs"]
+    assert ([line["length"] for line in made["lengths"]], made["left_out"]) == ([4, 8], [16])
+    assert len(shift.probe(path, (2,), "cpu", order, threads=1)) == 2
+    export.write("copy", task.build("copy"), [8], 16, 5, tmp_path / "other")
+    for probe in (lambda o: why.inspect([path], "1x", "cpu", {path: o}), lambda o: shift.probe(path, (2,), "cpu", o)):
+        with pytest.raises(run.RunError, match="no strings of length 4"):
+            probe(Order(folder=tmp_path / "other"))
 
 
 # ---------------------------------------------------------------------------------------------------------- tables, figures
 
 
 def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[str, Any]) -> None:
-    heads, rules, terms, alike = map(screen.plain, probe_text.tables(found))
-    assert heads.count("copy-rope-s0") == 4
-    assert "| 2.2 " in heads
+    heads, rules, functions, terms, alike = map(screen.plain, probe_text.tables(found))
+    for table in (heads, functions):
+        assert table.count("copy-rope-s0") == table.count("copy-none-s0") == 4
+        assert "| 2.2 " in table
+    assert functions.splitlines()[-1].count("%") == 12
+    assert terms.count("copy-learned-s0") == 2 * 4
     assert "none" in rules or "layer" in rules
     assert "position-position" in terms
     assert "copy-rope" not in terms
@@ -181,7 +261,7 @@ def test_figures_are_the_same_bytes_again_and_name_no_date(found: dict[str, Any]
     first, second = (probe_figure.figures(found, moved) for _ in range(2))
     assert first == second
     kinds = {name.partition("-")[0] for name in first}
-    assert kinds == {"distance", "entropy", "terms", "similarity", "shift"}
+    assert kinds == {"distance", "attended", "entropy", "function", "terms", "similarity", "shift"}
     for figure in first.values():
         assert figure["png"].startswith(b"\x89PNG")
         assert b"<svg" in figure["svg"]
@@ -189,7 +269,7 @@ def test_figures_are_the_same_bytes_again_and_name_no_date(found: dict[str, Any]
 
 
 def test_shifts_alone_make_one_figure(runs: list[Path], moved: dict[str, Any], tmp_path: Path) -> None:
-    facts = [run.read(path) | {"run": path.name, "as": None} for path in runs]
+    facts = [kept.facts(path, Order()) for path in runs]
     written = probe_figure.write(tmp_path / "figures", {"runs": facts}, moved)
     assert sorted(path.name for path in written) == ["shift-copy.png", "shift-copy.svg"]
 

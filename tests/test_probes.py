@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rpecli import attention, data, train
 from rpecli.evaluate import strings
-from rpecli.probes import look, shift, similarity, terms, toeplitz
+from rpecli.probes import look, scores, shift, similarity, terms, toeplitz
 from rpecli.probes.pieces import Piece, fillers, pieces
-from rpecli.probes.weights import at_rows, tap
+from rpecli.probes.weights import at_rows, layers, tap
 
 SETTINGS = [{}, {"logit_scale": "ssmax"}, {"normalizer": "stick-breaking"}]
 NO_DEVICE = torch.device("cpu")
@@ -50,9 +50,9 @@ def test_the_weights_computed_again_are_those_the_model_used(
     used: list[Tensor] = []
     for block in model.blocks:
         block.o.register_forward_pre_hook(lambda _, inputs: used.append(inputs[0]))
-    with torch.no_grad(), tap(model) as layers:
+    with torch.no_grad(), tap(model) as caught:
         model(ids_BxT, torch.arange(10)[None] + 5)
-        for block, layer, y_BxTxM in zip(model.blocks, layers, used, strict=True):
+        for block, layer, y_BxTxM in zip(model.blocks, caught, used, strict=True):
             assert len(list(layer.blocks())) > 1
             w_BTxHxT = at_rows(layer, torch.ones(2, 10, dtype=torch.bool))
             v_BxHxTxD = block.v(layer.h_BxTxM).unflatten(-1, (block.n_head, -1)).transpose(1, 2)
@@ -63,22 +63,22 @@ def test_the_weights_computed_again_are_those_the_model_used(
 def test_attention_in_both_directions_is_computed_again(model_of: Callable[..., Any], ids_of: Callable[..., Tensor]) -> None:
     model, used = model_of("t5", attention="bidirectional"), list[Tensor]()
     model.blocks[1].o.register_forward_pre_hook(lambda _, inputs: used.append(inputs[0]))
-    with torch.no_grad(), tap(model) as layers:
+    with torch.no_grad(), tap(model) as caught:
         model(ids_of(2, 7))
-    weights = at_rows(layers[1], torch.ones(2, 7, dtype=torch.bool))
-    v = model.blocks[1].v(layers[1].h_BxTxM).unflatten(-1, (4, -1)).transpose(1, 2)
+    weights = at_rows(caught[1], torch.ones(2, 7, dtype=torch.bool))
+    v = model.blocks[1].v(caught[1].h_BxTxM).unflatten(-1, (4, -1)).transpose(1, 2)
     again = (weights.unflatten(0, (2, 7)).transpose(1, 2) @ v).transpose(1, 2).flatten(2)
     torch.testing.assert_close(again, used[0], atol=1e-5, rtol=1e-4)
     assert bool((weights[0] > 0).all())  # the first token looks ahead
-    torch.testing.assert_close(layers[1].scores(2, 5), layers[1].scores(0, 7)[:, :, 2:5])
+    torch.testing.assert_close(caught[1].scores(2, 5), caught[1].scores(0, 7)[:, :, 2:5])
 
 
 def test_a_tap_leaves_nothing_behind(model_of: Callable[..., Any], ids_of: Callable[..., Tensor]) -> None:
     model = model_of("none")
-    with tap(model) as layers:
+    with tap(model) as caught:
         model(ids_of(1, 4))
     model(ids_of(1, 4))
-    assert len(layers) == 2
+    assert len(caught) == 2
 
 
 # ------------------------------------------------------------------------------------------------------------------ shift
@@ -293,6 +293,37 @@ def test_a_constant_has_nothing_to_explain() -> None:
     assert (made["plain"], made["rows"]) == (None, None)
 
 
+def test_matrices_that_see_different_pairs_are_fitted_each_over_its_own() -> None:
+    near = CAUSAL & (DISTANCE < 5)
+    made = toeplitz.fits([(noise(0), CAUSAL), (noise(1), CAUSAL), (noise(1), near)])
+    assert made == [toeplitz.fit(noise(0), CAUSAL), toeplitz.fit(noise(1), CAUSAL), toeplitz.fit(noise(1), near)]
+    assert made[2]["floor"] == pytest.approx(4 / (int(near.sum()) - 1), abs=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------------ scores
+
+
+def test_scores_without_an_encoding_are_fitted_as_their_mean_over_strings_is(monkeypatch: Any) -> None:
+    trainer = trainer_of("none", n_layer=2)
+    whole = list(pieces(trainer, 4, strings_of(trainer)))
+    with torch.no_grad():
+        means = [layer.scores(0, 10).double().mean(0) for layer in layers(trainer, whole[0])]
+        wanted = [[toeplitz.fit(head, torch.ones(10, 10).tril().bool()) for head in layer] for layer in means]
+        monkeypatch.setattr(attention, "CELLS", 700)
+        found = scores.measure(trainer, list(pieces(trainer, 4, strings_of(trainer))))
+    for layer, expected in zip(found, wanted, strict=True):
+        assert [head.pop("head") for head in layer] == [1, 2]
+        for head, fit in zip(layer, expected, strict=True):
+            assert head == pytest.approx(fit, abs=1e-4)
+
+
+def test_keys_that_an_encoding_hides_are_no_part_of_the_fit() -> None:
+    trainer = trainer_of("window:width=2")
+    with torch.no_grad():
+        ((first, _),) = scores.measure(trainer, [piece_of(trainer)])
+    assert first["floor"] == pytest.approx(1 / (10 + 9 - 1), abs=1e-6)
+
+
 # ------------------------------------------------------------------------------------------------------------------ terms
 
 
@@ -308,9 +339,9 @@ def test_four_terms_add_up_to_the_score(encoding: str, keys: dict[str, Any]) -> 
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     piece = piece_of(trainer)
-    with torch.no_grad(), tap(trainer.model) as layers:
+    with torch.no_grad(), tap(trainer.model) as caught:
         trainer.model(piece.inputs_BxT, piece.positions)
-        whole = layers[0].scores(0, piece.inputs_BxT.shape[1])
+        whole = caught[0].scores(0, piece.inputs_BxT.shape[1])
     torch.testing.assert_close(terms.split(trainer.model, piece).sum(0), whole, atol=1e-4, rtol=1e-4)
 
 

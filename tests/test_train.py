@@ -78,7 +78,7 @@ def test_a_line_of_metrics_comes_every_validation_and_at_the_end(tmp_path: Path)
 def test_the_tokens_are_those_of_the_batches(plain: Path) -> None:
     config = run.config_of(plain)
     made = task.build(config.task)
-    sizes = [data.train_batch(made, config, step)[0].tokens_BxT.size for step in range(config.steps)]
+    sizes = [data.train_batch(made, config, step).tokens_BxT.size for step in range(config.steps)]
     assert [line["tokens"] for line in tiny.metrics(plain)] == np.cumsum(sizes)[9::10].tolist()
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rpecli import attention, data, task
+from rpecli import attention, data, export, run, task
+from rpecli.evaluate import strings
 from rpecli.train import Trainer
 
 
@@ -34,6 +36,13 @@ class Piece:
             answer_BxT=torch.cat([torch.zeros_like(fillers_BxS, dtype=torch.bool), self.answer_BxT], 1),
             positions=torch.cat([before, self.positions + by], -1),
         )
+
+
+def strings_at(trainer: Trainer, length: int, folder: Path | None) -> list[task.Batch]:
+    """The evaluation set of a length. Raises run.RunError for a folder that has none."""
+    if folder is not None and length not in export.lengths_of(folder):
+        raise run.RunError(f"{folder} has no strings of length {length}: write them with rpe data, or name --lengths it has")
+    return strings(trainer.config, trainer.task, length, folder)
 
 
 def pieces(trainer: Trainer, length: int, blocks: Iterable[task.Batch], more: int = 0) -> Iterator[Piece]:

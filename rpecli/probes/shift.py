@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data, run, task
-from rpecli.evaluate import load, strings
+from rpecli.evaluate import load
 from rpecli.order import Order
-from rpecli.probes.pieces import Piece, fillers, pieces
+from rpecli.probes import kept
+from rpecli.probes.pieces import Piece, fillers, pieces, strings_at
 from rpecli.probes.weights import at_rows, tap
 from rpecli.train import Trainer, stop_signals
 
 SHIFTS = (1, 4, 16, 64, 256)
 KINDS = ("positions", "fillers")
-FILE = "probes.jsonl"
 
 Seen = tuple[Tensor, list[Tensor]]  # logits [N, V] at answers, attention [N, H, T] of every layer there
 
@@ -38,7 +38,7 @@ def probe(
     threads: int | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """The lines of a run at its training length, kind by kind; measures and appends those that are not there yet.
+    """The lines of a run at its training length, kind by kind; measures and appends those that are not there yet, or all again.
 
     Raises run.RunError for a run that is not trained, run.Stopped when a signal asks it to stop.
     """
@@ -46,13 +46,12 @@ def probe(
     with run.lock(path), stop_signals() as stopped:
         trainer, weights = load(path, device, order)
         length = trainer.config.length
-        blocks = strings(trainer.config, trainer.task, length)
-        same = {"weights": weights, "as": order.encoding, "fingerprint": data.fingerprint(blocks), "length": length,
-                "positions": data.fixed_kind(trainer.config), "eval_seed": trainer.config.eval_seed}  # fmt: skip
-        have = known(path, same)
+        blocks = strings_at(trainer, length, order.folder)
+        same = kept.way(trainer, weights, order) | {"length": length, "fingerprint": data.fingerprint(blocks)}
+        have = {} if order.again else known(path, same)
         missing = [(kind, by) for kind in KINDS for by in shifts if (kind, by) not in have]
         for line in measure(trainer, length, blocks, missing, stopped) if missing else []:
-            run.append_line(path / FILE, line | same)
+            kept.append(path, line | same)
             if progress:
                 progress(line)
         have = known(path, same)
@@ -61,8 +60,7 @@ def probe(
 
 def known(path: Path, same: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
     """Lines of probes.jsonl that agree with `same`, by kind and shift; the last of several."""
-    lines = [line for line in run.read_lines(path / FILE) if line.get("probe") in KINDS]
-    return {(line["probe"], line["shift"]): line for line in lines if all(line.get(key) == same[key] for key in same)}
+    return {(line["probe"], line["shift"]): line for line in kept.lines(path, KINDS, same)}
 
 
 @torch.no_grad()

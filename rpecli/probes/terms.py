@@ -68,16 +68,16 @@ def measure(model: Transformer, pieces: Iterable[Piece]) -> list[dict[str, Any]]
         added = [own_4xH, with_all_4xH, terms[3].sum(0), torch.tensor(float(terms.shape[1]))]
         sums = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
     own_4xH, with_all_4xH, position_HxTxT, count = sums
-    heads = range(own_4xH.shape[1])
-    return [_head(own_4xH[:, n], with_all_4xH[:, n], position_HxTxT[n] / count, seen_TxT, n) for n in heads]
+    fits = toeplitz.fits([(each / count, seen_TxT) for each in position_HxTxT])
+    return [_head(own_4xH[:, n], with_all_4xH[:, n], fit, n) for n, fit in enumerate(fits)]
 
 
-def _head(own_4: Tensor, with_all_4: Tensor, position_TxT: Tensor, seen_TxT: Tensor, head: int) -> dict[str, Any]:
+def _head(own_4: Tensor, with_all_4: Tensor, fit: toeplitz.Fit, head: int) -> dict[str, Any]:
     share = (own_4 / own_4.sum().clamp(min=1e-300)).tolist()
     covariance = (with_all_4 / with_all_4.sum().clamp(min=1e-300)).tolist()
     return {
         "head": head + 1,
         "share": {name: round(value, 6) for name, value in zip(TERMS, share, strict=True)},
         "covariance": {name: round(value, 6) for name, value in zip(TERMS, covariance, strict=True)},
-        "toeplitz": toeplitz.fit(position_TxT, seen_TxT),
+        "toeplitz": fit,
     }

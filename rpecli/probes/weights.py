@@ -15,6 +15,8 @@ from torch import Tensor
 from rpecli import attention
 from rpecli.encoding import Encoding
 from rpecli.model import Block, Transformer
+from rpecli.probes.pieces import Piece
+from rpecli.train import Trainer
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,13 @@ def tap(model: Transformer) -> Iterator[list[Layer]]:
     finally:
         for door in doors:
             door.remove()
+
+
+def layers(trainer: Trainer, piece: Piece) -> list[Layer]:
+    """The layers as they are when the model reads a piece."""
+    with tap(trainer.model) as caught:
+        trainer.model(piece.inputs_BxT, piece.positions)
+    return caught
 
 
 def _catch(caught: list[Layer], block: Block, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:

@@ -1,104 +1,134 @@
 """Where a run's heads look and why, as plain values: by distance and length, by rule, by term; and how alike runs look.
 
 Over the first block of the evaluation strings of each length; distances, entropies and rules of the rows that say the answer.
+A run's numbers become a line of its probes.jsonl, a pair's similarity one of the run whose name comes first: what is there
+already is not measured again.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rpecli import attention, data, recipe, run, task
-from rpecli.evaluate import available, load, strings
+from rpecli import data, export, recipe, run, task
+from rpecli.evaluate import available, load
 from rpecli.order import Order
-from rpecli.probes import similarity, terms, toeplitz
+from rpecli.probes import kept, scores, similarity, terms
 from rpecli.probes.look import Looks, named
-from rpecli.probes.pieces import Piece, pieces
-from rpecli.probes.weights import Layer, at_rows, tap
+from rpecli.probes.pieces import Piece, pieces, strings_at
+from rpecli.probes.weights import at_rows, layers
 from rpecli.train import Trainer
 
 LENGTHS = "1x,2x,4x"
 KEPT = 1 << 24  # cells of attention that a run keeps to be compared with others
-DARK = -1e4  # scores below it are masking, whatever number an encoding masks with
+WHOLE = 1 << 24  # cells of a layer's scores [H, T, T] up to which whole matrices are looked at: terms, functions of i-j
 
 
-@dataclass
-class Run:
-    """One run's numbers, and its attention where it says the answers of the training length."""
+@dataclass(frozen=True)
+class Looked:
+    """A run, how it was looked at, and what was seen."""
 
-    data: dict[str, Any]
+    path: Path
+    order: Order
     task: str
-    strings: str
-    attended: list[Tensor] = field(default_factory=list)
+    way: dict[str, Any]
+    data: dict[str, Any]
+
+    @property
+    def name(self) -> dict[str, Any]:
+        return {"run": self.path.name, **self.way}
+
+    @property
+    def ground(self) -> tuple[Any, ...]:
+        """What two runs must share to be compared: task, strings and direction."""
+        trained = self.data["trained"]
+        return self.task, trained, self.data["strings"][str(trained)], self.way["eval_seed"], self.data["causal"]
 
 
 def inspect(
     paths: Sequence[Path],
     lengths: str = LENGTHS,
     device: str = "auto",
-    order: Order = Order(),  # noqa: B008 - frozen
+    orders: Mapping[Path, Order] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """`{"runs": [...], "similarity": [...]}`. Raises run.RunError that names what cannot be read."""
     torch.set_num_threads(threads or run.cores())
-    made = [look_into(path, lengths, device, order) for path in paths]
-    return {"runs": [each.data for each in made], "similarity": list(_similar(made))}
+    made = [look_into(path, lengths, device, (orders or {}).get(path, Order())) for path in paths]
+    return {"runs": [each.data for each in made], "similarity": list(_similar(made, device))}
 
 
 @torch.no_grad()
-def look_into(path: Path, lengths: str, device: str, order: Order) -> Run:
-    trainer, weights = load(path, device, order)
-    config, info = trainer.config, run.read(path)
-    wanted, left_out, other = _lengths(trainer, lengths)
-    blocks = {n: strings(config, trainer.task, n)[:1] for n in wanted}
-    for n in wanted:
-        _fits(trainer, n, blocks[n][0])
-    seen = {n: list(pieces(trainer, n, blocks[n])) for n in wanted}
-    looks = {n: _looks(trainer, seen[n]) for n in wanted}
-    made = Run({}, config.task, data.fingerprint(blocks[config.length]))
-    made.data = {
-        "run": path.name, "task": info["task"], "encoding": info["encoding"], "as": order.encoding,
-        "group": info.get("group"), "seed": info["seed"], "weights": weights, "normalizer": config.normalizer,
-        "positions": data.fixed_kind(config), "trained": config.length, "causal": _causal(trainer),
-        "left_out": left_out,
-        "lengths": [{"length": n, "fingerprint": data.fingerprint(blocks[n])} | _length(seen[n], looks[n], _causal(trainer))
-                    for n in wanted],
-        "look_back": named([{n: looks[n][layer] for n in wanted} for layer in range(config.n_layer)], config.length, other),
-        "terms": terms.measure(trainer.model, seen[config.length]) if terms.applies(trainer.model) else None,
-        "scores": _scores(trainer, seen[config.length]),
-    }  # fmt: skip
-    made.attended = _attended(trainer, seen[config.length])
-    return made
+def look_into(path: Path, lengths: str, device: str, order: Order) -> Looked:
+    """One run, from its probes.jsonl if it has been looked at in this way, else measured and kept there."""
+    with run.lock(path):
+        trainer, weights = load(path, device, order)
+        wanted, left_out = _lengths(trainer, lengths, order.folder)
+        sets = {n: strings_at(trainer, n, order.folder) for n in wanted}
+        way = kept.way(trainer, weights, order)
+        same = way | {"strings": {str(n): data.fingerprint(blocks) for n, blocks in sets.items()}}
+        found = [] if order.again else kept.lines(path, ["why"], same)
+        if not found:
+            found = [{"probe": "why", **same, **_measured(trainer, {n: blocks[0] for n, blocks in sets.items()})}]
+            kept.append(path, found[0])
+    line = {key: value for key, value in found[-1].items() if key != "probe"}
+    return Looked(path, order, trainer.config.task, way, kept.facts(path, order) | line | {"left_out": left_out})
 
 
-def _causal(trainer: Trainer) -> bool:
-    return trainer.config.attention == "causal"
-
-
-def _lengths(trainer: Trainer, lengths: str) -> tuple[list[int], list[int], int]:
-    """What is looked at, half the training length among it; what the task has no problems of; the length that tells growth."""
+def _lengths(trainer: Trainer, lengths: str, folder: Path | None) -> tuple[list[int], list[int]]:
+    """What is looked at, the training length and half of it among it; what there are no strings of."""
     config, longest = trainer.config, trainer.task.longest()
-    half = max(config.min_length, config.length // 2)
-    asked = {half, config.length, *recipe.parse_lengths(lengths, config.length)}
-    found = {n for n in asked if longest is None or n <= longest}
-    other = half if half < config.length else min((n for n in found if n > config.length), default=config.length)
-    return sorted(found), sorted(asked - found), other
+    asked = {config.length, *recipe.parse_lengths(lengths, config.length)}
+    if folder is None:
+        asked.add(_half(trainer))
+        there = {n for n in asked if longest is None or n <= longest}
+    else:
+        there = asked & set(export.lengths_of(folder)) | {config.length}
+    return sorted(there), sorted(asked - there)
+
+
+def _half(trainer: Trainer) -> int:
+    return max(trainer.config.min_length, trainer.config.length // 2)
+
+
+def _measured(trainer: Trainer, blocks: dict[int, task.Batch]) -> dict[str, Any]:
+    config, causal = trainer.config, trainer.config.attention == "causal"
+    for n, block in blocks.items():
+        _fits(trainer, n, block)
+    seen = {n: list(pieces(trainer, n, [block])) for n, block in blocks.items()}
+    looks = {n: _looks(trainer, each) for n, each in seen.items()}
+    by_layer = [{n: each[layer] for n, each in looks.items()} for layer in range(config.n_layer)]
+    return {
+        "normalizer": config.normalizer,
+        "trained": config.length,
+        "causal": causal,
+        "lengths": [{"length": n, **_length(trainer, seen[n], looks[n], causal)} for n in blocks],
+        "look_back": named(by_layer, config.length, _other(trainer, list(blocks))),
+    }
+
+
+def _other(trainer: Trainer, lengths: list[int]) -> int:
+    """The length that tells how a rule grows: half the training length, else the next one above."""
+    trained = trainer.config.length
+    half = [n for n in lengths if n == _half(trainer) and n < trained]
+    return half[0] if half else min((n for n in lengths if n != trained), key=lambda n: (n < trained, n), default=trained)
 
 
 def _fits(trainer: Trainer, length: int, batch: task.Batch) -> None:
-    """Attention at one sequence's answers, in float32 and float64, has to fit."""
-    needed = 32 * int(batch.answer_BxT[0].sum()) * batch.answer_BxT.shape[1] * trainer.config.n_head
+    """Attention at one sequence's answers, and whole scores where they are looked at, in float32 and float64, have to fit."""
+    T, H = batch.tokens_BxT.shape[1], trainer.config.n_head
+    whole = T * T * H * (128 + 8 * trainer.config.n_layer) if _whole(trainer, T) else 0
+    needed = max(32 * int(batch.answer_BxT[0].sum()) * T * H, whole)
     if needed > available():
         raise run.RunError(f"length {length}: its attention needs about {needed / 2**30:.0f} GiB: give shorter --lengths")
 
 
-def _layers(trainer: Trainer, piece: Piece) -> list[Layer]:
-    with tap(trainer.model) as layers:
-        trainer.model(piece.inputs_BxT, piece.positions)
-    return layers
+def _whole(trainer: Trainer, T: int) -> bool:
+    return trainer.config.n_head * T * T <= WHOLE
 
 
 def _looks(trainer: Trainer, seen: list[Piece]) -> list[Looks]:
@@ -107,51 +137,70 @@ def _looks(trainer: Trainer, seen: list[Piece]) -> list[Looks]:
     for piece in seen:
         i_N = piece.answer_BxT.nonzero()[:, 1]
         t_N = (piece.answer_BxT.cumsum(1) - 1)[piece.answer_BxT]
-        for each, layer in zip(sums, _layers(trainer, piece), strict=True):
+        for each, layer in zip(sums, layers(trainer, piece), strict=True):
             each.add(at_rows(layer, piece.answer_BxT), i_N, t_N, layer.causal)
     return sums
 
 
-def _length(seen: list[Piece], looks: list[Looks], causal: bool) -> dict[str, Any]:
-    n = sum(len(piece.inputs_BxT) for piece in seen)
-    layers = []
+def _length(trainer: Trainer, seen: list[Piece], looks: list[Looks], causal: bool) -> dict[str, Any]:
+    """What is said of one length; no terms where no position is added, nor where the matrices are too large."""
+    T = seen[0].inputs_BxT.shape[1]
+    whole = _whole(trainer, T)
+    found = []
     for each in looks:
         lines = each.by_distance(causal)
-        layers.append([{"head": h + 1, **each.facts(h), "by_distance": line} for h, line in enumerate(lines)])
-    return {"sequence": seen[0].inputs_BxT.shape[1], "n": n, "layers": layers}
+        found.append([{"head": h + 1, **each.facts(h), "by_distance": line} for h, line in enumerate(lines)])
+    return {
+        "sequence": T,
+        "n": sum(len(piece.inputs_BxT) for piece in seen),
+        "layers": found,
+        "scores": scores.measure(trainer, seen) if whole else None,
+        "terms": terms.measure(trainer.model, seen) if whole and terms.applies(trainer.model) else None,
+    }
 
 
-def _scores(trainer: Trainer, seen: list[Piece]) -> list[list[dict[str, Any]]]:
-    """How much of every layer's and head's mean score, bias included, is a function of i-j."""
-    sums: list[Tensor] = []
-    for piece in seen:
-        added = [layer.scores(0, piece.inputs_BxT.shape[1]).cpu().double().sum(0) for layer in _layers(trainer, piece)]
-        sums = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
-    n = sum(len(piece.inputs_BxT) for piece in seen)
-    return [[{"head": h + 1, **_fit(each / n, _causal(trainer))} for h, each in enumerate(layer)] for layer in sums]
+# -------------------------------------------------------------------------------------------------------------- similarity
 
 
-def _fit(mean_TxT: Tensor, causal: bool) -> dict[str, float | None]:
-    T = len(mean_TxT)
-    dark = attention.causal_mask(T, T) if causal else torch.zeros(T, T, dtype=torch.bool)
-    return toeplitz.fit(mean_TxT, ~(dark | ~(mean_TxT > DARK)))
+def _similar(made: list[Looked], device: str) -> Iterator[dict[str, Any]]:
+    """Every pair of runs on the same strings of the same task; others cannot be compared."""
+    for ground in dict.fromkeys(each.ground for each in made):
+        here = sorted((each for each in made if each.ground == ground), key=lambda each: str(each.name))
+        see = cache(partial(_attended, here, device))
+        for n in range(len(here)):
+            yield from _pairs(here, n, see)
 
 
-def _attended(trainer: Trainer, seen: list[Piece]) -> list[Tensor]:
+def _pairs(here: list[Looked], n: int, see: Callable[[int], list[Tensor]]) -> Iterator[dict[str, Any]]:
+    """A run with each that comes after it by name; what its probes.jsonl lacks is measured and kept there."""
+    first, others = here[n], range(n + 1, len(here))
+    mine = {**first.way, "length": first.data["trained"], "fingerprint": first.ground[2]}
+    have = {str(line["other"]): line for line in kept.lines(first.path, ["similarity"], mine)} if others else {}
+    for m in others:
+        second = here[m]
+        line = have.get(str(second.name))
+        if line is None or first.order.again or second.order.again:
+            line = {"probe": "similarity", **mine, "other": second.name, "layers": similarity.pair(see(n), see(m))}
+            with run.lock(first.path):
+                kept.append(first.path, line)
+        both = {key: [each.data[key] for each in (first, second)] for key in ("run", "as", "label")}
+        yield {
+            "runs": both["run"],
+            "as": both["as"],
+            "labels": both["label"],
+            "task": first.data["task"],
+            "layers": line["layers"],
+        }
+
+
+@torch.no_grad()
+def _attended(here: list[Looked], device: str, n: int) -> list[Tensor]:
     """Attention at the answers of as many sequences as KEPT allows a run of 8 heads, which every run of a task shares."""
-    piece = seen[0]
+    each = here[n]
+    trainer, _ = load(each.path, device, each.order)
+    length = trainer.config.length
+    piece = next(pieces(trainer, length, strings_at(trainer, length, each.order.folder)[:1]))
     rows = int(piece.answer_BxT[0].sum()) * piece.answer_BxT.shape[1] * 8
     keep_BxT = piece.answer_BxT.clone()
     keep_BxT[max(1, KEPT // rows) :] = False
-    return [at_rows(layer, keep_BxT).cpu() for layer in _layers(trainer, piece)]
-
-
-def _similar(made: list[Run]) -> Iterator[dict[str, Any]]:
-    """Every pair of runs on the same strings of the same task; others cannot be compared."""
-    for n, first in enumerate(made):
-        for second in made[n + 1 :]:
-            same = (first.task, first.strings, first.data["trained"], first.data["causal"]) == (
-                second.task, second.strings, second.data["trained"], second.data["causal"])  # fmt: skip
-            if same:
-                layers = similarity.pair(first.attended, second.attended)
-                yield {"runs": [first.data["run"], second.data["run"]], "task": first.data["task"], "layers": layers}
+    return [at_rows(layer, keep_BxT).cpu() for layer in layers(trainer, piece)]

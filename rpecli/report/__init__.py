@@ -9,6 +9,7 @@
     page     report.md, summary, provenance
     records  report.json and CSV files              schema   what they hold
     page_html, page_style, svg, learning            report.html
+    probe_read, probe_table, probe_chart, probe_figure, probe_text   what inspect found
     versus, versus_page   two studies side by side
 
 The imports that cost (pandas, scipy, matplotlib) wait until a report is asked for.
@@ -57,6 +58,10 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
         page,
         page_html,
         panels,
+        probe_chart,
+        probe_figure,
+        probe_read,
+        probe_table,
         records,
         shifts,
         verdict,
@@ -66,18 +71,20 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
     _checked(name, out)
     collected = frames.collect(paths)
     found = panels.panels(collected.runs)
-    moved = shifts.read(found)
+    moved, looked = shifts.read(found), probe_read.read(found)
     tables = [table for panel in found for table in views.panel_tables(panel)]
     behind = overall.tables(found)
     for panel in found:
         behind += views.more_tables(panel) + evidence.tables(panel)
         behind += [shifts.table(panel, moved[panel.title])] if panel.title in moved else []
+        behind += probe_table.tables(looked[panel.title]) if panel.title in looked else []
     judged = verdict.verdicts(found, {kind: shifts.kept(moved, kind) for kind in shifts.KINDS})
     data = records.data(name, command, collected, found, judged)
-    drawn = {**figure.draw(found), **learning_figure.draw(found)}
+    drawn = {**figure.draw(found), **learning_figure.draw(found), **probe_figure.of_report(looked)}
     text = page.page(name, collected, found, tables + behind, judged, command, list(drawn))
     contents = {"report.md": text.encode(), "tables.tex": _latex(tables + behind), "report.json": records.as_json(data)}
-    contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command).encode()
+    inside = probe_chart.sections(found, looked, moved)
+    contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command, inside).encode()
     contents |= {**records.files(collected, found, data), **drawn}
     return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rpecli.report.frames import Collected, Run
 from rpecli.report.panels import Panel
-from rpecli.report.tables import Table, to_markdown
+from rpecli.report.tables import Table, slug, to_markdown
 from rpecli.report.verdict import Verdict
 from rpecli.report.views import comparison
 
@@ -32,7 +32,8 @@ def page(
     parts.append("## APE against RPE\n\n" + "\n".join(f"- {comparison(panel)}" for panel in panels))
     parts += [to_markdown(table, level=2).rstrip() for table in tables if not panel_of(table, panels)]
     for panel in panels:
-        parts.append("\n".join([f"## {panel.title}\n", *_under(panel, tables), to_markdown(runs_table(panel))]).rstrip())
+        inside = [*_under(panel, tables), *_why(panel, figures), to_markdown(runs_table(panel))]
+        parts.append("\n".join([f"## {panel.title}\n", *inside]).rstrip())
     if problems:
         parts.append("## What is missing or wrong\n\n" + "\n".join(f"- {' '.join(text.split())}" for text in problems))
     parts.append(_provenance(provenance(runs)))
@@ -57,6 +58,13 @@ def _under(panel: Panel, tables: list[Table]) -> list[str]:
     start = f"{panel.title}: "
     mine = [table for table in tables if table.title.startswith(start)]
     return [to_markdown(replace(table, title=table.title.removeprefix(start).capitalize())) for table in mine]
+
+
+def _why(panel: Panel, figures: list[str]) -> list[str]:
+    """The pictures of what inspect found in a panel's runs."""
+    start = f"why-{slug(panel.title)}-"
+    mine = [name for name in figures if name.startswith(start)]
+    return ["### Where and why heads look\n", *(f"![{name[len(start) : -4]}]({name})\n" for name in mine)] if mine else []
 
 
 def fingerprints(panel: Panel) -> str:

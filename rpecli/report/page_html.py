@@ -19,16 +19,24 @@ NUMBER = re.compile(r"[<>]? ?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 
 
 def html(
-    name: str, collected: Collected, panels: list[Panel], tables: list[Table], verdicts: list[Verdict], command: str | None
+    name: str,
+    collected: Collected,
+    panels: list[Panel],
+    tables: list[Table],
+    verdicts: list[Verdict],
+    command: str | None,
+    inside: dict[str, str],
 ) -> str:
-    """The whole page, the same bytes for the same runs."""
+    """The whole page, the same bytes for the same runs; `inside` holds what the probes found, by panel."""
     drawn = [panel for panel in panels if panel.lengths]
     known = looks(drawn)
     parts = [f"<h1>Report: {escape(name)}</h1><p>{escape(page.what(collected.runs, panels))}</p>", ""]
     parts += [_verdicts(verdicts), _figure(drawn, known)]
     over = [table_html(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
     parts += [f'<section id="overall">{"".join(over)}</section>'] if over else []
-    parts += [_panel(panel, [table for table in tables if page.panel_of(table, panels) is panel]) for panel in panels]
+    for panel in panels:
+        mine = [table for table in tables if page.panel_of(table, panels) is panel]
+        parts.append(_panel(panel, mine, inside[panel.title]))
     parts += [problems_html(collected.problems), _provenance(page.provenance(collected.runs), command)]
     parts[1] = _contents(panels, "".join(parts))
     return document(name, parts, svg.colours(known))
@@ -80,9 +88,9 @@ def _learning(panels: list[Panel], known: Any) -> str:
     return f'<section id="learning"><h2>Learning curves</h2>{shown}</section>' if charts else ""
 
 
-def _panel(panel: Panel, tables: list[Table]) -> str:
+def _panel(panel: Panel, tables: list[Table], inside: str) -> str:
     shown = "".join(table_html(table, panel, 3) for table in tables)
-    return f'<section id="{slug(panel.title)}"><h2>{escape(panel.title)}</h2>{shown}{_runs(panel)}</section>'
+    return f'<section id="{slug(panel.title)}"><h2>{escape(panel.title)}</h2>{shown}{inside}{_runs(panel)}</section>'
 
 
 def _runs(panel: Panel) -> str:

@@ -63,6 +63,7 @@ svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 .grid { stroke: var(--line); stroke-width: .7; } .end { stroke: var(--quiet); stroke-dasharray: 1.5 3; }
 .chance { stroke: var(--quiet); stroke-dasharray: 6 4; fill: none; }
 .series path.line { fill: none; stroke-width: 1.8; } .series .band { opacity: .13; stroke: none; }
+.bar { fill: var(--link); } svg text.in { fill: var(--text); text-anchor: middle; }
 .series .point path { stroke: var(--ground); stroke-width: .8; }
 .faded .series:not(.lit) { opacity: .14; }
 .legend, .legend ul { display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; padding: 0; margin: 0; list-style: none; }

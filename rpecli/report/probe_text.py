@@ -1,6 +1,6 @@
 """What the probes found, as tables: shifts a row, heads a row, rules, terms, and how alike runs attend."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.table import Table
@@ -13,6 +13,8 @@ MEASURES = {
     "changed": "predictions changed",
     "exact_match": "exact match (0: unmoved)",
 }
+
+FEW = 12  # runs up to which every two are set side by side
 
 Lines = dict[str, list[dict[str, Any]]]  # of each run
 
@@ -56,13 +58,14 @@ def _measure_table(lines: Lines, measure: str, title: str) -> Table:
 
 
 def tables(data: dict[str, Any]) -> list[Table]:
-    """Heads, rules, terms and similarity, each if there is something to say."""
+    """Heads, rules, functions of the distance, terms and similarity, each if there is something to say."""
     runs = data["runs"]
-    made = [_heads(runs), _rules(runs)]
-    if any(each["terms"] for each in runs):
+    made = [_heads(runs), _rules(runs), _functions(runs)]
+    if any(line["terms"] for each in runs for line in each["lengths"]):
         made.append(_terms(runs))
-    tasks = dict.fromkeys(each["task"] for each in data["similarity"])
-    return made + [_similarity(task, [each for each in data["similarity"] if each["task"] == task]) for task in tasks]
+    for task in dict.fromkeys(each["task"] for each in data["similarity"]):
+        made += similarities(task, [each for each in data["similarity"] if each["task"] == task])
+    return made
 
 
 def name_of(each: dict[str, Any]) -> str:
@@ -77,23 +80,38 @@ def factor(length: int | str, trained: int) -> str:
 def _heads(runs: list[dict[str, Any]]) -> Table:
     """A head a row; lengths as multiples of each run's training length."""
     columns = _factors(runs)
-    made = _table("Where heads look: mean distance, entropy (nats), and the share of their mean score that is a function of i-j",
-                  ["run", "head"])  # fmt: skip
+    made = _table(
+        "Where heads look: mean distance of what they attend to, and entropy of their attention (nats)", ["run", "head"]
+    )
     for word in ("distance", "entropy"):
         for column in columns:
             made.add_column(f"{word} {column}", justify="right")
-    for title in ("f(i-j)", "+ g(i)", "noise"):
-        made.add_column(title, justify="right")
     for each in runs:
         at = {factor(line["length"], each["trained"]): line["layers"] for line in each["lengths"]}
-        for layer, heads in enumerate(each["scores"]):
-            for head, fit in enumerate(heads):
-                cells = [
-                    f"{at[c][layer][head][word]:.2f}" if c in at else "" for word in ("distance", "entropy") for c in columns
-                ]
-                fits = [_percent(fit[key]) for key in ("plain", "rows", "floor")]
-                made.add_row(name_of(each), f"{layer + 1}.{head + 1}", *cells, *fits)
+        for layer, head in _every_head(each):
+            cells = [f"{at[c][layer][head][word]:.2f}" if c in at else "" for word in ("distance", "entropy") for c in columns]
+            made.add_row(name_of(each), f"{layer + 1}.{head + 1}", *cells)
     return made
+
+
+def _functions(runs: list[dict[str, Any]]) -> Table:
+    """How far each head's mean score is one of the distance, at every length at which whole matrices were looked at."""
+    columns, fits = _factors(runs), {"plain": "f(i-j)", "rows": "+ g(i)", "floor": "noise"}
+    made = _table("How much of a head's mean score is a function of i-j; but for a constant in each row (+ g(i)); of noise",
+                  ["run", "head"])  # fmt: skip
+    for title in fits.values():
+        for column in columns:
+            made.add_column(f"{title} {column}", justify="right")
+    for each in runs:
+        at = {factor(line["length"], each["trained"]): line["scores"] for line in each["lengths"] if line["scores"]}
+        for layer, head in _every_head(each):
+            cells = [_percent(at[c][layer][head][fit]) if c in at else "-" for fit in fits for c in columns]
+            made.add_row(name_of(each), f"{layer + 1}.{head + 1}", *cells)
+    return made
+
+
+def _every_head(each: dict[str, Any]) -> list[tuple[int, int]]:
+    return [(layer, head) for layer, heads in enumerate(each["lengths"][0]["layers"]) for head in range(len(heads))]
 
 
 def _rules(runs: list[dict[str, Any]]) -> Table:
@@ -119,16 +137,17 @@ def _factors(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _terms(runs: list[dict[str, Any]]) -> Table:
-    """Heads of the first layers of runs whose positions are added to the embeddings."""
-    names = next(list(each["terms"][0]["share"]) for each in runs if each["terms"])
+    """Heads of the first layers of runs whose positions are added to the embeddings, a row a length."""
+    told = [(each, line, head) for each in runs for line in each["lengths"] for head in line["terms"] or []]
     made = _table("First-layer scores by term (query-key; share of variance within rows); position-position as a function of i-j",
-                  ["run", "head"])  # fmt: skip
+                  ["run", "head", "length"])  # fmt: skip
+    names = list(told[0][2]["share"])
     for title in (*names, "f(i-j)", "+ g(i)", "noise"):
         made.add_column(title, justify="right")
-    for each in runs:
-        for head in each["terms"] or []:
-            fits = [_percent(head["toeplitz"][key]) for key in ("plain", "rows", "floor")]
-            made.add_row(name_of(each), f"1.{head['head']}", *(_percent(head["share"][name]) for name in names), *fits)
+    for each, line, head in sorted(told, key=lambda found: (name_of(found[0]), found[2]["head"])):
+        fits = [_percent(head["toeplitz"][key]) for key in ("plain", "rows", "floor")]
+        shares = [_percent(head["share"][name]) for name in names]
+        made.add_row(name_of(each), f"1.{head['head']}", factor(line["length"], each["trained"]), *shares, *fits)
     return made
 
 
@@ -137,15 +156,44 @@ def alike(pair: dict[str, Any]) -> float:
     return sum(layer["paired"] for layer in pair["layers"]) / len(pair["layers"])
 
 
-def _similarity(task: str, pairs: list[dict[str, Any]]) -> Table:
-    names = list(dict.fromkeys(name for pair in pairs for name in pair["runs"]))
-    known = {tuple(pair["runs"]): alike(pair) for pair in pairs}
-    made = _table(f"{task}: similarity of attention, 1 - JS/ln 2, heads paired, mean of layers", ["run"])
+def pair_names(pair: dict[str, Any]) -> list[str]:
+    """Both runs, each as its own table calls it."""
+    return [name + (f" as {swap}" if swap else "") for name, swap in zip(pair["runs"], pair["as"], strict=True)]
+
+
+def matrix(pairs: list[dict[str, Any]], names: Callable[[dict[str, Any]], list[str]]) -> dict[tuple[str, str], float]:
+    """Mean similarity over the pairs that bear two names, either way round; with itself only what two runs of a name have."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for pair in pairs:
+        a, b = names(pair)
+        for key in {(a, b), (b, a)}:
+            found.setdefault(key, []).append(alike(pair))
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def similarities(task: str, pairs: list[dict[str, Any]]) -> list[Table]:
+    """Encodings against encodings where some have several runs; runs against runs while they are few."""
+    runs = {name for pair in pairs for name in pair_names(pair)}
+    labels = {label for pair in pairs for label in pair["labels"]}
+    title = f"{task}: similarity of attention, 1 - JS/ln 2, heads paired, mean of layers"
+    made = []
+    if len(labels) < len(runs):
+        made.append(
+            _similarity(f"{title}, mean over pairs of runs (with itself: its seeds)", matrix(pairs, lambda p: p["labels"]))
+        )
+    if len(runs) <= FEW or not made:
+        made.append(_similarity(title, {(name, name): 1.0 for name in runs} | matrix(pairs, pair_names)))
+    return made
+
+
+def _similarity(title: str, cells: dict[tuple[str, str], float]) -> Table:
+    names = sorted({name for key in cells for name in key})
+    made = _table(title, ["run"])
     for n in range(len(names)):
         made.add_column(str(n + 1), justify="right")
     for n, row in enumerate(names):
-        cells = [1.0 if row == name else known.get((row, name), known.get((name, row))) for name in names]
-        made.add_row(f"{n + 1} {row}", *("" if cell is None else f"{cell:.2f}" for cell in cells))
+        found = [cells.get((row, name)) for name in names]
+        made.add_row(f"{n + 1} {row}", *("" if cell is None else f"{cell:.2f}" for cell in found))
     return made
 
 

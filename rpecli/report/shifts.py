@@ -2,23 +2,20 @@
 
 from typing import Any
 
-from rpecli import run, stats
+from rpecli import stats
+from rpecli.report import probe_read
 from rpecli.report.compare import Scores
 from rpecli.report.frames import Run
 from rpecli.report.panels import Panel
 from rpecli.report.tables import Table
 
-FILE = "probes.jsonl"
 KINDS = {"positions": "the same tokens at later positions", "fillers": "the same tokens behind fillers"}
 Moves = dict[tuple[str, int], dict[str, Any]]  # (kind, shift) -> the line
 
 
 def moves(each: Run) -> Moves:
-    """The lines that are of the weights and the encoding that this run's evaluations are of, the last of several."""
-    marks = {(line.get("weights"), line.get("as"), line.get("positions")) for line in each.lines.values()}
-    lines = run.read_lines(each.path / FILE) if (each.path / FILE).is_file() else []
-    mine = [line for line in lines if (line.get("weights"), line.get("as"), line.get("positions")) in marks]
-    return {(line["probe"], line["shift"]): line for line in mine if line.get("probe") in KINDS}
+    """The lines that are of what this run's evaluations are of, the last of several."""
+    return {(line["probe"], line["shift"]): line for line in probe_read.lines(each, *KINDS)}
 
 
 def read(panels: list[Panel]) -> dict[str, dict[str, dict[int, Moves]]]:

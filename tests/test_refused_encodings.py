@@ -1,0 +1,88 @@
+"""Wrong encodings, options and shapes: each is refused with what to write instead."""
+
+import pytest
+from made import build
+
+from rpecli import content
+
+REFUSED = {  # choice: (shape, words the message must hold)
+    "rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "rope:pairing=half": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "sinusoidal": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
+    "transformer-xl": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
+    "rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
+    "qqq": ({}, ["known: abacus, alibi", "rope", "shaw"]),
+    "rope:bas=500": ({}, ["encoding rope", "'bas'", "did you mean base?"]),
+    "none:slope=2": ({}, ["none", "'slope'", "it has none"]),
+    "alibi:slope=2": ({}, ["alibi", "'slope'", "known: learned"]),
+    "rope:base": ({}, ["'base' is not option=value"]),
+    "rope:base=ten": ({}, ["rope", "base is a number", "'ten'"]),
+    "shaw:reach=2.5": ({}, ["shaw", "reach is a whole number", "'2.5'"]),
+    "rope:pairing=halves": ({}, ["interleaved or half", "'halves'"]),
+    "shaw:reach=0": ({}, ["reach=0", "at least 1"]),
+    "t5:buckets=1": ({}, ["buckets=1", "at least 2"]),
+    "t5:max_distance=16": ({}, ["max_distance=16", "above half"]),
+    "t5:buckets=3": ({"causal": False}, ["buckets=3", "at least 2 buckets a side"]),
+    "xpos": ({"causal": False}, ["xpos", "no form for attention in both directions", "attention: causal"]),
+    "abacus:over=xpos": ({"causal": False}, ["no form for attention in both directions"]),
+    "xpos:gamma=0": ({}, ["gamma=0", "above 0"]),
+    "p-rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "p-rope:p=0.1": ({}, ["p=0.1", "0 of 8 pairs", "0.125 to 1"]),
+    "p-rope:p=1.5": ({}, ["p=1.5", "12 of 8 pairs"]),
+    "p-rope:pairing=x": ({}, ["interleaved or half", "'x'"]),
+    "rope:fraction=0.1": ({}, ["fraction=0.1", "0 of 16 channels", "0.125 to 1"]),
+    "rope:fraction=0.125:scaling=ntk": ({}, ["2 of 16 channels", "0.25 to 1"]),
+    "rope:fraction=2": ({}, ["fraction=2", "32 of 16 channels"]),
+    "rope:scaling=yam": ({}, ["none, pi, ntk, dynamic, yarn or llama3", "'yam'"]),
+    "rope:scaling=pi:factor=0.5": ({}, ["factor=0.5", "at least 1"]),
+    "rope:scaling=yarn:base=1": ({}, ["base=1", "above 1 to be scaled"]),
+    "pope:start=one": ({}, ["zero or uniform", "'one'"]),
+    "sandwich:width=7": ({}, ["width=7", "width=8"]),
+    "tisa:kernels=0": ({}, ["kernels=0", "at least one"]),
+    "tisa:form=x": ({}, ["paper or code", "'x'"]),
+    "hard-alibi:masked=5": ({}, ["masked=5", "4 heads"]),
+    "window:width=0": ({}, ["width=0", "at least itself"]),
+    "mlp-bias:depth=0": ({}, ["depth=0", "at least one"]),
+    "abacus:max_k=-1": ({}, ["max_k=-1", "below 0"]),
+    "abacus:over=abacus": ({}, ["over=abacus", "another encoding"]),
+    "abacus:over=rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
+    "./nowhere.py": ({}, ["file ./nowhere.py", "rpe ls encodings"]),
+    "cope": ({"causal": False}, ["no form for attention in both directions", "attention: causal"]),
+    "fox": ({"causal": False}, ["no form for attention in both directions"]),
+    "path-attention": ({"causal": False}, ["no form for attention in both directions"]),
+    "selective-rope": ({"causal": False}, ["no form for attention in both directions"]),
+    "cope:npos=1": ({}, ["npos=1", "at least 2"]),
+    "path-attention:rank=0": ({}, ["rank=0", "at least 1"]),
+    "path-attention:activation=relu": ({}, ["none or silu", "'relu'"]),
+    "selective-rope:rank=3": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "selective-rope:width=0": ({}, ["width=0", "at least 1"]),
+    "rel-basis:extent=-1": ({}, ["extent=-1", "at least 1"]),
+    "deberta:buckets=2": ({}, ["buckets=2", "at least 4"]),
+    "deberta:buckets=7": ({}, ["buckets=7", "even"]),
+    "deberta:reach=10:buckets=18": ({}, ["buckets=18", "below reach - 1"]),
+    "dape:kind=v3": ({}, ["v1 or v2", "'v3'"]),
+    "dape:hidden=0": ({}, ["hidden=0", "at least one unit"]),
+    "dape:over=rope": ({}, ["over=rope", "more than a bias", "over=alibi"]),
+    "dape:over=learned": ({}, ["over=learned", "more than a bias"]),
+    "dape:over=alibbi": ({}, ["'alibbi'", "did you mean alibi"]),
+    "rerope": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "rerope:leak=0.5": ({}, ["leak=0.5", "at least 1"]),
+    "rerope:pairing=halves": ({}, ["interleaved or half", "'halves'"]),
+    "self-extend": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "self-extend:group=0": ({}, ["group=0", "at least 1"]),
+    "scale-invariant": ({"d_model": 12}, ["odd", "write d_model=16"]),
+    "scale-invariant:tau=0": ({}, ["tau=0", "above 0"]),
+}
+
+
+@pytest.mark.parametrize("choice", REFUSED)
+def test_a_wrong_encoding_is_refused_with_what_to_write_instead(choice):
+    shape, words = REFUSED[choice]
+    with pytest.raises(content.ContentError) as error:
+        build(choice, **shape)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_dape_over_a_bias_that_hides_keys_is_refused():
+    with pytest.raises(content.ContentError, match="it hides keys"):
+        build("dape:over=hard-alibi")
