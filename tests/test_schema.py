@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 from pydantic import BaseModel, ValidationError
-from runs_on_disk import make_run
+from runs_on_disk import look_into, make_run
 
 from rpecli import recipe, report, run
 from rpecli.report import schema
@@ -21,6 +21,7 @@ def made(tmp_path_factory) -> report.Report:
     paths = [make_run(runs, {16: 1.0, 32: 0.1 * seed}, encoding=name, seed=seed, task=task, line=kept | {"fingerprint": task})
              for name in ("rope", "learned", "none") for seed in range(3) for task in ("copy", "sort")]  # fmt: skip
     paths += [make_run(runs, {}, encoding="alibi", info={"status": "failed", "error": "nan"})]
+    look_into(paths[0], 0.9)
     run.append_line(paths[0] / "metrics.jsonl", {"step": 10, "token_accuracy": 0.5})
     return report.make(paths, "mine", runs / "results", "rpe report")
 
@@ -59,9 +60,11 @@ def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(made):
 
 
 def test_every_file_is_described_and_nothing_else_is(made):
-    kinds = (".svg", ".pdf")
-    assert {name for name in by_name(made) if not name.endswith(kinds)} == {*schema.FILES}
-    assert {name.replace(kind, ".png") for name in by_name(made) for kind in kinds if name.endswith(kind)} <= {*schema.FILES}
+    formats = {
+        name.removesuffix(".png") + end for name in schema.FILES if name.endswith(".png") for end in (".png", ".svg", ".pdf")
+    }
+    written = {"why-*.svg" if name.startswith("why-") else name for name in by_name(made)}
+    assert written == {*schema.FILES} | formats
 
 
 def models(model: type[BaseModel]) -> set[type[BaseModel]]:

@@ -22,6 +22,7 @@ FILES = {
     "tables.tex": "every table for LaTeX (booktabs)",
     "accuracy.png": "accuracy against length, a panel a task; also `.svg` and `.pdf`",
     "learning.png": "learning curves, where runs kept them; also `.svg` and `.pdf`",
+    "why-*.svg": "what `rpe inspect` kept in the runs, a figure a task and question",
 }
 MEASURES = {
     "exact_match": "all answer tokens right",
