@@ -34,7 +34,7 @@ def test_the_spread_over_seeds_is_told_in_full():
     assert found == {
         "encoding": "rope", "group": "RPE", "seeds": "3", "solved": "3/3", "mean": ".60", "95 % interval": ".40-.80",
         "median": ".60", "lowest": ".40", "highest": ".80", "area": ".70",
-        "length at 95 %": "16", "length at 50 %": "64",
+        "to 95 %": "16", "to 50 %": "64",
     }  # fmt: skip
 
 
@@ -81,9 +81,16 @@ def test_single_models_are_shown_where_seeds_are_few_and_said_to_be_single():
 def test_steps_are_medians_with_those_that_never_got_there_censored():
     runs = [made_up("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, None, 40])]
     found = row(of(panels(runs), "sample efficiency"), "rope")
-    assert (found["steps to 90 %"], found["got there"], found["TFLOP to 90 %"]) == ("40", "2/3", "2.4e-07")
+    told = [found[key] for key in ("token accuracy", "steps", "tokens", "TFLOP", "got there")]
+    assert told == ["90 %", "40", "40", "2.4e-07", "2/3"]
     never = [made_up("rope", seed, {16: 1, 32: 1}, steps=None) for seed in range(3)]
-    assert row(of(panels(never), "sample efficiency"), "rope")["steps to 90 %"] == "-"
+    assert row(of(panels(never), "sample efficiency"), "rope")["steps"] == "-"
+
+
+def test_memory_is_told_where_runs_recorded_it():
+    runs = [made_up("rope", seed, {16: 1, 32: 1}, peak_memory=peak) for seed, peak in enumerate([1e8, 3e8, 4e8])]
+    assert row(of(panels(runs), "cost"), "rope")["peak memory, MB"] == "300"
+    assert "peak memory, MB" not in of(study({"rope": SIX}), "cost").columns
 
 
 # --------------------------------------------------------------------------------------------------------------- on disk
@@ -113,8 +120,21 @@ def moved(tmp_path_factory) -> report.Report:
 def test_moved_content_is_in_the_verdict_and_in_a_table(moved):
     found = moved.verdicts[1]
     assert (found.claim, found.outcome, found.difference.mean) == ("Translation invariance", "supported", 0.5)
-    cells = row(table(moved.evidence, "moved content"), "learned")
-    assert cells["positions +16"] == "0.500 (0.05)"
+    cells = row(table(moved.evidence, "moved positions"), "learned")
+    assert cells["+16"] == ".50 (0.05)"
+    assert not any(each.title.endswith("moved fillers") for each in moved.evidence), "nobody measured them"
+
+
+def test_every_measure_of_moved_content_is_told_with_means_over_seeds_and_layers(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}, seed=seed) for seed in (0, 1)]
+    for path, after in zip(paths, (0.5, 0.7), strict=True):
+        given = {"logits_mean": 0.25, "attention": [0.1, 0.3], "exact_match_before": 1.0, "exact_match": after}
+        probe(path, 0.5, kind="fillers", **given)
+    found = row(table(report.make(paths, "mine", tmp_path / "results").evidence, "moved content, every measure"), "rope")
+    assert found == {
+        "encoding": "rope", "moved": "fillers", "by": "1", "changed": ".50", "KL, nats": "0.05", "logits": "0.25",
+        "attention": "0.2", "exact match before": "1.00", "exact match": ".60", "token acc. before": "-", "token acc.": "-",
+    }  # fmt: skip
 
 
 def test_the_verdict_heads_the_page_and_the_data(moved):
@@ -154,4 +174,5 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     assert "](learning.png)" in made.markdown
     again = report.make(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "again")
     assert all(file.read_bytes() == drawn[file.name] for file in again.files if file.name in drawn)
-    assert row(table(made.evidence, "sample efficiency"), "rope")["steps to 50 %"] == "20"
+    found = row(table(made.evidence, "sample efficiency"), "rope")
+    assert (found["token accuracy"], found["steps"], found["tokens"], found["got there"]) == ("50 %", "20", "-", "2/2")

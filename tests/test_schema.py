@@ -17,9 +17,9 @@ TABLES = {"summary.csv": schema.Row, "pairs.csv": schema.Pair, "pooled.csv": sch
 def made(tmp_path_factory) -> report.Report:
     """A report that has everything: three seeds, a failed run, groups, kept strings, learning curves, two tasks."""
     runs = tmp_path_factory.mktemp("schema")
-    kept = {"correct": "f" * 26}
-    paths = [make_run(runs, {16: 1.0, 32: 0.1 * seed}, encoding=name, seed=seed, task=task, line=kept | {"fingerprint": task})
-             for name in ("rope", "learned", "none") for seed in range(3) for task in ("copy", "sort")]  # fmt: skip
+    kept = {"copy": {"correct": "f" * 26}, "sort": {"correct": "f" * 26, "fingerprint": "other"}}
+    paths = [make_run(runs, {16: 1.0, 32: 0.1 * seed}, encoding=name, seed=seed, task=task, line=line)
+             for name in ("rope", "learned", "none") for seed in range(3) for task, line in kept.items()]  # fmt: skip
     paths += [make_run(runs, {}, encoding="alibi", info={"status": "failed", "error": "nan"})]
     look_into(paths[0], 0.9)
     run.append_line(paths[0] / "metrics.jsonl", {"step": 10, "token_accuracy": 0.5})
@@ -60,9 +60,8 @@ def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(made):
 
 
 def test_every_file_is_described_and_nothing_else_is(made):
-    formats = {
-        name.removesuffix(".png") + end for name in schema.FILES if name.endswith(".png") for end in (".png", ".svg", ".pdf")
-    }
+    drawn = {name.removesuffix(".png") for name in schema.FILES if name.endswith(".png")}
+    formats = {name + end for name in drawn for end in (".png", ".svg", ".pdf")}
     written = {"why-*.svg" if name.startswith("why-") else name for name in by_name(made)}
     assert written == {*schema.FILES} | formats
 
