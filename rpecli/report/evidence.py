@@ -12,6 +12,8 @@ from rpecli.report.tables import Table
 from rpecli.report.verdict import probability, signed
 from rpecli.report.views import MISSING, count, number
 
+NARROW = "Of few seeds an interval is narrower than its name says (docs/protocol.md); tests decide, intervals do not."
+
 
 def tables(panel: Panel) -> list[Table]:
     """Of one panel; a table without rows is left out."""
@@ -45,7 +47,7 @@ def _seeds(panel: Panel, measure: str) -> Table:
     caption += f"bootstrap interval of the mean from {stats.SEEDS} seeds. Area: the same over all evaluated lengths. "
     if measure == "exact_match":
         caption += "To 95 %: the longest length up to which exact match stays at least .95, median over seeds; at 50 % likewise. "
-    caption += "Bold: the highest mean, and all whose interval overlaps its."
+    caption += f"Bold: the highest mean, and all whose interval overlaps its. {NARROW}"
     return _table(panel, f"{name} beyond training", columns, rows, caption, _level_with_best(found))
 
 
@@ -99,10 +101,10 @@ def _best(panel: Panel) -> Table:
 def _pair_line(pair: compare.Pair) -> list[str]:
     this = pair.difference
     between = MISSING if this.low is None or this.high is None else f"{signed(this.low)} to {signed(this.high)}"
-    return [pair.first, pair.second, signed(this.mean), between, str(this.pairs), _p(this.p), _p(pair.holm)]
+    return [pair.first, pair.second, signed(this.mean), between, str(this.pairs), p_value(this.p), p_value(pair.holm)]
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
     return MISSING if value is None else probability(value).removeprefix("= ")
 
 
@@ -126,7 +128,7 @@ def _string_line(each: compare.Strings, top: str) -> list[str]:
     if each.first != top:
         mine, others = others, mine
     other = each.second if each.first == top else each.first
-    return [top, other, str(each.seed), str(mine), str(others), str(each.n), _p(each.holm)]
+    return [top, other, str(each.seed), str(mine), str(others), str(each.n), p_value(each.holm)]
 
 
 # ---------------------------------------------------------------------------------------------------------------- cost
