@@ -197,6 +197,13 @@ def test_a_pair_is_kept_by_the_run_whose_name_comes_first(runs: list[Path], foun
         {none.name, rope.name}, {rope.name}, set()]  # fmt: skip
 
 
+def test_a_pair_is_measured_again_when_either_is(tmp_path: Path) -> None:
+    first, second = sorted(tiny.trained(tmp_path, encoding=name, steps=2) for name in ("rope", "none"))
+    for orders in ({}, {}, {first: Order(again=True)}, {second: Order(again=True)}):
+        why.inspect([second, first], "1x", "cpu", orders, threads=1)
+    assert [line["other"]["run"] for line in kept_lines(first, "similarity")] == [second.name] * 3
+
+
 def test_another_encoding_in_a_model_is_measured_apart_from_its_own(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=5)
     swapped, other = Order(encoding="none"), Order(keys=(("eval_seed", 7),))
@@ -247,9 +254,11 @@ def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[st
     assert "position-position" in terms
     assert "copy-rope" not in terms
     assert alike.count("1.00") >= 3
-    logits, kl, changed, exact = map(screen.plain, probe_text.shift_tables(moved))
+    logits, kl, changed, exact, attention = map(screen.plain, probe_text.shift_tables(moved))
     assert re.search(r"copy-rope-s0-\w+ +\| later positions \| +0 \| +0 \|", logits)
     assert "0.0 %" in changed
+    for table in (changed, attention):
+        assert re.search(r"copy-learned-s0-\w+ +\| later positions \| +[1-9][\d.]* % \|", table)
     assert exact.splitlines()[2].split("|")[3].strip() == "0"
     assert "nats" in kl
     name = next(iter(moved))

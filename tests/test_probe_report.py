@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from runs_on_disk import alike, look_into, make_run
+from runs_on_disk import WAY, alike, look_into, make_run
 
 from rpecli import report, run
 from rpecli.report import ReportError, frames, panels, probe_chart, probe_read, probe_table, tables
@@ -86,6 +86,19 @@ def test_a_report_shows_it_in_text_in_figures_and_on_the_page(runs, tmp_path):
                   "how alike encodings attend", "layer 1 at 2x: head 1: distance n"):  # fmt: skip
         assert words in page
     assert "Heads that look by a rule" in made.markdown
+
+
+def test_what_moving_changed_is_on_the_page_by_measure(tmp_path):
+    path = make_run(tmp_path, {16: 1.0})
+    numbers = {"changed": 0.25, "kl_mean": 0.03, "logits_mean": 1.5, "exact_match": 0.5, "attention": [0.2, 0.4]}
+    for kind, by in (("positions", 1), ("positions", 16), ("fillers", 1)):
+        line = {"probe": kind, "shift": by, **WAY, "length": 16, "fingerprint": "set16", **numbers}
+        run.append_line(path / "probes.jsonl", line)
+    report.make([path], "mine", tmp_path / "out")
+    page = (tmp_path / "out" / "mine" / "report.html").read_text()
+    for words in ("rope moved by 16: 0.25, 1 run<", "rope moved by 16: 0.3, 1 run<", "rope moved by 1: 0.03, 1 run<"):
+        assert words in page
+    assert "exact match, the same tokens behind fillers on copy, trained to 16, mean over seeds: rope 0.5 +1." in page
 
 
 def test_without_probes_a_report_says_nothing_of_them(tmp_path):

@@ -10,7 +10,7 @@ from rpecli.report import probe_table, svg
 from rpecli.report.figure import Look, looks
 from rpecli.report.panels import Panel
 from rpecli.report.probe_read import Seen
-from rpecli.report.probe_text import matrix
+from rpecli.report.probe_text import matrix, measured
 from rpecli.report.shifts import KINDS, Moves
 from rpecli.report.views import number
 
@@ -20,7 +20,15 @@ AGAINST: list[tuple[str, Callable[[Seen, str, float], list[float]]]] = [
     ("share of the mean score that is a function of i-j", probe_table.functions),
     ("what heads that look by a rule keep there", probe_table.kept),
 ]
+MOVED = {
+    "changed": "predictions changed",
+    "exact_match": "exact match",
+    "attention": "attention that went elsewhere, mean of layers",
+    "kl_mean": "KL divergence of predictions, nats",
+    "logits_mean": "mean change of a logit",
+}
 CELL, FITS = 40, 24  # the side of a matrix's cell at most, and from which on a number fits in
+POINTS = 200  # of a curve by distance: of more, the highest of each few neighbours
 SHADES = (0.15, 0.4, 0.65, 1.0)  # of the four terms
 
 
@@ -82,20 +90,25 @@ def charts(seen: Seen, known: dict[str, Look]) -> str:
 
 
 def shifted(panel: Panel, rows: dict[str, dict[int, Moves]], known: dict[str, Look]) -> str:
-    """Share of predictions that a shift changes, by kind of shift."""
-    made = []
-    for kind, words in KINDS.items():
-        shifts = sorted({by for seeds in rows.values() for each in seeds.values() for name, by in each if name == kind})
-        values = {
-            label: {by: [each[kind, by]["changed"] for each in seeds.values() if (kind, by) in each] for by in shifts}
-            for label, seeds in rows.items()
-        }
-        if shifts:
-            axes = Axes({by: (f"+{by}", "") for by in shifts}, 1)
-            drawn = _lines(axes, values, known, "moved by {:g}")
-            title = f"predictions changed, {words}"
-            made.append(f"<figure><figcaption>{title}</figcaption>{_picture(panel, title, values, drawn, '+{:g}')}</figure>")
-    return f'{svg.legend(known)}<div class="charts">{"".join(made)}</div>' if made else ""
+    """What a shift changes: predictions first, the rest folded."""
+    parts = {measure: "".join(_shift(panel, rows, known, measure, kind) for kind in KINDS) for measure in MOVED}
+    shown, *rest = (f'<div class="charts">{part}</div>' for part in parts.values())
+    folded = f"<details><summary>Accuracy, attention, KL divergence and logits</summary>{''.join(rest)}</details>"
+    return svg.legend(known) + shown + folded if parts["changed"] else ""
+
+
+def _shift(panel: Panel, rows: dict[str, dict[int, Moves]], known: dict[str, Look], measure: str, kind: str) -> str:
+    """One measure by one kind of shift."""
+    shifts = sorted({by for seeds in rows.values() for each in seeds.values() for name, by in each if name == kind})
+    found = {label: {by: [measured(each[kind, by], measure) for each in seeds.values() if measure in each.get((kind, by), ())]
+                     for by in shifts} for label, seeds in rows.items()}  # fmt: skip
+    every = [value for each in found.values() for values in each.values() for value in values]
+    if not every:
+        return ""
+    axes = Axes({by: (f"+{by}", "") for by in shifts}, _above(max(every)) if measure.endswith("_mean") else 1)
+    title = f"{MOVED[measure]}, {KINDS[kind]}"
+    drawn = _picture(panel, title, found, _lines(axes, found, known, "moved by {:g}"), "+{:g}")
+    return f"<figure><figcaption>{escape(title)}</figcaption>{drawn}</figure>"
 
 
 # ---------------------------------------------------------------------------------------------------------- against length
@@ -127,7 +140,10 @@ def _lines(axes: Axes, values: Any, known: dict[str, Look], where: str) -> str:
     parts = [axes.frame()]
     for place, (label, look) in enumerate(known.items()):
         found = {x: made for x, each in values.get(label, {}).items() if (made := stats.summary(each))}
-        points = [(x, made, f"{where.format(x)}: {made.mean:.3g}, {made.number} runs") for x, made in found.items()]
+        points = [
+            (x, made, f"{where.format(x)}: {made.mean:.3g}, {made.number} run{'s' * (made.number > 1)}")
+            for x, made in found.items()
+        ]
         parts.append(svg.series(axes, label, points, look, place) if points else "")
     return "".join(parts)
 
@@ -180,7 +196,9 @@ def _distance_axes(least: int, number_of: int, most: float) -> Axes:
 def _curve(
     axes: Axes, line: list[float], least: int, place: int, look: Look, label: str, words: str, dash: str | None = None
 ) -> str:
-    path = "M" + "L".join(f"{axes.x(least + d):.1f} {axes.y(value):.1f}" for d, value in enumerate(line))
+    every = -(-len(line) // POINTS)
+    peaks = [max(range(d, min(d + every, len(line))), key=line.__getitem__) for d in range(0, len(line), every)]
+    path = "M" + "L".join(f"{axes.x(least + d):.1f} {axes.y(line[d]):.1f}" for d in peaks)
     dashed = dash if dash is not None else svg.DASH[look.group]
     style = f' stroke-dasharray="{dashed}"' if dashed else ""
     drawn = f'<path class="line" stroke="var(--k{place})"{style} d="{path}"><title>{escape(words)}</title></path>'

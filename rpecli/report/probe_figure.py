@@ -17,7 +17,7 @@ from rpecli.report.figure import COLOURS, DPI, MARKERS, STYLE, WIDTH, Look
 from rpecli.report.portrait_figure import COLOURS as HEADS
 from rpecli.report.portrait_figure import DASHES, UNDATED, _colours
 from rpecli.report.probe_read import Seen
-from rpecli.report.probe_text import ROUNDING, WORDS, Lines, factor, matrix, name_of, pair_names
+from rpecli.report.probe_text import MEASURES, ROUNDING, WORDS, Lines, factor, matrix, measured, name_of, pair_names
 from rpecli.report.tables import slug as table_slug
 
 if TYPE_CHECKING:
@@ -255,32 +255,32 @@ def similarity(pairs: list[dict[str, Any]]) -> dict[str, bytes]:
 
 
 def shift(runs: list[dict[str, Any]], lines: Lines) -> dict[str, bytes]:
-    """Change of logits above, predictions changed below; later positions at the left, fillers at the right."""
+    """A row a measure, logits first; later positions at the left, fillers at the right."""
     known = looks(runs)
 
     def fill(axes: list[list["Axes"]]) -> None:
-        for row, measure in enumerate(("logits_mean", "changed")):
+        for row, measure in enumerate(MEASURES):
             for panel, (probe, words) in zip(axes[row], WORDS.items(), strict=True):
                 found = {name_of(each): [line for line in lines[name_of(each)] if line["probe"] == probe] for each in runs}
                 for each in runs:
-                    at = [(line["shift"], line[measure]) for line in found[name_of(each)]]
+                    at = [(line["shift"], measured(line, measure)) for line in found[name_of(each)]]
                     look = known[each["label"]].line()
                     panel.plot(*zip(*at, strict=True), label=each["label"], clip_on=False, **look)
                 if row == 0:
                     _still(panel, [each["label"] for each in runs if _rests(found[name_of(each)])])
                 _powers(panel, [line["shift"] for each in found.values() for line in each])
                 panel.set_title(words, loc="left", fontsize=8)
-        most = max(line["logits_mean"] for each in runs for line in lines[name_of(each)])
-        for panel in axes[0]:
-            panel.set_yscale("symlog", linthresh=ROUNDING["logits"])
-            panel.set_ylim(0, max(1.0, 2 * most))
-        for panel in axes[1]:
-            panel.set_ylim(0, 1)
+        every = [line for each in runs for line in lines[name_of(each)]]
+        for row, (measure, words) in enumerate(MEASURES.items()):
+            axes[row][0].set_ylabel(textwrap.fill(words.partition(" (")[0], 28))
+            for panel in axes[row]:
+                if measure.split("_")[0] in ROUNDING:
+                    panel.set_yscale("symlog", linthresh=ROUNDING[measure.split("_")[0]])
+                panel.set_ylim(0, max(1.0, 2 * max(line[measure] for line in every)) if "_mean" in measure else 1)
+        for panel in axes[-1]:
             panel.set_xlabel("moved by")
-        axes[0][0].set_ylabel("mean change of a logit")
-        axes[1][0].set_ylabel("share of predictions changed")
 
-    return _draw(f"{runs[0]['task']}: the same strings, moved", 2, 2, fill)
+    return _draw(f"{runs[0]['task']}: the same strings, moved", len(MEASURES), 2, fill, left=0.8)
 
 
 def _rests(lines: list[dict[str, Any]]) -> bool:

@@ -12,6 +12,7 @@ MEASURES = {
     "kl_mean": "KL divergence of predictions (nats)",
     "changed": "predictions changed",
     "exact_match": "exact match (0: unmoved)",
+    "attention": "attention that went elsewhere, mean of layers",
 }
 
 FEW = 12  # runs up to which every two are set side by side
@@ -24,6 +25,12 @@ def shift_tables(lines: Lines) -> list[Table]:
     if len(lines) == 1:
         return [_shift_table(*next(iter(lines.items())))]
     return [_measure_table(lines, measure, title) for measure, title in MEASURES.items()]
+
+
+def measured(line: dict[str, Any], measure: str) -> float:
+    """One measure of a shift; of attention, kept by layer, the mean."""
+    value = line[measure]
+    return float(sum(value) / len(value)) if isinstance(value, list) else float(value)
 
 
 def _shift_table(name: str, lines: list[dict[str, Any]]) -> Table:
@@ -51,7 +58,7 @@ def _measure_table(lines: Lines, measure: str, title: str) -> Table:
         made.add_column(str(shift), justify="right")
     for probe, words in WORDS.items():
         for name, found in lines.items():
-            cells = {line["shift"]: _cell(measure, line[measure]) for line in found if line["probe"] == probe}
+            cells = {line["shift"]: _cell(measure, measured(line, measure)) for line in found if line["probe"] == probe}
             unmoved = [_percent(found[0][before])] if before else []
             made.add_row(name, words, *unmoved, *(cells.get(shift, "") for shift in shifts))
     return made
