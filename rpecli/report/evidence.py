@@ -10,16 +10,15 @@ from rpecli.report.frames import Run
 from rpecli.report.panels import Panel, Row, natural
 from rpecli.report.tables import Table
 from rpecli.report.verdict import probability, signed
-from rpecli.report.views import MISSING, count, number
+from rpecli.report.views import MISSING, number
 
 NARROW = "Of few seeds an interval is narrower than its name says (docs/protocol.md); tests decide, intervals do not."
 
 
 def tables(panel: Panel) -> list[Table]:
     """Of one panel; a table without rows is left out."""
-    made = [_seeds(panel, "exact_match"), targets.table(panel)]
-    folded = [_seeds(panel, "token_accuracy"), _best(panel), _strings(panel), _cost(panel)]
-    made += [replace(table, folded=True) for table in folded]
+    folded = [replace(table, folded=True) for table in (_seeds(panel, "token_accuracy"), _best(panel), _strings(panel))]
+    made = [_seeds(panel, "exact_match"), *folded, targets.table(panel), _cost(panel)]
     return [table for table in made if table.rows]
 
 
@@ -40,7 +39,7 @@ def interval(found: tuple[float, float] | None) -> str:
 def _seeds(panel: Panel, measure: str) -> Table:
     found = compare.scores(panel, measure)
     rows = [_seeds_line(row, panel, measure, found[row.label]) for row in panel.rows if row.label in found]
-    columns = ["encoding", "group", "seeds", "solved", "mean", "95 % interval", "median", "lowest", "highest"]
+    columns = ["encoding", "group", "seeds", "mean", "95 % interval", "median", "lowest", "highest"]
     columns += ["area", *(["to 95 %", "to 50 %"] if measure == "exact_match" else [])]
     name = measure.replace("_", " ")
     caption = f"Mean {name} over log2 length beyond training ({', '.join(map(str, compare.beyond(panel)))}), over seeds: "
@@ -69,7 +68,7 @@ def _seeds_line(row: Row, panel: Panel, measure: str, found: dict[int, float]) -
     lengths = [_length(row, panel, at) for at in (stats.EFFECTIVE, stats.HALF) if measure == "exact_match"]
     over = interval(stats.mean_interval([values]))
     shown = [mean, over, middle, low, high, number(areas.mean) if areas else MISSING, *lengths]
-    return [row.label, row.group, str(len(values)), count(row.judged), *shown]
+    return [row.label, row.group, str(len(values)), *shown]
 
 
 def _length(row: Row, panel: Panel, at: float) -> str:

@@ -12,6 +12,7 @@ from rpecli.report.tables import Table
 from rpecli.report.views import MISSING, number
 
 KINDS = {"positions": "the same tokens at later positions", "fillers": "the same tokens behind fillers"}
+TITLES = {"positions": "moved positions", "fillers": "behind fillers"}
 Moves = dict[tuple[str, int], dict[str, Any]]  # (kind, shift) -> the line
 
 
@@ -66,7 +67,7 @@ def _by_shift(panel: Panel, rows: dict[str, dict[int, Moves]], kind: str) -> Tab
     caption = f"{KINDS[kind].capitalize()}: share of predictions that changed, and the KL divergence in nats, mean over seeds. "
     caption += "0: nothing changed."
     mask = [[False] * len(columns) for _ in lines]
-    return Table(f"{panel.title}: moved {kind}", columns, "ll" + "r" * (len(columns) - 2), lines, mask, caption, [])
+    return Table(f"{panel.title}: {TITLES[kind]}", columns, "ll" + "r" * (len(columns) - 2), lines, mask, caption, [])
 
 
 def _cell(measured: list[Moves], move: tuple[str, int]) -> str:
