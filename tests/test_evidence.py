@@ -1,6 +1,7 @@
 """The tables behind the verdict, moved content, and the files of a report, on runs whose every number is known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,11 @@ from runs_in_memory import made_up, study
 from runs_on_disk import make_run
 
 from rpecli import report, run
-from rpecli.report import evidence
+from rpecli.report import evidence, learning_figure
+from rpecli.report.figure import Look
 from rpecli.report.panels import panels
 from rpecli.report.tables import Table
+from rpecli.stats import Summary
 
 SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
 
@@ -85,6 +88,26 @@ def test_steps_are_medians_with_those_that_never_got_there_censored():
     assert told == ["90 %", "40", "40", "2.4e-07", "2/3"]
     never = [made_up("rope", seed, {16: 1, 32: 1}, steps=None) for seed in range(3)]
     assert row(of(panels(never), "sample efficiency"), "rope")["steps"] == "-"
+
+
+def test_a_run_that_was_stopped_early_is_censored_at_its_own_budget():
+    """Stopped at 10 it says nothing of 20 and 40; stopped at 100 it would say that half took longer than 40."""
+    runs = [made_up("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, 40, None, None])]
+    assert row(of(panels(runs), "sample efficiency"), "rope")["steps"] == "-"
+    short = [replace(each, config=each.config.model_copy(update={"steps": 10})) for each in runs[2:]]
+    assert row(of(panels([*runs[:2], *short]), "sample efficiency"), "rope")["steps"] == "30"
+
+
+def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    learning_figure._curve(
+        axes, {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}, Look("RPE", "#0072B2", "o"), 0.1
+    )
+    (band,) = axes.collections
+    extent = band.get_paths()[0].get_extents()
+    assert (extent.x0, extent.y0, extent.x1, extent.y1) == (10, 0.25, 20, 1.0)
 
 
 def test_memory_is_told_where_runs_recorded_it():

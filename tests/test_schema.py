@@ -1,6 +1,7 @@
 """The documented schema of report.json and of the CSV files, held against reports of made-up runs."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -34,6 +35,15 @@ def test_a_report_is_what_the_schema_says(made):
     found = json.loads(by_name(made)["report.json"])
     assert schema.Report.model_validate(found, strict=True).name == "mine"
     assert {*found} == {*schema.Report.model_fields}
+
+
+def test_every_run_in_it_can_be_traced(made):
+    found = json.loads(by_name(made)["report.json"])
+    assert found["command"] == "rpe report"
+    for each in found["runs"]:
+        assert recipe.Config(**each["recipe"]).id == each["id"]
+        assert (each["commit"], each["versions"]["torch"], Path(each["path"]).name) == ("c0ffee", "2.9", each["id"])
+        assert all(line["fingerprint"] and line["weights"] for line in each["evaluations"])
 
 
 def test_two_seeds_and_no_baseline_fit_the_schema_too(tmp_path):
