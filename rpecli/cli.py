@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -116,8 +117,9 @@ def evaluate(
     """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
     from rpecli import order
 
-    wanted = _orders(given, _ready(runs, names), again, data, encoding, rope_scaling)
-    ready = list(wanted)
+    asked = _order(given, again, data)
+    ready = _ready(runs, names)
+    wanted = _orders(asked, ready, encoding, rope_scaling)
     _warn_of_lengths(ready, given.get("lengths"))
     _execute([order.Job(path, train=False, order=wanted[path], device=device) for path in ready], jobs)
     _show_lengths(ready)
@@ -252,7 +254,8 @@ def inspect(
 
     _check_lengths(lengths)
     by = _shifts(shifts)
-    wanted = _orders(given, _ready(runs, names), again, data, encoding, rope_scaling)
+    asked = _order(given, again, data)
+    wanted = _orders(asked, _ready(runs, names), encoding, rope_scaling)
     if not shift:
         found = _looked_into(wanted, lengths, device)
         _probed(found, probe_text.tables(found), found, {}, out, as_json)
@@ -360,17 +363,19 @@ def _warn_of_lengths(paths: list[Path], lengths: str | None) -> None:
             _warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, past))}")
 
 
-def _orders(
-    given: dict[str, str], paths: list[Path], again: bool, data: Path | None, encoding: str | None, scaling: str | None
-) -> dict[Path, "Order"]:
-    """What to measure of each run."""
+def _order(given: dict[str, str], again: bool, data: Path | None) -> "Order":
+    """What to measure of any run, checked before a run is looked for."""
     from rpecli import order
 
     made, _ = _load(None, given)
-    keys = tuple((key, getattr(made, key)) for key in given)
     if data is not None and not (data / "data").is_dir():
         _stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
-    return {path: order.Order(keys, again, data, _swap(path, encoding, scaling)) for path in paths}
+    return order.Order(tuple((key, getattr(made, key)) for key in given), again, data)
+
+
+def _orders(asked: "Order", paths: list[Path], encoding: str | None, scaling: str | None) -> dict[Path, "Order"]:
+    """What to measure of each run, with the encoding to put into it."""
+    return {path: replace(asked, encoding=_swap(path, encoding, scaling)) for path in paths}
 
 
 def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
