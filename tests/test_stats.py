@@ -215,7 +215,6 @@ def test_an_interval_between_unpaired_samples_is_second_minus_first_and_agrees_w
     rng = np.random.default_rng(0)
     first, second = rng.normal(0, 1, 12), rng.normal(2, 1, 9)
     low, high = stats.between(first, second)
-    theirs = bootstrap(
-        (second, first), lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis), method="percentile", random_state=SEED
-    )
+    over = [second, first], lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis)
+    theirs = bootstrap(*over, method="percentile", random_state=SEED)
     assert (low, high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.05)
