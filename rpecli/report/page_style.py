@@ -70,7 +70,7 @@ svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 .legend { margin: .5rem 0 1rem; gap: .35rem 2rem; font-size: .9rem; }
 .legend li { display: flex; align-items: center; gap: .4rem; cursor: default; } .legend svg { width: 2.4rem; flex: none; }
 .legend .head { font-weight: 600; }
-details { margin: .5rem 0; } summary { cursor: pointer; } summary > * { display: inline; }
+details { margin: .5rem 0; } summary { cursor: pointer; } summary > * { display: inline; border: 0; }
 details[open] > summary { margin-bottom: .5rem; }
 .runs code { overflow-wrap: anywhere; }
 #tip { position: absolute; z-index: 2; max-width: 18rem; padding: .3rem .55rem; border-radius: 5px; font-size: .85rem;
