@@ -139,19 +139,24 @@ def report(
         tuple[str, str] | None,
         typer.Option(metavar="A B", help="Two studies side by side: reports, folders of runs, runs or recipes."),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="First follow the runs until none is waiting or at work.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --watch.")] = 2.0,
     name: flags.Name = None,
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
 ) -> None:
     """Write tables and figures of runs to results/NAME/ and show the tables; or set two studies side by side."""
     if compare is not None:
-        _compare(compare, [*(names or []), *filter(None, [recipe])], runs, out, name, as_json)
+        more = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
+        _compare(compare, more, runs, out, name, as_json)
         return
-    paths = _select(runs, names)
+    wanted = None
     if recipe is not None:
         made, source = _load(recipe, {})
-        wanted = {config.id for config in made.configs()}
-        paths, name = [path for path in paths if path.name in wanted], name or source.name
+        wanted, name = {config.id for config in made.configs()}, name or source.name
+    if watch:
+        _watch(runs, names, wanted, every)
+    paths = [path for path in _select(runs, names) if wanted is None or path.name in wanted]
     _report(paths, name, out, as_json)
 
 
@@ -660,6 +665,23 @@ def _report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> No
             typer.secho(f"{each.claim}: {each.outcome}", bold=True)
             typer.echo("".join(f"  {line}\n" for line in each.lines))
     typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+
+
+def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, every: float) -> None:
+    """Shows runs on stderr until they have ended, those that begin meanwhile too."""
+    from rpecli.report import watch
+
+    _select(runs, names)  # a mistake in a name is said at once
+
+    def find() -> list[Path]:
+        named = [Path(name) for name in names or [] if (Path(name) / "run.json").is_file()]
+        known = [path for path in watch.directories(runs) if not names or any(path.match(name) for name in names)]
+        return [path for path in dict.fromkeys([*named, *known]) if wanted is None or path.name in wanted]
+
+    try:
+        watch.follow(watch.Watch(find), _console(stderr=True), every)
+    except KeyboardInterrupt:
+        raise _Interrupted from None
 
 
 def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -140,6 +141,12 @@ def summary(path: Path) -> str:
 
 def facts(path: Path) -> dict[str, Any]:
     """Literal constants a module and its classes assign (`group = "RPE"`), read without importing it."""
+    found = path.stat()
+    return dict(_facts(path, found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=256)  # a report of a thousand runs asks for the same ten files
+def _facts(path: Path, *_: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for node in ast.walk(_tree(path)):
         body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []

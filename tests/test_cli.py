@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -680,3 +681,25 @@ def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, done: Pa
     said = rpe("report", "copy-*", "--compare", "a", "b", "--runs", done)
     assert (said.code, "takes two studies and nothing beside them: leave out 'copy-*'" in said.err) == (2, True)
     assert rpe("report", "--compare", "a", "b", "--runs", done).code == 1
+
+
+def test_a_watch_of_what_has_ended_reports_at_once(rpe: tiny.Rpe, done: Path, here: Path) -> None:
+    said = rpe("report", "--watch", "--runs", done, "--name", "mine")
+    assert re.match(r"\d+ runs: \d+ trained", said.err)
+    assert "token accuracy" in said.out
+    assert (here / "results" / "mine" / "report.html").exists()
+    assert rpe("report", "--watch", "--compare", "a", "b").code == 2
+    assert "no run 'nothing'" in rpe("report", "--watch", "nothing", "--runs", done).err
+
+
+def test_ctrl_c_ends_a_watch_with_130_and_leaves_the_sweep_alone(here: Path) -> None:
+    from runs_on_disk import make_run
+
+    path = make_run(here / "runs", {16: 1.0}, info={"status": "training"})
+    process = tiny.start("report", "--watch", "--every", "0.1", cwd=here)
+    assert process.stderr
+    assert "1 run: 1 training" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "interrupted; start the same command again to go on\n")
+    assert run.read(path)["status"] == "training"

@@ -1,6 +1,7 @@
 """The tables behind the verdict, moved content, and the files of a report, on runs whose every number is known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,11 @@ from runs_in_memory import made_up, study
 from runs_on_disk import make_run
 
 from rpecli import report, run
-from rpecli.report import evidence
+from rpecli.report import evidence, learning_figure
+from rpecli.report.figure import Look
 from rpecli.report.panels import panels
 from rpecli.report.tables import Table
+from rpecli.stats import Summary
 
 SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
 
@@ -32,9 +35,9 @@ def of(made: list, title: str) -> Table:
 def test_the_spread_over_seeds_is_told_in_full():
     found = row(of(study({"rope": [0.8, 0.4, 0.6], "learned": [0.0, 0.0, 0.0]}), "exact match beyond training"), "rope")
     assert found == {
-        "encoding": "rope", "group": "RPE", "seeds": "3", "solved": "3/3", "mean": ".60", "95 % interval": ".40-.80",
+        "encoding": "rope", "group": "RPE", "seeds": "3", "mean": ".60", "95 % interval": ".40-.80",
         "median": ".60", "lowest": ".40", "highest": ".80", "area": ".70",
-        "length at 95 %": "16", "length at 50 %": "64",
+        "to 95 %": "16", "to 50 %": "64",
     }  # fmt: skip
 
 
@@ -81,9 +84,36 @@ def test_single_models_are_shown_where_seeds_are_few_and_said_to_be_single():
 def test_steps_are_medians_with_those_that_never_got_there_censored():
     runs = [made_up("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, None, 40])]
     found = row(of(panels(runs), "sample efficiency"), "rope")
-    assert (found["steps to 90 %"], found["got there"], found["TFLOP to 90 %"]) == ("40", "2/3", "2.4e-07")
+    told = [found[key] for key in ("token accuracy", "steps", "tokens", "TFLOP", "got there")]
+    assert told == ["90 %", "40", "40", "2.4e-07", "2/3"]
     never = [made_up("rope", seed, {16: 1, 32: 1}, steps=None) for seed in range(3)]
-    assert row(of(panels(never), "sample efficiency"), "rope")["steps to 90 %"] == "-"
+    assert row(of(panels(never), "sample efficiency"), "rope")["steps"] == "-"
+
+
+def test_a_run_that_was_stopped_early_is_censored_at_its_own_budget():
+    """Stopped at 10 it says nothing of 20 and 40; stopped at 100 it would say that half took longer than 40."""
+    runs = [made_up("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, 40, None, None])]
+    assert row(of(panels(runs), "sample efficiency"), "rope")["steps"] == "-"
+    short = [replace(each, config=each.config.model_copy(update={"steps": 10})) for each in runs[2:]]
+    assert row(of(panels([*runs[:2], *short]), "sample efficiency"), "rope")["steps"] == "30"
+
+
+def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    learning_figure._curve(
+        axes, {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}, Look("RPE", "#0072B2", "o"), 0.1
+    )
+    (band,) = axes.collections
+    extent = band.get_paths()[0].get_extents()
+    assert (extent.x0, extent.y0, extent.x1, extent.y1) == (10, 0.25, 20, 1.0)
+
+
+def test_memory_is_told_where_runs_recorded_it():
+    runs = [made_up("rope", seed, {16: 1, 32: 1}, peak_memory=peak) for seed, peak in enumerate([1e8, 3e8, 4e8])]
+    assert row(of(panels(runs), "cost"), "rope")["peak memory, MB"] == "300"
+    assert "peak memory, MB" not in of(study({"rope": SIX}), "cost").columns
 
 
 # --------------------------------------------------------------------------------------------------------------- on disk
@@ -113,8 +143,21 @@ def moved(tmp_path_factory) -> report.Report:
 def test_moved_content_is_in_the_verdict_and_in_a_table(moved):
     found = moved.verdicts[1]
     assert (found.claim, found.outcome, found.difference.mean) == ("Translation invariance", "supported", 0.5)
-    cells = row(table(moved.evidence, "moved content"), "learned")
-    assert cells["positions +16"] == "0.500 (0.05)"
+    cells = row(table(moved.evidence, "moved positions"), "learned")
+    assert cells["+16"] == ".50 (0.05)"
+    assert not any(each.title.endswith("behind fillers") for each in moved.evidence), "nobody measured them"
+
+
+def test_every_measure_of_moved_content_is_told_with_means_over_seeds_and_layers(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}, seed=seed) for seed in (0, 1)]
+    for path, after in zip(paths, (0.5, 0.7), strict=True):
+        given = {"logits_mean": 0.25, "attention": [0.1, 0.3], "exact_match_before": 1.0, "exact_match": after}
+        probe(path, 0.5, kind="fillers", **given)
+    found = row(table(report.make(paths, "mine", tmp_path / "results").evidence, "moved content, every measure"), "rope")
+    assert found == {
+        "encoding": "rope", "moved": "fillers", "by": "1", "changed": ".50", "KL, nats": "0.05", "logits": "0.25",
+        "attention": "0.2", "exact match before": "1.00", "exact match": ".60", "token acc. before": "-", "token acc.": "-",
+    }  # fmt: skip
 
 
 def test_the_verdict_heads_the_page_and_the_data(moved):
@@ -154,4 +197,5 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     assert "](learning.png)" in made.markdown
     again = report.make(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "again")
     assert all(file.read_bytes() == drawn[file.name] for file in again.files if file.name in drawn)
-    assert row(table(made.evidence, "sample efficiency"), "rope")["steps to 50 %"] == "20"
+    found = row(table(made.evidence, "sample efficiency"), "rope")
+    assert (found["token accuracy"], found["steps"], found["tokens"], found["got there"]) == ("50 %", "20", "-", "2/2")

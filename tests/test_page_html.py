@@ -99,7 +99,8 @@ def test_each_marker_has_an_outline_of_its_own():
 @pytest.mark.parametrize(
     ("text", "value"),
     [(".84 (.80-.88)", 0.84), ("1,217,798", 1217798), ("<.01", 0.0099), (">.99", 0.9901), ("-.05", -0.05), ("+.40 to +.50", 0.4),
-     ("-", None), ("rope", None), ("<16 (<16-32)", 15.9999), ("2/3", 2), ("1.2e+05", 120000), (">-.01", -0.0099)],
+     ("-", None), ("rope", None), ("<16 (<16-32)", 15.9999), ("2/3", 2), ("1.2e+05", 120000), (">-.01", -0.0099),
+     ("< .001", 0.0009)],
 )  # fmt: skip
 def test_a_cell_sorts_by_the_number_it_begins_with(text, value):
     assert page_html.sort_key(text) == (None if value is None else pytest.approx(value))

@@ -517,6 +517,14 @@ def test_latex_escapes_what_it_would_take_for_commands():
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 
 
+def test_a_table_is_set_as_small_as_it_must_be():
+    def size(characters: int) -> str:
+        wide = Table("t", ["a" * characters], "l", [["b"]], [[False]], "", [])
+        return re.search(r"\\centering\\(\w+)", tables.to_latex(wide)).group(1)
+
+    assert [size(n) for n in (96, 97, 111, 200)] == ["small", "footnotesize", "scriptsize", "tiny"]
+
+
 def test_markdown_escapes_the_bar_that_would_end_a_cell():
     assert r"| t5:a\|b~^ [a] | **<.01 (.00-.50)** |" in tables.to_markdown(SPECIAL)
 

@@ -1,11 +1,12 @@
 """The documented schema of report.json and of the CSV files, held against reports of made-up runs."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from pydantic import BaseModel, ValidationError
-from runs_on_disk import make_run
+from runs_on_disk import look_into, make_run
 
 from rpecli import recipe, report, run
 from rpecli.report import schema
@@ -17,10 +18,11 @@ TABLES = {"summary.csv": schema.Row, "pairs.csv": schema.Pair, "pooled.csv": sch
 def made(tmp_path_factory) -> report.Report:
     """A report that has everything: three seeds, a failed run, groups, kept strings, learning curves, two tasks."""
     runs = tmp_path_factory.mktemp("schema")
-    kept = {"correct": "f" * 26}
-    paths = [make_run(runs, {16: 1.0, 32: 0.1 * seed}, encoding=name, seed=seed, task=task, line=kept | {"fingerprint": task})
-             for name in ("rope", "learned", "none") for seed in range(3) for task in ("copy", "sort")]  # fmt: skip
+    kept = {"copy": {"correct": "f" * 26}, "sort": {"correct": "f" * 26, "fingerprint": "other"}}
+    paths = [make_run(runs, {16: 1.0, 32: 0.1 * seed}, encoding=name, seed=seed, task=task, line=line)
+             for name in ("rope", "learned", "none") for seed in range(3) for task, line in kept.items()]  # fmt: skip
     paths += [make_run(runs, {}, encoding="alibi", info={"status": "failed", "error": "nan"})]
+    look_into(paths[0], 0.9)
     run.append_line(paths[0] / "metrics.jsonl", {"step": 10, "token_accuracy": 0.5})
     return report.make(paths, "mine", runs / "results", "rpe report")
 
@@ -33,6 +35,15 @@ def test_a_report_is_what_the_schema_says(made):
     found = json.loads(by_name(made)["report.json"])
     assert schema.Report.model_validate(found, strict=True).name == "mine"
     assert {*found} == {*schema.Report.model_fields}
+
+
+def test_every_run_in_it_can_be_traced(made):
+    found = json.loads(by_name(made)["report.json"])
+    assert found["command"] == "rpe report"
+    for each in found["runs"]:
+        assert recipe.Config(**each["recipe"]).id == each["id"]
+        assert (each["commit"], each["versions"]["torch"], Path(each["path"]).name) == ("c0ffee", "2.9", each["id"])
+        assert all(line["fingerprint"] and line["weights"] for line in each["evaluations"])
 
 
 def test_two_seeds_and_no_baseline_fit_the_schema_too(tmp_path):
@@ -59,9 +70,10 @@ def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(made):
 
 
 def test_every_file_is_described_and_nothing_else_is(made):
-    kinds = (".svg", ".pdf")
-    assert {name for name in by_name(made) if not name.endswith(kinds)} == {*schema.FILES}
-    assert {name.replace(kind, ".png") for name in by_name(made) for kind in kinds if name.endswith(kind)} <= {*schema.FILES}
+    drawn = {name.removesuffix(".png") for name in schema.FILES if name.endswith(".png")}
+    formats = {name + end for name in drawn for end in (".png", ".svg", ".pdf")}
+    written = {"why-*.svg" if name.startswith("why-") else name for name in by_name(made)}
+    assert written == {*schema.FILES} | formats
 
 
 def models(model: type[BaseModel]) -> set[type[BaseModel]]:

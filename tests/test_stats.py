@@ -207,3 +207,14 @@ def test_a_run_stopped_early_says_nothing_of_later_steps():
     """Stopped at 100, the first leaves the others to decide: 200 and 400 halve what is left at 400, by hand 1 * 1/2 * 0."""
     assert stats.median_steps([None, 200, 400], [100, 1000, 1000]) == 300
     assert stats.median_steps([None, 200, 400, 500], [100, 1000, 1000, 1000]) == 400
+
+
+def test_an_interval_between_unpaired_samples_is_second_minus_first_and_agrees_with_scipy():
+    assert stats.between([0.0] * 3, [1.0] * 3) == (1.0, 1.0)
+    assert stats.between([0.0] * 3, [1.0] * 2) is None
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0, 1, 12), rng.normal(2, 1, 9)
+    low, high = stats.between(first, second)
+    over = [second, first], lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis)
+    theirs = bootstrap(*over, method="percentile", random_state=SEED)
+    assert (low, high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.05)

@@ -92,6 +92,13 @@ def test_a_group_that_learned_nothing_decides_nothing():
     made = verdict.extrapolation(panels(runs))
     assert made.outcome == UNDECIDED
     assert any("0 of 6 APE runs learned their training length." in line for line in made.lines)
+    assert "Since no APE run learned it, what stands beyond it decides nothing." in made.lines
+
+
+def test_the_highest_that_nothing_sets_apart_is_told_without_a_list_of_all_others():
+    values = dict.fromkeys(("rope", "alibi", "learned"), HIGH)
+    (told,) = [line for line in extrapolation(values).lines if "has the highest" in line]
+    assert told.endswith(".90, set apart from no other (Holm, 3 pairs).")
 
 
 def test_a_missing_baseline_is_said():

@@ -45,7 +45,18 @@ def test_all_rows_together_are_paired_and_tested(tmp_path):
     found = compared(tmp_path)
     assert (found.overall["exact_match"].mean, found.overall["exact_match"].p) == pytest.approx((0.1, 0.5))
     assert at(found, None).difference == pytest.approx(0.1)
-    assert "over 1 row (task and encoding), exact match over log length beyond training: +.10" in versus_page.headline(found)[2]
+    told = versus_page.headline(found)[2]
+    assert told.startswith("B minus A, exact match over log length beyond training: +.10 ")
+    assert told.endswith("3 pairs of seeds, 1 task, the mean over paired encodings.")
+
+
+def test_encodings_of_one_seed_count_as_one_pair(tmp_path):
+    studies(tmp_path)
+    for seed in range(3):
+        for folder, value in (("a", 0.5), ("b", 0.7)):
+            make_run(tmp_path / folder, {16: 1.0, 32: value}, encoding="learned", seed=seed)
+    found = compared(tmp_path).overall["exact_match"]
+    assert (found.mean, found.pairs, found.p) == (pytest.approx((0.1 + 0.2) / 2), 3, 0.25)
 
 
 def test_other_seeds_are_not_paired_and_the_cell_says_so(tmp_path):
@@ -58,7 +69,7 @@ def test_other_seeds_are_not_paired_and_the_cell_says_so(tmp_path):
     assert (line.low, line.high) == stats.between([0.8, 0.6, 0.7], [0.8, 0.7, 0.9])
     assert found.overall == {}
     text = versus_page.markdown(found)
-    assert "[a] not the same seeds in both: not paired" in text
+    assert "[a] not the same seeds in both: the interval is of two independent means, nothing is tested" in text
 
 
 def test_fewer_than_three_seeds_have_no_interval_and_conclude_nothing(tmp_path):
@@ -164,12 +175,33 @@ def test_every_file_is_written_and_says_the_same(tmp_path):
     assert schema.Comparison.model_validate(made.data, strict=True).lines[0].task == "copy"
     assert by_name["compare.csv"].splitlines()[0].split(",") == list(schema.Line.model_fields)
     for name in ("compare.md", "compare.html"):
-        for words in ("+.10 [.00, +.20]", "commit c0ffee", "rpe report --compare a b"):
+        for words in (".00 to +.20", "commit c0ffee", "rpe report --compare a b"):
             assert words in by_name[name], (name, words)
-    assert by_name["compare.csv"].splitlines()[1].startswith("copy,16,rope,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,True,same")
+    assert (
+        by_name["compare.csv"]
+        .splitlines()[1]
+        .startswith("copy,16,rope,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,1.0,,True,same")
+    )
 
 
-def test_an_interval_that_leaves_out_nothing_is_bold(tmp_path):
+def bold(found: Versus) -> list[list[str]]:
+    first = versus_page.tables(found)[0]
+    return [[text for text, mark in zip(*line, strict=True) if mark] for line in zip(first.rows, first.bold, strict=True)]
+
+
+def test_three_seeds_are_never_bold_however_far_apart(tmp_path):
     studies(tmp_path, {"a": [0.1, 0.2, 0.1], "b": [0.5, 0.6, 0.4]})
-    first = versus_page.tables(compared(tmp_path))[0]
-    assert [text for text, mark in zip(first.rows[0], first.bold[0], strict=True) if mark] == ["+.37 [+.30, +.40]"] * 2
+    assert bold(compared(tmp_path)) == [[]]
+
+
+def test_what_the_test_sets_apart_after_correction_is_bold(tmp_path):
+    """Seven pairs of one sign have p = 2/128; for two rows .031, for the row of no difference 1."""
+    studies(tmp_path, {"a": [0.1] * 7, "b": [0.2] * 7})
+    for folder in ("a", "b"):
+        for seed in range(7):
+            make_run(tmp_path / folder, {16: 1.0, 32: 0.5}, encoding="learned", seed=seed)
+    found = compared(tmp_path)
+    assert bold(found) == [[], ["+.10"]]
+    mine = {line.encoding: (line.p, line.p_holm) for line in found.lines if line.length is None and line.measure == "exact_match"}
+    assert mine == {"rope": (2 / 128, 4 / 128), "learned": (1.0, 1.0)}
+    assert at(found, 32).p_holm is None

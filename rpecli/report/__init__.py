@@ -4,13 +4,13 @@
     views    panels -> tables of text               tables   a table as Markdown and LaTeX
     compare  differences, tests, ranks              verdict  what is supported, by rules
     evidence the tables behind the verdict          shifts   what moving the content changed
-    overall  several tasks together
+    overall  several tasks together                 targets  how much training a target takes
     figure   accuracy against length                learning_figure   learning curves
     page     report.md, summary, provenance
     records  report.json and CSV files              schema   what they hold
     page_html, page_style, svg, learning            report.html
     probe_read, probe_table, probe_chart, probe_figure, probe_text   what inspect found
-    versus, versus_page   two studies side by side
+    versus, versus_page   two studies side by side  watch    a sweep that still runs
 
 The imports that cost (pandas, scipy, matplotlib) wait until a report is asked for.
 """
@@ -76,7 +76,7 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
     behind = overall.tables(found)
     for panel in found:
         behind += views.more_tables(panel) + evidence.tables(panel)
-        behind += [shifts.table(panel, moved[panel.title])] if panel.title in moved else []
+        behind += shifts.tables(panel, moved[panel.title]) if panel.title in moved else []
         behind += probe_table.tables(looked[panel.title]) if panel.title in looked else []
     judged = verdict.verdicts(found, {kind: shifts.kept(moved, kind) for kind in shifts.KINDS})
     data = records.data(name, command, collected, found, judged)
@@ -85,7 +85,7 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
     contents = {"report.md": text.encode(), "tables.tex": _latex(tables + behind), "report.json": records.as_json(data)}
     inside = probe_chart.sections(found, looked, moved)
     contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command, inside).encode()
-    contents |= {**records.files(collected, found), **drawn}
+    contents |= {**records.files(collected, found, data), **drawn}
     return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
 
 

@@ -91,7 +91,8 @@ def _read(path: Path) -> tuple[list[Run], list[str]]:
     info, config = run.read(path), run.config_of(path)
     if info.setdefault("group", "RPE") not in GROUPS:
         raise run.RunError(f"{path}: its encoding calls itself {info['group']!r}: the groups are {', '.join(GROUPS)}")
-    info.setdefault("family", _family(config))
+    if "family" not in info:
+        info["family"] = _family(config)
     lines, problems = run.read_lines(path / "eval.jsonl"), []
     if lines and info["status"] != "trained":
         problems.append(f"{path}: {info['status']}, so its evaluations are of unfinished weights and left out")

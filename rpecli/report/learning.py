@@ -38,9 +38,10 @@ def _curve(row: Row) -> Curve:
     return {step: found for step, found in made.items() if found}
 
 
-def first_step(each: Run, target: float) -> int | None:
-    """The first validation that reached the target."""
-    return next((int(line["step"]) for line in lines(each) if line["token_accuracy"] >= target), None)
+def first(each: Run, target: float) -> tuple[float | None, float | None]:
+    """Steps and tokens of the first validation that reached the target, None for never."""
+    found = next((line for line in lines(each) if line["token_accuracy"] >= target), {})
+    return found.get("step"), found.get("tokens")
 
 
 class Axes(svg.Frame):

@@ -15,7 +15,7 @@ from rpecli.report.verdict import Verdict
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
 MARK = re.compile(r" ?\[([a-z]{1,2})\]")
-NUMBER = re.compile(r"[<>]?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+NUMBER = re.compile(r"[<>]? ?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 
 
 def html(
@@ -30,13 +30,15 @@ def html(
     """The whole page, the same bytes for the same runs; `inside` holds what the probes found, by panel."""
     drawn = [panel for panel in panels if panel.lengths]
     known = looks(drawn)
-    parts = [f"<h1>Report: {escape(name)}</h1><p>{escape(page.what(collected.runs, panels))}</p>", _contents(panels)]
+    parts = [f"<h1>Report: {escape(name)}</h1><p>{escape(page.what(collected.runs, panels))}</p>", ""]
     parts += [_verdicts(verdicts), _figure(drawn, known)]
-    parts += [table_html(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
+    over = [table_html(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
+    parts += [f'<section id="overall">{"".join(over)}</section>'] if over else []
     for panel in panels:
         mine = [table for table in tables if page.panel_of(table, panels) is panel]
         parts.append(_panel(panel, mine, inside[panel.title]))
     parts += [problems_html(collected.problems), _provenance(page.provenance(collected.runs), command)]
+    parts[1] = _contents(panels, "".join(parts))
     return document(name, parts, svg.colours(known))
 
 
@@ -49,10 +51,12 @@ def document(title: str, parts: list[str], style: str = "") -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{CSS}{style}</style></head>\n<body><main>\n{body}\n{ended}'
 
 
-def _contents(panels: list[Panel]) -> str:
-    links = [("verdict", "Verdict"), ("figure", "Figure"), *((slug(panel.title), panel.title) for panel in panels)]
-    links.append(("provenance", "Provenance"))
-    shown = "".join(f'<a href="#{to}">{escape(text)}</a>' for to, text in links)
+def _contents(panels: list[Panel], body: str) -> str:
+    """Links to the sections that there are."""
+    links = [("verdict", "Verdict"), ("figure", "Accuracy"), ("learning", "Learning curves"), ("overall", "All tasks")]
+    links += [(slug(panel.title), panel.title) for panel in panels]
+    links += [("problems", "What is missing or wrong"), ("provenance", "Provenance")]
+    shown = "".join(f'<a href="#{to}">{escape(text)}</a>' for to, text in links if f'<section id="{to}"' in body)
     return f"<nav>{shown}</nav>"
 
 

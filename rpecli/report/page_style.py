@@ -70,7 +70,7 @@ svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 .legend { margin: .5rem 0 1rem; gap: .35rem 2rem; font-size: .9rem; }
 .legend li { display: flex; align-items: center; gap: .4rem; cursor: default; } .legend svg { width: 2.4rem; flex: none; }
 .legend .head { font-weight: 600; }
-details { margin: .5rem 0; } summary { cursor: pointer; } summary > * { display: inline; }
+details { margin: .5rem 0; } summary { cursor: pointer; } summary > * { display: inline; border: 0; }
 details[open] > summary { margin-bottom: .5rem; }
 .runs code { overflow-wrap: anywhere; }
 #tip { position: absolute; z-index: 2; max-width: 18rem; padding: .3rem .55rem; border-radius: 5px; font-size: .85rem;
@@ -105,6 +105,13 @@ for (const head of document.querySelectorAll("thead th")) {
   button.addEventListener("click", () => sort(head, column));
   head.append(button);
 }
+function unfold() {
+  const target = location.hash ? document.getElementById(location.hash.slice(1)) : null;
+  const folded = target ? target.closest("details") : null;
+  if (folded && !folded.open) { folded.open = true; target.scrollIntoView(); }
+}
+addEventListener("hashchange", unfold);
+unfold();
 const tip = document.createElement("div");
 tip.id = "tip"; tip.hidden = true; tip.setAttribute("role", "status");
 document.body.append(tip);

@@ -33,13 +33,13 @@ def run_record(each: Run) -> dict[str, Any]:
     return about | {"recipe": each.config.model_dump(), "settings": each.settings, "evaluations": list(each.lines.values())}
 
 
-def files(collected: Collected, panels: list[Panel]) -> dict[str, bytes]:
-    """The CSV files; those of pairs only where there are any."""
+def files(collected: Collected, panels: list[Panel], found: dict[str, Any]) -> dict[str, bytes]:
+    """The CSV files, of the rows that `data` holds; those of pairs only where there are any."""
     import pandas as pd
 
-    made = {"runs.csv": collected.frame, "summary.csv": pd.DataFrame(summary_rows(panels)).astype(dict.fromkeys(WHOLE, "Int64"))}
+    made = {"runs.csv": collected.frame, "summary.csv": pd.DataFrame(found["rows"]).astype(dict.fromkeys(WHOLE, "Int64"))}
     strings = [_of(panel) | _renamed(asdict(each)) for panel in panels for each in compare.strings(panel)]
-    more = {"pairs.csv": pair_rows(panels), "pooled.csv": overall.rows(panels), "strings.csv": strings}
+    more = {"pairs.csv": found["pairs"], "pooled.csv": found["pooled"], "strings.csv": strings}
     made |= {name: pd.DataFrame(rows) for name, rows in more.items() if rows}
     return {name: str(frame.to_csv(index=False, lineterminator="\n")).encode() for name, frame in made.items()}
 

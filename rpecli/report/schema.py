@@ -22,6 +22,7 @@ FILES = {
     "tables.tex": "every table for LaTeX (booktabs)",
     "accuracy.png": "accuracy against length, a panel a task; also `.svg` and `.pdf`",
     "learning.png": "learning curves, where runs kept them; also `.svg` and `.pdf`",
+    "why-*.svg": "what `rpe inspect` kept in the runs, a figure a task and question",
 }
 MEASURES = {
     "exact_match": "all answer tokens right",
@@ -243,6 +244,10 @@ class Line(Of):
     difference: float | None = Field(description="B minus A; none on different strings")
     low: float | None = Field(description="95 % bootstrap interval over seeds, from 3 seeds")
     high: float | None = Field(description="its upper end")
+    p: float | None = Field(description="two-sided sign-flip permutation test, where paired, from 3 seeds")
+    p_holm: float | None = Field(
+        description="p adjusted for all rows beyond training of the measure (Holm); none at single lengths"
+    )
     paired: bool = Field(description="whether both have the same seeds on the same strings")
     strings: str = Field(description="same or different")
 
@@ -256,7 +261,7 @@ class Comparison(Strict):
     a: Side = Field(description="the first study")
     b: Side = Field(description="the second")
     notes: list[str] = Field(description="what could not be compared, and what else differs")
-    overall: dict[str, Difference] = Field(description="B minus A over all paired rows beyond training, by measure")
+    overall: dict[str, Difference] = Field(description="B minus A beyond training by task and seed, by measure")
     lines: list[Line] = Field(description="what could be compared: compare.csv")
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"}
 ESCAPES |= {character: "\\" + character for character in "&%$#_{}"}
-WIDE = 9  # columns, beyond which a table is set smaller
+SIZES = {98: "small", 112: "footnotesize", 130: "scriptsize"}  # characters of a row that fit the width of a page of paper
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def to_latex(table: Table) -> str:
     rows = [[_latex_cell(text, bold) for text, bold in zip(*pair, strict=True)] for pair in _with_bold(table)]
     head = " & ".join(latex(name) for name in table.columns)
     notes = "".join("\\par\\smallskip{\\footnotesize " + _latex_marks(latex(note)) + "}\n" for note in table.footnotes)
-    size = "small" if len(table.columns) <= WIDE else "scriptsize"
+    size = next((size for room, size in SIZES.items() if _across(table) <= room), "tiny")
     body = "\n".join(" & ".join(row) + r" \\" for row in rows)
     return (
         f"\\begin{{table}}[htbp]\n\\centering\\{size}\\setlength{{\\tabcolsep}}{{4pt}}\n"
@@ -114,6 +114,11 @@ def to_latex(table: Table) -> str:
         f"\\begin{{tabular}}{{{table.align}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
         f"{notes}\\end{{table}}\n"
     )
+
+
+def _across(table: Table) -> int:
+    """Characters of the widest row, and two for the space before each column."""
+    return sum(max(len(line[i]) for line in [table.columns, *table.rows]) + 2 for i in range(len(table.columns)))
 
 
 def latex(text: str) -> str:

@@ -192,14 +192,16 @@ def _level(scored: list[tuple[Panel, Scores]], group: str) -> float | None:
 
 def _guarded(outcome: str, panels: list[Panel], levels: dict[str, float]) -> str:
     """No verdict on extrapolation from a group that learned nothing, or when both are at the floor."""
-    judged = {
-        name: [solved for panel in panels for group in panel.groups if group.name == name for solved in group.judged]
-        for name in ("RPE", "APE")
-    }
-    if not all(any(solved) for solved in judged.values()):
+    if _without_learning(panels):
         return UNDECIDED
     decided = outcome in (SUPPORTED, CONTRADICTED, MIXED, TIE)
     return NEITHER if decided and max(levels["RPE"], levels["APE"]) <= FLOOR else outcome
+
+
+def _without_learning(panels: list[Panel]) -> list[str]:
+    """Which of the two groups has no run that learned its training length."""
+    learned = {group.name for panel in panels for group in panel.groups if any(group.judged)}
+    return [name for name in ("RPE", "APE") if name not in learned]
 
 
 def _learned(panels: list[Panel]) -> list[str]:
@@ -215,7 +217,9 @@ def _learned(panels: list[Panel]) -> list[str]:
                     areas.append(stats.area({n: each.lines[n]["exact_match"] for n in lengths}))
         alone = f", and these alone have {number(fmean(areas))} beyond it" if areas else ""
         made.append(f"{sum(map(bool, judged))} of {len(judged)} {name} runs learned their training length{alone}")
-    return [". ".join(made) + "."]
+    idle = _without_learning(panels)
+    why = f"Since no {' and no '.join(idle)} run learned it, what stands beyond it decides nothing."
+    return [". ".join(made) + ".", *([why] if idle else [])]
 
 
 def _left_out(panels: list[Panel]) -> list[str]:
@@ -239,10 +243,10 @@ def leader(panel: Panel) -> str | None:
     if all(pair.holm is None for pair in rivals):
         return f"{text}; too few seeds to test."
     others = [pair.second for pair in rivals if pair.second not in apart]
-    said_apart = f"set apart from {', '.join(apart)}" if apart else "set apart from no other"
-    return f"{text}, {said_apart}" + (
-        f"; not from {', '.join(others)} (Holm, {len(compare.pairs(found))} pairs)." if others else "."
-    )
+    tested = f" (Holm, {len(compare.pairs(found))} pairs)."
+    if not apart:
+        return f"{text}, set apart from no other{tested}"
+    return f"{text}, set apart from {', '.join(apart)}" + (f"; not from {', '.join(others)}" if others else "") + tested
 
 
 def efficiency(panels: list[Panel]) -> Verdict:

@@ -5,8 +5,9 @@ where both have the same seeds on the same strings; on other strings no differen
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -52,6 +53,8 @@ class Line:
     difference: float | None
     low: float | None
     high: float | None
+    p: float | None  # sign flip, where paired
+    p_holm: float | None  # adjusted for all rows beyond training of its measure; none at single lengths
     paired: bool
     strings: str  # same or different
 
@@ -136,7 +139,7 @@ def versus(a: Study, b: Study) -> Versus:
     """Everything that both have. Raises ReportError, with every reason, when that is nothing."""
     both = [(one, other) for one in a.panels for other in b.panels if (one.task, one.length) == (other.task, other.length)]
     matched = [(one, other, pair) for one, other in both for pair in _rows(one, other)]
-    lines = [line for one, other, pair in matched for line in _lines(one, other, *pair)]
+    lines = _adjusted([line for one, other, pair in matched for line in _lines(one, other, *pair)])
     notes = [*_alone(a, b, both), *_trained_apart(matched), *_strings_apart(lines), *_same_runs(a, b)]
     if not lines:
         raise ReportError("\n".join([f"nothing to compare in {a.word} and {b.word}:", *notes]))
@@ -182,27 +185,44 @@ def _line(panel: Panel, row: Row, length: int | None, measure: str, values: list
     a, b = values
     paired = same and set(a) == set(b)
     means = fmean(a.values()), fmean(b.values())
-    interval = None
-    if same:
-        interval = stats.mean_interval([[b[s] - a[s] for s in a]]) if paired else stats.between([*a.values()], [*b.values()])
+    apart = [[b[seed] - a[seed] for seed in a]] if paired else []
+    interval = stats.between([*a.values()], [*b.values()]) if same and not paired else stats.mean_interval(apart)
     low, high = interval or (None, None)
     return Line(
         panel.task, panel.length, row.label, row.group, length, measure, *means, len(a), len(b),
-        means[1] - means[0] if same else None, low, high, paired, "same" if same else "different",
+        means[1] - means[0] if same else None, low, high, stats.sign_flip(apart), None, paired, "same" if same else "different",
     )  # fmt: skip
 
 
+def _adjusted(lines: list[Line]) -> list[Line]:
+    """Holm over the rows beyond training that could be tested, for each measure."""
+    holm: dict[int, float] = {}
+    for measure in MEASURES:
+        mine = {
+            i: line.p for i, line in enumerate(lines) if line.length is None and line.measure == measure and line.p is not None
+        }
+        holm |= dict(zip(mine, stats.holm(list(mine.values())), strict=True))
+    return [replace(line, p_holm=holm.get(i)) for i, line in enumerate(lines)]
+
+
 def _overall(matched: list[tuple[Panel, Panel, tuple[Row, Row]]]) -> dict[str, Difference]:
-    """B minus A beyond training over all rows that are paired, each weighing the same."""
-    made = {measure: compare.difference([_paired(*each, measure) for each in matched]) for measure in MEASURES}
+    """B minus A beyond training by task and seed, the mean over encodings: those of a seed share its data, so count once."""
+    made = {}
+    for measure in MEASURES:
+        by_task: dict[str, list[dict[int, float]]] = defaultdict(list)
+        for one, other, rows in matched:
+            if found := _paired(one, other, rows, measure):
+                by_task[one.title].append(found)
+        strata = [[fmean(each[s] for each in rows) for s in compare.shared_seeds(*rows)] for rows in by_task.values()]
+        made[measure] = compare.difference(strata)
     return {measure: found for measure, found in made.items() if found}
 
 
-def _paired(one: Panel, other: Panel, rows: tuple[Row, Row], measure: str) -> list[float]:
+def _paired(one: Panel, other: Panel, rows: tuple[Row, Row], measure: str) -> dict[int, float]:
     """B minus A of each seed beyond training; nothing where the seeds are not the same."""
     lengths = _beyond(one, other, *rows)
     a, b = [_values(row, lengths, measure) for row in rows] if lengths else ({}, {})
-    return [b[seed] - a[seed] for seed in a] if set(a) == set(b) else []
+    return {seed: b[seed] - a[seed] for seed in a} if set(a) == set(b) else {}
 
 
 # ------------------------------------------------------------------------------------------------------------------ notes

@@ -1,18 +1,16 @@
 """Two studies side by side as tables, Markdown, CSV, JSON and one HTML page."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from rpecli import __version__, stats
-from rpecli.report import page, page_html, records, schema
+from rpecli.report import evidence, page, page_html, records, schema
 from rpecli.report.tables import Footnotes, Table, to_markdown
 from rpecli.report.verdict import said, signed
 from rpecli.report.versus import MEASURES, Line, Study, Versus
 from rpecli.report.views import MISSING, WORDS, factor, number
-
-SIGNIFICANT = "an interval that leaves out 0 is bold; of twenty rows without any difference one would be"
 
 
 def title(found: Versus) -> str:
@@ -23,8 +21,9 @@ def headline(found: Versus) -> list[str]:
     """What each side is, and the difference over all paired rows."""
     made = [f"{side}: {study.what}. {_provenance(study)}" for side, study in (("A", found.a), ("B", found.b))]
     for measure, each in found.overall.items():
-        rows = f"{each.tasks} row{'s' * (each.tasks != 1)} (task and encoding)"
-        made.append(f"B minus A over {rows}, {WORDS[measure]} over log length beyond training: {said(each, signed)}.")
+        tasks = f"{each.tasks} task{'s' * (each.tasks != 1)}, the mean over paired encodings"
+        beside = "" if measure == MEASURES[0] else " (beside it, uncorrected)"
+        made.append(f"B minus A, {WORDS[measure]} over log length beyond training{beside}: {said(each, signed)}, {tasks}.")
     few = [each for each in found.overall.values() if each.p is None]
     return made + ([f"Fewer than {stats.SEEDS} seeds: no interval, no test, nothing concluded."] if few else [])
 
@@ -37,57 +36,52 @@ def _provenance(study: Study) -> str:
 
 
 def tables(found: Versus) -> list[Table]:
-    """First all rows beyond training, then a table a task by length."""
-    made = [_table("Beyond training", [line for line in found.lines if line.length is None], whole=True)]
+    """First all rows beyond training, then a table a task by length; token accuracy behind exact match, folded."""
+    made = [_table(f"{WORDS[m].capitalize()} beyond training", _of(found, m, None), whole=True) for m in MEASURES]
     for key in dict.fromkeys((line.task, line.training_length) for line in found.lines):
-        mine = [line for line in found.lines if (line.task, line.training_length) == key and line.length is not None]
-        made.append(_table(f"{key[0]}, trained to {key[1]}", mine, whole=False))
-    return [table for table in made if table.rows]
+        made += [_table(f"{key[0]}, trained to {key[1]}: {WORDS[m]}", _of(found, m, key), whole=False) for m in MEASURES]
+    folded = [replace(table, folded=place % len(MEASURES) > 0) for place, table in enumerate(made)]
+    return [table for table in folded if table.rows]
+
+
+def _of(found: Versus, measure: str, key: tuple[str, int] | None) -> list[Line]:
+    """The lines of one measure: beyond training, or of one task by length."""
+    mine = [line for line in found.lines if line.measure == measure and (line.length is None) == (key is None)]
+    return [line for line in mine if key in (None, (line.task, line.training_length))]
 
 
 def _table(name: str, lines: list[Line], whole: bool) -> Table:
-    """A row a task (or a length) and encoding, both measures beside each other."""
+    """A row a task (or a length) and encoding; bold where the test says more than chance."""
     notes = Footnotes()
-    rows, bold = [], []
-    grouped: dict[tuple[Any, ...], dict[str, Line]] = {}
-    for line in lines:
-        grouped.setdefault((line.task, line.training_length, line.length, line.encoding), {})[line.measure] = line
-    for by in grouped.values():
-        any_line = next(iter(by.values()))
-        rows.append([*_head(any_line, whole), *(cell for measure in MEASURES for cell in _cells(by[measure], notes))])
-        bold.append([False] * 4 + [mark for measure in MEASURES for mark in (False, False, _apart(by[measure]))])
-    columns = ["encoding", "group", "task" if whole else "length", "seeds"]
-    columns += [text for measure in MEASURES for text in (f"{WORDS[measure]} A", "B", "B - A")]
-    where = "Mean over log2 length beyond training, over seeds" if whole else "Mean over seeds by length"
-    caption = f"{where}; B - A with its 95 % bootstrap interval over seeds, paired by seed unless marked: {SIGNIFICANT}."
-    return Table(name, columns, "ll" + ("l" if whole else "r") + "r" * 7, rows, bold, caption, notes.lines)
+    rows = [_row(line, whole, notes) for line in lines]
+    columns = ["encoding", "group", "task" if whole else "length", "seeds", "A", "B", "B - A", "95 % interval"]
+    columns += ["p", "p (Holm)"] if whole else []
+    bold = [
+        [False] * 6 + [line.p_holm is not None and line.p_holm < stats.LEVEL] + [False] * (len(columns) - 7) for line in lines
+    ]
+    caption = "Mean over log2 length beyond training, over seeds." if whole else "Mean over seeds by length."
+    caption += f" Paired by seed unless marked; bootstrap interval over seeds. {evidence.NARROW}"
+    if whole:
+        caption += " p: sign-flip test over seeds, adjusted for all rows of this table; bold where that is below .05."
+    align = "ll" + ("l" if whole else "r") + "r" * (len(columns) - 3)
+    return Table(name, columns, align, rows, bold, caption, notes.lines)
 
 
-def _head(line: Line, whole: bool) -> list[str]:
+def _row(line: Line, whole: bool, notes: Footnotes) -> list[str]:
     seeds = str(line.a_seeds) if line.a_seeds == line.b_seeds else f"{line.a_seeds} and {line.b_seeds}"
-    where = f"{line.task}, trained to {line.training_length}"
-    return [line.encoding, line.group, where if whole else _length(line), seeds]
+    where = f"{line.task}, trained to {line.training_length}" if whole else _length(line)
+    difference = MISSING if line.difference is None else signed(line.difference)
+    if line.strings == "different":
+        difference += notes.mark("measured on different strings: no difference is formed")
+    elif not line.paired:
+        difference += notes.mark("not the same seeds in both: the interval is of two independent means, nothing is tested")
+    between = MISSING if line.low is None or line.high is None else f"{signed(line.low)} to {signed(line.high)}"
+    tested = [evidence.p_value(line.p), evidence.p_value(line.p_holm)] if whole else []
+    return [line.encoding, line.group, where, seeds, number(line.a), number(line.b), difference, between, *tested]
 
 
 def _length(line: Line) -> str:
     return MISSING if line.length is None else f"{line.length} ({factor(line.length, line.training_length)})"
-
-
-def _cells(line: Line, notes: Footnotes) -> list[str]:
-    text = MISSING
-    if line.difference is not None:
-        text = signed(line.difference)
-        if line.low is not None and line.high is not None:
-            text += f" [{signed(line.low)}, {signed(line.high)}]"
-    if line.strings == "different":
-        text += notes.mark("measured on different strings: no difference is formed")
-    elif not line.paired:
-        text += notes.mark("not the same seeds in both: not paired, the interval is of two independent means")
-    return [number(line.a), number(line.b), text]
-
-
-def _apart(line: Line) -> bool:
-    return line.low is not None and line.high is not None and not line.low <= 0 <= line.high
 
 
 def markdown(found: Versus, command: str | None = None) -> str:
