@@ -8,6 +8,7 @@ import ctypes
 import math
 import os
 import platform
+import resource
 import signal
 import sys
 import threading
@@ -131,10 +132,19 @@ class Sitting:
             "seconds": seconds,
             "finished": run.now(),
             "curve": curve(self.path),
+            "peak_memory": peak_memory(self.trainer.device),
         }
         done = run.update(self.path, status="trained", **facts, tokens_per_second=round(tokens / max(seconds, 1e-9)))
         (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
         return done
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes that the process took at most so far (on CUDA: its tensors), torch itself and all runs of a stack included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def begin(path: Path, device: torch.device, stacked: int | None = None) -> Sitting:

@@ -90,6 +90,7 @@ def test_the_record_says_what_was_trained_where_and_how_long(plain: Path) -> Non
     assert info["parameters"] == sum(tensor.numel() for tensor in load_file(plain / "weights.safetensors").values())
     assert {"commit", "dirty", "versions", "machine", "started", "finished", "curve", "tokens_per_second"} <= info.keys()
     assert info["seconds"] >= lines[-1]["seconds"] > 0
+    assert 10**7 < info["peak_memory"] < 10**11
     assert info["tokens_per_second"] == round(info["tokens"] / info["seconds"])
 
 
