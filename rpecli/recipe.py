@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rpecli import content
 from rpecli.grammar import bounds_of, parse_lengths, parse_seeds
 
-FORMAT = 1  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
+FORMAT = 2  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
 Positions = Literal["start", "offset", "randomized", "coupled"]
 
 

@@ -32,7 +32,9 @@ def summary() -> str:
     ):
         numbers = {f"{task} {factor}x": number(cells[task, factor]) for task, factor in columns}
         table.append({"encoding": encoding, "group": group} | numbers)
-    return tables.markdown(table) + "\n\nMean token accuracy over two seeds at 1, 2 and 8 times the training length of 16 " \
+    seeds = {row["runs"] for row in rows}
+    assert len(seeds) == 1
+    return tables.markdown(table) + f"\n\nMean token accuracy over {seeds.pop()} seeds at 1, 2 and 8 times the training length of 16 " \
         "([all of it](results/quick/report.md), with the commit and machine)."  # fmt: skip
 
 

@@ -349,4 +349,4 @@ def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -
 
 def test_times_sort_as_text_and_name_their_zone() -> None:
     assert run.now().endswith("+00:00")
-    assert recipe.FORMAT == 1
+    assert recipe.FORMAT == 2
