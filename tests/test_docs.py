@@ -34,8 +34,9 @@ def summary() -> str:
         table.append({"encoding": encoding, "group": group} | numbers)
     seeds = {row["runs"] for row in rows}
     assert len(seeds) == 1
-    return tables.markdown(table) + f"\n\nMean token accuracy over {seeds.pop()} seeds at 1, 2 and 8 times the training length of 16 " \
+    said = f"Mean token accuracy over {seeds.pop()} seeds at 1, 2 and 8 times the training length of 16 " \
         "([all of it](results/quick/report.md), with the commit and machine)."  # fmt: skip
+    return f"{tables.markdown(table)}\n\n{said}"
 
 
 INDEX = ["encoding", "group", "what it does"]

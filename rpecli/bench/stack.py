@@ -28,7 +28,7 @@ Row = dict[str, Any]
 def run(options: Options, say: Say) -> Result:
     """One row of the table a size, encoding and way to train its seeds."""
     device = train.pick_device(options.device)
-    getattr(train, "keep_memory", timing.nothing)()  # as a run does
+    train.keep_memory()  # as a run does
     facts = machine.facts(device, options.threads, options.repeats)
     rows = []
     for size in options.sizes or (SHORT if options.short else SIZES):
@@ -119,7 +119,7 @@ def processes(size: Size, choice: str, device: torch.device, count: int) -> Iter
 
 
 def _worker(end: Any, size: Size, choice: str, device: str, seeds: range) -> None:
-    getattr(train, "keep_memory", timing.nothing)()
+    train.keep_memory()
     where = torch.device(device)
     call = alone(trainers(size, choice, where, seeds), threads=1)
     end.send("ready")
