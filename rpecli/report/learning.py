@@ -4,6 +4,8 @@ from collections import defaultdict
 from html import escape
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
+
 from rpecli import run, stats
 from rpecli.report import svg
 from rpecli.report.figure import Look
@@ -54,7 +56,8 @@ class Axes(svg.Frame):
         return self.left + (self.right - self.left) * step / self.last
 
     def labels(self) -> list[tuple[float, str, str]]:
-        return [(self.x(self.last * i / 4), f"{self.last * i / 4:g}", "") for i in range(5)]
+        round_steps = (step for step in MaxNLocator(5).tick_values(0, self.last) if step <= self.last)
+        return [(self.x(step), f"{step:g}", "") for step in round_steps]
 
 
 def chart(panel: Panel, found: dict[str, Curve], known: dict[str, Look]) -> str:
