@@ -1,5 +1,6 @@
 """What the tests share: the shipped encodings and tasks by name, and small models."""
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,9 @@ from rpecli.model import Transformer
 from rpecli.recipe import Config
 
 torch.set_num_threads(1)  # many small tests: a second thread costs more than it brings
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: commands under test would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VOCABULARY = 20
 
