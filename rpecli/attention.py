@@ -65,9 +65,8 @@ def attend(
     q_pos, k_pos = positions_BxS[:, S - T :], positions_BxS
     qf, kf = _without_padding(qf, hidden_BxS), _without_padding(kf, hidden_BxS)
     way = kernel(encoding, normalizer)
-    short = S <= DENSE or torch.is_grad_enabled()
-    many = T > 1 and not torch.is_grad_enabled()
-    if way == "curve" and running and many and encoding.shape.causal and hidden_BxS is None:
+    trains = torch.is_grad_enabled()
+    if way == "curve" and running and T > 1 and not trains and encoding.shape.causal and hidden_BxS is None:
         assert isinstance(encoding, DistanceCurve)
         return _curve_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, qf)
     if way == "curve":
@@ -81,7 +80,7 @@ def attend(
         v = F.pad(v, (0, more))  # widths that differ fall off the fused kernel, 4-8x slower
     if way == "plain":
         out = _plain(encoding, q, k, v)
-    elif short:
+    elif trains or S <= DENSE:
         out = _dense(encoding, q, k, v, _remembered(encoding, q_pos, k_pos, running, memo))
     elif running and isinstance(encoding, DistanceBias):
         out = _distance_blocks(encoding, q, k, v)
@@ -171,7 +170,7 @@ def _scored(
 
 def _plain(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
-    if causal and torch.is_grad_enabled() and fused.helps(q, k, None):
+    if causal and fused.helps(q, k, None):
         return fused.attend(q, k, v, None, encoding.shape.scale)
     if T == S or not causal:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=encoding.shape.scale)
@@ -180,7 +179,7 @@ def _plain(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _dense(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    if encoding.shape.causal and torch.is_grad_enabled() and fused.helps(q, k, bias):
+    if encoding.shape.causal and fused.helps(q, k, bias):
         return fused.attend(q, k, v, bias, encoding.shape.scale)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=encoding.shape.scale)
 
@@ -349,9 +348,8 @@ def _eager_blocks(
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
     rows = T if torch.is_grad_enabled() else _rows(S, q.shape[0])
     q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)  # of all rows: a block's are not the last of the keys
-    out = (
-        None if rows >= T else torch.empty_like(v[:, :, S - T :])
-    )  # a list of results would pin the heap between growing blocks: GBs
+    # one tensor for all blocks: a list of their results would pin the heap between growing blocks, and take gigabytes
+    out = None if rows >= T else torch.empty_like(v[:, :, S - T :])
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         seen = S - T + stop if causal else S

@@ -166,7 +166,7 @@ def measure(trainer: Trainer, length: int, blocks: list[task.Batch], stopped: li
     config, made = trainer.config, trainer.task
     parts, untrained = [], 0.0
     for number, block in enumerate(blocks):
-        for piece in _pieces(block, max(1, BATCH_TOKENS // block.tokens_BxT.shape[1])):
+        for piece in _pieces(block, at_once(block.tokens_BxT.shape[1])):
             if stopped:
                 raise run.Stopped(stopped[0])
             drawn = data.fixed_positions(made, config, piece, "evaluation positions", config.eval_seed, length, number)
@@ -183,6 +183,11 @@ def measure(trainer: Trainer, length: int, blocks: list[task.Batch], stopped: li
         "untrained_positions": round(untrained / sum(len(block.tokens_BxT) for block in blocks), 6),
         "seconds": round(time.monotonic() - start, 3),
     }
+
+
+def at_once(tokens: int) -> int:
+    """Sequences of so many tokens that go through the model together."""
+    return max(1, BATCH_TOKENS // tokens)
 
 
 def _pieces(block: task.Batch, rows: int) -> Iterable[task.Batch]:

@@ -16,6 +16,7 @@ Whatever is replaced is written beside, synced and renamed; readers ignore a tor
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -245,6 +246,12 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def peak_memory() -> int:
+    """Bytes that this process took at most so far; a child may have inherited what its parent took."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def machine() -> str:

@@ -323,19 +323,6 @@ def _save(stack: Stack, sittings: list[Sitting]) -> None:
 # ------------------------------------------------------------------------------------------------- which runs go together
 
 
-def stackable(configs: Sequence[Config], device: str = "cpu") -> tuple[list[list[int]], dict[int, str]]:
-    """Which of these runs can train together, as indices, and why each of the others trains alone."""
-    groups: list[list[int]] = []
-    alone: dict[int, str] = {}
-    for group in _kin(configs):
-        why = refusal([configs[k] for k in group], torch.device(device)) if len(group) > 1 else "no other run is of its kind"
-        if why is None:
-            groups.append(group)
-        else:
-            alone |= dict.fromkeys(group, why)
-    return groups, alone
-
-
 def _kin(configs: Sequence[Config]) -> list[list[int]]:
     """Runs that differ in FREE keys alone."""
     groups: dict[str, list[int]] = {}

@@ -8,7 +8,6 @@ import ctypes
 import math
 import os
 import platform
-import resource
 import signal
 import sys
 import threading
@@ -143,8 +142,7 @@ def peak_memory(device: torch.device) -> int:
     """Bytes that the process took at most so far (on CUDA: its tensors), torch itself and all runs of a stack included."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return run.peak_memory()
 
 
 def begin(path: Path, device: torch.device, stacked: int | None = None) -> Sitting:

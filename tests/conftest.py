@@ -2,11 +2,13 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import tiny
 import torch
 
-from rpecli import content
+from rpecli import content, train
 from rpecli.model import Transformer
 from rpecli.recipe import Config
 
@@ -45,3 +47,21 @@ def model_of() -> Callable[..., Transformer]:
 def ids_of() -> Callable[..., torch.Tensor]:
     """`ids_of(2, 9)`: the same random tokens every time."""
     return lambda batch, length: torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture
+def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
+    """The command in this process: `rpe("train", "--seed", 3)`."""
+    return tiny.Rpe(monkeypatch, capsys)
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> tiny.Trap:
+    """A task that does what the test says at a training batch that the test names."""
+    return tiny.trap_in(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def usual_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trap in this process changes how often a run is saved; afterwards it is as before."""
+    monkeypatch.setattr(train, "SAVE_SECONDS", train.SAVE_SECONDS)

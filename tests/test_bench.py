@@ -21,11 +21,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def rpe(monkeypatch, capsys) -> tiny.Rpe:
-    return tiny.Rpe(monkeypatch, capsys)
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """Measurements as short as they can be."""
     monkeypatch.setattr(timing, "LEAST", 0.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from rpecli import cli, content, evaluate, flags, recipe, run, train
+from rpecli import cli, content, evaluate, flags, recipe, run
 
 COMMANDS = ["train", "eval", "report", "run", "ls", "show", "check", "data"]
 ENCODING = '''"""Adds a number of its own to every score; a user's own file."""
@@ -45,17 +45,6 @@ class First(Task):
     def layout(self, x_BxN):
         return prompt_answer(x_BxN, x_BxN[:, :1])
 '''
-
-
-@pytest.fixture
-def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
-    return tiny.Rpe(monkeypatch, capsys)
-
-
-@pytest.fixture(autouse=True)
-def usual_saving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trap in this process changes how often a run is saved; afterwards it is as before."""
-    monkeypatch.setattr(train, "SAVE_SECONDS", train.SAVE_SECONDS)
 
 
 @pytest.fixture(scope="module")

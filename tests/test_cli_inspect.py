@@ -11,11 +11,6 @@ from rpecli import run
 from rpecli.probes import shift
 
 
-@pytest.fixture
-def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
-    return tiny.Rpe(monkeypatch, capsys)
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")

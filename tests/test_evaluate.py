@@ -27,11 +27,6 @@ HALF = {
 }  # right half the time
 
 
-@pytest.fixture
-def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
-    return tiny.Rpe(monkeypatch, capsys)
-
-
 @pytest.fixture(scope="module")
 def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that knows a little: some sequences right, some wrong."""

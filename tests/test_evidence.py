@@ -10,7 +10,7 @@ from runs_in_memory import made_up, study
 from runs_on_disk import make_run
 
 from rpecli import report, run
-from rpecli.report import evidence, learning_figure
+from rpecli.report import evidence, figure
 from rpecli.report.figure import Look
 from rpecli.report.panels import panels
 from rpecli.report.tables import Table
@@ -102,9 +102,7 @@ def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
-    learning_figure._curve(
-        axes, {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}, Look("RPE", "#0072B2", "o"), 0.1
-    )
+    figure.line_of(axes, {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}, Look("RPE", "#0072B2", "o"), 0.1)
     (band,) = axes.collections
     extent = band.get_paths()[0].get_extents()
     assert (extent.x0, extent.y0, extent.x1, extent.y1) == (10, 0.25, 20, 1.0)

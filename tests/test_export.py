@@ -15,11 +15,6 @@ from rpecli.order import Order
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets.*", "ignore::DeprecationWarning:multiprocess.*")
 
 
-@pytest.fixture
-def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
-    return tiny.Rpe(monkeypatch, capsys)
-
-
 def written(out: Path, choice: str = "copy", lengths: tuple[int, ...] = (4, 8), sequences: int = 40, seed: int = 0) -> task.Task:
     made = task.build(choice)
     export.write(choice, made, list(lengths), sequences, seed, out)

@@ -33,20 +33,9 @@ WAYS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
+def rpe(rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> tiny.Rpe:
     monkeypatch.setattr(run, "cores", lambda: 1)
-    return tiny.Rpe(monkeypatch, capsys)
-
-
-@pytest.fixture(autouse=True)
-def usual_saving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trap in this process changes how often a run is saved; afterwards it is as before."""
-    monkeypatch.setattr(train, "SAVE_SECONDS", train.SAVE_SECONDS)
-
-
-@pytest.fixture
-def trap(tmp_path: Path) -> tiny.Trap:
-    return tiny.trap_in(tmp_path)
+    return rpe
 
 
 def seeds(number: int = 3, **keys: Any) -> list[Config]:
@@ -110,9 +99,22 @@ def test_so_does_every_other_way_to_train(keys: dict[str, Any]) -> None:
     same_gradients(seeds(**keys))
 
 
+def stackable(configs: list[Config]) -> tuple[list[list[int]], dict[int, str]]:
+    """Which of these runs can train together, as indices, and why each of the others trains alone."""
+    groups: list[list[int]] = []
+    alone: dict[int, str] = {}
+    for group in stack._kin(configs):
+        why = stack.refusal([configs[k] for k in group], CPU) if len(group) > 1 else "no other run is of its kind"
+        if why is None:
+            groups.append(group)
+        else:
+            alone |= dict.fromkeys(group, why)
+    return groups, alone
+
+
 def test_of_the_shipped_encodings_one_trains_alone() -> None:
     names = content.names("encodings")
-    groups, alone = stack.stackable([config for name in names for config in seeds(2, encoding=name)])
+    groups, alone = stackable([config for name in names for config in seeds(2, encoding=name)])
     assert {names[k // 2] for k in alone} == {"abacus"}
     assert len(groups) == len(names) - 1
 
@@ -222,13 +224,13 @@ def test_an_encoding_that_changes_on_the_way_trains_alone() -> None:
 
 def test_only_runs_that_differ_in_seed_or_rate_go_together() -> None:
     configs = [*seeds(2), *seeds(2, encoding="none"), tiny.config(**LONGER, lr=0.1), tiny.config(**LONGER, data_seed=3)]
-    groups, alone = stack.stackable([*configs, tiny.config(**LONGER, clip=0.5)])
+    groups, alone = stackable([*configs, tiny.config(**LONGER, clip=0.5)])
     assert groups == [[0, 1, 4, 5], [2, 3]]
     assert alone == {6: "no other run is of its kind"}
 
 
 def test_what_is_measured_later_keeps_no_runs_apart() -> None:
-    assert stack.stackable([tiny.config(), tiny.config(seed=1, lengths="1x:8x", samples=64)])[0] == [[0, 1]]
+    assert stackable([tiny.config(), tiny.config(seed=1, lengths="1x:8x", samples=64)])[0] == [[0, 1]]
 
 
 def jobs(paths: list[Path]) -> list[Job]:

@@ -15,7 +15,7 @@ import tiny
 from rich.console import Console
 from rich.table import Table
 
-from rpecli import run, screen, sweep, train, work
+from rpecli import run, screen, sweep, work
 from rpecli.order import Job, Order
 
 CRASH = '''"""Adds nothing; where a file `armed` lies beside this one it crashes."""
@@ -41,15 +41,9 @@ WAYS = {
 
 
 @pytest.fixture
-def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
+def rpe(rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> tiny.Rpe:
     monkeypatch.setattr(run, "cores", lambda: 1)
-    return tiny.Rpe(monkeypatch, capsys)
-
-
-@pytest.fixture(autouse=True)
-def usual_saving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trap in this process changes how often a run is saved; afterwards it is as before."""
-    monkeypatch.setattr(train, "SAVE_SECONDS", train.SAVE_SECONDS)
+    return rpe
 
 
 def crashing(folder: Path, crash: str, when: str = "True") -> Path:

@@ -19,22 +19,6 @@ from rpecli import data, run, task, train
 from rpecli.recipe import Config
 
 
-@pytest.fixture
-def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tiny.Rpe:
-    return tiny.Rpe(monkeypatch, capsys)
-
-
-@pytest.fixture(autouse=True)
-def usual_saving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trap in this process changes how often a run is saved; afterwards it is as before."""
-    monkeypatch.setattr(train, "SAVE_SECONDS", train.SAVE_SECONDS)
-
-
-@pytest.fixture
-def trap(tmp_path: Path) -> tiny.Trap:
-    return tiny.trap_in(tmp_path)
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nobody disturbed."""

@@ -89,7 +89,7 @@ def timed(choices: list[str], length: int, repeats: int, device: torch.device, s
         cases = {PLAIN: call_of(None, length, device)} | {choice: call_of(choice, length, device) for choice in group}
         if device.type == "cuda":
             cases |= flex.cases({choice: build(choice) for choice in group}, *inputs(length, device)[1:])
-        wait = torch.cuda.synchronize if device.type == "cuda" else timing.nothing
+        wait = machine.wait_for(device)
         found = timing.interleave(cases, repeats, wait, SLOWEST)
         rows += [row(name, length, found[name], found[PLAIN]) for name in cases if name != PLAIN]
     return rows

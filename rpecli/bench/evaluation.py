@@ -109,12 +109,7 @@ def setting(encoding: str, length: int) -> timing.Call:
 
 
 def _batch(trainer: train.Trainer, length: int) -> list[Any]:
-    return list(data.evaluation_blocks(trainer.task, length, at_once(trainer.task.sequence(length)), 0))
-
-
-def at_once(tokens: int) -> int:
-    """Sequences that an evaluation sends through the model together."""
-    return max(1, evaluate.BATCH_TOKENS // tokens)
+    return list(data.evaluation_blocks(trainer.task, length, evaluate.at_once(trainer.task.sequence(length)), 0))
 
 
 def memory_rows(choice: str, options: Options, say: Say) -> list[Row]:
@@ -124,7 +119,7 @@ def memory_rows(choice: str, options: Options, say: Say) -> list[Row]:
         say(f"eval: memory of {choice} at {length}")
         tokens = trainer.task.sequence(length)
         row = {"table": "memory", "task": COPY, "encoding": choice, "length": length, "tokens": tokens}
-        row |= {"at_once": at_once(tokens), "estimated_mb": evaluate.memory(trainer, tokens) / memory.MB}
+        row |= {"at_once": evaluate.at_once(tokens), "estimated_mb": evaluate.memory(trainer, tokens) / memory.MB}
         row |= {"measured_mb": math.nan, "note": ""}
         try:
             wanted = {"encoding": choice, "length": length}

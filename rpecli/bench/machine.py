@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from rpecli import run
+from rpecli.bench import timing
 
 PACKAGES = ("torch", "x-transformers", "transformers")
 
@@ -26,6 +27,11 @@ def facts(device: torch.device, threads: int, repeats: int) -> dict[str, Any]:
         "versions": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
     }
     return known | ({"load before": f"{os.getloadavg()[0]:.1f}"} if hasattr(os, "getloadavg") else {})
+
+
+def wait_for(device: torch.device) -> timing.Call:
+    """What ends when the device has done all that it was given."""
+    return torch.cuda.synchronize if device.type == "cuda" else timing.nothing
 
 
 def version(package: str) -> str:

@@ -10,14 +10,13 @@ may be counted in, because a child inherits ru_maxrss until it has grown past it
 import importlib
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rpecli import content
+from rpecli import content, run
 
 MB = 2**20
 FORGET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -63,9 +62,7 @@ def resident() -> int:
 
 
 def highest() -> int:
-    if STATUS.exists():
-        return _status("VmHWM")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return _status("VmHWM") if STATUS.exists() else run.peak_memory()
 
 
 def _status(key: str) -> int:

@@ -51,7 +51,7 @@ def seeds_of(size: Size, choice: str, options: Options, device: torch.device) ->
     count = min(runs.cores(), SEEDS)
     cases = {ALONE: alone(trainers(size, choice, device), options.threads)}
     cases[STACKED] = stacked(trainers(size, choice, device), options.threads)
-    wait = torch.cuda.synchronize if device.type == "cuda" else timing.nothing
+    wait = machine.wait_for(device)
     with processes(size, choice, device, count) as together:
         cases[f"{count} processes"] = together
         found = timing.interleave(cases, options.repeats, wait, SLOWEST)

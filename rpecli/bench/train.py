@@ -56,10 +56,6 @@ def run(options: Options, say: Say) -> Result:
     return Result("train", facts, tables, rows + biases + parts)
 
 
-def _wait(device: torch.device) -> timing.Call:
-    return torch.cuda.synchronize if device.type == "cuda" else timing.nothing
-
-
 # ------------------------------------------------------------------------------------------------------------------ peers
 
 
@@ -73,7 +69,7 @@ def beside_peers(size: Size, choice: str, options: Options, device: torch.device
             cases, rows = cases + made, rows + refused
         elif library.settings(choice):
             rows.append(_without_time(size, choice, library.name, "", "not installed"))
-    found = timing.interleave({case.name: case.step for case in cases}, options.repeats, _wait(device), SLOWEST, LEAST)
+    found = timing.interleave({case.name: case.step for case in cases}, options.repeats, machine.wait_for(device), SLOWEST, LEAST)
     return [_row("peers", size, choice, case, found[case.name]) for case in cases] + rows
 
 
@@ -165,7 +161,7 @@ def learned(size: Size, options: Options, device: torch.device, say: Say) -> lis
         say(f"train {size}: {', '.join(group)} beside {goals.REFERENCE}")
         cases = {choice: steps.ours(size, choice, DEFAULT, device) for choice in (goals.REFERENCE, *group)}
         turns = {choice: case.step for choice, case in cases.items()}
-        found = timing.interleave(turns, options.repeats, _wait(device), SLOWEST, LEAST)
+        found = timing.interleave(turns, options.repeats, machine.wait_for(device), SLOWEST, LEAST)
         base = found[goals.REFERENCE]
         for choice in group:
             ratio = {"ratio": timing.ratio(found[choice], base), "reference_ms": base.median * 1000}
@@ -206,7 +202,7 @@ def _where(size: Size, dtype: str, repeats: int, device: torch.device) -> Row:
         n += 1
 
     turns = {"step": case.step, "batch": batch} | {str(n): product(n, getattr(torch, dtype), device) for n in SQUARES}
-    found = timing.interleave(turns, repeats, _wait(device), SLOWEST, LEAST)
+    found = timing.interleave(turns, repeats, machine.wait_for(device), SLOWEST, LEAST)
     work, top = steps.flops(size, trainer.task.vocabulary, trainer.config.mlp_ratio), peak(found)
     seconds = found["step"].median
     return {"table": "where", "size": str(size), "encoding": goals.REFERENCE, "setting": dtype, "ms": seconds * 1000,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rpecli.report.frames import GROUPS
 from rpecli.report.panels import Panel, Row, natural
 from rpecli.report.views import WORDS, factor
+from rpecli.stats import Summary
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -178,11 +179,24 @@ def _panel(axes: "Axes", panel: Panel, measure: str, known: dict[str, Look]) -> 
 
 def _row(axes: "Axes", row: Row, measure: str, look: Look, shade: float) -> None:
     found = {length: cell[measure] for length, cell in row.cells.items() if measure in cell}
-    lengths = list(found)
-    axes.plot(lengths, [found[n].mean for n in lengths], zorder=3, clip_on=False, **look.line())
-    if any(each.number > 1 for each in found.values()):
-        low, high = [found[n].low for n in lengths], [found[n].high for n in lengths]
-        axes.fill_between(lengths, low, high, color=look.colour, alpha=shade, linewidth=0, zorder=2)
+    line_of(axes, found, look, shade)
+
+
+def line_of(axes: "Axes", found: dict[int, Summary], look: Look, shade: float, every: int = 1) -> None:
+    """Means with a band from the lowest to the highest; `every` so many points has a marker."""
+    at, values = list(found), list(found.values())
+    axes.plot(at, [each.mean for each in values], zorder=3, clip_on=False, markevery=every, **look.line())
+    if any(each.number > 1 for each in values):
+        low, high = [each.low for each in values], [each.high for each in values]
+        axes.fill_between(at, low, high, color=look.colour, alpha=shade, linewidth=0, zorder=2)
+
+
+def accuracies(axes: "Axes") -> None:
+    """A vertical axis of accuracies, with its grid."""
+    axes.set_ylim(-0.02, 1.03)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def _frame(axes: "Axes", panel: Panel) -> None:
@@ -191,10 +205,7 @@ def _frame(axes: "Axes", panel: Panel) -> None:
     axes.set_xscale("log", base=2)
     span = max(1.0, math.log2(last / first))
     axes.set_xlim(first * 2 ** (-0.13 * span), last * 2 ** (0.06 * span))
-    axes.set_ylim(-0.02, 1.03)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
-    axes.set_axisbelow(True)
+    accuracies(axes)
     shown = _ticks(panel.lengths, panel.length)
     axes.set_xticks(shown, [f"{n}\n{factor(n, panel.length)}" for n in shown], minor=False)
     unlabelled = [n for n in panel.lengths if n not in shown]

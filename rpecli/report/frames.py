@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,13 @@ class Run:
     def measure(self, name: str) -> dict[int, float]:
         """`{length: value}` of one measure, where it was measured."""
         return {length: line[name] for length, line in self.lines.items() if line.get(name) is not None}
+
+    @cached_property  # curves, figures and targets all ask
+    def validations(self) -> list[dict[str, Any]]:
+        """The validations of a trained run; none where it kept none."""
+        path = self.path / "metrics.jsonl"
+        found = run.read_lines(path) if self.info["status"] == "trained" else []
+        return [line for line in found if line.get("token_accuracy") is not None]
 
     @property
     def solved(self) -> bool | None:

@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 from html import escape
-from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from rpecli import run, stats
+from rpecli import stats
 from rpecli.report import svg
 from rpecli.report.figure import Look
 from rpecli.report.frames import Run
@@ -18,13 +17,6 @@ POINTS = 24  # shown of one curve: every validation of a long training would be 
 Curve = dict[int, Summary]  # step -> over the runs that were validated there
 
 
-def lines(each: Run) -> list[dict[str, Any]]:
-    """The validations of a trained run; none where it kept none."""
-    path = each.path / "metrics.jsonl"
-    found = run.read_lines(path) if each.info["status"] == "trained" and path.is_file() else []
-    return [line for line in found if line.get("token_accuracy") is not None]
-
-
 def curves(panel: Panel) -> dict[str, Curve]:
     """`{label: curve}` over seeds, at steps where every run of the row was validated."""
     found = {row.label: _curve(row) for row in panel.rows}
@@ -33,7 +25,7 @@ def curves(panel: Panel) -> dict[str, Curve]:
 
 def _curve(row: Row) -> Curve:
     values: dict[int, list[float]] = defaultdict(list)
-    read = [each for each in map(lines, row.runs) if each]
+    read = [each.validations for each in row.runs if each.validations]
     for line in [line for each in read for line in each]:
         values[line["step"]].append(line["token_accuracy"])
     made = {step: stats.summary(known) for step, known in sorted(values.items()) if len(known) == len(read)}
@@ -42,7 +34,7 @@ def _curve(row: Row) -> Curve:
 
 def first(each: Run, target: float) -> tuple[float | None, float | None]:
     """Steps and tokens of the first validation that reached the target, None for never."""
-    found = next((line for line in lines(each) if line["token_accuracy"] >= target), {})
+    found = next((line for line in each.validations if line["token_accuracy"] >= target), {})
     return found.get("step"), found.get("tokens")
 
 

@@ -50,20 +50,9 @@ def _compose(made: "Figure", curves: Curves, looks: dict[str, Look]) -> None:
 def _panel(axes: "Axes", found: dict[str, Curve], looks: dict[str, Look]) -> None:
     last = max(step for curve in found.values() for step in curve)
     axes.set_xlim(-0.02 * last, 1.03 * last)
-    axes.set_ylim(-0.02, 1.03)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
+    figure.accuracies(axes)
     axes.locator_params(axis="x", nbins=5, integer=True)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
-    axes.set_axisbelow(True)
     shade = min(0.13, 0.9 / len(found))
     for label, look in looks.items():
         if label in found:
-            _curve(axes, found[label], look, shade)
-
-
-def _curve(axes: "Axes", curve: Curve, look: Look, shade: float) -> None:
-    steps, values = list(curve), list(curve.values())
-    axes.plot(steps, [each.mean for each in values], zorder=3, markevery=-(-len(steps) // DENSE), clip_on=False, **look.line())
-    if any(each.number > 1 for each in values):
-        low, high = [each.low for each in values], [each.high for each in values]
-        axes.fill_between(steps, low, high, color=look.colour, alpha=shade, linewidth=0, zorder=2)
+            figure.line_of(axes, found[label], look, shade, every=-(-len(found[label]) // DENSE))

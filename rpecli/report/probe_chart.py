@@ -49,20 +49,11 @@ class Axes(svg.Frame):
     def y(self, value: float) -> float:
         return super().y(value / self.top)
 
+    def levels(self) -> list[tuple[float, str]]:
+        return [(self.top * step / 4, f"{self.top * step / 4:.3g}") for step in range(5)]
+
     def labels(self) -> list[tuple[float, str, str]]:
         return [(self.x(value), *words) for value, words in self.marks.items()]
-
-    def frame(self) -> str:
-        """Grid and words along both axes."""
-        parts = []
-        for step in range(5):
-            value = self.top * step / 4
-            parts.append(f'<path class="grid" d="M{svg.LEFT} {self.y(value):.1f}H{svg.WIDE - svg.RIGHT}"/>')
-            parts.append(f'<text x="{svg.LEFT - 5}" y="{self.y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-        for x, upper, lower in self.labels():
-            text = f'{escape(upper)}<tspan x="{x:.1f}" dy="13">{escape(lower)}</tspan>'
-            parts.append(f'<text x="{x:.1f}" y="{svg.HIGH - svg.FOOT + 15}" text-anchor="middle">{text}</text>')
-        return "".join(parts)
 
 
 def sections(panels: list[Panel], looked: dict[str, Seen], moved: dict[str, dict[str, dict[int, Moves]]]) -> dict[str, str]:
@@ -137,7 +128,7 @@ Values = dict[str, dict[float, list[float]]]  # of a label, at a place, over see
 
 
 def _lines(axes: Axes, values: Any, known: dict[str, Look], where: str) -> str:
-    parts = [axes.frame()]
+    parts = [svg.frame(axes)]
     for place, (label, look) in enumerate(known.items()):
         found = {x: made for x, each in values.get(label, {}).items() if (made := stats.summary(each))}
         points = [
@@ -173,7 +164,7 @@ def _distances(seen: Seen, known: dict[str, Look], times: float) -> tuple[str, s
     some = seen.runs[0]
     least = 0 if some["causal"] else -(max(map(len, lines.values())) // 2)
     axes = _distance_axes(least, max(map(len, lines.values())), max(max(line) for line in lines.values()))
-    parts = [axes.frame()]
+    parts = [svg.frame(axes)]
     for place, (label, look) in enumerate(known.items()):
         if label in lines:
             parts.append(_curve(axes, lines[label], least, place, look, label, label))
@@ -220,7 +211,7 @@ def _heads(seen: Seen, known: dict[str, Look], label: str) -> str:
             said = "; ".join(f"head {n}: {rule}" for n, rule in rules.items()) or "no head by a rule"
             title = f"{label}, seed {each['seed']}, layer {layer + 1} at {times:g}x: {said}"
             words = escape(f"attention by distance of each head: {title}")
-            drawn = svg.picture(words, axes.frame() + "".join(curves))
+            drawn = svg.picture(words, svg.frame(axes) + "".join(curves))
             made.append(f"<figure><figcaption>{escape(title)}</figcaption>{drawn}</figure>")
     return "".join(made)
 

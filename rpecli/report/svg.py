@@ -94,6 +94,10 @@ class Frame:
     def y(self, value: float) -> float:
         return TOP + (HIGH - TOP - FOOT) * (1 - value)
 
+    def levels(self) -> list[tuple[float, str]]:
+        """Values of the lines across, and what stands beside them."""
+        return [(0, "0"), (0.25, ".25"), (0.5, ".50"), (0.75, ".75"), (1, "1")]
+
     def labels(self) -> list[tuple[float, str, str]]:
         """Where to write what under the axis, in two lines."""
         raise NotImplementedError
@@ -122,12 +126,12 @@ class Axes(Frame):
 def frame(axes: Frame) -> str:
     """Grid and the words along both axes."""
     parts = []
-    for value, text in ((0, "0"), (0.25, ".25"), (0.5, ".50"), (0.75, ".75"), (1, "1")):
+    for value, text in axes.levels():
         y = axes.y(value)
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDE - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     for x, upper, lower in axes.labels():
-        text = f'{upper}<tspan x="{x:.1f}" dy="13">{lower}</tspan>'
+        text = f'{escape(upper)}<tspan x="{x:.1f}" dy="13">{escape(lower)}</tspan>'
         parts.append(f'<text x="{x:.1f}" y="{HIGH - FOOT + 15}" text-anchor="middle">{text}</text>')
     return "".join(parts)
 

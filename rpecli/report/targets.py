@@ -34,7 +34,7 @@ def _known(row: Row, target: str) -> list[tuple[Run, Reached]]:
         curves = [(each, each.info["curve"]) for each in runs if each.info.get("curve")]
         at = RECORDED[target]
         return [(each, (curve.get(f"steps_to_{at}"), curve.get(f"tokens_to_{at}"))) for each, curve in curves]
-    return [(each, learning.first(each, TARGETS[target])) for each in runs if learning.lines(each)]
+    return [(each, learning.first(each, TARGETS[target])) for each in runs if each.validations]
 
 
 def _cells(row: Row, target: str) -> list[str]:
