@@ -301,7 +301,7 @@ def bench(
     sizes: Annotated[
         str | None, typer.Option(help="Models of `train`: width x layers x heads x length x batch, as in 64x2x4x64x128,...")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Of the linear layers' products in `train`.")] = "float32,bfloat16",
+    dtype: Annotated[str, typer.Option(help="Of matrix products in `train`.")] = "float32,bfloat16",
     trained: Annotated[
         Path | None, typer.Option("--run", help="A trained run for `eval`; a small one is made unless given.")
     ] = None,

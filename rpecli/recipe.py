@@ -115,7 +115,7 @@ class Settings(BaseModel):
     normalizer: Literal["softmax", "stick-breaking"] = Field("softmax", description="what turns scores into weights")
     logit_scale: Literal["none", "logn", "ssmax"] = Field("none", description="factor on queries that grows with the keys seen")
     switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which rope:then=none becomes none (DroPE)")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the linear layers' products in training")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products in training")
     data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
     max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
     positions_per: Literal["batch", "layer"] = Field("batch", description="draw randomized positions once, or for each layer")

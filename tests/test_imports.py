@@ -15,7 +15,7 @@ PACKAGE = content.PACKAGE
 LAYERS = {
     0: ["rpecli", "content", "grammar", "recipe", "run", "order", "anatomy"],
     1: ["task", "encoding"],
-    2: ["encodings", "rotary", "short_conv", "fused", "attention", "model", "data", "export"],
+    2: ["encodings", "rotary", "short_conv", "fused", "attention_bf16", "attention", "model", "data", "export"],
     3: ["train", "stack", "evaluate", "check", "probes", "portrait", "bench"],
     4: ["sweep", "launch", "work", "stats", "screen", "tables", "report"],
     5: ["cli", "flags", "__main__"],
