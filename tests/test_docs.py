@@ -64,6 +64,11 @@ def test_generated_tables_are_what_the_code_says(page: Path) -> None:
     assert text == fresh, f"{page.name} is out of date: RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "LOG.md"], ids=lambda page: page.name)
+def test_no_page_keeps_the_marks_of_a_merge(page: Path) -> None:
+    assert not re.findall(r"^(?:<<<<<<<|>>>>>>>)", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def test_the_schema_file_is_what_the_models_say() -> None:
     file, fresh = ROOT / "docs/report.schema.json", json.dumps(schema.as_json_schema(), indent=1) + "\n"
     if os.environ.get("RPE_WRITE_DOCS"):
