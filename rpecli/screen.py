@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from rpecli import run, sweep, work
+from rpecli import markdown, run, sweep, work
 
 INTERVAL = 10.0  # seconds between plain lines of a run
 
@@ -198,17 +198,8 @@ def lengths_table(paths: list[Path], metric: str) -> Table:
 
 def plain(table: Table) -> str:
     """A rich table as Markdown, for pipes and files."""
-    rows = [[str(column.header) for column in table.columns]]
-    rows += [
-        [str(cell).replace("|", "\\|") for cell in row] for row in zip(*(column.cells for column in table.columns), strict=True)
-    ]
-    widths = [max(3, *(len(row[n]) for row in rows)) for n in range(len(table.columns))]
-    right = [column.justify == "right" for column in table.columns]
-
-    def line(row: list[str]) -> str:
-        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        return "| " + " | ".join(cells) + " |"
-
-    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
+    head = [str(column.header) for column in table.columns]
+    rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    align = "".join("r" if column.justify == "right" else "l" for column in table.columns)
     title = [f"**{table.title}**", ""] if table.title else []
-    return "\n".join([*title, line(rows[0]), rule, *map(line, rows[1:])])
+    return "\n".join([*title, markdown.table(head, list(rows), align, padded=True)])

@@ -453,7 +453,7 @@ def test_a_table_is_markdown_in_a_pipe() -> None:
         "**numbers**",
         "",
         "| run    |    a |",
-        "|--------|-----:|",
+        "| :----- | ---: |",
         "| one    |    1 |",
         r"| a \| b | 10.5 |",
     ]
