@@ -32,7 +32,7 @@ def follow(events: Iterable[sweep.Event], console: Console, paths: list[Path]) -
 
 def _status(path: Path, steps: int) -> dict[str, Any]:
     """Where a run stands, from its directory alone."""
-    line = sweep.last_metrics(path) or {}
+    line = run.last_line(path / "metrics.jsonl") or {}
     seconds, step = line.get("seconds") or 0.0, line.get("step", 0)
     evaluated = len(run.read_lines(path / "eval.jsonl")) if step >= steps else 0
     return {"step": step, "steps": steps, "loss": line.get("loss"), "accuracy": line.get("token_accuracy"),
@@ -62,7 +62,7 @@ class _Screen:
         assert event.path
         self.codes[event.path] = event.code
         seconds = run.read(event.path).get("seconds") or 0
-        line = sweep.last_metrics(event.path) or {}
+        line = run.last_line(event.path / "metrics.jsonl") or {}
         how = {0: "done", 75: "stopped", 130: "stopped"}.get(event.code) or f"FAILED: {work.why(event.path, event.code)}"
         numbers = f"acc {line['token_accuracy']:.3f}  {clock(seconds)}" if "token_accuracy" in line else ""
         return f"[{len(self.codes)}/{len(self.paths)}] {event.path.name}  {how}  {numbers}".rstrip()
@@ -134,7 +134,7 @@ def runs_table(paths: list[Path]) -> Table:
     for name in ("run", "status", "acc", "exact", "steps to 90%", "time"):
         table.add_column(name, justify="left" if name in ("run", "status") else "right", overflow="fold")
     for path in paths:
-        info, line = run.read(path), sweep.last_metrics(path) or {}
+        info, line = run.read(path), run.last_line(path / "metrics.jsonl") or {}
         to_90 = (info.get("curve") or {}).get("steps_to_90")
         numbers = [f"{line[key]:.3f}" if key in line else "-" for key in ("token_accuracy", "exact_match")]
         table.add_row(path.name, info["status"], *numbers, str(to_90 or "-"), clock(info.get("seconds") or 0))
