@@ -20,7 +20,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -33,6 +33,7 @@ from rpecli import content, recipe
 
 REQUIRED = ("task", "encoding", "seed", "status")
 STATUSES = ("created", "training", "stopped", "failed", "trained")
+TAIL = 1 << 12  # bytes at the end of a file that hold its last line; a line of metrics.jsonl has about 200
 
 
 class RunError(ValueError):
@@ -96,14 +97,35 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     *whole, _ = path.read_bytes().split(b"\n")
     lines = []
     for number, text in enumerate(whole, 1):
-        try:
-            line = json.loads(text)
-        except ValueError:  # not JSON, not even text
-            line = None
-        if not isinstance(line, dict):
+        if (line := _line(text)) is None:
             raise RunError(f"{path}:{number}: damaged line: delete that line, or the run, and start again")
         lines.append(line)
     return lines
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The last of `read_lines`, read from the file's end: cheap enough to ask for again and again while a run goes on.
+
+    None where there is none. Also None where it is damaged: what shows progress goes on, and what needs the file names the line.
+    """
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        for size in (TAIL, end):
+            file.seek(max(0, end - size))
+            *whole, _ = file.read().split(b"\n")
+            if len(whole) > 1:  # the first may have been cut by where reading began
+                break
+        return _line(whole[-1]) if whole else None
+    return None
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    """The object of a JSON line, None if it is damaged."""
+    try:
+        line = json.loads(text)
+    except ValueError:  # not JSON, not even text
+        return None
+    return line if isinstance(line, dict) else None
 
 
 # -------------------------------------------------------------------------------------------------------- the directory

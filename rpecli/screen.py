@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from rpecli import run, sweep, work
+from rpecli import markdown, run, sweep, work
 
 INTERVAL = 10.0  # seconds between plain lines of a run
 
@@ -32,7 +32,7 @@ def follow(events: Iterable[sweep.Event], console: Console, paths: list[Path]) -
 
 def _status(path: Path, steps: int) -> dict[str, Any]:
     """Where a run stands, from its directory alone."""
-    line = sweep.last_metrics(path) or {}
+    line = run.last_line(path / "metrics.jsonl") or {}
     seconds, step = line.get("seconds") or 0.0, line.get("step", 0)
     evaluated = len(run.read_lines(path / "eval.jsonl")) if step >= steps else 0
     return {"step": step, "steps": steps, "loss": line.get("loss"), "accuracy": line.get("token_accuracy"),
@@ -62,7 +62,7 @@ class _Screen:
         assert event.path
         self.codes[event.path] = event.code
         seconds = run.read(event.path).get("seconds") or 0
-        line = sweep.last_metrics(event.path) or {}
+        line = run.last_line(event.path / "metrics.jsonl") or {}
         how = {0: "done", 75: "stopped", 130: "stopped"}.get(event.code) or f"FAILED: {work.why(event.path, event.code)}"
         numbers = f"acc {line['token_accuracy']:.3f}  {clock(seconds)}" if "token_accuracy" in line else ""
         return f"[{len(self.codes)}/{len(self.paths)}] {event.path.name}  {how}  {numbers}".rstrip()
@@ -134,7 +134,7 @@ def runs_table(paths: list[Path]) -> Table:
     for name in ("run", "status", "acc", "exact", "steps to 90%", "time"):
         table.add_column(name, justify="left" if name in ("run", "status") else "right", overflow="fold")
     for path in paths:
-        info, line = run.read(path), sweep.last_metrics(path) or {}
+        info, line = run.read(path), run.last_line(path / "metrics.jsonl") or {}
         to_90 = (info.get("curve") or {}).get("steps_to_90")
         numbers = [f"{line[key]:.3f}" if key in line else "-" for key in ("token_accuracy", "exact_match")]
         table.add_row(path.name, info["status"], *numbers, str(to_90 or "-"), clock(info.get("seconds") or 0))
@@ -198,17 +198,8 @@ def lengths_table(paths: list[Path], metric: str) -> Table:
 
 def plain(table: Table) -> str:
     """A rich table as Markdown, for pipes and files."""
-    rows = [[str(column.header) for column in table.columns]]
-    rows += [
-        [str(cell).replace("|", "\\|") for cell in row] for row in zip(*(column.cells for column in table.columns), strict=True)
-    ]
-    widths = [max(3, *(len(row[n]) for row in rows)) for n in range(len(table.columns))]
-    right = [column.justify == "right" for column in table.columns]
-
-    def line(row: list[str]) -> str:
-        cells = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)]
-        return "| " + " | ".join(cells) + " |"
-
-    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
+    head = [str(column.header) for column in table.columns]
+    rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    align = "".join("r" if column.justify == "right" else "l" for column in table.columns)
     title = [f"**{table.title}**", ""] if table.title else []
-    return "\n".join([*title, line(rows[0]), rule, *map(line, rows[1:])])
+    return "\n".join([*title, markdown.table(head, list(rows), align, padded=True)])

@@ -92,11 +92,3 @@ def _stop(children: list[Any]) -> None:
         child.join(max(0.0, until - time.monotonic()))
         if child.exitcode is None:
             child.kill()
-
-
-def last_metrics(path: Path) -> dict[str, Any] | None:
-    """The newest line of metrics.jsonl, None before the first."""
-    with suppress(run.RunError):
-        lines = run.read_lines(path / "metrics.jsonl")
-        return lines[-1] if lines else None
-    return None

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rpecli import anatomy, content, recipe
+from rpecli.markdown import table as markdown_table
 
 SHORT = {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
          "year": "year", "what it does": "what it does"}  # fmt: skip
@@ -102,9 +103,7 @@ def _fill(table: Table, found: list[dict[str, str]]) -> None:
 
 def markdown(found: list[dict[str, str]]) -> str:
     """Rows for a page."""
-    head = list(found[0])
-    lines = [head, ["---"] * len(head), *(list(row.values()) for row in found)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return markdown_table(list(found[0]), (list(row.values()) for row in found))
 
 
 def kernels() -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """Run directories: writes that survive a kill, damage that is named, a lock that dies with its holder, provenance."""
 
+import io
 import json
 import os
 import shutil
@@ -107,6 +108,45 @@ def test_damage_above_the_last_line_names_file_and_line(damage: bytes, tmp_path:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
     assert said(run.read_lines, path).startswith(f"{path}:2: damaged line")
+
+
+@pytest.mark.parametrize("long", [1, run.TAIL - 20, run.TAIL, 3 * run.TAIL])
+def test_the_last_line_is_that_of_all_lines_however_long_it_is(long: int, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert run.last_line(path) is None
+    for step in range(3):
+        run.append_line(path, {"step": step, "word": long * "x"})
+        assert run.last_line(path) == run.read_lines(path)[-1] == {"step": step, "word": long * "x"}
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 2', b'{"step": 2}', b"{", b"\xff\xfe", b"\0\0\0", 2 * run.TAIL * b"x"])
+def test_a_torn_last_line_is_not_the_last(torn: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(torn)
+    assert run.last_line(path) is None
+    path.write_bytes(b'{"step": 0}\n{"step": 1}\n' + torn)
+    assert run.last_line(path) == {"step": 1}
+
+
+@pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"3", b"null", b"[]", b"\0\0\0\0", b'{"word": "\xff"}'])
+def test_a_damaged_last_line_is_no_line_and_nothing_older_takes_its_place(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + damage + b"\n")
+    assert run.last_line(path) is None
+
+
+def test_only_the_end_of_a_file_is_read_for_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, taken = tmp_path / "metrics.jsonl", list[int]()
+
+    class Counted(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            taken.append(len(found := super().read(size)))
+            return found
+
+    monkeypatch.setattr(run, "open", lambda path, mode: Counted(path), raising=False)
+    path.write_bytes(run.TAIL * b"damage above is not looked at\n" + b'{"step": 1}\n')
+    assert run.last_line(path) == {"step": 1}
+    assert taken == [run.TAIL]
 
 
 # --------------------------------------------------------------------------------------------------------- the directory

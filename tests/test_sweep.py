@@ -365,15 +365,6 @@ def test_two_commands_at_once_share_the_work_of_a_folder(tmp_path: Path, rpe: ti
 # -------------------------------------------------------------------------------------------------------------- the screen
 
 
-def test_the_last_line_of_metrics_is_none_before_the_first_and_where_it_is_damaged(tmp_path: Path) -> None:
-    assert sweep.last_metrics(tmp_path) is None
-    run.append_line(tmp_path / "metrics.jsonl", {"step": 1})
-    run.append_line(tmp_path / "metrics.jsonl", {"step": 2})
-    assert sweep.last_metrics(tmp_path) == {"step": 2}
-    (tmp_path / "metrics.jsonl").write_bytes(b"not json\n{}\n")
-    assert sweep.last_metrics(tmp_path) is None
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00"), (59.9, "0:59"), (125, "2:05"), (3600, "1:00:00"), (36061, "10:01:01")]
 )
@@ -453,7 +444,7 @@ def test_a_table_is_markdown_in_a_pipe() -> None:
         "**numbers**",
         "",
         "| run    |    a |",
-        "|--------|-----:|",
+        "| :----- | ---: |",
         "| one    |    1 |",
         r"| a \| b | 10.5 |",
     ]

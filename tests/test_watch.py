@@ -69,7 +69,7 @@ def test_only_what_changed_is_read_again(tmp_path, monkeypatch):
     found = Watch(lambda: paths)
     found.look()
     read: list[Path] = []
-    for name in ("read", "read_lines"):
+    for name in ("read", "read_lines", "last_line"):
         real = getattr(run, name)
         monkeypatch.setattr(run, name, lambda path, real=real: (read.append(path), real(path))[1])
     assert found.look() == []
@@ -92,13 +92,15 @@ def test_runs_that_begin_meanwhile_are_seen_and_those_that_are_deleted_forgotten
     assert found.runs == {}
 
 
-def test_a_torn_last_line_is_not_the_last(tmp_path):
+@pytest.mark.parametrize("end", [b'{"step": 100, "lo', b"not json\n"])
+def test_a_last_line_that_is_torn_or_damaged_leaves_what_was_known(tmp_path, end):
     path = training(tmp_path, step=50)
+    found = Watched(path)
+    found.look()
     with open(path / "metrics.jsonl", "ab") as file:
-        file.write(b'{"step": 100, "lo')
-    assert watch.last_line(path / "metrics.jsonl")["step"] == 50
-    (tmp_path / "empty").write_bytes(b"")
-    assert watch.last_line(tmp_path / "empty") is None
+        file.write(end)
+    found.look()
+    assert found.steps[0] == found.last["step"] == 50
 
 
 def test_a_record_that_is_damaged_for_a_moment_stays_as_it_was(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rpecli import run
+from rpecli import markdown, run
 
 WORDS = ("verdict", "note", "setting", "encoding", "dtype", "library")  # columns of text
 
@@ -34,9 +34,8 @@ class Table:
 
     def markdown(self) -> str:
         head = list(self.rows[0]) if self.rows else []
-        rule = ["---" if n == 0 or name in WORDS else "---:" for n, name in enumerate(head)]
-        lines = [head, rule, *(list(row.values()) for row in self.rows)]
-        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        align = "".join("l" if n == 0 or name in WORDS else "r" for n, name in enumerate(head))
+        body = markdown.table(head, (list(row.values()) for row in self.rows), align)
         return "\n\n".join(filter(None, (f"**{self.title}**", self.about, body)))
 
 

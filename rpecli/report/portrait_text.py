@@ -9,6 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rpecli.markdown import table as markdown_table
+
 HEADS = 8  # drawn in a terminal
 SAME = 1e-3  # changes of scores below it are rounding
 LABEL, PLOT, HIGH = 7, 29, 4  # characters: the label of an axis, a plot's width and height
@@ -216,10 +218,9 @@ def _caption(data: dict[str, Any]) -> str:
 
 def markdown(data: dict[str, Any]) -> str:
     """The same for a pipe or a file."""
-    rows = [f"| {label} | {words.replace('|', chr(92) + '|')} |" for label, words in facts(data)]
     parts = [
         f"# {data['encoding']}",
-        "\n".join(["| fact | value |", "| --- | --- |", *rows]),
+        markdown_table(["fact", "value"], facts(data)),
         f"```text\n{data['about']}\n```" if data["about"] else "",
         f"## {BY_DISTANCE}",
         _caption(data),

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from rpecli import markdown
+
 FORMAT = 1  # goes up when a key changes its meaning or goes away
 FILES = {
     "report.html": "the whole report as one page that asks the network for nothing",
@@ -286,7 +288,7 @@ def as_json_schema() -> dict[str, Any]:
 
 def described() -> str:
     """The files and the keys of report.json for docs/files.md."""
-    files = "\n".join(["| file | what it holds |", "| --- | --- |", *(f"| `{name}` | {what} |" for name, what in FILES.items())])
+    files = markdown.table(["file", "what it holds"], [(f"`{name}`", what) for name, what in FILES.items()])
     parts = [files, _about("report.json", Report)]
     parts += [_about(key, model) for key, model in LISTED.items()]
     parts.append("**runs.csv**\n\n" + _lines(RUNS.items()))
@@ -313,7 +315,5 @@ def _about(name: str, model: type[BaseModel]) -> str:
 
 
 def _lines(found: Iterable[tuple[str, str]]) -> str:
-    lines = ["| key | meaning |", "| --- | --- |"]
-    for key, text in found:
-        lines.append(f"| {', '.join(f'`{part}`' for part in key.split(', '))} | {text} |")
-    return "\n".join(lines)
+    keys = ((", ".join(f"`{part}`" for part in key.split(", ")), text) for key, text in found)
+    return markdown.table(["key", "meaning"], keys)

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from rpecli import markdown
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -54,11 +56,8 @@ def to_markdown(table: Table, level: int = 3) -> str:
     """Heading, aligned table, caption, footnotes; ends with a newline."""
     cells = [[_markdown_cell(text, bold) for text, bold in zip(*pair, strict=True)] for pair in _with_bold(table)]
     head = [_markdown_cell(name, False) for name in table.columns]
-    widths = [max(3, *(len(row[i]) for row in [head, *cells])) for i in range(len(head))]
-    rule = [":" + "-" * (w - 1) if a == "l" else "-" * (w - 1) + ":" for w, a in zip(widths, table.align, strict=True)]
-    lines = [_markdown_line(row, widths, table.align) for row in [head, rule, *cells]]
     notes = ["  \n".join(table.footnotes)] if table.footnotes else []
-    body = ["\n".join(lines), table.caption, *notes]
+    body = [markdown.table(head, cells, table.align, padded=True), table.caption, *notes]
     if table.folded:
         body = [f"<details><summary>{len(table.rows)} rows</summary>", *body, "</details>"]
     return "\n\n".join([f"{'#' * level} {table.title}", *body]) + "\n"
@@ -69,13 +68,8 @@ def _with_bold(table: Table) -> list[tuple[list[str], list[bool]]]:
 
 
 def _markdown_cell(text: str, bold: bool) -> str:
-    escaped = re.sub(r"([|*]|<(?=[A-Za-z/!?]))", r"\\\1", text)
+    escaped = re.sub(r"(\*|<(?=[A-Za-z/!?]))", r"\\\1", text)
     return f"**{escaped}**" if bold else escaped
-
-
-def _markdown_line(cells: list[str], widths: list[int], align: str) -> str:
-    padded = [c.ljust(w) if a == "l" else c.rjust(w) for c, w, a in zip(cells, widths, align, strict=True)]
-    return "| " + " | ".join(padded) + " |"
 
 
 # --------------------------------------------------------------------------------------------------------------- terminal

@@ -3,7 +3,6 @@
 It has ended when no run is created or training, and none that is trained is still being evaluated by a process of this machine.
 """
 
-import json
 import os
 import time
 from collections import Counter, defaultdict
@@ -23,7 +22,6 @@ from rpecli import recipe, run
 PENDING = ("created", "training")
 WORDS = {"created": "waiting", "training": "training", "evaluating": "evaluating", "trained": "trained", "stopped": "stopped",
          "failed": "failed"}  # fmt: skip
-TAIL = 1 << 16  # bytes at the end of metrics.jsonl: its last line and more
 QUIET = 1800.0  # seconds without a word after which a process counts as another one that was given its number
 PLAIN = 10.0  # seconds between two plain lines about the whole
 SHOWN = 8  # runs at work that a screen lists
@@ -62,7 +60,7 @@ class Watched:
         if name == "run.json":
             self.info = run.read(self.path)
         elif name == "metrics.jsonl":
-            self.last = last_line(self.path / name) or self.last
+            self.last = run.last_line(self.path / name) or self.last
         else:
             lines = [line for line in run.read_lines(self.path / name) if not line.get("as")]
             newest = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
@@ -106,18 +104,6 @@ class Watched:
         wanted = self.info.get("steps")
         done = wanted if self.info.get("status") == "trained" else self.last.get("step", 0)
         return int(done or 0), wanted
-
-
-def last_line(path: Path) -> dict[str, Any] | None:
-    """The last whole JSON line of a file, from its end."""
-    with open(path, "rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-        *whole, _ = file.read().split(b"\n")
-    for text in reversed(whole):
-        with suppress(ValueError):
-            found = json.loads(text)
-            return found if isinstance(found, dict) else None
-    return None
 
 
 class Watch:
