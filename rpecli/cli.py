@@ -250,7 +250,7 @@ def inspect(
     rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     device: flags.Device = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder for the figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures, each as .png, .svg and .pdf.")] = None,
     as_json: flags.Json = False,
 ) -> None:
     """Look into trained runs: where and why their heads look, how alike they are; with --shift, whether position matters."""

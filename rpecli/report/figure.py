@@ -103,12 +103,16 @@ def drawn(name: str, compose: Callable[["Figure"], None]) -> dict[str, bytes]:
         figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
         FigureCanvasAgg(figure)
         compose(figure)
-        return {f"{name}.{kind}": _bytes(figure, kind) for kind in UNDATED}
+    return {f"{name}.{kind}": as_bytes(figure, kind) for kind in UNDATED}
 
 
-def _bytes(figure: "Figure", kind: str) -> bytes:
+def as_bytes(figure: "Figure", kind: str) -> bytes:
+    """A figure as one of the kinds of UNDATED."""
+    import matplotlib
+
     into = io.BytesIO()
-    figure.savefig(into, format=kind, metadata=UNDATED[kind])
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(into, format=kind, metadata=UNDATED[kind])
     return into.getvalue()
 
 
