@@ -89,7 +89,7 @@ def train(
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
 ) -> None:
-    """Train: every task x encoding x positions x seed is a run. Defaults < recipe < flags; every recipe key is a flag."""
+    """Train: every task x encoding x positions x seed is a run. Defaults < recipe < flags; every key but by_task is a flag."""
     from rpecli import order
 
     made, source = _recipe(recipe, given, sets)
@@ -180,8 +180,8 @@ def run(
 
     made, source = _recipe(recipe, given, sets)
     paths = _create(made, source, runs)
-    wanted = order.Order(tuple((key, getattr(made, key)) for key in sorted(NOT_IDENTITY)))
-    todo = [order.Job(p, train=not _trained(p), order=wanted, device=device) for p in paths]
+    wanted = {config.id: order.Order(tuple((k, getattr(config, k)) for k in sorted(NOT_IDENTITY))) for config in made.configs()}
+    todo = [order.Job(p, train=not _trained(p), order=wanted[p.name], device=device) for p in paths]
     failed = _execute(_stacked(todo, stack, device), jobs, end=False)
     _report(paths, name or source.name, out, as_json)
     if failed:
@@ -250,7 +250,7 @@ def inspect(
     rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     device: flags.Device = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder for the figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures, each as .png, .svg and .pdf.")] = None,
     as_json: flags.Json = False,
 ) -> None:
     """Look into trained runs: where and why their heads look, how alike they are; with --shift, whether position matters."""

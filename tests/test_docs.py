@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rpecli import tables
+from rpecli import recipe, tables
 from rpecli.report import schema
 from rpecli.report.views import number
 
@@ -80,6 +80,15 @@ def test_the_schema_file_is_what_the_models_say() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_example_recipe_of_the_docs_gives_what_the_text_says(tmp_path: Path) -> None:
+    code = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/recipes.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code
+    (tmp_path / "mine.yaml").write_text(code[1], encoding="utf-8")
+    configs = recipe.load(str(tmp_path / "mine.yaml"))[0].configs()
+    assert {config.task.split(":")[0]: config.steps for config in configs} == {"copy": 1050, "sort": 900, "parity": 600}
+    assert [config.lr for config in configs if config.task.startswith("sort")] == [4e-3]
 
 
 def test_the_example_encoding_of_the_docs_works(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rpecli import content
 
 PACKAGE = content.PACKAGE
 LAYERS = {
-    0: ["rpecli", "content", "markdown", "grammar", "recipe", "run", "order", "anatomy"],
+    0: ["rpecli", "content", "markdown", "grammar", "recipe", "recipe_file", "run", "order", "anatomy"],
     1: ["task", "encoding"],
     2: ["encodings", "rotary", "short_conv", "fused", "attention_bf16", "attention", "model", "data", "export"],
     3: ["train", "stack", "evaluate", "check", "probes", "portrait", "bench"],
