@@ -18,7 +18,22 @@ LAYERS = {
     2: ["encodings", "rotary", "short_conv", "fused", "attention", "model", "data", "export"],
     3: ["train", "stack", "evaluate", "check", "probes", "portrait", "bench"],
     4: ["sweep", "launch", "work", "stats", "screen", "tables", "report"],
-    5: ["cli", "flags", "__main__"],
+    5: [
+        "cli",
+        "cli_train",
+        "cli_report",
+        "cli_look",
+        "cli_inspect",
+        "cli_bench",
+        "cli_data",
+        "cli_asked",
+        "cli_jobs",
+        "cli_runs",
+        "cli_print",
+        "cli_end",
+        "flags",
+        "__main__",
+    ],
 }
 LAYER = {name: number for number, group in LAYERS.items() for name in group}
 HEAVY = {"torch", "datasets", "safetensors", "transformers"}  # seconds to import
