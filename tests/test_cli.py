@@ -623,6 +623,15 @@ def test_every_exit_code_is_its_own() -> None:
     assert (cli_end.USAGE, cli_end.FAILURE, cli_end.SAVED, cli_end.INTERRUPTED) == (2, 1, 75, 130)
 
 
+def test_an_error_that_is_no_mistake_of_the_users_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def app() -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(ValueError, match="a defect"):
+        cli.main()
+
+
 def test_positions_that_do_not_ascend_are_refused_to_an_encoding_that_reads_distances(rpe: tiny.Rpe, here: Path) -> None:
     said = rpe("train", "--task", "addition", "--positions", "coupled", "--encoding", "learned,t5")
     assert said.code == 2
