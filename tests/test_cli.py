@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from rpecli import cli, content, evaluate, flags, recipe, run
+from rpecli import cli, cli_end, content, evaluate, flags, recipe, run
 
-COMMANDS = ["train", "eval", "report", "run", "ls", "show", "check", "data"]
 ENCODING = '''"""Adds a number of its own to every score; a user's own file."""
 
 import torch
@@ -82,17 +81,19 @@ def table(text: str) -> list[dict[str, str]]:
 # ------------------------------------------------------------------------------------------------------------------ help
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_help_page(command: str, rpe: tiny.Rpe) -> None:
     said = rpe(command, "--help")
     assert (said.code, said.err) == (0, "")
     assert re.search(rf"Usage: .*\b{command}\b", said.out)
 
 
-def test_the_help_lists_every_command_and_where_to_start(rpe: tiny.Rpe) -> None:
+def test_the_help_lists_every_command_in_order_and_where_to_start(rpe: tiny.Rpe) -> None:
     said = rpe("--help")
     assert said.code == 0
-    assert all(re.search(rf"^\W+{command} ", said.out, re.MULTILINE) for command in COMMANDS)
+    _, _, listed = said.out.partition("─ Commands ─")
+    commands = ["train", "eval", "report", "run", "ls", "show", "inspect", "check", "bench", "data"]
+    assert re.findall(r"^│ (\w+)", listed, re.MULTILINE) == commands == list(cli.COMMANDS)
     assert "Start here: rpe run quick" in " ".join(said.out.split())
 
 
@@ -156,6 +157,8 @@ def test_what_only_lists_loads_nothing_heavy(words: tuple[str, ...]) -> None:
             ("train", "--length", "200", "--task", "sort:distinct=true"),
             r"--length: 200: sort:distinct=true has no problem longer",
         ),
+        (("train", "--stack", "some"), r"--stack some: write auto, on, off, or how many at most: --stack 8"),
+        (("run", "quick", "--stack", "0"), r"--stack 0: write auto, on, off, or how many at most"),
         (("run", "quick", "--lengths", "4:1"), r"--lengths: '4:1' descends: write 1:4"),
         (("run", "quik"), r"did you mean quick\?"),
         (("eval", "--lengths", "0:10"), r"--lengths: '0:10': lengths start at 1: write 1:10"),
@@ -654,8 +657,17 @@ def test_completion_works_through_the_shells_protocol(typed: str, offered: str, 
     assert found.stdout.split() == [offered]
 
 
-def test_every_exit_code_is_its_own(rpe: tiny.Rpe) -> None:
-    assert (cli.USAGE, cli.FAILURE, cli.SAVED, cli.INTERRUPTED) == (2, 1, 75, 130)
+def test_every_exit_code_is_its_own() -> None:
+    assert (cli_end.USAGE, cli_end.FAILURE, cli_end.SAVED, cli_end.INTERRUPTED) == (2, 1, 75, 130)
+
+
+def test_an_error_that_is_no_mistake_of_the_users_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def app() -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(ValueError, match="a defect"):
+        cli.main()
 
 
 def test_positions_that_do_not_ascend_are_refused_to_an_encoding_that_reads_distances(rpe: tiny.Rpe, here: Path) -> None:

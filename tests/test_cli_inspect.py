@@ -74,6 +74,7 @@ def test_inspect_leaves_out_what_is_not_trained(rpe: tiny.Rpe, tmp_path: Path) -
     [
         (("--lengths", "7q"), "7q"),
         (("--shift", "--shifts", "2x"), "1,4,16"),
+        (("--shift", "--shifts", "7q"), "--shifts: '7q'"),
         (("--out", "taken"), "choose another place"),
         (("--out", "why.pdf"), "write for example why"),
         (("--as", "rop"), "did you mean rope"),
