@@ -68,7 +68,7 @@ def tables(text: str) -> list[list[dict[str, str]]]:
     found = []
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
         head, rule, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines())
-        assert all(re.fullmatch("-+:?", cell) for cell in rule)
+        assert all(re.fullmatch(":?-+:?", cell) for cell in rule)
         found.append([dict(zip(head, row, strict=True)) for row in rows])
     return found
 
