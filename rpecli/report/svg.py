@@ -14,7 +14,7 @@ WIDE, HIGH = 440, 250
 LEFT, RIGHT, TOP, FOOT = 34, 12, 10, 40
 DASH = {"APE": "6 3", "RPE": "", "content": "8 2.5 2 2.5", "none": "1.5 2.5"}
 SIDES = {"p": 5, "h": 6}
-CLEAR = 34  # between two labels of an axis
+CLEAR = 40  # between two labels of an axis: six digits wide
 Point = tuple[float, Summary, str]  # where on the axis, what, and in words
 
 
