@@ -2,13 +2,14 @@
 
     score, padding, other   query blocks, eager                    memory rows x S
     no bias                 plain fused kernel                     memory linear
-    bias, short or trained  dense bias [B or 1, H, T, S]           memory T x S       (training: rpecli/fused.py)
+    bias, short or trained  dense bias [B or 1, H, T, S]           memory T x S
     bias by distance        query blocks on a view of a vector     memory linear      (evaluation on running positions)
     score by distance       query blocks on a view of products     memory rows x S    (evaluation on running positions, causal)
     any other bias          query blocks, rows of the bias         memory rows x S    (evaluation)
 
 Forward time over that of plain causal attention (8 heads of 32, 2048 to 8192 tokens, a core of machine A in LOG.md): bias by
 distance 1.0-1.15, wider queries and keys (FoX) 1.2, score by distance 1.2 (near ones) to 1.7 (all), FIRE's rows 2.4-2.6.
+Training on a CPU runs no bias and dense bias on kernels of our own: rpecli/fused.py, and rpecli/attention_bf16.py for bfloat16.
 
 Rows are the last T of S keys. Where attention is causal a row sees the keys up to its own place, whatever their positions are.
 """
@@ -21,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import fused
+from rpecli import attention_bf16, fused
 from rpecli.encoding import DistanceBias, DistanceCurve, Encoding, overrides
 
 DENSE = 256  # keys up to which a dense bias, built once for all layers, costs no more than blocks (measured: LOG.md)
@@ -55,7 +56,7 @@ def attend(
     normalizer: str = "softmax",
     memo: dict[int, Tensor] | None = None,
 ) -> Tensor:
-    """normalizer(scores) v, `[B, H, T, D]`.
+    """normalizer(scores) v, `[B, H, T, D]`, in float32, or in the values' dtype where a kernel works in it.
 
     `positions_BxS` are the keys' positions (`[B or 1, S]`), the queries' are the last T. `hidden_BxS` marks padding keys.
     `running` promises that positions are consecutive, which lets a bias by distance be one vector. `memo` is one dictionary for
@@ -71,6 +72,11 @@ def attend(
         return _curve_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, qf)
     if way == "curve":
         way = "eager" if overrides(encoding, "score") else "plain"
+    low = way != "eager" and hidden_BxS is None and _works_low(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD)
+    if not low:
+        v_BxHxSxD = v_BxHxSxD.float()
+    if not low or overrides(encoding, "rotate"):
+        q_BxHxTxD, k_BxHxSxD = q_BxHxTxD.float(), k_BxHxSxD.float()
     if way == "eager" or hidden_BxS is not None:
         normal = NORMALIZERS[normalizer]
         return _eager_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS, normal)
@@ -78,7 +84,10 @@ def attend(
     v, more = v_BxHxSxD, q.shape[-1] - v_BxHxSxD.shape[-1]
     if more:
         v = F.pad(v, (0, more))  # widths that differ fall off the fused kernel, 4-8x slower
-    if way == "plain":
+    if low:
+        bias = None if way == "plain" else _remembered(encoding, q_pos, k_pos, running, memo)
+        out = _low(encoding, q, k, v, bias)
+    elif way == "plain":
         out = _plain(encoding, q, k, v)
     elif trains or S <= DENSE:
         out = _dense(encoding, q, k, v, _remembered(encoding, q_pos, k_pos, running, memo))
@@ -184,12 +193,29 @@ def _dense(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) ->
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=encoding.shape.scale)
 
 
+def _works_low(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether values of fewer bits than float32 have a kernel that gains by it."""
+    if v.dtype == torch.float32:
+        return False
+    return encoding.shape.causal and attention_bf16.helps(q, k) if v.device.type == "cpu" else torch.is_grad_enabled()
+
+
+def _low(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    if v.device.type == "cpu":
+        return attention_bf16.attend(q, k, v, bias, encoding.shape.scale)
+    q, k = q.to(v.dtype), k.to(v.dtype)
+    return _plain(encoding, q, k, v) if bias is None else _dense(encoding, q, k, v, bias.to(v.dtype))
+
+
 def _remembered(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool, memo: dict[int, Tensor] | None) -> Tensor:
+    """The dense bias, its last rows where an earlier layer has built more of them."""
+    T = q_pos.shape[1]
     if memo is None or not running:
         return _dense_bias(encoding, q_pos, k_pos, running)
-    if id(encoding) not in memo:
+    if id(encoding) not in memo or memo[id(encoding)].shape[2] < T:
         memo[id(encoding)] = _dense_bias(encoding, q_pos, k_pos, running)
-    return memo[id(encoding)]
+    bias = memo[id(encoding)]
+    return bias[:, :, bias.shape[2] - T :]
 
 
 def _dense_bias(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool) -> Tensor:

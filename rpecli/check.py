@@ -14,7 +14,8 @@ def problems(made: Recipe, source: Source) -> list[Problem]:
     found = {}
     for config in made.configs():
         for key, text in _of_run(config):
-            found[key, text] = Problem(source.where.get(key, ""), key, text)
+            where, name = source.place(key, config.task)
+            found[name, text] = Problem(where, name, text)
     return list(found.values())
 
 

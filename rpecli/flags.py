@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rpecli.recipe import recipe_fields
+from rpecli.recipe import PER_TASK, recipe_fields
 
 NAMED = {"task": "tasks", "encoding": "encodings"}  # keys whose values are names to complete
 
@@ -36,8 +36,11 @@ Command = Callable[..., None]
 
 
 def takes_recipe_keys(*only: str) -> Callable[[Command], Command]:
-    """Gives a command a flag for every recipe key (`--lr 1e-3`), or some; the command gets those that were given as `given`."""
-    fields = recipe_fields()
+    """Gives a command a flag for every recipe key (`--lr 1e-3`), or some; the command gets those that were given as `given`.
+
+    All but PER_TASK: a flag holds for every task, and for one task there is `--task`.
+    """
+    fields = {key: field for key, field in recipe_fields().items() if key != PER_TASK}
     return lambda function: _with_keys(function, {key: fields[key] for key in only or fields})
 
 

@@ -30,13 +30,13 @@ def helps(q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, bias: Tensor | None) -> bool:
     q, k = q_BxHxTxD, k_BxHxSxD
     here = q.device.type == "cpu" and q.dtype == torch.float32 and _flash_backward is not None
     learned = bias is not None and bias.requires_grad
-    whole = q.shape[2] == k.shape[2] >= (SHORTEST_LEARNED if learned else SHORTEST)
-    return here and whole and torch.is_grad_enabled() and (bias is None or len(bias) == 1) and not in_transform()
+    long = k.shape[2] >= (SHORTEST_LEARNED if learned else SHORTEST)
+    return here and long and torch.is_grad_enabled() and (bias is None or len(bias) == 1) and not in_transform()
 
 
-def attend(q_BxHxTxD: Tensor, k_BxHxTxD: Tensor, v_BxHxTxD: Tensor, bias_1xHxTxT: Tensor | None, scale: float) -> Tensor:
-    """`[B, H, T, D]`. The bias (`[1, H or 1, T, T]`) is minus infinity where a row may not look: behind its own place."""
-    out: Tensor = _Blocks.apply(q_BxHxTxD, k_BxHxTxD, v_BxHxTxD, bias_1xHxTxT, scale)
+def attend(q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, v_BxHxSxD: Tensor, bias_1xHxTxS: Tensor | None, scale: float) -> Tensor:
+    """`[B, H, T, D]` of the last T of S tokens. The bias (`[1, H or 1, T, S]`) is minus infinity behind a row's own place."""
+    out: Tensor = _Blocks.apply(q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, bias_1xHxTxS, scale)
     return out
 
 
@@ -44,10 +44,10 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
         out_BxTxHxD, sums_BxHxT = torch.empty_like(q.transpose(1, 2)), q.new_empty(q.shape[:3])
-        for start, stop in _blocks(q.shape[2]):
-            rows = q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop]
-            done, sums_BxHxT[:, :, start:stop] = _flash(*rows, 0.0, False, attn_mask=_mask(q, bias, start, stop), scale=scale)
-            out_BxTxHxD[:, start:stop] = done.transpose(1, 2)
+        for rows, seen in blocks(q.shape[2], k.shape[2]):
+            mask = _mask(q, bias, rows, seen)
+            done, sums = _flash(q[:, :, rows], k[:, :, seen], v[:, :, seen], 0.0, False, attn_mask=mask, scale=scale)
+            out_BxTxHxD[:, rows], sums_BxHxT[:, :, rows] = done.transpose(1, 2), sums
         out = out_BxTxHxD.transpose(1, 2)
         ctx.save_for_backward(q, k, v, bias, out, sums_BxHxT)
         ctx.scale = scale
@@ -59,57 +59,61 @@ class _Blocks(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             return *_backward_of_bias(grad_out, q, k, v, bias, out, sums_BxHxT, ctx.scale), None
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-        for start, stop in _blocks(q.shape[2]):
-            rows, mask = slice(start, stop), _mask(q, bias, start, stop)
-            seen = grad_out[:, :, rows], q[:, :, rows], k[:, :, :stop], v[:, :, :stop], out[:, :, rows], sums_BxHxT[:, :, rows]
-            dq[:, :, rows], dk_seen, dv_seen = _flash_backward(*seen, 0.0, False, attn_mask=mask, scale=ctx.scale)
-            dk[:, :, :stop] += dk_seen
-            dv[:, :, :stop] += dv_seen
+        for rows, seen in blocks(q.shape[2], k.shape[2]):
+            there = k[:, :, seen], v[:, :, seen], out[:, :, rows], sums_BxHxT[:, :, rows]
+            mask = _mask(q, bias, rows, seen)
+            found = _flash_backward(grad_out[:, :, rows], q[:, :, rows], *there, 0.0, False, attn_mask=mask, scale=ctx.scale)
+            dq[:, :, rows], dk_seen, dv_seen = found
+            dk[:, :, seen] += dk_seen
+            dv[:, :, seen] += dv_seen
         return dq, dk, dv, None, None
 
 
-def _blocks(T: int) -> list[tuple[int, int]]:
-    return [(start, min(start + ROWS, T)) for start in range(0, T, ROWS)]
+def blocks(T: int, S: int) -> list[tuple[slice, slice]]:
+    """Rows of each block, the last T of S tokens, and the keys that its last row sees."""
+    ends = [min(start + ROWS, T) for start in range(0, T, ROWS)]
+    return [(slice(start, end), slice(0, S - T + end)) for start, end in zip(range(0, T, ROWS), ends, strict=True)]
 
 
-def _mask(like: Tensor, bias: Tensor | None, start: int, stop: int) -> Tensor:
-    """What rows start..stop add to the scores of the keys they see, `[1, H or 1, rows, stop]`."""
+def _mask(like: Tensor, bias: Tensor | None, rows: slice, seen: slice) -> Tensor:
+    """What a block adds to its scores, `[1, H or 1, rows, keys]`."""
     if bias is not None:
-        return bias[:, :, start:stop, :stop]
-    return like.new_full((1, 1, stop - start, stop), -torch.inf).triu(start + 1)
+        return bias[:, :, rows, seen]
+    R, S = rows.stop - rows.start, seen.stop
+    return like.new_full((1, 1, R, S), -torch.inf).triu(S - R + 1)
 
 
 def _backward_of_bias(
     grad_out: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, out: Tensor, sums_BxHxT: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """p = exp(s - sums), dv = p^T do, ds = p (do v^T - do.o), dbias = ds summed over sequences, dq = ds k, dk = ds^T q."""
-    B, H, T, _ = q.shape
+    (B, H, T, _), S = q.shape, k.shape[2]
     slope_NxTx1 = (grad_out * out).sum(-1).reshape(B * H, T, 1)
     sums_NxTx1 = sums_BxHxT.reshape(B * H, T, 1)
-    q, k, v, grad_out = (each.reshape(B * H, T, -1) for each in (q, k, v, grad_out))
+    q, k, v, grad_out = (each.flatten(0, 1) for each in (q, k, v, grad_out))
     dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
-    bias_HxTxT = bias[0].expand(H, T, T)
-    dbias_HxTxT = q.new_zeros(H, T, T)
-    for these, heads in _groups(B, H, T):
-        for start, stop in _blocks(T):
-            rows, n = slice(start, stop), len(heads)
-            q_NxRxD, k_NxSxD, grad_NxRxD = q[these, rows], k[these, :stop], grad_out[these, rows]
+    bias_HxTxS = bias[0].expand(H, T, S)
+    dbias_HxTxS = q.new_zeros(H, T, S)
+    for these, heads in _groups(B, H, S):
+        for rows, seen in blocks(T, S):
+            n, of_bias = len(heads), (slice(heads.start, heads.stop), rows, seen)
+            q_NxRxD, k_NxSxD, grad_NxRxD = q[these, rows], k[these, seen], grad_out[these, rows]
             p_NxRxS = torch.bmm(q_NxRxD, k_NxSxD.transpose(1, 2)).mul_(scale).sub_(sums_NxTx1[these, rows])
-            p_NxRxS.unflatten(0, (-1, n)).add_(bias_HxTxT[heads.start : heads.stop, rows, :stop])
+            p_NxRxS.unflatten(0, (-1, n)).add_(bias_HxTxS[of_bias])
             p_NxRxS.exp_()
-            dv[these, :stop].baddbmm_(p_NxRxS.transpose(1, 2), grad_NxRxD)
-            ds_NxRxS = torch.bmm(grad_NxRxD, v[these, :stop].transpose(1, 2)).sub_(slope_NxTx1[these, rows]).mul_(p_NxRxS)
-            dbias_HxTxT[heads.start : heads.stop, rows, :stop] += ds_NxRxS.unflatten(0, (-1, n)).sum(0)
+            dv[these, seen].baddbmm_(p_NxRxS.transpose(1, 2), grad_NxRxD)
+            ds_NxRxS = torch.bmm(grad_NxRxD, v[these, seen].transpose(1, 2)).sub_(slope_NxTx1[these, rows]).mul_(p_NxRxS)
+            dbias_HxTxS[of_bias] += ds_NxRxS.unflatten(0, (-1, n)).sum(0)
             dq[these, rows] = torch.bmm(ds_NxRxS, k_NxSxD)
-            dk[these, :stop].baddbmm_(ds_NxRxS.transpose(1, 2), q_NxRxD)
-    dbias = dbias_HxTxT if len(bias[0]) > 1 else dbias_HxTxT.sum(0, keepdim=True)
+            dk[these, seen].baddbmm_(ds_NxRxS.transpose(1, 2), q_NxRxD)
+    dbias = dbias_HxTxS if len(bias[0]) > 1 else dbias_HxTxS.sum(0, keepdim=True)
     dq, dk, dv = (each.unflatten(0, (B, H)) for each in (dq.mul_(scale), dk.mul_(scale), dv))
     return dq, dk, dv, dbias[None]
 
 
-def _groups(B: int, H: int, T: int) -> list[tuple[slice, range]]:
+def _groups(B: int, H: int, S: int) -> list[tuple[slice, range]]:
     """Slices of the B x H pairs, and the heads in each: some heads of one sequence, or all heads of some sequences."""
-    most = max(1, CELLS // (ROWS * T))
+    most = max(1, CELLS // (ROWS * S))
     if most >= H:
         step = most // H * H
         return [(slice(first, min(first + step, B * H)), range(H)) for first in range(0, B * H, step)]

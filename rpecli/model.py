@@ -4,8 +4,9 @@ Initialisation, the same for every encoding and seed:
     token embedding   N(0, 1)            0.02 would drown the token under a sinusoid of amplitude 1 (copy stays at chance)
     linear weights    N(0, 1/fan_in)
     norms             weight 1, bias 0
-Linear layers have no bias; the MLP is GELU. `dtype` is that of the linear layers' products, and of what only goes from one of
-them to the next; all else is float32. Where `wanted` names places, the last layer behind attention runs on these alone.
+Linear layers have no bias; the MLP is GELU. `dtype` is that of matrix products in training, attention's too where a kernel gains
+by it, and of what only goes from one of them to the next; all else is float32. Where only the places from `first` on, or those
+that `wanted` names, are read, the last layer asks no other queries, and what is behind its attention runs on these alone.
 """
 
 import math
@@ -66,7 +67,7 @@ class LogitScale(nn.Module):
     def forward(self, q_BxHxTxD: Tensor, seen_BxT: Tensor) -> Tensor:
         if self.kind == "none":
             return q_BxHxTxD
-        log_Bx1xTx1 = seen_BxT.to(q_BxHxTxD.dtype).log()[..., None, :, None]
+        log_Bx1xTx1 = seen_BxT.float().log()[..., None, :, None]
         if self.kind == "ssmax":
             return q_BxHxTxD * self.s_Hx1x1 * log_Bx1xTx1
         return q_BxHxTxD * (log_Bx1xTx1 / math.log(max(2, self.trained))).clamp(min=1)
@@ -88,14 +89,16 @@ class Block(nn.Module):
         encoding: Encoding,
         positions_BxS: Tensor,
         past: dict[str, Tensor] | None,
+        first: int = 0,
         wanted_N: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
-        """`[B, T, M]`, or `[N, M]` where places of the flattened batch are `wanted`."""
+        """`[B, T - first, M]`, or `[N, M]` of the places of that, flattened, that are `wanted`."""
         h_BxTxM = self.norm1(x_BxTxM)
         taken = self.q.taken(h_BxTxM)  # once for the three
-        q, k, v = (layer(taken).unflatten(-1, (self.n_head, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
-        qf = kf = encoding.features(h_BxTxM)
+        q, k, v = self._heads(self.q, taken[:, first:]), self._heads(self.k, taken), self._heads(self.v, taken)
+        kf = encoding.features(h_BxTxM)
+        qf = None if kf is None else kf[:, :, first:]
         if past is not None:
             k, v, kf = (_extend(past, name, new) for name, new in (("k", k), ("v", v), ("f", kf)))
         if self.logit_scale.kind != "none":
@@ -103,10 +106,14 @@ class Block(nn.Module):
             there_BxS = torch.ones(1, k.shape[2], dtype=torch.bool, device=k.device) if hidden_BxS is None else ~hidden_BxS
             q = self.logit_scale(q, _seen(q.shape[2], there_BxS, self.causal))
         y_BxHxTxD = attention.attend(encoding, q, k, v, positions_BxS, qf, kf, normalizer=self.normalizer, **options)
-        y_BxTxM = y_BxHxTxD.transpose(1, 2).flatten(2)
+        x_BxTxM, y_BxTxM = x_BxTxM[:, first:], y_BxHxTxD.transpose(1, 2).flatten(2)
         if wanted_N is None:
             return self._rest(x_BxTxM, y_BxTxM)
         return self._rest(x_BxTxM.flatten(0, 1)[wanted_N], y_BxTxM.flatten(0, 1)[wanted_N])
+
+    def _heads(self, layer: Linear, taken_BxTxM: Tensor) -> Tensor:
+        """`[B, H, T, D]` in the products' dtype."""
+        return layer.product(taken_BxTxM).unflatten(-1, (self.n_head, -1)).transpose(1, 2)
 
     def _rest(self, x: Tensor, y: Tensor) -> Tensor:
         """What every token does for itself; the MLP's hidden layer stays in `dtype`: the next product rounds it anyway."""
@@ -176,9 +183,10 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         hidden_BxT: Tensor | None = None,
         cache: Cache | None = None,
+        first: int = 0,
         wanted_N: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states `[B, T, M]`, or `[N, M]` of the `wanted` places of the flattened batch.
+        """Hidden states `[B, T - first, M]`, or `[N, M]` of the `wanted` places of that, flattened.
 
         `positions` `[T]`, `[B or 1, T]` or, one for each layer, `[layers, B or 1, T]`; 0, 1, ... unless given. `hidden_BxT`
         marks padding tokens, which nobody attends to; `cache` continues where the last call with it stopped.
@@ -204,8 +212,9 @@ class Transformer(nn.Module):
         for n, block in enumerate(self.blocks):
             layer_cache = cache.layers[n] if cache is not None else None
             places_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            wanted = wanted_N if n == len(self.blocks) - 1 else None
-            options = {"wanted_N": wanted, "hidden_BxS": hidden_BxT, "running": running, "memo": memo}
+            options: dict[str, Any] = {"hidden_BxS": hidden_BxT, "running": running, "memo": memo}
+            if n == len(self.blocks) - 1:
+                options |= {"first": first, "wanted_N": wanted_N}
             x_BxTxM = block(x_BxTxM, self.current[n], places_BxS, layer_cache, **options)
         return self.norm(x_BxTxM)
 

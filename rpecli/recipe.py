@@ -1,7 +1,9 @@
 """A recipe: what to train and evaluate, as strict YAML with flags on top; every error at once, with file, line, key and remedy.
 
-Precedence: defaults (of the schema, then of the task) < recipe < flags. YAML scalars are read as plain text and typed by the
-schema, so `lengths: 16:32` stays text (YAML 1.1 would make it 992), `lr: 1e-3` is a number and `no` is not false.
+Precedence: defaults (of the schema, then of the task) < what the recipe says for all tasks < what it says `by_task` < flags. The
+narrower word wins within a file, or nothing could be said of one task beside a key for all; a flag is typed for this command
+alone and holds for every task. YAML scalars are read as plain text and typed by the schema, so `lengths: 16:32` stays text
+(YAML 1.1 would make it 992), `lr: 1e-3` is a number and `no` is not false.
 """
 
 import hashlib
@@ -17,32 +19,12 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from rpecli import content
+from rpecli import content, recipe_file
 from rpecli.grammar import bounds_of, parse_lengths, parse_seeds
+from rpecli.recipe_file import PER_TASK, Problem, RecipeError
 
 FORMAT = 2  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
 Positions = Literal["start", "offset", "randomized", "coupled"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong, where it stands (`file:line` or `--flag`), under which key, and what to type instead."""
-
-    where: str
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        key = "" if self.where.startswith("--") else self.key
-        return ": ".join(part for part in (self.where, key, self.text) if part)
-
-
-class RecipeError(ValueError):
-    """Everything wrong with a recipe, in the order of the file."""
-
-    def __init__(self, problems: Iterable[Problem]):
-        self.problems = list(problems)
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 # ----------------------------------------------------------------------------------------------------------------- schema
@@ -55,14 +37,19 @@ def _items(value: Any) -> list[str]:
     return [str(part).strip() for part in parts]
 
 
+def _choice(kind: str, text: str) -> str:
+    """A choice in its one spelling, every name in it that of a file. Raises ContentError."""
+    for part in content.parts("+".join(filter(None, content.phases(text)))):
+        content.find(kind, content.parse_choice(part)[0])
+    return content.canonical(text)
+
+
 def _choices(kind: str) -> Callable[[Any], list[str]]:
     def check(value: Any) -> list[str]:
         found, wrong = [], []
         for item in _items(value):
             try:
-                found.append(content.canonical(item))
-                for part in content.parts("+".join(filter(None, content.phases(item)))):
-                    content.find(kind, content.parse_choice(part)[0])
+                found.append(_choice(kind, item))
             except content.ContentError as error:
                 wrong.append(str(error))
         if wrong:
@@ -115,7 +102,7 @@ class Settings(BaseModel):
     normalizer: Literal["softmax", "stick-breaking"] = Field("softmax", description="what turns scores into weights")
     logit_scale: Literal["none", "logn", "ssmax"] = Field("none", description="factor on queries that grows with the keys seen")
     switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which rope:then=none becomes none (DroPE)")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the linear layers' products in training")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products in training")
     data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
     max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
     positions_per: Literal["batch", "layer"] = Field("batch", description="draw randomized positions once, or for each layer")
@@ -145,6 +132,9 @@ def _positions(value: Any) -> list[str]:
     return list(dict.fromkeys(_items(value)))
 
 
+OneTask = Annotated[str, BeforeValidator(lambda text: _choice("tasks", text))]
+
+
 class Recipe(Settings):
     """An experiment: every task x encoding x positions x seed is a run."""
 
@@ -163,18 +153,30 @@ class Recipe(Settings):
         [0], min_length=1, description="seeds: 3, or 0,4, or 0:3 for 0, 1, 2"
     )
 
+    by_task: dict[OneTask, Settings] = Field(
+        {}, description="settings of single tasks, in a recipe file: by_task: {NAME: {steps: 500}}; above the keys for all"
+    )
+
+    def settings(self, task: str) -> dict[str, Any]:
+        """What is set for a task: its own defaults < the keys for all < `by_task` of its name < `by_task` of the very choice."""
+        found = task_defaults(task) | {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
+        for choice in (content.parse_choice(task)[0], task):
+            if choice in self.by_task:
+                found |= self.by_task[choice].model_dump(exclude_unset=True)
+        return found
+
     def configs(self) -> list["Config"]:
-        """One Config a run, the task's own defaults below what the recipe sets."""
-        given = {k: getattr(self, k) for k in self.model_fields_set if k in Settings.model_fields}
+        """One Config a run."""
+        settings = {task: self.settings(task) for task in self.task}
         grid: Iterable[tuple[str, str, Positions, int]] = itertools.product(self.task, self.encoding, self.positions, self.seed)
         return [
-            Config(**{**task_defaults(task), **given}, task=task, encoding=encoding, positions=positions, seed=seed)
+            Config(**settings[task], task=task, encoding=encoding, positions=positions, seed=seed)
             for task, encoding, positions, seed in grid
         ]
 
 
 def recipe_fields() -> dict[str, Any]:
-    """Every recipe key with its schema field, the four axes of an experiment first."""
+    """Every recipe key with its schema field, those of the whole experiment first."""
     fields = Recipe.model_fields
     return {key: fields[key] for key in sorted(fields, key=lambda key: key in Settings.model_fields)}
 
@@ -252,6 +254,12 @@ class Source:
     name: str = "default"
     where: dict[str, str] = field(default_factory=dict)
 
+    def place(self, key: str, task: str) -> tuple[str, str]:
+        """Where a task's value of a key stands, and under which keys: for all, or under the task."""
+        names = [*(f"{PER_TASK}: {choice}: {key}" for choice in (task, content.parse_choice(task)[0])), key]
+        name = next((name for name in names if name in self.where), key)
+        return self.where.get(name, ""), name
+
 
 def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, Source]:
     """The recipe of a name or path (None: the defaults) with `flags` on top. Raises RecipeError with every problem."""
@@ -259,20 +267,27 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
     if recipe is not None:
         path = _find(recipe)
         source.name = content.name_of(path) if path.stem != "recipe" else path.parent.name
-        values, source.where, problems = _read_yaml(path)
+        found = recipe_file.read(path)
+        values, source.where, problems = found.values, found.where, found.problems
     for key, value in (flags or {}).items():
         key = key.replace("-", "_")
+        _overrule(values, source, key)
         values[key], source.where[key] = value, f"--{key.replace('_', '-')}"
     made, wrong = _validate(values)
     problems += [_explain(item, source.where) for item in wrong]
-    bad = {str(item["loc"][0]) for item in wrong}
-    for keys, text in _cross_checks(made):
-        if not bad & set(keys):
-            key = next((key for key in keys if key in source.where), keys[0])
-            problems.append(Problem(source.where.get(key, ""), key, text))
+    problems += _across(made, source, _doubtful(values, wrong))
     if problems:
-        raise RecipeError(sorted(problems, key=_line))
+        raise RecipeError(sorted(dict.fromkeys(problems), key=_line))
     return made, source
+
+
+def _overrule(values: dict[str, Any], source: Source, key: str) -> None:
+    """A flag holds for every task: what `by_task` says of its key is gone, right or wrong."""
+    tasks = values.get(PER_TASK)
+    for task, settings in tasks.items() if isinstance(tasks, dict) else []:
+        if isinstance(settings, dict):
+            settings.pop(key, None)
+            source.where.pop(f"{PER_TASK}: {task}: {key}", None)
 
 
 def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
@@ -282,6 +297,15 @@ def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
     except ValidationError as error:
         bad = {item["loc"][0] for item in error.errors()}
         return Recipe(**{key: value for key, value in values.items() if key not in bad}), error.errors()
+
+
+def _doubtful(values: dict[str, Any], wrong: list[Any]) -> set[str]:
+    """Keys whose values are not what the file means: wrong ones, and those that a wrong `by_task` was to set."""
+    keys = {str(item["loc"][0]) for item in wrong}
+    tasks = values.get(PER_TASK)
+    if PER_TASK in keys and isinstance(tasks, dict):
+        keys |= {key for settings in tasks.values() if isinstance(settings, dict) for key in settings}
+    return keys
 
 
 def _line(problem: Problem) -> int:
@@ -297,82 +321,79 @@ def _find(recipe: str) -> Path:
         raise RecipeError([Problem("", "", str(error))]) from None
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str], list[Problem]]:
-    """Keys to plain text, keys to `file:line`, and what the file itself gets wrong (syntax, repeated keys)."""
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise RecipeError([Problem(f"{path}{line}", "", f"not YAML: {reason}")]) from None
-    if root is None:
-        return {}, {}, []
-    if not isinstance(root, yaml.MappingNode):
-        raise RecipeError([Problem(f"{path}:1", "", "a recipe is lines of `key: value`")])
-    values: dict[str, Any] = {}
-    where: dict[str, str] = {}
-    problems: list[Problem] = []
-    for key_node, value_node in root.value:
-        here = f"{path}:{key_node.start_mark.line + 1}"
-        if not isinstance(key_node, yaml.ScalarNode):
-            problems.append(Problem(here, "", "a recipe is lines of `key: value`, and a key is one word"))
-            continue
-        key = str(key_node.value)
-        if key in where:
-            problems.append(Problem(here, key, f"stands twice (first at {where[key]}): keep one"))
-            continue
-        where[key] = here
-        if isinstance(value_node, yaml.ScalarNode):
-            values[key] = _plain(value_node)
-        elif all(isinstance(item, yaml.ScalarNode) for item in value_node.value):
-            values[key] = [str(item.value) for item in value_node.value]
-        else:
-            problems.append(Problem(here, key, "takes a value or a list of values, no more; options go as NAME:option=value"))
-    return values, where, problems
-
-
-def _plain(node: yaml.ScalarNode) -> str | None:
-    text = str(node.value)
-    return None if not node.style and text in ("", "null", "~") else text
-
-
 def _explain(error: Any, where: dict[str, str]) -> Problem:
     """One of pydantic's errors in the words of the user's file."""
-    key, kind, given = str(error["loc"][0]), error["type"], error["input"]
-    place = where.get(key, "")
-    known = sorted(Recipe.model_fields)
+    keys = [str(key) for key in error["loc"] if key != "[key]"][: 3 if error["loc"][0] == PER_TASK else 1]
+    key, name, kind, given = keys[-1], ": ".join(keys), error["type"], error["input"]
+    place = where.get(name, "")
     if kind == "extra_forbidden":
-        return Problem(place, key, f"unknown key: {content.nearest(key, known)}  (rpe check --keys)")
+        return Problem(place, name, _unknown(key, one_task=len(keys) > 1))
     if given is None:
-        return Problem(place, key, "is empty: write a value, or leave the line out")
+        return Problem(place, name, "is empty: write a value, or leave the line out")
     if kind == "value_error":
-        return Problem(place, key, str(error["ctx"]["error"]))
+        return Problem(place, name, str(error["ctx"]["error"]))
     if kind in ("int_parsing", "float_parsing", "int_from_float", "int_type", "float_type"):
         default = Recipe.model_fields[key].default
         number = "a whole number" if kind.startswith("int") else "a number"
-        return Problem(place, key, f"{given!r} is not {number}: write for example {1 if default is None else default}")
-    return Problem(place, key, f"{given!r:.60}: {error['msg'][0].lower()}{error['msg'][1:]}")
+        return Problem(place, name, f"{given!r} is not {number}: write for example {1 if default is None else default}")
+    if kind in ("dict_type", "model_type"):
+        remedy = f"write a task, then its keys, in a file: {PER_TASK}: {{NAME: {{steps: 500}}}}"
+        return Problem(place, name, f"{given!r:.60}: {remedy}")
+    return Problem(place, name, f"{given!r:.60}: {error['msg'][0].lower()}{error['msg'][1:]}")
 
 
-def _cross_checks(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What only several keys together can get wrong: the keys (the one to change first) and what to write instead."""
-    if recipe.d_model % recipe.n_head:
-        near = 2 * recipe.n_head * max(1, round(recipe.d_model / (2 * recipe.n_head)))  # even heads: rotations need pairs
-        text = f"d_model={recipe.d_model} is not divisible by n_head={recipe.n_head}: d_model={near} is"
-        yield ("d_model", "n_head"), text
-    if recipe.normalizer == "stick-breaking" and recipe.attention != "causal":
-        yield ("normalizer", "attention"), "stick-breaking goes back from the newest token: write attention: causal"
-    try:
-        configs = recipe.configs()
-    except content.ContentError as error:
-        yield ("task",), str(error)
-        return
-    for config in {config.length: config for config in reversed(configs)}.values():
-        if config.min_length > config.length:
-            text = f"{config.min_length} is above the training length {config.length} of {config.task}"
-            yield ("min_length", "length", "task"), f"min_length={text}: lower it, or raise length"
+def _unknown(key: str, one_task: bool) -> str:
+    if one_task and key in Recipe.model_fields:
+        return f"is for the whole recipe: write it outside {PER_TASK}"
+    known = sorted((Settings if one_task else Recipe).model_fields)
+    return f"unknown key: {content.nearest(key, known)}  (rpe check --keys)"
+
+
+def _across(recipe: Recipe, source: Source, doubtful: set[str]) -> Iterator[Problem]:
+    """What only several keys together can get wrong, as far as their values are known."""
+    if not doubtful & {"task", PER_TASK} and not source.where.get("task", "").startswith("--"):
+        yield from _strangers(recipe, source)
+    for task, keys, text in _cross_checks(recipe):
+        if not doubtful & set(keys):
+            places = [source.place(key, task) for key in keys]
+            where, name = next((place for place in places if place[0]), places[0])
+            yield Problem(where, name, text)
+
+
+def _strangers(recipe: Recipe, source: Source) -> Iterator[Problem]:
+    """Tasks of `by_task` that the recipe has no run of; where a flag chose the tasks, some are left out on purpose."""
+    known = sorted({*recipe.task, *(content.parse_choice(task)[0] for task in recipe.task)})
+    for choice in recipe.by_task:
+        if choice not in known:
+            name = f"{PER_TASK}: {choice}"
+            yield Problem(source.where.get(name, ""), name, f"is no task of this recipe: {content.nearest(choice, known)}")
+
+
+def _cross_checks(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Task, keys (the one to change first) and what to write instead; of tasks with the same settings the first."""
+    seen = set()
+    for task in recipe.task:
         try:
-            parse_lengths(config.lengths, config.length)
-        except ValueError as error:
-            yield ("lengths", "length", "task"), f"{error}  ({config.task} trains on length {config.length})"
+            one = Settings(**recipe.settings(task))
+        except content.ContentError as error:
+            yield task, ("task",), str(error)
+            continue
+        alike = (one.length, one.min_length, one.lengths, one.d_model, one.n_head, one.normalizer, one.attention)
+        if alike not in seen:
+            seen.add(alike)
+            yield from ((task, keys, text) for keys, text in _of_task(one, task))
+
+
+def _of_task(one: Settings, task: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    if one.d_model % one.n_head:
+        near = 2 * one.n_head * max(1, round(one.d_model / (2 * one.n_head)))  # even heads: rotations need pairs
+        yield ("d_model", "n_head"), f"d_model={one.d_model} is not divisible by n_head={one.n_head}: d_model={near} is"
+    if one.normalizer == "stick-breaking" and one.attention != "causal":
+        yield ("normalizer", "attention"), "stick-breaking goes back from the newest token: write attention: causal"
+    if one.min_length > one.length:
+        text = f"{one.min_length} is above the training length {one.length} of {task}"
+        yield ("min_length", "length", "task"), f"min_length={text}: lower it, or raise length"
+    try:
+        parse_lengths(one.lengths, one.length)
+    except ValueError as error:
+        yield ("lengths", "length", "task"), f"{error}  ({task} trains on length {one.length})"

@@ -52,9 +52,11 @@ def _task(name: str) -> dict[str, str]:
 
 def _recipe(name: str) -> dict[str, str]:
     made, _ = recipe.load(name)
+    configs = made.configs()
+    lengths = " or ".join(dict.fromkeys(config.lengths for config in configs))  # a task may have its own
     axes = {key: ", ".join(map(str, getattr(made, key))) for key in ("task", "encoding", "seed")}
-    return {"recipe": name, "what it shows": content.summary(content.find("recipes", name)), **axes, "lengths": made.lengths,
-            "runs": str(len(made.configs()))}  # fmt: skip
+    return {"recipe": name, "what it shows": content.summary(content.find("recipes", name)), **axes, "lengths": lengths,
+            "runs": str(len(configs))}  # fmt: skip
 
 
 _ROW = {"encodings": _encoding, "tasks": _task, "recipes": _recipe}
@@ -68,7 +70,7 @@ def keys() -> list[dict[str, str]]:
 
 def _default(field: Any) -> str:
     default = field.default
-    return "none" if default is None else ",".join(map(str, default)) if isinstance(default, list) else str(default)
+    return "none" if default in (None, {}) else ",".join(map(str, default)) if isinstance(default, list) else str(default)
 
 
 class Listing(Table):

@@ -219,25 +219,31 @@ def backward(trainer: Trainer) -> None:
 
 
 def losses(model: Transformer, batch: data.Framed, positions: np.ndarray | None, device: torch.device) -> Tensor:
-    """Cross-entropy of every answer token and every end token, `[N]`; what is behind the last attention runs on these alone."""
-    scored = np.flatnonzero(batch.answer_BxT | batch.end_BxT)
-    at_N = torch.from_numpy(scored).to(device)
+    """Cross-entropy of every answer token and every end token, `[N]`; the last layer reads out of nothing else."""
+    scored_BxT = batch.answer_BxT | batch.end_BxT
+    first = int(scored_BxT.any(0).argmax()) if device.type == "cpu" else 0  # elsewhere a mask would turn the flash kernel off
+    scored_BxT = scored_BxT[:, first:]
+    at_N = None if scored_BxT.all() else torch.from_numpy(np.flatnonzero(scored_BxT)).to(device)
     places = None if positions is None else torch.from_numpy(positions).to(device)
-    targets_N = torch.from_numpy(batch.targets_BxT.flat[scored]).to(device)
-    return losses_at(model, torch.from_numpy(batch.inputs_BxT).to(device), places, at_N, targets_N)
+    targets_N = torch.from_numpy(batch.targets_BxT[:, first:][scored_BxT]).to(device)
+    return losses_at(model, torch.from_numpy(batch.inputs_BxT).to(device), places, at_N, targets_N, first=first)
 
 
 def losses_at(
     model: Transformer,
     ids_BxT: Tensor,
     positions: Tensor | None,
-    at_N: Tensor,
+    at_N: Tensor | None,
     targets_N: Tensor,
     hidden_BxT: Tensor | None = None,
+    first: int = 0,
 ) -> Tensor:
-    """Cross-entropy `[N]` of the places `at_N` in the flattened batch; nothing on the way asks a tensor for a number."""
-    logits_NxV = model.head(model(ids_BxT, positions, hidden_BxT, wanted_N=at_N))
-    return F.cross_entropy(logits_NxV, targets_N, reduction="none")
+    """Cross-entropy `[N]` of the places `at_N` in the flattened batch, or of all, `first` tokens of each sequence left out.
+
+    Nothing on the way asks a tensor for a number.
+    """
+    logits = model.head(model(ids_BxT, positions, hidden_BxT, first=first, wanted_N=at_N))
+    return F.cross_entropy(logits.flatten(0, -2), targets_N, reduction="none")
 
 
 def learning_rate(config: Config, step: int) -> float:

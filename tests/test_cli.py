@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from rpecli import cli, content, evaluate, flags, recipe, run
+from rpecli import cli, cli_end, content, evaluate, flags, recipe, run
 
-COMMANDS = ["train", "eval", "report", "run", "ls", "show", "check", "data"]
 ENCODING = '''"""Adds a number of its own to every score; a user's own file."""
 
 import torch
@@ -82,17 +81,19 @@ def table(text: str) -> list[dict[str, str]]:
 # ------------------------------------------------------------------------------------------------------------------ help
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_has_a_help_page(command: str, rpe: tiny.Rpe) -> None:
     said = rpe(command, "--help")
     assert (said.code, said.err) == (0, "")
     assert re.search(rf"Usage: .*\b{command}\b", said.out)
 
 
-def test_the_help_lists_every_command_and_where_to_start(rpe: tiny.Rpe) -> None:
+def test_the_help_lists_every_command_in_order_and_where_to_start(rpe: tiny.Rpe) -> None:
     said = rpe("--help")
     assert said.code == 0
-    assert all(re.search(rf"^\W+{command} ", said.out, re.MULTILINE) for command in COMMANDS)
+    _, _, listed = said.out.partition("─ Commands ─")
+    commands = ["train", "eval", "report", "run", "ls", "show", "inspect", "check", "bench", "data"]
+    assert re.findall(r"^│ (\w+)", listed, re.MULTILINE) == commands == list(cli.COMMANDS)
     assert "Start here: rpe run quick" in " ".join(said.out.split())
 
 
@@ -156,6 +157,8 @@ def test_what_only_lists_loads_nothing_heavy(words: tuple[str, ...]) -> None:
             ("train", "--length", "200", "--task", "sort:distinct=true"),
             r"--length: 200: sort:distinct=true has no problem longer",
         ),
+        (("train", "--stack", "some"), r"--stack some: write auto, on, off, or how many at most: --stack 8"),
+        (("run", "quick", "--stack", "0"), r"--stack 0: write auto, on, off, or how many at most"),
         (("run", "quick", "--lengths", "4:1"), r"--lengths: '4:1' descends: write 1:4"),
         (("run", "quik"), r"did you mean quick\?"),
         (("eval", "--lengths", "0:10"), r"--lengths: '0:10': lengths start at 1: write 1:10"),
@@ -230,6 +233,12 @@ def test_flags_may_stand_before_the_recipe(rpe: tiny.Rpe, here: Path) -> None:
     assert (run.config_of(path).steps, run.config_of(path).lr) == (3, 1e-3)
 
 
+def test_settings_of_one_task_are_no_flag_and_the_way_out_is_said(rpe: tiny.Rpe, here: Path) -> None:
+    said = rpe("train", tiny.recipe_file(here), "--set", "by_task=copy:steps=3")
+    assert (said.code, "in a file: by_task: {NAME: {steps: 500}}" in said.err) == (2, True)
+    assert "--by-task" not in rpe("train", "--help").out
+
+
 def test_set_takes_any_key_several_times(rpe: tiny.Rpe, here: Path) -> None:
     words = ("--set", "steps=3", "--set", " lr = 1e-3 ", "--jobs", 0, "--device", "cpu")
     assert rpe("train", tiny.recipe_file(here), *words).code == 0
@@ -280,9 +289,20 @@ def test_what_only_the_code_knows_is_told_with_its_place_too(rpe: tiny.Rpe, here
     assert f"{bad}:2: encoding: encoding rope has no option 'bas': did you mean base?" in said.err
 
 
+def test_what_only_the_code_knows_of_a_key_of_one_task_is_told_with_its_place(rpe: tiny.Rpe, here: Path) -> None:
+    text = "task: [copy, sort:distinct=true]\nby_task:\n  sort:\n    lengths: 1x,100x\n  copy: {max_position: 3}\n"
+    (here / "bad.yaml").write_text(f"{text}positions: offset\n")
+    said = rpe("check", "bad.yaml")
+    bad = (here / "bad.yaml").resolve()
+    assert said.code == 2
+    assert f"{bad}:4: by_task: sort: lengths: 1600: sort:distinct=true has no problem longer than 150" in said.err
+    assert f"{bad}:5: by_task: copy: max_position: 3 is below" in said.err
+
+
 def test_the_keys_are_listed_with_their_defaults(rpe: tiny.Rpe) -> None:
     rows = table(rpe("check", "--keys").out)
     assert {row["key"] for row in rows} == set(recipe.Recipe.model_fields)
+    assert next(row for row in rows if row["key"] == "by_task")["default"] == "none"
     assert next(row for row in rows if row["key"] == "lr") == {
         "key": "lr", "default": "0.006", "meaning": "peak learning rate (AdamW)",
     }  # fmt: skip
@@ -298,6 +318,12 @@ def test_everything_there_is_is_listed_with_what_it_does(kind: str, rpe: tiny.Rp
     column, what = kind.removesuffix("s"), next(key for key in data[0] if key.startswith("what"))
     assert [row[column] for row in table(said.out)] == [row[column] for row in data] == content.names(kind)
     assert all(row[what] for row in data)
+
+
+def test_a_recipe_is_listed_with_the_lengths_of_each_task(monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe, here: Path) -> None:
+    file = tiny.recipe_file(here, task="copy,reverse,sort", by_task="{reverse: {lengths: 1x:8x}}")
+    monkeypatch.setattr(content, "names", lambda kind: [str(file)])
+    assert json.loads(rpe("ls", "recipes", "--json").out)[0]["lengths"] == "1x,2x or 1x:8x"
 
 
 def test_without_a_kind_encodings_are_listed(rpe: tiny.Rpe) -> None:
@@ -450,6 +476,21 @@ def test_run_takes_lengths_and_evaluates_them(rpe: tiny.Rpe, here: Path) -> None
     (path,) = run.listing(here / "runs")[0]
     assert said.code == 0
     assert [line["length"] for line in run.read_lines(path / "eval.jsonl")] == [2, 4, 6]
+
+
+def test_run_trains_and_measures_each_task_by_its_own_settings_and_flags_hold_for_all(rpe: tiny.Rpe, here: Path) -> None:
+    file = tiny.recipe_file(here, task="copy,reverse", steps=2, by_task="{reverse: {steps: 3, lengths: 1x, samples: 8}}")
+    for flags_given, expected in (
+        ((), {"copy": (2, [4, 8], 32), "reverse": (3, [4], 8)}),
+        (("--steps", 4, "--lengths", "2x"), {"copy": (4, [4, 8], 32), "reverse": (4, [4, 8], 8)}),
+    ):
+        runs = here / f"runs{len(flags_given)}"
+        assert rpe("run", file, *flags_given, "--runs", runs, "--jobs", 0, "--device", "cpu").code == 0
+        found = {}
+        for path in run.listing(runs)[0]:
+            lines = run.read_lines(path / "eval.jsonl")
+            found[run.read(path)["task"]] = run.read(path)["step"], [line["length"] for line in lines], lines[-1]["n"]
+        assert found == expected
 
 
 def test_a_changed_file_of_a_trained_run_is_said(rpe: tiny.Rpe, done: Path, here: Path) -> None:
@@ -616,8 +657,17 @@ def test_completion_works_through_the_shells_protocol(typed: str, offered: str, 
     assert found.stdout.split() == [offered]
 
 
-def test_every_exit_code_is_its_own(rpe: tiny.Rpe) -> None:
-    assert (cli.USAGE, cli.FAILURE, cli.SAVED, cli.INTERRUPTED) == (2, 1, 75, 130)
+def test_every_exit_code_is_its_own() -> None:
+    assert (cli_end.USAGE, cli_end.FAILURE, cli_end.SAVED, cli_end.INTERRUPTED) == (2, 1, 75, 130)
+
+
+def test_an_error_that_is_no_mistake_of_the_users_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def app() -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(ValueError, match="a defect"):
+        cli.main()
 
 
 def test_positions_that_do_not_ascend_are_refused_to_an_encoding_that_reads_distances(rpe: tiny.Rpe, here: Path) -> None:

@@ -23,7 +23,7 @@ def test_inspect_shows_tables_and_writes_figures(rpe: tiny.Rpe, runs: Path, tmp_
     said = rpe("inspect", "--runs", runs, "--lengths", "1x,2x", "--out", tmp_path / "figures")
     assert (said.code, said.out.count("**")) == (0, 10)
     assert "position-position" in said.out
-    assert (tmp_path / "figures" / "entropy-copy.svg").exists()
+    assert {path.suffix for path in (tmp_path / "figures").glob("entropy-copy.*")} == {".png", ".svg", ".pdf"}
 
 
 def test_inspect_json_is_json(rpe: tiny.Rpe, runs: Path) -> None:
@@ -74,7 +74,9 @@ def test_inspect_leaves_out_what_is_not_trained(rpe: tiny.Rpe, tmp_path: Path) -
     [
         (("--lengths", "7q"), "7q"),
         (("--shift", "--shifts", "2x"), "1,4,16"),
+        (("--shift", "--shifts", "7q"), "--shifts: '7q'"),
         (("--out", "taken"), "choose another place"),
+        (("--out", "why.pdf"), "write for example why"),
         (("--as", "rop"), "did you mean rope"),
         (("--data", "nowhere"), "rpe data TASK"),
         (("--eval-positions", "x"), "--eval-positions"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rpecli import tables
+from rpecli import recipe, tables
 from rpecli.report import schema
 from rpecli.report.views import number
 
@@ -61,7 +61,18 @@ def test_generated_tables_are_what_the_code_says(page: Path) -> None:
     fresh = BLOCK.sub(lambda match: f"{match[1]}{GENERATORS[match[2]]()}\n{match[4]}", text)
     if os.environ.get("RPE_WRITE_DOCS"):
         page.write_text(fresh, encoding="utf-8")
-    assert text == fresh, f"{page.name} is out of date: RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
+    assert page.read_text(encoding="utf-8") == fresh, f"{page.name} is out of date: RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
+
+
+def test_every_generated_table_has_its_place_and_every_place_its_table() -> None:
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert sorted(match[1] for text in texts for match in BLOCK.findall(text)) == sorted(GENERATORS)
+    assert sum(text.count("<!-- generated") for text in texts) == len(GENERATORS), "a mark without its end is no place"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "LOG.md"], ids=lambda page: page.name)
+def test_no_page_keeps_the_marks_of_a_merge(page: Path) -> None:
+    assert not re.findall(r"^(?:<<<<<<<|>>>>>>>)", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_schema_file_is_what_the_models_say() -> None:
@@ -71,10 +82,30 @@ def test_the_schema_file_is_what_the_models_say() -> None:
     assert file.read_text(encoding="utf-8") == fresh, "RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link to a heading of a page may end with: its words in lower case, joined by hyphens."""
+    headings = re.findall(r"^#+ (.+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        file, _, heading = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), f"{page.name} links to {target}"
+        assert not heading or heading in anchors(there), f"{page.name} links to {target}, and no heading there is called so"
+
+
+def test_the_example_recipe_of_the_docs_gives_what_the_text_says(tmp_path: Path) -> None:
+    code = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/recipes.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code
+    (tmp_path / "mine.yaml").write_text(code[1], encoding="utf-8")
+    configs = recipe.load(str(tmp_path / "mine.yaml"))[0].configs()
+    assert {config.task.split(":")[0]: config.steps for config in configs} == {"copy": 1050, "sort": 900, "parity": 600}
+    assert [config.lr for config in configs if config.task.startswith("sort")] == [4e-3]
 
 
 def test_the_example_encoding_of_the_docs_works(tmp_path: Path) -> None:

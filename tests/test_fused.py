@@ -6,7 +6,8 @@ from torch import Tensor
 
 from rpecli import attention, encoding, fused
 
-SIZES = [(2, 4, 24, 8), (1, 1, 17, 4), (3, 2, 5, 8), (1, 8, 33, 16)]  # sequences, heads, tokens, width of a head
+# sequences, heads, the last so many tokens, of so many, width of a head
+SIZES = [(2, 4, 24, 24, 8), (1, 1, 17, 17, 4), (3, 2, 5, 5, 8), (1, 8, 33, 33, 16), (2, 4, 13, 24, 8), (1, 2, 1, 9, 4)]
 DARK = -torch.inf
 
 
@@ -14,30 +15,31 @@ def drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def queries_keys_values(B: int, H: int, T: int, D: int) -> list[Tensor]:
+def queries_keys_values(B: int, H: int, T: int, S: int, D: int) -> list[Tensor]:
     """As a model has them: views of `[B, T, H, D]`."""
-    return [drawn(B, T, H, D, seed=seed).transpose(1, 2).requires_grad_() for seed in range(3)]
+    lengths = (T, S, S)
+    return [drawn(B, n, H, D, seed=seed).transpose(1, 2).requires_grad_() for seed, n in enumerate(lengths)]
 
 
-def bias_of(heads: int, T: int, learned: bool) -> Tensor:
-    return drawn(1, heads, T, T, seed=4).masked_fill(attention.causal_mask(T, T), DARK).requires_grad_(learned)
+def bias_of(heads: int, T: int, S: int, learned: bool) -> Tensor:
+    return drawn(1, heads, T, S, seed=4).masked_fill(attention.causal_mask(T, S), DARK).requires_grad_(learned)
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     q, k, v = q.double(), k.double(), v.double()
-    logits_BxHxTxT = q @ k.transpose(-1, -2) * scale + (0.0 if bias is None else bias.double())
-    return logits_BxHxTxT.masked_fill(attention.causal_mask(q.shape[2], q.shape[2]), DARK).softmax(-1) @ v
+    logits_BxHxTxS = q @ k.transpose(-1, -2) * scale + (0.0 if bias is None else bias.double())
+    return logits_BxHxTxS.masked_fill(attention.causal_mask(q.shape[2], k.shape[2]), DARK).softmax(-1) @ v
 
 
-@pytest.mark.parametrize(("B", "H", "T", "D"), SIZES)
+@pytest.mark.parametrize(("B", "H", "T", "S", "D"), SIZES)
 @pytest.mark.parametrize("rows", [1, 4, 7, 64])
 @pytest.mark.parametrize("cells", [1, 100, 1 << 18])
 @pytest.mark.parametrize("bias", ["none", "fixed", "learned", "learned by one head"])
-def test_blocks_equal_the_plain_softmax_forward_and_backward(B, H, T, D, rows, cells, bias, monkeypatch):
+def test_blocks_equal_the_plain_softmax_forward_and_backward(B, H, T, S, D, rows, cells, bias, monkeypatch):
     monkeypatch.setattr(fused, "ROWS", rows)
     monkeypatch.setattr(fused, "CELLS", cells)
-    leaves = queries_keys_values(B, H, T, D)
-    given = None if bias == "none" else bias_of(1 if "one" in bias else H, T, "learned" in bias)
+    leaves = queries_keys_values(B, H, T, S, D)
+    given = None if bias == "none" else bias_of(1 if "one" in bias else H, T, S, "learned" in bias)
     weight = drawn(B, H, T, D, seed=5)
     found, wanted = (f(*leaves, given, D**-0.5) for f in (fused.attend, plain))
     torch.testing.assert_close(found, wanted.float(), atol=1e-5, rtol=0)
@@ -54,7 +56,8 @@ def test_blocks_equal_the_plain_softmax_forward_and_backward(B, H, T, D, rows, c
         (191, 191, False, 1, True, False),  # short
         (128, 128, True, 1, True, True),
         (127, 127, True, 1, True, False),
-        (192, 200, False, 1, True, False),  # the last rows of more keys
+        (9, 192, False, 1, True, True),  # the last rows of more keys
+        (9, 191, False, 1, True, False),
         (192, 192, False, 2, True, False),  # a bias for every sequence
         (192, 192, False, 1, False, False),  # evaluation
     ],

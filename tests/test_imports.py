@@ -1,6 +1,7 @@
 """Layers: a file imports from its own layer or below, and what only reads or lists never loads torch."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,16 +14,18 @@ from rpecli import content
 
 PACKAGE = content.PACKAGE
 LAYERS = {
-    0: ["rpecli", "content", "markdown", "grammar", "recipe", "run", "order", "anatomy"],
+    0: ["rpecli", "content", "markdown", "grammar", "recipe", "recipe_file", "run", "order", "anatomy"],
     1: ["task", "encoding"],
-    2: ["encodings", "rotary", "short_conv", "fused", "attention", "model", "data", "export"],
+    2: ["encodings", "rotary", "short_conv", "fused", "attention_bf16", "attention", "model", "data", "export"],
     3: ["train", "stack", "evaluate", "check", "probes", "portrait", "bench"],
-    4: ["sweep", "launch", "work", "stats", "screen", "tables", "report"],
-    5: ["cli", "flags", "__main__"],
-}
+    4: ["sweep", "work", "stats", "screen", "tables", "report"],
+    5: ["cli", "cli_train", "cli_report", "cli_look", "cli_inspect", "cli_bench", "cli_data",
+        "cli_asked", "cli_jobs", "cli_runs", "cli_print", "cli_end", "flags", "__main__"],
+}  # fmt: skip
 LAYER = {name: number for number, group in LAYERS.items() for name in group}
 HEAVY = {"torch", "datasets", "safetensors", "transformers"}  # seconds to import
 NUMERIC = {"numpy", "pandas", "scipy", "matplotlib"}
+LATE = {"filelock"}  # milliseconds, with rpecli.run, and only commands that look at runs need it
 IN_THE_CHILD = {"work"}  # runs a job in its own process: its functions, and they alone, import layer 3
 NAMED = {
     "recipe": {"copy", "sort", "parity", "recall", "rope"},  # the defaults of Recipe.task and Recipe.encoding
@@ -32,12 +35,12 @@ NAMED = {
 
 
 def _name(path: Path) -> str:
-    """`.../rpecli/report/page.py` -> `rpecli.report.page`; a task's file -> `tasks.NAME`."""
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts if PACKAGE in path.parents else ("tasks", path.stem)
+    """`.../rpecli/report/page.py` -> `rpecli.report.page`, `.../tasks/copy.py` -> `tasks.copy`."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if "tasks" not in path.relative_to(PACKAGE).parts}
+FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 TASKS = {_name(path): path for path in sorted(content.folder("tasks").rglob("*.py"))}
 
 
@@ -108,6 +111,15 @@ def test_a_file_imports_only_from_its_own_layer_or_below(module: str) -> None:
     assert not high, f"layer {layer(module)}: {'; '.join(high)}"
 
 
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = {module: {target for target, loads, _ in imports(module) if loads and target in FILES} for module in FILES}
+    graphlib.TopologicalSorter(graph).prepare()  # its error names the circle
+
+
+def test_every_name_in_a_layer_is_a_file_or_a_folder() -> None:
+    assert set(LAYER) == {module.split(".")[1] if "." in module else module for module in FILES}
+
+
 def test_layers_0_and_4_import_nothing_between_them() -> None:
     """What reads directories and starts processes must work where torch does not load."""
     wrong = []
@@ -134,13 +146,10 @@ def test_a_task_needs_no_torch(module: str) -> None:
 
 
 def _literals(path: Path) -> Iterator[tuple[str, int]]:
-    """The string literals of the code, docstrings left out, each as the name it would choose."""
+    """The string literals of the code, each as the name it would choose."""
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
-        body = getattr(node, "body", [])
-        doc = body[0] if isinstance(body, list) and body and isinstance(body[0], ast.Expr) else None
-        for child in ast.iter_child_nodes(node):
-            if child is not doc and isinstance(child, ast.Constant) and isinstance(child.value, str):
-                yield child.value.split(":")[0].strip().replace("_", "-"), child.lineno
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value.split(":")[0].strip().replace("_", "-"), node.lineno
 
 
 def test_no_file_names_an_encoding_or_a_task() -> None:
@@ -157,6 +166,11 @@ def test_no_file_names_an_encoding_or_a_task() -> None:
         allowed = NAMED.get(module.removeprefix("rpecli."), set())
         found += [f"{module}:{line} names {word!r}" for word, line in _literals(path) if word in shipped - allowed]
     assert not found, "; ".join(found)
+
+
+@pytest.mark.parametrize("module", NAMED)
+def test_a_name_that_a_file_may_use_is_used_there(module: str) -> None:
+    assert NAMED[module] <= {word for word, _ in _literals(FILES[f"rpecli.{module}"])}
 
 
 def test_the_names_in_recipe_are_the_defaults_and_nothing_else() -> None:
@@ -189,12 +203,10 @@ def test_reading_a_recipe_loads_no_heavy_package() -> None:
 
 def test_starting_and_reporting_load_no_torch() -> None:
     modules = [name for name in FILES if layer(name) == 4]
-    assert not _loaded_by(f"import {', '.join(modules or ['rpecli'])}") & HEAVY
+    assert not _loaded_by(f"import {', '.join(modules)}") & HEAVY
 
 
 def test_help_loads_no_heavy_package() -> None:
-    if "rpecli.__main__" not in FILES:
-        pytest.skip("there is no command yet")
     command = [sys.executable, "-X", "importtime", "-m", "rpecli", "--help"]
     done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -202,4 +214,4 @@ def test_help_loads_no_heavy_package() -> None:
         line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if line.startswith("import time:")
     }
     assert "rpecli" in loaded
-    assert not loaded & (HEAVY | NUMERIC)
+    assert not loaded & (HEAVY | NUMERIC | LATE)

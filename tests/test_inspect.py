@@ -266,24 +266,36 @@ def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[st
     assert "attention 2" in one
 
 
-def test_figures_are_the_same_bytes_again_and_name_no_date(found: dict[str, Any], moved: dict[str, Any]) -> None:
-    first, second = (probe_figure.figures(found, moved) for _ in range(2))
-    assert first == second
-    kinds = {name.partition("-")[0] for name in first}
-    assert kinds == {"distance", "attended", "entropy", "function", "terms", "similarity", "shift"}
-    for figure in first.values():
-        assert figure["png"].startswith(b"\x89PNG")
-        assert b"<svg" in figure["svg"]
-        assert b"dc:date" not in figure["svg"]
+def test_figures_are_the_same_bytes_again_in_every_kind_and_name_no_date(
+    found: dict[str, Any], moved: dict[str, Any], tmp_path: Path
+) -> None:
+    first, second = (probe_figure.write(tmp_path / name, found, moved) for name in "ab")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    words = {path.stem.partition("-")[0] for path in first}
+    assert words == {"distance", "attended", "entropy", "function", "terms", "similarity", "shift"}
+    starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+    assert len(first) == len({path.stem for path in first}) * len(starts)
+    for path in first:
+        drawn = path.read_bytes()
+        assert drawn.startswith(starts[path.suffix])
+        assert not re.search(b"dc:date|CreationDate", drawn)
+        assert path.suffix != ".pdf" or (b"/FontFile2" in drawn and b"/Type3" not in drawn)  # text that can be searched
 
 
 def test_shifts_alone_make_one_figure(runs: list[Path], moved: dict[str, Any], tmp_path: Path) -> None:
     facts = [kept.facts(path, Order()) for path in runs]
     written = probe_figure.write(tmp_path / "figures", {"runs": facts}, moved)
-    assert sorted(path.name for path in written) == ["shift-copy.png", "shift-copy.svg"]
+    assert sorted(path.name for path in written) == ["shift-copy.pdf", "shift-copy.png", "shift-copy.svg"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(found: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(ReportError, match=r"taken.*choose another place"):
         probe_figure.write(tmp_path / "taken", found, {})
+
+
+def test_one_file_for_all_figures_is_refused_with_the_folder_to_write(found: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("why.pdf", "why.PNG"):
+        with pytest.raises(ReportError, match=r"each as \.png, \.svg and \.pdf, go into a folder: write for example .*/why$"):
+            probe_figure.write(tmp_path / name, found, {})
+    assert not [*tmp_path.iterdir()]

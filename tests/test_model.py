@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rpecli import attention
+from rpecli import attention, attention_bf16, encoding
 from rpecli.model import Cache, Linear, Transformer
 
 
@@ -217,6 +217,22 @@ def test_wanted_places_alone_have_the_states_and_gradients_they_have_among_all(m
             torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_the_last_layer_asks_only_the_places_that_are_read(model_of, encoding_name, ids_of, attention):
+    """States and gradients from a place on, and of some of these, are those they have among all."""
+    if attention == "bidirectional" and encoding.build(encoding_name, 16, 2).causal_only:
+        pytest.skip("it is causal only")
+    model, ids, first, some_N = model_of(encoding_name, attention=attention).train(), ids_of(2, 9), 4, torch.tensor([0, 3, 7])
+    whole, found = model(ids)[:, first:], model(ids, first=first)
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model(ids, first=first, wanted_N=some_N), whole.flatten(0, 1)[some_N], atol=1e-5, rtol=0)
+    leaves = list(model.parameters())
+    found, wanted = (torch.autograd.grad(each.square().sum(), leaves, allow_unused=True) for each in (found, whole))
+    for mine, theirs in zip(found, wanted, strict=True):
+        if theirs is not None:
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
 def test_layers_that_share_a_bias_build_it_once_a_pass(model_of, ids_of, monkeypatch):
     built, dense = [], attention._dense_bias
     monkeypatch.setattr(attention, "_dense_bias", lambda *args: built.append(1) or dense(*args))
@@ -226,7 +242,9 @@ def test_layers_that_share_a_bias_build_it_once_a_pass(model_of, ids_of, monkeyp
         assert len(built) == times, choice
 
 
-def test_training_in_bfloat16_is_finite_and_near_float32(model_of, encoding_name, ids_of):
+@pytest.mark.parametrize("shortest", [0, 99])
+def test_training_in_bfloat16_is_finite_and_near_float32(model_of, encoding_name, ids_of, shortest, monkeypatch):
+    monkeypatch.setattr(attention_bf16, "SHORTEST", shortest)  # with attention's products in it, and without
     half, full, ids = model_of(encoding_name, dtype="bfloat16").train(), model_of(encoding_name).train(), ids_of(2, 16)
     found, wanted = half.head(half(ids)), full.head(full(ids))
     assert found.dtype == torch.float32

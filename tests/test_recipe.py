@@ -141,6 +141,63 @@ def test_null_takes_back_what_a_task_sets_by_default(tmp_path: Path) -> None:
     assert [c.stop_at for c in made(f"task: {task}\nstop_at: null", tmp_path).configs()] == [None]
 
 
+def steps(text: str, tmp_path: Path, **flags: str) -> dict[str, int]:
+    return {c.task.replace(f"{tmp_path}/", ""): c.steps for c in made(text, tmp_path, **flags).configs()}
+
+
+BY_TASK = "task: [copy, sort, sort:distinct=true]\nsteps: 5\nby_task:\n  copy: {steps: 6}\n  sort: {steps: 7, lr: 0.5}\n"
+
+
+def test_by_task_beats_the_keys_for_all_and_flags_beat_both(tmp_path: Path) -> None:
+    task = task_file(tmp_path / "mine.py", '{"steps": 41, "length": 40}')
+    text = f"task: [{task}, copy]\nlength: 30\nby_task:\n  {task}: {{lr: 0.5}}\n  copy: {{steps: 6}}"
+    assert steps(text, tmp_path) == {"mine.py": 41, "copy": 6}
+    assert steps(f"{text}\nsteps: 5", tmp_path) == {"mine.py": 5, "copy": 6}
+    assert steps(f"{text}\nsteps: 5", tmp_path, steps="3") == {"mine.py": 3, "copy": 3}
+    assert [(c.length, c.lr) for c in made(text, tmp_path).configs()] == [(30, 0.5), (30, Recipe.model_fields["lr"].default)]
+
+
+def test_the_name_of_a_task_stands_for_it_with_any_options_and_the_very_choice_above_it_key_by_key(tmp_path: Path) -> None:
+    assert steps(BY_TASK, tmp_path) == {"copy": 6, "sort": 7, "sort:distinct=true": 7}
+    for choice in ("sort:distinct=true", "'sort: distinct=true'"):
+        for text in (f"{BY_TASK}  {choice}: {{steps: 8}}", BY_TASK.replace("  copy", f"  {choice}: {{steps: 8}}\n  copy")):
+            assert steps(text, tmp_path) == {"copy": 6, "sort": 7, "sort:distinct=true": 8}
+            assert [c.lr == 0.5 for c in made(text, tmp_path).configs()] == [False, True, True]
+
+
+def test_a_flag_takes_back_the_one_key_of_by_task_even_a_wrong_value(tmp_path: Path) -> None:
+    configs = made(BY_TASK.replace("7", "some"), tmp_path, steps="3").configs()
+    assert [(c.steps, c.lr == 0.5) for c in configs] == [(3, False), (3, True), (3, True)]
+    assert made(BY_TASK.replace("0.5", "fast"), tmp_path, lr="0.25").configs()[1].lr == 0.25
+    (line,) = errors("task: copy\nby_task: {copy: {min_length: 8, length: 9}}", tmp_path, min_length="10")
+    assert line.startswith("--min-length: ")
+
+
+def test_where_a_flag_chooses_the_tasks_by_task_may_speak_of_others(tmp_path: Path) -> None:
+    assert steps(BY_TASK, tmp_path, task="sort:symbols=9") == {"sort:symbols=9": 7}
+    assert steps(BY_TASK, tmp_path, task="parity") == {"parity": 5}
+
+
+def test_null_under_a_task_takes_back_what_is_set_for_all(tmp_path: Path) -> None:
+    text = "task: [copy, sort]\nstop_at: 0.5\nby_task: {copy: {stop_at: null, lengths: [16, 1x:4x]}}"
+    assert [(c.stop_at, c.lengths) for c in made(text, tmp_path).configs()] == [(None, "16,1x:4x"), (0.5, "1x,2x,4x,8x")]
+
+
+def test_a_run_is_the_same_run_whichever_way_its_settings_came_about(tmp_path: Path) -> None:
+    (one,) = made("task: copy\nsteps: 6", tmp_path).configs()
+    (other,) = made("task: copy\nsteps: 7\nby_task: {copy: {steps: 6}}", tmp_path).configs()
+    assert (one, one.id, one.to_yaml()) == (other, other.id, other.to_yaml())
+    assert "by_task" not in Config.model_fields
+
+
+def test_the_quick_recipe_says_the_budgets_of_its_tasks() -> None:
+    configs = recipe.load("quick")[0].configs()
+    assert {(c.task, c.steps, c.lr) for c in configs} == {
+        ("copy", 1050, 0.006), ("sort:distinct=true", 1200, 0.008), ("parity", 500, 0.006),
+    }  # fmt: skip
+    assert len(configs) == 63
+
+
 def test_no_recipe_an_empty_file_and_a_file_of_comments_are_the_defaults(tmp_path: Path) -> None:
     assert recipe.load()[0] == made("", tmp_path) == made("# nothing\n\n", tmp_path) == Recipe()
 
@@ -256,6 +313,74 @@ def test_wrong_values_are_refused_with_their_place(key: str, values: list[str], 
         (line,) = errors(f"# a recipe\n{key}: {value}", tmp_path)
         assert line.startswith(f"r.yaml:2: {key}: "), line
         assert len(line) < 700
+
+
+def test_errors_of_by_task_come_at_once_each_with_its_line_and_remedy(tmp_path: Path) -> None:
+    text = """task: [copy, sort:distinct=true]
+by_task:
+  copy:
+    stepz: 5
+    lr: fast
+    seed: 3
+    lengths: 8:4
+    d_model: {a: b}
+    steps: 1
+    steps: 2
+  srot: {steps: 5}
+  sort: 5
+  sort:distinct=true:
+  'sort: distinct=true': {steps: 3}
+  copy:symbols: {steps: 3}
+"""
+    found = errors(text, tmp_path)
+    assert found[0].startswith("r.yaml:4: by_task: copy: stepz: unknown key: did you mean steps")
+    assert found[1] == "r.yaml:5: by_task: copy: lr: 'fast' is not a number: write for example 0.006"
+    assert found[2] == "r.yaml:6: by_task: copy: seed: is for the whole recipe: write it outside by_task"
+    assert found[3] == "r.yaml:7: by_task: copy: lengths: '8:4' descends: write 4:8"
+    assert found[4].startswith("r.yaml:8: by_task: copy: d_model: takes a value or a list of values, no more; ")
+    assert found[5] == "r.yaml:10: by_task: copy: steps: stands twice (first at r.yaml:9): keep one"
+    assert found[6].startswith("r.yaml:11: by_task: srot: unknown task 'srot': did you mean sort?")
+    assert found[7] == "r.yaml:12: by_task: sort: '5': write a task, then its keys, in a file: by_task: {NAME: {steps: 500}}"
+    assert found[8] == "r.yaml:13: by_task: sort:distinct=true: is empty: write a value, or leave the line out"
+    assert found[9] == "r.yaml:14: by_task: sort:distinct=true: stands twice (first at r.yaml:13): keep one"
+    assert found[10].startswith("r.yaml:15: by_task: copy:symbols: 'copy:symbols': 'symbols' is not option=value")
+    assert len(found) == 11
+
+
+def test_a_task_of_by_task_that_the_recipe_does_not_train_is_told_the_nearest_that_it_does(tmp_path: Path) -> None:
+    text = "task: [copy, sort:distinct=true]\nby_task:\n  sort:distinct=false: {steps: 3}\n  addition: {steps: 3}"
+    one, other = errors(text, tmp_path)
+    assert one.startswith("r.yaml:3: by_task: sort:distinct=false: is no task of this recipe: did you mean sort:distinct=true")
+    assert other == "r.yaml:4: by_task: addition: is no task of this recipe: known: copy, sort, sort:distinct=true"
+    (line,) = errors("task: srot\nby_task: {sort: {steps: 3}}", tmp_path)
+    assert line.startswith("r.yaml:1: task: unknown task")
+
+
+@pytest.mark.parametrize("value", ["copy", "[copy]", "[{copy: 3}]", "{copy: [3]}", "{}", "{copy: {}}", "{copy: {steps: {a: 3}}}"])
+def test_what_is_not_tasks_with_keys_under_them_is_refused(value: str, tmp_path: Path) -> None:
+    (line,) = errors(f"# a recipe\nby_task: {value}", tmp_path)
+    assert line.startswith("r.yaml:2: by_task: ")
+
+
+def test_by_task_is_for_files_and_a_mapping_elsewhere_is_told_of_it(tmp_path: Path) -> None:
+    (line,) = errors("task: copy", tmp_path, by_task="copy:steps=3", steps="4")
+    assert line.startswith("--by-task: 'copy:steps=3': write a task, then its keys, in a file")
+    (line,) = errors("steps: {copy: 1050}", tmp_path)
+    assert line.endswith("settings of one task under by_task")
+
+
+def test_what_keys_of_a_task_get_wrong_together_stands_where_the_key_to_change_stands(tmp_path: Path) -> None:
+    text = "task: [copy, sort]\nmin_length: 9\nby_task:\n  sort: {length: 5}\n  copy: {d_model: 63}"
+    assert [line[:40] for line in errors(text, tmp_path)] == [
+        "r.yaml:2: min_length: min_length=9 is ab", "r.yaml:5: by_task: copy: d_model: d_mode",
+    ]  # fmt: skip
+    (line,) = errors("task: [copy, sort]\nby_task:\n  sort: {lengths: 4x:32}", tmp_path)
+    assert line == "r.yaml:3: by_task: sort: lengths: '4x:32' descends: write 32:4x  (sort trains on length 16)"
+
+
+def test_what_a_wrong_by_task_was_to_set_brings_no_second_error(tmp_path: Path) -> None:
+    text = "task: [copy, sort]\nmin_length: 20\nn_head: 3\nby_task:\n  copy: {length: 4o}\n  sort: {length: 40}"
+    assert [line[:9] for line in errors(text, tmp_path)] == ["r.yaml:3:", "r.yaml:5:"]
 
 
 @pytest.mark.parametrize("value", ["", "null", "~"])

@@ -4,15 +4,20 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from rich.console import Console
+from runs_in_memory import made_up
 from runs_on_disk import evaluation, make_run
 
 from rpecli import report, run
-from rpecli.report import ReportError, frames, panels, tables, views
+from rpecli.report import ReportError, figure, frames, panels, tables, views
 from rpecli.report.tables import Table
 from rpecli.stats import Summary
 
@@ -462,6 +467,51 @@ def test_the_figure_takes_one_task_and_many(tmp_path):
         names = ("copy", "sort", "parity", "recall", "reverse")[:number]
         made = make([make_run(tmp_path / str(number), {16: 1.0, 32: 0.5}, task=name) for name in names], tmp_path)
         assert len(made.tables) == 3 * number
+
+
+SHORT, ADDED = [16, 512, 1024, 2048, 4096], list(range(16, 257, 16))
+LONG, NEAR, WIDER = [16, *(2**k for k in range(9, 18))], [8, 16, 17, 18], [64, 512, 1024, 2048, 4096]
+
+
+def composed(number: int, lengths: list[int]) -> Figure:
+    """The figure of so many tasks, before it is written."""
+    names = ("copy", "sort", "parity", "recall", "reverse", "addition", "sort:distinct=true")[:number]
+    found = panels.panels([made_up("rope", 0, dict.fromkeys(lengths, 0.5), task=name) for name in names])
+    found = [replace(panel, length=64) for panel in found] if lengths is WIDER else found
+    with matplotlib.rc_context(figure.STYLE):
+        made = Figure(figsize=(figure.WIDTH, 1), dpi=figure.DPI)
+        FigureCanvasAgg(made)
+        figure._compose(made, found)
+    return made
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("lengths", [SHORT, ADDED, LONG, NEAR, WIDER], ids=["short", "added", "long", "near", "wider"])
+def test_labels_of_lengths_never_touch_nor_leave_the_figure(number, lengths):
+    made = composed(number, lengths)
+    boxes = [text.get_window_extent() for axes in made.axes for text in axes.get_xticklabels()]
+    assert len(boxes) >= 2 * len(made.axes)
+    for i, box in enumerate(boxes):
+        assert 0 <= box.x0 < box.x1 <= made.bbox.width
+        assert not any(box.padded(3).overlaps(other.padded(3)) for other in boxes[:i])  # dots, of 200 an inch
+
+
+def test_every_length_has_a_tick_and_the_trained_one_and_the_ends_are_labelled_first():
+    for number, lengths in ((1, SHORT), (4, SHORT), (4, ADDED), (7, LONG)):
+        for axes in composed(number, lengths).axes:
+            assert sorted([*axes.xaxis.get_majorticklocs(), *axes.xaxis.get_minorticklocs()]) == lengths
+            said = [text.get_text().split()[0] for text in axes.get_xticklabels()]
+            assert {"16", str(lengths[-1])} <= {*said}
+    assert "16" in [text.get_text().split()[0] for text in composed(4, NEAR).axes[0].get_xticklabels()]
+
+
+def test_where_there_is_room_every_length_is_labelled():
+    said = [text.get_text() for text in composed(1, SHORT).axes[0].get_xticklabels()]
+    assert said == ["16\n1x", "512\n32x", "1024\n64x", "2048\n128x", "4096\n256x"]
+
+
+def test_a_multiple_of_the_training_length_is_written_as_people_write_it():
+    assert [views.factor(n, 16) for n in (4, 16, 24, 4096, 131072)] == ["0.25x", "1x", "1.5x", "256x", "8192x"]
 
 
 def test_a_table_for_the_terminal_shows_its_marks_and_footnotes(three):

@@ -135,6 +135,18 @@ def test_only_answers_and_end_tokens_are_trained_on() -> None:
     )
 
 
+@pytest.mark.parametrize("keys", [{"task": "recall"}, {"task": "parity"}, {"task": "addition"}, {"attention": "bidirectional"}])
+def test_losses_of_places_that_are_read_alone_are_those_among_all(keys: dict[str, Any]) -> None:
+    trainer = train.build(tiny.config(**keys), torch.device("cpu"))
+    batch = data.frame(trainer.task.sample(np.random.default_rng(0), 3, 4), trainer.config)
+    logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(batch.inputs_BxT)))
+    all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(batch.targets_BxT), reduction="none")
+    wanted_N = all_BxT[torch.from_numpy(batch.answer_BxT | batch.end_BxT)]
+    found_N = train.losses(trainer.model, batch, None, trainer.device)
+    torch.testing.assert_close(found_N, wanted_N, atol=1e-5, rtol=0)
+    assert 0 < len(found_N) < all_BxT.numel()
+
+
 def test_a_run_stops_early_at_the_exact_match_it_was_told(tmp_path: Path) -> None:
     keys = {"task": "copy:symbols=1", "steps": 200, "validate_every": 5, "stop_at": 1.0}
     path = tiny.trained(tmp_path, **keys)

@@ -27,6 +27,7 @@ PANEL = 2.05  # inches, height of a panel
 UNDER = 0.42  # inches, room for tick labels
 LEFT = 0.55  # inches, room for labels of the y axis
 SPACE = 0.35  # inches between legends
+CLEAR = 0.06  # inches between labels of an axis: about a digit
 COLUMNS = 4
 ROWS = 4  # of one group in the legend, before it takes a second column
 COLOURS = {  # after Okabe & Ito (2008) and Tol (2021): apart for colour-blind readers too
@@ -102,12 +103,16 @@ def drawn(name: str, compose: Callable[["Figure"], None]) -> dict[str, bytes]:
         figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
         FigureCanvasAgg(figure)
         compose(figure)
-        return {f"{name}.{kind}": _bytes(figure, kind) for kind in UNDATED}
+    return {f"{name}.{kind}": as_bytes(figure, kind) for kind in UNDATED}
 
 
-def _bytes(figure: "Figure", kind: str) -> bytes:
+def as_bytes(figure: "Figure", kind: str) -> bytes:
+    """A figure as one of the kinds of UNDATED."""
+    import matplotlib
+
     into = io.BytesIO()
-    figure.savefig(into, format=kind, metadata=UNDATED[kind])
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(into, format=kind, metadata=UNDATED[kind])
     return into.getvalue()
 
 
@@ -204,12 +209,9 @@ def _frame(axes: "Axes", panel: Panel) -> None:
     first, last = min(panel.lengths[0], panel.length), max(panel.lengths[-1], panel.length)
     axes.set_xscale("log", base=2)
     span = max(1.0, math.log2(last / first))
-    axes.set_xlim(first * 2 ** (-0.13 * span), last * 2 ** (0.06 * span))
+    axes.set_xlim(first * 2 ** (-0.13 * span), last * 2 ** ((0.06 if last < 10**5 else 0.1) * span))  # long numbers stick out
     accuracies(axes)
-    shown = _ticks(panel.lengths, panel.length)
-    axes.set_xticks(shown, [f"{n}\n{factor(n, panel.length)}" for n in shown], minor=False)
-    unlabelled = [n for n in panel.lengths if n not in shown]
-    axes.set_xticks(unlabelled, [""] * len(unlabelled), minor=True)
+    _label(axes, panel)
     axes.axvline(panel.length, color="#777777", linewidth=0.9, linestyle=":", zorder=1)
     inside = panel.length > panel.lengths[0]  # text over lines wants a ground of its own
     ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0} if inside else None
@@ -219,14 +221,24 @@ def _frame(axes: "Axes", panel: Panel) -> None:
     )  # fmt: skip
 
 
-def _ticks(lengths: list[int], train_length: int) -> list[int]:
-    """Evaluated lengths to label: the training length first, then whichever stand clear of their neighbours."""
-    span = max(1.0, math.log2(lengths[-1] / lengths[0]))
-    kept: list[int] = [train_length] if train_length in lengths else []
-    for length in lengths:
-        if all(abs(math.log2(length / other)) >= span / 6 for other in kept):
-            kept.append(length)
-    return sorted(kept)
+def _label(axes: "Axes", panel: Panel) -> None:
+    """A tick at every evaluated length, labelled where its label, as wide as it is drawn, stands clear of the others.
+
+    The training length and both ends are labelled before what lies between them.
+    """
+    words = {n: f"{n}\n{factor(n, panel.length)}" for n in panel.lengths}
+    axes.set_xticks(list(words), list(words.values()))
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+    spans = {n: (box.x0, box.x1 + CLEAR * DPI) for n, box in zip(words, boxes, strict=True)}
+    ends = (panel.length, panel.lengths[-1], panel.lengths[0])
+    shown: list[int] = []
+    for n in dict.fromkeys([*(n for n in ends if n in words), *words]):
+        if all(spans[n][0] >= spans[other][1] or spans[n][1] <= spans[other][0] for other in shown):
+            shown.append(n)
+    axes.set_xticks(sorted(shown), [words[n] for n in sorted(shown)])
+    rest = [n for n in words if n not in shown]
+    axes.set_xticks(rest, [""] * len(rest), minor=True)
 
 
 # ----------------------------------------------------------------------------------------------------------------- legend

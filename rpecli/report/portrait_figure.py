@@ -3,7 +3,6 @@
 Heads differ in colour and dashes; the maps share one scale of brightness, which reads alike for colour-blind readers and in grey.
 """
 
-import io
 import math
 import textwrap
 from pathlib import Path
@@ -11,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rpecli import run
 from rpecli.report import ReportError
-from rpecli.report.figure import DPI, STYLE, WIDTH
+from rpecli.report.figure import DPI, STYLE, UNDATED, WIDTH, as_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-UNDATED: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#000000"]  # Okabe & Ito, Tol
 DASHES: list[Any] = ["solid", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1.2, 1.5))]
 TINTS, UNSEEN = "cividis", "#E4E4E4"
@@ -53,9 +47,7 @@ def draw(data: dict[str, Any], kind: str = "svg") -> bytes:
         figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
         FigureCanvasAgg(figure)
         _compose(figure, data)
-        into = io.BytesIO()
-        figure.savefig(into, format=kind, metadata=UNDATED[kind])
-        return into.getvalue()
+    return as_bytes(figure, kind)
 
 
 def _compose(figure: "Figure", data: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ Encodings look as in the report's figure (colour, marker and dashes by group); h
 and hatching. Drawn without pyplot, undated: the same data give the same bytes.
 """
 
-import io
 import re
 import textwrap
 from collections.abc import Callable, Iterable
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rpecli import run
 from rpecli.report import ReportError
-from rpecli.report.figure import COLOURS, DPI, MARKERS, STYLE, WIDTH, Look
+from rpecli.report.figure import COLOURS, DPI, MARKERS, STYLE, UNDATED, WIDTH, Look, as_bytes
 from rpecli.report.portrait_figure import COLOURS as HEADS
-from rpecli.report.portrait_figure import DASHES, UNDATED, _colours
+from rpecli.report.portrait_figure import DASHES, _colours
 from rpecli.report.probe_read import Seen
 from rpecli.report.probe_text import MEASURES, ROUNDING, WORDS, Lines, factor, matrix, measured, name_of, pair_names
 from rpecli.report.tables import slug as table_slug
@@ -24,25 +23,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-KINDS = ("svg", "png")
 TERMS = [HEADS[4], HEADS[5], HEADS[2], HEADS[0]]
 HATCHES = ["", "///", "...", "xx"]
 GREY: dict[str, Any] = {"color": "#777777", "linewidth": 0.9, "linestyle": ":", "zorder": 1}
 LEGEND = 2.1  # inches at the right
 PANEL = (2.2, 0.72)  # inches: height of a panel, room under and above it
 Panels = Callable[[list[list["Axes"]]], None]
-Figures = dict[str, dict[str, bytes]]  # of each name, its bytes by kind
+Figures = dict[str, "Figure"]
 Measure = Callable[[dict[str, Any], dict[str, Any], int], float | None]  # run, length, layer -> a number
 
 
 def write(folder: Path, data: dict[str, Any], shifts: Lines) -> list[Path]:
-    """Every figure there is something for, as svg and png. Raises ReportError where the folder cannot be written."""
+    """Every figure there is something for, as png, svg and pdf. Raises ReportError where the folder cannot be written."""
+    if folder.suffix.lstrip(".").lower() in UNDATED:
+        kinds = "several figures, each as .png, .svg and .pdf, go into a folder"
+        raise ReportError(f"{folder}: {kinds}: write for example {folder.with_suffix('')}")
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures(data, shifts).items():
-            for kind, content in figure.items():
-                run.replace(folder / f"{name}.{kind}", content)
+            for kind in UNDATED:
+                run.replace(folder / f"{name}.{kind}", as_bytes(figure, kind))
                 written.append(folder / f"{name}.{kind}")
     except OSError as error:
         raise ReportError(f"the figures cannot be written: {error}: choose another place") from error
@@ -50,7 +51,7 @@ def write(folder: Path, data: dict[str, Any], shifts: Lines) -> list[Path]:
 
 
 def figures(data: dict[str, Any], shifts: Lines) -> Figures:
-    """`{"distance-RUN": {"svg": ..., "png": ...}, "entropy-TASK": ..., ...}`; `shifts` holds the lines of runs in `data`."""
+    """`{"distance-RUN": ..., "entropy-TASK": ..., ...}`; `shifts` holds the lines of runs in `data`."""
     made: Figures = {f"distance-{slug(name_of(each))}": by_distance(each) for each in data["runs"] if each.get("lengths")}
     for task in dict.fromkeys(each["task"] for each in data["runs"]):
         runs = [each for each in data["runs"] if each["task"] == task]
@@ -62,7 +63,7 @@ def figures(data: dict[str, Any], shifts: Lines) -> Figures:
 def of_report(looked: dict[str, Seen]) -> dict[str, bytes]:
     """`{"why-PANEL-entropy.svg": ...}` for report.md."""
     return {
-        f"why-{table_slug(title)}-{name}.svg": figure["svg"]
+        f"why-{table_slug(title)}-{name}.svg": as_bytes(figure, "svg")
         for title, seen in looked.items()
         for name, figure in of_task(seen.runs, seen.pairs, {}).items()
     }
@@ -89,7 +90,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
-def by_distance(each: dict[str, Any]) -> dict[str, bytes]:
+def by_distance(each: dict[str, Any]) -> "Figure":
     """A row of panels a layer, a column a length, a line a head; heads that look by a rule are named."""
     lengths, n_layer = each["lengths"], len(each["lengths"][0]["layers"])
     colours = _colours(len(lengths[0]["layers"][0]))
@@ -165,7 +166,7 @@ AGAINST: dict[str, tuple[Measure, str, str]] = {
 RULES: tuple[Measure, str, str] = (kept_share, "share of weight", "heads that look by a rule: what they keep there, mean of them")
 
 
-def against_length(runs: list[dict[str, Any]], measure: Measure, axis: str, title: str) -> dict[str, bytes]:
+def against_length(runs: list[dict[str, Any]], measure: Measure, axis: str, title: str) -> "Figure":
     """A panel a layer, a line a run: mean over heads against length."""
     n_layer, known = max(len(each["lengths"][0]["layers"]) for each in runs), looks(runs)
     share = measure in (function_share, kept_share)
@@ -190,7 +191,7 @@ def against_length(runs: list[dict[str, Any]], measure: Measure, axis: str, titl
     return _draw(f"{runs[0]['task']}: {title}", 1, n_layer, fill)
 
 
-def terms(runs: list[dict[str, Any]]) -> dict[str, bytes]:
+def terms(runs: list[dict[str, Any]]) -> "Figure":
     """A row a length from the trained one on; a bar a head, its four terms stacked, above it how much of the position term is a
     function of i-j."""
     told = {line["length"] / each["trained"] for each in runs for line in each["lengths"] if line["terms"]}
@@ -231,7 +232,7 @@ def _bars(panel: "Axes", found: list[tuple[dict[str, Any], list[dict[str, Any]]]
     panel.set_ylabel("share of variance")
 
 
-def similarity(pairs: list[dict[str, Any]]) -> dict[str, bytes]:
+def similarity(pairs: list[dict[str, Any]]) -> "Figure":
     """Encodings against encodings, brightness and number; runs where each is of an encoding of its own."""
     by_label = len({label for pair in pairs for label in pair["labels"]}) < len({name for p in pairs for name in pair_names(p)})
     cells = matrix(pairs, (lambda pair: pair["labels"]) if by_label else pair_names)
@@ -254,7 +255,7 @@ def similarity(pairs: list[dict[str, Any]]) -> dict[str, bytes]:
     return _draw(title, 1, 1, fill, tall=max(1.0, len(names) / 10), left=2.6)
 
 
-def shift(runs: list[dict[str, Any]], lines: Lines) -> dict[str, bytes]:
+def shift(runs: list[dict[str, Any]], lines: Lines) -> "Figure":
     """A row a measure, logits first; later positions at the left, fillers at the right."""
     known = looks(runs)
 
@@ -297,7 +298,7 @@ def _still(panel: "Axes", encodings: list[str]) -> None:
 # -------------------------------------------------------------------------------------------------------------------- frame
 
 
-def _draw(title: str, rows: int, columns: int, fill: Panels, tall: float = 1.0, left: float = 0.6) -> dict[str, bytes]:
+def _draw(title: str, rows: int, columns: int, fill: Panels, tall: float = 1.0, left: float = 0.6) -> "Figure":
     """A grid of panels under a title, the legend of them all at the right."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -315,7 +316,7 @@ def _draw(title: str, rows: int, columns: int, fill: Panels, tall: float = 1.0, 
         fill(axes)
         figure.text(0.1 / WIDTH, 1 - 0.08 / height, title, fontsize=9.5, fontweight="bold", color="#222222", va="top")
         _legend(figure, [panel for line in axes for panel in line], 1 - 0.55 / height)
-        return {kind: _bytes(figure, kind) for kind in KINDS}
+    return figure
 
 
 def _legend(figure: "Figure", panels: list["Axes"], top: float) -> None:
@@ -324,12 +325,6 @@ def _legend(figure: "Figure", panels: list["Axes"], top: float) -> None:
     if once:
         figure.legend(once.values(), once.keys(), loc="upper left", bbox_to_anchor=(1 - LEGEND / WIDTH, top), frameon=False,
                       handlelength=3, borderaxespad=0, fontsize=7.5)  # fmt: skip
-
-
-def _bytes(figure: "Figure", kind: str) -> bytes:
-    into = io.BytesIO()
-    figure.savefig(into, format=kind, metadata=UNDATED[kind])
-    return into.getvalue()
 
 
 def _powers(panel: "Axes", values: Iterable[int]) -> None:

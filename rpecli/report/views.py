@@ -42,7 +42,8 @@ def spread(found: Summary | None) -> str:
 
 
 def factor(length: int, train_length: int) -> str:
-    return f"{length / train_length:.3g}x"
+    times = length / train_length
+    return f"{times:.3g}x" if times < 1000 else f"{times:.0f}x"  # .3g would write 8.19e+03
 
 
 def count(flags: list[bool]) -> str:
