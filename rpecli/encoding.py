@@ -85,6 +85,13 @@ class Encoding(nn.Module):
         """`logits_BxHxTxS` (scaled, biased, not masked) to other logits."""
         return logits
 
+    def held(self, rows: int, keys: int) -> float:
+        """How many tensors of the size of a block's logits (`rows` x `keys`) there are at once while `bias` or `score` works.
+
+        By it `rpe eval` reckons the memory that a length takes. The sum of two scores has about 4, as has the softmax.
+        """
+        return 4.0
+
     def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
         """How many of these positions (or tokens) use parameters that training never touched."""
         return 0
@@ -121,6 +128,9 @@ class DistanceCurve(Encoding):
     def alone(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys of the rest of the score; here they take the place of what `rotate` returns."""
         return q, k
+
+    def held(self, rows: int, keys: int) -> float:
+        return super().held(rows, keys) + (self.reach or 0) / keys  # every row's whole curve
 
     def score(
         self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None

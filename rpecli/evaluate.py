@@ -17,12 +17,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from rpecli import attention, data, export, recipe, run, task
+from rpecli.encoding import Encoding, overrides
 from rpecli.model import Transformer
 from rpecli.order import Order
 from rpecli.train import Trainer, build, pick_device, stop_signals
 
 BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
 FEWEST = 32  # sequences a length, however long
+CURVE_ROWS = 64  # of a block where scores go by distance, a head at a time
 PLACES = 10  # parts of the answer whose accuracy is kept apart
 
 
@@ -135,19 +137,48 @@ def strings(config: recipe.Config, made: task.Task, length: int, folder: Path | 
 
 
 def _why_not(trainer: Trainer, length: int) -> str | None:
+    if trainer.device.type != "cpu":
+        return None
     there, needed = available(), memory(trainer, length)
     if needed <= there:  # only then can one sequence be drawn, to count its tokens
         needed = memory(trainer, trainer.task.sequence(length))
-    if trainer.device.type == "cpu" and needed > there:
+    if needed > there:
         return f"length {length}: needs about {needed / 2**30:.0f} GiB, {there / 2**30:.0f} GiB are free: leave it out"
     return None
 
 
 def memory(trainer: Trainer, T: int) -> int:
-    """Bytes that the forward pass of one sequence of T tokens takes, roughly: activations of a layer, and one block of scores."""
+    """Bytes that one batch of sequences of T tokens takes at its peak, within a factor of 2: in an MLP, or in attention."""
     config = trainer.config
-    activations = T * config.d_model * (2 * config.mlp_ratio + 10) + T * trainer.task.vocabulary
-    return 4 * (activations + 4 * config.n_head * max(attention.CELLS, attention.ROWS * T))
+    tokens = T * min(at_once(T), config.samples)
+    running = data.fixed_kind(config) == "start"
+    with torch.no_grad(), trainer.device:
+        layers = {_attended(each, config.normalizer, tokens, T, running) for each in trainer.model.current}
+    most = max(tokens * config.d_model * (2 * config.mlp_ratio + 10), *layers)
+    return int(4 * (most + tokens * trainer.task.vocabulary))
+
+
+def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running: bool) -> float:
+    """Numbers there are at once in attention: those of every token, and a block of scores where the kernel has one."""
+    shape, way = encoding.shape, attention.kernel(encoding, normalizer)
+    if way == "curve" and not (running and shape.causal):
+        way = "eager" if overrides(encoding, "score") else "plain"
+    width = shape.d_head if way == "curve" else _width(encoding)
+    each = tokens * shape.n_head * (6 * shape.d_head + 4 * width)  # q, k, v, those turned, as wide as they are then, the result
+    if way == "plain" or (way == "distance" and running):
+        return each
+    if way == "curve":
+        return each + encoding.held(CURVE_ROWS, T) * max(2 * attention.CELLS, CURVE_ROWS * tokens)
+    keys = tokens if way == "eager" else T  # a bias is the same for all sequences
+    rows = min(T, max(attention.ROWS, attention.CELLS // keys))
+    return each + encoding.held(rows, T) * shape.n_head * rows * keys
+
+
+def _width(encoding: Encoding) -> int:
+    """Of a head's queries once they are turned: tried with one token."""
+    shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
+    q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
+    return encoding.rotate(q_1xHx1xD, q_1xHx1xD, at_1x1, at_1x1, f, f)[0].shape[-1]
 
 
 def available() -> int:

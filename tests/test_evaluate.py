@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peak_of_tensors
 import pytest
 import tiny
 import torch
 from scipy.stats import binomtest
 
-from rpecli import data, evaluate, run, task
+from rpecli import attention, data, evaluate, run, task, train
 from rpecli.model import Cache
 from rpecli.order import Order
+from rpecli.recipe import Config
 from rpecli.train import Trainer
 
 HALF = {
@@ -328,6 +330,38 @@ def test_the_memory_estimate_grows_with_the_length(fresh: Path) -> None:
     trainer, _ = evaluate.load(fresh, "cpu")
     sizes = [evaluate.memory(trainer, T) for T in (10, 10**4, 10**6)]
     assert sizes[0] < sizes[1] < sizes[2] / 10
+
+
+def check_estimate(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
+    """With small blocks, so that 513 tokens are many of them, as 32,768 are otherwise."""
+    monkeypatch.setattr(attention, "CELLS", 1 << 13)
+    trainer = train.build(Config(**{"task": "copy", "samples": 2, **keys}), torch.device("cpu"))
+    trainer.model.switch(True)
+    trainer.model.eval()
+    blocks = list(data.evaluation_blocks(trainer.task, 256, 2, 0))
+    held = [*trainer.model.parameters(), *trainer.model.buffers()]
+    taken = peak_of_tensors.peak(lambda: evaluate.measure(trainer, 256, blocks, []), held)
+    assert taken / 2 < evaluate.memory(trainer, trainer.task.sequence(256)) < taken * 2
+
+
+@pytest.mark.parametrize("positions", ["start", "randomized"])
+@pytest.mark.parametrize("n_head", [4, 16])
+def test_the_memory_of_every_encoding_is_estimated_within_a_factor_of_two(
+    encoding_name: str, n_head: int, positions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"positions": positions, "max_position": 2048} if positions == "randomized" else {}
+    check_estimate(monkeypatch, encoding=encoding_name, n_head=n_head, **keys)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"encoding": "dape:hidden=128"}, {"encoding": "dape:kind=v2"}, {"encoding": "kerple-power:weighted=true"},
+     {"encoding": "none+dape"}, {"encoding": "none:then=dape"}, {"encoding": "rope", "normalizer": "stick-breaking"},
+     {"encoding": "shaw", "attention": "bidirectional"}, {"encoding": "rope", "mlp_ratio": 1}],
+    ids=str,
+)  # fmt: skip
+def test_the_memory_of_options_is_estimated_too(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    check_estimate(monkeypatch, **keys)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -135,7 +135,7 @@ def memory_rows(choice: str, options: Options, say: Say) -> list[Row]:
 def memory_table(rows: list[Row]) -> Table:
     about = (
         f"Peak of one batch, width {WIDTH}, {LAYERS} layers, {HEADS} heads, beyond what the process held before; estimated is "
-        f"what `rpe eval` reckons for one sequence before it tries. Goal: under {goals.MACHINE_GIB:.0f} GiB."
+        f"what `rpe eval` reckons before it tries. Goal: under {goals.MACHINE_GIB:.0f} GiB."
     )
     lines = [
         {"encoding": row["encoding"], "length": str(row["length"]), "tokens": str(row["tokens"]),

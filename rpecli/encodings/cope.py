@@ -26,6 +26,9 @@ class CoPE(Encoding):
         self.npos = npos
         self.table_NxD = nn.Parameter(torch.zeros(npos, shape.d_head))
 
+    def held(self, rows: int, keys: int) -> float:
+        return 8.0  # gates, counts, their whole parts as indices of 8 bytes, both neighbours in the table
+
     def score(
         self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
     ) -> Tensor:

@@ -44,6 +44,9 @@ class DAPE(Encoding):
         """1 for every token: of padding the engine makes 0, which is how v2 knows."""
         return x_BxTxM.new_ones(len(x_BxTxM), 1, x_BxTxM.shape[1], 1) if self.kind == "v2" else None
 
+    def held(self, rows: int, keys: int) -> float:
+        return 6.0 + 2 * self.first.out_channels / self.shape.n_head  # hidden units before and after the ReLU
+
     def score(
         self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
     ) -> Tensor:

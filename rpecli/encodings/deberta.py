@@ -55,6 +55,9 @@ class DeBERTa(Encoding):
             d = d.sign() * self.bucket_R[d.abs().clamp(max=self.reach - 1)]
         return d.clamp(0 if self.shape.causal else -self.n, self.n - 1) + (0 if self.shape.causal else self.n)
 
+    def held(self, rows: int, keys: int) -> float:
+        return 6.0 + self.n / rows + self.n / keys  # every key's scores with all distances, for each block anew
+
     def score(
         self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
     ) -> Tensor:
