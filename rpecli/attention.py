@@ -28,6 +28,7 @@ from rpecli.encoding import DistanceBias, DistanceCurve, Encoding, overrides
 DENSE = 256  # keys up to which a dense bias, built once for all layers, costs no more than blocks (measured: LOG.md)
 CELLS = 1 << 17  # score cells [B, T, S] a block may hold, per head: more fall out of the caches (1 << 20: 2 to 4 times slower)
 ROWS = 32  # rows a block holds at least, since a few encodings do work on all keys for every block
+CURVE_ROWS = 64  # rows of a block where scores go by distance
 
 
 def kernel(encoding: Encoding, normalizer: str = "softmax") -> str:
@@ -281,7 +282,7 @@ def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, ro
     return out
 
 
-def _curve_blocks(encoding: DistanceCurve, q: Tensor, k: Tensor, v: Tensor, qf: Tensor | None, most: int = 64) -> Tensor:
+def _curve_blocks(encoding: DistanceCurve, q: Tensor, k: Tensor, v: Tensor, qf: Tensor | None, most: int = CURVE_ROWS) -> Tensor:
     """Scores by distance of a block of query rows, for a few heads at a time, and each row's read at its own offset.
 
     `asks_r . vectors[d]` for falling distances d is a matrix whose row r has the score of key j at column j - r + n - 1, n rows

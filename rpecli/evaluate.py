@@ -24,7 +24,6 @@ from rpecli.train import Trainer, build, pick_device, stop_signals
 
 BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
 FEWEST = 32  # sequences a length, however long
-CURVE_ROWS = 64  # of a block where scores go by distance, a head at a time
 PLACES = 10  # parts of the answer whose accuracy is kept apart
 
 
@@ -168,7 +167,7 @@ def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running:
     if way == "plain" or (way == "distance" and running):
         return each
     if way == "curve":
-        return each + encoding.held(CURVE_ROWS, T) * max(2 * attention.CELLS, CURVE_ROWS * tokens)
+        return each + encoding.held(attention.CURVE_ROWS, T) * max(2 * attention.CELLS, attention.CURVE_ROWS * tokens)
     keys = tokens if way == "eager" else T  # a bias is the same for all sequences
     rows = min(T, max(attention.ROWS, attention.CELLS // keys))
     return each + encoding.held(rows, T) * shape.n_head * rows * keys
