@@ -31,11 +31,11 @@ ROWS = 32  # rows a block holds at least, since a few encodings do work on all k
 CURVE_ROWS = 64  # rows of a block where scores go by distance
 
 
-def kernel(encoding: Encoding, normalizer: str = "softmax") -> str:
-    """Which of the ways above serves an encoding: `eager`, `curve`, `plain`, `distance` or `rows`."""
+def kernel(encoding: Encoding, normalizer: str = "softmax", by_curve: bool = True) -> str:
+    """Which of the ways above serves an encoding: `eager`, `curve` (unless ruled out), `plain`, `distance` or `rows`."""
     if normalizer != "softmax":
         return "eager"
-    if isinstance(encoding, DistanceCurve) and type(encoding).score in (DistanceCurve.score, Encoding.score):
+    if by_curve and isinstance(encoding, DistanceCurve) and type(encoding).score in (DistanceCurve.score, Encoding.score):
         return "curve"
     if overrides(encoding, "score"):
         return "eager"
@@ -66,18 +66,18 @@ def attend(
     T, S = q_BxHxTxD.shape[2], k_BxHxSxD.shape[2]
     q_pos, k_pos = positions_BxS[:, S - T :], positions_BxS
     qf, kf = _without_padding(qf, hidden_BxS), _without_padding(kf, hidden_BxS)
-    way = kernel(encoding, normalizer)
     trains = torch.is_grad_enabled()
-    if way == "curve" and running and T > 1 and not trains and encoding.shape.causal and hidden_BxS is None:
+    by_curve = running and T > 1 and not trains and encoding.shape.causal and hidden_BxS is None
+    way = kernel(encoding, normalizer, by_curve)
+    if way == "curve":
         assert isinstance(encoding, DistanceCurve)
         return _curve_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, qf)
-    if way == "curve":
-        way = "eager" if overrides(encoding, "score") else "plain"
-    low = way != "eager" and hidden_BxS is None and _works_low(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD)
-    if not low:
-        v_BxHxSxD = v_BxHxSxD.float()
-    if not low or overrides(encoding, "rotate"):
-        q_BxHxTxD, k_BxHxSxD = q_BxHxTxD.float(), k_BxHxSxD.float()
+    if v_BxHxSxD.dtype == torch.bfloat16:
+        gains = way != "eager" and hidden_BxS is None and _gains_by_bfloat16(encoding, q_BxHxTxD, k_BxHxSxD)
+        if not gains:
+            v_BxHxSxD = v_BxHxSxD.float()
+        if not gains or overrides(encoding, "rotate"):
+            q_BxHxTxD, k_BxHxSxD = q_BxHxTxD.float(), k_BxHxSxD.float()
     if way == "eager" or hidden_BxS is not None:
         normal = NORMALIZERS[normalizer]
         return _eager_blocks(encoding, q_BxHxTxD, k_BxHxSxD, v_BxHxSxD, q_pos, k_pos, qf, kf, hidden_BxS, normal)
@@ -85,10 +85,7 @@ def attend(
     v, more = v_BxHxSxD, q.shape[-1] - v_BxHxSxD.shape[-1]
     if more:
         v = F.pad(v, (0, more))  # widths that differ fall off the fused kernel, 4-8x slower
-    if low:
-        bias = None if way == "plain" else _remembered(encoding, q_pos, k_pos, running, memo)
-        out = _low(encoding, q, k, v, bias)
-    elif way == "plain":
+    if way == "plain":
         out = _plain(encoding, q, k, v)
     elif trains or S <= DENSE:
         out = _dense(encoding, q, k, v, _remembered(encoding, q_pos, k_pos, running, memo))
@@ -180,8 +177,9 @@ def _scored(
 
 def _plain(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
-    if causal and fused.helps(q, k, None):
-        return fused.attend(q, k, v, None, encoding.shape.scale)
+    if (ours := _ours(encoding, q, k, v, None)) is not None:
+        return ours
+    q, k = q.to(v.dtype), k.to(v.dtype)
     if T == S or not causal:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=encoding.shape.scale)
     mask = ~causal_mask(T, S, q.device) if T > 1 else None  # the flag would line up the first rows, not the last
@@ -189,23 +187,24 @@ def _plain(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _dense(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    if encoding.shape.causal and fused.helps(q, k, bias):
-        return fused.attend(q, k, v, bias, encoding.shape.scale)
+    if (ours := _ours(encoding, q, k, v, bias)) is not None:
+        return ours
+    q, k, bias = q.to(v.dtype), k.to(v.dtype), bias.to(v.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=encoding.shape.scale)
 
 
-def _works_low(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor) -> bool:
-    """Whether values of fewer bits than float32 have a kernel that gains by it."""
-    if v.dtype == torch.float32:
-        return False
-    return encoding.shape.causal and attention_bf16.helps(q, k) if v.device.type == "cpu" else torch.is_grad_enabled()
+def _gains_by_bfloat16(encoding: Encoding, q: Tensor, k: Tensor) -> bool:
+    """Whether training has a kernel that is quicker on bfloat16: ours on a CPU, PyTorch's elsewhere."""
+    return encoding.shape.causal and attention_bf16.helps(q, k) if q.device.type == "cpu" else torch.is_grad_enabled()
 
 
-def _low(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    if v.device.type == "cpu":
+def _ours(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor | None:
+    """By a kernel of our own, where one serves and helps."""
+    if v.dtype == torch.bfloat16 and v.device.type == "cpu":  # kept so only where the kernel helps
         return attention_bf16.attend(q, k, v, bias, encoding.shape.scale)
-    q, k = q.to(v.dtype), k.to(v.dtype)
-    return _plain(encoding, q, k, v) if bias is None else _dense(encoding, q, k, v, bias.to(v.dtype))
+    if encoding.shape.causal and fused.helps(q, k, bias):
+        return fused.attend(q, k, v, bias, encoding.shape.scale)
+    return None
 
 
 def _remembered(encoding: Encoding, q_pos: Tensor, k_pos: Tensor, running: bool, memo: dict[int, Tensor] | None) -> Tensor:
@@ -332,15 +331,16 @@ def _short_first(T: int, rows: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def _rows(S: int, batch: int) -> int:
+def rows_at_once(S: int, batch: int) -> int:
+    """Rows of a block of scores with S keys of so many sequences."""
     return max(ROWS, CELLS // (S * batch))
 
 
 def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
     T, S = q.shape[2], k.shape[2]
     out = torch.empty_like(v[:, :, S - T :])
-    rows = _rows(S, q_pos.shape[0])
-    for start in reversed(range(0, T, rows)):
+    rows = rows_at_once(S, q_pos.shape[0])
+    for start in reversed(range(0, T, rows)):  # the largest mask first, for the heap's sake: see _eager_blocks
         stop = min(start + rows, T)
         seen = S - T + stop if encoding.shape.causal else S
         mask = _fresh(encoding, encoding.bias(q_pos[:, start:stop], k_pos[:, :seen]))
@@ -373,7 +373,7 @@ def _eager_blocks(
 ) -> Tensor:
     """Rows in blocks that keep `[T, S]` bounded; in training the whole at once, since gradients keep every block anyway."""
     T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
-    rows = T if torch.is_grad_enabled() else _rows(S, q.shape[0])
+    rows = T if torch.is_grad_enabled() else rows_at_once(S, q.shape[0])
     q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)  # of all rows: a block's are not the last of the keys
     # one tensor for all blocks, and the block with most keys first: else the heap is left with gaps that the next one does not
     # fit, and grows by every block (path-attention at 16,385 tokens: 2.5 GB, so 0.15)

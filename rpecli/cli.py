@@ -9,8 +9,9 @@ from collections.abc import Callable
 import typer
 
 from rpecli import cli_bench, cli_data, cli_inspect, cli_look, cli_report, cli_train
-from rpecli.cli_end import FAILURE, INTERRUPTED, SAVED, USAGE, Interrupted, Terminated, stop
+from rpecli.cli_end import FAILURE, USAGE, Interrupted, Terminated, stop
 from rpecli.content import ContentError
+from rpecli.order import INTERRUPTED, SAVED
 
 app = typer.Typer(
     no_args_is_help=True,

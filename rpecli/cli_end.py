@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-USAGE, FAILURE, SAVED, INTERRUPTED = 2, 1, 75, 130
+USAGE, FAILURE = 2, 1  # beside those of a job that was stopped
 
 
 class Interrupted(BaseException):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import typer
 
-from rpecli.cli_end import FAILURE, INTERRUPTED, SAVED, USAGE, Interrupted, Terminated, signals_end_it, stop, warn
+from rpecli.cli_end import FAILURE, USAGE, Interrupted, Terminated, signals_end_it, stop, warn
 from rpecli.cli_print import new_console
-from rpecli.order import Job
+from rpecli.order import INTERRUPTED, SAVED, Job
 
 
 def most_together(how: str, device: str) -> int:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from rpecli import attention, data, export, recipe, run, task
-from rpecli.encoding import Encoding, overrides
+from rpecli.encoding import Encoding
 from rpecli.model import Transformer
 from rpecli.order import Order
 from rpecli.train import Trainer, build, pick_device, stop_signals
@@ -159,9 +159,8 @@ def memory(trainer: Trainer, T: int) -> int:
 
 def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running: bool) -> float:
     """Numbers there are at once in attention: those of every token, and a block of scores where the kernel has one."""
-    shape, way = encoding.shape, attention.kernel(encoding, normalizer)
-    if way == "curve" and not (running and shape.causal):
-        way = "eager" if overrides(encoding, "score") else "plain"
+    shape = encoding.shape
+    way = attention.kernel(encoding, normalizer, by_curve=running and shape.causal)
     width = shape.d_head if way == "curve" else _width(encoding)
     each = tokens * shape.n_head * (6 * shape.d_head + 4 * width)  # q, k, v, those turned, as wide as they are then, the result
     if way == "plain" or (way == "distance" and running):
@@ -169,7 +168,7 @@ def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running:
     if way == "curve":
         return each + encoding.held(attention.CURVE_ROWS, T) * max(2 * attention.CELLS, attention.CURVE_ROWS * tokens)
     keys = tokens if way == "eager" else T  # a bias is the same for all sequences
-    rows = min(T, max(attention.ROWS, attention.CELLS // keys))
+    rows = min(T, attention.rows_at_once(T, keys // T))
     return each + encoding.held(rows, T) * shape.n_head * rows * keys
 
 

@@ -1,8 +1,11 @@
-"""What is wanted of runs, in words that need no torch: measure this, do that."""
+"""What is wanted of runs, in words that need no torch: measure this, do that; and how a job says that it has ended."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+# Exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C, 73 nothing done because another process works on the run.
+FAILED, BUSY, SAVED, INTERRUPTED = 1, 73, 75, 130
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from rpecli import markdown, run, sweep, work
+from rpecli.order import INTERRUPTED, SAVED
 
 INTERVAL = 10.0  # seconds between plain lines of a run
 
@@ -63,7 +64,9 @@ class _Screen:
         self.codes[event.path] = event.code
         seconds = run.read(event.path).get("seconds") or 0
         line = run.last_line(event.path / "metrics.jsonl") or {}
-        how = {0: "done", 75: "stopped", 130: "stopped"}.get(event.code) or f"FAILED: {work.why(event.path, event.code)}"
+        how = {0: "done", SAVED: "stopped", INTERRUPTED: "stopped"}.get(
+            event.code
+        ) or f"FAILED: {work.why(event.path, event.code)}"
         numbers = f"acc {line['token_accuracy']:.3f}  {clock(seconds)}" if "token_accuracy" in line else ""
         return f"[{len(self.codes)}/{len(self.paths)}] {event.path.name}  {how}  {numbers}".rstrip()
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from rpecli import run, work
+from rpecli import order, run, work
 from rpecli.order import Job
 
 TICK = 0.2  # seconds between looks at the children while none ends
@@ -55,7 +55,7 @@ def execute(todo: list[Job], at_once: int) -> Iterator[Event]:
             for path, (job, process) in list(children.items()):
                 if (code := process.exitcode) is not None:
                     del children[path]
-                    if job.others and code not in (work.SAVED, work.INTERRUPTED):
+                    if job.others and code not in (order.SAVED, order.INTERRUPTED):
                         waiting = job.each() + waiting
                         continue
                     for each in job.paths:
@@ -76,7 +76,7 @@ def _context() -> Any:
 
 def _note_death(path: Path, code: int) -> None:
     """A child that was killed, or left without a word, could not write its own end."""
-    if code in (0, work.FAILED, work.BUSY, work.SAVED, work.INTERRUPTED):
+    if code in (0, order.FAILED, order.BUSY, order.SAVED, order.INTERRUPTED):
         return
     how = f"killed by signal {-code}" + (", out of memory perhaps" if code == -9 else "") if code < 0 else f"exit code {code}"
     with suppress(run.RunError), run.lock(path):

@@ -11,10 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rpecli import run
-from rpecli.order import Job
-
-# Exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C, 73 nothing done because another process works on the run.
-FAILED, BUSY, SAVED, INTERRUPTED = 1, 73, 75, 130
+from rpecli.order import BUSY, FAILED, INTERRUPTED, SAVED, Job
 
 Say = Callable[[str], None]
 

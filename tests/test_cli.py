@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from rpecli import cli, cli_end, content, evaluate, flags, recipe, run
+from rpecli import cli, cli_end, content, evaluate, flags, order, recipe, run
 
 ENCODING = '''"""Adds a number of its own to every score; a user's own file."""
 
@@ -68,7 +68,7 @@ def tables(text: str) -> list[list[dict[str, str]]]:
     found = []
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
         head, rule, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines())
-        assert all(re.fullmatch(":?-+:?", cell) for cell in rule)
+        assert all(re.fullmatch(":-+|-+:", cell) for cell in rule)
         found.append([dict(zip(head, row, strict=True)) for row in rows])
     return found
 
@@ -658,7 +658,7 @@ def test_completion_works_through_the_shells_protocol(typed: str, offered: str, 
 
 
 def test_every_exit_code_is_its_own() -> None:
-    assert (cli_end.USAGE, cli_end.FAILURE, cli_end.SAVED, cli_end.INTERRUPTED) == (2, 1, 75, 130)
+    assert (cli_end.USAGE, cli_end.FAILURE, order.SAVED, order.INTERRUPTED) == (2, 1, 75, 130)
 
 
 def test_an_error_that_is_no_mistake_of_the_users_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import tiny
 from rich.console import Console
 from rich.table import Table
 
-from rpecli import run, screen, sweep, work
+from rpecli import order, run, screen, sweep, work
 from rpecli.order import Job, Order
 
 CRASH = '''"""Adds nothing; where a file `armed` lies beside this one it crashes."""
@@ -320,14 +320,14 @@ def test_a_trained_run_that_is_being_evaluated_stays_trained(tmp_path: Path) -> 
     path = tiny.trained(tmp_path, steps=2)
     before = (path / "run.json").read_bytes()
     with run.lock(path):
-        assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=lambda _: None) == work.BUSY
+        assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=lambda _: None) == order.BUSY
     assert (path / "run.json").read_bytes() == before
 
 
 def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -> None:
     path, said = tiny.trained(tmp_path, steps=2), list[str]()
     (path / "eval.jsonl").write_text("no\n")
-    assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=said.append) == work.FAILED
+    assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=said.append) == order.FAILED
     assert run.read(path)["status"] == "trained"
     assert "eval.jsonl:1: damaged line" in run.read(path)["error"]
     assert "Traceback" in said[0]
@@ -342,7 +342,7 @@ def test_a_death_is_not_written_into_a_run_that_another_process_has_taken_up(tmp
     assert run.read(path)["status"] == "failed"
 
 
-@pytest.mark.parametrize("code", [0, work.FAILED, work.BUSY, work.SAVED, work.INTERRUPTED])
+@pytest.mark.parametrize("code", [0, order.FAILED, order.BUSY, order.SAVED, order.INTERRUPTED])
 def test_the_codes_of_an_orderly_end_change_no_record(code: int, tmp_path: Path) -> None:
     path = tiny.create(tmp_path)
     before = (path / "run.json").read_bytes()
