@@ -1,5 +1,5 @@
 """`python -m rpecli` is `rpe`."""
 
-from rpecli.cli import main
+from rpecli.cli.app import main
 
 main()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rpecli.recipe import Config
+from rpecli.config.recipe import Config
 from rpecli.task import END, PAD, Batch, Task
 
 BLOCK = 32  # evaluation sequences are drawn in blocks, so that a larger set begins with the smaller one

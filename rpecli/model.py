@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli import attention, content
+from rpecli import catalog
+from rpecli.attention import dispatch as attention
+from rpecli.config.recipe import Config
 from rpecli.encoding import Encoding, Shape, for_layers
-from rpecli.recipe import Config
 
 
 class Linear(nn.Module):
@@ -156,7 +157,7 @@ class Transformer(nn.Module):
         shape = Shape(config.d_model, config.n_head, trained, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 2 + 1)  # the encoding's own draws, so that all else starts alike for every encoding
-            first, later = content.phases(config.encoding)
+            first, later = catalog.phases(config.encoding)
             self.encodings = nn.ModuleList(for_layers(first, shape, config.n_layer))
             self.later = nn.ModuleList(for_layers(later, shape, config.n_layer) if later else [])  # take over after `switch`
         self.embedding = nn.Embedding(vocabulary, config.d_model)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rpecli import content
+from rpecli import catalog
 
 PAD, BOS, SEP, END = range(4)
 SPECIAL = 4  # symbol s is token s + SPECIAL
@@ -79,15 +79,15 @@ class Task:
 
 def build(choice: str) -> Task:
     """The task of `NAME:option=value` (or a file's path). Raises content.ContentError that names what is wrong."""
-    name, options = content.parse_choice(choice)
-    cls = content.load_class("tasks", name, Task)
+    name, options = catalog.parse_choice(choice)
+    cls = catalog.load_class("tasks", name, Task)
     try:
-        made = cls(**content.convert(cls, options, f"task {name}"))
+        made = cls(**catalog.convert(cls, options, f"task {name}"))
         if made.symbols < 1:
             raise ValueError(f"symbols={made.symbols}: at least one is needed")
         return made
     except ValueError as error:
-        raise content.ContentError(f"task {choice}: {error}") from error
+        raise catalog.ContentError(f"task {choice}: {error}") from error
 
 
 def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray) -> Batch:

@@ -8,9 +8,10 @@ import pytest
 import tiny
 import torch
 
-from rpecli import content, train
+from rpecli import catalog
+from rpecli.config.recipe import Config
 from rpecli.model import Transformer
-from rpecli.recipe import Config
+from rpecli.train import loop as train
 
 torch.set_num_threads(1)  # many small tests: a second thread costs more than it brings
 
@@ -20,13 +21,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jo
 VOCABULARY = 20
 
 
-@pytest.fixture(params=content.names("encodings"))
+@pytest.fixture(params=catalog.names("encodings"))
 def encoding_name(request: pytest.FixtureRequest) -> str:
     """Every shipped encoding, so that a new file is tested without another edit."""
     return request.param
 
 
-@pytest.fixture(params=content.names("tasks"))
+@pytest.fixture(params=catalog.names("tasks"))
 def task_name(request: pytest.FixtureRequest) -> str:
     """Every shipped task."""
     return request.param

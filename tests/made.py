@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rpecli import attention, content, encoding
+from rpecli import catalog, encoding
+from rpecli.attention import dispatch as attention
 from rpecli.model import Transformer
 
 M, H, D = 64, 4, 16
@@ -19,8 +20,8 @@ def build(choice: str, trained: int = 32, causal: bool = True, **shape: int) -> 
 
 def skip_one_way(choice: str, causal: bool) -> None:
     """Ends a test of both directions where an encoding has one."""
-    name = content.parse_choice(choice)[0]
-    if not causal and content.load_class("encodings", name, encoding.Encoding).causal_only:
+    name = catalog.parse_choice(choice)[0]
+    if not causal and catalog.load_class("encodings", name, encoding.Encoding).causal_only:
         pytest.skip("has no form for attention in both directions")
 
 

@@ -4,10 +4,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rpecli import recipe
-from rpecli.recipe import Config
-from rpecli.report.frames import Run
-from rpecli.report.panels import Panel, panels
+from rpecli.config import recipe
+from rpecli.config.recipe import Config
+from rpecli.report.aggregate import Panel, panels
+from rpecli.report.load import Run
 
 GROUP = {"learned": "APE", "sinusoidal": "APE", "rope": "RPE", "alibi": "RPE", "none": "none"}
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from rpecli import recipe, report, run
+from rpecli.config import recipe
+from rpecli.report import build as report
+from rpecli.run import directory as run
 
 CHANCE = 0.1
 

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rpecli import attention, content, encoding, fused
+from rpecli import catalog, encoding
+from rpecli.attention import cpu_float32 as fused
+from rpecli.attention import dispatch as attention
 
 M, H, D = 32, 4, 8
 FUSED = ("_plain", "_dense_bias", "_distance_blocks", "_curve_blocks", "_bias_blocks", "_eager_blocks")
@@ -23,7 +25,7 @@ def build(choice: str, trained: int = 16) -> encoding.Encoding:
     return made
 
 
-BIASES = [name for name in content.names("encodings") if encoding.overrides(build(name), "bias")]
+BIASES = [name for name in catalog.names("encodings") if encoding.overrides(build(name), "bias")]
 BY_DISTANCE = [name for name in BIASES if isinstance(build(name), encoding.DistanceBias)]
 
 

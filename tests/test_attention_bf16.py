@@ -4,7 +4,10 @@ import pytest
 import torch
 from test_fused import DARK, drawn, plain, queries_keys_values
 
-from rpecli import attention, attention_bf16, encoding, fused
+from rpecli import encoding
+from rpecli.attention import cpu_bfloat16 as attention_bf16
+from rpecli.attention import cpu_float32 as fused
+from rpecli.attention import dispatch as attention
 
 CASES = [(2, 4, 24, 24), (1, 1, 17, 17), (3, 2, 5, 9), (2, 3, 70, 150), (1, 2, 1, 8)]  # sequences, heads, queries, keys
 BIASES = [None, "all heads", "one head", "every sequence"]

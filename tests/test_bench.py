@@ -10,11 +10,12 @@ import pytest
 import tiny
 import torch
 
-from rpecli import bench, content, data, train
+from rpecli import bench, catalog, data
 from rpecli.bench import attention, breakdown, evaluation, goals, machine, memory, peers, steps, timing
 from rpecli.bench import stack as stacking
 from rpecli.bench import train as training
 from rpecli.bench.table import Result, Table, number
+from rpecli.train import loop as train
 
 SIZE = bench.Size(16, 1, 2, 16, 4)
 CPU = torch.device("cpu")
@@ -122,7 +123,7 @@ def test_dtypes_that_differ_each_have_a_verdict():
 
 def test_goals_and_peers_name_encodings_that_exist():
     named = {*goals.FORWARD, *goals.TRAINED, *goals.LINEAR_ONLY, goals.REFERENCE, *peers.X_TRANSFORMERS}
-    assert named <= set(content.names("encodings"))
+    assert named <= set(catalog.names("encodings"))
 
 
 # ----------------------------------------------------------------------------------------------------------------- tables
@@ -200,7 +201,7 @@ def test_facts_name_no_host_and_no_path():
     text = json.dumps(machine.facts(CPU, 1, 5))
     assert socket.gethostname() not in text
     assert str(Path.home()) not in text
-    assert str(content.PACKAGE.parent) not in text
+    assert str(catalog.PACKAGE.parent) not in text
     assert "GiB" in text
 
 

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 import tiny
 
-from rpecli import cli, cli_end, content, evaluate, flags, order, recipe, run
+from rpecli import catalog
+from rpecli.cli import _exit as cli_end
+from rpecli.cli import _flags as flags
+from rpecli.cli import app as cli
+from rpecli.config import recipe
+from rpecli.evaluate import measure as evaluate
+from rpecli.launch import job as order
+from rpecli.run import directory as run
 
 ENCODING = '''"""Adds a number of its own to every score; a user's own file."""
 
@@ -119,7 +126,7 @@ def test_what_only_lists_loads_nothing_heavy(words: tuple[str, ...]) -> None:
         "try: cli.main()\nexcept SystemExit as end: assert not end.code, end\n"
         "print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=content.PACKAGE.parent)
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=catalog.PACKAGE.parent)
     assert done.returncode == 0, done.stderr
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "rpecli" in loaded
@@ -254,7 +261,7 @@ def test_lists_in_flags_are_a_grid(rpe: tiny.Rpe, here: Path) -> None:
     assert "Next: rpe eval --lengths 512:4096" in said.out
 
 
-@pytest.mark.parametrize("name", content.names("recipes"))
+@pytest.mark.parametrize("name", catalog.names("recipes"))
 def test_a_shipped_recipe_is_well(name: str, rpe: tiny.Rpe) -> None:
     said = rpe("check", name)
     assert (said.code, said.err) == (0, "")
@@ -264,7 +271,7 @@ def test_a_shipped_recipe_is_well(name: str, rpe: tiny.Rpe) -> None:
 def test_without_a_name_every_shipped_recipe_is_checked(rpe: tiny.Rpe) -> None:
     said = rpe("check")
     assert said.code == 0
-    assert [line.partition(":")[0] for line in said.out.splitlines()] == content.names("recipes")
+    assert [line.partition(":")[0] for line in said.out.splitlines()] == catalog.names("recipes")
 
 
 def test_a_broken_recipe_is_told_every_error_with_its_place(rpe: tiny.Rpe, here: Path) -> None:
@@ -316,13 +323,13 @@ def test_everything_there_is_is_listed_with_what_it_does(kind: str, rpe: tiny.Rp
     said, data = rpe("ls", kind), json.loads(rpe("ls", kind, "--json").out)
     assert (said.code, said.err) == (0, "")
     column, what = kind.removesuffix("s"), next(key for key in data[0] if key.startswith("what"))
-    assert [row[column] for row in table(said.out)] == [row[column] for row in data] == content.names(kind)
+    assert [row[column] for row in table(said.out)] == [row[column] for row in data] == catalog.names(kind)
     assert all(row[what] for row in data)
 
 
 def test_a_recipe_is_listed_with_the_lengths_of_each_task(monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe, here: Path) -> None:
     file = tiny.recipe_file(here, task="copy,reverse,sort", by_task="{reverse: {lengths: 1x:8x}}")
-    monkeypatch.setattr(content, "names", lambda kind: [str(file)])
+    monkeypatch.setattr(catalog, "names", lambda kind: [str(file)])
     assert json.loads(rpe("ls", "recipes", "--json").out)[0]["lengths"] == "1x,2x or 1x:8x"
 
 
@@ -547,7 +554,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(done: Path) -> None:
 def terminal(*words: str, columns: int, cwd: Path, **env: str) -> str:
     """What the command writes to a terminal of so many columns."""
     ours, theirs = pty.openpty()
-    variables = os.environ | {"PYTHONPATH": str(content.PACKAGE.parent), "COLUMNS": str(columns), "TERM": "xterm-256color"} | env
+    variables = os.environ | {"PYTHONPATH": str(catalog.PACKAGE.parent), "COLUMNS": str(columns), "TERM": "xterm-256color"} | env
     command = [sys.executable, "-m", "rpecli", *words]
     process = subprocess.Popen(command, cwd=cwd, env=variables, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL)
     os.close(theirs)
@@ -569,7 +576,7 @@ def test_a_narrow_terminal_gets_narrow_tables_that_lose_nothing(done: Path) -> N
     text = re.sub(r"\x1b\[[0-9;]*m", "", terminal("ls", "tasks", columns=60, cwd=done))
     assert max(map(len, text.splitlines())) <= 60
     assert "|--" not in text
-    assert {word.rstrip() for word in re.findall(r"^\S+", text, re.MULTILINE)} >= set(content.names("tasks"))
+    assert {word.rstrip() for word in re.findall(r"^\S+", text, re.MULTILINE)} >= set(catalog.names("tasks"))
     for path in run.listing(done)[0]:
         shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal("ls", "runs", "--runs", str(done), columns=40, cwd=done))
         assert max(map(len, shown.splitlines())) <= 40
@@ -610,9 +617,9 @@ def test_a_new_file_in_the_folder_is_listed_and_trained_without_another_edit(her
     """A copy of the package with one more encoding and one more task."""
     source = here / "source"
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(content.PACKAGE, source / "rpecli", ignore=ignore)
+    shutil.copytree(catalog.PACKAGE, source / "rpecli", ignore=ignore)
     for kind in ("tasks", "recipes"):
-        shutil.copytree(content.folder(kind), source / "rpecli" / kind, ignore=ignore, dirs_exist_ok=True)
+        shutil.copytree(catalog.folder(kind), source / "rpecli" / kind, ignore=ignore, dirs_exist_ok=True)
     (source / "rpecli" / "encodings" / "my_own.py").write_text(ENCODING)
     (source / "rpecli" / "tasks" / "first_one.py").write_text(TASK)
     env = {"PYTHONPATH": str(source)}
@@ -630,7 +637,7 @@ def test_a_new_file_in_the_folder_is_listed_and_trained_without_another_edit(her
 
 def test_the_shell_is_offered_names_behind_any_comma(done: Path, here: Path) -> None:
     encodings, tasks = flags.complete_names("encodings"), flags.complete_names("tasks")
-    assert encodings("") == content.names("encodings")
+    assert encodings("") == catalog.names("encodings")
     assert encodings("ro") == ["rope"]
     assert encodings("alibi,ro") == ["alibi,rope"]
     assert tasks("cop") == ["copy"]
@@ -652,7 +659,7 @@ def test_completion_works_through_the_shells_protocol(typed: str, offered: str, 
     count = str(len(typed.split()))
     env = os.environ | {"_RPE_COMPLETE": "complete_bash", "COMP_WORDS": f"rpe {typed}", "COMP_CWORD": count}
     code = "import sys; sys.argv[0] = 'rpe'; from rpecli.cli import app; app(prog_name='rpe')"
-    env |= {"PYTHONPATH": str(content.PACKAGE.parent)}
+    env |= {"PYTHONPATH": str(catalog.PACKAGE.parent)}
     found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, cwd=done)
     assert found.stdout.split() == [offered]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from rpecli import run
-from rpecli.probes import shift
+from rpecli.probes import invariance as shift
+from rpecli.run import directory as run
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 from runs_in_memory import made_up, study
 
-from rpecli.report import compare
-from rpecli.report.panels import panels
+from rpecli.report import paired as compare
+from rpecli.report.aggregate import panels
 
 
 def only(made):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rpecli import content
+from rpecli import catalog
 
 
 class Thing:
@@ -16,9 +16,9 @@ class Thing:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty folders of encodings, tasks and recipes in place of the shipped ones."""
-    for kind in content.SUFFIX:
+    for kind in catalog.SUFFIX:
         (tmp_path / kind).mkdir()
-    monkeypatch.setattr(content, "folder", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / kind)
     monkeypatch.setitem(sys.modules, "things", sys.modules[__name__])
     return tmp_path
 
@@ -31,7 +31,7 @@ def write(path: Path, text: str) -> Path:
 
 def said(call: object, *arguments: object) -> str:
     """The message of the ContentError that a call raises."""
-    with pytest.raises(content.ContentError) as caught:
+    with pytest.raises(catalog.ContentError) as caught:
         call(*arguments)  # type: ignore[operator]
     return str(caught.value)
 
@@ -43,38 +43,38 @@ def test_a_new_file_is_found_and_named_with_hyphens(home: Path) -> None:
     write(home / "encodings/my_own.py", "")
     write(home / "encodings/b.py", "")
     write(home / "encodings/notes.txt", "")
-    assert content.names("encodings") == ["b", "my-own"]
+    assert catalog.names("encodings") == ["b", "my-own"]
 
 
 def test_hyphens_and_underscores_are_one_spelling(home: Path) -> None:
     path = write(home / "encodings/my_own-thing.py", "")
     for name in ("my-own-thing", "my_own_thing", "my_own-thing"):
-        assert content.find("encodings", name) == path
+        assert catalog.find("encodings", name) == path
 
 
 def test_recipes_in_subfolders_are_found_by_their_path(home: Path) -> None:
     path = write(home / "recipes/old_papers/first_table.yaml", "")
-    assert content.names("recipes") == ["old-papers/first-table"]
-    assert content.find("recipes", "old-papers/first-table") == path
-    assert content.find("recipes", "old_papers/first_table") == path
+    assert catalog.names("recipes") == ["old-papers/first-table"]
+    assert catalog.find("recipes", "old-papers/first-table") == path
+    assert catalog.find("recipes", "old_papers/first_table") == path
 
 
 def test_every_listed_name_is_found() -> None:
-    for kind in content.SUFFIX:
-        for name in content.names(kind):
-            assert content.find(kind, name).is_file()
+    for kind in catalog.SUFFIX:
+        for name in catalog.names(kind):
+            assert catalog.find(kind, name).is_file()
 
 
 def test_private_and_hidden_files_are_not_listed(home: Path) -> None:
     for name in ("_draft.py", "._copy.py", ".checkpoints/copy.py", "__pycache__/copy.py"):
         write(home / "tasks" / name, "")
-    assert content.names("tasks") == []
+    assert catalog.names("tasks") == []
 
 
 def test_two_files_of_one_name_are_an_error_that_names_both(home: Path) -> None:
     write(home / "tasks/a_b.py", "")
     write(home / "tasks/a-b.py", "")
-    message = said(content.names, "tasks")
+    message = said(catalog.names, "tasks")
     assert "a_b.py" in message
     assert "a-b.py" in message
     assert "rename one" in message
@@ -83,17 +83,17 @@ def test_two_files_of_one_name_are_an_error_that_names_both(home: Path) -> None:
 def test_a_name_cannot_leave_its_folder(home: Path) -> None:
     write(home / "recipes/secret.yaml", "")
     write(home / "tasks/x.py", "")
-    assert "unknown task" in said(content.find, "tasks", "../tasks/x")
-    assert "unknown encoding" in said(content.find, "encodings", str(home / "tasks/x"))
+    assert "unknown task" in said(catalog.find, "tasks", "../tasks/x")
+    assert "unknown encoding" in said(catalog.find, "encodings", str(home / "tasks/x"))
 
 
 def test_an_unknown_name_gets_the_near_ones(home: Path) -> None:
     for name in ("rope", "alibi", "shaw"):
         write(home / f"encodings/{name}.py", "")
-    assert said(content.find, "encodings", "rop") == "unknown encoding 'rop': did you mean rope?  (rpe ls encodings)"
-    assert "did you mean rope?" in said(content.find, "encodings", "RoPE")
-    assert "known: alibi, rope, shaw" in said(content.find, "encodings", "zzzz")
-    assert "unknown encoding ''" in said(content.find, "encodings", "")
+    assert said(catalog.find, "encodings", "rop") == "unknown encoding 'rop': did you mean rope?  (rpe ls encodings)"
+    assert "did you mean rope?" in said(catalog.find, "encodings", "RoPE")
+    assert "known: alibi, rope, shaw" in said(catalog.find, "encodings", "zzzz")
+    assert "unknown encoding ''" in said(catalog.find, "encodings", "")
 
 
 def test_a_file_of_the_users_own_is_found_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_file_of_the_users_own_is_found_by_path(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for spelling in ("my things/mine.py", "./my things/mine.py", str(path), "~/my things/mine.py"):
-        assert content.find("encodings", spelling) == path.resolve()
+        assert catalog.find("encodings", spelling) == path.resolve()
 
 
 @pytest.mark.parametrize(
@@ -111,30 +111,30 @@ def test_a_path_that_is_no_file_of_the_kind_says_which_kind(kind: str, name: str
     write(tmp_path / "here.yaml", "")
     write(tmp_path / "here.py", "")
     (tmp_path / "dir.py").mkdir()
-    message = said(content.find, kind, str(tmp_path / name))
+    message = said(catalog.find, kind, str(tmp_path / name))
     assert str(tmp_path / name) in message
-    assert f"no {content.SUFFIX[kind]} file" in message
+    assert f"no {catalog.SUFFIX[kind]} file" in message
 
 
 def test_an_unknown_home_is_no_crash() -> None:
-    assert "no .py file" in said(content.find, "tasks", "~nobody-of-this-name/x.py")
+    assert "no .py file" in said(catalog.find, "tasks", "~nobody-of-this-name/x.py")
 
 
 def test_a_checkout_keeps_tasks_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "rpecli"
     (package / "encodings").mkdir(parents=True)
-    monkeypatch.setattr(content, "PACKAGE", package)
-    assert content.folder("encodings") == package / "encodings"
-    assert content.folder("tasks") == tmp_path / "tasks"
-    assert content.names("recipes") == []
+    monkeypatch.setattr(catalog, "PACKAGE", package)
+    assert catalog.folder("encodings") == package / "encodings"
+    assert catalog.folder("tasks") == tmp_path / "tasks"
+    assert catalog.names("recipes") == []
 
 
 def test_an_installed_package_keeps_tasks_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "rpecli"
     write(package / "tasks/copy.py", "")
     write(tmp_path / "tasks/foreign.py", "")
-    monkeypatch.setattr(content, "PACKAGE", package)
-    assert content.names("tasks") == ["copy"]
+    monkeypatch.setattr(catalog, "PACKAGE", package)
+    assert catalog.names("tasks") == ["copy"]
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
@@ -142,8 +142,8 @@ def test_an_installed_package_keeps_tasks_inside(tmp_path: Path, monkeypatch: py
 
 def test_a_file_that_raises_is_listed_with_its_summary(home: Path) -> None:
     path = write(home / "tasks/broken.py", '"""Sort things.\n\nMore."""\nraise SystemExit("imported!")\n')
-    assert content.names("tasks") == ["broken"]
-    assert content.summary(path) == "Sort things."
+    assert catalog.names("tasks") == ["broken"]
+    assert catalog.summary(path) == "Sort things."
 
 
 @pytest.mark.parametrize(
@@ -157,11 +157,11 @@ def test_a_file_that_raises_is_listed_with_its_summary(home: Path) -> None:
     ],
 )
 def test_a_recipe_is_summed_up_by_its_first_comment(text: str, summary: str, tmp_path: Path) -> None:
-    assert content.summary(write(tmp_path / "r.yaml", text)) == summary
+    assert catalog.summary(write(tmp_path / "r.yaml", text)) == summary
 
 
 def test_a_module_without_a_docstring_has_an_empty_summary(tmp_path: Path) -> None:
-    assert content.summary(write(tmp_path / "m.py", "x = 1")) == ""
+    assert catalog.summary(write(tmp_path / "m.py", "x = 1")) == ""
 
 
 def test_facts_are_the_literals_of_modules_and_classes(tmp_path: Path) -> None:
@@ -179,12 +179,12 @@ class A:
         inner = 1
 """
     expected = {"group": "APE", "typed": {"length": 16}, "defaults": {"length": 3, "steps": -2}}
-    assert content.facts(write(tmp_path / "m.py", text)) == expected
+    assert catalog.facts(write(tmp_path / "m.py", text)) == expected
 
 
 def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path / "m.py", '"""Fine."""\nx = 1\ndef f(:\n')
-    for read in (content.summary, content.facts, content.load):
+    for read in (catalog.summary, catalog.facts, catalog.load):
         assert said(read, path).startswith(f"{path}:3: this file does not load: ")
 
 
@@ -192,7 +192,7 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
 def test_a_binary_file_is_named(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.py"
     path.write_bytes(data)
-    message = said(content.facts, path)
+    message = said(catalog.facts, path)
     assert message.startswith(str(path))
     assert "None" not in message
 
@@ -200,35 +200,35 @@ def test_a_binary_file_is_named(data: bytes, tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "m.py"
     path.write_bytes(b'\xef\xbb\xbf"""Marked."""\n')
-    assert content.summary(path) == "Marked."
-    content.load(path)
+    assert catalog.summary(path) == "Marked."
+    catalog.load(path)
 
 
 # -------------------------------------------------------------------------------------------------------------- choices
 
 
 def test_a_choice_is_a_name_and_options() -> None:
-    assert content.parse_choice("sort:distinct=true:symbols=9") == ("sort", {"distinct": "true", "symbols": "9"})
-    assert content.parse_choice(" sort : max-gap = 3 ") == ("sort", {"max_gap": "3"})
-    assert content.parse_choice("x:law=a=b") == ("x", {"law": "a=b"})
+    assert catalog.parse_choice("sort:distinct=true:symbols=9") == ("sort", {"distinct": "true", "symbols": "9"})
+    assert catalog.parse_choice(" sort : max-gap = 3 ") == ("sort", {"max_gap": "3"})
+    assert catalog.parse_choice("x:law=a=b") == ("x", {"law": "a=b"})
 
 
 @pytest.mark.parametrize("text", ["sort:distinct", "sort:", "sort:=true", "sort:distinct=", "sort::a=1"])
 def test_a_part_that_is_no_option_is_an_error(text: str) -> None:
-    assert "write NAME:option=value" in said(content.parse_choice, text)
+    assert "write NAME:option=value" in said(catalog.parse_choice, text)
 
 
 def test_an_option_given_twice_is_an_error() -> None:
-    assert "option max_gap stands twice" in said(content.parse_choice, "sort:max-gap=1:max_gap=2")
+    assert "option max_gap stands twice" in said(catalog.parse_choice, "sort:max-gap=1:max_gap=2")
 
 
 @pytest.mark.parametrize("text", ["sort_it:b=1:a_x=2", "sort-it:a-x=2:b=1", " sort_it : a_x = 2:b=1"])
 def test_equal_choices_have_one_canonical_spelling(text: str) -> None:
-    assert content.canonical(text) == "sort-it:a_x=2:b=1"
+    assert catalog.canonical(text) == "sort-it:a_x=2:b=1"
 
 
 def test_the_canonical_spelling_of_a_path_is_the_whole_path_so_that_a_run_loads_from_anywhere() -> None:
-    assert content.canonical("./my_own dir/a_b.py:x=1") == f"{Path.cwd()}/my_own dir/a_b.py:x=1"
+    assert catalog.canonical("./my_own dir/a_b.py:x=1") == f"{Path.cwd()}/my_own dir/a_b.py:x=1"
 
 
 # -------------------------------------------------------------------------------------------------------------- loading
@@ -237,9 +237,9 @@ def test_the_canonical_spelling_of_a_path_is_the_whole_path_so_that_a_run_loads_
 def test_the_one_class_of_a_file_is_loaded(home: Path) -> None:
     text = "import things\nclass Mine(things.Thing): pass\nclass _Helper(things.Thing): pass\nAlias = things.Thing\n"
     write(home / "encodings/mine.py", text)
-    found = content.load_class("encodings", "mine", Thing)
+    found = catalog.load_class("encodings", "mine", Thing)
     assert found.__name__ == "Mine"
-    assert content.load_class("encodings", "mine", Thing) is found
+    assert catalog.load_class("encodings", "mine", Thing) is found
     assert "mine" not in sys.modules
 
 
@@ -248,7 +248,7 @@ def test_the_one_class_of_a_file_is_loaded(home: Path) -> None:
 )
 def test_no_class_or_two_are_an_error_that_lists_them(text: str, found: str, home: Path) -> None:
     path = write(home / "encodings/mine.py", f"from things import Thing\n{text}\n")
-    assert said(content.load_class, "encodings", "mine", Thing) == (
+    assert said(catalog.load_class, "encodings", "mine", Thing) == (
         f"{path}: one class that derives from Thing is expected, found: {found}"
     )
 
@@ -258,23 +258,23 @@ def test_a_file_that_fails_while_loading_is_named_with_its_line(line: str, home:
     path = write(home / "tasks/broken.py", f"x = 1\n{line}\n")
     before = set(sys.modules)
     for _ in range(2):  # the second time must not find half a module
-        assert said(content.load, path).startswith(f"{path}:2: this file does not load: ")
+        assert said(catalog.load, path).startswith(f"{path}:2: this file does not load: ")
     assert set(sys.modules) == before
 
 
 def test_the_line_is_in_the_users_file_when_a_library_fails(home: Path) -> None:
     path = write(home / "tasks/broken.py", "import json\n\n\njson.loads('{')\n")
-    assert said(content.load, path).startswith(f"{path}:4: this file does not load: JSONDecodeError")
+    assert said(catalog.load, path).startswith(f"{path}:4: this file does not load: JSONDecodeError")
 
 
 def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:
-    one, two = (content.load(write(tmp_path / f / "encodings/mine.py", f"x = {f!r}")) for f in ("a", "b"))
+    one, two = (catalog.load(write(tmp_path / f / "encodings/mine.py", f"x = {f!r}")) for f in ("a", "b"))
     assert (one.x, two.x) == ("a", "b")
 
 
 def test_a_loaded_file_can_hold_dataclasses(tmp_path: Path) -> None:
     text = "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int = 1\n"
-    module = content.load(write(tmp_path / "m.py", text))
+    module = catalog.load(write(tmp_path / "m.py", text))
     assert isinstance(module.__spec__, importlib.machinery.ModuleSpec)
     assert module.A().x == 1
 
@@ -286,8 +286,8 @@ class Options:
 
 def test_options_take_the_types_of_their_defaults() -> None:
     given = {"base": "5e2", "size": "7", "law": "1", "flag": "TRUE"}
-    assert content.convert(Options, given, "thing") == {"base": 500.0, "size": 7, "law": "1", "flag": True}
-    assert content.convert(Options, {"flag": "false", "size": 3}, "thing") == {"flag": False, "size": 3}
+    assert catalog.convert(Options, given, "thing") == {"base": 500.0, "size": 7, "law": "1", "flag": True}
+    assert catalog.convert(Options, {"flag": "false", "size": 3}, "thing") == {"flag": False, "size": 3}
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,8 @@ def test_options_take_the_types_of_their_defaults() -> None:
     ],
 )
 def test_a_wrong_option_says_what_it_takes(key: str, value: str, message: str) -> None:
-    assert said(content.convert, Options, {key: value}, "thing").startswith(message)
+    assert said(catalog.convert, Options, {key: value}, "thing").startswith(message)
 
 
 def test_an_option_of_a_class_without_any_says_so() -> None:
-    assert said(content.convert, Thing, {"base": "1"}, "thing") == "thing has no option 'base': it has none"
+    assert said(catalog.convert, Thing, {"base": "1"}, "thing") == "thing has no option 'base': it has none"

@@ -7,7 +7,8 @@ import reference_content
 import torch
 from torch import Tensor
 
-from rpecli import attention, content, encoding
+from rpecli import catalog, encoding
+from rpecli.attention import dispatch as attention
 from rpecli.model import Cache, Transformer
 
 M, H, D = 32, 4, 8
@@ -179,7 +180,7 @@ def test_path_without_reflections_is_no_encoding():
 @pytest.mark.parametrize("n", [63, 64, 65, 130])
 def test_path_over_several_chunks_equals_one(n, monkeypatch):
     made = build("path-attention")
-    file = content.load(content.find("encodings", "path-attention"))
+    file = catalog.load(catalog.find("encodings", "path-attention"))
     q, k, x = draw(1, H, 5, D, seed=1), draw(1, H, n, D, seed=2), draw(1, n, M, seed=3)
     with torch.no_grad():
         found = attention.scores(made, q, k, x).tril(n - 5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rpecli import data, task
-from rpecli.recipe import Config
+from rpecli.config.recipe import Config
 from rpecli.task import Batch
 
 

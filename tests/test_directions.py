@@ -6,7 +6,7 @@ import reference
 import torch
 from made import M, build, built, draw, model_in, moved
 
-from rpecli import attention
+from rpecli.attention import dispatch as attention
 
 
 @pytest.mark.parametrize(("dense", "running"), [(512, True), (512, False), (0, True), (0, False)])

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rpecli import recipe, tables
+from rpecli.config import recipe
+from rpecli.describe import listing as tables
 from rpecli.report import schema
-from rpecli.report.views import number
+from rpecli.report.tables.accuracy import number
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -111,7 +112,8 @@ def test_the_example_recipe_of_the_docs_gives_what_the_text_says(tmp_path: Path)
 def test_the_example_encoding_of_the_docs_works(tmp_path: Path) -> None:
     import torch
 
-    from rpecli import attention, encoding
+    from rpecli import encoding
+    from rpecli.attention import dispatch as attention
 
     code = re.search(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(encoding="utf-8"), re.DOTALL)
     assert code

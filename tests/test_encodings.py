@@ -10,7 +10,8 @@ import torch
 from made import BOTH, D, H, M, build, built, draw, model_in, moved, no_future, positions_of
 from torch import Tensor
 
-from rpecli import attention, content, encoding
+from rpecli import catalog, encoding
+from rpecli.attention import dispatch as attention
 
 reference.PAIR.update(reference_position.PAIR)
 
@@ -153,7 +154,7 @@ CLAIMS = [
     "abacus:over=fire",
     "abacus:over=t5",
 ]
-CHOICES = [*content.names("encodings"), *CLAIMS]
+CHOICES = [*catalog.names("encodings"), *CLAIMS]
 
 
 @BOTH
@@ -174,19 +175,19 @@ def test_moving_every_position_changes_the_logits_where_an_encoding_says_so(mode
 
 
 def test_an_encoding_is_described(encoding_name):
-    path = content.find("encodings", encoding_name)
-    cls = content.load_class("encodings", encoding_name, encoding.Encoding)
+    path = catalog.find("encodings", encoding_name)
+    cls = catalog.load_class("encodings", encoding_name, encoding.Encoding)
     assert cls.group in encoding.GROUPS
     assert cls.paper
     assert cls.unseen
-    assert content.summary(path).endswith(".")
-    assert content.summary(path)[0].isupper()
-    assert "_i" in (content.load(path).__doc__ or ""), "the docstring gives the formula"
+    assert catalog.summary(path).endswith(".")
+    assert catalog.summary(path)[0].isupper()
+    assert "_i" in (catalog.load(path).__doc__ or ""), "the docstring gives the formula"
 
 
 def test_the_group_read_without_importing_is_the_one_of_the_class(encoding_name):
-    cls = content.load_class("encodings", encoding_name, encoding.Encoding)
-    read = content.facts(content.find("encodings", encoding_name)).get("group", encoding.Encoding.group)
+    cls = catalog.load_class("encodings", encoding_name, encoding.Encoding)
+    read = catalog.facts(catalog.find("encodings", encoding_name)).get("group", encoding.Encoding.group)
     assert read == cls.group
 
 
@@ -225,7 +226,7 @@ def probe(made: encoding.Encoding, n: int = 20) -> Tensor:
     return embedded + (attention.scores(made, q, k, x) * weight)[..., past].sum()
 
 
-LEARNING = [*content.names("encodings"), "alibi:learned=true", "kerple-power:weighted=true", "pope:start=uniform",
+LEARNING = [*catalog.names("encodings"), "alibi:learned=true", "kerple-power:weighted=true", "pope:start=uniform",
             "mlp-bias:norm=true:log=true", "abacus:over=kerple-log"]  # fmt: skip
 
 
@@ -370,6 +371,6 @@ def test_a_file_that_does_not_load_is_an_error_that_names_it(tmp_path: Path, sou
     path = tmp_path / "wrong.py"
     path.write_text(source)
     for _ in range(2):  # a second try must not find the half-loaded module
-        with pytest.raises(content.ContentError) as error:
+        with pytest.raises(catalog.ContentError) as error:
             build(str(path))
         assert all(word in str(error.value) for word in [str(path), *words])

@@ -13,11 +13,15 @@ import tiny
 import torch
 from scipy.stats import binomtest
 
-from rpecli import attention, data, evaluate, run, task, train
+from rpecli import data, task
+from rpecli.attention import dispatch as attention
+from rpecli.config.recipe import Config
+from rpecli.evaluate import measure as evaluate
+from rpecli.launch.job import Order
 from rpecli.model import Cache
-from rpecli.order import Order
-from rpecli.recipe import Config
-from rpecli.train import Trainer
+from rpecli.run import directory as run
+from rpecli.train import loop as train
+from rpecli.train.loop import Trainer
 
 HALF = {
     "task": "copy:symbols=3",

@@ -9,12 +9,14 @@ import pytest
 from runs_in_memory import made_up, study
 from runs_on_disk import make_run
 
-from rpecli import report, run
-from rpecli.report import evidence, figure
-from rpecli.report.figure import Look
-from rpecli.report.panels import panels
-from rpecli.report.tables import Table
-from rpecli.stats import Summary
+from rpecli.report import build as report
+from rpecli.report.aggregate import panels
+from rpecli.report.figures import accuracy as figure
+from rpecli.report.figures.accuracy import Look
+from rpecli.report.stats import Summary
+from rpecli.report.tables import seeds as evidence
+from rpecli.run import directory as run
+from rpecli.table import Table
 
 SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
 

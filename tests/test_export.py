@@ -9,8 +9,11 @@ import pytest
 import tiny
 import yaml
 
-from rpecli import data, evaluate, export, run, task
-from rpecli.order import Order
+from rpecli import data, task
+from rpecli.evaluate import hf_dataset as export
+from rpecli.evaluate import measure as evaluate
+from rpecli.launch.job import Order
+from rpecli.run import directory as run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets.*", "ignore::DeprecationWarning:multiprocess.*")
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rpecli import attention, encoding, fused
+from rpecli import encoding
+from rpecli.attention import cpu_float32 as fused
+from rpecli.attention import dispatch as attention
 
 # sequences, heads, the last so many tokens, of so many, width of a head
 SIZES = [(2, 4, 24, 24, 8), (1, 1, 17, 17, 4), (3, 2, 5, 5, 8), (1, 8, 33, 33, 16), (2, 4, 13, 24, 8), (1, 2, 1, 9, 4)]

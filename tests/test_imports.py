@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rpecli import content
+from rpecli import catalog
 
-PACKAGE = content.PACKAGE
+PACKAGE = catalog.PACKAGE
 LAYERS = {
     0: ["rpecli", "content", "markdown", "grammar", "recipe", "recipe_file", "run", "order", "anatomy"],
     1: ["task", "encoding"],
@@ -41,7 +41,7 @@ def _name(path: Path) -> str:
 
 
 FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TASKS = {_name(path): path for path in sorted(content.folder("tasks").rglob("*.py"))}
+TASKS = {_name(path): path for path in sorted(catalog.folder("tasks").rglob("*.py"))}
 
 
 def layer(module: str) -> int:
@@ -157,8 +157,8 @@ def test_no_file_names_an_encoding_or_a_task() -> None:
 
     `none` is left out of the search, because it is also the name of a group that reports write.
     """
-    groups = set(content.facts(PACKAGE / "encoding.py")["GROUPS"])
-    shipped = {*content.names("encodings"), *content.names("tasks")} - groups
+    groups = set(catalog.facts(PACKAGE / "encoding.py")["GROUPS"])
+    shipped = {*catalog.names("encodings"), *catalog.names("tasks")} - groups
     found = []
     for module, path in FILES.items():
         if module.startswith("rpecli.encodings."):
@@ -175,15 +175,15 @@ def test_a_name_that_a_file_may_use_is_used_there(module: str) -> None:
 
 def test_the_names_in_recipe_are_the_defaults_and_nothing_else() -> None:
     """The exception of the test above, held to each name once: as a default of `Recipe.task` or `Recipe.encoding`."""
-    from rpecli.recipe import Recipe
+    from rpecli.config.recipe import Recipe
 
-    words = [word for word, _ in _literals(FILES["rpecli.recipe"]) if word in NAMED["recipe"]]
+    words = [word for word, _ in _literals(FILES["rpecli.config.recipe"]) if word in NAMED["recipe"]]
     assert sorted(words) == sorted([*Recipe.model_fields["task"].default, *Recipe.model_fields["encoding"].default])
 
 
 @pytest.mark.parametrize("module", [*FILES, *TASKS])
 def test_every_module_opens_with_a_sentence(module: str) -> None:
-    summary = content.summary({**FILES, **TASKS}[module])
+    summary = catalog.summary({**FILES, **TASKS}[module])
     assert summary.endswith("."), f"{module} opens with {summary!r}: write one sentence that ends with a period"
 
 

@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 import tiny
 
-from rpecli import export, run, screen, task
-from rpecli.order import Order
-from rpecli.probes import kept, shift, why
-from rpecli.report import ReportError, probe_figure, probe_text
+from rpecli import task
+from rpecli.evaluate import hf_dataset as export
+from rpecli.launch import progress as screen
+from rpecli.launch.job import Order
+from rpecli.probes import inspect as why
+from rpecli.probes import invariance as shift
+from rpecli.probes import store as kept
+from rpecli.report.build import ReportError
+from rpecli.report.figures import attention as probe_figure
+from rpecli.report.tables import attention_text as probe_text
+from rpecli.run import directory as run
 
 THREE_BACK = '''"""Sees what stands three before."""
 
@@ -69,7 +76,7 @@ def test_lines_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None:
 
 
 def test_unmoved_accuracy_is_what_the_evaluation_found(runs: list[Path], moved: dict[str, Any]) -> None:
-    from rpecli import evaluate
+    from rpecli.evaluate import measure as evaluate
 
     for path in runs:
         evaluate.evaluate(path, device="cpu", threads=1)

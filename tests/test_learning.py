@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from rpecli import content, train
-from rpecli.recipe import Config
+from rpecli import catalog
+from rpecli.config.recipe import Config
+from rpecli.train import loop as train
 
 # Mean loss of an answer or end token that a model has which knows the form alone: 8 of 9 are one of 16 symbols
 FORM = 8 / 9 * math.log(16)
@@ -32,7 +33,7 @@ OTHER_BAR = FORM - 0.15
 INSTEAD = {"fox": "fox:bias=4"}
 
 
-@pytest.mark.parametrize("name", content.names("encodings"))
+@pytest.mark.parametrize("name", catalog.names("encodings"))
 def test_copy_is_learned_within_200_steps(name):
     size = {"d_model": 64, "n_layer": 2, "n_head": 4, "length": 8, "min_length": 8, "steps": 200, "tokens": 256}
     config = Config(task="copy", encoding=INSTEAD.get(name, name), lr=6e-3, warmup=20, **size)
@@ -45,4 +46,4 @@ def test_copy_is_learned_within_200_steps(name):
 
 
 def test_the_names_above_are_those_of_encodings():
-    assert {*EXACT, *INSTEAD} <= set(content.names("encodings"))
+    assert {*EXACT, *INSTEAD} <= set(catalog.names("encodings"))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from made import M, build, draw, moved
 
-from rpecli import attention, encoding
+from rpecli import encoding
+from rpecli.attention import dispatch as attention
 
 N = 40
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rpecli import attention, attention_bf16, encoding
+from rpecli import encoding
+from rpecli.attention import cpu_bfloat16 as attention_bf16
+from rpecli.attention import dispatch as attention
 from rpecli.model import Cache, Linear, Transformer
 
 

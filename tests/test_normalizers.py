@@ -8,7 +8,8 @@ import reference
 import torch
 from torch import Tensor
 
-from rpecli import attention, encoding
+from rpecli import encoding
+from rpecli.attention import dispatch as attention
 from rpecli.model import Cache, LogitScale, Transformer
 
 # --------------------------------------------------------------------------------------------------------- stick-breaking

@@ -4,10 +4,13 @@ import pytest
 from runs_in_memory import made_up, study
 from runs_on_disk import make_run
 
-from rpecli import report, run
-from rpecli.report import compare, frames, overall
-from rpecli.report.panels import Panel, panels
-from rpecli.report.tables import Table
+from rpecli.report import build as report
+from rpecli.report import load as frames
+from rpecli.report import paired as compare
+from rpecli.report.aggregate import Panel, panels
+from rpecli.report.tables import pooled as overall
+from rpecli.run import directory as run
+from rpecli.table import Table
 
 SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
 FAMILY = {"copy": "copying", "reverse": "copying", "sort": "ordering"}

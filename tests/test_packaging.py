@@ -17,7 +17,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from rpecli import __version__, content
+from rpecli import __version__, catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -130,7 +130,7 @@ def test_the_wheel_holds_every_shipped_file_and_nothing_else(unpacked: Path) -> 
     assert {name for name in files if not name.startswith(own)} == set(shipped_files())
     assert not [name for name, path in shipped_files().items() if path.read_bytes() != files[name].read_bytes()]
     assert (unpacked / own / "licenses" / "LICENSE").is_file()
-    assert "rpe = rpecli.cli:main" in (unpacked / own / "entry_points.txt").read_text()
+    assert "rpe = rpecli.cli.app:main" in (unpacked / own / "entry_points.txt").read_text()
 
 
 def test_the_sdist_holds_what_the_tests_need(built: Path) -> None:
@@ -158,15 +158,15 @@ def from_wheel(unpacked: Path, tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-@pytest.mark.parametrize("kind", list(content.SUFFIX))
+@pytest.mark.parametrize("kind", list(catalog.SUFFIX))
 def test_the_wheel_lists_what_the_tree_lists(from_wheel: Callable[..., str], unpacked: Path, kind: str) -> None:
-    found = from_wheel("-c", f"from rpecli import content; print(content.folder({kind!r}))")
+    found = from_wheel("-c", f"from rpecli import catalog; print(catalog.folder({kind!r}))")
     assert Path(found.strip()) == unpacked.resolve() / "rpecli" / kind
     rows = json.loads(from_wheel("-m", "rpecli", "ls", kind, "--json"))
-    assert [next(iter(row.values())) for row in rows] == content.names(kind)
+    assert [next(iter(row.values())) for row in rows] == catalog.names(kind)
 
 
 def test_the_recipes_in_the_wheel_pass_the_check(from_wheel: Callable[..., str]) -> None:
     lines = from_wheel("-m", "rpecli", "check").splitlines()
-    assert [line.split(":")[0] for line in lines] == content.names("recipes")
+    assert [line.split(":")[0] for line in lines] == catalog.names("recipes")
     assert all(line.endswith("all well") for line in lines)

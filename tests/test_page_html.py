@@ -8,7 +8,9 @@ import pytest
 from runs_in_memory import study
 from runs_on_disk import make_page
 
-from rpecli.report import figure, page_html, svg
+from rpecli.report.figures import accuracy as figure
+from rpecli.report.figures import inline as svg
+from rpecli.report.write import html as page_html
 
 VOID = {"meta", "br", "path"}
 

@@ -12,8 +12,15 @@ import torch
 from rich.cells import cell_len
 from rich.console import Console
 
-from rpecli import anatomy, attention, content, encoding, portrait, screen, tables
-from rpecli.report import ReportError, portrait_figure, portrait_text
+from rpecli import catalog, encoding
+from rpecli.attention import dispatch as attention
+from rpecli.describe import effect as portrait
+from rpecli.describe import figure as portrait_figure
+from rpecli.describe import listing as tables
+from rpecli.describe import source as anatomy
+from rpecli.describe import text as portrait_text
+from rpecli.launch import progress as screen
+from rpecli.report.build import ReportError
 
 SMALL = {"d_model": 32, "n_head": 4, "length": 12}
 
@@ -184,7 +191,7 @@ def test_an_option_that_brings_a_hook_changes_kernel_and_where_it_acts():
      ("rope", {"length": 1}, "length above 1"), ("rope:bas=3", {}, "no option 'bas'")],
 )  # fmt: skip
 def test_what_cannot_be_drawn_says_why(choice, shape, words):
-    with pytest.raises(content.ContentError, match=re.escape(words)):
+    with pytest.raises(catalog.ContentError, match=re.escape(words)):
         drawn(choice, **shape)
 
 
@@ -252,7 +259,7 @@ def test_the_listing_fits_80_columns_and_a_pipe_gets_all_of_it():
     rows = tables.rows("encodings")
     lines = printed([tables.rich_table(rows)]).splitlines()
     assert max(map(len, lines)) <= 80
-    for name in content.names("encodings"):
+    for name in catalog.names("encodings"):
         assert any(line.startswith(f"{name} ") for line in lines), name
     head, _, *body = screen.plain(tables.rich_table(rows)).splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == list(rows[0])

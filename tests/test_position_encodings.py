@@ -9,7 +9,9 @@ from made import BOTH, D, H, M, build, draw
 from torch import Tensor
 from torch.nn import functional
 
-from rpecli import attention, encoding, rotary, task
+from rpecli import encoding, task
+from rpecli.attention import dispatch as attention
+from rpecli.encodings import _rotary as rotary
 
 # --------------------------------------------------------------------------------------------------------------------- T5
 

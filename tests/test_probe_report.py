@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 from runs_on_disk import WAY, alike, look_into, make_run
 
-from rpecli import report, run
-from rpecli.report import ReportError, frames, panels, probe_chart, probe_read, probe_table, tables
+from rpecli import table as tables
+from rpecli.report import aggregate as panels
+from rpecli.report import build as report
+from rpecli.report import load as frames
+from rpecli.report import load_probes as probe_read
+from rpecli.report.build import ReportError
+from rpecli.report.figures import attention_chart as probe_chart
+from rpecli.report.tables import attention as probe_table
+from rpecli.run import directory as run
 
 
 @pytest.fixture(scope="module")

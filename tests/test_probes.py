@@ -10,11 +10,17 @@ import torch
 from made import moved
 from torch import Tensor
 
-from rpecli import attention, data, train
-from rpecli.evaluate import strings
-from rpecli.probes import look, scores, shift, similarity, terms, toeplitz
-from rpecli.probes.pieces import Piece, fillers, pieces
-from rpecli.probes.weights import at_rows, layers, tap
+from rpecli import data
+from rpecli.attention import dispatch as attention
+from rpecli.evaluate.measure import strings
+from rpecli.probes import head_patterns as look
+from rpecli.probes import invariance as shift
+from rpecli.probes import mean_scores as scores
+from rpecli.probes import score_terms as terms
+from rpecli.probes import similarity, toeplitz
+from rpecli.probes.attention_weights import at_rows, layers, tap
+from rpecli.probes.inputs import Piece, fillers, pieces
+from rpecli.train import loop as train
 
 SETTINGS = [{}, {"logit_scale": "ssmax"}, {"normalizer": "stick-breaking"}]
 NO_DEVICE = torch.device("cpu")

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from rpecli import content, recipe
-from rpecli.recipe import Config, Recipe, RecipeError, parse_lengths, parse_seeds
+from rpecli import catalog
+from rpecli.config import recipe
+from rpecli.config.recipe import Config, Recipe, RecipeError, parse_lengths, parse_seeds
 
 TASK = "from rpecli.task import Task\n\n\nclass Mine(Task):\n    defaults = {defaults}\n"
 
@@ -574,7 +575,7 @@ def test_a_file_of_the_users_own_counts_by_its_content(tmp_path: Path, monkeypat
 
 def test_a_users_file_is_not_the_shipped_one_of_its_name(tmp_path: Path) -> None:
     path = tmp_path / "rope.py"
-    path.write_bytes(content.find("encodings", "rope").read_bytes())
+    path.write_bytes(catalog.find("encodings", "rope").read_bytes())
     assert config(encoding=str(path)).id != config().id
 
 
@@ -635,5 +636,5 @@ def test_the_recipe_of_a_run_loads_again_to_the_very_run(tmp_path: Path) -> None
 
 
 def test_every_shipped_recipe_loads() -> None:
-    for name in content.names("recipes"):
+    for name in catalog.names("recipes"):
         assert recipe.load(name)[0].configs()

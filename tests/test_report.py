@@ -16,10 +16,16 @@ from rich.console import Console
 from runs_in_memory import made_up
 from runs_on_disk import evaluation, make_run
 
-from rpecli import report, run
-from rpecli.report import ReportError, figure, frames, panels, tables, views
-from rpecli.report.tables import Table
-from rpecli.stats import Summary
+from rpecli import table as tables
+from rpecli.report import aggregate as panels
+from rpecli.report import build as report
+from rpecli.report import load as frames
+from rpecli.report.build import ReportError
+from rpecli.report.figures import accuracy as figure
+from rpecli.report.stats import Summary
+from rpecli.report.tables import accuracy as views
+from rpecli.run import directory as run
+from rpecli.table import Table
 
 
 def make(paths: list[Path], tmp_path: Path, command: str | None = None) -> report.Report:

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from rpecli import content, recipe, run
-from rpecli.recipe import Config
+from rpecli import catalog
+from rpecli.config import recipe
+from rpecli.config.recipe import Config
+from rpecli.run import directory as run
 
 
 def config(**keys: Any) -> Config:
@@ -172,8 +174,8 @@ def test_a_new_run_says_what_it_is(made: Path) -> None:
 
 
 def test_groups_are_what_encodings_call_themselves() -> None:
-    for name in content.names("encodings"):
-        assert run.group_of(name) in content.facts(content.PACKAGE / "encoding.py")["GROUPS"]
+    for name in catalog.names("encodings"):
+        assert run.group_of(name) in catalog.facts(catalog.PACKAGE / "encoding.py")["GROUPS"]
     assert run.group_of("none") == "none"
 
 
@@ -277,7 +279,7 @@ HOLD = "import sys, pathlib; from rpecli import run\nwith run.lock(pathlib.Path(
 def _holder(path: Path) -> subprocess.Popen[str]:
     """Another process that holds the lock of a run until a line comes in."""
     command = [sys.executable, "-c", HOLD, str(path)]
-    held = subprocess.Popen(command, cwd=content.PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    held = subprocess.Popen(command, cwd=catalog.PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert held.stdout
     assert held.stdout.readline() == "held\n"
     return held
@@ -323,7 +325,7 @@ def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("fresh_commit")
 def test_outside_a_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(content, "PACKAGE", tmp_path / "rpecli")
+    monkeypatch.setattr(catalog, "PACKAGE", tmp_path / "rpecli")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert run.commit() == (None, False)
 
@@ -339,7 +341,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_commit: None
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    monkeypatch.setattr(content, "PACKAGE", tmp_path / "rpecli")
+    monkeypatch.setattr(catalog, "PACKAGE", tmp_path / "rpecli")
     return tmp_path
 
 
@@ -357,7 +359,7 @@ def test_a_checkout_has_a_commit_and_is_dirty_when_its_code_changed(checkout: Pa
 
 def test_a_package_inside_another_repository_has_no_commit_of_its_own(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "venv/site/rpecli").mkdir(parents=True)
-    monkeypatch.setattr(content, "PACKAGE", checkout / "venv/site/rpecli")
+    monkeypatch.setattr(catalog, "PACKAGE", checkout / "venv/site/rpecli")
     assert run.commit() == (None, False)
 
 

@@ -8,8 +8,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 from runs_on_disk import look_into, make_run
 
-from rpecli import recipe, report, run
+from rpecli.config import recipe
+from rpecli.report import build as report
 from rpecli.report import schema
+from rpecli.run import directory as run
 
 TABLES = {"summary.csv": schema.Row, "pairs.csv": schema.Pair, "pooled.csv": schema.Pooled, "strings.csv": schema.Strings}
 

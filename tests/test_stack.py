@@ -11,9 +11,12 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from rpecli import content, encoding, run, stack, train
-from rpecli.order import Job
-from rpecli.recipe import Config
+from rpecli import catalog, encoding
+from rpecli.config.recipe import Config
+from rpecli.launch.job import Job
+from rpecli.run import directory as run
+from rpecli.train import loop as train
+from rpecli.train import stacked as stack
 
 CPU = torch.device("cpu")
 LONGER: dict[str, Any] = {"length": 9, "n_layer": 2}  # batches of many shapes
@@ -84,7 +87,7 @@ def close(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 def test_a_stacked_step_has_the_losses_and_gradients_of_the_runs_alone(encoding_name: str, attention: str) -> None:
-    if attention != "causal" and content.load_class("encodings", encoding_name, encoding.Encoding).causal_only:
+    if attention != "causal" and catalog.load_class("encodings", encoding_name, encoding.Encoding).causal_only:
         pytest.skip("has no form for attention in both directions")
     configs = seeds(encoding=encoding_name, attention=attention)
     if why := stack.refusal(configs, CPU):
@@ -113,7 +116,7 @@ def stackable(configs: list[Config]) -> tuple[list[list[int]], dict[int, str]]:
 
 
 def test_of_the_shipped_encodings_one_trains_alone() -> None:
-    names = content.names("encodings")
+    names = catalog.names("encodings")
     groups, alone = stackable([config for name in names for config in seeds(2, encoding=name)])
     assert {names[k // 2] for k in alone} == {"abacus"}
     assert len(groups) == len(names) - 1

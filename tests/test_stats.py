@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, permutation_test, trim_mean
 
-from rpecli import stats
+from rpecli.report import stats
 
 SEED = np.random.default_rng(0)
 

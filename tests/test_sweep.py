@@ -15,8 +15,12 @@ import tiny
 from rich.console import Console
 from rich.table import Table
 
-from rpecli import order, run, screen, sweep, work
-from rpecli.order import Job, Order
+from rpecli.launch import job as order
+from rpecli.launch import pool as sweep
+from rpecli.launch import progress as screen
+from rpecli.launch import worker as work
+from rpecli.launch.job import Job, Order
+from rpecli.run import directory as run
 
 CRASH = '''"""Adds nothing; where a file `armed` lies beside this one it crashes."""
 

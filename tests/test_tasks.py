@@ -6,12 +6,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rpecli import content, recipe, run, task
+from rpecli import catalog, task
+from rpecli.config import recipe
+from rpecli.run import directory as run
 from rpecli.task import BOS, END, MARKS, PAD, SEP, SPECIAL, Batch, Task
 
 OPTIONS = ["sort:symbols=8", "sort:symbols=8:distinct=true", "recall:symbols=5", "copy:symbols=3", "parity:format=bit"]
 OPTIONS += ["parity:format=scratchpad", "parity:law=count", "parity:format=bit:law=count", "parity:format=scratchpad:law=count"]
-CHOICES = [*content.names("tasks"), *OPTIONS]
+CHOICES = [*catalog.names("tasks"), *OPTIONS]
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -39,8 +41,8 @@ def test_worked_examples_come_out_as_written(task_name):
 
 
 def test_a_task_is_described(task_name):
-    path = content.find("tasks", task_name)
-    first, *rest = (content.load(path).__doc__ or "").splitlines()
+    path = catalog.find("tasks", task_name)
+    first, *rest = (catalog.load(path).__doc__ or "").splitlines()
     assert first.rstrip()[-1:] in ".:"
     assert first[0].isupper()
     for part in ("Format", "Input law", "Chance", "Why"):
@@ -252,7 +254,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("choice", REFUSED)
 def test_a_wrong_task_is_refused_with_what_to_write_instead(choice):
-    with pytest.raises(content.ContentError) as error:
+    with pytest.raises(catalog.ContentError) as error:
         task.build(choice)
     assert all(word in str(error.value) for word in REFUSED[choice]), str(error.value)
 

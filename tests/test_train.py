@@ -15,8 +15,10 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from rpecli import data, run, task, train
-from rpecli.recipe import Config
+from rpecli import data, task
+from rpecli.config.recipe import Config
+from rpecli.run import directory as run
+from rpecli.train import loop as train
 
 
 @pytest.fixture(scope="module")
@@ -503,7 +505,7 @@ def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path
 
 
 def test_a_run_whose_encoding_gave_way_is_evaluated_with_the_last_one(tmp_path: Path) -> None:
-    from rpecli import evaluate
+    from rpecli.evaluate import measure as evaluate
 
     path = tiny.trained(tmp_path, encoding="rope:then=none")
     trainer, _ = evaluate.load(path, "cpu")

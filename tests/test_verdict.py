@@ -3,8 +3,9 @@
 import pytest
 from runs_in_memory import made_up, study
 
-from rpecli.report import compare, verdict
-from rpecli.report.panels import panels
+from rpecli.report import paired as compare
+from rpecli.report import verdict
+from rpecli.report.aggregate import panels
 from rpecli.report.verdict import CONTRADICTED, MISSING, MIXED, NEITHER, SUPPORTED, TIE, UNDECIDED
 
 HIGH, LOW = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]

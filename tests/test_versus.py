@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from runs_on_disk import make_run
 
-from rpecli import report, run, stats
-from rpecli.report import ReportError, schema, versus, versus_page
-from rpecli.report.versus import Line, Versus
+from rpecli.report import build as report
+from rpecli.report import schema, stats
+from rpecli.report import two_studies as versus
+from rpecli.report.build import ReportError
+from rpecli.report.two_studies import Line, Versus
+from rpecli.report.write import two_studies as versus_page
+from rpecli.run import directory as run
 
 SEEDS = {"a": [0.8, 0.6, 0.7], "b": [0.9, 0.8, 0.7]}
 

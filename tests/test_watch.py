@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from runs_on_disk import evaluation, make_run
 
-from rpecli import run
-from rpecli.report import watch
-from rpecli.report.watch import Watch, Watched
+from rpecli.launch import watch
+from rpecli.launch.watch import Watch, Watched
+from rpecli.run import directory as run
 
 
 def training(runs: Path, seed: int = 0, step: int = 50, **info: object) -> Path:

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from rpecli import cli, content, run, train
-from rpecli.recipe import Config
+from rpecli import catalog
+from rpecli.cli import app as cli
+from rpecli.config.recipe import Config
+from rpecli.run import directory as run
+from rpecli.train import loop as train
 
 KEYS: dict[str, Any] = {"task": "copy", "encoding": "rope", "d_model": 16, "n_head": 2, "n_layer": 1, "length": 4, "steps": 40,
                         "tokens": 128, "validate_every": 10, "warmup": 5, "samples": 32, "lengths": "1x,2x"}  # fmt: skip
@@ -151,7 +154,7 @@ class Rpe:
 
 def start(*words: Any, cwd: Path, **keys: Any) -> "subprocess.Popen[str]":
     """The command in a process (and process group) of its own."""
-    env = os.environ | {"PYTHONPATH": str(content.PACKAGE.parent), "OMP_NUM_THREADS": "1"} | keys.pop("env", {})
+    env = os.environ | {"PYTHONPATH": str(catalog.PACKAGE.parent), "OMP_NUM_THREADS": "1"} | keys.pop("env", {})
     command = [sys.executable, "-m", "rpecli", *map(str, words)]
     return subprocess.Popen(
         command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **keys

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from rpecli.recipe import Settings
+from rpecli.config.recipe import Settings
 
 if TYPE_CHECKING:
     from rpecli.bench.table import Result

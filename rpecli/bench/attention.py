@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import attention, content, encoding, train
+from rpecli import catalog, encoding
+from rpecli.attention import dispatch as attention
 from rpecli.bench import Options, flex, goals, machine, memory, timing
 from rpecli.bench.table import Result, Table, number, times
+from rpecli.train import loop as train
 
 HEADS, D = 8, 32
 SLOWEST = 12.0  # seconds of a call beyond which a case is timed once, and not at all where a shorter length foretells it
@@ -34,7 +36,7 @@ def run(options: Options, say: Say) -> Result:
     torch.set_num_threads(options.threads)
     device = train.pick_device(options.device)
     facts = machine.facts(device, options.threads, options.repeats)
-    choices = list(options.encodings or content.names("encodings"))
+    choices = list(options.encodings or catalog.names("encodings"))
     rows: list[Row] = []
     for length in sorted(options.lengths or (SHORT if options.short else LENGTHS)):
         late = {choice: foretold(rows, choice, length) for choice in choices}

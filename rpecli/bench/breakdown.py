@@ -9,7 +9,9 @@ from unittest import mock
 
 import torch
 
-from rpecli import attention, data, train
+from rpecli import data
+from rpecli.attention import dispatch as attention
+from rpecli.train import loop as train
 
 PARTS = ("products", "attention", "pointwise and other", "optimiser", "data", "between")
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}

@@ -13,13 +13,16 @@ from typing import Any
 
 import torch
 
-from rpecli import data, evaluate, recipe, train
-from rpecli import run as runs
+from rpecli import data
 from rpecli.bench import Options, goals, machine, memory, timing
 from rpecli.bench.steps import COPY
 from rpecli.bench.table import Result, Table, number, percent
-from rpecli.order import Order
-from rpecli.recipe import Config
+from rpecli.config import recipe
+from rpecli.config.recipe import Config
+from rpecli.evaluate import measure as evaluate
+from rpecli.launch.job import Order
+from rpecli.run import directory as runs
+from rpecli.train import loop as train
 
 RECIPE = "quick"  # whose runs are trained where none is given
 EIGHT = "1x,2x,3x,4x,5x,6x,7x,8x"

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from rpecli import run
 from rpecli.bench import timing
+from rpecli.run import directory as run
 
 PACKAGES = ("torch", "x-transformers", "transformers")
 

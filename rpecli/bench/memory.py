@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rpecli import content, run
+from rpecli import catalog
+from rpecli.run import directory as run
 
 MB = 2**20
 FORGET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -29,7 +30,7 @@ class Failed(RuntimeError):  # noqa: N818 - what happened to a child, most often
 def peak(function: str, setting: dict[str, Any], threads: int = 1, seconds: float | None = None) -> int:
     """Bytes of the call that `function(**setting)` returns, measured in a new process. Raises Failed, also after `seconds`."""
     command = [sys.executable, "-m", "rpecli.bench.memory", function, json.dumps(setting)]
-    path = os.pathsep.join(filter(None, (str(content.PACKAGE.parent), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(catalog.PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds)

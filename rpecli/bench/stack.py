@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from rpecli import run as runs
-from rpecli import stack, train
 from rpecli.bench import Options, Size, goals, machine, steps, timing
 from rpecli.bench.table import Result, Table, number, times
+from rpecli.run import directory as runs
+from rpecli.train import loop as train
+from rpecli.train import stacked as stack
 
 SEEDS, STEPS = 8, 5  # seeds of a stack; steps of each in a call
 SIZES = (Size(64, 2, 4, 64, 16), Size(128, 4, 4, 128, 16))

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rpecli import data, train
+from rpecli import data
 from rpecli.bench import Size
 from rpecli.bench.peers import BFLOAT16, Library
-from rpecli.recipe import Config, Recipe
+from rpecli.config.recipe import Config, Recipe
+from rpecli.train import loop as train
 
 COPY = Recipe.model_fields["task"].default[0]  # a half to read and as much to answer, whatever the length
 OURS = "rpe"

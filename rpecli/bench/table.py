@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rpecli import markdown, run
+from rpecli import markdown
+from rpecli.run import directory as run
 
 WORDS = ("verdict", "note", "setting", "encoding", "dtype", "library")  # columns of text
 

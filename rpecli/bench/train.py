@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from rpecli import content, data, encoding, train
+from rpecli import catalog, data, encoding
 from rpecli.bench import Options, Size, breakdown, goals, machine, steps, timing
 from rpecli.bench.peers import LIBRARIES, Library
 from rpecli.bench.steps import OURS, Case
 from rpecli.bench.table import Result, Table, number, percent, times
-from rpecli.recipe import Settings
+from rpecli.config.recipe import Settings
+from rpecli.train import loop as train
 
 SIZES = (Size(64, 2, 4, 64, 128), Size(128, 4, 4, 128, 64), Size(256, 6, 8, 512, 8))
 SHORT = (Size(64, 2, 4, 64, 128),)
@@ -152,7 +153,7 @@ def gain(mine: Row, theirs: Row | None) -> float:
 
 def learned(size: Size, options: Options, device: torch.device, say: Say) -> list[Row]:
     """Every relative encoding with parameters of its own beside the reference, in the default dtype."""
-    choices = options.encodings or content.names("encodings")
+    choices = options.encodings or catalog.names("encodings")
     made = {choice: encoding.build(choice, size.width, size.heads) for choice in choices}
     chosen = [choice for choice, each in made.items() if each.group == "RPE" and any(True for _ in each.parameters())]
     rows = []

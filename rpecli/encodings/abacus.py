@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from rpecli import content
+from rpecli import catalog
 from rpecli.encoding import Encoding, Shape
 from rpecli.encodings.learned import Learned
 from rpecli.task import SPECIAL
@@ -36,7 +36,7 @@ class Abacus(Encoding):
         """An instance of both classes, so that the engine finds the other encoding's hooks where it looks for them."""
         if cls is not Abacus:
             return super().__new__(cls)
-        other = content.load_class("encodings", over, Encoding)
+        other = catalog.load_class("encodings", over, Encoding)
         if issubclass(other, Abacus):
             raise ValueError("over=abacus: write another encoding, such as over=rope, or leave it out")
         return super().__new__(type(cls.__name__, (cls, other), {}))

@@ -10,8 +10,8 @@ could meet new angles.
 import torch
 from torch import Tensor
 
-from rpecli import rotary
 from rpecli.encoding import Encoding, Shape
+from rpecli.encodings import _rotary as rotary
 
 
 class PRoPE(Encoding):

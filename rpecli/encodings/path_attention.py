@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, Shape
-from rpecli.short_conv import ShortConv
+from rpecli.encodings._short_conv import ShortConv
 
 CHUNK = 64  # keys unrolled at once
 

@@ -11,7 +11,7 @@ sequence unless given. Past the trained length distances are ones that training 
 from torch import Tensor
 
 from rpecli.encoding import Shape
-from rpecli.rotary import NearAndFar
+from rpecli.encodings._rotary import NearAndFar
 
 
 class ReRoPE(NearAndFar):

@@ -12,8 +12,8 @@ sequence grows.
 
 from torch import Tensor
 
-from rpecli import rotary
 from rpecli.encoding import Encoding, Shape
+from rpecli.encodings import _rotary as rotary
 
 
 class RoPE(Encoding):

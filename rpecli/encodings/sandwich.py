@@ -9,8 +9,8 @@ cosines is defined, and falls on while the slowest wave does.
 import torch
 from torch import Tensor
 
-from rpecli import rotary
 from rpecli.encoding import DistanceBias, Shape
+from rpecli.encodings import _rotary as rotary
 
 
 class Sandwich(DistanceBias):

@@ -9,8 +9,8 @@ the authors normalize queries and keys as well, which is left out here. Past the
 import torch
 from torch import Tensor
 
-from rpecli import rotary
 from rpecli.encoding import Encoding, Shape
+from rpecli.encodings import _rotary as rotary
 
 
 class ScaleInvariant(Encoding):

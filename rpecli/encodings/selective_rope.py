@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, Shape
-from rpecli.short_conv import ShortConv
+from rpecli.encodings._short_conv import ShortConv
 
 
 class SelectiveRoPE(Encoding):

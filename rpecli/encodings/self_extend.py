@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rpecli.encoding import Shape
-from rpecli.rotary import NearAndFar
+from rpecli.encodings._rotary import NearAndFar
 
 
 class SelfExtend(NearAndFar):

@@ -11,8 +11,8 @@ grow with the distance, so there is no form for attention in both directions. Pa
 import torch
 from torch import Tensor
 
-from rpecli import rotary
 from rpecli.encoding import Encoding, Shape
+from rpecli.encodings import _rotary as rotary
 
 LIMIT = 80.0  # of the exponents: e^80 is finite in float32; the middle is 65,000 tokens away before it binds
 

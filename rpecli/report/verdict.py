@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from rpecli import stats
-from rpecli.report import compare
-from rpecli.report.compare import Difference, Scores
-from rpecli.report.panels import Panel
-from rpecli.report.views import number
+from rpecli.report import paired as compare
+from rpecli.report import stats
+from rpecli.report.aggregate import Panel
+from rpecli.report.paired import Difference, Scores
+from rpecli.report.tables.accuracy import number
 
 SUPPORTED, CONTRADICTED, MIXED, TIE = "supported", "contradicted", "mixed", "no difference"
 UNDECIDED, NEITHER, MISSING = "not enough evidence", "neither group does it", "not measured"

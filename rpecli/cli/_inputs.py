@@ -1,0 +1,78 @@
+"""What the flags ask for, as a recipe or as an order of measurements, checked before anything starts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rpecli import catalog
+from rpecli.cli._exit import USAGE, stop
+from rpecli.cli._select import config_of
+from rpecli.config import recipe
+from rpecli.config.recipe import Recipe, Source
+from rpecli.launch.job import Order
+
+
+def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple[Recipe, Source]:
+    """The recipe with every flag of this command on top, checked to the last option."""
+    for text in sets or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            stop(f"--set {text}: write --set key=value", USAGE)
+        given[key.strip()] = value.strip()
+    made, source = load_recipe(name, given)
+    check_recipe(made, source)
+    return made, source
+
+
+def load_recipe(name: str | None, given: dict[str, str]) -> tuple[Recipe, Source]:
+    try:
+        return recipe.load(name, given)
+    except recipe.RecipeError as error:
+        stop(str(error), USAGE)
+
+
+def check_recipe(made: Recipe, source: Source) -> None:
+    from rpecli.launch import preflight as check
+
+    found = check.problems(made, source)
+    if found:
+        stop("\n".join(map(str, found)), USAGE)
+
+
+def check_lengths(flag: str, text: str) -> None:
+    try:
+        recipe.parse_lengths(text)
+    except ValueError as error:
+        stop(f"{flag}: {error}", USAGE)
+
+
+def whole_lengths(flag: str, text: str, remedy: str) -> list[int]:
+    """Lengths where there is no training length to multiply."""
+    check_lengths(flag, text)
+    if "x" in text:
+        stop(f"{flag} {text}: {remedy}", USAGE)
+    return recipe.parse_lengths(text)
+
+
+def asked_order(given: dict[str, str], again: bool, data: Path | None) -> Order:
+    """What to measure of any run, checked before a run is looked for."""
+    made, _ = load_recipe(None, given)
+    if data is not None and not (data / "data").is_dir():
+        stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
+    return Order(tuple((key, getattr(made, key)) for key in given), again, data)
+
+
+def order_by_run(asked: Order, paths: list[Path], encoding: str | None, scaling: str | None) -> dict[Path, Order]:
+    """What to measure of each run, with the encoding to put into it."""
+    return {path: replace(asked, encoding=_swap(path, encoding, scaling)) for path in paths}
+
+
+def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
+    """The encoding to put into a trained model, checked; None for its own."""
+    if encoding is None and scaling is None:
+        return None
+    from rpecli import encoding as encodings
+
+    config = config_of(path)
+    choice = catalog.canonical(encoding or config.encoding + f":scaling={scaling}")
+    encodings.every(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
+    return choice

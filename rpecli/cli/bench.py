@@ -1,0 +1,85 @@
+"""`rpe bench`: speed and memory, measured beside plain attention and beside other libraries."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rpecli import catalog
+from rpecli.cli import _flags as flags
+from rpecli.cli._exit import USAGE, stop
+from rpecli.cli._inputs import whole_lengths
+from rpecli.cli._output import new_console
+
+if TYPE_CHECKING:
+    from rpecli.bench import Options
+
+
+def bench(
+    what: Annotated[str | None, typer.Argument(help="attention, train, eval or stack; unless given, three in short.")] = None,
+    encodings: Annotated[
+        str | None, typer.Option(help="Encodings: rope,t5:buckets=16.", autocompletion=flags.complete_names("encodings"))
+    ] = None,
+    lengths: Annotated[str | None, typer.Option(help="Lengths: 2048:16384 or 512,2048.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds in which the cases take turns.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    device: flags.Device = "cpu",
+    sizes: Annotated[
+        str | None, typer.Option(help="Models of `train`: width x layers x heads x length x batch, as in 64x2x4x64x128,...")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Of matrix products in `train`.")] = "float32,bfloat16",
+    trained: Annotated[
+        Path | None, typer.Option("--run", help="A trained run for `eval`; a small one is made unless given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("results/bench"),
+) -> None:
+    """Measure speed and memory beside plain attention and the peers that are installed; tables to results/bench/."""
+    from rpecli.bench import BENCHES, IN_SHORT, Options, dtypes_of, size_of
+    from rpecli.train import loop as train
+
+    if what is not None and what not in BENCHES:
+        stop(f"unknown benchmark {what!r}: {catalog.nearest(what, list(BENCHES))}", USAGE)
+    try:
+        train.pick_device(device)
+        options = Options(
+            encodings=_choices(encodings) if encodings else None,
+            lengths=_lengths(lengths) if lengths else None,
+            repeats=repeats,
+            threads=threads,
+            device=device,
+            sizes=tuple(size_of(part.strip()) for part in sizes.split(",")) if sizes else None,
+            dtypes=dtypes_of(dtype),
+            run=trained,
+            short=what is None,
+        )
+    except ValueError as error:
+        stop(str(error), USAGE)
+    for name in [what] if what else IN_SHORT:
+        _measure(name, options, out)
+
+
+def _choices(text: str) -> tuple[str, ...]:
+    """`rope, t5:buckets=16` -> both as they are written in recipes, found."""
+    choices = tuple(catalog.canonical(part.strip()) for part in text.split(","))
+    for choice in choices:
+        catalog.find("encodings", catalog.parse_choice(choice)[0])
+    return choices
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    return tuple(whole_lengths("--lengths", text, "multiples need a training length: write 2048:16384 or 512,2048"))
+
+
+def _measure(name: str, options: "Options", out: Path) -> None:
+    """Runs one benchmark, shows its tables and writes them."""
+    from rpecli import bench
+
+    result = bench.measure(name, options, lambda text: typer.echo(text, err=True))
+    console = new_console()
+    if console.is_terminal:
+        for table in result.tables:
+            console.print(table.rich(), "")
+    else:
+        typer.echo(result.markdown())
+    files = result.write(out)
+    typer.echo(f"Written: {files[0].with_suffix('')}.md, .csv and .json", err=True)

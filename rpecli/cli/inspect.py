@@ -1,0 +1,83 @@
+"""`rpe inspect`: why the heads of trained models look where they look, and what moving their strings changes."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rpecli.cli import _flags as flags
+from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
+from rpecli.cli._inputs import asked_order, check_lengths, order_by_run, whole_lengths
+from rpecli.cli._output import print_json, print_tables
+from rpecli.cli._select import select_trained
+from rpecli.launch.job import Order
+
+
+@flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
+def inspect(
+    given: dict[str, str],
+    names: flags.RunNames = None,
+    shift: Annotated[bool, typer.Option("--shift", help="Move the evaluation strings instead: what changes?")] = False,
+    shifts: Annotated[str, typer.Option(help="Positions to move by, with --shift.")] = "1,4,16,64,256",
+    lengths: Annotated[str, typer.Option(help="Lengths to look at: 1x,4x or 16:128.")] = "1x,2x,4x",
+    again: flags.Again = False,
+    data: flags.Data = None,
+    encoding: flags.As = None,
+    rope_scaling: flags.RopeScaling = None,
+    runs: flags.Runs = Path("runs"),
+    device: flags.Device = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder for the figures, each as .png, .svg and .pdf.")] = None,
+    as_json: flags.Json = False,
+) -> None:
+    """Look into trained runs: where and why their heads look, how alike they are; with --shift, whether position matters."""
+    from rpecli.report.tables import attention_text as probe_text
+
+    check_lengths("--lengths", lengths)
+    by = tuple(whole_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
+    asked = asked_order(given, again, data)
+    orders = order_by_run(asked, select_trained(runs, names), encoding, rope_scaling)
+    if not shift:
+        found = _looked_into(orders, lengths, device)
+        _show(found, probe_text.tables(found), found, {}, out, as_json)
+        return
+    from rpecli.probes import store as kept
+
+    known = [kept.facts(path, order) for path, order in orders.items()]
+    lines = {probe_text.name_of(each): _moved(path, by, device, orders[path]) for path, each in zip(orders, known, strict=True)}
+    _show(lines, probe_text.shift_tables(lines), {"runs": known}, lines, out, as_json)
+
+
+def _looked_into(orders: dict[Path, Order], lengths: str, device: str) -> dict[str, Any]:
+    from rpecli.probes import inspect as why
+
+    data = why.inspect(list(orders), lengths, device, orders)
+    for order, each in zip(orders.values(), data["runs"], strict=True):
+        if each["left_out"]:
+            where = each["task"] if order.folder is None else order.folder
+            warn(f"{each['run']}: {where} has no problem of length {', '.join(map(str, each['left_out']))}: left out")
+    return data
+
+
+def _moved(path: Path, shifts: tuple[int, ...], device: str, order: Order) -> list[dict[str, Any]]:
+    from rpecli.probes import invariance as shift
+    from rpecli.run import directory as run
+
+    try:
+        return shift.probe(path, shifts, device, order)
+    except run.Stopped as stopped:
+        raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
+
+
+def _show(value: Any, tables: list[Any], data: dict[str, Any], lines: dict[str, Any], out: Path | None, as_json: bool) -> None:
+    """What a probe found as JSON or tables, and its figures."""
+    from rpecli.report import build as report
+    from rpecli.report.figures import attention as probe_figure
+
+    try:
+        files = probe_figure.write(out, data, lines) if out is not None else []
+    except report.ReportError as error:
+        stop(str(error), USAGE)
+    print_json(value) if as_json else print_tables(*tables)
+    if files:
+        typer.echo(f"Written: {out}/ ({len(files)} files)", err=True)

@@ -1,0 +1,115 @@
+"""`rpe report`: tables and figures of runs, once they have ended too, or two studies side by side."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rpecli.cli import _flags as flags
+from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop, warn
+from rpecli.cli._inputs import load_recipe
+from rpecli.cli._output import new_console, print_json
+from rpecli.cli._select import record, select
+
+
+def report(
+    names: flags.RunNames = None,
+    runs: flags.Runs = Path("runs"),
+    recipe: Annotated[
+        str | None, typer.Option(help="Only the runs of this recipe.", autocompletion=flags.complete_names("recipes"))
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Two studies side by side: reports, folders of runs, runs or recipes."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="First follow the runs until none is waiting or at work.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --watch.")] = 2.0,
+    name: flags.Name = None,
+    out: flags.Out = Path("results"),
+    as_json: flags.Json = False,
+) -> None:
+    """Write tables and figures of runs to results/NAME/ and show the tables; or set two studies side by side."""
+    if compare is not None:
+        more = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
+        _compare(compare, more, runs, out, name, as_json)
+        return
+    wanted = None
+    if recipe is not None:
+        made, source = load_recipe(recipe, {})
+        wanted, name = {config.id for config in made.configs()}, name or source.name
+    if watch:
+        _watch(runs, names, wanted, every)
+    paths = [path for path in select(runs, names) if wanted is None or path.name in wanted]
+    write_report(paths, name, out, as_json)
+
+
+def write_report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> None:
+    """Writes the report of these runs, by the name of their study unless another is given, and shows its tables."""
+    from rpecli.report import build as report
+
+    studies = {record(path).get("study", "default") for path in paths}
+    name = name or (studies.pop() if len(studies) == 1 else "all")
+    try:
+        made = report.make(paths, name, out, _typed())
+    except report.ReportError as error:
+        stop(str(error), FAILURE)
+    for text in made.problems:
+        warn(text)
+    if as_json:
+        print_json(made.data)
+        return
+    console = new_console()
+    if console.is_terminal:
+        for table in made.tables:
+            console.print(report.rich_table(table), "")
+        for each in made.verdicts:
+            typer.secho(f"{each.claim}: {each.outcome}", bold=True)
+            typer.echo("".join(f"  {line}\n" for line in each.lines))
+    else:
+        typer.echo(report.markdown_tables(made))
+    typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+
+
+def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
+    from rpecli.report import build as report
+
+    if more:
+        stop(f"--compare {shlex.join(words)} takes two studies and nothing beside them: leave out {shlex.join(more)}", USAGE)
+    try:
+        made = report.compare_studies(words, runs, out, name, _typed())
+    except report.ReportError as error:
+        stop(str(error), FAILURE)
+    if as_json:
+        print_json(made.data)
+        return
+    console = new_console()
+    if console.is_terminal:
+        typer.echo("".join(f"{line}\n" for line in made.lines))
+        for table in made.tables:
+            console.print(report.rich_table(table), "")
+    else:
+        typer.echo(made.markdown)
+    typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+
+
+def _typed() -> str:
+    return f"rpe {shlex.join(sys.argv[1:])}"
+
+
+def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, every: float) -> None:
+    """Shows runs on stderr until they have ended, those that begin meanwhile too."""
+    from rpecli.launch import watch
+
+    select(runs, names)  # a mistake in a name is said at once
+
+    def find() -> list[Path]:
+        named = [Path(name) for name in names or [] if (Path(name) / "run.json").is_file()]
+        known = [path for path in watch.directories(runs) if not names or any(path.match(name) for name in names)]
+        return [path for path in dict.fromkeys([*named, *known]) if wanted is None or path.name in wanted]
+
+    try:
+        watch.follow(watch.Watch(find), new_console(stderr=True), every)
+    except KeyboardInterrupt:
+        raise Interrupted from None

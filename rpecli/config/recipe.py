@@ -1,0 +1,400 @@
+"""A recipe: what to train and evaluate, as strict YAML with flags on top; every error at once, with file, line, key and remedy.
+
+Precedence: defaults (of the schema, then of the task) < what the recipe says for all tasks < what it says `by_task` < flags. The
+narrower word wins within a file, or nothing could be said of one task beside a key for all; a flag is typed for this command
+alone and holds for every task. YAML scalars are read as plain text and typed by the schema, so `lengths: 16:32` stays text
+(YAML 1.1 would make it 992), `lr: 1e-3` is a number and `no` is not false.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rpecli import catalog
+from rpecli.config import yaml_source as recipe_file
+from rpecli.config.ranges import bounds_of, parse_lengths, parse_seeds
+from rpecli.config.yaml_source import PER_TASK, Problem, RecipeError
+
+FORMAT = 2  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
+Positions = Literal["start", "offset", "randomized", "coupled"]
+
+
+# ----------------------------------------------------------------------------------------------------------------- schema
+
+
+def _items(value: Any) -> list[str]:
+    if value in (None, "", []):
+        raise ValueError("is empty: write a value, or leave the line out")
+    parts = value if isinstance(value, list) else str(value).split(",")
+    return [str(part).strip() for part in parts]
+
+
+def _choice(kind: str, text: str) -> str:
+    """A choice in its one spelling, every name in it that of a file. Raises ContentError."""
+    for part in catalog.parts("+".join(filter(None, catalog.phases(text)))):
+        catalog.find(kind, catalog.parse_choice(part)[0])
+    return catalog.canonical(text)
+
+
+def _choices(kind: str) -> Callable[[Any], list[str]]:
+    def check(value: Any) -> list[str]:
+        found, wrong = [], []
+        for item in _items(value):
+            try:
+                found.append(_choice(kind, item))
+            except catalog.ContentError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return list(dict.fromkeys(found))
+
+    return check
+
+
+def _seeds(value: Any) -> list[int]:
+    return parse_seeds(",".join(_items(value)))
+
+
+def _lengths(value: Any) -> str:
+    """What can be said before the training length is known; `_cross_checks` says the rest."""
+    text = ",".join(_items(value))
+    for part in text.split(","):
+        if "x" in part:
+            bounds_of(part.strip())
+        else:
+            parse_lengths(part)
+    return text
+
+
+Whole = Annotated[int, Field(lt=10**9)]  # nine digits: more is a slip, and past 64 bits torch and numpy fall over
+
+
+class Settings(BaseModel):
+    """The keys that one run has and a recipe shares among its runs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    length: Whole = Field(16, ge=1, description="training length: problems of 1..length are trained on")
+    min_length: Whole = Field(1, ge=1, description="shortest problem trained on")
+    steps: Whole = Field(1000, ge=1, description="training steps")
+    curriculum: float = Field(0.0, ge=0, le=1, description="share of the steps over which the longest length grows to length")
+    tokens: Whole = Field(1024, ge=1, description="tokens in a batch; a batch holds sequences of one length")
+    lr: float = Field(6e-3, gt=0, description="peak learning rate (AdamW)")
+    warmup: Whole = Field(100, ge=0, description="steps of linear warm-up")
+    lr_end: float = Field(0.05, ge=0, le=1, description="share of lr left at the end of the cosine")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW beta1")
+    beta2: float = Field(0.98, ge=0, lt=1, description="AdamW beta2")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    d_model: Whole = Field(64, ge=1, description="width")
+    n_layer: Whole = Field(2, ge=1, description="layers")
+    n_head: Whole = Field(4, ge=1, description="heads; must divide d_model")
+    mlp_ratio: Whole = Field(4, ge=1, description="width of the MLP over d_model")
+    attention: Literal["causal", "bidirectional"] = Field("causal", description="decoder, or encoder with answers left blank")
+    normalizer: Literal["softmax", "stick-breaking"] = Field("softmax", description="what turns scores into weights")
+    logit_scale: Literal["none", "logn", "ssmax"] = Field("none", description="factor on queries that grows with the keys seen")
+    switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which rope:then=none becomes none (DroPE)")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products in training")
+    data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
+    max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
+    positions_per: Literal["batch", "layer"] = Field("batch", description="draw randomized positions once, or for each layer")
+    eval_positions: Literal["same", "start", "randomized"] = Field("same", description="positions in evaluation")
+    validate_every: Whole = Field(50, ge=1, description="steps between validations (training lengths only)")
+    stop_at: float | None = Field(None, gt=0, le=1, description="stop early at this validation exact match")
+    lengths: Annotated[str, BeforeValidator(_lengths)] = Field("1x,2x,4x,8x", description="lengths evaluated by default")
+    samples: Whole = Field(256, ge=1, description="evaluation sequences a length")
+    eval_tokens: Whole = Field(131072, ge=1, description="tokens a length at most: fewer sequences when long, never under 32")
+    eval_seed: Whole = Field(0, ge=0, description="seed of the evaluation sets, the same strings for every run")
+
+
+NOT_IDENTITY = {
+    "lengths",
+    "samples",
+    "eval_tokens",
+    "eval_seed",
+    "eval_positions",
+}  # these change what is measured, not what is trained
+
+
+def _positions(value: Any) -> list[str]:
+    known = list(get_args(Positions))
+    for item in _items(value):
+        if item not in known:
+            raise ValueError(f"unknown positions {item!r}: {catalog.nearest(item, known)}")
+    return list(dict.fromkeys(_items(value)))
+
+
+OneTask = Annotated[str, BeforeValidator(lambda text: _choice("tasks", text))]
+
+
+class Recipe(Settings):
+    """An experiment: every task x encoding x positions x seed is a run."""
+
+    task: Annotated[list[str], BeforeValidator(_choices("tasks"))] = Field(
+        ["copy", "sort", "parity", "recall"], min_length=1, description="tasks, as NAME or NAME:option=value"
+    )
+    encoding: Annotated[list[str], BeforeValidator(_choices("encodings"))] = Field(
+        ["rope"], min_length=1, description="encodings, as NAME or NAME:option=value"
+    )
+    positions: Annotated[list[Positions], BeforeValidator(_positions)] = Field(
+        ["start"],
+        min_length=1,
+        description="positions in training: start (0, 1, ...), offset (random start), randomized, coupled (the task's)",
+    )
+    seed: Annotated[list[int], BeforeValidator(_seeds)] = Field(
+        [0], min_length=1, description="seeds: 3, or 0,4, or 0:3 for 0, 1, 2"
+    )
+
+    by_task: dict[OneTask, Settings] = Field(
+        {}, description="settings of single tasks, in a recipe file: by_task: {NAME: {steps: 500}}; above the keys for all"
+    )
+
+    def settings(self, task: str) -> dict[str, Any]:
+        """What is set for a task: its own defaults < the keys for all < `by_task` of its name < `by_task` of the very choice."""
+        found = task_defaults(task) | {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
+        for choice in (catalog.parse_choice(task)[0], task):
+            if choice in self.by_task:
+                found |= self.by_task[choice].model_dump(exclude_unset=True)
+        return found
+
+    def configs(self) -> list["Config"]:
+        """One Config a run."""
+        settings = {task: self.settings(task) for task in self.task}
+        grid: Iterable[tuple[str, str, Positions, int]] = itertools.product(self.task, self.encoding, self.positions, self.seed)
+        return [
+            Config(**settings[task], task=task, encoding=encoding, positions=positions, seed=seed)
+            for task, encoding, positions, seed in grid
+        ]
+
+
+def recipe_fields() -> dict[str, Any]:
+    """Every recipe key with its schema field, those of the whole experiment first."""
+    fields = Recipe.model_fields
+    return {key: fields[key] for key in sorted(fields, key=lambda key: key in Settings.model_fields)}
+
+
+class Config(Settings):
+    """One run, fully resolved: what `recipe.yaml` in a run directory holds."""
+
+    task: str
+    encoding: str
+    positions: Positions = "start"
+    seed: int = 0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
+        idle = {"max_position"} if self.positions == "start" else set()
+        idle |= {"positions_per"} if self.positions != "randomized" else set()
+        idle |= {"switch_at"} if catalog.phases(self.encoding)[1] is None else set()
+        keys = self.model_dump(exclude=NOT_IDENTITY | idle)
+        for kind, key in (("tasks", "task"), ("encodings", "encoding")):
+            for name in (catalog.parse_choice(part)[0] for part in catalog.parts(keys[key])):
+                if catalog.is_path(name):
+                    keys[key] = keys[key].replace(name, catalog.fingerprint(catalog.find(kind, name)), 1)
+        return {"format": FORMAT, **keys}
+
+    @property
+    def id(self) -> str:
+        """`copy-rope-s1-<8 hex digits of the identity>`: the same recipe is the same directory.
+
+        Keys at their defaults do not count, so a new key leaves the runs that do not use it where they are.
+        """
+        plain = {key: field.default for key, field in Settings.model_fields.items()}
+        counts = {key: value for key, value in self.identity.items() if key not in plain or value != plain[key]}
+        digits = hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()[:8]
+        parts = [label(self.task), label(self.encoding), *([self.positions] if self.positions != "start" else [])]
+        words = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")  # no hidden directory, no option of a command
+        return f"{words[:100]}-s{self.seed}-{digits}"  # file systems take 255 bytes
+
+    def to_yaml(self) -> str:
+        """Every key, null ones too: an absent key would take the task's default when it is read again."""
+        keys = self.model_dump()
+        keys |= {key: [keys[key]] for key in ("task", "encoding") if "," in keys[key]}
+        return yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
+
+
+def label(choice: str) -> str:
+    """How tables name a choice: a user's file by its stem, options kept."""
+    return "+".join(_label(part) for part in catalog.parts(choice))
+
+
+def _label(choice: str) -> str:
+    name, colon, options = choice.partition(":")
+    return (catalog.name_of(Path(name)) if catalog.is_path(name) else name) + colon + options
+
+
+def task_defaults(task: str) -> dict[str, Any]:
+    """The `defaults` a task's file gives for recipe keys (its training length and steps). Raises ContentError."""
+    path = catalog.find("tasks", catalog.parse_choice(task)[0])
+    defaults = catalog.facts(path).get("defaults", {})
+    try:
+        Settings.model_validate(defaults)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].lower()}" for item in error.errors())
+        raise catalog.ContentError(f"{path}: `defaults` takes keys of a recipe: {wrong}") from None
+    return defaults
+
+
+# ---------------------------------------------------------------------------------------------------------------- loading
+
+
+@dataclass
+class Source:
+    """Where a recipe came from: its name, and where each key stands, for messages."""
+
+    name: str = "default"
+    where: dict[str, str] = field(default_factory=dict)
+
+    def place(self, key: str, task: str) -> tuple[str, str]:
+        """Where a task's value of a key stands, and under which keys: for all, or under the task."""
+        names = [*(f"{PER_TASK}: {choice}: {key}" for choice in (task, catalog.parse_choice(task)[0])), key]
+        name = next((name for name in names if name in self.where), key)
+        return self.where.get(name, ""), name
+
+
+def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, Source]:
+    """The recipe of a name or path (None: the defaults) with `flags` on top. Raises RecipeError with every problem."""
+    source, values, problems = Source(), dict[str, Any](), list[Problem]()
+    if recipe is not None:
+        path = _find(recipe)
+        source.name = catalog.name_of(path) if path.stem != "recipe" else path.parent.name
+        found = recipe_file.read(path)
+        values, source.where, problems = found.values, found.where, found.problems
+    for key, value in (flags or {}).items():
+        key = key.replace("-", "_")
+        _overrule(values, source, key)
+        values[key], source.where[key] = value, f"--{key.replace('_', '-')}"
+    made, wrong = _validate(values)
+    problems += [_explain(item, source.where) for item in wrong]
+    problems += _across(made, source, _doubtful(values, wrong))
+    if problems:
+        raise RecipeError(sorted(dict.fromkeys(problems), key=_line))
+    return made, source
+
+
+def _overrule(values: dict[str, Any], source: Source, key: str) -> None:
+    """A flag holds for every task: what `by_task` says of its key is gone, right or wrong."""
+    tasks = values.get(PER_TASK)
+    for task, settings in tasks.items() if isinstance(tasks, dict) else []:
+        if isinstance(settings, dict):
+            settings.pop(key, None)
+            source.where.pop(f"{PER_TASK}: {task}: {key}", None)
+
+
+def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
+    """A recipe of the keys that are right, and pydantic's errors about the others."""
+    try:
+        return Recipe(**values), []
+    except ValidationError as error:
+        bad = {item["loc"][0] for item in error.errors()}
+        return Recipe(**{key: value for key, value in values.items() if key not in bad}), error.errors()
+
+
+def _doubtful(values: dict[str, Any], wrong: list[Any]) -> set[str]:
+    """Keys whose values are not what the file means: wrong ones, and those that a wrong `by_task` was to set."""
+    keys = {str(item["loc"][0]) for item in wrong}
+    tasks = values.get(PER_TASK)
+    if PER_TASK in keys and isinstance(tasks, dict):
+        keys |= {key for settings in tasks.values() if isinstance(settings, dict) for key in settings}
+    return keys
+
+
+def _line(problem: Problem) -> int:
+    """The file's problems in its order, then those of flags."""
+    line = problem.where.rpartition(":")[2]
+    return int(line) if line.isdigit() else sys.maxsize
+
+
+def _find(recipe: str) -> Path:
+    try:
+        return catalog.find("recipes", recipe)
+    except catalog.ContentError as error:
+        raise RecipeError([Problem("", "", str(error))]) from None
+
+
+def _explain(error: Any, where: dict[str, str]) -> Problem:
+    """One of pydantic's errors in the words of the user's file."""
+    keys = [str(key) for key in error["loc"] if key != "[key]"][: 3 if error["loc"][0] == PER_TASK else 1]
+    key, name, kind, given = keys[-1], ": ".join(keys), error["type"], error["input"]
+    place = where.get(name, "")
+    if kind == "extra_forbidden":
+        return Problem(place, name, _unknown(key, one_task=len(keys) > 1))
+    if given is None:
+        return Problem(place, name, "is empty: write a value, or leave the line out")
+    if kind == "value_error":
+        return Problem(place, name, str(error["ctx"]["error"]))
+    if kind in ("int_parsing", "float_parsing", "int_from_float", "int_type", "float_type"):
+        default = Recipe.model_fields[key].default
+        number = "a whole number" if kind.startswith("int") else "a number"
+        return Problem(place, name, f"{given!r} is not {number}: write for example {1 if default is None else default}")
+    if kind in ("dict_type", "model_type"):
+        remedy = f"write a task, then its keys, in a file: {PER_TASK}: {{NAME: {{steps: 500}}}}"
+        return Problem(place, name, f"{given!r:.60}: {remedy}")
+    return Problem(place, name, f"{given!r:.60}: {error['msg'][0].lower()}{error['msg'][1:]}")
+
+
+def _unknown(key: str, one_task: bool) -> str:
+    if one_task and key in Recipe.model_fields:
+        return f"is for the whole recipe: write it outside {PER_TASK}"
+    known = sorted((Settings if one_task else Recipe).model_fields)
+    return f"unknown key: {catalog.nearest(key, known)}  (rpe check --keys)"
+
+
+def _across(recipe: Recipe, source: Source, doubtful: set[str]) -> Iterator[Problem]:
+    """What only several keys together can get wrong, as far as their values are known."""
+    if not doubtful & {"task", PER_TASK} and not source.where.get("task", "").startswith("--"):
+        yield from _strangers(recipe, source)
+    for task, keys, text in _cross_checks(recipe):
+        if not doubtful & set(keys):
+            places = [source.place(key, task) for key in keys]
+            where, name = next((place for place in places if place[0]), places[0])
+            yield Problem(where, name, text)
+
+
+def _strangers(recipe: Recipe, source: Source) -> Iterator[Problem]:
+    """Tasks of `by_task` that the recipe has no run of; where a flag chose the tasks, some are left out on purpose."""
+    known = sorted({*recipe.task, *(catalog.parse_choice(task)[0] for task in recipe.task)})
+    for choice in recipe.by_task:
+        if choice not in known:
+            name = f"{PER_TASK}: {choice}"
+            yield Problem(source.where.get(name, ""), name, f"is no task of this recipe: {catalog.nearest(choice, known)}")
+
+
+def _cross_checks(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Task, keys (the one to change first) and what to write instead; of tasks with the same settings the first."""
+    seen = set()
+    for task in recipe.task:
+        try:
+            one = Settings(**recipe.settings(task))
+        except catalog.ContentError as error:
+            yield task, ("task",), str(error)
+            continue
+        alike = (one.length, one.min_length, one.lengths, one.d_model, one.n_head, one.normalizer, one.attention)
+        if alike not in seen:
+            seen.add(alike)
+            yield from ((task, keys, text) for keys, text in _of_task(one, task))
+
+
+def _of_task(one: Settings, task: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    if one.d_model % one.n_head:
+        near = 2 * one.n_head * max(1, round(one.d_model / (2 * one.n_head)))  # even heads: rotations need pairs
+        yield ("d_model", "n_head"), f"d_model={one.d_model} is not divisible by n_head={one.n_head}: d_model={near} is"
+    if one.normalizer == "stick-breaking" and one.attention != "causal":
+        yield ("normalizer", "attention"), "stick-breaking goes back from the newest token: write attention: causal"
+    if one.min_length > one.length:
+        text = f"{one.min_length} is above the training length {one.length} of {task}"
+        yield ("min_length", "length", "task"), f"min_length={text}: lower it, or raise length"
+    try:
+        parse_lengths(one.lengths, one.length)
+    except ValueError as error:
+        yield ("lengths", "length", "task"), f"{error}  ({task} trains on length {one.length})"

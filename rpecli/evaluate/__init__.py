@@ -1,0 +1,1 @@
+"""Evaluation of trained runs on fixed sets of examples at any length."""

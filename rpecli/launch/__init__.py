@@ -1,0 +1,1 @@
+"""Starting many runs: checks before anything starts, worker processes, and their progress."""

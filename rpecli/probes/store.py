@@ -1,0 +1,44 @@
+"""What a run's probes.jsonl holds of the same weights, measured the same way on the same strings; other lines are another's."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rpecli import data
+from rpecli.config import recipe
+from rpecli.launch.job import Order
+from rpecli.run import directory as run
+from rpecli.train.loop import Trainer
+
+FILE = "probes.jsonl"
+
+
+def way(trainer: Trainer, weights: str, order: Order) -> dict[str, Any]:
+    """How a model is looked at; what differs here is never mixed."""
+    config = trainer.config
+    return {"weights": weights, "as": order.encoding, "positions": data.fixed_kind(config), "eval_seed": config.eval_seed}
+
+
+def facts(path: Path, order: Order) -> dict[str, Any]:
+    """What tables and figures call a run: its record's names, and the encoding put in, if one was."""
+    info = run.read(path)
+    positions, swap = str(info.get("positions", "start")), order.encoding
+    label = info["encoding"] + (f"+{positions}" if positions != "start" else "")
+    known = {"run": path.name, "task": info["task"], "encoding": info["encoding"], "as": swap, "seed": info["seed"]}
+    if swap is None:
+        return known | {"label": label, "group": info.get("group") or "RPE"}
+    return known | {"label": f"{label} as {recipe.label(swap)}", "group": run.group_of(swap)}
+
+
+def lines(path: Path, probes: Sequence[str], same: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of some probes that agree with `same`, oldest first."""
+    found = [line for line in run.read_lines(path / FILE) if str(line.get("probe")) in probes]
+    return [line for line in found if all(line.get(key) == value for key, value in same.items())]
+
+
+def append(path: Path, line: dict[str, Any]) -> None:
+    """Adds a line. Raises run.RunError where that cannot be, before or after an hour's work alike."""
+    try:
+        run.append_line(path / FILE, line)
+    except OSError as error:
+        raise run.RunError(f"{path / FILE} cannot be written: {error}: copy the run to where it can") from None

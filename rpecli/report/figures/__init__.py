@@ -1,0 +1,1 @@
+"""The figures of a report, one topic per file."""

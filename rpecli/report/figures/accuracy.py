@@ -1,0 +1,323 @@
+"""The figure: a panel per task and training length, accuracy against length, a line per encoding with its range over seeds.
+
+Groups show at first sight: APE is warm and dashed, RPE cool and solid, none black and dotted; within a group colour and marker
+differ together, so nothing hangs on colour alone. Drawn without pyplot: no global state, and the same runs give the same bytes.
+"""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rpecli.report.aggregate import Panel, Row, natural
+from rpecli.report.load import GROUPS
+from rpecli.report.stats import Summary
+from rpecli.report.tables.accuracy import WORDS, factor
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+WIDTH = 9.0  # inches; at 200 dots an inch twice the 900 pixels that a page shows
+DPI = 200
+PANEL = 2.05  # inches, height of a panel
+UNDER = 0.42  # inches, room for tick labels
+LEFT = 0.55  # inches, room for labels of the y axis
+SPACE = 0.35  # inches between legends
+CLEAR = 0.06  # inches between labels of an axis: about a digit
+COLUMNS = 4
+ROWS = 4  # of one group in the legend, before it takes a second column
+COLOURS = {  # after Okabe & Ito (2008) and Tol (2021): apart for colour-blind readers too
+    "APE": ["#D55E00", "#E69F00", "#CC79A7", "#882255", "#B8860B"],
+    "RPE": ["#0072B2", "#009E73", "#56B4E9", "#332288", "#999933", "#9467BD", "#17BECF"],
+    "content": ["#AA4499", "#661100", "#DDAADD"],
+    "none": ["#000000", "#666666"],
+}
+MARKERS = "os^DvPX<>phd*"
+DASHES: dict[str, Any] = {"APE": (0, (4, 1.6)), "RPE": "solid", "content": (0, (6, 1.5, 1.2, 1.5)), "none": (0, (1, 1.3))}
+TITLES = {"APE": "APE (absolute)", "RPE": "RPE (relative)", "content": "content", "none": "none"}
+CHANCE: dict[str, Any] = {"color": "#999999", "linewidth": 1, "linestyle": (0, (5, 3))}
+UNDATED: dict[str, dict[str, Any]] = {  # the same runs give the same bytes
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.linewidth": 0.7,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "svg.hashsalt": "rpe",
+    "pdf.fonttype": 42,  # text stays text that a journal's checks take and a reader can search
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one encoding is drawn in every panel."""
+
+    group: str
+    colour: str
+    marker: str
+
+    def line(self) -> dict[str, Any]:
+        """Keywords of `plot`."""
+        size = 5.2 if self.marker in "*PX" else 4.2
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.5, "markersize": size}
+        return {"color": self.colour, "marker": self.marker, "linestyle": DASHES[self.group], "linewidth": 1.4, **edge}
+
+
+def looks(panels: list[Panel]) -> dict[str, Look]:
+    """A look for each label that has something to draw, in the order of the tables."""
+    labels = {(GROUPS.index(row.group), row.label) for panel in panels for row in panel.rows if row.cells}
+    made: dict[str, Look] = {}
+    for group, label in sorted(labels, key=lambda pair: (pair[0], natural(pair[1]))):
+        name = GROUPS[group]
+        place = sum(look.group == name for look in made.values())
+        made[label] = Look(name, COLOURS[name][place % len(COLOURS[name])], MARKERS[place % len(MARKERS)])
+    return made
+
+
+def draw(panels: list[Panel]) -> dict[str, bytes]:
+    """`{"accuracy.png": ..., "accuracy.svg": ..., "accuracy.pdf": ...}`."""
+    return drawn("accuracy", lambda figure: _compose(figure, [panel for panel in panels if panel.lengths]))
+
+
+def drawn(name: str, compose: Callable[["Figure"], None]) -> dict[str, bytes]:
+    """A figure in every format, by file name."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
+        FigureCanvasAgg(figure)
+        compose(figure)
+    return {f"{name}.{kind}": as_bytes(figure, kind) for kind in UNDATED}
+
+
+def as_bytes(figure: "Figure", kind: str) -> bytes:
+    """A figure as one of the kinds of UNDATED."""
+    import matplotlib
+
+    into = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(into, format=kind, metadata=UNDATED[kind])
+    return into.getvalue()
+
+
+def _compose(figure: "Figure", panels: list[Panel]) -> None:
+    """Panels from the top down (token accuracy above exact match; side by side for one task), the legend under them."""
+    known = looks(panels)
+    cells = _grid(panels)
+    rows, columns = len(cells), max(len(line) for line in cells)
+    titled = sum(any(title for _, _, title in line) for line in cells)
+    blocks = legends(figure, known, any(len(row.evaluated) > 1 for panel in panels for row in panel.rows))
+    foot = sum(map(tall, blocks))
+    height = rows * (PANEL + UNDER) + titled * 0.28 + (rows - titled) * 0.05 + 0.35 + foot
+    figure.set_size_inches(WIDTH, height)
+    place(figure, blocks, height)
+    figure.text(0.5, (foot + 0.2) / height, "length, and its multiple of the training length", ha="center", color="#333333")
+    top = height - 0.05
+    for line in cells:
+        top -= 0.28 if any(title for _, _, title in line) else 0.05
+        for column, (panel, measure, title) in enumerate(line):
+            axes = figure.add_axes(box(column, columns, top, height))
+            _panel(axes, panel, measure, known)
+            axes.set_title(title, loc="left", fontweight="bold", color="#222222", pad=7)
+            if column == 0 or len(panels) == 1:
+                axes.set_ylabel(WORDS[measure])
+            else:
+                axes.tick_params(labelleft=False)
+        top -= PANEL + UNDER
+
+
+def _grid(panels: list[Panel]) -> list[list[tuple[Panel, str, str]]]:
+    """Lines of (panel, measure, title): the title stands over the upper of a panel's two measures."""
+    upper, lower = "token_accuracy", "exact_match"
+    if len(panels) == 1:
+        return [[(panels[0], upper, title_of(panels[0], panels)), (panels[0], lower, "")]]
+    columns = math.ceil(len(panels) / math.ceil(len(panels) / COLUMNS))
+    lines = []
+    for start in range(0, len(panels), columns):
+        these = panels[start : start + columns]
+        lines += [[(panel, upper, title_of(panel, panels)) for panel in these], [(panel, lower, "") for panel in these]]
+    return lines
+
+
+def title_of(panel: Panel, panels: list[Panel]) -> str:
+    """The task, with its training length where the task stands twice."""
+    text = panel.title if sum(other.task == panel.task for other in panels) > 1 else panel.task
+    return text if len(text) <= 28 else text[:13] + "..." + text[-13:]
+
+
+def box(column: int, columns: int, top: float, height: float) -> tuple[float, float, float, float]:
+    """Left, bottom, width, height of a panel as shares of the figure."""
+    left, right = LEFT, 0.08
+    gap = 0.2 if columns > 2 else 0.6
+    width = (WIDTH - left - right - gap * (columns - 1)) / columns
+    return ((left + column * (width + gap)) / WIDTH, (top - PANEL) / height, width / WIDTH, PANEL / height)
+
+
+# ------------------------------------------------------------------------------------------------------------------ panel
+
+
+def _panel(axes: "Axes", panel: Panel, measure: str, known: dict[str, Look]) -> None:
+    _frame(axes, panel)
+    if measure == "token_accuracy" and panel.chance:
+        lengths = sorted(panel.chance)
+        axes.plot(lengths, [panel.chance[n] for n in lengths], zorder=1, **CHANCE)
+    for row in panel.rows:
+        if any(measure in cell for cell in row.cells.values()):
+            _row(axes, row, measure, known[row.label], min(0.13, 0.9 / len(panel.rows)))
+
+
+def _row(axes: "Axes", row: Row, measure: str, look: Look, shade: float) -> None:
+    found = {length: cell[measure] for length, cell in row.cells.items() if measure in cell}
+    line_of(axes, found, look, shade)
+
+
+def line_of(axes: "Axes", found: dict[int, Summary], look: Look, shade: float, every: int = 1) -> None:
+    """Means with a band from the lowest to the highest; `every` so many points has a marker."""
+    at, values = list(found), list(found.values())
+    axes.plot(at, [each.mean for each in values], zorder=3, clip_on=False, markevery=every, **look.line())
+    if any(each.number > 1 for each in values):
+        low, high = [each.low for each in values], [each.high for each in values]
+        axes.fill_between(at, low, high, color=look.colour, alpha=shade, linewidth=0, zorder=2)
+
+
+def accuracies(axes: "Axes") -> None:
+    """A vertical axis of accuracies, with its grid."""
+    axes.set_ylim(-0.02, 1.03)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _frame(axes: "Axes", panel: Panel) -> None:
+    """Axes, ticks at evaluated lengths, and the line that says where training ended."""
+    first, last = min(panel.lengths[0], panel.length), max(panel.lengths[-1], panel.length)
+    axes.set_xscale("log", base=2)
+    span = max(1.0, math.log2(last / first))
+    axes.set_xlim(first * 2 ** (-0.13 * span), last * 2 ** ((0.06 if last < 10**5 else 0.1) * span))  # long numbers stick out
+    accuracies(axes)
+    _label(axes, panel)
+    axes.axvline(panel.length, color="#777777", linewidth=0.9, linestyle=":", zorder=1)
+    inside = panel.length > panel.lengths[0]  # text over lines wants a ground of its own
+    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0} if inside else None
+    axes.annotate(
+        f"trained to {panel.length}", (panel.length, 0.03), (-2.5, 0), textcoords="offset points", rotation=90, ha="right",
+        va="bottom", fontsize=6.5, color="#666666", bbox=ground, zorder=4,
+    )  # fmt: skip
+
+
+def _label(axes: "Axes", panel: Panel) -> None:
+    """A tick at every evaluated length, labelled where its label, as wide as it is drawn, stands clear of the others.
+
+    The training length and both ends are labelled before what lies between them.
+    """
+    words = {n: f"{n}\n{factor(n, panel.length)}" for n in panel.lengths}
+    axes.set_xticks(list(words), list(words.values()))
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
+    spans = {n: (box.x0, box.x1 + CLEAR * DPI) for n, box in zip(words, boxes, strict=True)}
+    ends = (panel.length, panel.lengths[-1], panel.lengths[0])
+    shown: list[int] = []
+    for n in dict.fromkeys([*(n for n in ends if n in words), *words]):
+        if all(spans[n][0] >= spans[other][1] or spans[n][1] <= spans[other][0] for other in shown):
+            shown.append(n)
+    axes.set_xticks(sorted(shown), [words[n] for n in sorted(shown)])
+    rest = [n for n in words if n not in shown]
+    axes.set_xticks(rest, [""] * len(rest), minor=True)
+
+
+# ----------------------------------------------------------------------------------------------------------------- legend
+
+
+def legends(figure: "Figure", known: dict[str, Look], several: bool, chance: bool = True) -> list[list["Block"]]:
+    """One block a group and one for the rest, side by side, broken into lines where the width is used up."""
+    made = []
+    for group in GROUPS:
+        handles = [_handle(label, **look.line()) for label, look in known.items() if look.group == group]
+        made += [_block(figure, TITLES[group], handles)] if handles else []
+    reference = _reference(several, chance)
+    return _flow([*made, *([_block(figure, "reference", reference)] if reference else [])])
+
+
+def _reference(several: bool, chance: bool) -> list["Artist"]:
+    from matplotlib.patches import Patch
+
+    band = [Patch(facecolor="#999999", alpha=0.35, label="lowest to highest seed")]
+    return [*([_handle("chance", **CHANCE)] if chance else []), *(band if several else [])]
+
+
+def _handle(label: str, **look: Any) -> "Artist":
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **look)
+
+
+def _flow(blocks: list["Block"]) -> list[list["Block"]]:
+    lines: list[list[Block]] = []
+    used = WIDTH
+    for block in blocks:
+        if used + block.width > WIDTH - LEFT:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(block)
+        used += block.width + SPACE
+    return lines
+
+
+@dataclass(frozen=True)
+class Block:
+    """A legend and its measured size in inches."""
+
+    legend: "Legend"
+    width: float
+    height: float
+
+
+def _block(figure: "Figure", title: str, handles: list["Artist"]) -> Block:
+    """A legend of one title, in as many columns as its rows ask for and the width allows."""
+    for columns in range(-(-len(handles) // ROWS), 0, -1):
+        legend = _one_legend(figure, title, handles, columns)
+        extent = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        if extent.width / DPI <= WIDTH - LEFT or columns == 1:
+            break
+        legend.remove()
+    return Block(legend, extent.width / DPI, extent.height / DPI)
+
+
+def _one_legend(figure: "Figure", title: str, handles: list["Artist"], columns: int) -> "Legend":
+    legend = figure.legend(
+        handles=handles, title=title, ncols=columns, loc="upper left", alignment="left", frameon=False, handlelength=2.9,
+        borderpad=0, borderaxespad=0, labelspacing=0.42, columnspacing=1.4, title_fontproperties={"weight": "bold", "size": 8},
+    )  # fmt: skip
+    legend.get_title().set_color("#222222")
+    return legend
+
+
+def tall(line: list[Block]) -> float:
+    return max(block.height for block in line) + 0.14
+
+
+def place(figure: "Figure", lines: list[list[Block]], height: float) -> None:
+    """Puts the blocks at the foot of a figure that is `height` inches high."""
+    top = sum(map(tall, lines))
+    for line in lines:
+        left = LEFT
+        for block in line:
+            block.legend.set_bbox_to_anchor((left / WIDTH, top / height), transform=figure.transFigure)
+            left += block.width + SPACE
+        top -= tall(line)

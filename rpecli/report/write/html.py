@@ -1,0 +1,190 @@
+"""The page of a report for a browser, `report.html`: one file that asks the network for nothing, with or without script."""
+
+import re
+from html import escape
+from typing import Any
+
+from rpecli.report.aggregate import Panel
+from rpecli.report.figures import inline as svg
+from rpecli.report.figures import learning_chart as learning
+from rpecli.report.figures.accuracy import looks
+from rpecli.report.load import Collected, Run
+from rpecli.report.verdict import Verdict
+from rpecli.report.write import markdown as page
+from rpecli.report.write.page_style import CSS, SCRIPT
+from rpecli.table import Table, slug
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
+MARK = re.compile(r" ?\[([a-z]{1,2})\]")
+NUMBER = re.compile(r"[<>]? ?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+
+
+def html(
+    name: str,
+    collected: Collected,
+    panels: list[Panel],
+    tables: list[Table],
+    verdicts: list[Verdict],
+    command: str | None,
+    inside: dict[str, str],
+) -> str:
+    """The whole page, the same bytes for the same runs; `inside` holds what the probes found, by panel."""
+    drawn = [panel for panel in panels if panel.lengths]
+    known = looks(drawn)
+    parts = [f"<h1>Report: {escape(name)}</h1><p>{escape(page.what(collected.runs, panels))}</p>", ""]
+    parts += [_verdicts(verdicts), _figure(drawn, known)]
+    over = [table_html(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
+    parts += [f'<section id="overall">{"".join(over)}</section>'] if over else []
+    for panel in panels:
+        mine = [table for table in tables if page.panel_of(table, panels) is panel]
+        parts.append(_panel(panel, mine, inside[panel.title]))
+    parts += [problems_html(collected.problems), _provenance(page.provenance(collected.runs), command)]
+    parts[1] = _contents(panels, "".join(parts))
+    return document(name, parts, svg.colours(known))
+
+
+def document(title: str, parts: list[str], style: str = "") -> str:
+    """A whole page of these parts."""
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f'<title>{escape(title)}</title><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    body = "\n".join(part for part in parts if part)
+    ended = f"</main><script>{SCRIPT}</script></body></html>\n"
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{CSS}{style}</style></head>\n<body><main>\n{body}\n{ended}'
+
+
+def _contents(panels: list[Panel], body: str) -> str:
+    """Links to the sections that there are."""
+    links = [("verdict", "Verdict"), ("figure", "Accuracy"), ("learning", "Learning curves"), ("overall", "All tasks")]
+    links += [(slug(panel.title), panel.title) for panel in panels]
+    links += [("problems", "What is missing or wrong"), ("provenance", "Provenance")]
+    shown = "".join(f'<a href="#{to}">{escape(text)}</a>' for to, text in links if f'<section id="{to}"' in body)
+    return f"<nav>{shown}</nav>"
+
+
+def _verdicts(verdicts: list[Verdict]) -> str:
+    cards = []
+    for each in verdicts:
+        sign = SIGNS.get(each.outcome, "?")
+        lines = "".join(f"<li>{escape(text)}</li>" for text in each.lines)
+        head = (
+            f'<h3>{escape(each.claim)}</h3><p class="outcome"><span aria-hidden="true">{sign}</span> {escape(each.outcome)}</p>'
+        )
+        cards.append(f'<article class="claim {slug(each.outcome)}">{head}<ul>{lines}</ul></article>')
+    rules = f'<p class="quiet">{escape(page.RULES)}</p>'
+    return f'<section id="verdict"><h2>Verdict</h2><div class="claims">{"".join(cards)}</div>{rules}</section>'
+
+
+def _figure(panels: list[Panel], known: Any) -> str:
+    charts = "".join(svg.chart(panel, measure, known) for panel in panels for measure in ("token_accuracy", "exact_match"))
+    said = f'<p class="quiet">{escape(page.LEGEND)}</p>'
+    shown = f'{svg.legend(known)}<div class="charts">{charts}</div>{said}'
+    return f'<section id="figure"><h2>Accuracy against length</h2>{shown}</section>{_learning(panels, known)}'
+
+
+def _learning(panels: list[Panel], known: Any) -> str:
+    curves = [(panel, learning.curves(panel)) for panel in panels]
+    charts = "".join(learning.chart(panel, found, known) for panel, found in curves if found)
+    said = f'<p class="quiet">{escape(page.LEARNING)}</p>'
+    shown = f'{svg.legend(known)}<div class="charts">{charts}</div>{said}'
+    return f'<section id="learning"><h2>Learning curves</h2>{shown}</section>' if charts else ""
+
+
+def _panel(panel: Panel, tables: list[Table], inside: str) -> str:
+    shown = "".join(table_html(table, panel, 3) for table in tables)
+    return f'<section id="{slug(panel.title)}"><h2>{escape(panel.title)}</h2>{shown}{inside}{_runs(panel)}</section>'
+
+
+def _runs(panel: Panel) -> str:
+    """Which directories each row's numbers come from, and the strings that they were measured on."""
+    items = []
+    for row in panel.rows:
+        runs = ", ".join(_run(each) for each in row.runs)
+        items.append(f'<li id="{_row_id(panel, row.label)}"><b>{escape(row.label)}</b>: {runs}</li>')
+    said = f"Each is trained again by `rpe train RUN/recipe.yaml`. {page.fingerprints(panel)}."
+    shown = f'<p class="quiet">{_code(said)}</p><ul class="runs">{"".join(items)}</ul>'
+    return f"<details><summary><h3>Runs behind these numbers</h3></summary>{shown}</details>"
+
+
+def _run(each: Run) -> str:
+    what = f"seed {each.config.seed}, {each.info['status']}, commit {page.revision(each)}"
+    return f"<code>{escape(str(each.path))}</code> ({escape(what)})"
+
+
+def _row_id(panel: Panel, label: str) -> str:
+    """By place, since two labels may differ in signs alone."""
+    return f"runs-{slug(panel.title)}-{[row.label for row in panel.rows].index(label)}"
+
+
+# ----------------------------------------------------------------------------------------------------------------- tables
+
+
+def table_html(table: Table, panel: Panel | None, level: int) -> str:
+    """A table that sorts; of a panel, its rows lead to the runs behind them."""
+    title = table.title if panel is None else table.title.removeprefix(f"{panel.title}: ").capitalize()
+    sides = ["l" if side == "l" else "" for side in table.align]
+    head = "".join(f'<th scope="col" class="{side}">{escape(text)}</th>' for text, side in zip(table.columns, sides, strict=True))
+    linked = panel if table.columns[0] == "encoding" else None
+    lines = [_line(row, bold, sides, linked) for row, bold in zip(table.rows, table.bold, strict=True)]
+    foot = [line for row, line in zip(table.rows, lines, strict=True) if row[1] == "-"]  # chance: no encoding, so it stays below
+    body = [line for line in lines if line not in foot]
+    shown = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{_foot(foot)}</table>"
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">{shown}</div>'
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.footnotes)
+    inner = f'{region}<p class="caption">{escape(table.caption)}</p>{notes}'
+    heading = f"<h{level}>{escape(title)}</h{level}>"
+    return f"<details><summary>{heading}</summary>{inner}</details>" if table.folded else heading + inner
+
+
+def _foot(lines: list[str]) -> str:
+    return f"<tfoot>{''.join(lines)}</tfoot>" if lines else ""
+
+
+def _line(row: list[str], bold: list[bool], sides: list[str], panel: Panel | None) -> str:
+    first = _marked(row[0])
+    label = MARK.sub("", row[0])
+    if panel is not None and any(each.label == label for each in panel.rows):
+        first = f'<a href="#{_row_id(panel, label)}">{escape(label)}</a>{first.removeprefix(escape(label))}'
+    cells = [_cell(*each) for each in zip(row[1:], bold[1:], sides[1:], strict=True)]
+    return f'<tr><th scope="row">{f"<b>{first}</b>" if bold[0] else first}</th>{"".join(cells)}</tr>'
+
+
+def _cell(text: str, bold: bool, side: str) -> str:
+    value = sort_key(text)
+    data = "" if value is None or side else f' data-v="{value:g}"'
+    classed = f' class="{side}"' if side else ""
+    return f"<td{classed}{data}>{f'<b>{_marked(text)}</b>' if bold else _marked(text)}</td>"
+
+
+def _marked(text: str) -> str:
+    return MARK.sub(r"<sup>\1</sup>", escape(text))
+
+
+def sort_key(text: str) -> float | None:
+    """The number that a cell begins with; just below it after `<`, just above after `>`; None for words and for nothing."""
+    found = NUMBER.match(text)
+    if not found:
+        return None
+    value = float(found.group(1).replace(",", ""))
+    return value + {"<": -1e-4, ">": 1e-4}.get(text[0], 0.0)
+
+
+# ------------------------------------------------------------------------------------------------------------- provenance
+
+
+def problems_html(problems: list[str]) -> str:
+    items = "".join(f"<li>{escape(' '.join(text.split()))}</li>" for text in problems)
+    return f'<section id="problems"><h2>What is missing or wrong</h2><ul>{items}</ul></section>' if items else ""
+
+
+def _provenance(found: dict[str, Any], command: str | None) -> str:
+    items = "".join(f"<li>{_code(line)}</li>" for line in page.provenance_lines(found))
+    shared = escape("\n".join(f"{key}: {value}" for key, value in found["shared"].items()))
+    again = f"<h3>Made again with</h3><pre>{escape(command)}</pre>" if command else ""
+    keys = f"<h3>Recipe keys that all runs share</h3><pre>{shared}</pre>"
+    return f'<section id="provenance"><h2>Provenance</h2>{again}<ul>{items}</ul>{keys}<p>{_code(page.DATA)}</p></section>'
+
+
+def _code(text: str) -> str:
+    """Backquotes of Markdown as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
