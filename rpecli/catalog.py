@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import inspect
 import os
-import re
 import sys
 import traceback
 from contextlib import suppress
@@ -19,12 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rpecli.choice import ContentError, is_path
+
 SUFFIX = {"encodings": ".py", "tasks": ".py", "recipes": ".yaml"}
 PACKAGE = Path(__file__).resolve().parent
-
-
-class ContentError(ValueError):
-    """An encoding, task or recipe that does not exist, does not load or was given an option it does not have."""
 
 
 def folder(kind: str) -> Path:
@@ -58,10 +55,6 @@ def _files(kind: str) -> dict[str, Path]:
     return found
 
 
-def is_path(name: str) -> bool:
-    return Path(name).suffix in (".py", ".yaml", ".yml")
-
-
 def nearest(word: str, known: list[str]) -> str:
     """A hint for a mistyped word: the close names, else all of them."""
     close = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.5)
@@ -87,48 +80,6 @@ def _elsewhere(kind: str, name: str) -> str:
     """A hint for the name of an encoding where a recipe belongs, and the like."""
     other = next((k for k in SUFFIX if k != kind and name.replace("_", "-") in names(k)), None)
     return f"it is one of the {other}; write lists with commas and no spaces (--{other[:-1]} {name},...)" if other else ""
-
-
-def parse_choice(text: str) -> tuple[str, dict[str, str]]:
-    """`sort:distinct=false` -> ("sort", {"distinct": "false"}). Raises ContentError on a part without `=`."""
-    name, *parts = text.strip().split(":")
-    options = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if not (key.strip() and equals and value.strip()):
-            raise ContentError(f"{text!r}: {part!r} is not option=value; write NAME:option=value:option=value")
-        key = key.strip().replace("-", "_")
-        if key in options:
-            raise ContentError(f"{text!r}: option {key} stands twice: keep one")
-        options[key] = value.strip()
-    return name.strip(), options
-
-
-def parts(text: str) -> list[str]:
-    """`rope+none` (encodings that take turns over the layers) -> ["rope", "none"]; a plus before a digit is part of a number."""
-    return re.split(r"\+(?=[A-Za-z./~])", text.strip())
-
-
-def phases(text: str) -> tuple[str, str | None]:
-    """`rope:then=none` (an encoding that another takes the place of) -> ("rope", "none"); (text, None) where nothing changes."""
-    first, later = [], []
-    for part in parts(text):
-        name, options = parse_choice(part)
-        then = options.pop("then", None)
-        first.append(":".join([name, *(f"{key}={value}" for key, value in options.items())]))
-        later.append(then or first[-1])
-    return "+".join(first), None if first == later else "+".join(later)
-
-
-def canonical(text: str) -> str:
-    """One spelling for each choice: hyphens in the name, whole paths, options sorted."""
-    return "+".join(_canonical(part) for part in parts(text))
-
-
-def _canonical(text: str) -> str:
-    name, options = parse_choice(text)
-    name = str(Path(name).expanduser().resolve()) if is_path(name) else name.replace("_", "-")
-    return ":".join([name, *(f"{k}={v}" for k, v in sorted(options.items()))])
 
 
 def summary(path: Path) -> str:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from rpecli import catalog
+from rpecli.choice import ContentError, parse_choice, split_layers, split_switch
 
 GROUPS = ("APE", "RPE", "none", "content")
 
@@ -154,13 +155,13 @@ def in_transform() -> bool:
 
 def make(choice: str, shape: Shape, **options: Any) -> Encoding:
     """The encoding of a name (`rope`, `rope:base=500`, `./mine.py`). Raises content.ContentError that names what is wrong."""
-    name, given = catalog.parse_choice(choice)
+    name, given = parse_choice(choice)
     cls = catalog.load_class("encodings", name, Encoding)
     kept = catalog.convert(cls, {**given, **options}, f"encoding {name}")
     try:
         return cls(shape, **kept)
     except ValueError as error:
-        raise catalog.ContentError(f"encoding {choice}: {error}") from error
+        raise ContentError(f"encoding {choice}: {error}") from error
 
 
 def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, causal: bool = True, **options: Any) -> Encoding:
@@ -175,12 +176,12 @@ def reads_distances(encoding: Encoding) -> bool:
 
 def every(choice: str, shape: Shape) -> list[Encoding]:
     """One instance of every part of a choice. Raises content.ContentError that names what is wrong."""
-    return [make(part, shape) for phase in catalog.phases(choice) if phase for part in catalog.parts(phase)]
+    return [make(part, shape) for phase in split_switch(choice) if phase for part in split_layers(phase)]
 
 
 def for_layers(choice: str, shape: Shape, n_layer: int) -> list[Encoding]:
     """An instance a layer. `rope+none` takes turns over the layers; a shared encoding is one instance for all of its layers."""
-    choices = catalog.parts(choice)
+    choices = split_layers(choice)
     made: list[Encoding] = []
     first: dict[str, Encoding] = {}
     for each in (choices[n % len(choices)] for n in range(n_layer)):

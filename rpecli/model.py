@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli import catalog
+from rpecli import task
 from rpecli.attention import dispatch as attention
+from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.encoding import Encoding, Shape, for_layers
 
@@ -157,7 +158,7 @@ class Transformer(nn.Module):
         shape = Shape(config.d_model, config.n_head, trained, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed * 2 + 1)  # the encoding's own draws, so that all else starts alike for every encoding
-            first, later = catalog.phases(config.encoding)
+            first, later = split_switch(config.encoding)
             self.encodings = nn.ModuleList(for_layers(first, shape, config.n_layer))
             self.later = nn.ModuleList(for_layers(later, shape, config.n_layer) if later else [])  # take over after `switch`
         self.embedding = nn.Embedding(vocabulary, config.d_model)
@@ -239,3 +240,8 @@ class Transformer(nn.Module):
                 raise ValueError(f"weights do not fit: {name} is {list(state[name].shape)}, here {list(tensor.shape)}")
         for name, tensor in own.items():  # only once all fit, so that refused weights leave the model as it was
             tensor.copy_(state[name])
+
+
+def trained_positions(config: Config, made: task.Task) -> int:
+    """How many positions training shows: the longest sequence, or the range that offset and randomized draw from."""
+    return made.sequence(config.length) if config.positions == "start" else config.max_position

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rpecli import catalog
+from rpecli.choice import ContentError, parse_choice
 
 PAD, BOS, SEP, END = range(4)
 SPECIAL = 4  # symbol s is token s + SPECIAL
@@ -79,7 +80,7 @@ class Task:
 
 def build(choice: str) -> Task:
     """The task of `NAME:option=value` (or a file's path). Raises content.ContentError that names what is wrong."""
-    name, options = catalog.parse_choice(choice)
+    name, options = parse_choice(choice)
     cls = catalog.load_class("tasks", name, Task)
     try:
         made = cls(**catalog.convert(cls, options, f"task {name}"))
@@ -87,7 +88,7 @@ def build(choice: str) -> Task:
             raise ValueError(f"symbols={made.symbols}: at least one is needed")
         return made
     except ValueError as error:
-        raise catalog.ContentError(f"task {choice}: {error}") from error
+        raise ContentError(f"task {choice}: {error}") from error
 
 
 def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray) -> Batch:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from helpers import training as tiny
 
 from rpecli import catalog
 from rpecli.config.recipe import Config

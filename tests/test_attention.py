@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
-import reference
 import torch
+from helpers import reference
 from torch import Tensor
 from torch.nn import functional
 
 from rpecli import catalog, encoding
+from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import cpu_float32 as fused
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 
 M, H, D = 32, 4, 8
 FUSED = ("_plain", "_dense_bias", "_distance_blocks", "_curve_blocks", "_bias_blocks", "_eager_blocks")
@@ -50,7 +52,7 @@ class Case:
     def wanted(self, positions: Tensor | None = None, hidden: Tensor | None = None) -> np.ndarray:
         positions = self.positions_1xS if positions is None else positions
         with torch.no_grad():
-            found = attention.scores(self.made, self.q, self.k, self.x, positions, hidden)
+            found = attention_reference.scores(self.made, self.q, self.k, self.x, positions, hidden)
         return reference.attention(reference.array(found), reference.array(self.v), None if hidden is None else hidden.numpy())
 
 
@@ -88,8 +90,8 @@ def test_short_sequences_equal_the_plain_softmax(encoding_name, T, S, running):
 @pytest.mark.parametrize("running", [True, False])
 def test_long_sequences_equal_the_plain_softmax_block_by_block(encoding_name, T, S, running, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", 0)
-    monkeypatch.setattr(attention, "CELLS", 8 * S + 1)  # blocks of a few rows
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 8 * S + 1)  # blocks of a few rows
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     case = Case(build(encoding_name), T, S)
     with torch.no_grad():
         equal(case.attend(running=running), case.wanted())
@@ -97,8 +99,8 @@ def test_long_sequences_equal_the_plain_softmax_block_by_block(encoding_name, T,
 
 def test_blocks_hold_one_row_where_not_even_one_fits(encoding_name, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", 0)
-    monkeypatch.setattr(attention, "CELLS", 3)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 3)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     case = Case(build(encoding_name), 6, 8)
     with torch.no_grad():
         equal(case.attend(), case.wanted())
@@ -119,7 +121,7 @@ def test_a_bias_by_distance_equals_the_plain_softmax_over_several_blocks(T, kern
 def test_the_rows_of_a_block_make_no_difference(name, rows):
     case = Case(build(name), 30, 41)
     with torch.no_grad():
-        equal(attention._distance_blocks(case.made, case.q, case.k, case.v, rows=rows), case.wanted())
+        equal(attention_blocks._distance_blocks(case.made, case.q, case.k, case.v, rows=rows), case.wanted())
 
 
 @pytest.mark.parametrize(("T", "S"), [(30, 41), (41, 41), (1, 41), (150, 200)])
@@ -127,10 +129,10 @@ def test_the_rows_of_a_block_make_no_difference(name, rows):
 @pytest.mark.parametrize("choice", ["shaw:reach=1", "shaw:reach=5", "shaw:reach=300", "rel-basis:extent=9", "transformer-xl"])
 def test_a_score_by_distance_equals_the_plain_softmax_whatever_the_blocks(choice, T, S, rows, monkeypatch):
     for cells in (1, 1 << 20):  # one head at a time, all at once
-        monkeypatch.setattr(attention, "CELLS", max(cells, rows * S))
+        monkeypatch.setattr(attention_blocks, "CELLS", max(cells, rows * S))
         case = Case(build(choice), T, S)
         with torch.no_grad():
-            equal(attention._curve_blocks(case.made, case.q, case.k, case.v, case.qf, most=rows), case.wanted())
+            equal(attention_blocks._curve_blocks(case.made, case.q, case.k, case.v, case.qf, most=rows), case.wanted())
 
 
 @pytest.mark.parametrize("T", [1, 5, 12])
@@ -139,8 +141,8 @@ def test_scattered_positions_equal_the_plain_softmax(encoding_name, T, monkeypat
     positions_2xS = torch.stack([torch.arange(12) * 3 + 5, torch.arange(12).square()])
     for dense in (512, 0):
         monkeypatch.setattr(attention, "DENSE", dense)
-        monkeypatch.setattr(attention, "CELLS", 50)
-        monkeypatch.setattr(attention, "ROWS", 1)
+        monkeypatch.setattr(attention_blocks, "CELLS", 50)
+        monkeypatch.setattr(attention_blocks, "ROWS", 1)
         with torch.no_grad():
             equal(case.attend(positions=positions_2xS), case.wanted(positions_2xS))
 
@@ -152,8 +154,8 @@ def test_hidden_keys_are_left_out(encoding_name, T, monkeypatch):
     hidden[0, :3], hidden[1, 4] = True, True
     unread = T - 6 if T > 6 else 0  # rows that stand on padding themselves
     for cells in (1 << 20, 20):
-        monkeypatch.setattr(attention, "CELLS", cells)
-        monkeypatch.setattr(attention, "ROWS", 1)
+        monkeypatch.setattr(attention_blocks, "CELLS", cells)
+        monkeypatch.setattr(attention_blocks, "ROWS", 1)
         with torch.no_grad():
             found = case.attend(hidden_BxS=hidden)
         assert bool(found.isfinite().all())
@@ -243,8 +245,8 @@ def test_gradients_equal_those_of_the_plain_softmax(encoding_name, running, T, S
     leaves = [each.requires_grad_() for each in (case.q, case.k, case.v)]
     leaves += [] if encoding.overrides(case.made, "embed") else list(case.made.parameters())
     weight = torch.randn(2, H, T, D, generator=torch.Generator().manual_seed(9))
-    kept = attention.scores(case.made, case.q, case.k, case.x, case.positions_1xS)
-    plain = kept.masked_fill(attention.causal_mask(T, S), -torch.inf).softmax(-1) @ case.v
+    kept = attention_reference.scores(case.made, case.q, case.k, case.x, case.positions_1xS)
+    plain = kept.masked_fill(attention_reference.causal_mask(T, S), -torch.inf).softmax(-1) @ case.v
     case.kf = case.made.features(case.x)
     case.qf = None if case.kf is None else case.kf[:, :, S - T :]
     wanted = torch.autograd.grad((plain * weight).sum(), leaves)
@@ -256,8 +258,8 @@ def test_gradients_equal_those_of_the_plain_softmax(encoding_name, running, T, S
 
 def test_no_kernel_looks_ahead(encoding_name, monkeypatch):
     """Whatever stands behind a row's own place, however large, does not change it."""
-    monkeypatch.setattr(attention, "CELLS", 4 * 20)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 4 * 20)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     for dense in (512, 0):
         for running in (True, False):
             monkeypatch.setattr(attention, "DENSE", dense)
@@ -272,7 +274,7 @@ def test_no_kernel_looks_ahead(encoding_name, monkeypatch):
 
 
 def test_the_mask_lines_up_the_last_rows_with_the_last_keys():
-    assert attention.causal_mask(2, 4).tolist() == [[False, False, False, True], [False, False, False, False]]
+    assert attention_reference.causal_mask(2, 4).tolist() == [[False, False, False, True], [False, False, False, False]]
 
 
 def test_positions_from_anywhere_serve_running_kernels(encoding_name, monkeypatch):

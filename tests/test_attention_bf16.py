@@ -8,6 +8,7 @@ from rpecli import encoding
 from rpecli.attention import cpu_bfloat16 as attention_bf16
 from rpecli.attention import cpu_float32 as fused
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 
 CASES = [(2, 4, 24, 24), (1, 1, 17, 17), (3, 2, 5, 9), (2, 3, 70, 150), (1, 2, 1, 8)]  # sequences, heads, queries, keys
 BIASES = [None, "all heads", "one head", "every sequence"]
@@ -15,7 +16,7 @@ BIASES = [None, "all heads", "one head", "every sequence"]
 
 def bias_for(which: str, B: int, H: int, T: int, S: int) -> torch.Tensor:
     drawn_bias = drawn(B if which == "every sequence" else 1, 1 if which == "one head" else H, T, S, seed=4)
-    return drawn_bias.masked_fill(attention.causal_mask(T, S), DARK).requires_grad_()
+    return drawn_bias.masked_fill(attention_reference.causal_mask(T, S), DARK).requires_grad_()
 
 
 def found_and_wanted(B: int, H: int, T: int, S: int, bias: str | None) -> tuple[list, list]:
@@ -54,7 +55,10 @@ def test_with_rounding_it_is_off_by_bfloat16(B, H, T, S, bias):
 
 def test_gradients_of_a_shared_bias_are_summed_in_float32():
     """300 sequences of equal size would be lost beside each other in 8 bits."""
-    ones, bias = torch.ones(300, 1, 2, 4), torch.zeros(1, 1, 2, 2).masked_fill(attention.causal_mask(2, 2), DARK).requires_grad_()
+    ones, bias = (
+        torch.ones(300, 1, 2, 4),
+        torch.zeros(1, 1, 2, 2).masked_fill(attention_reference.causal_mask(2, 2), DARK).requires_grad_(),
+    )
     v = torch.tensor([[1.0, 1, 1, 1], [-1, -1, -1, -1]]).expand(300, 1, 2, 4)
     (grad,) = torch.autograd.grad(attention_bf16.attend(ones, ones, v, bias, 1.0).float().sum(), bias)
     assert grad[0, 0, 1].tolist() == [600.0, -600.0]  # p (1 - p) x difference of 2 x 4 channels x 300

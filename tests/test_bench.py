@@ -7,15 +7,15 @@ import socket
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from helpers import training as tiny
 
 from rpecli import bench, catalog, data
 from rpecli.bench import attention, breakdown, evaluation, goals, machine, memory, peers, steps, timing
 from rpecli.bench import stack as stacking
 from rpecli.bench import train as training
 from rpecli.bench.table import Result, Table, number
-from rpecli.train import loop as train
+from rpecli.train import state as train_state
 
 SIZE = bench.Size(16, 1, 2, 16, 4)
 CPU = torch.device("cpu")
@@ -250,14 +250,14 @@ def test_a_length_that_a_shorter_one_foretells_to_be_too_slow_is_left_out():
 
 
 def test_the_model_reads_as_many_tokens_as_the_size_says_and_half_of_them_are_scored():
-    trainer = train.build(steps.config_of(SIZE, "rope"), CPU)
+    trainer = train_state.build(steps.config_of(SIZE, "rope"), CPU)
     framed = data.frame(data.train_batch(trainer.task, trainer.config, 5), trainer.config)
     assert framed.inputs_BxT.shape == (SIZE.batch, SIZE.length)
     assert (framed.answer_BxT | framed.end_BxT).sum() == SIZE.batch * steps.scored(SIZE)
 
 
 def test_operations_are_six_a_weight_and_token_and_those_of_attention():
-    trainer = train.build(steps.config_of(SIZE, "none"), CPU)
+    trainer = train_state.build(steps.config_of(SIZE, "none"), CPU)
     weights = sum(p.numel() for name, p in trainer.model.named_parameters() if name.startswith("blocks") and p.dim() == 2)
     tokens, head = SIZE.batch * SIZE.length, trainer.model.out.weight.numel()
     pairs = SIZE.batch * SIZE.length**2 / 2  # a score and a value, one multiply-add a channel each
@@ -301,7 +301,7 @@ def test_a_setting_that_a_peer_refuses_is_a_note(monkeypatch, quick):
 
 
 def test_shares_of_a_step_add_up_and_attention_is_seen_in_both_directions(quick):
-    found = breakdown.shares(train.build(steps.config_of(SIZE, "rope"), CPU))
+    found = breakdown.shares(train_state.build(steps.config_of(SIZE, "rope"), CPU))
     assert sum(found.values()) == pytest.approx(1)
     assert all(found[part] > 0 for part in ("products", "attention", "optimiser", "data"))
 
@@ -317,7 +317,7 @@ def test_what_attention_does_backward_counts_as_attention(monkeypatch):
         return whole(events, on_gpu)
 
     monkeypatch.setattr(breakdown, "_by_part", watched)
-    breakdown.shares(train.build(steps.config_of(SIZE, "rope"), CPU))
+    breakdown.shares(train_state.build(steps.config_of(SIZE, "rope"), CPU))
     backward = {part for name, part in seen.items() if "attention" in name.lower() and "backward" in name.lower()}
     assert backward == {"attention"}
     assert seen["aten::mm"] == "products"

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from runs_on_disk import make_page
+from helpers.run_folders import make_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 MISSING = "no browser for the report's page: apt-get install chromium, or put Chromium or Chrome on PATH"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
+from helpers import training as tiny
 
 from rpecli import catalog
 from rpecli.cli import _exit as cli_end
@@ -21,6 +21,7 @@ from rpecli.config import recipe
 from rpecli.evaluate import measure as evaluate
 from rpecli.launch import job as order
 from rpecli.run import directory as run
+from rpecli.run.files import read_lines
 
 ENCODING = '''"""Adds a number of its own to every score; a user's own file."""
 
@@ -122,7 +123,7 @@ def test_what_is_no_command_or_flag_is_a_usage_error(words: tuple[str, ...], rpe
 @pytest.mark.parametrize("words", [("--help",), ("ls", "encodings"), ("ls", "tasks"), ("ls", "recipes"), ("check", "--keys")])
 def test_what_only_lists_loads_nothing_heavy(words: tuple[str, ...]) -> None:
     code = (
-        "import sys; from rpecli import cli\n"
+        "import sys; from rpecli.cli import app as cli\n"
         "try: cli.main()\nexcept SystemExit as end: assert not end.code, end\n"
         "print(*sys.modules, file=sys.stderr)"
     )
@@ -342,7 +343,7 @@ def test_runs_are_listed_with_how_they_went(rpe: tiny.Rpe, done: Path) -> None:
     data = json.loads(rpe("ls", "runs", "--runs", done, "--json").out)
     assert [row["run"] for row in rows] == [info["id"] for info in data] == [path.name for path in run.listing(done)[0]]
     assert {row["status"] for row in rows} == {"trained"}
-    last = run.read_lines(done / rows[0]["run"] / "metrics.jsonl")[-1]
+    last = read_lines(done / rows[0]["run"] / "metrics.jsonl")[-1]
     assert rows[0]["acc"] == f"{last['token_accuracy']:.3f}"
 
 
@@ -376,7 +377,7 @@ def test_the_evaluation_of_a_shown_run_is_a_row_a_length(rpe: tiny.Rpe, done: Pa
     record, rows = tables(rpe("show", path.name, "--runs", done).out)
     assert {"field": "status", "value": "trained"} in record
     assert [row["length"] for row in rows] == ["4", "8"]
-    assert rows[0]["exact match"] == f"{run.read_lines(path / 'eval.jsonl')[0]['exact_match']:.3f}"
+    assert rows[0]["exact match"] == f"{read_lines(path / 'eval.jsonl')[0]['exact_match']:.3f}"
 
 
 def test_a_run_shown_as_json_is_all_there_is(rpe: tiny.Rpe, done: Path) -> None:
@@ -384,7 +385,7 @@ def test_a_run_shown_as_json_is_all_there_is(rpe: tiny.Rpe, done: Path) -> None:
     shown = json.loads(rpe("show", path.name, "--runs", done, "--json").out)
     assert shown["id"] == path.name
     assert shown["config"] == run.config_of(path).model_dump()
-    assert shown["eval"] == run.read_lines(path / "eval.jsonl")
+    assert shown["eval"] == read_lines(path / "eval.jsonl")
 
 
 def test_several_runs_shown_as_json_are_one_list(rpe: tiny.Rpe, done: Path) -> None:
@@ -430,7 +431,7 @@ def test_what_was_evaluated_is_shown_without_being_measured_again(rpe: tiny.Rpe,
     said = rpe("eval", "--runs", done, "--jobs", 0, "--device", "cpu")
     assert said.code == 0
     first = table(said.out)[0]
-    line = run.read_lines(done / first["run"] / "eval.jsonl")[0]
+    line = read_lines(done / first["run"] / "eval.jsonl")[0]
     assert first["4"] == f"{line['exact_match']:.3f}"
     assert [(path / "eval.jsonl").read_bytes() for path in run.listing(done)[0]] == before
 
@@ -482,7 +483,7 @@ def test_run_takes_lengths_and_evaluates_them(rpe: tiny.Rpe, here: Path) -> None
     said = rpe("run", tiny.recipe_file(here), "--lengths", "2,6", "--jobs", 0, "--device", "cpu")
     (path,) = run.listing(here / "runs")[0]
     assert said.code == 0
-    assert [line["length"] for line in run.read_lines(path / "eval.jsonl")] == [2, 4, 6]
+    assert [line["length"] for line in read_lines(path / "eval.jsonl")] == [2, 4, 6]
 
 
 def test_run_trains_and_measures_each_task_by_its_own_settings_and_flags_hold_for_all(rpe: tiny.Rpe, here: Path) -> None:
@@ -495,7 +496,7 @@ def test_run_trains_and_measures_each_task_by_its_own_settings_and_flags_hold_fo
         assert rpe("run", file, *flags_given, "--runs", runs, "--jobs", 0, "--device", "cpu").code == 0
         found = {}
         for path in run.listing(runs)[0]:
-            lines = run.read_lines(path / "eval.jsonl")
+            lines = read_lines(path / "eval.jsonl")
             found[run.read(path)["task"]] = run.read(path)["step"], [line["length"] for line in lines], lines[-1]["n"]
         assert found == expected
 
@@ -658,7 +659,7 @@ def test_the_shell_is_offered_the_runs_of_this_folder(done: Path, monkeypatch: p
 def test_completion_works_through_the_shells_protocol(typed: str, offered: str, done: Path) -> None:
     count = str(len(typed.split()))
     env = os.environ | {"_RPE_COMPLETE": "complete_bash", "COMP_WORDS": f"rpe {typed}", "COMP_CWORD": count}
-    code = "import sys; sys.argv[0] = 'rpe'; from rpecli.cli import app; app(prog_name='rpe')"
+    code = "import sys; sys.argv[0] = 'rpe'; from rpecli.cli.app import app; app(prog_name='rpe')"
     env |= {"PYTHONPATH": str(catalog.PACKAGE.parent)}
     found = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, cwd=done)
     assert found.stdout.split() == [offered]
@@ -739,7 +740,7 @@ def test_a_watch_of_what_has_ended_reports_at_once(rpe: tiny.Rpe, done: Path, he
 
 
 def test_ctrl_c_ends_a_watch_with_130_and_leaves_the_sweep_alone(here: Path) -> None:
-    from runs_on_disk import make_run
+    from helpers.run_folders import make_run
 
     path = make_run(here / "runs", {16: 1.0}, info={"status": "training"})
     process = tiny.start("report", "--watch", "--every", "0.1", cwd=here)

@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-import tiny
+from helpers import training as tiny
 
 from rpecli.probes import invariance as shift
 from rpecli.run import directory as run
+from rpecli.run.files import read_lines
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_inspect_again_measures_what_is_there(rpe: tiny.Rpe, runs: Path) -> None
     numbers = []
     for again in ((), (), ("--again",)):
         rpe(*words, *again)
-        numbers.append(sum(line.get("shift") == 5 for line in run.read_lines(file)))
+        numbers.append(sum(line.get("shift") == 5 for line in read_lines(file)))
     assert numbers == [2, 2, 4]
 
 

@@ -1,7 +1,7 @@
 """Comparisons of encodings on runs whose every number is known."""
 
 import pytest
-from runs_in_memory import made_up, study
+from helpers.fake_runs import made_up, study
 
 from rpecli.report import paired as compare
 from rpecli.report.aggregate import panels

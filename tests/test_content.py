@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rpecli import catalog
+from rpecli.choice import ContentError, canonical, parse_choice
 
 
 class Thing:
@@ -31,7 +32,7 @@ def write(path: Path, text: str) -> Path:
 
 def said(call: object, *arguments: object) -> str:
     """The message of the ContentError that a call raises."""
-    with pytest.raises(catalog.ContentError) as caught:
+    with pytest.raises(ContentError) as caught:
         call(*arguments)  # type: ignore[operator]
     return str(caught.value)
 
@@ -208,27 +209,27 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_choice_is_a_name_and_options() -> None:
-    assert catalog.parse_choice("sort:distinct=true:symbols=9") == ("sort", {"distinct": "true", "symbols": "9"})
-    assert catalog.parse_choice(" sort : max-gap = 3 ") == ("sort", {"max_gap": "3"})
-    assert catalog.parse_choice("x:law=a=b") == ("x", {"law": "a=b"})
+    assert parse_choice("sort:distinct=true:symbols=9") == ("sort", {"distinct": "true", "symbols": "9"})
+    assert parse_choice(" sort : max-gap = 3 ") == ("sort", {"max_gap": "3"})
+    assert parse_choice("x:law=a=b") == ("x", {"law": "a=b"})
 
 
 @pytest.mark.parametrize("text", ["sort:distinct", "sort:", "sort:=true", "sort:distinct=", "sort::a=1"])
 def test_a_part_that_is_no_option_is_an_error(text: str) -> None:
-    assert "write NAME:option=value" in said(catalog.parse_choice, text)
+    assert "write NAME:option=value" in said(parse_choice, text)
 
 
 def test_an_option_given_twice_is_an_error() -> None:
-    assert "option max_gap stands twice" in said(catalog.parse_choice, "sort:max-gap=1:max_gap=2")
+    assert "option max_gap stands twice" in said(parse_choice, "sort:max-gap=1:max_gap=2")
 
 
 @pytest.mark.parametrize("text", ["sort_it:b=1:a_x=2", "sort-it:a-x=2:b=1", " sort_it : a_x = 2:b=1"])
 def test_equal_choices_have_one_canonical_spelling(text: str) -> None:
-    assert catalog.canonical(text) == "sort-it:a_x=2:b=1"
+    assert canonical(text) == "sort-it:a_x=2:b=1"
 
 
 def test_the_canonical_spelling_of_a_path_is_the_whole_path_so_that_a_run_loads_from_anywhere() -> None:
-    assert catalog.canonical("./my_own dir/a_b.py:x=1") == f"{Path.cwd()}/my_own dir/a_b.py:x=1"
+    assert canonical("./my_own dir/a_b.py:x=1") == f"{Path.cwd()}/my_own dir/a_b.py:x=1"
 
 
 # -------------------------------------------------------------------------------------------------------------- loading

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import reference
-import reference_content
 import torch
+from helpers import reference, reference_content
 from torch import Tensor
 
 from rpecli import catalog, encoding
+from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 from rpecli.model import Cache, Transformer
 
 M, H, D = 32, 4, 8
@@ -44,7 +45,7 @@ def test_logits_follow_the_formula(choice, kind, n):
     q, k, x = draw(batch, H, n, D, seed=1), draw(batch, H, n, D, seed=2), draw(batch, n, M, seed=3)
     positions = places(kind, n).expand(batch, n)
     with torch.no_grad():
-        found = attention.scores(made, q, k, x, positions).tril()
+        found = attention_reference.scores(made, q, k, x, positions).tril()
         wanted = reference_content.logits(choice, made, q, k, x, positions)
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-4, rtol=1e-5)
 
@@ -55,15 +56,15 @@ def test_the_last_rows_alone_have_the_logits_they_have_among_all(choice, T):
     made, q, k, x = build(choice), draw(2, H, 9, D, seed=1), draw(2, H, 9, D, seed=2), draw(2, 9, M, seed=3)
     positions_2xS = torch.cat([places("scattered", 9), places("offset", 9)])
     with torch.no_grad():
-        found = attention.scores(made, q[:, :, 9 - T :], k, x, positions_2xS).tril(9 - T)
+        found = attention_reference.scores(made, q[:, :, 9 - T :], k, x, positions_2xS).tril(9 - T)
         wanted = reference_content.logits(choice, made, q, k, x, positions_2xS)[:, :, 9 - T :]
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 def test_attention_in_blocks_is_the_softmax_of_the_formula(choice, monkeypatch):
-    monkeypatch.setattr(attention, "CELLS", 5 * 20 * 2)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 5 * 20 * 2)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     made, q, k, v, x = build(choice), *(draw(2, H, 20, D, seed=seed) for seed in (1, 2, 4)), draw(2, 20, M, seed=3)
     positions = places("offset", 20).expand(2, 20)
     with torch.no_grad():
@@ -88,8 +89,8 @@ def model(model_of, choice: str, **keys: object) -> Transformer:
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 @pytest.mark.parametrize("normalizer", ["softmax", "stick-breaking"])
 def test_decoding_equals_the_full_pass(model_of, ids_of, choice, normalizer, monkeypatch):
-    monkeypatch.setattr(attention, "CELLS", 2 * 12 * 4)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 2 * 12 * 4)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     made, ids, cache = model(model_of, choice, normalizer=normalizer), ids_of(2, 12), Cache()
     with torch.no_grad():
         done = torch.cat([made(part, cache=cache) for part in ids.split([4, 1, 1, 6], dim=1)], dim=1)
@@ -134,7 +135,9 @@ def test_cope_with_open_gates_is_a_table_of_distances():
     made, n = build("cope:npos=9"), 12
     q, k = torch.full((1, H, n, D), 10.0), torch.full((1, H, n, D), 10.0)  # every gate is 1
     with torch.no_grad():
-        found = (attention.scores(made, q, k) - attention.scores(encoding.build("none", M, H), q, k))[0, 0, -1]
+        found = (attention_reference.scores(made, q, k) - attention_reference.scores(encoding.build("none", M, H), q, k))[
+            0, 0, -1
+        ]
         wanted = (q[0, 0, 0] @ made.table_NxD.T)[torch.arange(n, 0, -1).clamp(max=8)]
     torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-4)
 
@@ -144,7 +147,7 @@ def test_fox_with_gates_alike_is_a_line_of_the_distance():
     with torch.no_grad():
         made.w_HxM.zero_()
         q, k, x = torch.zeros(1, H, 30, D), torch.zeros(1, H, 30, D), draw(1, 30, M, seed=1)
-        found = attention.scores(made, q, k, x)[0, 1]
+        found = attention_reference.scores(made, q, k, x)[0, 1]
     place = torch.arange(30.0)
     slope = float(torch.nn.functional.logsigmoid(torch.tensor(2.0)))
     torch.testing.assert_close(found, slope * (place[:, None] - place), atol=1e-4, rtol=0)
@@ -161,7 +164,7 @@ def test_fox_far_along_is_nearly_exact():
     n = 3000
     q, k, x = torch.zeros(1, H, 4, D), torch.zeros(1, H, n, D), draw(1, n, M, seed=1)
     with torch.no_grad():
-        found = attention.scores(made, q, k, x)[0, :, :, n - 50 :]
+        found = attention_reference.scores(made, q, k, x)[0, :, :, n - 50 :]
         kept = torch.nn.functional.logsigmoid((x @ made.w_HxM.T + made.b_H).double())[0].T.cumsum(-1)
     wanted = kept[:, -4:, None] - kept[:, None, n - 50 :]
     assert float(kept.abs().max()) > 3000
@@ -174,7 +177,9 @@ def test_path_without_reflections_is_no_encoding():
         made.b_HxM.zero_()
         made.b0_H.fill_(-40.0)
         q, k, x = draw(1, H, 70, D, seed=1), draw(1, H, 70, D, seed=2), draw(1, 70, M, seed=3)
-        torch.testing.assert_close(attention.scores(made, q, k, x), attention.scores(encoding.build("none", M, H), q, k, x))
+        torch.testing.assert_close(
+            attention_reference.scores(made, q, k, x), attention_reference.scores(encoding.build("none", M, H), q, k, x)
+        )
 
 
 @pytest.mark.parametrize("n", [63, 64, 65, 130])
@@ -183,9 +188,9 @@ def test_path_over_several_chunks_equals_one(n, monkeypatch):
     file = catalog.load(catalog.find("encodings", "path-attention"))
     q, k, x = draw(1, H, 5, D, seed=1), draw(1, H, n, D, seed=2), draw(1, n, M, seed=3)
     with torch.no_grad():
-        found = attention.scores(made, q, k, x).tril(n - 5)
+        found = attention_reference.scores(made, q, k, x).tril(n - 5)
         monkeypatch.setattr(file, "CHUNK", 200)
-        torch.testing.assert_close(found, attention.scores(made, q, k, x).tril(n - 5), atol=1e-5, rtol=0)
+        torch.testing.assert_close(found, attention_reference.scores(made, q, k, x).tril(n - 5), atol=1e-5, rtol=0)
 
 
 def test_a_filter_sees_the_token_and_those_before_it_only():
@@ -238,26 +243,27 @@ def test_dape_with_a_silent_network_is_the_bias_under_it():
     with torch.no_grad():
         made.second.weight.zero_()
         made.second.bias.zero_()
-        torch.testing.assert_close(attention.scores(made, q, k), attention.scores(made.over, q, k))
+        torch.testing.assert_close(attention_reference.scores(made, q, k), attention_reference.scores(made.over, q, k))
 
 
 @pytest.mark.parametrize("leak", ["", ":leak=3"])
 def test_rerope_is_rope_within_its_window(leak):
     q, k = draw(1, H, 9, D, seed=1), draw(1, H, 9, D, seed=2)
     torch.testing.assert_close(
-        attention.scores(build(f"rerope:window=9{leak}"), q, k).tril(), attention.scores(build("rope"), q, k).tril()
+        attention_reference.scores(build(f"rerope:window=9{leak}"), q, k).tril(),
+        attention_reference.scores(build("rope"), q, k).tril(),
     )
 
 
 def test_self_extend_with_groups_of_one_is_rope():
     q, k = draw(1, H, 40, D, seed=1), draw(1, H, 40, D, seed=2)
-    found = attention.scores(build("self-extend:window=4:group=1"), q, k).tril()
-    torch.testing.assert_close(found, attention.scores(build("rope"), q, k).tril(), atol=1e-5, rtol=0)
+    found = attention_reference.scores(build("self-extend:window=4:group=1"), q, k).tril()
+    torch.testing.assert_close(found, attention_reference.scores(build("rope"), q, k).tril(), atol=1e-5, rtol=0)
 
 
 def test_rel_basis_has_no_bias_beyond_its_extent():
     q, k, x = torch.zeros(1, H, 1, D), torch.zeros(1, H, 20, D), draw(1, 20, M, seed=1)
-    found = attention.scores(build("rel-basis:extent=6"), q, k, x)[0].detach()
+    found = attention_reference.scores(build("rel-basis:extent=6"), q, k, x)[0].detach()
     assert bool((found[..., :14] == 0).all())
     assert bool((found[..., 14:] != 0).all())
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-import reference
 import torch
-from made import M, build, built, draw, model_in, moved
+from helpers import reference
+from helpers.encodings import M, build, built, draw, model_in, moved
 
+from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 
 
 @pytest.mark.parametrize(("dense", "running"), [(512, True), (512, False), (0, True), (0, False)])
@@ -14,8 +16,8 @@ from rpecli.attention import dispatch as attention
 @pytest.mark.parametrize("padded", [False, True])
 def test_every_kernel_equals_the_plain_softmax(encoding_name, T, S, dense, running, padded, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", dense)
-    monkeypatch.setattr(attention, "CELLS", 8 * S + 1)  # blocks of a few rows
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 8 * S + 1)  # blocks of a few rows
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     made, q, k, v = moved(built(encoding_name, causal=False), 0.3), draw(2, T, seed=1), draw(2, S, seed=2), draw(2, S, seed=3)
     x = torch.randn(2, S, M, generator=torch.Generator().manual_seed(4))
     positions, hidden = torch.arange(S)[None] * (1 if running else 3), None
@@ -25,7 +27,7 @@ def test_every_kernel_equals_the_plain_softmax(encoding_name, T, S, dense, runni
     with torch.no_grad():
         kf = made.features(x)
         qf = None if kf is None else kf[:, :, S - T :]
-        logits, dark = attention.scores(made, q, k, x, positions, hidden), None if hidden is None else hidden.numpy()
+        logits, dark = attention_reference.scores(made, q, k, x, positions, hidden), None if hidden is None else hidden.numpy()
         wanted = reference.attention(reference.array(logits), reference.array(v), dark, causal=False)
         found = attention.attend(made, q, k, v, positions, qf, kf, hidden, running)
     np.testing.assert_allclose(found, wanted, atol=1e-5)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rpecli.config import recipe
+from rpecli.config import load as config_load
 from rpecli.describe import listing as tables
 from rpecli.report import schema
-from rpecli.report.tables.accuracy import number
+from rpecli.report.format import number
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -104,7 +104,7 @@ def test_the_example_recipe_of_the_docs_gives_what_the_text_says(tmp_path: Path)
     code = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/recipes.md").read_text(encoding="utf-8"), re.DOTALL)
     assert code
     (tmp_path / "mine.yaml").write_text(code[1], encoding="utf-8")
-    configs = recipe.load(str(tmp_path / "mine.yaml"))[0].configs()
+    configs = config_load.load(str(tmp_path / "mine.yaml"))[0].configs()
     assert {config.task.split(":")[0]: config.steps for config in configs} == {"copy": 1050, "sort": 900, "parity": 600}
     assert [config.lr for config in configs if config.task.startswith("sort")] == [4e-3]
 
@@ -113,11 +113,11 @@ def test_the_example_encoding_of_the_docs_works(tmp_path: Path) -> None:
     import torch
 
     from rpecli import encoding
-    from rpecli.attention import dispatch as attention
+    from rpecli.attention import reference as attention_reference
 
     code = re.search(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(encoding="utf-8"), re.DOTALL)
     assert code
     (tmp_path / "mine.py").write_text(code[1], encoding="utf-8")
     made = encoding.build(f"{tmp_path}/mine.py:start=1", d_model=16, n_head=2)
     q = torch.zeros(1, 2, 5, 8)
-    assert attention.scores(made, q, q)[0, 0, 4].argmax() == 4
+    assert attention_reference.scores(made, q, q)[0, 0, 4].argmax() == 4

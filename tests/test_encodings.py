@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
-import reference_position
 import torch
-from made import BOTH, D, H, M, build, built, draw, model_in, moved, no_future, positions_of
+from helpers import reference, reference_position
+from helpers.encodings import BOTH, D, H, M, build, built, draw, model_in, moved, no_future, positions_of
 from torch import Tensor
 
 from rpecli import catalog, encoding
-from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
+from rpecli.choice import ContentError
 
 reference.PAIR.update(reference_position.PAIR)
 
@@ -25,7 +25,7 @@ def test_logits_follow_the_formula_pair_by_pair(choice, kind, n, causal):
     made, batch = moved(built(choice, causal)), 2 if n == 7 else 1
     q, k, positions = draw(batch, n, seed=1), draw(batch, n, seed=2), positions_of(kind, n)
     with torch.no_grad():
-        found = attention.scores(made, q, k, positions=positions).numpy() * no_future(n, n, causal)
+        found = attention_reference.scores(made, q, k, positions=positions).numpy() * no_future(n, n, causal)
     np.testing.assert_allclose(found, reference.logits(choice, made, q, k, positions.expand(batch, n)), atol=1e-4, rtol=1e-6)
 
 
@@ -35,7 +35,7 @@ def test_the_last_rows_alone_have_the_logits_they_have_among_all(choice, causal)
     made, q, k = moved(built(choice, causal)), draw(2, 3, seed=1), draw(2, 7, seed=2)
     positions_2xS = torch.cat([positions_of("scattered", 7), positions_of("offset", 7)])
     with torch.no_grad():
-        found = attention.scores(made, q, k, positions=positions_2xS).numpy() * no_future(3, 7, causal)
+        found = attention_reference.scores(made, q, k, positions=positions_2xS).numpy() * no_future(3, 7, causal)
     np.testing.assert_allclose(found, reference.logits(choice, made, q, k, positions_2xS), atol=1e-4, rtol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_alibi_has_the_papers_slopes_for_any_number_of_heads(n_head):
 
 def test_alibi_of_six_heads_follows_the_formula_pair_by_pair():
     made, q, k = build("alibi", d_model=96, n_head=6), draw(1, 9, 6, seed=1), draw(1, 9, 6, seed=2)
-    found = attention.scores(made, q, k).numpy() * no_future(9, 9)
+    found = attention_reference.scores(made, q, k).numpy() * no_future(9, 9)
     np.testing.assert_allclose(found, reference.logits("alibi", made, q, k, torch.arange(9)[None]), atol=1e-5)
 
 
@@ -76,8 +76,8 @@ def test_t5_buckets_equal_exact_arithmetic(buckets, max_distance):
 def test_the_two_pairings_of_rope_are_one_model_up_to_the_order_of_channels():
     q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
     order = torch.arange(D).view(D // 2, 2).T.flatten()
-    half = attention.scores(build("rope:pairing=half"), q[..., order], k[..., order])
-    torch.testing.assert_close(half, attention.scores(build("rope"), q, k), atol=1e-5, rtol=0)
+    half = attention_reference.scores(build("rope:pairing=half"), q[..., order], k[..., order])
+    torch.testing.assert_close(half, attention_reference.scores(build("rope"), q, k), atol=1e-5, rtol=0)
 
 
 def test_transformer_xl_shares_its_query_biases_across_layers_and_not_its_matrix():
@@ -203,7 +203,7 @@ def test_positions_of_one_row_serve_every_row(encoding_name):
     x = torch.randn(2, 9, M, generator=torch.Generator().manual_seed(4))
     one, two = torch.arange(5, 14), torch.arange(5, 14).expand(2, 9)
     with torch.no_grad():
-        torch.testing.assert_close(attention.scores(made, q, k, x, one), attention.scores(made, q, k, x, two))
+        torch.testing.assert_close(attention_reference.scores(made, q, k, x, one), attention_reference.scores(made, q, k, x, two))
         ids = torch.zeros(2, 9, dtype=torch.long)
         torch.testing.assert_close(made.embed(x, one[None], ids), made.embed(x, two, ids))
 
@@ -223,7 +223,7 @@ def probe(made: encoding.Encoding, n: int = 20) -> Tensor:
     past, weight = torch.from_numpy(no_future(n, n, made.shape.causal)), draw(1, n, H, n, seed=5).double()
     ids = torch.zeros(1, n, dtype=torch.long)
     embedded = (made.embed(x, torch.arange(n)[None], ids) * x.flip(1)).sum()
-    return embedded + (attention.scores(made, q, k, x) * weight)[..., past].sum()
+    return embedded + (attention_reference.scores(made, q, k, x) * weight)[..., past].sum()
 
 
 LEARNING = [*catalog.names("encodings"), "alibi:learned=true", "kerple-power:weighted=true", "pope:start=uniform",
@@ -353,7 +353,7 @@ def test_an_encoding_of_ones_own_works_by_path(tmp_path: Path):
     path = tmp_path / "own.py"
     path.write_text(OWN)
     q, k = draw(1, 5, seed=1), draw(1, 5, seed=2)
-    found = attention.scores(build(f"{path}:gain=3"), q, k) - attention.scores(build("none"), q, k)
+    found = attention_reference.scores(build(f"{path}:gain=3"), q, k) - attention_reference.scores(build("none"), q, k)
     torch.testing.assert_close(found, 3 * torch.eye(5).expand(1, H, 5, 5), atol=1e-5, rtol=0)
 
 
@@ -371,6 +371,6 @@ def test_a_file_that_does_not_load_is_an_error_that_names_it(tmp_path: Path, sou
     path = tmp_path / "wrong.py"
     path.write_text(source)
     for _ in range(2):  # a second try must not find the half-loaded module
-        with pytest.raises(catalog.ContentError) as error:
+        with pytest.raises(ContentError) as error:
             build(str(path))
         assert all(word in str(error.value) for word in [str(path), *words])

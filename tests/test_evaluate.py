@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peak_of_tensors
 import pytest
-import tiny
 import torch
+from helpers import peak_memory as peak_of_tensors
+from helpers import training as tiny
 from scipy.stats import binomtest
 
 from rpecli import data, task
-from rpecli.attention import dispatch as attention
+from rpecli.attention import blocks as attention_blocks
 from rpecli.config.recipe import Config
+from rpecli.device import available_memory
 from rpecli.evaluate import measure as evaluate
-from rpecli.launch.job import Order
+from rpecli.evaluate import memory as evaluate_memory
+from rpecli.evaluate.request import Order
 from rpecli.model import Cache
 from rpecli.run import directory as run
-from rpecli.train import loop as train
-from rpecli.train.loop import Trainer
+from rpecli.run.files import RunError, read_lines
+from rpecli.train import state as train_state
+from rpecli.train.state import Trainer
 
 HALF = {
     "task": "copy:symbols=3",
@@ -53,7 +56,7 @@ def measure(path: Path, lengths: str | None = None, **order: Any) -> list[str]:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return run.read_lines(path / "eval.jsonl")
+    return read_lines(path / "eval.jsonl")
 
 
 def numbers(path: Path) -> list[dict[str, Any]]:
@@ -151,7 +154,7 @@ def test_small_batches_change_no_number(encoding: str, tmp_path: Path, monkeypat
     path = tiny.trained(tmp_path, **HALF | {"encoding": encoding, "positions": "randomized", "max_position": 64})
     measure(path, samples=40)
     whole = numbers(path)
-    monkeypatch.setattr(evaluate, "BATCH_TOKENS", 30)
+    monkeypatch.setattr(evaluate_memory, "BATCH_TOKENS", 30)
     measure(path, samples=40, again=True)
     for one, other in zip(whole, numbers(path)[len(whole) :], strict=True):
         assert one.pop("nll") == pytest.approx(other.pop("nll"), abs=2e-6)
@@ -162,7 +165,7 @@ def test_a_long_sequence_is_a_batch_of_its_own(fresh: Path, monkeypatch: pytest.
     trainer, _ = evaluate.load(fresh, "cpu")
     rows, forward = [], trainer.model.forward
     monkeypatch.setattr(trainer.model, "forward", lambda ids, *rest, **also: rows.append(len(ids)) or forward(ids, *rest, **also))
-    monkeypatch.setattr(evaluate, "BATCH_TOKENS", 44)  # four sequences of 11 tokens, no two of 27
+    monkeypatch.setattr(evaluate_memory, "BATCH_TOKENS", 44)  # four sequences of 11 tokens, no two of 27
     blocks = {length: list(data.evaluation_blocks(trainer.task, length, 10, 0)) for length in (4, 12)}
     evaluate.measure(trainer, 4, blocks[4], [])
     evaluate.measure(trainer, 12, blocks[12], [])
@@ -286,7 +289,7 @@ def test_lengths_too_long_for_the_memory_are_said_before_they_are_drawn(
     fresh: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, _ = evaluate.load(fresh, "cpu")
-    monkeypatch.setattr(evaluate, "available", lambda: evaluate.memory(trainer, trainer.task.sequence(8)))
+    monkeypatch.setattr(evaluate_memory, "available_memory", lambda: evaluate_memory.memory(trainer, trainer.task.sequence(8)))
     said = rpe("eval", "--lengths", "4,8,16,900000000", "--runs", fresh.parent, "--jobs", 0, "--device", "cpu")
     assert said.code == 1
     assert "length 16: needs about 0 GiB, 0 GiB are free: leave it out" in said.err
@@ -297,7 +300,7 @@ def test_lengths_too_long_for_the_memory_are_said_before_they_are_drawn(
 
 def test_a_length_that_was_measured_once_is_not_refused_for_memory(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measure(fresh)
-    monkeypatch.setattr(evaluate, "available", lambda: 0)
+    monkeypatch.setattr(evaluate_memory, "available_memory", lambda: 0)
     assert measure(fresh) == []
 
 
@@ -327,25 +330,25 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(fresh: Path, monkeypatc
 
 
 def test_the_memory_there_is_is_a_plausible_number() -> None:
-    assert 2**20 < evaluate.available() < 2**50
+    assert 2**20 < available_memory() < 2**50
 
 
 def test_the_memory_estimate_grows_with_the_length(fresh: Path) -> None:
     trainer, _ = evaluate.load(fresh, "cpu")
-    sizes = [evaluate.memory(trainer, T) for T in (10, 10**4, 10**6)]
+    sizes = [evaluate_memory.memory(trainer, T) for T in (10, 10**4, 10**6)]
     assert sizes[0] < sizes[1] < sizes[2] / 10
 
 
 def check_estimate(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
     """With small blocks, so that 513 tokens are many of them, as 32,768 are otherwise."""
-    monkeypatch.setattr(attention, "CELLS", 1 << 13)
-    trainer = train.build(Config(**{"task": "copy", "samples": 2, **keys}), torch.device("cpu"))
+    monkeypatch.setattr(attention_blocks, "CELLS", 1 << 13)
+    trainer = train_state.build(Config(**{"task": "copy", "samples": 2, **keys}), torch.device("cpu"))
     trainer.model.switch(True)
     trainer.model.eval()
     blocks = list(data.evaluation_blocks(trainer.task, 256, 2, 0))
     held = [*trainer.model.parameters(), *trainer.model.buffers()]
     taken = peak_of_tensors.peak(lambda: evaluate.measure(trainer, 256, blocks, []), held)
-    assert taken / 2 < evaluate.memory(trainer, trainer.task.sequence(256)) < taken * 2
+    assert taken / 2 < evaluate_memory.memory(trainer, trainer.task.sequence(256)) < taken * 2
 
 
 @pytest.mark.parametrize("positions", ["start", "randomized"])
@@ -394,7 +397,7 @@ def test_a_signal_behind_the_last_length_is_not_lost(fresh: Path) -> None:
 
 def test_a_run_that_is_not_trained_is_named(tmp_path: Path, rpe: tiny.Rpe) -> None:
     path = tiny.create(tmp_path / "runs")
-    with pytest.raises(run.RunError, match=rf"{path} is not trained yet: rpe train {path / 'recipe.yaml'}"):
+    with pytest.raises(RunError, match=rf"{path} is not trained yet: rpe train {path / 'recipe.yaml'}"):
         measure(path)
     said = rpe("eval", "--runs", tmp_path / "runs", "--jobs", 0)
     assert said.code == 1
@@ -407,7 +410,7 @@ def test_weights_that_do_not_load_are_named(damage: str, fresh: Path, tmp_path: 
     file = fresh / "weights.safetensors"
     other = tiny.trained(tmp_path / "other", encoding="learned", steps=1) / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:100] if damage == "cut" else other.read_bytes())
-    with pytest.raises(run.RunError, match=rf"{file} does not load .*: delete {fresh} and train it again"):
+    with pytest.raises(RunError, match=rf"{file} does not load .*: delete {fresh} and train it again"):
         measure(fresh)
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs_in_memory import made_up, study
-from runs_on_disk import make_run
+from helpers.fake_runs import made_up, study
+from helpers.run_folders import make_run
 
+from rpecli.plot import Look
 from rpecli.report import build as report
 from rpecli.report.aggregate import panels
 from rpecli.report.figures import accuracy as figure
-from rpecli.report.figures.accuracy import Look
 from rpecli.report.stats import Summary
 from rpecli.report.tables import seeds as evidence
-from rpecli.run import directory as run
+from rpecli.run.files import append_line
 from rpecli.table import Table
 
 SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
@@ -123,7 +123,7 @@ def probe(path: Path, changed: float, kind: str = "positions", **given: object) 
     for shift in (1, 16):
         line = {"probe": kind, "shift": shift, "changed": changed, "kl_mean": changed / 10, "weights": "w", "as": None}
         line |= {"positions": None, "eval_seed": 0, "length": 16, "fingerprint": "set16"}
-        run.append_line(path / "probes.jsonl", line | given)
+        append_line(path / "probes.jsonl", line | given)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     for seed, values in enumerate([[0.2, 0.5, 0.9], [0.4, 0.7]]):
         path = make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}, seed=seed)
         for place, value in enumerate(values, 1):
-            run.append_line(path / "metrics.jsonl", {"step": 10 * place, "token_accuracy": value})
+            append_line(path / "metrics.jsonl", {"step": 10 * place, "token_accuracy": value})
     made = report.make(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "results")
     page = next(file for file in made.files if file.name == "report.html").read_text()
     assert "<title>rope at step 10: .30 (.20-.40)</title>" in page

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import yaml
+from helpers import training as tiny
 
 from rpecli import data, task
 from rpecli.evaluate import hf_dataset as export
 from rpecli.evaluate import measure as evaluate
-from rpecli.launch.job import Order
-from rpecli.run import directory as run
+from rpecli.evaluate.request import Order
+from rpecli.run.files import read_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets.*", "ignore::DeprecationWarning:multiprocess.*")
 
@@ -93,7 +93,7 @@ def test_datasets_loads_every_split_by_itself(tmp_path: Path, monkeypatch: pytes
 
 
 def numbers(path: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in run.read_lines(path / "eval.jsonl")]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in read_lines(path / "eval.jsonl")]
 
 
 def test_evaluation_on_a_written_set_gives_the_numbers_of_the_drawn_one(tmp_path: Path, rpe: tiny.Rpe) -> None:

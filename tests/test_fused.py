@@ -7,6 +7,7 @@ from torch import Tensor
 from rpecli import encoding
 from rpecli.attention import cpu_float32 as fused
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 
 # sequences, heads, the last so many tokens, of so many, width of a head
 SIZES = [(2, 4, 24, 24, 8), (1, 1, 17, 17, 4), (3, 2, 5, 5, 8), (1, 8, 33, 33, 16), (2, 4, 13, 24, 8), (1, 2, 1, 9, 4)]
@@ -24,13 +25,13 @@ def queries_keys_values(B: int, H: int, T: int, S: int, D: int) -> list[Tensor]:
 
 
 def bias_of(heads: int, T: int, S: int, learned: bool) -> Tensor:
-    return drawn(1, heads, T, S, seed=4).masked_fill(attention.causal_mask(T, S), DARK).requires_grad_(learned)
+    return drawn(1, heads, T, S, seed=4).masked_fill(attention_reference.causal_mask(T, S), DARK).requires_grad_(learned)
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> Tensor:
     q, k, v = q.double(), k.double(), v.double()
     logits_BxHxTxS = q @ k.transpose(-1, -2) * scale + (0.0 if bias is None else bias.double())
-    return logits_BxHxTxS.masked_fill(attention.causal_mask(q.shape[2], k.shape[2]), DARK).softmax(-1) @ v
+    return logits_BxHxTxS.masked_fill(attention_reference.causal_mask(q.shape[2], k.shape[2]), DARK).softmax(-1) @ v
 
 
 @pytest.mark.parametrize(("B", "H", "T", "S", "D"), SIZES)

@@ -1,4 +1,4 @@
-"""Layers: a file imports from its own layer or below, and what only reads or lists never loads torch."""
+"""The layer rule: a folder imports only from folders on lower floors, and what only reads or lists never loads torch."""
 
 import ast
 import graphlib
@@ -13,22 +13,42 @@ import pytest
 from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
-LAYERS = {
-    0: ["rpecli", "content", "markdown", "grammar", "recipe", "recipe_file", "run", "order", "anatomy"],
-    1: ["task", "encoding"],
-    2: ["encodings", "rotary", "short_conv", "fused", "attention_bf16", "attention", "model", "data", "export"],
-    3: ["train", "stack", "evaluate", "check", "probes", "portrait", "bench"],
-    4: ["sweep", "work", "stats", "screen", "tables", "report"],
-    5: ["cli", "cli_train", "cli_report", "cli_look", "cli_inspect", "cli_bench", "cli_data",
-        "cli_asked", "cli_jobs", "cli_runs", "cli_print", "cli_end", "flags", "__main__"],
-}  # fmt: skip
-LAYER = {name: number for number, group in LAYERS.items() for name in group}
+FLOORS = [  # from the lowest; docs/architecture.md draws them
+    ["rpecli", "choice", "device", "markdown"],
+    ["catalog"],
+    ["config"],
+    ["run"],
+    ["table", "plot"],
+    ["task", "encoding"],
+    ["attention", "encodings"],
+    ["data", "model"],
+    ["train", "evaluate"],
+    ["probes", "describe", "launch", "report", "bench"],
+    ["cli"],
+    ["__main__"],
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+NO_TORCH = {
+    "rpecli",
+    "choice",
+    "device",
+    "markdown",
+    "catalog",
+    "config",
+    "run",
+    "table",
+    "plot",
+    "launch",
+    "report",
+    "cli",
+    "__main__",
+}
+BEFORE_LAUNCH = {"rpecli.launch.preflight", "rpecli.launch.stacking"}  # these load torch: commands import them inside functions
 HEAVY = {"torch", "datasets", "safetensors", "transformers"}  # seconds to import
 NUMERIC = {"numpy", "pandas", "scipy", "matplotlib"}
 LATE = {"filelock"}  # milliseconds, with rpecli.run, and only commands that look at runs need it
-IN_THE_CHILD = {"work"}  # runs a job in its own process: its functions, and they alone, import layer 3
 NAMED = {
-    "recipe": {"copy", "sort", "parity", "recall", "rope"},  # the defaults of Recipe.task and Recipe.encoding
+    "config.recipe": {"copy", "sort", "parity", "recall", "rope"},  # the defaults of Recipe.task and Recipe.encoding
     "bench.goals": {"alibi", "fox", "transformer-xl", "fire", "shaw", "rope", "t5"},  # a goal is set for an encoding
     "bench.peers": {"rope", "alibi", "t5", "learned"},  # what other libraries call them
 }
@@ -44,13 +64,12 @@ FILES = {_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 TASKS = {_name(path): path for path in sorted(catalog.folder("tasks").rglob("*.py"))}
 
 
-def layer(module: str) -> int:
-    """The layer of `rpecli.x.y`, decided by x."""
-    if module.startswith("tasks."):
-        return 2
-    part = module.split(".")[1] if "." in module else module
-    assert part in LAYER, f"{module} is in no layer: add {part!r} to LAYERS in tests/test_imports.py"
-    return LAYER[part]
+def room(module: str) -> str:
+    """The folder or top-level file that a module belongs to; tasks stand beside encodings."""
+    parts = module.split(".")
+    name = "encodings" if parts[0] == "tasks" else parts[1] if len(parts) > 1 else parts[0]
+    assert name in FLOOR, f"{module} is on no floor: add {name!r} to FLOORS in tests/test_imports.py"
+    return name
 
 
 @cache
@@ -106,9 +125,14 @@ def ours(module: str) -> list[tuple[str, bool, int]]:
 
 
 @pytest.mark.parametrize("module", [*FILES, *TASKS])
-def test_a_file_imports_only_from_its_own_layer_or_below(module: str) -> None:
-    high = [f"{module}:{line} imports {target}" for target, _, line in ours(module) if layer(target) > layer(module)]
-    assert not high, f"layer {layer(module)}: {'; '.join(high)}"
+def test_a_folder_imports_only_from_folders_on_lower_floors(module: str) -> None:
+    own = room(module)
+    high = [
+        f"{module}:{line} imports {target}"
+        for target, _, line in ours(module)
+        if room(target) != own and FLOOR[room(target)] >= FLOOR[own]
+    ]
+    assert not high, "; ".join(high)
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
@@ -116,27 +140,15 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # its error names the circle
 
 
-def test_every_name_in_a_layer_is_a_file_or_a_folder() -> None:
-    assert set(LAYER) == {module.split(".")[1] if "." in module else module for module in FILES}
+def test_every_room_is_a_file_or_a_folder() -> None:
+    assert set(FLOOR) == {room(module) for module in FILES}
 
 
-def test_layers_0_and_4_import_nothing_between_them() -> None:
-    """What reads directories and starts processes must work where torch does not load."""
-    wrong = []
-    for module in FILES:
-        for target, loads, line in ours(module) if layer(module) == 4 else []:
-            child = module.split(".")[1] in IN_THE_CHILD and not loads
-            if layer(target) not in (0, 4) and not child:
-                wrong.append(f"{module}:{line} imports {target}")
-    assert not wrong, "; ".join(wrong)
-
-
-@pytest.mark.parametrize("module", [name for name in FILES if layer(name) in (0, 4, 5)])
-def test_layers_0_4_and_5_never_load_torch(module: str) -> None:
-    forbidden = HEAVY | (NUMERIC if layer(module) == 0 else set())
-    named = {target for target, loads, _ in imports(module) if loads or layer(module) in (0, 4)}
-    assert not roots(named) & forbidden, f"{module} names {roots(named) & forbidden}"
-    assert not roots(closure(module)) & forbidden, f"loading {module} loads {roots(closure(module)) & forbidden}"
+@pytest.mark.parametrize("module", [name for name in FILES if room(name) in NO_TORCH and name not in BEFORE_LAUNCH])
+def test_what_reads_or_starts_or_reports_never_loads_torch(module: str) -> None:
+    forbidden = HEAVY | (NUMERIC if FLOOR[room(module)] <= FLOOR["run"] else set())
+    loaded = roots(closure(module)) & forbidden
+    assert not loaded, f"loading {module} loads {loaded}"
 
 
 @pytest.mark.parametrize("module", [*TASKS, "rpecli.task"])
@@ -177,7 +189,7 @@ def test_the_names_in_recipe_are_the_defaults_and_nothing_else() -> None:
     """The exception of the test above, held to each name once: as a default of `Recipe.task` or `Recipe.encoding`."""
     from rpecli.config.recipe import Recipe
 
-    words = [word for word, _ in _literals(FILES["rpecli.config.recipe"]) if word in NAMED["recipe"]]
+    words = [word for word, _ in _literals(FILES["rpecli.config.recipe"]) if word in NAMED["config.recipe"]]
     assert sorted(words) == sorted([*Recipe.model_fields["task"].default, *Recipe.model_fields["encoding"].default])
 
 
@@ -196,13 +208,13 @@ def _loaded_by(code: str) -> set[str]:
 
 
 def test_reading_a_recipe_loads_no_heavy_package() -> None:
-    loaded = _loaded_by("import rpecli.recipe, rpecli.run; rpecli.recipe.load()")
+    loaded = _loaded_by("import rpecli.config.load, rpecli.run.directory; rpecli.config.load.load()")
     assert "rpecli" in loaded
     assert not loaded & (HEAVY | NUMERIC)
 
 
 def test_starting_and_reporting_load_no_torch() -> None:
-    modules = [name for name in FILES if layer(name) == 4]
+    modules = [name for name in FILES if room(name) in NO_TORCH - {"__main__"} and name not in BEFORE_LAUNCH]
     assert not _loaded_by(f"import {', '.join(modules)}") & HEAVY
 
 

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from helpers import training as tiny
 
 from rpecli import task
 from rpecli.evaluate import hf_dataset as export
+from rpecli.evaluate.request import Order
 from rpecli.launch import progress as screen
-from rpecli.launch.job import Order
 from rpecli.probes import inspect as why
 from rpecli.probes import invariance as shift
 from rpecli.probes import store as kept
-from rpecli.report.build import ReportError
 from rpecli.report.figures import attention as probe_figure
+from rpecli.report.load import ReportError
 from rpecli.report.tables import attention_text as probe_text
-from rpecli.run import directory as run
+from rpecli.run.files import RunError, read_lines
 
 THREE_BACK = '''"""Sees what stands three before."""
 
@@ -51,7 +51,7 @@ def moved(runs: list[Path]) -> dict[str, list[dict[str, Any]]]:
 def test_a_shift_is_measured_once_and_kept_in_the_run(
     runs: list[Path], moved: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = run.read_lines(runs[0] / "probes.jsonl")
+    lines = read_lines(runs[0] / "probes.jsonl")
     assert [(line["probe"], line["shift"]) for line in lines] == [(kind, by) for kind in shift.KINDS for by in (1, 8)]
     monkeypatch.setattr(shift, "measure", lambda *_: pytest.fail("measured again"))
     assert shift.probe(runs[0], (8, 1), "cpu", threads=1) == [lines[1], lines[0], lines[3], lines[2]]
@@ -61,7 +61,7 @@ def test_a_new_shift_is_added_to_those_that_are_there(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=5)
     shift.probe(path, (2,), "cpu", threads=1)
     shift.probe(path, (2, 3), "cpu", threads=1)
-    lines = run.read_lines(path / "probes.jsonl")
+    lines = read_lines(path / "probes.jsonl")
     assert [(line["probe"], line["shift"]) for line in lines] == [
         ("positions", 2), ("fillers", 2), ("positions", 3), ("fillers", 3)]  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_lines_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None:
     file = path / "probes.jsonl"
     file.write_text(file.read_text().replace(first["weights"], "00000000"))
     shift.probe(path, (2,), "cpu", threads=1)
-    assert len(run.read_lines(file)) == 4
+    assert len(read_lines(file)) == 4
 
 
 def test_unmoved_accuracy_is_what_the_evaluation_found(runs: list[Path], moved: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ def test_unmoved_accuracy_is_what_the_evaluation_found(runs: list[Path], moved: 
 
     for path in runs:
         evaluate.evaluate(path, device="cpu", threads=1)
-        (line,) = [each for each in run.read_lines(path / "eval.jsonl") if each["length"] == 4]
+        (line,) = [each for each in read_lines(path / "eval.jsonl") if each["length"] == 4]
         for each in moved[path.name]:
             assert (each["exact_match_before"], each["fingerprint"]) == (line["exact_match"], line["fingerprint"])
             assert each["token_accuracy_before"] == line["token_accuracy"]
@@ -96,7 +96,7 @@ def test_trained_relative_encodings_ignore_a_shift_and_an_absolute_one_does_not(
 def test_a_run_that_is_not_trained_is_refused(tmp_path: Path) -> None:
     path = tiny.create(tmp_path)
     for probe in (lambda: shift.probe(path, (1,), "cpu"), lambda: why.inspect([path], device="cpu")):
-        with pytest.raises(run.RunError, match="is not trained yet"):
+        with pytest.raises(RunError, match="is not trained yet"):
             probe()
 
 
@@ -160,8 +160,8 @@ def test_lengths_that_the_task_has_not_are_said(tmp_path: Path) -> None:
 
 
 def test_attention_that_does_not_fit_is_refused(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(why, "available", lambda: 1000)
-    with pytest.raises(run.RunError, match=r"length 2: its attention needs about .* give shorter --lengths"):
+    monkeypatch.setattr(why, "available_memory", lambda: 1000)
+    with pytest.raises(RunError, match=r"length 2: its attention needs about .* give shorter --lengths"):
         why.inspect(runs[:1], device="cpu", orders={runs[0]: Order(again=True)}, threads=1)
 
 
@@ -181,7 +181,7 @@ def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatc
 
 
 def kept_lines(path: Path, probe: str) -> list[dict[str, Any]]:
-    return [line for line in run.read_lines(path / "probes.jsonl") if line["probe"] == probe]
+    return [line for line in read_lines(path / "probes.jsonl") if line["probe"] == probe]
 
 
 def test_a_run_is_looked_into_once_and_again_when_asked(
@@ -231,7 +231,7 @@ def test_a_shift_is_measured_again_when_asked(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=5)
     for _ in range(2):
         assert len(shift.probe(path, (2,), "cpu", Order(again=True), threads=1)) == 2
-    assert len(run.read_lines(path / "probes.jsonl")) == 4
+    assert len(read_lines(path / "probes.jsonl")) == 4
 
 
 def test_strings_of_a_folder_are_looked_at_and_its_missing_lengths_are_said(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_strings_of_a_folder_are_looked_at_and_its_missing_lengths_are_said(tmp_
     assert len(shift.probe(path, (2,), "cpu", order, threads=1)) == 2
     export.write("copy", task.build("copy"), [8], 16, 5, tmp_path / "other")
     for probe in (lambda o: why.inspect([path], "1x", "cpu", {path: o}), lambda o: shift.probe(path, (2,), "cpu", o)):
-        with pytest.raises(run.RunError, match="no strings of length 4"):
+        with pytest.raises(RunError, match="no strings of length 4"):
             probe(Order(folder=tmp_path / "other"))
 
 

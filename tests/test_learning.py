@@ -8,6 +8,7 @@ import torch
 from rpecli import catalog
 from rpecli.config.recipe import Config
 from rpecli.train import loop as train
+from rpecli.train import state as train_state
 
 # Mean loss of an answer or end token that a model has which knows the form alone: 8 of 9 are one of 16 symbols
 FORM = 8 / 9 * math.log(16)
@@ -37,7 +38,7 @@ INSTEAD = {"fox": "fox:bias=4"}
 def test_copy_is_learned_within_200_steps(name):
     size = {"d_model": 64, "n_layer": 2, "n_head": 4, "length": 8, "min_length": 8, "steps": 200, "tokens": 256}
     config = Config(task="copy", encoding=INSTEAD.get(name, name), lr=6e-3, warmup=20, **size)
-    trainer = train.build(config, torch.device("cpu"))
+    trainer = train_state.build(config, torch.device("cpu"))
     for _ in range(config.steps):
         train.step(trainer)
     first, last = torch.stack(trainer.losses[:5]).mean(), torch.stack(trainer.losses[-20:]).mean()

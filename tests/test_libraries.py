@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 import torch
-from made import M, build, draw, moved
+from helpers.encodings import M, build, draw, moved
 
 from rpecli import encoding
-from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 
 N = 40
 
@@ -23,12 +23,12 @@ def library(name: str) -> ModuleType:
 
 
 def causal(scores: torch.Tensor) -> torch.Tensor:
-    return scores.detach().masked_fill(attention.causal_mask(N, N), 0.0)
+    return scores.detach().masked_fill(attention_reference.causal_mask(N, N), 0.0)
 
 
 def same_scores(choice: str, made: encoding.Encoding, q: torch.Tensor, k: torch.Tensor) -> None:
     """`q`, `k` as the library turned them, against the scores of the same draws here."""
-    mine = attention.scores(made, draw(2, N, seed=1), draw(2, N, seed=2))
+    mine = attention_reference.scores(made, draw(2, N, seed=1), draw(2, N, seed=2))
     torch.testing.assert_close(causal(mine), causal(q @ k.transpose(-1, -2) * made.shape.scale), atol=1e-4, rtol=0, msg=choice)
 
 

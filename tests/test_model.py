@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from rpecli import encoding
+from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import cpu_bfloat16 as attention_bf16
 from rpecli.attention import dispatch as attention
 from rpecli.model import Cache, Linear, Transformer
@@ -37,8 +38,8 @@ def test_an_output_depends_on_all_earlier_tokens_and_on_no_later_one(model_of, e
 @pytest.mark.parametrize("dense", [512, 0])
 def test_a_later_token_changes_no_earlier_output_in_evaluation(model_of, encoding_name, ids_of, dense, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", dense)
-    monkeypatch.setattr(attention, "CELLS", 7 * 30)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 7 * 30)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     model, ids = model_of(encoding_name), ids_of(1, 30)
     other = ids.clone()
     other[:, 17] = (ids[:, 17] + 1) % 20
@@ -61,8 +62,8 @@ def test_decoding_equals_the_full_pass(model_of, encoding_name, ids_of, steps, p
 
 def test_decoding_past_the_dense_kernels_equals_the_full_pass(model_of, encoding_name, ids_of, monkeypatch):
     monkeypatch.setattr(attention, "DENSE", 4)
-    monkeypatch.setattr(attention, "CELLS", 30)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 30)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     model, ids, cache = model_of(encoding_name), ids_of(1, 12), Cache()
     done = [hidden_states(model, part, cache=cache) for part in ids.split([7, 1, 1, 3], dim=1)]
     torch.testing.assert_close(torch.cat(done, dim=1), hidden_states(model, ids), atol=2e-5, rtol=0)
@@ -84,8 +85,8 @@ def padded(ids_BxT: Tensor, left: bool) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("left", [True, False])
 @pytest.mark.parametrize("cells", [1 << 20, 20])
 def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of, left, cells, monkeypatch):
-    monkeypatch.setattr(attention, "CELLS", cells)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", cells)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     model, whole = model_of(encoding_name), ids_of(3, 9)
     ids, positions, hidden = padded(whole, left)
     found = hidden_states(model, ids, positions=positions, hidden_BxT=hidden)
@@ -152,8 +153,8 @@ def test_features_are_cached_beside_keys_and_values(forgetting, ids_of):
 
 def test_features_are_cut_into_the_same_blocks_as_queries_and_keys(forgetting, ids_of, monkeypatch):
     whole = hidden_states(forgetting, ids_of(1, 12))
-    monkeypatch.setattr(attention, "CELLS", 30)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    monkeypatch.setattr(attention_blocks, "CELLS", 30)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     torch.testing.assert_close(hidden_states(forgetting, ids_of(1, 12)), whole, atol=1e-5, rtol=0)
 
 

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
-import reference
 import torch
+from helpers import reference
 from torch import Tensor
 
 from rpecli import encoding
+from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 from rpecli.model import Cache, LogitScale, Transformer
 
 # --------------------------------------------------------------------------------------------------------- stick-breaking
@@ -34,8 +36,8 @@ def draw(*shape: int, seed: int = 1) -> Tensor:
 
 @pytest.mark.parametrize(("T", "S"), [(1, 1), (1, 7), (7, 7), (3, 9), (40, 64)])
 def test_weights_are_pieces_of_a_stick(T, S):
-    logits, dark = draw(2, 3, T, S) * 3, attention.causal_mask(T, S)
-    found = attention.stick_breaking(logits, dark)
+    logits, dark = draw(2, 3, T, S) * 3, attention_reference.causal_mask(T, S)
+    found = attention_reference.stick_breaking(logits, dark)
     for b, h in np.ndindex(2, 3):
         wanted = broken_stick(reference.array(logits[b, h]), dark.numpy())
         np.testing.assert_allclose(found[b, h].numpy(), wanted, atol=1e-6)
@@ -43,19 +45,19 @@ def test_weights_are_pieces_of_a_stick(T, S):
 
 def test_hidden_keys_take_nothing_of_the_stick():
     logits, hidden = draw(1, 1, 9, 9), torch.tensor([True, False, False, True, True, False, False, True, False])
-    dark = attention.causal_mask(9, 9) | hidden
-    found = attention.stick_breaking(logits, dark[None, None])[0, 0]
+    dark = attention_reference.causal_mask(9, 9) | hidden
+    found = attention_reference.stick_breaking(logits, dark[None, None])[0, 0]
     np.testing.assert_allclose(found.numpy(), broken_stick(reference.array(logits[0, 0]), dark.numpy()), atol=1e-6)
     assert bool((found[:, hidden] == 0).all())
 
 
 def test_scores_of_zero_halve_the_stick_at_every_token():
-    row = attention.stick_breaking(torch.zeros(6, 6), attention.causal_mask(6, 6))[5]
+    row = attention_reference.stick_breaking(torch.zeros(6, 6), attention_reference.causal_mask(6, 6))[5]
     assert row.tolist() == pytest.approx([1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 0])
 
 
 def test_a_row_never_has_more_than_the_stick_and_the_first_row_nothing():
-    rows = attention.stick_breaking(draw(5, 30, 30) * 10, attention.causal_mask(30, 30)).sum(-1)
+    rows = attention_reference.stick_breaking(draw(5, 30, 30) * 10, attention_reference.causal_mask(30, 30)).sum(-1)
     assert float(rows.max()) <= 1 + 1e-5
     assert bool((rows[:, 0] == 0).all())
 
@@ -65,7 +67,7 @@ def test_a_key_that_takes_all_that_is_left_takes_it_exactly(large):
     """It leaves e^-1000, whose logarithm must not eat the digits of the others."""
     logits = draw(20, 1, 12)
     logits[:, :, 4] = large
-    found = attention.stick_breaking(logits, attention.causal_mask(1, 12))
+    found = attention_reference.stick_breaking(logits, attention_reference.causal_mask(1, 12))
     wanted = (-logits[:, :, 5:11].double()).sigmoid().prod(-1)
     np.testing.assert_allclose(found[:, :, 4].numpy(), wanted.numpy(), rtol=2e-6)
     assert float(found[:, :, :4].max()) < 1e-20
@@ -74,23 +76,27 @@ def test_a_key_that_takes_all_that_is_left_takes_it_exactly(large):
 @pytest.mark.parametrize("size", [1.0, 100.0, 1e4])
 def test_gradients_of_the_stick_are_finite(size):
     logits = (draw(2, 12, 12) * size).requires_grad_()
-    (attention.stick_breaking(logits, attention.causal_mask(12, 12)) * draw(2, 12, 12, seed=2)).sum().backward()
+    (
+        attention_reference.stick_breaking(logits, attention_reference.causal_mask(12, 12)) * draw(2, 12, 12, seed=2)
+    ).sum().backward()
     assert bool(logits.grad.isfinite().all())
     assert bool((logits.grad.triu() == 0).all())
 
 
 def test_gradients_of_the_stick_equal_finite_differences():
-    dark = attention.causal_mask(4, 6)
-    assert torch.autograd.gradcheck(lambda z: attention.stick_breaking(z, dark), draw(2, 4, 6).double().requires_grad_())
+    dark = attention_reference.causal_mask(4, 6)
+    assert torch.autograd.gradcheck(
+        lambda z: attention_reference.stick_breaking(z, dark), draw(2, 4, 6).double().requires_grad_()
+    )
 
 
 @pytest.mark.parametrize(("T", "S"), [(20, 20), (5, 20), (1, 20)])
 def test_the_stick_is_broken_alike_in_blocks_of_rows(T, S, monkeypatch):
     made = encoding.build("rope", 32, 4)
     q, k, v, positions = draw(2, 4, T, 8), draw(2, 4, S, 8, seed=2), draw(2, 4, S, 8, seed=3), torch.arange(S)[None]
-    weights = attention.stick_breaking(attention.scores(made, q, k), attention.causal_mask(T, S))
-    monkeypatch.setattr(attention, "CELLS", 3 * 2 * S)
-    monkeypatch.setattr(attention, "ROWS", 1)
+    weights = attention_reference.stick_breaking(attention_reference.scores(made, q, k), attention_reference.causal_mask(T, S))
+    monkeypatch.setattr(attention_blocks, "CELLS", 3 * 2 * S)
+    monkeypatch.setattr(attention_blocks, "ROWS", 1)
     with torch.no_grad():
         found = attention.attend(made, q, k, v, positions, normalizer="stick-breaking", running=True)
     torch.testing.assert_close(found, weights @ v, atol=1e-6, rtol=0)

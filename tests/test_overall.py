@@ -1,8 +1,8 @@
 """Tables over several tasks on runs whose every number is known: all together, by family, groups by family."""
 
 import pytest
-from runs_in_memory import made_up, study
-from runs_on_disk import make_run
+from helpers.fake_runs import made_up, study
+from helpers.run_folders import make_run
 
 from rpecli.report import build as report
 from rpecli.report import load as frames
@@ -10,6 +10,7 @@ from rpecli.report import paired as compare
 from rpecli.report.aggregate import Panel, panels
 from rpecli.report.tables import pooled as overall
 from rpecli.run import directory as run
+from rpecli.run.files import write_json
 from rpecli.table import Table
 
 SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
@@ -92,7 +93,7 @@ def test_a_run_records_its_family_and_an_older_one_takes_its_tasks(tmp_path):
     assert run.read(path)["family"] == "copying"
     info = run.read(path)
     del info["family"]
-    run.write_json(path / "run.json", info)
+    write_json(path / "run.json", info)
     assert frames.collect([path]).runs[0].info["family"] == "copying"
 
 

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from runs_in_memory import study
-from runs_on_disk import make_page
+from helpers.fake_runs import study
+from helpers.run_folders import make_page
 
+from rpecli import plot
 from rpecli.report.figures import accuracy as figure
 from rpecli.report.figures import inline as svg
 from rpecli.report.write import html as page_html
@@ -94,8 +95,8 @@ def test_a_chart_says_in_words_what_it_shows():
 
 
 def test_each_marker_has_an_outline_of_its_own():
-    outlines = [tuple(svg._outline(marker)) for marker in figure.MARKERS]
-    assert len(set(outlines)) == len(figure.MARKERS)
+    outlines = [tuple(svg._outline(marker)) for marker in plot.MARKERS]
+    assert len(set(outlines)) == len(plot.MARKERS)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from rich.console import Console
 
 from rpecli import catalog, encoding
 from rpecli.attention import dispatch as attention
+from rpecli.choice import ContentError
 from rpecli.describe import effect as portrait
 from rpecli.describe import figure as portrait_figure
 from rpecli.describe import listing as tables
 from rpecli.describe import source as anatomy
 from rpecli.describe import text as portrait_text
 from rpecli.launch import progress as screen
-from rpecli.report.build import ReportError
+from rpecli.report.load import ReportError
 
 SMALL = {"d_model": 32, "n_head": 4, "length": 12}
 
@@ -191,7 +192,7 @@ def test_an_option_that_brings_a_hook_changes_kernel_and_where_it_acts():
      ("rope", {"length": 1}, "length above 1"), ("rope:bas=3", {}, "no option 'bas'")],
 )  # fmt: skip
 def test_what_cannot_be_drawn_says_why(choice, shape, words):
-    with pytest.raises(catalog.ContentError, match=re.escape(words)):
+    with pytest.raises(ContentError, match=re.escape(words)):
         drawn(choice, **shape)
 
 

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
-import reference
-import reference_position
 import torch
-from made import BOTH, D, H, M, build, draw
+from helpers import reference, reference_position
+from helpers.encodings import BOTH, D, H, M, build, draw
 from torch import Tensor
 from torch.nn import functional
 
 from rpecli import encoding, task
+from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 from rpecli.encodings import _rotary as rotary
 
 # --------------------------------------------------------------------------------------------------------------------- T5
@@ -32,9 +33,11 @@ def test_t5_buckets_in_both_directions_are_half_for_each_side(buckets, max_dista
 )
 def test_scaled_rope_is_plain_rope_up_to_the_trained_length(choice):
     q, k = draw(1, 32, seed=1), draw(1, 32, seed=2)
-    torch.testing.assert_close(attention.scores(build(choice), q, k), attention.scores(build("rope"), q, k), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        attention_reference.scores(build(choice), q, k), attention_reference.scores(build("rope"), q, k), atol=1e-5, rtol=0
+    )
     beyond = torch.arange(1, 33)  # one past the trained 32 positions
-    change = attention.scores(build(choice), q, k, positions=beyond) - attention.scores(build("rope"), q, k)
+    change = attention_reference.scores(build(choice), q, k, positions=beyond) - attention_reference.scores(build("rope"), q, k)
     assert float(change.abs().max()) > 1e-4
 
 
@@ -60,26 +63,28 @@ def test_scaling_goes_by_the_whole_sequence_in_every_block(model_of, ids_of, mon
         model, hidden = model_of(choice, trained=8), torch.zeros(1, 24, dtype=torch.bool)
         hidden[:, -1] = True
         whole = model(ids_of(1, 24), hidden_BxT=hidden)
-        monkeypatch.setattr(attention, "CELLS", 3 * 24)
-        monkeypatch.setattr(attention, "ROWS", 1)
+        monkeypatch.setattr(attention_blocks, "CELLS", 3 * 24)
+        monkeypatch.setattr(attention_blocks, "ROWS", 1)
         torch.testing.assert_close(model(ids_of(1, 24), hidden_BxT=hidden), whole, atol=1e-5, rtol=0)
         monkeypatch.undo()
 
 
 def test_p_rope_of_every_pair_is_rope_and_its_last_channels_do_not_turn():
     q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
-    torch.testing.assert_close(attention.scores(build("p-rope:p=1"), q, k), attention.scores(build("rope"), q, k))
+    torch.testing.assert_close(
+        attention_reference.scores(build("p-rope:p=1"), q, k), attention_reference.scores(build("rope"), q, k)
+    )
     q[..., :8], k[..., :8] = 0, 0
-    plain = attention.scores(build("none"), q, k)
-    torch.testing.assert_close(attention.scores(build("p-rope:p=0.5"), q, k), plain)
-    assert float((attention.scores(build("rope"), q, k) - plain).abs().max()) > 1e-3
+    plain = attention_reference.scores(build("none"), q, k)
+    torch.testing.assert_close(attention_reference.scores(build("p-rope:p=0.5"), q, k), plain)
+    assert float((attention_reference.scores(build("rope"), q, k) - plain).abs().max()) > 1e-3
 
 
 def test_xpos_is_finite_wherever_the_keys_are():
     q, k, made = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos")
     itself = (q * k).sum(-1) / D**0.5
     for positions in (torch.arange(9) + 10_000_000, torch.arange(9) * 8_000, torch.arange(9) * 100_000):
-        found = attention.scores(made, q, k, positions=positions)
+        found = attention_reference.scores(made, q, k, positions=positions)
         assert bool(found.tril().isfinite().all())
         torch.testing.assert_close(found.diagonal(dim1=2, dim2=3), itself, atol=1e-4, rtol=1e-4)
         assert bool(attention.attend(made, q, k, k, positions[None]).isfinite().all())
@@ -87,8 +92,8 @@ def test_xpos_is_finite_wherever_the_keys_are():
 
 def test_xpos_fades_by_the_distance_however_far_along_the_keys_are():
     q, k, made = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos:scale_base=4")  # fades to 0.08 over these keys
-    found = attention.scores(made, q, k, positions=torch.arange(9) + 1000)
-    torch.testing.assert_close(found.tril(), attention.scores(made, q, k).tril(), atol=2e-3, rtol=0)
+    found = attention_reference.scores(made, q, k, positions=torch.arange(9) + 1000)
+    torch.testing.assert_close(found.tril(), attention_reference.scores(made, q, k).tril(), atol=2e-3, rtol=0)
 
 
 def test_pope_is_twice_as_wide_and_its_angles_stay_in_their_range():
@@ -98,7 +103,7 @@ def test_pope_is_twice_as_wide_and_its_angles_stay_in_their_range():
         inside.bias_HxD[:] = made.bias_HxD.clamp(-2 * torch.pi, 0)
     wide_q, wide_k = made.rotate(q, k, torch.arange(3)[None], torch.arange(3)[None], None, None)
     assert wide_q.shape[-1] == wide_k.shape[-1] == 2 * D
-    assert torch.equal(attention.scores(inside, q, k), attention.scores(made, q, k))
+    assert torch.equal(attention_reference.scores(inside, q, k), attention_reference.scores(made, q, k))
 
 
 # ---------------------------------------------------------------------------------------------------------------- windows
@@ -136,7 +141,7 @@ def test_a_window_full_of_padding_leaves_numbers(model_of, ids_of, choice):
 
 def test_alibi_with_learned_slopes_starts_as_alibi_and_learns():
     made, q, k = build("alibi:learned=true"), draw(1, 9, seed=1), draw(1, 9, seed=2)
-    torch.testing.assert_close(attention.scores(made, q, k), attention.scores(build("alibi"), q, k))
+    torch.testing.assert_close(attention_reference.scores(made, q, k), attention_reference.scores(build("alibi"), q, k))
     assert [name for name, _ in made.named_parameters()] == ["log_slope_H"]
     assert not list(build("alibi").parameters())
 
@@ -246,7 +251,7 @@ def test_abacus_over_another_encoding_is_both(model_of, ids_of, other):
     assert (made.group, made.shared, made.shift_invariant) == ("APE", plain.shared, plain.shift_invariant)
     plain.load_state_dict({name: each for name, each in made.state_dict().items() if not name.startswith("table.")})
     q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
-    torch.testing.assert_close(attention.scores(made, q, k), attention.scores(plain, q, k))
+    torch.testing.assert_close(attention_reference.scores(made, q, k), attention_reference.scores(plain, q, k))
     model, ids = model_of(f"abacus:over={other}", n_layer=3), ids_of(2, 9)
     assert sum(each.table is not None for each in set(model.encodings)) == 1
     with torch.no_grad():

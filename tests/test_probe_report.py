@@ -3,17 +3,17 @@
 from pathlib import Path
 
 import pytest
-from runs_on_disk import WAY, alike, look_into, make_run
+from helpers.run_folders import WAY, alike, look_into, make_run
 
 from rpecli import table as tables
 from rpecli.report import aggregate as panels
 from rpecli.report import build as report
 from rpecli.report import load as frames
 from rpecli.report import load_probes as probe_read
-from rpecli.report.build import ReportError
 from rpecli.report.figures import attention_chart as probe_chart
+from rpecli.report.load import ReportError
 from rpecli.report.tables import attention as probe_table
-from rpecli.run import directory as run
+from rpecli.run.files import RunError, append_line, read_lines
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,8 @@ def test_what_was_seen_in_another_way_is_not_mixed_in(tmp_path, other):
 
 def test_a_swapped_encoding_has_a_row_of_its_own(tmp_path):
     path = make_run(tmp_path, {16: 1.0, 32: 0.5})
-    for line in run.read_lines(path / "eval.jsonl"):
-        run.append_line(path / "eval.jsonl", line | {"as": "none", "exact_match": 0.0})
+    for line in read_lines(path / "eval.jsonl"):
+        append_line(path / "eval.jsonl", line | {"as": "none", "exact_match": 0.0})
     look_into(path, 0.6)
     look_into(path, 0.9, **{"as": "none"})
     seen = seen_of([path])
@@ -100,7 +100,7 @@ def test_what_moving_changed_is_on_the_page_by_measure(tmp_path):
     numbers = {"changed": 0.25, "kl_mean": 0.03, "logits_mean": 1.5, "exact_match": 0.5, "attention": [0.2, 0.4]}
     for kind, by in (("positions", 1), ("positions", 16), ("fillers", 1)):
         line = {"probe": kind, "shift": by, **WAY, "length": 16, "fingerprint": "set16", **numbers}
-        run.append_line(path / "probes.jsonl", line)
+        append_line(path / "probes.jsonl", line)
     report.make([path], "mine", tmp_path / "out")
     page = (tmp_path / "out" / "mine" / "report.html").read_text()
     for words in ("rope moved by 16: 0.25, 1 run<", "rope moved by 16: 0.3, 1 run<", "rope moved by 1: 0.03, 1 run<"):
@@ -118,7 +118,7 @@ def test_without_probes_a_report_says_nothing_of_them(tmp_path):
 def test_a_damaged_line_is_named(runs, tmp_path):
     path = make_run(tmp_path, {16: 1.0})
     (path / "probes.jsonl").write_text("{broken\n")
-    with pytest.raises((ReportError, run.RunError), match=r"probes\.jsonl:1"):
+    with pytest.raises((ReportError, RunError), match=r"probes\.jsonl:1"):
         report.make([path], "mine", tmp_path / "out")
 
 

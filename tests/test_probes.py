@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import tiny
 import torch
-from made import moved
+from helpers import training as tiny
+from helpers.encodings import moved
 from torch import Tensor
 
 from rpecli import data
-from rpecli.attention import dispatch as attention
+from rpecli.attention import blocks as attention_blocks
 from rpecli.evaluate.measure import strings
 from rpecli.probes import head_patterns as look
 from rpecli.probes import invariance as shift
@@ -20,26 +20,26 @@ from rpecli.probes import score_terms as terms
 from rpecli.probes import similarity, toeplitz
 from rpecli.probes.attention_weights import at_rows, layers, tap
 from rpecli.probes.inputs import Piece, fillers, pieces
-from rpecli.train import loop as train
+from rpecli.train import state as train_state
 
 SETTINGS = [{}, {"logit_scale": "ssmax"}, {"normalizer": "stick-breaking"}]
 NO_DEVICE = torch.device("cpu")
 
 
-def trainer_of(encoding: str, **keys: Any) -> train.Trainer:
+def trainer_of(encoding: str, **keys: Any) -> train_state.Trainer:
     """A model that was never trained, its encoding moved away from its initial values."""
-    made = train.build(tiny.config(encoding=encoding, **keys), NO_DEVICE)
+    made = train_state.build(tiny.config(encoding=encoding, **keys), NO_DEVICE)
     made.model.eval()
     for each in dict.fromkeys(made.model.current):
         moved(each)
     return made
 
 
-def strings_of(trainer: train.Trainer, length: int = 4) -> list[Any]:
+def strings_of(trainer: train_state.Trainer, length: int = 4) -> list[Any]:
     return strings(trainer.config, trainer.task, length)
 
 
-def measured(trainer: train.Trainer, moves: list[tuple[str, int]], length: int = 4) -> list[dict[str, Any]]:
+def measured(trainer: train_state.Trainer, moves: list[tuple[str, int]], length: int = 4) -> list[dict[str, Any]]:
     return shift.measure(trainer, length, strings_of(trainer, length), moves, [])
 
 
@@ -52,7 +52,7 @@ def test_the_weights_computed_again_are_those_the_model_used(
 ) -> None:
     """What goes into a block's last projection is weights times values, whatever the kernel; in blocks of 3 rows."""
     model, ids_BxT = model_of(encoding_name, **keys), ids_of(2, 10)
-    monkeypatch.setattr(attention, "CELLS", 60)
+    monkeypatch.setattr(attention_blocks, "CELLS", 60)
     used: list[Tensor] = []
     for block in model.blocks:
         block.o.register_forward_pre_hook(lambda _, inputs: used.append(inputs[0]))
@@ -156,7 +156,7 @@ def test_content_behind_fillers_stands_at_the_positions_of_the_plain_shift() -> 
 
 
 def test_pieces_hold_every_string_once_at_the_positions_of_the_evaluation(monkeypatch: Any) -> None:
-    monkeypatch.setattr(attention, "CELLS", 700)
+    monkeypatch.setattr(attention_blocks, "CELLS", 700)
     trainer = trainer_of("none", positions="randomized", max_position=64)
     found = list(pieces(trainer, 4, strings_of(trainer)))
     assert len(found) > 3
@@ -315,7 +315,7 @@ def test_scores_without_an_encoding_are_fitted_as_their_mean_over_strings_is(mon
     with torch.no_grad():
         means = [layer.scores(0, 10).double().mean(0) for layer in layers(trainer, whole[0])]
         wanted = [[toeplitz.fit(head, torch.ones(10, 10).tril().bool()) for head in layer] for layer in means]
-        monkeypatch.setattr(attention, "CELLS", 700)
+        monkeypatch.setattr(attention_blocks, "CELLS", 700)
         found = scores.measure(trainer, list(pieces(trainer, 4, strings_of(trainer))))
     for layer, expected in zip(found, wanted, strict=True):
         assert [head.pop("head") for head in layer] == [1, 2]
@@ -333,7 +333,7 @@ def test_keys_that_an_encoding_hides_are_no_part_of_the_fit() -> None:
 # ------------------------------------------------------------------------------------------------------------------ terms
 
 
-def piece_of(trainer: train.Trainer) -> Piece:
+def piece_of(trainer: train_state.Trainer) -> Piece:
     return next(pieces(trainer, 4, strings_of(trainer)))
 
 
@@ -369,7 +369,7 @@ def test_without_positions_all_is_content_and_without_content_all_is_position() 
 def test_shares_sum_to_1_over_pieces_as_over_the_whole(monkeypatch: Any) -> None:
     trainer = trainer_of("sinusoidal")
     whole = terms.measure(trainer.model, pieces(trainer, 4, strings_of(trainer)))
-    monkeypatch.setattr(attention, "CELLS", 700)
+    monkeypatch.setattr(attention_blocks, "CELLS", 700)
     cut = terms.measure(trainer.model, pieces(trainer, 4, strings_of(trainer)))
     for a, b in zip(whole, cut, strict=True):
         assert sum(a["share"].values()) == pytest.approx(1, abs=1e-5)

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from rpecli import catalog
+from rpecli.config import load as config_load
 from rpecli.config import recipe
-from rpecli.config.recipe import Config, Recipe, RecipeError, parse_lengths, parse_seeds
+from rpecli.config.ranges import parse_lengths, parse_seeds
+from rpecli.config.recipe import Config, Recipe
+from rpecli.config.yaml_source import RecipeError
 
 TASK = "from rpecli.task import Task\n\n\nclass Mine(Task):\n    defaults = {defaults}\n"
 
@@ -18,7 +21,7 @@ TASK = "from rpecli.task import Task\n\n\nclass Mine(Task):\n    defaults = {def
 def made(text: str | bytes, tmp_path: Path, **flags: str) -> Recipe:
     path = tmp_path / "r.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return recipe.load(str(path), flags)[0]
+    return config_load.load(str(path), flags)[0]
 
 
 def errors(text: str | bytes, tmp_path: Path, **flags: str) -> list[str]:
@@ -192,7 +195,7 @@ def test_a_run_is_the_same_run_whichever_way_its_settings_came_about(tmp_path: P
 
 
 def test_the_quick_recipe_says_the_budgets_of_its_tasks() -> None:
-    configs = recipe.load("quick")[0].configs()
+    configs = config_load.load("quick")[0].configs()
     assert {(c.task, c.steps, c.lr) for c in configs} == {
         ("copy", 1050, 0.006), ("sort:distinct=true", 1200, 0.008), ("parity", 500, 0.006),
     }  # fmt: skip
@@ -200,7 +203,7 @@ def test_the_quick_recipe_says_the_budgets_of_its_tasks() -> None:
 
 
 def test_no_recipe_an_empty_file_and_a_file_of_comments_are_the_defaults(tmp_path: Path) -> None:
-    assert recipe.load()[0] == made("", tmp_path) == made("# nothing\n\n", tmp_path) == Recipe()
+    assert config_load.load()[0] == made("", tmp_path) == made("# nothing\n\n", tmp_path) == Recipe()
 
 
 def test_a_recipe_is_a_grid_of_runs(tmp_path: Path) -> None:
@@ -217,7 +220,7 @@ def test_a_choice_or_seed_given_twice_is_one_run(tmp_path: Path) -> None:
 def test_the_source_says_where_each_key_stands(tmp_path: Path) -> None:
     path = tmp_path / "my_study.yaml"
     path.write_text("# one\nlr: 1\nsteps: 2\n")
-    _, source = recipe.load(str(path), {"d-model": "8"})
+    _, source = config_load.load(str(path), {"d-model": "8"})
     assert source.name == "my-study"
     assert source.where == {"lr": f"{path}:2", "steps": f"{path}:3", "d_model": "--d-model"}
 
@@ -440,9 +443,9 @@ def test_a_missing_recipe_or_a_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "dir.yaml").mkdir()
     for name in ("gone.yaml", "dir.yaml"):
         with pytest.raises(RecipeError, match=name):
-            recipe.load(str(tmp_path / name))
+            config_load.load(str(tmp_path / name))
     with pytest.raises(RecipeError, match="unknown recipe"):
-        recipe.load(str(tmp_path))
+        config_load.load(str(tmp_path))
 
 
 def test_errors_of_flags_name_the_flag(tmp_path: Path) -> None:
@@ -637,4 +640,4 @@ def test_the_recipe_of_a_run_loads_again_to_the_very_run(tmp_path: Path) -> None
 
 def test_every_shipped_recipe_loads() -> None:
     for name in catalog.names("recipes"):
-        assert recipe.load(name)[0].configs()
+        assert config_load.load(name)[0].configs()

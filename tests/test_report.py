@@ -10,21 +10,22 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 import pytest
+from helpers.fake_runs import made_up
+from helpers.run_folders import evaluation, make_run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
-from runs_in_memory import made_up
-from runs_on_disk import evaluation, make_run
 
+from rpecli import plot
 from rpecli import table as tables
 from rpecli.report import aggregate as panels
 from rpecli.report import build as report
+from rpecli.report import format as report_format
 from rpecli.report import load as frames
-from rpecli.report.build import ReportError
 from rpecli.report.figures import accuracy as figure
+from rpecli.report.load import ReportError
 from rpecli.report.stats import Summary
-from rpecli.report.tables import accuracy as views
-from rpecli.run import directory as run
+from rpecli.run.files import append_line
 from rpecli.table import Table
 
 
@@ -59,7 +60,7 @@ def three(tmp_path_factory):
     ]
     learned = make_run(runs, {16: 1.0}, encoding="learned")
     for length, share in ((32, 0.5), (64, 0.75)):
-        run.append_line(learned / "eval.jsonl", evaluation(length, 0.2, 0.0) | {"untrained_positions": share})
+        append_line(learned / "eval.jsonl", evaluation(length, 0.2, 0.0) | {"untrained_positions": share})
     return report.make([*paths, learned], "mine", runs / "results")
 
 
@@ -249,13 +250,13 @@ def test_the_same_directory_twice_counts_once(tmp_path):
 def test_of_several_evaluations_of_a_length_the_last_of_the_largest_counts(tmp_path):
     path = make_run(tmp_path, {16: 0.1})
     for accuracy, n in ((0.2, 200), (0.3, 200), (0.9, 50)):
-        run.append_line(path / "eval.jsonl", evaluation(16, accuracy, accuracy) | {"n": n})
+        append_line(path / "eval.jsonl", evaluation(16, accuracy, accuracy) | {"n": n})
     assert row(table(make([path], tmp_path), "copy, trained to 16: token accuracy"), "rope")["16 (1x)"] == ".30"
 
 
 def test_evaluations_of_older_weights_do_not_count(tmp_path):
     path = make_run(tmp_path, {16: 0.1, 32: 0.1}, line={"weights": "older"})
-    run.append_line(path / "eval.jsonl", evaluation(16, 0.8, 0.8) | {"n": 50})
+    append_line(path / "eval.jsonl", evaluation(16, 0.8, 0.8) | {"n": 50})
     made = make([path], tmp_path)
     assert table(made, "copy, trained to 16: token accuracy").columns[3:-1] == ["16 (1x)"]
     assert made.problems == [f"{path}: measured at 32 with older weights only, left out: rpe eval {path}"]
@@ -353,9 +354,9 @@ def test_evaluations_on_different_strings_are_refused(tmp_path):
 
 def test_a_set_that_all_runs_were_measured_on_is_taken_before_a_larger_one_of_a_few(tmp_path):
     one, other = make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.6}, seed=1)
-    run.append_line(other / "eval.jsonl", evaluation(16, 0.9, 0.9) | {"fingerprint": "large", "n": 500})
+    append_line(other / "eval.jsonl", evaluation(16, 0.9, 0.9) | {"fingerprint": "large", "n": 500})
     assert row(table(make([one, other], tmp_path), "copy, trained to 16: token accuracy"), "rope")["16 (1x)"] == ".50 (.40-.60)"
-    run.append_line(one / "eval.jsonl", evaluation(16, 0.7, 0.7) | {"fingerprint": "large", "n": 500})
+    append_line(one / "eval.jsonl", evaluation(16, 0.7, 0.7) | {"fingerprint": "large", "n": 500})
     assert row(table(make([one, other], tmp_path), "copy, trained to 16: token accuracy"), "rope")["16 (1x)"] == ".80 (.70-.90)"
 
 
@@ -484,8 +485,8 @@ def composed(number: int, lengths: list[int]) -> Figure:
     names = ("copy", "sort", "parity", "recall", "reverse", "addition", "sort:distinct=true")[:number]
     found = panels.panels([made_up("rope", 0, dict.fromkeys(lengths, 0.5), task=name) for name in names])
     found = [replace(panel, length=64) for panel in found] if lengths is WIDER else found
-    with matplotlib.rc_context(figure.STYLE):
-        made = Figure(figsize=(figure.WIDTH, 1), dpi=figure.DPI)
+    with matplotlib.rc_context(plot.STYLE):
+        made = Figure(figsize=(plot.WIDTH, 1), dpi=plot.DPI)
         FigureCanvasAgg(made)
         figure._compose(made, found)
     return made
@@ -517,7 +518,7 @@ def test_where_there_is_room_every_length_is_labelled():
 
 
 def test_a_multiple_of_the_training_length_is_written_as_people_write_it():
-    assert [views.factor(n, 16) for n in (4, 16, 24, 4096, 131072)] == ["0.25x", "1x", "1.5x", "256x", "8192x"]
+    assert [report_format.factor(n, 16) for n in (4, 16, 24, 4096, 131072)] == ["0.25x", "1x", "1.5x", "256x", "8192x"]
 
 
 def test_a_table_for_the_terminal_shows_its_marks_and_footnotes(three):
@@ -554,12 +555,12 @@ def test_markdown_tables_are_aligned_and_without_the_figure(three):
     ],
 )
 def test_only_perfection_is_written_as_one_and_only_nothing_as_zero(value, text):
-    assert views.number(value) == text
+    assert report_format.number(value) == text
 
 
 def test_a_range_that_prints_the_same_is_left_out():
-    assert views.spread(Summary(0.5, 0.5, 0.501, 3)) == ".50"
-    assert views.spread(None) == "-"
+    assert report_format.spread(Summary(0.5, 0.5, 0.501, 3)) == ".50"
+    assert report_format.spread(None) == "-"
 
 
 SPECIAL = Table("a_b & 50 %", ["x_1", "n"], "lr", [["t5:a|b~^ [a]", "<.01 (.00-.50)"]], [[False, True]], "c#$\\", ["[a] {x}"])

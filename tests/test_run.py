@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,10 @@ import pytest
 from rpecli import catalog
 from rpecli.config import recipe
 from rpecli.config.recipe import Config
+from rpecli.device import n_cores
 from rpecli.run import directory as run
+from rpecli.run import provenance as run_provenance
+from rpecli.run.files import TAIL, RunError, append_line, last_line, line_bytes, read_lines, write_bytes
 
 
 def config(**keys: Any) -> Config:
@@ -32,14 +36,14 @@ def made(tmp_path: Path) -> Path:
 @pytest.fixture
 def fresh_commit() -> Iterator[None]:
     """Without what `commit` remembers, before and after."""
-    run.commit.cache_clear()
+    run_provenance.commit.cache_clear()
     yield
-    run.commit.cache_clear()
+    run_provenance.commit.cache_clear()
 
 
 def said(call: object, *arguments: object) -> str:
     """The message of the RunError that a call raises."""
-    with pytest.raises(run.RunError) as caught:
+    with pytest.raises(RunError) as caught:
         call(*arguments)  # type: ignore[operator]
     return str(caught.value)
 
@@ -49,13 +53,13 @@ def said(call: object, *arguments: object) -> str:
 
 def test_a_kill_between_write_and_rename_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run.json"
-    run.replace(path, b"old")
+    write_bytes(path, b"old")
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            run.replace(path, b"new")
+            write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
-    run.replace(path, b"newer")
+    write_bytes(path, b"newer")
     assert path.read_bytes() == b"newer"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -65,7 +69,7 @@ def test_the_new_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeyp
     fsync, rename = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda file: (steps.append("sync"), fsync(file)))
     monkeypatch.setattr(os, "replace", lambda old, new: (steps.append(Path(old).read_text()), rename(old, new)))
-    run.replace(tmp_path / "a", b"whole")
+    write_bytes(tmp_path / "a", b"whole")
     assert steps == ["sync", "whole"]
 
 
@@ -79,62 +83,62 @@ def test_files_that_a_kill_left_beside_disturb_nobody(made: Path) -> None:
 
 def test_lines_come_back_as_they_went_in(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    assert run.read_lines(path) == []
+    assert read_lines(path) == []
     lines = [{"step": 1, "word": "naïve\n"}, {"step": 2, "loss": 0.1}]
     for line in lines:
-        run.append_line(path, line)
-    assert run.read_lines(path) == lines
-    assert path.read_bytes() == b"".join(run.line_bytes(line) for line in lines)
+        append_line(path, line)
+    assert read_lines(path) == lines
+    assert path.read_bytes() == b"".join(line_bytes(line) for line in lines)
 
 
 @pytest.mark.parametrize("torn", [b'{"step": 2', b'{"step": 2}', b"{", b"\xff\xfe", b"\0\0\0"])
 def test_a_torn_last_line_is_ignored_and_cut_off_by_the_next_write(torn: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    run.append_line(path, {"step": 1})
+    append_line(path, {"step": 1})
     path.write_bytes(path.read_bytes() + torn)
-    assert run.read_lines(path) == [{"step": 1}]
-    run.append_line(path, {"step": 3})
+    assert read_lines(path) == [{"step": 1}]
+    append_line(path, {"step": 3})
     assert path.read_bytes() == b'{"step": 1}\n{"step": 3}\n'
 
 
 def test_a_file_that_is_one_torn_line_starts_anew(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"st')
-    assert run.read_lines(path) == []
-    run.append_line(path, {"step": 1})
-    assert run.read_lines(path) == [{"step": 1}]
+    assert read_lines(path) == []
+    append_line(path, {"step": 1})
+    assert read_lines(path) == [{"step": 1}]
 
 
 @pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"3", b"null", b"[]", b"\0\0\0\0", b'{"word": "\xff"}'])
 def test_damage_above_the_last_line_names_file_and_line(damage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
-    assert said(run.read_lines, path).startswith(f"{path}:2: damaged line")
+    assert said(read_lines, path).startswith(f"{path}:2: damaged line")
 
 
-@pytest.mark.parametrize("long", [1, run.TAIL - 20, run.TAIL, 3 * run.TAIL])
+@pytest.mark.parametrize("long", [1, TAIL - 20, TAIL, 3 * TAIL])
 def test_the_last_line_is_that_of_all_lines_however_long_it_is(long: int, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    assert run.last_line(path) is None
+    assert last_line(path) is None
     for step in range(3):
-        run.append_line(path, {"step": step, "word": long * "x"})
-        assert run.last_line(path) == run.read_lines(path)[-1] == {"step": step, "word": long * "x"}
+        append_line(path, {"step": step, "word": long * "x"})
+        assert last_line(path) == read_lines(path)[-1] == {"step": step, "word": long * "x"}
 
 
-@pytest.mark.parametrize("torn", [b'{"step": 2', b'{"step": 2}', b"{", b"\xff\xfe", b"\0\0\0", 2 * run.TAIL * b"x"])
+@pytest.mark.parametrize("torn", [b'{"step": 2', b'{"step": 2}', b"{", b"\xff\xfe", b"\0\0\0", 2 * TAIL * b"x"])
 def test_a_torn_last_line_is_not_the_last(torn: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(torn)
-    assert run.last_line(path) is None
+    assert last_line(path) is None
     path.write_bytes(b'{"step": 0}\n{"step": 1}\n' + torn)
-    assert run.last_line(path) == {"step": 1}
+    assert last_line(path) == {"step": 1}
 
 
 @pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"3", b"null", b"[]", b"\0\0\0\0", b'{"word": "\xff"}'])
 def test_a_damaged_last_line_is_no_line_and_nothing_older_takes_its_place(damage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + damage + b"\n")
-    assert run.last_line(path) is None
+    assert last_line(path) is None
 
 
 def test_only_the_end_of_a_file_is_read_for_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +149,10 @@ def test_only_the_end_of_a_file_is_read_for_its_last_line(tmp_path: Path, monkey
             taken.append(len(found := super().read(size)))
             return found
 
-    monkeypatch.setattr(run, "open", lambda path, mode: Counted(path), raising=False)
-    path.write_bytes(run.TAIL * b"damage above is not looked at\n" + b'{"step": 1}\n')
-    assert run.last_line(path) == {"step": 1}
-    assert taken == [run.TAIL]
+    monkeypatch.setattr("rpecli.run.files.open", lambda path, mode: Counted(path), raising=False)
+    path.write_bytes(TAIL * b"damage above is not looked at\n" + b'{"step": 1}\n')
+    assert last_line(path) == {"step": 1}
+    assert taken == [TAIL]
 
 
 # --------------------------------------------------------------------------------------------------------- the directory
@@ -209,12 +213,12 @@ def test_the_sources_notice_a_changed_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("group = 'APE'\n")
     choice = f"{path}:base=2"
-    first = run.sources(config(encoding=choice))
-    assert first["tasks"] == run.sources(config())["tasks"]
+    first = run_provenance.sources(config(encoding=choice))
+    assert first["tasks"] == run_provenance.sources(config())["tasks"]
     info = run.read(run.create(config(encoding=choice), tmp_path / "runs"))
     assert (info["encoding"], info["group"], info["sources"]) == ("mine:base=2", "APE", first)
     path.write_text("group = 'APE'\n\n")
-    assert run.sources(config(encoding=choice))["encodings"] != first["encodings"]
+    assert run_provenance.sources(config(encoding=choice))["encodings"] != first["encodings"]
 
 
 def test_an_update_keeps_the_other_fields(made: Path) -> None:
@@ -273,7 +277,10 @@ def test_a_run_whose_recipe_does_not_load_is_named(text: str | None, made: Path)
 
 # ------------------------------------------------------------------------------------------------------------------ lock
 
-HOLD = "import sys, pathlib; from rpecli import run\nwith run.lock(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+HOLD = (
+    "import sys, pathlib; from rpecli.run import directory as run\n"
+    "with run.lock(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+)
 
 
 def _holder(path: Path) -> subprocess.Popen[str]:
@@ -289,7 +296,7 @@ def _holder(path: Path) -> subprocess.Popen[str]:
 def test_a_lock_keeps_others_out_until_its_process_ends_however_it_ends(end: str, made: Path) -> None:
     with _holder(made) as held:
         try:
-            with pytest.raises(run.RunError, match="another process"), run.lock(made):
+            with pytest.raises(RunError, match="another process"), run.lock(made):
                 pass
         finally:
             held.send_signal(signal.SIGKILL) if end == "kill" else held.communicate("\n")
@@ -301,7 +308,7 @@ def test_a_lock_keeps_others_out_until_its_process_ends_however_it_ends(end: str
 def test_a_lock_is_let_go_after_an_error(made: Path) -> None:
     with pytest.raises(ZeroDivisionError), run.lock(made):
         _ = 1 / 0
-    with run.lock(made), pytest.raises(run.RunError, match="another process"), run.lock(made):
+    with run.lock(made), pytest.raises(RunError, match="another process"), run.lock(made):
         pass
     with run.lock(made):
         pass
@@ -319,15 +326,15 @@ def test_two_runs_have_two_locks(made: Path) -> None:
 @pytest.mark.usefixtures("fresh_commit")
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run.commit() == (None, False)
-    assert run.provenance()["commit"] is None
+    assert run_provenance.commit() == (None, False)
+    assert run_provenance.provenance()["commit"] is None
 
 
 @pytest.mark.usefixtures("fresh_commit")
 def test_outside_a_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "PACKAGE", tmp_path / "rpecli")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert run.commit() == (None, False)
+    assert run_provenance.commit() == (None, False)
 
 
 @pytest.fixture
@@ -349,46 +356,46 @@ def test_a_checkout_has_a_commit_and_is_dirty_when_its_code_changed(checkout: Pa
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
     (checkout / "other.txt").write_text("changed")
     (checkout / "tasks/new.py").write_text("untracked")
-    assert run.commit() == (head, False)
+    assert run_provenance.commit() == (head, False)
     for name in ("rpecli/a.py", "tasks/b.py"):
         (checkout / name).write_text("changed")
-        run.commit.cache_clear()
-        assert run.commit() == (head, True)
+        run_provenance.commit.cache_clear()
+        assert run_provenance.commit() == (head, True)
         (checkout / name).write_text("")
 
 
 def test_a_package_inside_another_repository_has_no_commit_of_its_own(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "venv/site/rpecli").mkdir(parents=True)
     monkeypatch.setattr(catalog, "PACKAGE", checkout / "venv/site/rpecli")
-    assert run.commit() == (None, False)
+    assert run_provenance.commit() == (None, False)
 
 
 def test_provenance_is_json_and_names_the_versions() -> None:
-    found = run.provenance()
+    found = run_provenance.provenance()
     assert json.loads(json.dumps(found)) == found
     assert {"commit", "dirty", "versions", "machine", "platform"} <= set(found)
     assert found["versions"]["numpy"]
-    assert run._version("no-package-of-this-name") is None
+    assert run_provenance._version("no-package-of-this-name") is None
 
 
 def test_the_machine_is_named_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run.machine().endswith(f", {run.cores()} cores")
+    assert run_provenance.machine().endswith(f", {n_cores()} cores")
     monkeypatch.setattr(Path, "exists", lambda path: False)
-    monkeypatch.setattr(run.platform, "processor", lambda: "")
-    monkeypatch.setattr(run.platform, "machine", lambda: "riscv64")
-    assert run.machine() == f"riscv64, {run.cores()} cores"
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert run_provenance.machine() == f"riscv64, {n_cores()} cores"
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert run.cores() == 3
+    assert n_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert run.cores() == 7
+    assert n_cores() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert run.cores() == 1
+    assert n_cores() == 1
 
 
 def test_times_sort_as_text_and_name_their_zone() -> None:
-    assert run.now().endswith("+00:00")
+    assert run_provenance.now().endswith("+00:00")
     assert recipe.FORMAT == 2

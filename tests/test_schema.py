@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.run_folders import look_into, make_run
 from pydantic import BaseModel, ValidationError
-from runs_on_disk import look_into, make_run
 
 from rpecli.config import recipe
 from rpecli.report import build as report
 from rpecli.report import schema
-from rpecli.run import directory as run
+from rpecli.run.files import append_line
 
 TABLES = {"summary.csv": schema.Row, "pairs.csv": schema.Pair, "pooled.csv": schema.Pooled, "strings.csv": schema.Strings}
 
@@ -25,7 +25,7 @@ def made(tmp_path_factory) -> report.Report:
              for name in ("rope", "learned", "none") for seed in range(3) for task, line in kept.items()]  # fmt: skip
     paths += [make_run(runs, {}, encoding="alibi", info={"status": "failed", "error": "nan"})]
     look_into(paths[0], 0.9)
-    run.append_line(paths[0] / "metrics.jsonl", {"step": 10, "token_accuracy": 0.5})
+    append_line(paths[0] / "metrics.jsonl", {"step": 10, "token_accuracy": 0.5})
     return report.make(paths, "mine", runs / "results", "rpe report")
 
 

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from helpers import training as tiny
 from safetensors.torch import load_file
 
 from rpecli import catalog, encoding
 from rpecli.config.recipe import Config
+from rpecli.launch import stacking as launch_stacking
 from rpecli.launch.job import Job
 from rpecli.run import directory as run
+from rpecli.run.files import read_lines
 from rpecli.train import loop as train
 from rpecli.train import stacked as stack
+from rpecli.train import state as train_state
 
 CPU = torch.device("cpu")
 LONGER: dict[str, Any] = {"length": 9, "n_layer": 2}  # batches of many shapes
@@ -37,7 +40,7 @@ WAYS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def rpe(rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> tiny.Rpe:
-    monkeypatch.setattr(run, "cores", lambda: 1)
+    monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: 1)
     return rpe
 
 
@@ -45,15 +48,15 @@ def seeds(number: int = 3, **keys: Any) -> list[Config]:
     return [tiny.config(**{**LONGER, **keys, "seed": seed}) for seed in range(number)]
 
 
-def built(configs: list[Config]) -> list[train.Trainer]:
-    return [train.build(config, CPU) for config in configs]
+def built(configs: list[Config]) -> list[train_state.Trainer]:
+    return [train_state.build(config, CPU) for config in configs]
 
 
-def gradient(trainer: train.Trainer) -> torch.Tensor:
+def gradient(trainer: train_state.Trainer) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
 
 
-def parameters(trainer: train.Trainer) -> torch.Tensor:
+def parameters(trainer: train_state.Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
@@ -106,7 +109,7 @@ def stackable(configs: list[Config]) -> tuple[list[list[int]], dict[int, str]]:
     """Which of these runs can train together, as indices, and why each of the others trains alone."""
     groups: list[list[int]] = []
     alone: dict[int, str] = {}
-    for group in stack._kin(configs):
+    for group in launch_stacking._kin(configs):
         why = stack.refusal([configs[k] for k in group], CPU) if len(group) > 1 else "no other run is of its kind"
         if why is None:
             groups.append(group)
@@ -246,28 +249,28 @@ def test_runs_that_stand_at_the_same_step_go_together(tmp_path: Path, trap: tiny
         trap.arm(3, "SIGTERM")
         with pytest.raises(run.Stopped):
             train.train(path, "cpu", threads=1)
-    found = stack.together(jobs(paths), 2)
+    found = launch_stacking.together(jobs(paths), 2)
     assert [list(job.paths) for job in found] == [paths[:2], paths[2:4], paths[4:]]
-    assert len(stack.together(jobs(paths), 16)) == 2
+    assert len(launch_stacking.together(jobs(paths), 16)) == 2
     (paths[0] / "checkpoint.safetensors").write_bytes(b"no")
-    assert sorted(len(job.paths) for job in stack.together(jobs(paths), 16)) == [1, 1, 3]
+    assert sorted(len(job.paths) for job in launch_stacking.together(jobs(paths), 16)) == [1, 1, 3]
 
 
 def test_a_run_to_measure_alone_is_left_as_it_is(tmp_path: Path) -> None:
     paths = [tiny.create(tmp_path, seed=seed) for seed in range(3)]
     todo = [*jobs(paths[:2]), Job(paths[2], train=False)]
-    assert [job.paths for job in stack.together(todo, 16)] == [tuple(paths[:2]), (paths[2],)]
+    assert [job.paths for job in launch_stacking.together(todo, 16)] == [tuple(paths[:2]), (paths[2],)]
 
 
 def test_what_auto_takes_is_what_is_quicker_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stack.most("auto", "cpu") == stack.most("off", "cpu") == 1
-    assert stack.most("on", "cpu") == stack.MOST
-    assert stack.most("5", "cpu") == 5
-    monkeypatch.setattr(train, "pick_device", lambda name: torch.device("cuda"))
-    assert stack.most("auto", "auto") == stack.MOST
+    assert launch_stacking.most("auto", "cpu") == launch_stacking.most("off", "cpu") == 1
+    assert launch_stacking.most("on", "cpu") == launch_stacking.MOST
+    assert launch_stacking.most("5", "cpu") == 5
+    monkeypatch.setattr("rpecli.launch.stacking.pick_device", lambda name: torch.device("cuda"))
+    assert launch_stacking.most("auto", "auto") == launch_stacking.MOST
     for word in ("0", "yes", "-1"):
         with pytest.raises(ValueError, match=f"--stack {word}: write auto, on, off, or how many"):
-            stack.most(word, "cpu")
+            launch_stacking.most(word, "cpu")
 
 
 # ---------------------------------------------------------------------------------------------------- from start to end
@@ -336,7 +339,7 @@ def test_a_stack_saves_now_and_then_and_goes_on_after_a_crash(tmp_path: Path, tr
     trap.arm(31, "raise")
     with pytest.raises(ValueError, match="the trap"):
         stack.train_together(paths, "cpu", 1)
-    steps = {stack._steps_done(path) for path in paths}
+    steps = {train_state._steps_done(path) for path in paths}
     assert len(steps) == 1
     assert steps.pop() >= 10
     stack.train_together(paths, "cpu", 1)
@@ -349,7 +352,7 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
     good = {20: [1], 30: [0, 2]}
     validate = train.validate
 
-    def judged(trainer: train.Trainer, sets: Any) -> dict[str, Any]:
+    def judged(trainer: train_state.Trainer, sets: Any) -> dict[str, Any]:
         return validate(trainer, sets) | {"exact_match": float(trainer.config.seed in good.get(trainer.step, []))}
 
     sizes, step = list[int](), stack.Stack.step
@@ -414,7 +417,7 @@ def test_the_command_stacks_what_it_can_and_does_the_rest_alone(at_once: int, tm
     assert said.code == 0
     paths = run.listing(tmp_path / "runs")[0]
     assert [run.read(path)["stacked"] for path in paths] == [None, None, 2, 2]
-    assert all(len(run.read_lines(path / "eval.jsonl")) == 1 for path in paths)
+    assert all(len(read_lines(path / "eval.jsonl")) == 1 for path in paths)
     for seed, path in enumerate(paths[2:]):
         close(path, tiny.trained(tmp_path / "alone", seed=seed, lengths="1x"))
     text = said.err + "".join((path / "log.txt").read_text() for path in paths if (path / "log.txt").exists())

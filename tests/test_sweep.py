@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from helpers import training as tiny
 from rich.console import Console
 from rich.table import Table
 
+from rpecli.evaluate.request import Order
 from rpecli.launch import job as order
 from rpecli.launch import pool as sweep
 from rpecli.launch import progress as screen
 from rpecli.launch import worker as work
-from rpecli.launch.job import Job, Order
+from rpecli.launch.job import Job
 from rpecli.run import directory as run
+from rpecli.run.files import read_lines
 
 CRASH = '''"""Adds nothing; where a file `armed` lies beside this one it crashes."""
 
@@ -46,7 +48,7 @@ WAYS = {
 
 @pytest.fixture
 def rpe(rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> tiny.Rpe:
-    monkeypatch.setattr(run, "cores", lambda: 1)
+    monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: 1)
     return rpe
 
 
@@ -130,13 +132,13 @@ def test_a_crash_in_evaluation_does_not_cost_the_training(tmp_path: Path, rpe: t
     assert said.code == 1
     assert run.read(path)["status"] == "trained"
     assert "killed by signal 9, out of memory perhaps" in run.read(path)["error"]
-    assert [line["length"] for line in run.read_lines(path / "eval.jsonl")] == [4, 8]
+    assert [line["length"] for line in read_lines(path / "eval.jsonl")] == [4, 8]
     assert (tmp_path / "results" / "mine" / "report.md").exists(), "a crash costs the run, not the report"
     before = times(path)["weights.safetensors"]
     (tmp_path / "armed").unlink()
     assert rpe(*words).code == 0
     assert times(path)["weights.safetensors"] == before
-    assert [line["length"] for line in run.read_lines(path / "eval.jsonl")] == [4, 8, 16]
+    assert [line["length"] for line in read_lines(path / "eval.jsonl")] == [4, 8, 16]
     assert run.read(path)["error"] is None
 
 
@@ -261,7 +263,7 @@ def stubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
 def test_cores_are_shared_out_among_the_runs_at_work(
     cores: int, at_once: int, jobs: int, threads: int, stubs: type[Stub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "cores", lambda: cores)
+    monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: cores)
     todo = [Job(Path(str(number)), train=True) for number in range(jobs)]
     events = list(sweep.execute(todo, at_once))
     assert [job.path for job in stubs.started] == [job.path for job in todo]

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from helpers import training as tiny
 from safetensors.torch import load_file
 
 from rpecli import data, task
 from rpecli.config.recipe import Config
+from rpecli.device import pick_device
 from rpecli.run import directory as run
+from rpecli.run.files import RunError, append_line, line_bytes, read_lines
 from rpecli.train import loop as train
+from rpecli.train import state as train_state
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_the_loss_falls(plain: Path) -> None:
 
 def test_a_line_of_metrics_comes_every_validation_and_at_the_end(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=25, validate_every=10)
-    lines = run.read_lines(path / "metrics.jsonl")
+    lines = read_lines(path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [10, 20, 25]
     assert [*lines[0]] == ["step", "tokens", "loss", "lr", "token_accuracy", "exact_match", "seconds"]
     seconds = [line["seconds"] for line in lines]
@@ -69,7 +72,7 @@ def test_the_tokens_are_those_of_the_batches(plain: Path) -> None:
 
 
 def test_the_record_says_what_was_trained_where_and_how_long(plain: Path) -> None:
-    info, lines = run.read(plain), run.read_lines(plain / "metrics.jsonl")
+    info, lines = run.read(plain), read_lines(plain / "metrics.jsonl")
     expected = {"status": "trained", "error": None, "step": 120, "steps": 120, "length": 4, "sequence": 11, "device": "cpu"}
     expected |= {"threads": 1, "pid": os.getpid(), "tokens": lines[-1]["tokens"], "platform": sys.platform}
     assert expected.items() <= info.items()
@@ -88,7 +91,7 @@ def test_a_trained_run_keeps_no_checkpoint(plain: Path) -> None:
 def test_progress_is_told_the_lines_of_metrics(tmp_path: Path) -> None:
     path, heard = tiny.create(tmp_path), []
     train.train(path, "cpu", threads=1, progress=heard.append)
-    assert heard == run.read_lines(path / "metrics.jsonl")
+    assert heard == read_lines(path / "metrics.jsonl")
 
 
 def test_the_learning_rate_warms_up_and_comes_down_a_cosine() -> None:
@@ -105,14 +108,14 @@ def test_a_warm_up_longer_than_the_run_never_comes_down() -> None:
 
 
 def test_a_step_uses_the_rate_of_its_number(tmp_path: Path) -> None:
-    trainer = train.build(tiny.config(warmup=5, lr=0.5), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(warmup=5, lr=0.5), torch.device("cpu"))
     for step in range(3):
         train.step(trainer)
         assert trainer.optimizer.param_groups[0]["lr"] == train.learning_rate(trainer.config, step)
 
 
 def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, norms = train.build(tiny.config(clip=0.125), torch.device("cpu")), []
+    trainer, norms = train_state.build(tiny.config(clip=0.125), torch.device("cpu")), []
     step = trainer.optimizer.step
 
     def look() -> None:
@@ -127,7 +130,7 @@ def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_answers_and_end_tokens_are_trained_on() -> None:
     """The loss of hand-picked places: log of the softmax at the place before each."""
-    trainer = train.build(tiny.config(), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(), torch.device("cpu"))
     batch = trainer.task.sample(np.random.default_rng(0), 3, 2)  # > a b | a b . : places 4, 5 are answers, 6 the end
     ids_BxT = torch.from_numpy(batch.tokens_BxT)
     log_BxTxV = trainer.model.head(trainer.model(ids_BxT)).log_softmax(-1)
@@ -139,7 +142,7 @@ def test_only_answers_and_end_tokens_are_trained_on() -> None:
 
 @pytest.mark.parametrize("keys", [{"task": "recall"}, {"task": "parity"}, {"task": "addition"}, {"attention": "bidirectional"}])
 def test_losses_of_places_that_are_read_alone_are_those_among_all(keys: dict[str, Any]) -> None:
-    trainer = train.build(tiny.config(**keys), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(**keys), torch.device("cpu"))
     batch = data.frame(trainer.task.sample(np.random.default_rng(0), 3, 4), trainer.config)
     logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(batch.inputs_BxT)))
     all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(batch.targets_BxT), reduction="none")
@@ -161,10 +164,10 @@ def test_a_run_stops_early_at_the_exact_match_it_was_told(tmp_path: Path) -> Non
 
 def test_the_curve_is_the_first_step_at_which_an_accuracy_was_reached(tmp_path: Path) -> None:
     for step, accuracy in enumerate((0.2, 0.9, 0.7, 0.95, 0.989), 1):
-        run.append_line(tmp_path / "metrics.jsonl", {"step": 10 * step, "tokens": 1000 * step, "token_accuracy": accuracy})
+        append_line(tmp_path / "metrics.jsonl", {"step": 10 * step, "tokens": 1000 * step, "token_accuracy": accuracy})
     expected = {"steps_to_90": 20, "tokens_to_90": 2000, "steps_to_99": None, "tokens_to_99": None}
     assert train.curve(tmp_path) == expected
-    run.append_line(tmp_path / "metrics.jsonl", {"step": 60, "tokens": 6000, "token_accuracy": 0.99})
+    append_line(tmp_path / "metrics.jsonl", {"step": 60, "tokens": 6000, "token_accuracy": 0.99})
     assert train.curve(tmp_path) == expected | {"steps_to_99": 60, "tokens_to_99": 6000}
 
 
@@ -218,7 +221,8 @@ def test_two_encodings_of_a_seed_see_the_same_data(tmp_path: Path, monkeypatch: 
 
 def test_two_encodings_of_a_seed_start_from_the_same_weights() -> None:
     rope, bare, other = (
-        train.build(tiny.config(**keys), torch.device("cpu")).model.state() for keys in ({}, {"encoding": "none"}, {"seed": 1})
+        train_state.build(tiny.config(**keys), torch.device("cpu")).model.state()
+        for keys in ({}, {"encoding": "none"}, {"seed": 1})
     )
     assert all(torch.equal(rope[name], bare[name]) for name in bare)
     assert not torch.equal(rope["out.weight"], other["out.weight"])
@@ -258,12 +262,12 @@ def test_a_run_in_another_thread_trains_too(tmp_path: Path, plain: Path) -> None
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
-    assert train.pick_device("cpu") == torch.device("cpu")
-    for device in {"cuda", "mps"} - {train.pick_device("auto").type}:
-        with pytest.raises(ValueError, match=rf"no device '{device}:1' here: --device .*cpu"):
-            train.pick_device(f"{device}:1")
+    assert pick_device("cpu") == torch.device("cpu")
+    for name in {"cuda", "mps"} - {pick_device("auto").type}:
+        with pytest.raises(ValueError, match=rf"no device '{name}:1' here: --device .*cpu"):
+            pick_device(f"{name}:1")
     with pytest.raises(ValueError, match=r"no device 'gpu' here: --device .*cpu"):
-        train.pick_device("gpu")
+        pick_device("gpu")
 
 
 # ------------------------------------------------------------------------------------------------------- stopped and killed
@@ -334,7 +338,7 @@ def test_a_failure_in_the_middle_goes_on_from_the_last_checkpoint(tmp_path: Path
         train.train(path, "cpu", threads=1)
     lines = (path / "metrics.jsonl").read_bytes()
     late = {"step": 30, "tokens": 1, "loss": 9.0, "lr": 0.1, "token_accuracy": 1.0, "exact_match": 1.0, "seconds": 1.0}
-    (path / "metrics.jsonl").write_bytes(lines + run.line_bytes(late) + b'{"step": 40, "tok')
+    (path / "metrics.jsonl").write_bytes(lines + line_bytes(late) + b'{"step": 40, "tok')
     train.train(path, "cpu", threads=1)
     assert same(path, untouched(trap, tmp_path))
 
@@ -358,7 +362,7 @@ def test_a_process_killed_in_the_middle_loses_no_more_than_steps(
     jobs: int, saves: float, code: int, error: str, tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 of the process that trains: with `--jobs 0` the command's own, else a child of it; before any checkpoint too."""
-    monkeypatch.setattr(run, "cores", lambda: 1)
+    monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: 1)
     trap = tiny.trap_in(tmp_path, saves)
     file = tiny.recipe_file(tmp_path, task=trap.task)
     words = ("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", jobs)
@@ -421,7 +425,7 @@ def test_a_checkpoint_that_fits_no_such_model_is_named(tmp_path: Path, trap: tin
         with pytest.raises(run.Stopped):
             train.train(path, "cpu", threads=1)
     (paths[0] / "checkpoint.safetensors").write_bytes((paths[1] / "checkpoint.safetensors").read_bytes())
-    with pytest.raises(run.RunError, match=r"checkpoint.safetensors .*delete it to train from the start"):
+    with pytest.raises(RunError, match=r"checkpoint.safetensors .*delete it to train from the start"):
         train.train(paths[0], "cpu", threads=1)
 
 
@@ -452,7 +456,7 @@ def test_the_loss_of_metrics_is_a_mean_over_the_steps_since_the_last_line(
 
 
 def test_validation_measures_what_predictions_get_right() -> None:
-    trainer = train.build(tiny.config(), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(), torch.device("cpu"))
     sets = data.validation_sets(trainer.task, trainer.config)
     train.step(trainer)
     assert trainer.model.training
@@ -470,7 +474,7 @@ def test_validation_measures_what_predictions_get_right() -> None:
 
 
 def test_randomized_positions_stay_random_in_validation_and_the_same_each_time() -> None:
-    trainer = train.build(tiny.config(positions="randomized", max_position=64, encoding="learned"), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(positions="randomized", max_position=64, encoding="learned"), torch.device("cpu"))
     (batch,) = data.validation_sets(trainer.task, trainer.config)[-1:]
     trainer.model.eval()
     first = train.predictions(trainer, batch)
@@ -480,7 +484,7 @@ def test_randomized_positions_stay_random_in_validation_and_the_same_each_time()
 
 
 def test_a_diverged_loss_is_noticed_at_the_next_validation() -> None:
-    trainer = train.build(tiny.config(), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(), torch.device("cpu"))
     trainer.step, trainer.losses = 10, [torch.tensor(1.0), torch.tensor(math.nan)]
     with pytest.raises(train.Diverged, match="the loss is nan before step 10: lower lr"):
         train.validate(trainer, [])
@@ -496,7 +500,7 @@ def test_a_users_config_is_the_config_of_the_run(plain: Path) -> None:
 
 
 def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path: Path) -> None:
-    trainer = train.build(tiny.config(encoding="learned:then=rope", steps=10, switch_at=0.5), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(encoding="learned:then=rope", steps=10, switch_at=0.5), torch.device("cpu"))
     served = []
     for _ in range(10):
         train.step(trainer)

@@ -1,8 +1,9 @@
 """The verdict on made-up results with a known answer."""
 
 import pytest
-from runs_in_memory import made_up, study
+from helpers.fake_runs import made_up, study
 
+from rpecli.report import format as report_format
 from rpecli.report import paired as compare
 from rpecli.report import verdict
 from rpecli.report.aggregate import panels
@@ -211,4 +212,4 @@ def test_a_claim_that_is_tested_alone_is_not_corrected():
 
 @pytest.mark.parametrize(("p", "text"), [(0.0001, "< .001"), (0.03125, "= .031"), (1.0, "= 1.000")])
 def test_p_has_three_digits(p, text):
-    assert verdict.probability(p) == text
+    assert report_format.probability(p) == text

@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from runs_on_disk import make_run
+from helpers.run_folders import make_run
 
 from rpecli.report import build as report
 from rpecli.report import schema, stats
 from rpecli.report import two_studies as versus
-from rpecli.report.build import ReportError
+from rpecli.report.load import ReportError
 from rpecli.report.two_studies import Line, Versus
 from rpecli.report.write import two_studies as versus_page
-from rpecli.run import directory as run
+from rpecli.run.files import append_line
 
 SEEDS = {"a": [0.8, 0.6, 0.7], "b": [0.9, 0.8, 0.7]}
 
@@ -121,7 +121,7 @@ def test_equal_training_is_not_remarked_on(tmp_path):
 def test_what_one_side_has_alone_is_said(tmp_path):
     studies(tmp_path)
     make_run(tmp_path / "a", {16: 1.0, 32: 0.5}, encoding="alibi")
-    run.append_line(next((tmp_path / "b").glob("*-s0-*")) / "eval.jsonl", json.loads(
+    append_line(next((tmp_path / "b").glob("*-s0-*")) / "eval.jsonl", json.loads(
         next((tmp_path / "b").glob("*-s0-*/eval.jsonl")).read_text().splitlines()[0]) | {"length": 64})  # fmt: skip
     notes = compared(tmp_path).notes
     assert "copy, trained to 16: only A has alibi." in notes

@@ -7,25 +7,27 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.run_folders import evaluation, make_run
 from rich.console import Console
-from runs_on_disk import evaluation, make_run
 
 from rpecli.launch import watch
 from rpecli.launch.watch import Watch, Watched
 from rpecli.run import directory as run
+from rpecli.run import provenance as run_provenance
+from rpecli.run.files import append_line
 
 
 def training(runs: Path, seed: int = 0, step: int = 50, **info: object) -> Path:
     path = make_run(runs, {}, seed=seed, info={"status": "training", "length": 16, **info})
     line = {"step": step, "loss": 1.5, "token_accuracy": 0.25, "exact_match": 0.125}
-    run.append_line(path / "metrics.jsonl", line)
+    append_line(path / "metrics.jsonl", line)
     return path
 
 
 def finish(path: Path, exact: float = 0.75) -> None:
     run.update(path, status="trained")
     for length in (16, 32, 64, 128):  # what the recipe asks for: 1x to 8x
-        run.append_line(path / "eval.jsonl", evaluation(length, exact, exact))
+        append_line(path / "eval.jsonl", evaluation(length, exact, exact))
 
 
 def plain() -> Console:
@@ -69,12 +71,12 @@ def test_only_what_changed_is_read_again(tmp_path, monkeypatch):
     found = Watch(lambda: paths)
     found.look()
     read: list[Path] = []
-    for name in ("read", "read_lines", "last_line"):
-        real = getattr(run, name)
-        monkeypatch.setattr(run, name, lambda path, real=real: (read.append(path), real(path))[1])
+    for module, name in ((run, "read"), (watch, "read_lines"), (watch, "last_line")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, real=real: (read.append(path), real(path))[1])
     assert found.look() == []
     assert read == []
-    run.append_line(paths[1] / "eval.jsonl", evaluation(16, 0.5, 0.5))
+    append_line(paths[1] / "eval.jsonl", evaluation(16, 0.5, 0.5))
     read.clear()
     found.look()
     assert read == [paths[1] / "eval.jsonl"]
@@ -120,8 +122,8 @@ def ended_process() -> int:
 
 @pytest.mark.parametrize(
     ("pid", "machine", "lengths", "state"),
-    [(os.getpid, run.machine, (16,), "evaluating"), (os.getpid, run.machine, (16, 32, 64, 128), "trained"),
-     (ended_process, run.machine, (16,), "trained"), (os.getpid, lambda: "another", (16,), "trained")],
+    [(os.getpid, run_provenance.machine, (16,), "evaluating"), (os.getpid, run_provenance.machine, (16, 32, 64, 128), "trained"),
+     (ended_process, run_provenance.machine, (16,), "trained"), (os.getpid, lambda: "another", (16,), "trained")],
 )  # fmt: skip
 def test_a_trained_run_is_at_work_while_its_process_measures_it(tmp_path, pid, machine, lengths, state):
     accuracy = dict.fromkeys(lengths, 0.5)
@@ -131,7 +133,7 @@ def test_a_trained_run_is_at_work_while_its_process_measures_it(tmp_path, pid, m
 
 
 def test_a_process_that_has_not_spoken_for_long_is_another_one(tmp_path):
-    path = make_run(tmp_path, {16: 0.5}, info={"pid": os.getpid(), "machine": run.machine()})
+    path = make_run(tmp_path, {16: 0.5}, info={"pid": os.getpid(), "machine": run_provenance.machine()})
     for file in path.iterdir():
         os.utime(file, (0, 0))
     found = Watched(path)
@@ -175,6 +177,6 @@ def test_what_is_left_is_told_once_something_has_moved(tmp_path, monkeypatch):
     found = Watch(lambda: [path])
     found.look()
     now[0] = 10.0
-    run.append_line(path / "metrics.jsonl", {"step": 60})
+    append_line(path / "metrics.jsonl", {"step": 60})
     found.look()
     assert found.line() == "1 run: 1 training, 60% of the steps, about 0:00:40 left"

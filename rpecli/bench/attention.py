@@ -16,7 +16,7 @@ from rpecli import catalog, encoding
 from rpecli.attention import dispatch as attention
 from rpecli.bench import Options, flex, goals, machine, memory, timing
 from rpecli.bench.table import Result, Table, number, times
-from rpecli.train import loop as train
+from rpecli.device import pick_device
 
 HEADS, D = 8, 32
 SLOWEST = 12.0  # seconds of a call beyond which a case is timed once, and not at all where a shorter length foretells it
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 def run(options: Options, say: Say) -> Result:
     """One row of the table an encoding, one row of the data an encoding and length."""
     torch.set_num_threads(options.threads)
-    device = train.pick_device(options.device)
+    device = pick_device(options.device)
     facts = machine.facts(device, options.threads, options.repeats)
     choices = list(options.encodings or catalog.names("encodings"))
     rows: list[Row] = []

@@ -12,6 +12,7 @@ import torch
 from rpecli import data
 from rpecli.attention import dispatch as attention
 from rpecli.train import loop as train
+from rpecli.train import state as train_state
 
 PARTS = ("products", "attention", "pointwise and other", "optimiser", "data", "between")
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
@@ -19,7 +20,7 @@ OPTIMISER = ("Optimizer.step", "Optimizer.zero_grad", "clip")
 STEPS = 4
 
 
-def shares(trainer: train.Trainer) -> dict[str, float]:
+def shares(trainer: train_state.Trainer) -> dict[str, float]:
     """Shares of a step, by torch's profiler. `between` is Python and the cost of calls, which profiling makes larger than it is.
 
     Attention is all that happens within `attention.attend`, and the backward pass of what was recorded there, by whatever

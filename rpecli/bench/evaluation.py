@@ -17,12 +17,16 @@ from rpecli import data
 from rpecli.bench import Options, goals, machine, memory, timing
 from rpecli.bench.steps import COPY
 from rpecli.bench.table import Result, Table, number, percent
+from rpecli.config import load as config_load
 from rpecli.config import recipe
 from rpecli.config.recipe import Config
+from rpecli.device import pick_device
 from rpecli.evaluate import measure as evaluate
-from rpecli.launch.job import Order
+from rpecli.evaluate import memory as evaluate_memory
+from rpecli.evaluate.request import Order
 from rpecli.run import directory as runs
 from rpecli.train import loop as train
+from rpecli.train import state as train_state
 
 RECIPE = "quick"  # whose runs are trained where none is given
 EIGHT = "1x,2x,3x,4x,5x,6x,7x,8x"
@@ -35,7 +39,7 @@ Row = dict[str, Any]
 
 def run(options: Options, say: Say) -> Result:
     """Two tables: evaluation time over training time, and memory by length."""
-    device = train.pick_device(options.device)
+    device = pick_device(options.device)
     facts = machine.facts(device, options.threads, options.repeats)
     rows = [_beside_training(config, options, say) for config in configs(options)]
     for choice in options.encodings or (goals.REFERENCE,):
@@ -51,7 +55,7 @@ def configs(options: Options) -> list[Config]:
     """The given run's recipe, or the quick recipe's tasks with the encodings asked for; when short its first task alone."""
     if options.run is not None:
         return [runs.config_of(options.run)]
-    made, _ = recipe.load(RECIPE, {"encoding": ",".join(options.encodings or (goals.REFERENCE,)), "seed": "0"})
+    made, _ = config_load.load(RECIPE, {"encoding": ",".join(options.encodings or (goals.REFERENCE,)), "seed": "0"})
     return made.configs()[: 1 if options.short else None]
 
 
@@ -96,9 +100,9 @@ def time_table(rows: list[Row]) -> Table:
 # ----------------------------------------------------------------------------------------------------------------- memory
 
 
-def trainer_of(choice: str) -> train.Trainer:
+def trainer_of(choice: str) -> train_state.Trainer:
     keys: dict[str, Any] = {"task": COPY, "encoding": choice}
-    trainer = train.build(Config(**keys), torch.device("cpu"))
+    trainer = train_state.build(Config(**keys), torch.device("cpu"))
     trainer.model.eval()
     return trainer
 
@@ -111,8 +115,8 @@ def setting(encoding: str, length: int) -> timing.Call:
     return lambda: evaluate.measure(trainer, length, blocks, [])
 
 
-def _batch(trainer: train.Trainer, length: int) -> list[Any]:
-    return list(data.evaluation_blocks(trainer.task, length, evaluate.at_once(trainer.task.sequence(length)), 0))
+def _batch(trainer: train_state.Trainer, length: int) -> list[Any]:
+    return list(data.evaluation_blocks(trainer.task, length, evaluate_memory.at_once(trainer.task.sequence(length)), 0))
 
 
 def memory_rows(choice: str, options: Options, say: Say) -> list[Row]:
@@ -122,7 +126,7 @@ def memory_rows(choice: str, options: Options, say: Say) -> list[Row]:
         say(f"eval: memory of {choice} at {length}")
         tokens = trainer.task.sequence(length)
         row = {"table": "memory", "task": COPY, "encoding": choice, "length": length, "tokens": tokens}
-        row |= {"at_once": evaluate.at_once(tokens), "estimated_mb": evaluate.memory(trainer, tokens) / memory.MB}
+        row |= {"at_once": evaluate_memory.at_once(tokens), "estimated_mb": evaluate_memory.memory(trainer, tokens) / memory.MB}
         row |= {"measured_mb": math.nan, "note": ""}
         try:
             wanted = {"encoding": choice, "length": length}

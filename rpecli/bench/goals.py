@@ -5,7 +5,7 @@ These are the only places beside the peers' file that name encodings: a goal is 
 
 import math
 
-from rpecli import catalog
+from rpecli.choice import parse_choice
 from rpecli.encoding import DistanceBias, Encoding
 
 BY_DISTANCE = 1.25  # forward over plain attention's, biases of the distance alone
@@ -28,7 +28,7 @@ STACKED = {"cpu": 1.0, "cuda": 5.0}  # seeds stacked, over one after another
 
 def forward(choice: str, made: Encoding) -> float | None:
     """The most times plain attention's forward pass that an encoding may take."""
-    name = catalog.parse_choice(choice)[0]
+    name = parse_choice(choice)[0]
     return FORWARD.get(name, BY_DISTANCE if isinstance(made, DistanceBias) else None)
 
 
@@ -43,7 +43,7 @@ def attention(choice: str, most: float | None, ratios: dict[int, float], extra_m
     if most is None or not (timed or known):
         return "-"
     missed = [str(length) for length, ratio in timed.items() if ratio > most]
-    within = grows_linearly if catalog.parse_choice(choice)[0] in LINEAR_ONLY else fits
+    within = grows_linearly if parse_choice(choice)[0] in LINEAR_ONLY else fits
     return said(missed + ([] if within(known) else ["memory"]))
 
 

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 
 from rpecli.bench import timing
-from rpecli.run import directory as run
+from rpecli.run import provenance as run_provenance
 
 PACKAGES = ("torch", "x-transformers", "transformers")
 
 
 def facts(device: torch.device, threads: int, repeats: int) -> dict[str, Any]:
     """What a table says above itself."""
-    commit, dirty = run.commit()
+    commit, dirty = run_provenance.commit()
     known = {
-        "date": run.now(),
+        "date": run_provenance.now(),
         "commit": f"{commit or 'unknown'}{' and changes' if dirty else ''}",
-        "machine": run.machine(),
+        "machine": run_provenance.machine(),
         "memory": f"{memory() / 2**30:.0f} GiB",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": threads,

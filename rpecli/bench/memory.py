@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.run import directory as run
+from rpecli.device import process_peak_memory
 
 MB = 2**20
 FORGET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -63,7 +63,7 @@ def resident() -> int:
 
 
 def highest() -> int:
-    return _status("VmHWM") if STATUS.exists() else run.peak_memory()
+    return _status("VmHWM") if STATUS.exists() else process_peak_memory()
 
 
 def _status(key: str) -> int:

@@ -13,9 +13,10 @@ import torch
 
 from rpecli.bench import Options, Size, goals, machine, steps, timing
 from rpecli.bench.table import Result, Table, number, times
-from rpecli.run import directory as runs
+from rpecli.device import n_cores, pick_device, tune_malloc
 from rpecli.train import loop as train
 from rpecli.train import stacked as stack
+from rpecli.train import state as train_state
 
 SEEDS, STEPS = 8, 5  # seeds of a stack; steps of each in a call
 SIZES = (Size(64, 2, 4, 64, 16), Size(128, 4, 4, 128, 16))
@@ -28,8 +29,8 @@ Row = dict[str, Any]
 
 def run(options: Options, say: Say) -> Result:
     """One row of the table a size, encoding and way to train its seeds."""
-    device = train.pick_device(options.device)
-    train.keep_memory()  # as a run does
+    device = pick_device(options.device)
+    tune_malloc()  # as a run does
     facts = machine.facts(device, options.threads, options.repeats)
     rows = []
     for size in options.sizes or (SHORT if options.short else SIZES):
@@ -39,17 +40,17 @@ def run(options: Options, say: Say) -> Result:
     return Result("stack", facts, [table(rows, device)], rows)
 
 
-def trainers(size: Size, choice: str, device: torch.device, seeds: range = range(SEEDS)) -> list[train.Trainer]:
+def trainers(size: Size, choice: str, device: torch.device, seeds: range = range(SEEDS)) -> list[train_state.Trainer]:
     """Problems of every length up to the longest, as in a run: what makes stacked batches need padding."""
     config = steps.config_of(size, choice)
     each = (config.model_copy(update={"seed": seed, "min_length": 1}) for seed in seeds)
-    return [train.build(own, device) for own in each]
+    return [train_state.build(own, device) for own in each]
 
 
 def seeds_of(size: Size, choice: str, options: Options, device: torch.device) -> list[Row]:
     if why := stack.refusal([trainer.config for trainer in trainers(size, choice, device, range(2))], device):
         return [_row(size, choice, STACKED, timing.Timing("", note=why), timing.Timing(""))]
-    count = min(runs.cores(), SEEDS)
+    count = min(n_cores(), SEEDS)
     cases = {ALONE: alone(trainers(size, choice, device), options.threads)}
     cases[STACKED] = stacked(trainers(size, choice, device), options.threads)
     wait = machine.wait_for(device)
@@ -59,7 +60,7 @@ def seeds_of(size: Size, choice: str, options: Options, device: torch.device) ->
     return [_row(size, choice, name, found[name], found[ALONE]) for name in cases]
 
 
-def alone(made: list[train.Trainer], threads: int) -> timing.Call:
+def alone(made: list[train_state.Trainer], threads: int) -> timing.Call:
     def call() -> None:
         torch.set_num_threads(threads)
         for trainer in made:
@@ -71,7 +72,7 @@ def alone(made: list[train.Trainer], threads: int) -> timing.Call:
     return call
 
 
-def stacked(made: list[train.Trainer], threads: int) -> timing.Call:
+def stacked(made: list[train_state.Trainer], threads: int) -> timing.Call:
     whole = stack.Stack(made)
 
     def call() -> None:
@@ -120,7 +121,7 @@ def processes(size: Size, choice: str, device: torch.device, count: int) -> Iter
 
 
 def _worker(end: Any, size: Size, choice: str, device: str, seeds: range) -> None:
-    train.keep_memory()
+    tune_malloc()
     where = torch.device(device)
     call = alone(trainers(size, choice, where, seeds), threads=1)
     end.send("ready")

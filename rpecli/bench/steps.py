@@ -13,6 +13,7 @@ from rpecli.bench import Size
 from rpecli.bench.peers import BFLOAT16, Library
 from rpecli.config.recipe import Config, Recipe
 from rpecli.train import loop as train
+from rpecli.train import state as train_state
 
 COPY = Recipe.model_fields["task"].default[0]  # a half to read and as much to answer, whatever the length
 OURS = "rpe"
@@ -48,7 +49,7 @@ def config_of(size: Size, encoding: str, dtype: str = "float32") -> Config:
 
 
 def ours(size: Size, encoding: str, dtype: str, device: torch.device) -> Case:
-    trainer = train.build(config_of(size, encoding, dtype), device)
+    trainer = train_state.build(config_of(size, encoding, dtype), device)
 
     def step() -> None:
         train.step(trainer)
@@ -59,7 +60,7 @@ def ours(size: Size, encoding: str, dtype: str, device: torch.device) -> Case:
 
 def of_peer(library: Library, setting: str, size: Size, encoding: str, device: torch.device) -> Case:
     """The products of the linear layers and of attention in bfloat16 where the setting says so, as autocast chooses."""
-    trainer = train.build(config_of(size, encoding), device)  # for its task, its batches and its settings alone
+    trainer = train_state.build(config_of(size, encoding), device)  # for its task, its batches and its settings alone
     torch.manual_seed(0)
     peer = library.build(encoding, setting, size, trainer.task.vocabulary)
     module = peer.module.to(device).train()

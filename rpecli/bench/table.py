@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import markdown
-from rpecli.run import directory as run
+from rpecli.run.files import write_bytes
 
 WORDS = ("verdict", "note", "setting", "encoding", "dtype", "library")  # columns of text
 
@@ -70,7 +70,7 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         texts = {"md": self.markdown(), "csv": self.csv(), "json": self.json()}
         for suffix, text in texts.items():
-            run.replace(folder / f"{self.name}.{suffix}", text.encode())
+            write_bytes(folder / f"{self.name}.{suffix}", text.encode())
         return [folder / f"{self.name}.{suffix}" for suffix in texts]
 
 

@@ -16,7 +16,8 @@ from rpecli.bench.peers import LIBRARIES, Library
 from rpecli.bench.steps import OURS, Case
 from rpecli.bench.table import Result, Table, number, percent, times
 from rpecli.config.recipe import Settings
-from rpecli.train import loop as train
+from rpecli.device import pick_device, tune_malloc
+from rpecli.train import state as train_state
 
 SIZES = (Size(64, 2, 4, 64, 128), Size(128, 4, 4, 128, 64), Size(256, 6, 8, 512, 8))
 SHORT = (Size(64, 2, 4, 64, 128),)
@@ -44,8 +45,8 @@ ABOUT_PARTS = (
 def run(options: Options, say: Say) -> Result:
     """Tables: beside each peer, every setting tried, learned biases, and where the time goes."""
     torch.set_num_threads(options.threads)
-    device = train.pick_device(options.device)
-    train.keep_memory()  # as a run does; the peers have the good of it too
+    device = pick_device(options.device)
+    tune_malloc()  # as a run does; the peers have the good of it too
     facts = machine.facts(device, options.threads, options.repeats)
     sizes = options.sizes or (SHORT if options.short else SIZES)
     choices = options.encodings or goals.TRAINED
@@ -194,7 +195,7 @@ def where(size: Size, options: Options, device: torch.device, say: Say) -> list[
 
 
 def _where(size: Size, dtype: str, repeats: int, device: torch.device) -> Row:
-    trainer = train.build(steps.config_of(size, goals.REFERENCE, dtype), device)
+    trainer = train_state.build(steps.config_of(size, goals.REFERENCE, dtype), device)
     case, n = steps.ours(size, goals.REFERENCE, dtype, device), 0
 
     def batch() -> None:

@@ -13,10 +13,10 @@ def most_together(how: str, device: str) -> int:
     """How many runs may train as one, from `--stack`; 1: each alone."""
     if how == "off":
         return 1
-    from rpecli.train import stacked as stack
+    from rpecli.launch import stacking as launch_stacking
 
     try:
-        return stack.most(how, device)
+        return launch_stacking.most(how, device)
     except ValueError as error:
         stop(str(error), USAGE)
 
@@ -25,9 +25,9 @@ def together(todo: list[Job], most: int) -> list[Job]:
     """The jobs, those that can train as one made one."""
     if most == 1:
         return todo
-    from rpecli.train import stacked as stack
+    from rpecli.launch import stacking as launch_stacking
 
-    return stack.together(todo, most)
+    return launch_stacking.together(todo, most)
 
 
 def execute(todo: list[Job], jobs: int | None, end: bool = True) -> bool:
@@ -51,12 +51,12 @@ def execute(todo: list[Job], jobs: int | None, end: bool = True) -> bool:
 
 def _side_by_side(todo: list[Job], jobs: int | None) -> dict[Path, int]:
     """Exit codes of jobs in processes of their own, shown while they go on."""
+    from rpecli.device import n_cores
     from rpecli.launch import pool as sweep
     from rpecli.launch import progress as screen
-    from rpecli.run import directory as run
 
     paths = [path for job in todo for path in job.paths]
-    return screen.follow(sweep.execute(todo, jobs or min(len(paths), run.cores())), new_console(stderr=True), paths)
+    return screen.follow(sweep.execute(todo, jobs or min(len(paths), n_cores())), new_console(stderr=True), paths)
 
 
 def _one_by_one(todo: list[Job]) -> dict[Path, int]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rpecli.config.recipe import PER_TASK, recipe_fields
+from rpecli.config.recipe import recipe_fields
+from rpecli.config.yaml_source import PER_TASK
 
 NAMED = {"task": "tasks", "encoding": "encodings"}  # keys whose values are names to complete
 

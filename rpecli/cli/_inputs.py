@@ -3,12 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rpecli import catalog
+from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._select import config_of
-from rpecli.config import recipe
-from rpecli.config.recipe import Recipe, Source
-from rpecli.launch.job import Order
+from rpecli.config import load as config_load
+from rpecli.config import ranges as config_ranges
+from rpecli.config import yaml_source as config_yaml_source
+from rpecli.config.load import Source
+from rpecli.config.recipe import Recipe
+from rpecli.evaluate.request import Order
 
 
 def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple[Recipe, Source]:
@@ -25,8 +28,8 @@ def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None
 
 def load_recipe(name: str | None, given: dict[str, str]) -> tuple[Recipe, Source]:
     try:
-        return recipe.load(name, given)
-    except recipe.RecipeError as error:
+        return config_load.load(name, given)
+    except config_yaml_source.RecipeError as error:
         stop(str(error), USAGE)
 
 
@@ -40,7 +43,7 @@ def check_recipe(made: Recipe, source: Source) -> None:
 
 def check_lengths(flag: str, text: str) -> None:
     try:
-        recipe.parse_lengths(text)
+        config_ranges.parse_lengths(text)
     except ValueError as error:
         stop(f"{flag}: {error}", USAGE)
 
@@ -50,7 +53,7 @@ def whole_lengths(flag: str, text: str, remedy: str) -> list[int]:
     check_lengths(flag, text)
     if "x" in text:
         stop(f"{flag} {text}: {remedy}", USAGE)
-    return recipe.parse_lengths(text)
+    return config_ranges.parse_lengths(text)
 
 
 def asked_order(given: dict[str, str], again: bool, data: Path | None) -> Order:
@@ -73,6 +76,6 @@ def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
     from rpecli import encoding as encodings
 
     config = config_of(path)
-    choice = catalog.canonical(encoding or config.encoding + f":scaling={scaling}")
+    choice = canonical(encoding or config.encoding + f":scaling={scaling}")
     encodings.every(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice

@@ -1,10 +1,15 @@
 """What a command shows: tables in a terminal, the same as Markdown in a pipe, or JSON."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from rpecli.cli._exit import FAILURE, stop, warn
+from rpecli.cli._select import record
 
 
 def new_console(stderr: bool = False) -> Any:
@@ -25,16 +30,52 @@ def print_tables(*tables: Any) -> None:
 
 
 def print_runs(paths: list[Path]) -> None:
-    from rpecli.launch import progress as screen
+    from rpecli.cli import _run_tables as cli_run_tables
 
-    print_tables(screen.runs_table(paths))
+    print_tables(cli_run_tables.runs_table(paths))
 
 
 def print_lengths(paths: list[Path]) -> None:
-    from rpecli.launch import progress as screen
+    from rpecli.cli import _run_tables as cli_run_tables
 
-    print_tables(*(screen.lengths_table(paths, metric) for metric in ("exact_match", "token_accuracy")))
+    print_tables(*(cli_run_tables.lengths_table(paths, metric) for metric in ("exact_match", "token_accuracy")))
 
 
 def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1))
+
+
+def _say_next(command: str, runs: Path) -> None:
+    typer.echo(f"Next: {command}{'' if runs == Path('runs') else f' --runs {runs}'}")
+
+
+def write_report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> None:
+    """Writes the report of these runs, by the name of their study unless another is given, and shows its tables."""
+    from rpecli.report import build as report
+    from rpecli.report import load as report_load
+
+    studies = {record(path).get("study", "default") for path in paths}
+    name = name or (studies.pop() if len(studies) == 1 else "all")
+    try:
+        made = report.make(paths, name, out, _typed())
+    except report_load.ReportError as error:
+        stop(str(error), FAILURE)
+    for text in made.problems:
+        warn(text)
+    if as_json:
+        print_json(made.data)
+        return
+    console = new_console()
+    if console.is_terminal:
+        for table in made.tables:
+            console.print(report.rich_table(table), "")
+        for each in made.verdicts:
+            typer.secho(f"{each.claim}: {each.outcome}", bold=True)
+            typer.echo("".join(f"  {line}\n" for line in each.lines))
+    else:
+        typer.echo(report.markdown_tables(made))
+    typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+
+
+def _typed() -> str:
+    return f"rpe {shlex.join(sys.argv[1:])}"

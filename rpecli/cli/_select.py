@@ -6,7 +6,8 @@ from typing import Any
 
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
-from rpecli.config.recipe import Config, Recipe, Source
+from rpecli.config.load import Source
+from rpecli.config.recipe import Config, Recipe
 
 
 def select(runs: Path, names: list[str] | None) -> list[Path]:
@@ -45,13 +46,14 @@ def select_trained(runs: Path, names: list[str] | None) -> list[Path]:
 def create(made: Recipe, source: Source, runs: Path) -> list[Path]:
     """A directory a run; says which of the finished ones were trained by other code of the task or encoding."""
     from rpecli.run import directory as run
+    from rpecli.run import provenance as run_provenance
 
     paths = []
     for each in made.configs():
         path = _or_stop(run.create, each, runs, source.name)
         old = record(path).get("sources")
-        if is_trained(path) and old != run.sources(each):
-            changed = "task" if old and old["tasks"] != run.sources(each)["tasks"] else "encoding"
+        if is_trained(path) and old != run_provenance.sources(each):
+            changed = "task" if old and old["tasks"] != run_provenance.sources(each)["tasks"] else "encoding"
             warn(f"{path.name}: the {changed}'s file has changed since; delete {path} to train anew")
         paths.append(path)
     return list(dict.fromkeys(paths))
@@ -76,9 +78,9 @@ def is_trained(path: Path) -> bool:
 
 
 def _or_stop(function: Callable[..., Any], *arguments: Any) -> Any:
-    from rpecli.run import directory as run
+    from rpecli.run.files import RunError
 
     try:
         return function(*arguments)
-    except (run.RunError, OSError) as error:
+    except (RunError, OSError) as error:
         stop(str(error), FAILURE)

@@ -8,11 +8,15 @@ from collections.abc import Callable
 
 import typer
 
-from rpecli.catalog import ContentError
+from rpecli.choice import ContentError
 from rpecli.cli import bench as cli_bench
+from rpecli.cli import check as cli_check
 from rpecli.cli import data as cli_data
+from rpecli.cli import eval as cli_eval
 from rpecli.cli import inspect as cli_inspect
+from rpecli.cli import ls as cli_ls
 from rpecli.cli import report as cli_report
+from rpecli.cli import run as cli_run
 from rpecli.cli import show as cli_look
 from rpecli.cli import train as cli_train
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, Terminated, stop
@@ -26,13 +30,13 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": cli_train.train,
-    "eval": cli_train.evaluate,
+    "eval": cli_eval.evaluate,
     "report": cli_report.report,
-    "run": cli_train.run,
-    "ls": cli_look.listing,
+    "run": cli_run.run,
+    "ls": cli_ls.listing,
     "show": cli_look.show,
     "inspect": cli_inspect.inspect,
-    "check": cli_look.check,
+    "check": cli_check.check,
     "bench": cli_bench.bench,
     "data": cli_data.data,
 }
@@ -51,7 +55,7 @@ def main() -> None:
     except ContentError as error:
         stop(str(error), USAGE)
     except ValueError as error:
-        from rpecli.run.directory import RunError
+        from rpecli.run.files import RunError
 
         if not isinstance(error, RunError):
             raise

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rpecli import catalog
+from rpecli.choice import canonical, parse_choice
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._inputs import whole_lengths
@@ -35,12 +36,12 @@ def bench(
 ) -> None:
     """Measure speed and memory beside plain attention and the peers that are installed; tables to results/bench/."""
     from rpecli.bench import BENCHES, IN_SHORT, Options, dtypes_of, size_of
-    from rpecli.train import loop as train
+    from rpecli.device import pick_device
 
     if what is not None and what not in BENCHES:
         stop(f"unknown benchmark {what!r}: {catalog.nearest(what, list(BENCHES))}", USAGE)
     try:
-        train.pick_device(device)
+        pick_device(device)
         options = Options(
             encodings=_choices(encodings) if encodings else None,
             lengths=_lengths(lengths) if lengths else None,
@@ -60,9 +61,9 @@ def bench(
 
 def _choices(text: str) -> tuple[str, ...]:
     """`rope, t5:buckets=16` -> both as they are written in recipes, found."""
-    choices = tuple(catalog.canonical(part.strip()) for part in text.split(","))
+    choices = tuple(canonical(part.strip()) for part in text.split(","))
     for choice in choices:
-        catalog.find("encodings", catalog.parse_choice(choice)[0])
+        catalog.find("encodings", parse_choice(choice)[0])
     return choices
 
 

@@ -11,7 +11,7 @@ from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
 from rpecli.cli._inputs import asked_order, check_lengths, order_by_run, whole_lengths
 from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._select import select_trained
-from rpecli.launch.job import Order
+from rpecli.evaluate.request import Order
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
@@ -71,12 +71,12 @@ def _moved(path: Path, shifts: tuple[int, ...], device: str, order: Order) -> li
 
 def _show(value: Any, tables: list[Any], data: dict[str, Any], lines: dict[str, Any], out: Path | None, as_json: bool) -> None:
     """What a probe found as JSON or tables, and its figures."""
-    from rpecli.report import build as report
+    from rpecli.report import load as report_load
     from rpecli.report.figures import attention as probe_figure
 
     try:
         files = probe_figure.write(out, data, lines) if out is not None else []
-    except report.ReportError as error:
+    except report_load.ReportError as error:
         stop(str(error), USAGE)
     print_json(value) if as_json else print_tables(*tables)
     if files:

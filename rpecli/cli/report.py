@@ -1,17 +1,16 @@
 """`rpe report`: tables and figures of runs, once they have ended too, or two studies side by side."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop, warn
+from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
 from rpecli.cli._inputs import load_recipe
-from rpecli.cli._output import new_console, print_json
-from rpecli.cli._select import record, select
+from rpecli.cli._output import _typed, new_console, print_json, write_report
+from rpecli.cli._select import select
 
 
 def report(
@@ -45,41 +44,15 @@ def report(
     write_report(paths, name, out, as_json)
 
 
-def write_report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> None:
-    """Writes the report of these runs, by the name of their study unless another is given, and shows its tables."""
-    from rpecli.report import build as report
-
-    studies = {record(path).get("study", "default") for path in paths}
-    name = name or (studies.pop() if len(studies) == 1 else "all")
-    try:
-        made = report.make(paths, name, out, _typed())
-    except report.ReportError as error:
-        stop(str(error), FAILURE)
-    for text in made.problems:
-        warn(text)
-    if as_json:
-        print_json(made.data)
-        return
-    console = new_console()
-    if console.is_terminal:
-        for table in made.tables:
-            console.print(report.rich_table(table), "")
-        for each in made.verdicts:
-            typer.secho(f"{each.claim}: {each.outcome}", bold=True)
-            typer.echo("".join(f"  {line}\n" for line in each.lines))
-    else:
-        typer.echo(report.markdown_tables(made))
-    typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
-
-
 def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
     from rpecli.report import build as report
+    from rpecli.report import load as report_load
 
     if more:
         stop(f"--compare {shlex.join(words)} takes two studies and nothing beside them: leave out {shlex.join(more)}", USAGE)
     try:
         made = report.compare_studies(words, runs, out, name, _typed())
-    except report.ReportError as error:
+    except report_load.ReportError as error:
         stop(str(error), FAILURE)
     if as_json:
         print_json(made.data)
@@ -92,10 +65,6 @@ def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, nam
     else:
         typer.echo(made.markdown)
     typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
-
-
-def _typed() -> str:
-    return f"rpe {shlex.join(sys.argv[1:])}"
 
 
 def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, every: float) -> None:

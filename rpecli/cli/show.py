@@ -6,30 +6,11 @@ from typing import Annotated
 import typer
 
 from rpecli import catalog
+from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import check_recipe, load_recipe
-from rpecli.cli._output import new_console, print_json, print_runs, print_tables
+from rpecli.cli._output import new_console, print_json, print_tables
 from rpecli.cli._select import config_of, record, select
-
-
-def listing(
-    kind: Annotated[str, typer.Argument(help="encodings, tasks, recipes or runs.")] = "encodings",
-    runs: flags.Runs = Path("runs"),
-    as_json: flags.Json = False,
-) -> None:
-    """List encodings, tasks, recipes or runs."""
-    from rpecli.describe import listing as tables
-
-    kinds = [*catalog.SUFFIX, "runs"]
-    if kind not in kinds:
-        stop(f"unknown kind {kind!r}: {catalog.nearest(kind, kinds)}", USAGE)
-    if kind == "runs":
-        paths = select(runs, None)
-        print_json([record(path) for path in paths]) if as_json else print_runs(paths)
-        return
-    rows = tables.rows(kind)
-    print_json(rows) if as_json else print_tables(tables.rich_table(rows))
 
 
 def show(
@@ -43,7 +24,7 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
     """Show what a run is and how it went, or what an encoding does to the scores, untrained."""
-    encoding = catalog.parse_choice(catalog.parts(name)[0])[0]
+    encoding = parse_choice(split_layers(name)[0])[0]
     if encoding.endswith(".py") or encoding.replace("_", "-") in catalog.names("encodings"):
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
     else:
@@ -51,15 +32,15 @@ def show(
 
 
 def _show_runs(paths: list[Path], as_json: bool) -> None:
-    from rpecli.launch import progress as screen
-    from rpecli.run import directory as run
+    from rpecli.cli import _run_tables as cli_run_tables
+    from rpecli.run.files import read_lines
 
-    lines = {path: run.read_lines(path / "eval.jsonl") for path in paths}
+    lines = {path: read_lines(path / "eval.jsonl") for path in paths}
     if as_json:
         found = [record(path) | {"config": config_of(path).model_dump(), "eval": lines[path]} for path in paths]
         print_json(found if len(found) > 1 else found[0])
         return
-    made = [(screen.run_table(path), screen.evaluation_table(path) if lines[path] else None) for path in paths]
+    made = [(cli_run_tables.run_table(path), cli_run_tables.evaluation_table(path) if lines[path] else None) for path in paths]
     print_tables(*(table for pair in made for table in pair if table))
 
 
@@ -67,13 +48,13 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
     from rpecli.describe import effect as portrait
     from rpecli.describe import figure as portrait_figure
     from rpecli.describe import text as portrait_text
-    from rpecli.report import build as report
+    from rpecli.report import load as report_load
 
     data = portrait.draw(choice, **shape).data()
     if out is not None:
         try:
             portrait_figure.write(data, out)
-        except report.ReportError as error:
+        except report_load.ReportError as error:
             stop(str(error), USAGE)
     console = new_console()
     if as_json:
@@ -85,19 +66,3 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
         typer.echo(portrait_text.markdown(data))
     if out is not None:
         typer.echo(f"Written: {out}", err=True)
-
-
-def check(
-    recipe: flags.MaybeRecipeName = None,
-    keys: Annotated[bool, typer.Option("--keys", help="List every recipe key with its default.")] = False,
-) -> None:
-    """Validate a recipe, or every recipe that ships: all errors at once, with file, line, key and remedy."""
-    from rpecli.describe import listing as tables
-
-    if keys:
-        print_tables(tables.rich_table(tables.keys()))
-        return
-    for name in [recipe] if recipe else catalog.names("recipes"):
-        made, source = load_recipe(name, {})
-        check_recipe(made, source)
-        typer.echo(f"{name}: {len(made.configs())} runs, all well")

@@ -10,9 +10,7 @@ import hashlib
 import itertools
 import json
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,15 +18,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rpecli import catalog
-from rpecli.config import yaml_source as recipe_file
+from rpecli.choice import ContentError, canonical, is_path, parse_choice, split_layers, split_switch
 from rpecli.config.ranges import bounds_of, parse_lengths, parse_seeds
-from rpecli.config.yaml_source import PER_TASK, Problem, RecipeError
 
 FORMAT = 2  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
 Positions = Literal["start", "offset", "randomized", "coupled"]
-
-
-# ----------------------------------------------------------------------------------------------------------------- schema
 
 
 def _items(value: Any) -> list[str]:
@@ -40,9 +34,9 @@ def _items(value: Any) -> list[str]:
 
 def _choice(kind: str, text: str) -> str:
     """A choice in its one spelling, every name in it that of a file. Raises ContentError."""
-    for part in catalog.parts("+".join(filter(None, catalog.phases(text)))):
-        catalog.find(kind, catalog.parse_choice(part)[0])
-    return catalog.canonical(text)
+    for part in split_layers("+".join(filter(None, split_switch(text)))):
+        catalog.find(kind, parse_choice(part)[0])
+    return canonical(text)
 
 
 def _choices(kind: str) -> Callable[[Any], list[str]]:
@@ -51,7 +45,7 @@ def _choices(kind: str) -> Callable[[Any], list[str]]:
         for item in _items(value):
             try:
                 found.append(_choice(kind, item))
-            except catalog.ContentError as error:
+            except ContentError as error:
                 wrong.append(str(error))
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -161,7 +155,7 @@ class Recipe(Settings):
     def settings(self, task: str) -> dict[str, Any]:
         """What is set for a task: its own defaults < the keys for all < `by_task` of its name < `by_task` of the very choice."""
         found = task_defaults(task) | {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
-        for choice in (catalog.parse_choice(task)[0], task):
+        for choice in (parse_choice(task)[0], task):
             if choice in self.by_task:
                 found |= self.by_task[choice].model_dump(exclude_unset=True)
         return found
@@ -195,11 +189,11 @@ class Config(Settings):
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
         idle = {"max_position"} if self.positions == "start" else set()
         idle |= {"positions_per"} if self.positions != "randomized" else set()
-        idle |= {"switch_at"} if catalog.phases(self.encoding)[1] is None else set()
+        idle |= {"switch_at"} if split_switch(self.encoding)[1] is None else set()
         keys = self.model_dump(exclude=NOT_IDENTITY | idle)
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
-            for name in (catalog.parse_choice(part)[0] for part in catalog.parts(keys[key])):
-                if catalog.is_path(name):
+            for name in (parse_choice(part)[0] for part in split_layers(keys[key])):
+                if is_path(name):
                     keys[key] = keys[key].replace(name, catalog.fingerprint(catalog.find(kind, name)), 1)
         return {"format": FORMAT, **keys}
 
@@ -225,176 +219,21 @@ class Config(Settings):
 
 def label(choice: str) -> str:
     """How tables name a choice: a user's file by its stem, options kept."""
-    return "+".join(_label(part) for part in catalog.parts(choice))
+    return "+".join(_label(part) for part in split_layers(choice))
 
 
 def _label(choice: str) -> str:
     name, colon, options = choice.partition(":")
-    return (catalog.name_of(Path(name)) if catalog.is_path(name) else name) + colon + options
+    return (catalog.name_of(Path(name)) if is_path(name) else name) + colon + options
 
 
 def task_defaults(task: str) -> dict[str, Any]:
     """The `defaults` a task's file gives for recipe keys (its training length and steps). Raises ContentError."""
-    path = catalog.find("tasks", catalog.parse_choice(task)[0])
+    path = catalog.find("tasks", parse_choice(task)[0])
     defaults = catalog.facts(path).get("defaults", {})
     try:
         Settings.model_validate(defaults)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].lower()}" for item in error.errors())
-        raise catalog.ContentError(f"{path}: `defaults` takes keys of a recipe: {wrong}") from None
+        raise ContentError(f"{path}: `defaults` takes keys of a recipe: {wrong}") from None
     return defaults
-
-
-# ---------------------------------------------------------------------------------------------------------------- loading
-
-
-@dataclass
-class Source:
-    """Where a recipe came from: its name, and where each key stands, for messages."""
-
-    name: str = "default"
-    where: dict[str, str] = field(default_factory=dict)
-
-    def place(self, key: str, task: str) -> tuple[str, str]:
-        """Where a task's value of a key stands, and under which keys: for all, or under the task."""
-        names = [*(f"{PER_TASK}: {choice}: {key}" for choice in (task, catalog.parse_choice(task)[0])), key]
-        name = next((name for name in names if name in self.where), key)
-        return self.where.get(name, ""), name
-
-
-def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, Source]:
-    """The recipe of a name or path (None: the defaults) with `flags` on top. Raises RecipeError with every problem."""
-    source, values, problems = Source(), dict[str, Any](), list[Problem]()
-    if recipe is not None:
-        path = _find(recipe)
-        source.name = catalog.name_of(path) if path.stem != "recipe" else path.parent.name
-        found = recipe_file.read(path)
-        values, source.where, problems = found.values, found.where, found.problems
-    for key, value in (flags or {}).items():
-        key = key.replace("-", "_")
-        _overrule(values, source, key)
-        values[key], source.where[key] = value, f"--{key.replace('_', '-')}"
-    made, wrong = _validate(values)
-    problems += [_explain(item, source.where) for item in wrong]
-    problems += _across(made, source, _doubtful(values, wrong))
-    if problems:
-        raise RecipeError(sorted(dict.fromkeys(problems), key=_line))
-    return made, source
-
-
-def _overrule(values: dict[str, Any], source: Source, key: str) -> None:
-    """A flag holds for every task: what `by_task` says of its key is gone, right or wrong."""
-    tasks = values.get(PER_TASK)
-    for task, settings in tasks.items() if isinstance(tasks, dict) else []:
-        if isinstance(settings, dict):
-            settings.pop(key, None)
-            source.where.pop(f"{PER_TASK}: {task}: {key}", None)
-
-
-def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
-    """A recipe of the keys that are right, and pydantic's errors about the others."""
-    try:
-        return Recipe(**values), []
-    except ValidationError as error:
-        bad = {item["loc"][0] for item in error.errors()}
-        return Recipe(**{key: value for key, value in values.items() if key not in bad}), error.errors()
-
-
-def _doubtful(values: dict[str, Any], wrong: list[Any]) -> set[str]:
-    """Keys whose values are not what the file means: wrong ones, and those that a wrong `by_task` was to set."""
-    keys = {str(item["loc"][0]) for item in wrong}
-    tasks = values.get(PER_TASK)
-    if PER_TASK in keys and isinstance(tasks, dict):
-        keys |= {key for settings in tasks.values() if isinstance(settings, dict) for key in settings}
-    return keys
-
-
-def _line(problem: Problem) -> int:
-    """The file's problems in its order, then those of flags."""
-    line = problem.where.rpartition(":")[2]
-    return int(line) if line.isdigit() else sys.maxsize
-
-
-def _find(recipe: str) -> Path:
-    try:
-        return catalog.find("recipes", recipe)
-    except catalog.ContentError as error:
-        raise RecipeError([Problem("", "", str(error))]) from None
-
-
-def _explain(error: Any, where: dict[str, str]) -> Problem:
-    """One of pydantic's errors in the words of the user's file."""
-    keys = [str(key) for key in error["loc"] if key != "[key]"][: 3 if error["loc"][0] == PER_TASK else 1]
-    key, name, kind, given = keys[-1], ": ".join(keys), error["type"], error["input"]
-    place = where.get(name, "")
-    if kind == "extra_forbidden":
-        return Problem(place, name, _unknown(key, one_task=len(keys) > 1))
-    if given is None:
-        return Problem(place, name, "is empty: write a value, or leave the line out")
-    if kind == "value_error":
-        return Problem(place, name, str(error["ctx"]["error"]))
-    if kind in ("int_parsing", "float_parsing", "int_from_float", "int_type", "float_type"):
-        default = Recipe.model_fields[key].default
-        number = "a whole number" if kind.startswith("int") else "a number"
-        return Problem(place, name, f"{given!r} is not {number}: write for example {1 if default is None else default}")
-    if kind in ("dict_type", "model_type"):
-        remedy = f"write a task, then its keys, in a file: {PER_TASK}: {{NAME: {{steps: 500}}}}"
-        return Problem(place, name, f"{given!r:.60}: {remedy}")
-    return Problem(place, name, f"{given!r:.60}: {error['msg'][0].lower()}{error['msg'][1:]}")
-
-
-def _unknown(key: str, one_task: bool) -> str:
-    if one_task and key in Recipe.model_fields:
-        return f"is for the whole recipe: write it outside {PER_TASK}"
-    known = sorted((Settings if one_task else Recipe).model_fields)
-    return f"unknown key: {catalog.nearest(key, known)}  (rpe check --keys)"
-
-
-def _across(recipe: Recipe, source: Source, doubtful: set[str]) -> Iterator[Problem]:
-    """What only several keys together can get wrong, as far as their values are known."""
-    if not doubtful & {"task", PER_TASK} and not source.where.get("task", "").startswith("--"):
-        yield from _strangers(recipe, source)
-    for task, keys, text in _cross_checks(recipe):
-        if not doubtful & set(keys):
-            places = [source.place(key, task) for key in keys]
-            where, name = next((place for place in places if place[0]), places[0])
-            yield Problem(where, name, text)
-
-
-def _strangers(recipe: Recipe, source: Source) -> Iterator[Problem]:
-    """Tasks of `by_task` that the recipe has no run of; where a flag chose the tasks, some are left out on purpose."""
-    known = sorted({*recipe.task, *(catalog.parse_choice(task)[0] for task in recipe.task)})
-    for choice in recipe.by_task:
-        if choice not in known:
-            name = f"{PER_TASK}: {choice}"
-            yield Problem(source.where.get(name, ""), name, f"is no task of this recipe: {catalog.nearest(choice, known)}")
-
-
-def _cross_checks(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Task, keys (the one to change first) and what to write instead; of tasks with the same settings the first."""
-    seen = set()
-    for task in recipe.task:
-        try:
-            one = Settings(**recipe.settings(task))
-        except catalog.ContentError as error:
-            yield task, ("task",), str(error)
-            continue
-        alike = (one.length, one.min_length, one.lengths, one.d_model, one.n_head, one.normalizer, one.attention)
-        if alike not in seen:
-            seen.add(alike)
-            yield from ((task, keys, text) for keys, text in _of_task(one, task))
-
-
-def _of_task(one: Settings, task: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    if one.d_model % one.n_head:
-        near = 2 * one.n_head * max(1, round(one.d_model / (2 * one.n_head)))  # even heads: rotations need pairs
-        yield ("d_model", "n_head"), f"d_model={one.d_model} is not divisible by n_head={one.n_head}: d_model={near} is"
-    if one.normalizer == "stick-breaking" and one.attention != "causal":
-        yield ("normalizer", "attention"), "stick-breaking goes back from the newest token: write attention: causal"
-    if one.min_length > one.length:
-        text = f"{one.min_length} is above the training length {one.length} of {task}"
-        yield ("min_length", "length", "task"), f"min_length={text}: lower it, or raise length"
-    try:
-        parse_lengths(one.lengths, one.length)
-    except ValueError as error:
-        yield ("lengths", "length", "task"), f"{error}  ({task} trains on length {one.length})"

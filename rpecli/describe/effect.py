@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import catalog
 from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
+from rpecli.choice import ContentError, parse_choice, split_layers
 from rpecli.describe import source as anatomy
 from rpecli.encoding import Encoding, Shape, for_layers, overrides
 from rpecli.task import SPECIAL
@@ -60,12 +61,12 @@ class Portrait:
 def draw(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, seed: int = 0) -> Portrait:
     """The portrait of `rope`, `rope:base=500` or `./mine.py`. Raises content.ContentError that names what is wrong."""
     if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
-        raise catalog.ContentError(
+        raise ContentError(
             f"d_model={d_model}, n_head={n_head}, length={length}: give a width that the heads share evenly, and a length above 1"
         )
     shape = Shape(d_model, n_head, length)
     first, second = _layers(choice, shape, seed)
-    found = anatomy.of(catalog.parse_choice(choice)[0])
+    found = anatomy.of(parse_choice(choice)[0])
     with torch.no_grad():
         facts = _facts(choice, first, found) | {"shift": _shift(choice, shape, seed), "parameters": _parameters(first, second)}
         sizes = {"d_model": d_model, "n_head": n_head, "trained": length, "drawn": 2 * length, "seed": seed}
@@ -74,10 +75,8 @@ def draw(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, seed
 
 def _layers(choice: str, shape: Shape, seed: int) -> list[Encoding]:
     """The encodings of a first and a second layer, drawn as a model draws them."""
-    if len(catalog.parts(choice)) > 1:
-        raise catalog.ContentError(
-            f"{choice}: encodings that take turns are drawn one by one: rpe show {catalog.parts(choice)[0]}"
-        )
+    if len(split_layers(choice)) > 1:
+        raise ContentError(f"{choice}: encodings that take turns are drawn one by one: rpe show {split_layers(choice)[0]}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return [each.eval() for each in for_layers(choice, shape, 2)]
@@ -97,7 +96,7 @@ def _facts(choice: str, made: Encoding, found: anatomy.Anatomy) -> dict[str, Any
 
 
 def _options(choice: str, defaults: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    given = catalog.parse_choice(choice)[1]
+    given = parse_choice(choice)[1]
     return {key: {"value": given.get(key, default), "default": default} for key, default in defaults.items()}
 
 
@@ -135,7 +134,7 @@ def _shift(choice: str, shape: Shape, seed: int) -> dict[str, Any]:
     x_BxTxM = torch.randn(2, shape.trained, shape.d_model, generator=noise)
     w_2xMxM = torch.randn(2, shape.d_model, shape.d_model, generator=noise) * shape.d_model**-0.5
     here, there = (_scores(made, x_BxTxM, w_2xMxM, torch.arange(shape.trained) + start) for start in (0, SHIFT))
-    past = ~attention.causal_mask(shape.trained, shape.trained)
+    past = ~attention_reference.causal_mask(shape.trained, shape.trained)
     return {"claimed": made.shift_invariant, "change": _number((here - there)[..., past].abs().max()), "by": SHIFT}
 
 
@@ -145,7 +144,7 @@ def _shift(choice: str, shape: Shape, seed: int) -> dict[str, Any]:
 def effect(made: Encoding, length: int, seed: int = 0) -> Tensor:
     """What the encoding adds to the scores of tokens with the same content, `[contents, H, length, length]`; NaN where unseen."""
     positions = torch.arange(length)
-    dark = attention.causal_mask(length, length)
+    dark = attention_reference.causal_mask(length, length)
     if _content_free(made):
         added = made.bias(positions[None], positions[None])
     else:
@@ -175,7 +174,7 @@ def _scores(made: Encoding, x_BxTxM: Tensor, w_2xMxM: Tensor, positions_T: Tenso
     h_BxTxM = made.embed(x_BxTxM, positions_T[None], ids_BxT)
     h_BxTxM = F.layer_norm(h_BxTxM, h_BxTxM.shape[-1:])
     q, k = (_heads(h_BxTxM @ w_MxM, made.shape.n_head) for w_MxM in w_2xMxM)
-    return attention.scores(made, q, k, h_BxTxM, positions_T)
+    return attention_reference.scores(made, q, k, h_BxTxM, positions_T)
 
 
 def _heads(x_BxTxM: Tensor, n_head: int) -> Tensor:

@@ -8,9 +8,9 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli.report.build import ReportError
-from rpecli.report.figures.accuracy import DPI, STYLE, UNDATED, WIDTH, as_bytes
-from rpecli.run import directory as run
+from rpecli.plot import DPI, STYLE, UNDATED, WIDTH, as_bytes
+from rpecli.report.load import ReportError
+from rpecli.run.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def write(data: dict[str, Any], path: Path) -> None:
         raise ReportError(f"{path}: a figure is .svg, .png or .pdf: write for example {path.with_suffix('.svg')}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        run.replace(path, draw(data, kind))
+        write_bytes(path, draw(data, kind))
     except OSError as error:
         raise ReportError(f"the figure cannot be written: {error}: choose another place") from error
 

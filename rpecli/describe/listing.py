@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rpecli import catalog
+from rpecli.config import load as config_load
 from rpecli.config import recipe
 from rpecli.describe import source as anatomy
 from rpecli.markdown import table as markdown_table
@@ -53,7 +54,7 @@ def _task(name: str) -> dict[str, str]:
 
 
 def _recipe(name: str) -> dict[str, str]:
-    made, _ = recipe.load(name)
+    made, _ = config_load.load(name)
     configs = made.configs()
     lengths = " or ".join(dict.fromkeys(config.lengths for config in configs))  # a task may have its own
     axes = {key: ", ".join(map(str, getattr(made, key))) for key in ("task", "encoding", "seed")}

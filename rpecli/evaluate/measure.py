@@ -5,7 +5,6 @@ Always float32. Sequences go through the model in batches of a bounded number of
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,16 +16,17 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from rpecli import data, task
-from rpecli.attention import dispatch as attention
+from rpecli.config import ranges as config_ranges
 from rpecli.config import recipe
-from rpecli.encoding import Encoding
+from rpecli.device import n_cores, pick_device, stop_signals
 from rpecli.evaluate import hf_dataset as export
-from rpecli.launch.job import Order
+from rpecli.evaluate.memory import _why_not, at_once
+from rpecli.evaluate.request import Order
 from rpecli.model import Transformer
 from rpecli.run import directory as run
-from rpecli.train.loop import Trainer, build, pick_device, stop_signals
+from rpecli.run.files import RunError, append_line, read_lines
+from rpecli.train.state import Trainer, build
 
-BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
 FEWEST = 32  # sequences a length, however long
 PLACES = 10  # parts of the answer whose accuracy is kept apart
 
@@ -42,7 +42,7 @@ def evaluate(
 
     Raises run.RunError for a run that is not trained, run.Stopped when a signal asks it to stop (finished lengths are kept).
     """
-    torch.set_num_threads(threads or run.cores())
+    torch.set_num_threads(threads or n_cores())
     with run.lock(path), stop_signals() as stopped:
         trainer, weights = load(path, device, order)
         have, trouble = measured(path, order, trainer.config, weights), []
@@ -63,7 +63,7 @@ def evaluate(
                     raise
                 trouble.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            run.append_line(path / "eval.jsonl", line | {"weights": weights, "as": order.encoding})
+            append_line(path / "eval.jsonl", line | {"weights": weights, "as": order.encoding})
             if progress:
                 progress(line)
         if stopped:
@@ -75,7 +75,7 @@ def load(path: Path, device: str = "auto", order: Order = Order()) -> tuple[Trai
     """A trained run's model, ready to evaluate as ordered, and the fingerprint of its weights. Raises run.RunError."""
     file = path / "weights.safetensors"
     if run.read(path)["status"] != "trained" or not file.exists():
-        raise run.RunError(f"{path} is not trained yet: rpe train {path / 'recipe.yaml'}")
+        raise RunError(f"{path} is not trained yet: rpe train {path / 'recipe.yaml'}")
     config = run.config_of(path)
     config = recipe.Config(**config.model_dump() | dict(order.keys))
     if order.encoding is not None:
@@ -90,7 +90,7 @@ def load(path: Path, device: str = "auto", order: Order = Order()) -> tuple[Trai
         remedy = (
             f"delete {path} and train it again" if order.encoding is None else "choose one without parameters, or the run's own"
         )
-        raise run.RunError(f"{file} does not load ({error}): {remedy}") from None
+        raise RunError(f"{file} does not load ({error}): {remedy}") from None
     trainer.model.switch(True)
     trainer.model.eval()
     return trainer, hashlib.sha256(file.read_bytes()).hexdigest()[:8]
@@ -110,7 +110,7 @@ def lengths(config: recipe.Config, made: task.Task, order: Order) -> list[int]:
     """
     if order.folder is not None:
         return export.lengths_of(order.folder)
-    wanted = {config.length, *recipe.parse_lengths(config.lengths, config.length)}
+    wanted = {config.length, *config_ranges.parse_lengths(config.lengths, config.length)}
     return sorted(n for n in wanted if n <= (made.longest() or n))
 
 
@@ -118,7 +118,7 @@ def measured(path: Path, order: Order, config: recipe.Config, weights: str) -> d
     """Lengths, and the fingerprints of the strings, that these weights were measured on already; none if that is to be again."""
     have: dict[int, set[str]] = {}
     same = {"weights": weights, "as": order.encoding, "positions": data.fixed_kind(config)}
-    for line in run.read_lines(path / "eval.jsonl") if not order.again else []:
+    for line in read_lines(path / "eval.jsonl") if not order.again else []:
         if all(line.get(key) == value for key, value in same.items()):
             have.setdefault(line["length"], set()).add(line["fingerprint"])
     return have
@@ -137,59 +137,6 @@ def strings(config: recipe.Config, made: task.Task, length: int, folder: Path | 
             f"write a set of this task with rpe data {config.task}"
         )
     return blocks
-
-
-def _why_not(trainer: Trainer, length: int) -> str | None:
-    if trainer.device.type != "cpu":
-        return None
-    there, needed = available(), memory(trainer, length)
-    if needed <= there:  # only then can one sequence be drawn, to count its tokens
-        needed = memory(trainer, trainer.task.sequence(length))
-    if needed > there:
-        return f"length {length}: needs about {needed / 2**30:.0f} GiB, {there / 2**30:.0f} GiB are free: leave it out"
-    return None
-
-
-def memory(trainer: Trainer, T: int) -> int:
-    """Bytes that one batch of sequences of T tokens takes at its peak, within a factor of 2: in an MLP, or in attention."""
-    config = trainer.config
-    tokens = T * min(at_once(T), config.samples)
-    running = data.fixed_kind(config) == "start"
-    with torch.no_grad(), trainer.device:
-        layers = {_attended(each, config.normalizer, tokens, T, running) for each in trainer.model.current}
-    most = max(tokens * config.d_model * (2 * config.mlp_ratio + 10), *layers)
-    return int(4 * (most + tokens * trainer.task.vocabulary))
-
-
-def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running: bool) -> float:
-    """Numbers there are at once in attention: those of every token, and a block of scores where the kernel has one."""
-    shape = encoding.shape
-    way = attention.kernel(encoding, normalizer, by_curve=running and shape.causal)
-    width = shape.d_head if way == "curve" else _width(encoding)
-    each = tokens * shape.n_head * (6 * shape.d_head + 4 * width)  # q, k, v, those turned, as wide as they are then, the result
-    if way == "plain" or (way == "distance" and running):
-        return each
-    if way == "curve":
-        return each + encoding.held(attention.CURVE_ROWS, T) * max(2 * attention.CELLS, attention.CURVE_ROWS * tokens)
-    keys = tokens if way == "eager" else T  # a bias is the same for all sequences
-    rows = min(T, attention.rows_at_once(T, keys // T))
-    return each + encoding.held(rows, T) * shape.n_head * rows * keys
-
-
-def _width(encoding: Encoding) -> int:
-    """Of a head's queries once they are turned: tried with one token."""
-    shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
-    q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
-    return encoding.rotate(q_1xHx1xD, q_1xHx1xD, at_1x1, at_1x1, f, f)[0].shape[-1]
-
-
-def available() -> int:
-    """Bytes of memory that are free for this process."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @torch.no_grad()
@@ -216,11 +163,6 @@ def measure(trainer: Trainer, length: int, blocks: list[task.Batch], stopped: li
         "untrained_positions": round(untrained / sum(len(block.tokens_BxT) for block in blocks), 6),
         "seconds": round(time.monotonic() - start, 3),
     }
-
-
-def at_once(tokens: int) -> int:
-    """Sequences of so many tokens that go through the model together."""
-    return max(1, BATCH_TOKENS // tokens)
 
 
 def _pieces(block: task.Batch, rows: int) -> Iterable[task.Batch]:

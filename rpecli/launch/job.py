@@ -2,21 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from rpecli.evaluate.request import Order
 
 # Exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C, 73 nothing done because another process works on the run.
 FAILED, BUSY, SAVED, INTERRUPTED = 1, 73, 75, 130
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to measure: evaluation keys of a recipe that differ from the run's own, again or only what is missing, strings from
-    a folder, and another encoding to put into the trained model (`rope:scaling=yarn`, `none`)."""
-
-    keys: tuple[tuple[str, Any], ...] = ()
-    again: bool = False
-    folder: Path | None = None
-    encoding: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from rpecli.device import n_cores
 from rpecli.launch import job as order
 from rpecli.launch import worker as work
 from rpecli.launch.job import Job
 from rpecli.run import directory as run
+from rpecli.run.files import RunError
 
 TICK = 0.2  # seconds between looks at the children while none ends
 GRACE = 20.0  # seconds a child gets to save after SIGTERM
@@ -40,7 +42,7 @@ def execute(todo: list[Job], at_once: int) -> Iterator[Event]:
     Runs that train together are one child; when it ends, however it does, each has a job of its own for what is left.
     """
     runs = sum(len(job.paths) for job in todo)
-    threads = max(1, run.cores() // max(1, min(at_once, runs)))
+    threads = max(1, n_cores() // max(1, min(at_once, runs)))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for the server, before it loads torch
     context = _context()
     waiting = [replace(job, threads=threads) for job in todo]
@@ -82,7 +84,7 @@ def _note_death(path: Path, code: int) -> None:
     if code in (0, order.FAILED, order.BUSY, order.SAVED, order.INTERRUPTED):
         return
     how = f"killed by signal {-code}" + (", out of memory perhaps" if code == -9 else "") if code < 0 else f"exit code {code}"
-    with suppress(run.RunError), run.lock(path):
+    with suppress(RunError), run.lock(path):
         failed = {"status": "failed"} if run.read(path)["status"] != "trained" else {}
         run.update(path, **failed, error=f"the process ended: {how}")
 

@@ -4,9 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rpecli import catalog, encoding, task
-from rpecli.config.recipe import Config, Problem, Recipe, Source, parse_lengths
-from rpecli.train.loop import trained_positions
+from rpecli import encoding, task
+from rpecli.choice import ContentError
+from rpecli.config.load import Source
+from rpecli.config.ranges import parse_lengths
+from rpecli.config.recipe import Config, Recipe
+from rpecli.config.yaml_source import Problem
+from rpecli.model import trained_positions
 
 
 def problems(made: Recipe, source: Source) -> list[Problem]:
@@ -22,7 +26,7 @@ def problems(made: Recipe, source: Source) -> list[Problem]:
 def _of_run(config: Config) -> Iterator[tuple[str, str]]:
     try:
         made = task.build(config.task)
-    except catalog.ContentError as error:
+    except ContentError as error:
         yield "task", str(error)
         return
     longest = made.longest()
@@ -43,5 +47,5 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
         for each in encoding.every(config.encoding, shape):
             if config.positions == "coupled" and encoding.reads_distances(each):
                 yield "positions", f"coupled ones do not ascend, and {config.encoding} reads distances: choose one that does not"
-    except catalog.ContentError as error:
+    except ContentError as error:
         yield "encoding", str(error)

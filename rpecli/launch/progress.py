@@ -14,6 +14,7 @@ from rpecli.launch import pool as sweep
 from rpecli.launch import worker as work
 from rpecli.launch.job import INTERRUPTED, SAVED
 from rpecli.run import directory as run
+from rpecli.run.files import last_line, read_lines
 
 INTERVAL = 10.0  # seconds between plain lines of a run
 
@@ -36,9 +37,9 @@ def follow(events: Iterable[sweep.Event], console: Console, paths: list[Path]) -
 
 def _status(path: Path, steps: int) -> dict[str, Any]:
     """Where a run stands, from its directory alone."""
-    line = run.last_line(path / "metrics.jsonl") or {}
+    line = last_line(path / "metrics.jsonl") or {}
     seconds, step = line.get("seconds") or 0.0, line.get("step", 0)
-    evaluated = len(run.read_lines(path / "eval.jsonl")) if step >= steps else 0
+    evaluated = len(read_lines(path / "eval.jsonl")) if step >= steps else 0
     return {"step": step, "steps": steps, "loss": line.get("loss"), "accuracy": line.get("token_accuracy"),
             "rate": line.get("tokens", 0) / seconds if seconds else None, "evaluated": evaluated,
             "left": seconds * (steps - step) / step if step else None}  # fmt: skip
@@ -66,7 +67,7 @@ class _Screen:
         assert event.path
         self.codes[event.path] = event.code
         seconds = run.read(event.path).get("seconds") or 0
-        line = run.last_line(event.path / "metrics.jsonl") or {}
+        line = last_line(event.path / "metrics.jsonl") or {}
         how = {0: "done", SAVED: "stopped", INTERRUPTED: "stopped"}.get(
             event.code
         ) or f"FAILED: {work.why(event.path, event.code)}"
@@ -129,77 +130,6 @@ class _Bars(_Screen):
             done += status["step"]
             self.progress.update(self.bars[path], completed=status["step"], words=_words(status))
         self.progress.update(self.whole, completed=done, words=self.total())
-
-
-# ----------------------------------------------------------------------------------------------------------------- tables
-
-
-def runs_table(paths: list[Path]) -> Table:
-    """A row a run: what it is, how it went."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "status", "acc", "exact", "steps to 90%", "time"):
-        table.add_column(name, justify="left" if name in ("run", "status") else "right", overflow="fold")
-    for path in paths:
-        info, line = run.read(path), run.last_line(path / "metrics.jsonl") or {}
-        to_90 = (info.get("curve") or {}).get("steps_to_90")
-        numbers = [f"{line[key]:.3f}" if key in line else "-" for key in ("token_accuracy", "exact_match")]
-        table.add_row(path.name, info["status"], *numbers, str(to_90 or "-"), clock(info.get("seconds") or 0))
-    return table
-
-
-def run_table(path: Path) -> Table:
-    """All that run.json says of one run, a row a field."""
-    table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
-    table.add_column("field")
-    table.add_column("value", overflow="fold")
-    for key, value in run.read(path).items():
-        table.add_row(key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
-    return table
-
-
-def evaluation_table(path: Path) -> Table:
-    """A row a length of one run: what was measured."""
-    keys = (
-        "length",
-        "as",
-        "n",
-        "exact_match",
-        "interval",
-        "exact_match_eos",
-        "token_accuracy",
-        "nll",
-        "chance",
-        "untrained_positions",
-    )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for key in keys:
-        table.add_column(key.replace("_", " "), justify="right")
-    for line in run.read_lines(path / "eval.jsonl"):
-        table.add_row(*(_number(line.get(key) or "") if key == "as" else _number(line[key]) for key in keys))
-    return table
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, list):
-        return "-".join(map(_number, value))
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def lengths_table(paths: list[Path], metric: str) -> Table:
-    """A row a run, a column a length: the newest value of one metric."""
-    lines: dict[str, dict[int, dict[str, Any]]] = {}
-    for path in paths:
-        for line in run.read_lines(path / "eval.jsonl"):
-            name = path.name + (f" as {line['as']}" if line.get("as") else "")
-            lines.setdefault(name, {})[line["length"]] = line
-    lengths = sorted({length for found in lines.values() for length in found})
-    table = Table(box=None, pad_edge=False, header_style="bold", title=metric.replace("_", " "), title_justify="left")
-    table.add_column("run", overflow="fold")
-    for length in lengths:
-        table.add_column(str(length), justify="right")
-    for name, found in lines.items():
-        table.add_row(name, *(f"{found[n][metric]:.3f}" if n in found else "" for n in lengths))
-    return table
 
 
 def plain(table: Table) -> str:

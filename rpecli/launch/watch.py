@@ -17,8 +17,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rpecli.config import recipe
+from rpecli.config import ranges as config_ranges
 from rpecli.run import directory as run
+from rpecli.run import provenance as run_provenance
+from rpecli.run.files import RunError, last_line, read_lines
 
 PENDING = ("created", "training")
 WORDS = {"created": "waiting", "training": "training", "evaluating": "evaluating", "trained": "trained", "stopped": "stopped",
@@ -44,7 +46,7 @@ class Watched:
         """Reads what changed; whether anything did. A record that is damaged or half gone is left as it was."""
         changed = [name for name in ("run.json", "metrics.jsonl", "eval.jsonl") if self._changed(name)]
         for name in changed:
-            with suppress(run.RunError, OSError):
+            with suppress(RunError, OSError):
                 self._read(name)
         return bool(changed)
 
@@ -61,9 +63,9 @@ class Watched:
         if name == "run.json":
             self.info = run.read(self.path)
         elif name == "metrics.jsonl":
-            self.last = run.last_line(self.path / name) or self.last
+            self.last = last_line(self.path / name) or self.last
         else:
-            lines = [line for line in run.read_lines(self.path / name) if not line.get("as")]
+            lines = [line for line in read_lines(self.path / name) if not line.get("as")]
             newest = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
             self.lines = {line["length"]: line for line in newest if "length" in line}
 
@@ -79,13 +81,13 @@ class Watched:
             return False
         if self.lengths is None:
             config = run.config_of(self.path)
-            self.lengths = recipe.parse_lengths(config.lengths, config.length)
+            self.lengths = config_ranges.parse_lengths(config.lengths, config.length)
         return any(length not in self.lines for length in self.lengths)
 
     def _alive(self) -> bool:
         """Whether the process that trained it still lives; only asked of runs of this machine."""
         pid = self.info.get("pid")
-        if not isinstance(pid, int) or self.info.get("machine") != run.machine():
+        if not isinstance(pid, int) or self.info.get("machine") != run_provenance.machine():
             return False
         try:
             os.kill(pid, 0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
 from rpecli.run import directory as run
+from rpecli.run.files import RunError
 
 Say = Callable[[str], None]
 
@@ -85,9 +86,9 @@ def _record(path: Path, error: Exception) -> int:
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(run.lock(path))
-        except run.RunError:
+        except RunError:
             return BUSY
-        with contextlib.suppress(run.RunError):
+        with contextlib.suppress(RunError):
             failed = {"status": "failed"} if run.read(path)["status"] != "trained" else {}
             run.update(path, **failed, error=f"{type(error).__name__}: {error}".splitlines()[0])
     return FAILED

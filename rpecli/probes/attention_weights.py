@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rpecli.attention import dispatch as attention
+from rpecli.attention import blocks as attention_blocks
+from rpecli.attention import reference as attention_reference
 from rpecli.encoding import Encoding
 from rpecli.model import Block, Transformer
 from rpecli.probes.inputs import Piece
-from rpecli.train.loop import Trainer
+from rpecli.train.state import Trainer
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Layer:
         seen = stop if self.causal else self.k_BxHxTxD.shape[2]
         first = start if self.causal else 0  # both ways, only whole rows of queries line up with their keys
         q, k = self.q_BxHxTxD[:, :, first:stop] if self.causal else self.q_BxHxTxD, self.k_BxHxTxD[:, :, :seen]
-        logits = attention.scores(self.encoding, q, k, self.h_BxTxM[:, :seen], self.positions_BxT[:, :seen])
+        logits = attention_reference.scores(self.encoding, q, k, self.h_BxTxM[:, :seen], self.positions_BxT[:, :seen])
         return logits[:, :, start - first : stop - first]
 
     def weights(self, start: int, stop: int) -> Tensor:
@@ -47,13 +48,17 @@ class Layer:
         T = self.k_BxHxTxD.shape[2]
         logits = self.scores(start, stop)
         keys = logits.shape[-1]
-        dark = attention.causal_mask(stop - start, keys, logits.device) if self.causal else logits.new_zeros(1, keys).bool()
-        return torch.nn.functional.pad(attention.NORMALIZERS[self.normalizer](logits, dark[None, None]), (0, T - keys))
+        dark = (
+            attention_reference.causal_mask(stop - start, keys, logits.device)
+            if self.causal
+            else logits.new_zeros(1, keys).bool()
+        )
+        return torch.nn.functional.pad(attention_reference.NORMALIZERS[self.normalizer](logits, dark[None, None]), (0, T - keys))
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Ranges of rows whose scores stay within a block's cells; all at once where attention goes both ways."""
         B, _, T, _ = self.k_BxHxTxD.shape
-        rows = max(1, attention.CELLS // (B * T)) if self.causal else T
+        rows = max(1, attention_blocks.CELLS // (B * T)) if self.causal else T
         return ((start, min(start + rows, T)) for start in range(0, T, rows))
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from rpecli import data, task
-from rpecli.attention import dispatch as attention
+from rpecli.attention import blocks as attention_blocks
 from rpecli.evaluate import hf_dataset as export
 from rpecli.evaluate.measure import strings
-from rpecli.run import directory as run
-from rpecli.train.loop import Trainer
+from rpecli.run.files import RunError
+from rpecli.train.state import Trainer
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Piece:
 def strings_at(trainer: Trainer, length: int, folder: Path | None) -> list[task.Batch]:
     """The evaluation set of a length. Raises run.RunError for a folder that has none."""
     if folder is not None and length not in export.lengths_of(folder):
-        raise run.RunError(f"{folder} has no strings of length {length}: write them with rpe data, or name --lengths it has")
+        raise RunError(f"{folder} has no strings of length {length}: write them with rpe data, or name --lengths it has")
     return strings(trainer.config, trainer.task, length, folder)
 
 
 def pieces(trainer: Trainer, length: int, blocks: Iterable[task.Batch], more: int = 0) -> Iterator[Piece]:
     """An evaluation set, cut so that a head's scores of sequences that grow by `more` tokens stay within a block's cells."""
     for number, block in enumerate(blocks):
-        rows = max(1, attention.CELLS // (block.tokens_BxT.shape[1] + more) ** 2)
+        rows = max(1, attention_blocks.CELLS // (block.tokens_BxT.shape[1] + more) ** 2)
         for start in range(0, len(block.tokens_BxT), rows):
             cut = task.Batch(block.tokens_BxT[start : start + rows], block.answer_BxT[start : start + rows])
             yield _piece(trainer, length, cut, number, start)

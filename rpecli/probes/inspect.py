@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from rpecli import data, task
-from rpecli.config import recipe
+from rpecli.config import ranges as config_ranges
+from rpecli.device import available_memory, n_cores
 from rpecli.evaluate import hf_dataset as export
-from rpecli.evaluate.measure import available, load
-from rpecli.launch.job import Order
+from rpecli.evaluate.measure import load
+from rpecli.evaluate.request import Order
 from rpecli.probes import mean_scores as scores
 from rpecli.probes import score_terms as terms
 from rpecli.probes import similarity
@@ -27,7 +28,8 @@ from rpecli.probes.attention_weights import at_rows, layers
 from rpecli.probes.head_patterns import Looks, named
 from rpecli.probes.inputs import Piece, pieces, strings_at
 from rpecli.run import directory as run
-from rpecli.train.loop import Trainer
+from rpecli.run.files import RunError
+from rpecli.train.state import Trainer
 
 LENGTHS = "1x,2x,4x"
 KEPT = 1 << 24  # cells of attention that a run keeps to be compared with others
@@ -63,7 +65,7 @@ def inspect(
     threads: int | None = None,
 ) -> dict[str, Any]:
     """`{"runs": [...], "similarity": [...]}`. Raises run.RunError that names what cannot be read."""
-    torch.set_num_threads(threads or run.cores())
+    torch.set_num_threads(threads or n_cores())
     made = [look_into(path, lengths, device, (orders or {}).get(path, Order())) for path in paths]
     return {"runs": [each.data for each in made], "similarity": list(_similar(made, device))}
 
@@ -88,7 +90,7 @@ def look_into(path: Path, lengths: str, device: str, order: Order) -> Looked:
 def _lengths(trainer: Trainer, lengths: str, folder: Path | None) -> tuple[list[int], list[int]]:
     """What is looked at, the training length and half of it among it; what there are no strings of."""
     config, longest = trainer.config, trainer.task.longest()
-    asked = {config.length, *recipe.parse_lengths(lengths, config.length)}
+    asked = {config.length, *config_ranges.parse_lengths(lengths, config.length)}
     if folder is None:
         asked.add(_half(trainer))
         there = {n for n in asked if longest is None or n <= longest}
@@ -129,8 +131,8 @@ def _fits(trainer: Trainer, length: int, batch: task.Batch) -> None:
     T, H = batch.tokens_BxT.shape[1], trainer.config.n_head
     whole = T * T * H * (128 + 8 * trainer.config.n_layer) if _whole(trainer, T) else 0
     needed = max(32 * int(batch.answer_BxT[0].sum()) * T * H, whole)
-    if needed > available():
-        raise run.RunError(f"length {length}: its attention needs about {needed / 2**30:.0f} GiB: give shorter --lengths")
+    if needed > available_memory():
+        raise RunError(f"length {length}: its attention needs about {needed / 2**30:.0f} GiB: give shorter --lengths")
 
 
 def _whole(trainer: Trainer, T: int) -> bool:

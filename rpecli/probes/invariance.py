@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data, task
+from rpecli.device import n_cores, stop_signals
 from rpecli.evaluate.measure import load
-from rpecli.launch.job import Order
+from rpecli.evaluate.request import Order
 from rpecli.probes import store as kept
 from rpecli.probes.attention_weights import at_rows, tap
 from rpecli.probes.inputs import Piece, fillers, pieces, strings_at
 from rpecli.run import directory as run
-from rpecli.train.loop import Trainer, stop_signals
+from rpecli.train.state import Trainer
 
 SHIFTS = (1, 4, 16, 64, 256)
 KINDS = ("positions", "fillers")
@@ -43,7 +44,7 @@ def probe(
 
     Raises run.RunError for a run that is not trained, run.Stopped when a signal asks it to stop.
     """
-    torch.set_num_threads(threads or run.cores())
+    torch.set_num_threads(threads or n_cores())
     with run.lock(path), stop_signals() as stopped:
         trainer, weights = load(path, device, order)
         length = trainer.config.length

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 from rpecli.probes import toeplitz
 from rpecli.probes.attention_weights import Layer, layers
 from rpecli.probes.inputs import Piece
-from rpecli.train.loop import Trainer
+from rpecli.train.state import Trainer
 
 DARK = -1e4  # scores below it are masking, whatever number an encoding masks with
 
@@ -36,5 +36,5 @@ def _sum(layer: Layer) -> Tensor:
 
 def _seen(mean_TxT: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
     T = len(mean_TxT)
-    dark = attention.causal_mask(T, T) if causal else torch.zeros(T, T, dtype=torch.bool)
+    dark = attention_reference.causal_mask(T, T) if causal else torch.zeros(T, T, dtype=torch.bool)
     return mean_TxT, ~(dark | ~(mean_TxT > DARK))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
 from rpecli.encoding import overrides
 from rpecli.model import Block, Transformer
 from rpecli.probes import toeplitz
@@ -60,7 +60,7 @@ def measure(model: Transformer, pieces: Iterable[Piece]) -> list[dict[str, Any]]
     for piece in pieces:
         terms = split(model, piece).cpu().double()
         T = terms.shape[-1]
-        seen_TxT = ~attention.causal_mask(T, T) if causal else torch.ones(T, T, dtype=torch.bool)
+        seen_TxT = ~attention_reference.causal_mask(T, T) if causal else torch.ones(T, T, dtype=torch.bool)
         n_Tx1 = seen_TxT.sum(1, keepdim=True)
         centred = (terms - (terms * seen_TxT).sum(-1, keepdim=True) / n_Tx1) * seen_TxT
         own_4xH = (centred**2).sum((1, 3, 4))

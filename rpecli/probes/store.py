@@ -6,9 +6,10 @@ from typing import Any
 
 from rpecli import data
 from rpecli.config import recipe
-from rpecli.launch.job import Order
+from rpecli.evaluate.request import Order
 from rpecli.run import directory as run
-from rpecli.train.loop import Trainer
+from rpecli.run.files import RunError, append_line, read_lines
+from rpecli.train.state import Trainer
 
 FILE = "probes.jsonl"
 
@@ -32,13 +33,13 @@ def facts(path: Path, order: Order) -> dict[str, Any]:
 
 def lines(path: Path, probes: Sequence[str], same: dict[str, Any]) -> list[dict[str, Any]]:
     """The lines of some probes that agree with `same`, oldest first."""
-    found = [line for line in run.read_lines(path / FILE) if str(line.get("probe")) in probes]
+    found = [line for line in read_lines(path / FILE) if str(line.get("probe")) in probes]
     return [line for line in found if all(line.get(key) == value for key, value in same.items())]
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
     """Adds a line. Raises run.RunError where that cannot be, before or after an hour's work alike."""
     try:
-        run.append_line(path / FILE, line)
+        append_line(path / FILE, line)
     except OSError as error:
-        raise run.RunError(f"{path / FILE} cannot be written: {error}: copy the run to where it can") from None
+        raise RunError(f"{path / FILE} cannot be written: {error}: copy the run to where it can") from None

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli.run import directory as run
+from rpecli.report.load import ReportError
+from rpecli.run.files import write_bytes
 from rpecli.table import Table, to_latex, to_markdown
 from rpecli.table import to_rich as rich_table
 
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from rpecli.report.verdict import Verdict
 
 __all__ = ["Comparison", "Report", "ReportError", "Table", "compare_studies", "make", "markdown_tables", "rich_table"]
-
-
-class ReportError(ValueError):
-    """Nothing to report, or runs that must not be compared; says what to type."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def _write(folder: Path, contents: dict[str, bytes]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():
-            run.replace(folder / name, data)
+            write_bytes(folder / name, data)
     except OSError as error:
         raise ReportError(f"the report cannot be written: {error}: choose another folder") from error
     return [folder / name for name in contents]

@@ -7,11 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli import catalog
+from rpecli.choice import ContentError, is_path, parse_choice, split_layers
 from rpecli.config.recipe import Config, label
 from rpecli.report import stats
-from rpecli.report.build import ReportError
 from rpecli.run import directory as run
+from rpecli.run.files import RunError, read_lines
+
+if TYPE_CHECKING:
+    pass
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +55,7 @@ class Run:
     def validations(self) -> list[dict[str, Any]]:
         """The validations of a trained run; none where it kept none."""
         path = self.path / "metrics.jsonl"
-        found = run.read_lines(path) if self.info["status"] == "trained" else []
+        found = read_lines(path) if self.info["status"] == "trained" else []
         return [line for line in found if line.get("token_accuracy") is not None]
 
     @property
@@ -91,7 +94,7 @@ def _read_all(paths: list[Path]) -> tuple[list[Run], list[str]]:
             made, said = _read(path)
             runs += made
             problems += said
-        except (run.RunError, catalog.ContentError) as error:
+        except (RunError, ContentError) as error:
             problems.append(f"{error} (left out)")
     return sorted(runs, key=lambda r: (r.id, str(r.path))), problems
 
@@ -100,10 +103,10 @@ def _read(path: Path) -> tuple[list[Run], list[str]]:
     """A run, and one more for each other way it was measured: with another encoding in its place, at other positions."""
     info, config = run.read(path), run.config_of(path)
     if info.setdefault("group", "RPE") not in GROUPS:
-        raise run.RunError(f"{path}: its encoding calls itself {info['group']!r}: the groups are {', '.join(GROUPS)}")
+        raise RunError(f"{path}: its encoding calls itself {info['group']!r}: the groups are {', '.join(GROUPS)}")
     if "family" not in info:
         info["family"] = _family(config)
-    lines, problems = run.read_lines(path / "eval.jsonl"), []
+    lines, problems = read_lines(path / "eval.jsonl"), []
     if lines and info["status"] != "trained":
         problems.append(f"{path}: {info['status']}, so its evaluations are of unfinished weights and left out")
         lines = []
@@ -125,7 +128,7 @@ def _family(config: Config) -> str:
     """For runs made before the record held it: what the task's file says, where it is still there."""
     try:
         return run.family_of(config.task)
-    except catalog.ContentError:
+    except ContentError:
         return "other"
 
 
@@ -143,7 +146,7 @@ def _by_length(lines: list[dict[str, Any]], path: Path) -> dict[int, list[dict[s
     for line in lines:
         missing = [key for key in ("length", "n", "exact_match", "token_accuracy") if line.get(key) is None]
         if missing:
-            raise run.RunError(f"{path / 'eval.jsonl'}: a line has no {', '.join(missing)}: delete that line: rpe eval {path}")
+            raise RunError(f"{path / 'eval.jsonl'}: a line has no {', '.join(missing)}: delete that line: rpe eval {path}")
         found[line["length"]].append(line)
     return {length: sorted(found[length], key=lambda line: line["n"]) for length in sorted(found)}
 
@@ -152,7 +155,7 @@ def _settings(info: dict[str, Any], config: Config) -> dict[str, Any]:
     """What else decides the weights: runs that differ here are never averaged."""
     found = {key: value for key, value in config.identity.items() if key not in APART}
     if any(
-        catalog.is_path(catalog.parse_choice(part)[0]) for part in catalog.parts(config.encoding)
+        is_path(parse_choice(part)[0]) for part in split_layers(config.encoding)
     ):  # two files of the same name are two encodings
         found["file"] = info.get("sources", {}).get("encodings")
     return found
@@ -259,7 +262,7 @@ def _changed_files(runs: list[Run]) -> list[str]:
         if each.lines:
             for kind, mark in each.info.get("sources", {}).items():
                 name = each.info[kind.removesuffix("s")]
-                seen[kind, catalog.parse_choice(str(name))[0]].add(str(mark))
+                seen[kind, parse_choice(str(name))[0]].add(str(mark))
     return [
         f"the file of {kind[:-1]} {name} changed between these runs ({', '.join(sorted(marks))}): train them all with one version"
         for (kind, name), marks in sorted(seen.items())
@@ -301,3 +304,13 @@ def _interval(line: dict[str, Any]) -> tuple[float | None, float | None]:
         return None, None
     low, high = line.get("interval") or stats.wilson(round(line["exact_match"] * line["n"]), line["n"])
     return low, high
+
+
+class ReportError(ValueError):
+    """Nothing to report, or runs that must not be compared; says what to type."""
+
+
+def first(each: Run, target: float) -> tuple[float | None, float | None]:
+    """Steps and tokens of the first validation that reached the target, None for never."""
+    found = next((line for line in each.validations if line["token_accuracy"] >= target), {})
+    return found.get("step"), found.get("tokens")

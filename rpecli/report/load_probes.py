@@ -5,7 +5,7 @@ from typing import Any
 
 from rpecli.report.aggregate import Panel
 from rpecli.report.load import Run
-from rpecli.run import directory as run
+from rpecli.run.files import read_lines
 
 FILE = "probes.jsonl"
 
@@ -38,7 +38,7 @@ def lines(each: Run, *probes: str) -> list[dict[str, Any]]:
     """Lines of some probes that are of this run's weights, measured as its evaluations were, on their strings; oldest first."""
     if not (each.path / FILE).is_file():
         return []
-    found = [line for line in run.read_lines(each.path / FILE) if line.get("probe") in probes]
+    found = [line for line in read_lines(each.path / FILE) if line.get("probe") in probes]
     return [line for line in found if _way(line) in {_way(own) for own in each.lines.values()} and _same_strings(each, line)]
 
 

@@ -15,14 +15,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from rpecli import catalog
-from rpecli.config import recipe
+from rpecli.choice import is_path, parse_choice
+from rpecli.config import load as config_load
+from rpecli.config import yaml_source as config_yaml_source
 from rpecli.config.recipe import Config
 from rpecli.report import load as frames
 from rpecli.report import paired as compare
 from rpecli.report import schema, stats
 from rpecli.report.aggregate import Panel, Row, panels
-from rpecli.report.build import ReportError
-from rpecli.report.load import Run
+from rpecli.report.load import ReportError, Run
 from rpecli.report.paired import Difference
 from rpecli.run import directory as run
 
@@ -101,13 +102,13 @@ def _count(found: list[Any]) -> str:
 
 
 def _of_recipe(word: str, runs: Path, known: list[Path], out: Path) -> Study:
-    if not catalog.is_path(word) and word not in catalog.names("recipes"):
+    if not is_path(word) and word not in catalog.names("recipes"):
         reports = sorted(file.parent.name for file in out.glob("*/report.json"))
         hint = catalog.nearest(word, [*reports, *catalog.names("recipes"), *(path.name for path in known)])
         raise ReportError(f"{word!r} is no report in {out}, no folder, no run in {runs} and no recipe: {hint}")
     try:
-        wanted = {config.id for config in recipe.load(word)[0].configs()}
-    except recipe.RecipeError as error:
+        wanted = {config.id for config in config_load.load(word)[0].configs()}
+    except config_yaml_source.RecipeError as error:
         raise ReportError(str(error)) from None
     found = [path for path in known if path.name in wanted]
     if not found:
@@ -275,7 +276,7 @@ def _trained_apart(matched: list[tuple[Panel, Panel, tuple[Row, Row]]]) -> list[
         for kind, name in KINDS.items():
             mine, theirs = ({str(each.info.get("sources", {}).get(kind)) for each in row.evaluated} for row in pair)
             if mine != theirs:
-                files.add(f"{name} {catalog.parse_choice(str(pair[0].evaluated[0].info[name]))[0]}")
+                files.add(f"{name} {parse_choice(str(pair[0].evaluated[0].info[name]))[0]}")
     told = "; ".join(f"{key} {_listed(mine)} in A, {_listed(theirs)} in B" for key, (mine, theirs) in keys.items())
     notes = [f"Trained differently: {told}. The differences are of these as well, not of chance alone."] if told else []
     return notes + ([f"Trained with different versions of the file of {_listed(files)}."] if files else [])

@@ -17,8 +17,8 @@ from statistics import fmean
 from rpecli.report import paired as compare
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel
+from rpecli.report.format import number, probability, signed
 from rpecli.report.paired import Difference, Scores
-from rpecli.report.tables.accuracy import number
 
 SUPPORTED, CONTRADICTED, MIXED, TIE = "supported", "contradicted", "mixed", "no difference"
 UNDECIDED, NEITHER, MISSING = "not enough evidence", "neither group does it", "not measured"
@@ -80,9 +80,6 @@ def _pairs_for(claims: int) -> str:
     return f"That takes at least {pairs} pairs of seeds."
 
 
-# ------------------------------------------------------------------------------------------------------------------- rules
-
-
 def decide(found: Difference | None, margin: float, by_task: dict[str, Difference] | None = None) -> str:
     """The rules of the page above, as one word or two."""
     if found is None:
@@ -128,10 +125,6 @@ def said(found: Difference, written: Callable[[float], str]) -> str:
     return f"{text}, {found.pairs} pair{'s' * (found.pairs != 1)} of seeds"
 
 
-def probability(p: float) -> str:
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("= 0.", "= .")
-
-
 def _too_few(found: Difference) -> list[str]:
     if found.p is None:
         seeds = f"{found.seeds} seed{'s' * (found.seeds != 1)}"
@@ -147,14 +140,6 @@ def _missing(scored: list[tuple[Panel, Scores]], first: str, second: str) -> str
         if not any(row.group == name and row.label in found for panel, found in scored for row in panel.rows):
             return f"No {name} run has the numbers for this, so there is nothing to compare with."
     return f"No seed is shared by all {first} and {second} encodings of a task: train them on the same seeds."
-
-
-def signed(value: float) -> str:
-    """`+.12`, `-.05`, `.00`."""
-    return ("-" if value < 0 else "+" if value > 0 else "") + number(abs(value))
-
-
-# ------------------------------------------------------------------------------------------------------------------ claims
 
 
 def extrapolation(panels: list[Panel]) -> Verdict:

@@ -4,16 +4,10 @@ A run that is killed at any moment and started again ends bit for bit as if it h
 function of the step, and the checkpoint holds weights, optimizer state and counters. Validation sees training lengths only.
 """
 
-import ctypes
 import math
 import os
-import platform
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,42 +15,24 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from rpecli import data, task
 from rpecli.config.recipe import Config
+from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_malloc
 from rpecli.model import Transformer
 from rpecli.run import directory as run
+from rpecli.run import provenance as run_provenance
+from rpecli.run.files import append_line, read_lines, write_bytes
+from rpecli.train.state import Trainer, _checkpoint, _plain, _resume, build
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 SAVE_SECONDS = 15.0  # between checkpoints
 Progress = Callable[[dict[str, Any]], None]
 
 
 class Diverged(RuntimeError):  # noqa: N818 - what happened, not a mistake in the code
     """The loss is no number any more."""
-
-
-@dataclass
-class Trainer:
-    """What a step changes: model, optimizer, and the counters of `metrics.jsonl`."""
-
-    config: Config
-    task: task.Task
-    model: Transformer
-    device: torch.device
-    optimizer: torch.optim.Optimizer = field(init=False)
-    step: int = 0  # steps done
-    tokens: int = 0
-    losses: list[Tensor] = field(default_factory=list)  # of the steps since the last validation
-
-    def __post_init__(self) -> None:
-        self.optimizer = adamw(self.model.parameters(), self.config)
-
-
-def adamw(parameters: Any, c: Config) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=c.lr, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay, fused=True)
 
 
 def train(path: Path, device: str = "auto", threads: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
@@ -79,7 +55,7 @@ def _train(
     path: Path, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]
 ) -> dict[str, Any]:
     kept = run.read(path)["threads"] if (path / "checkpoint.safetensors").exists() else None
-    torch.set_num_threads(kept or threads or run.cores())  # the order of sums decides the last bit
+    torch.set_num_threads(kept or threads or n_cores())  # the order of sums decides the last bit
     sitting = begin(path, device)
     trainer, config = sitting.trainer, sitting.trainer.config
     sets, saved = data.validation_sets(trainer.task, config), time.monotonic()
@@ -115,7 +91,7 @@ class Sitting:
     def validate(self, sets: list[task.Batch]) -> dict[str, Any]:
         """A new line of metrics.jsonl. Raises Diverged."""
         line = validate(self.trainer, sets) | {"seconds": self.seconds()}
-        run.append_line(self.path / "metrics.jsonl", line)
+        append_line(self.path / "metrics.jsonl", line)
         return line
 
     def save(self) -> None:
@@ -124,13 +100,13 @@ class Sitting:
 
     def finish(self) -> dict[str, Any]:
         """The weights, then the word that they are there; returns the record."""
-        run.replace(self.path / "weights.safetensors", save(_plain(self.trainer.model.state())))
+        write_bytes(self.path / "weights.safetensors", save(_plain(self.trainer.model.state())))
         seconds, tokens = self.seconds(), self.trainer.tokens
         facts = {
             "step": self.trainer.step,
             "tokens": tokens,
             "seconds": seconds,
-            "finished": run.now(),
+            "finished": run_provenance.now(),
             "curve": curve(self.path),
             "peak_memory": peak_memory(self.trainer.device),
         }
@@ -139,26 +115,27 @@ class Sitting:
         return done
 
 
-def peak_memory(device: torch.device) -> int:
-    """Bytes that the process took at most so far (on CUDA: its tensors), torch itself and all runs of a stack included."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return run.peak_memory()
-
-
 def begin(path: Path, device: torch.device, stacked: int | None = None) -> Sitting:
     """Takes a run up where it stands, and says so in its record; `stacked` is how many train as one."""
     config, info = run.config_of(path), run.read(path)
     trainer = build(config, device)
-    keep_memory()
+    tune_malloc()
     resumes = (path / "checkpoint.safetensors").exists()
     if resumes:
         _resume(trainer, path)
     else:
         (path / "metrics.jsonl").unlink(missing_ok=True)
-        run.update(path, sources=run.sources(config))  # of the code that trains it, not of the code that named it
+        run.update(path, sources=run_provenance.sources(config))  # of the code that trains it, not of the code that named it
     how = stacked or (info.get("stacked") if resumes else None)
-    run.update(path, status="training", error=None, started=run.now(), stacked=how, **_facts(trainer), **run.provenance())
+    run.update(
+        path,
+        status="training",
+        error=None,
+        started=run_provenance.now(),
+        stacked=how,
+        **_facts(trainer),
+        **run_provenance.provenance(),
+    )
     return Sitting(path, trainer, info.get("seconds", 0.0) if resumes else 0.0)
 
 
@@ -170,28 +147,6 @@ def due(trainer: Trainer) -> bool:
 def enough(config: Config, line: dict[str, Any]) -> bool:
     """Whether a line of metrics.jsonl ends the run before its last step."""
     return config.stop_at is not None and line["exact_match"] >= config.stop_at
-
-
-def keep_memory() -> None:
-    """Asks the C library to keep freed memory: it gives large tensors back and takes them anew, page by page, in every step.
-
-    With glibc 3 to 8 % of a float32 step, 14 to 17 % of one with bfloat16 products. Elsewhere nothing happens.
-    """
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def build(config: Config, device: torch.device) -> Trainer:
-    """Task, model and optimizer of a config, as they stand before the first step."""
-    made = task.build(config.task)
-    return Trainer(config, made, Transformer(config, made.vocabulary, trained_positions(config, made)).to(device), device)
-
-
-def trained_positions(config: Config, made: task.Task) -> int:
-    """How many positions training shows: the longest sequence, or the range that offset and randomized draw from."""
-    return made.sequence(config.length) if config.positions == "start" else config.max_position
 
 
 def step(trainer: Trainer) -> None:
@@ -288,47 +243,13 @@ def predictions(trainer: Trainer, batch: task.Batch) -> Tensor:
 
 def curve(path: Path) -> dict[str, int | None]:
     """Steps and tokens to 90 % and 99 % token accuracy in validation; None where it was never reached."""
-    lines = run.read_lines(path / "metrics.jsonl")
+    lines = read_lines(path / "metrics.jsonl")
     found: dict[str, int | None] = {}
     for percent in (90, 99):
         first = next((line for line in lines if line["token_accuracy"] >= percent / 100), None)
         for what, key in (("steps", "step"), ("tokens", "tokens")):
             found[f"{what}_to_{percent}"] = first[key] if first else None
     return found
-
-
-# ---------------------------------------------------------------------------------------------------------------- on disk
-
-
-def _checkpoint(trainer: Trainer, path: Path) -> None:
-    """Everything the next step needs, in one file."""
-    state = {f"model.{name}": tensor for name, tensor in trainer.model.state().items()}
-    for name, parameter in trainer.model.named_parameters():
-        for key, value in trainer.optimizer.state[parameter].items():
-            state[f"optimizer.{key}.{name}"] = value
-    state["counters"] = torch.tensor([trainer.step, trainer.tokens])
-    state["losses"] = torch.stack(trainer.losses).cpu().double() if trainer.losses else torch.zeros(0, dtype=torch.float64)
-    run.replace(path / "checkpoint.safetensors", save(_plain(state)))
-
-
-def _resume(trainer: Trainer, path: Path) -> None:
-    """Loads the checkpoint and cuts from metrics.jsonl what came after it."""
-    try:
-        state = load_file(path / "checkpoint.safetensors", device=str(trainer.device))
-        trainer.model.load_state({n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")})
-    except Exception as error:
-        raise run.RunError(f"{path}/checkpoint.safetensors is damaged ({error}): delete it to train from the start") from None
-    for name, parameter in trainer.model.named_parameters():
-        keys = [key for key in state if key.startswith("optimizer.") and key.split(".", 2)[2] == name]
-        trainer.optimizer.state[parameter] = {key.split(".", 2)[1]: state[key] for key in keys}
-    trainer.step, trainer.tokens = (int(n) for n in state["counters"])
-    trainer.losses = list(state["losses"].float())
-    lines = [line for line in run.read_lines(path / "metrics.jsonl") if line["step"] <= trainer.step]
-    run.replace(path / "metrics.jsonl", b"".join(run.line_bytes(line) for line in lines))
-
-
-def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
 def _facts(trainer: Trainer) -> dict[str, Any]:
@@ -339,31 +260,3 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     return {"device": name, "threads": torch.get_num_threads(), "parameters": parameters, "sequence": sequence,
             "steps": trainer.config.steps, "length": trainer.config.length, "pid": os.getpid()}  # fmt: skip
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA, else MPS, else the CPU. Raises ValueError for a device that is not there."""
-    have = [d for d, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())) if there] + [
-        "cpu"
-    ]
-    if name == "auto":
-        return torch.device(have[0])
-    if name.split(":")[0] not in have:
-        raise ValueError(f"no device {name!r} here: --device {' or '.join(have)}")
-    return torch.device(name)
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them, so that a step can end and its state be saved."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    old = [signal.signal(number, lambda n, _: caught.append(n)) for number in numbers]
-    try:
-        yield caught
-    finally:
-        for number, handler in zip(numbers, old, strict=True):
-            signal.signal(number, handler)

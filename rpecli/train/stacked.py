@@ -13,28 +13,29 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from rpecli import catalog, data
-from rpecli.config.recipe import NOT_IDENTITY, Config
-from rpecli.launch.job import Job
+from rpecli import data
+from rpecli.choice import split_switch
+from rpecli.config.recipe import Config
+from rpecli.device import n_cores, pick_device, stop_signals
 from rpecli.run import directory as run
+from rpecli.run.files import RunError
 from rpecli.task import Batch
 from rpecli.train import loop as train
-from rpecli.train.loop import Diverged, Sitting, Trainer
+from rpecli.train import state as train_state
+from rpecli.train.loop import Diverged, Sitting
+from rpecli.train.state import Trainer, _steps_done
 
-FREE = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
-MOST = 16  # runs in a stack, unless told otherwise
 LAUNCH = {"cuda": 2e10, "cpu": 1e8}  # token x parameter products that one more program costs; CPU measured, CUDA guessed
 Say = Callable[[Path, dict[str, Any]], None]  # a run and what there is to say of it
 
@@ -57,7 +58,7 @@ class Stack:
             vector_to_parameters(row_P.detach(), trainer.model.parameters())
         rates = {trainer.config.lr: trainer.config for trainer in trainers}
         groups = [[row_P for t, row_P in zip(trainers, self.rows, strict=True) if t.config.lr == lr] for lr in rates]
-        self.optimizer = train.adamw([{"params": group} for group in groups], self.config)
+        self.optimizer = train_state.adamw([{"params": group} for group in groups], self.config)
         self.rates = list(rates.values())  # a config of each group
         for trainer, row_P in zip(trainers, self.rows, strict=True):
             self._take(trainer, row_P)
@@ -167,9 +168,6 @@ def _own(model: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
                 yield ".".join(filter(None, ("model", prefix, name))), tensor
 
 
-# ------------------------------------------------------------------------------------------------------------- the batches
-
-
 @dataclass(frozen=True)
 class _Drawn:
     """A run's batch of one step."""
@@ -241,9 +239,6 @@ def _edge(positions: np.ndarray, B: int, T: int) -> np.ndarray:
     return np.pad(positions, [(0, 0)] * len(before) + [(0, B - b), (0, T - t)], mode="edge")
 
 
-# ------------------------------------------------------------------------------------------------------------- training
-
-
 def train_together(
     paths: Sequence[Path], device: str = "auto", threads: int | None = None, progress: Say | None = None
 ) -> list[Path]:
@@ -252,9 +247,9 @@ def train_together(
     These are runs that another process holds, runs whose loss is no number any more, and the last one left. Raises NotStackable,
     with every run as it was, and run.Stopped after saving all of them when a signal asks it to stop.
     """
-    where = train.pick_device(device)
-    torch.set_num_threads(threads or run.cores())
-    with ExitStack() as locks, train.stop_signals() as stopped:
+    where = pick_device(device)
+    torch.set_num_threads(threads or n_cores())
+    with ExitStack() as locks, stop_signals() as stopped:
         held = [path for path in paths if _lock(path, locks)]
         if len(held) < 2:
             return list(paths)
@@ -275,7 +270,7 @@ def _lock(path: Path, locks: ExitStack) -> bool:
     """Whether this process may train a run."""
     try:
         locks.enter_context(run.lock(path))
-    except run.RunError:
+    except RunError:
         return False
     return run.read(path)["status"] != "trained"
 
@@ -322,22 +317,11 @@ def _save(stack: Stack, sittings: list[Sitting]) -> None:
         sitting.save()
 
 
-# ------------------------------------------------------------------------------------------------- which runs go together
-
-
-def _kin(configs: Sequence[Config]) -> list[list[int]]:
-    """Runs that differ in FREE keys alone."""
-    groups: dict[str, list[int]] = {}
-    for k, config in enumerate(configs):
-        groups.setdefault(config.model_dump_json(exclude=FREE | NOT_IDENTITY), []).append(k)
-    return list(groups.values())
-
-
 def refusal(configs: list[Config], device: torch.device) -> str | None:
     """Why runs of a kind cannot train together; None where the first step's losses and gradients are those of each alone."""
-    if catalog.phases(configs[0].encoding)[1]:
+    if split_switch(configs[0].encoding)[1]:
         return "its encoding changes on the way"  # which would give parameters steps without a gradient
-    single, stacked = ([train.build(config, device) for config in configs] for _ in range(2))
+    single, stacked = ([train_state.build(config, device) for config in configs] for _ in range(2))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*performance drop")  # an operation that torch would do run by run
@@ -357,45 +341,3 @@ def refusal(configs: list[Config], device: torch.device) -> str | None:
         if not off < rough or not same or abs(trainer.losses[-1] - twin.losses[-1]) > rough:
             return "a stacked step is not the step alone"
     return None
-
-
-def together(jobs: list[Job], most: int) -> list[Job]:
-    """Jobs of a kind that stand at the same step as one, at most so many in each; the others as they are."""
-    todo = [job for job in jobs if job.train]
-    configs, done = [run.config_of(job.path) for job in todo], [job for job in jobs if not job.train]
-    stacks, alone = [], []
-    for group in _kin(configs):
-        by_step: dict[int | None, list[Job]] = {}
-        for k in group:
-            by_step.setdefault(_steps_done(todo[k].path), []).append(todo[k])
-        for step, same in by_step.items():
-            for start in range(0, len(same), max(1, most)):
-                some = same[start : start + most]
-                whole = len(some) > 1 and step is not None
-                stacks += [replace(some[0], others=tuple(job.path for job in some[1:]))] if whole else []
-                alone += [] if whole else some
-    return [*stacks, *alone, *done]
-
-
-def _steps_done(path: Path) -> int | None:
-    """Where a run's checkpoint stands, 0 without one, None for one that does not load."""
-    file = path / "checkpoint.safetensors"
-    if not file.exists():
-        return 0
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return int(opened.get_tensor("counters")[0])
-    except Exception:  # a damaged file: the run alone says so
-        return None
-
-
-def most(how: str, device: str) -> int:
-    """How many runs `--stack` asks to train together: 1 for none. Raises ValueError for another word."""
-    if how == "auto":  # a device that is not there is for the runs to say
-        cuda = device.startswith("cuda") or (device == "auto" and train.pick_device(device).type == "cuda")
-        return MOST if cuda else 1
-    if how in ("on", "off"):
-        return MOST if how == "on" else 1
-    if how.isdecimal() and int(how) > 0:
-        return int(how)
-    raise ValueError(f"--stack {how}: write auto, on, off, or how many at most: --stack 8")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rpecli.describe.figure import COLOURS as HEADS
 from rpecli.describe.figure import DASHES, _colours
-from rpecli.report.build import ReportError
-from rpecli.report.figures.accuracy import COLOURS, DPI, MARKERS, STYLE, UNDATED, WIDTH, Look, as_bytes
+from rpecli.plot import COLOURS, DPI, MARKERS, STYLE, UNDATED, WIDTH, Look, as_bytes
+from rpecli.report.load import ReportError
 from rpecli.report.load_probes import Seen
 from rpecli.report.tables.attention_text import MEASURES, ROUNDING, WORDS, Lines, factor, matrix, measured, name_of, pair_names
-from rpecli.run import directory as run
+from rpecli.run.files import write_bytes
 from rpecli.table import slug as table_slug
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def write(folder: Path, data: dict[str, Any], shifts: Lines) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures(data, shifts).items():
             for kind in UNDATED:
-                run.replace(folder / f"{name}.{kind}", as_bytes(figure, kind))
+                write_bytes(folder / f"{name}.{kind}", as_bytes(figure, kind))
                 written.append(folder / f"{name}.{kind}")
     except OSError as error:
         raise ReportError(f"the figures cannot be written: {error}: choose another place") from error

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from rpecli.plot import Look
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel
 from rpecli.report.figures import inline as svg
-from rpecli.report.figures.accuracy import Look, looks
+from rpecli.report.figures.accuracy import looks
+from rpecli.report.format import number
 from rpecli.report.load_probes import Seen
 from rpecli.report.tables import attention as probe_table
-from rpecli.report.tables.accuracy import number
 from rpecli.report.tables.attention_text import matrix, measured
 from rpecli.report.tables.invariance import KINDS, Moves
 

@@ -3,12 +3,11 @@
 import math
 from html import escape
 
+from rpecli.plot import DARK, TITLES, Look
 from rpecli.report.aggregate import Panel, Row
-from rpecli.report.figures.accuracy import TITLES, Look
+from rpecli.report.format import WORDS, factor, number, spread
 from rpecli.report.load import GROUPS
 from rpecli.report.stats import Summary
-from rpecli.report.tables.accuracy import WORDS, factor, number, spread
-from rpecli.report.write.page_style import DARK
 
 WIDE, HIGH = 440, 250
 LEFT, RIGHT, TOP, FOOT = 34, 12, 10, 40

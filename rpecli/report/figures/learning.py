@@ -3,10 +3,12 @@
 import math
 from typing import TYPE_CHECKING
 
+from rpecli import plot
+from rpecli.plot import COLUMNS, WIDTH, Look
 from rpecli.report.aggregate import Panel
 from rpecli.report.figures import accuracy as figure
 from rpecli.report.figures import learning_chart as learning
-from rpecli.report.figures.accuracy import COLUMNS, PANEL, WIDTH, Look
+from rpecli.report.figures.accuracy import PANEL
 from rpecli.report.figures.learning_chart import Curve
 
 if TYPE_CHECKING:
@@ -29,13 +31,13 @@ def draw(panels: list[Panel]) -> dict[str, bytes]:
 def _compose(made: "Figure", curves: Curves, looks: dict[str, Look]) -> None:
     """Panels in rows, the legend under them."""
     panels = [panel for panel, _ in curves]
-    blocks = figure.legends(made, looks, any(len(row.runs) > 1 for panel in panels for row in panel.rows), chance=False)
+    blocks = plot.legends(made, looks, any(len(row.runs) > 1 for panel in panels for row in panel.rows), chance=False)
     rows = math.ceil(len(curves) / COLUMNS)
     columns = math.ceil(len(curves) / rows)
-    foot = sum(map(figure.tall, blocks))
+    foot = sum(map(plot.tall, blocks))
     height = rows * (TITLE + PANEL + UNDER) + 0.3 + foot
     made.set_size_inches(WIDTH, height)
-    figure.place(made, blocks, height)
+    plot.place(made, blocks, height)
     made.text(0.5, (foot + 0.15) / height, "training step", ha="center", color="#333333")
     for place, (panel, found) in enumerate(curves):
         top = height - 0.05 - (place // columns) * (TITLE + PANEL + UNDER) - TITLE

@@ -5,13 +5,12 @@ from html import escape
 
 from matplotlib.ticker import MaxNLocator
 
+from rpecli.plot import Look
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel, Row
 from rpecli.report.figures import inline as svg
-from rpecli.report.figures.accuracy import Look
-from rpecli.report.load import Run
+from rpecli.report.format import number, spread
 from rpecli.report.stats import Summary
-from rpecli.report.tables.accuracy import number, spread
 
 POINTS = 24  # shown of one curve: every validation of a long training would be a page of dots
 Curve = dict[int, Summary]  # step -> over the runs that were validated there
@@ -30,12 +29,6 @@ def _curve(row: Row) -> Curve:
         values[line["step"]].append(line["token_accuracy"])
     made = {step: stats.summary(known) for step, known in sorted(values.items()) if len(known) == len(read)}
     return {step: found for step, found in made.items() if found}
-
-
-def first(each: Run, target: float) -> tuple[float | None, float | None]:
-    """Steps and tokens of the first validation that reached the target, None for never."""
-    found = next((line for line in each.validations if line["token_accuracy"] >= target), {})
-    return found.get("step"), found.get("tokens")
 
 
 class Axes(svg.Frame):

@@ -7,47 +7,12 @@ from statistics import median
 
 from rpecli.report import stats
 from rpecli.report.aggregate import Group, Panel, Row, by_length
+from rpecli.report.format import MISSING, WORDS, count, factor, middle, number, spread
 from rpecli.report.load import versions
 from rpecli.report.stats import Summary
 from rpecli.table import Footnotes, Table
 
-WORDS = {
-    "exact_match": "exact match",
-    "exact_match_eos": "exact match with the end token",
-    "token_accuracy": "token accuracy",
-    "rescaled_accuracy": "token accuracy rescaled for chance",
-}
-MISSING = "-"
 SAID = 6  # lengths that one sentence spells out; of more, only the doublings of the training length
-
-
-# ------------------------------------------------------------------------------------------------------------------ cells
-
-
-def number(value: float) -> str:
-    """`.84`; only a true 1 is written 1.00 and only a true 0 is written .00."""
-    if value < 0:
-        return ">-.01" if value > -0.005 else "-" + number(-value)
-    if 0.995 <= value < 1:
-        return ">.99"
-    return "<.01" if 0 < value < 0.005 else f"{value:.2f}".removeprefix("0")
-
-
-def spread(found: Summary | None) -> str:
-    """`.84 (.80-.88)`: the mean and, where several differ, their range."""
-    if found is None:
-        return MISSING
-    low, high = number(found.low), number(found.high)
-    return number(found.mean) if low == high else f"{number(found.mean)} ({low}-{high})"
-
-
-def factor(length: int, train_length: int) -> str:
-    times = length / train_length
-    return f"{times:.3g}x" if times < 1000 else f"{times:.0f}x"  # .3g would write 8.19e+03
-
-
-def count(flags: list[bool]) -> str:
-    return f"{sum(flags)}/{len(flags)}" if flags else MISSING
 
 
 def effective(row: Row, panel: Panel) -> str:
@@ -70,9 +35,6 @@ def steps_to_90(row: Row) -> str:
     middle = stats.censored_median(steps)
     text = MISSING if middle is None else f"{middle:g}"
     return text if reached in (0, len(steps)) else f"{text} ({reached} of {len(steps)})"
-
-
-# ----------------------------------------------------------------------------------------------------------------- tables
 
 
 def panel_tables(panel: Panel) -> list[Table]:
@@ -135,14 +97,6 @@ def _cells(cells: dict[str, Summary]) -> list[Summary | None]:
     return [cells.get(measure) for measure in WORDS]
 
 
-def middle(found: Summary | None) -> str:
-    """`.84; .85 (.80-.88)`: mean; median (range)."""
-    if found is None:
-        return MISSING
-    low, high = number(found.low), number(found.high)
-    return f"{number(found.mean)}; {number(found.median)}" + (f" ({low}-{high})" if low != high else "")
-
-
 def _measured(panel: Panel, measure: str, caption: str, last: str, of_row: Callable[[Row], str]) -> Table:
     notes = Footnotes()
     rows = [[*_line(row, panel, measure, notes), of_row(row)] for row in panel.rows]
@@ -191,9 +145,6 @@ def _untrained_note(row: Row) -> str:
 def _solved_caption(panel: Panel) -> str:
     said = f"Solved in distribution: {sum(panel.judged)} of {len(panel.judged)} runs "
     return said + f"(exact match at {panel.length} of at least {stats.SOLVED})."
-
-
-# ----------------------------------------------------------------------------------------------------------------- groups
 
 
 def _groups(panel: Panel) -> Table:
@@ -248,9 +199,6 @@ def _solved_sentence(*groups: Group) -> str:
     none = [group.name for group in groups if not any(group.judged)]
     warning = f" No {' and no '.join(none)} run did, so the numbers beyond it say little about position." if none else ""
     return f"The training length was learned by {said}.{warning}"
-
-
-# ------------------------------------------------------------------------------------------------------------------- bold
 
 
 def _mean(cell: dict[str, Summary], measure: str) -> float | None:

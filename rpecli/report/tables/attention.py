@@ -4,8 +4,8 @@ from collections import defaultdict
 from statistics import fmean
 from typing import Any
 
+from rpecli.report.format import MISSING, number
 from rpecli.report.load_probes import Seen
-from rpecli.report.tables.accuracy import MISSING, number
 from rpecli.report.tables.attention_text import matrix
 from rpecli.table import Table
 

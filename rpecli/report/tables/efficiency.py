@@ -1,10 +1,10 @@
 """How much training a target takes: steps, tokens and compute until token accuracy within the training lengths reaches it."""
 
+from rpecli.report import load as report_load
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel, Row
-from rpecli.report.figures import learning_chart as learning
+from rpecli.report.format import MISSING, count
 from rpecli.report.load import Run
-from rpecli.report.tables.accuracy import MISSING, count
 from rpecli.table import Table
 
 TARGETS = {"50 %": 0.5, "90 %": 0.9, "99 %": 0.99}
@@ -34,7 +34,7 @@ def _known(row: Row, target: str) -> list[tuple[Run, Reached]]:
         curves = [(each, each.info["curve"]) for each in runs if each.info.get("curve")]
         at = RECORDED[target]
         return [(each, (curve.get(f"steps_to_{at}"), curve.get(f"tokens_to_{at}"))) for each, curve in curves]
-    return [(each, learning.first(each, TARGETS[target])) for each in runs if each.validations]
+    return [(each, report_load.first(each, TARGETS[target])) for each in runs if each.validations]
 
 
 def _cells(row: Row, target: str) -> list[str]:

@@ -6,9 +6,9 @@ from typing import Any
 from rpecli.report import load_probes as probe_read
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel
+from rpecli.report.format import MISSING, number
 from rpecli.report.load import Run
 from rpecli.report.paired import Scores
-from rpecli.report.tables.accuracy import MISSING, number
 from rpecli.table import Table
 
 KINDS = {"positions": "the same tokens at later positions", "fillers": "the same tokens behind fillers"}

@@ -6,9 +6,9 @@ from typing import Any
 from rpecli.report import paired as compare
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel, natural
+from rpecli.report.format import MISSING, WORDS, count, number
 from rpecli.report.load import GROUPS
 from rpecli.report.paired import Pooled
-from rpecli.report.tables.accuracy import MISSING, WORDS, count, number
 from rpecli.table import Table
 
 ALL = "all"  # the family of every task

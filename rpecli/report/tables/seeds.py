@@ -7,10 +7,9 @@ from statistics import fmean, median
 from rpecli.report import paired as compare
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel, Row, natural
+from rpecli.report.format import MISSING, number, probability, signed
 from rpecli.report.load import Run
 from rpecli.report.tables import efficiency as targets
-from rpecli.report.tables.accuracy import MISSING, number
-from rpecli.report.verdict import probability, signed
 from rpecli.table import Table
 
 NARROW = "Of few seeds an interval is narrower than its name says (docs/protocol.md); tests decide, intervals do not."

@@ -1,19 +1,5 @@
 """What report.html looks like and what it does beyond that: one style sheet and one script, both written into the page."""
 
-DARK = {  # colours of the figure that vanish on a dark ground, and what they become there
-    "#000000": "#FFFFFF",
-    "#666666": "#B0B0B0",
-    "#332288": "#A79BF2",
-    "#882255": "#E07FAE",
-    "#661100": "#D98A6C",
-    "#AA4499": "#DB8CCF",
-    "#0072B2": "#5C8DFF",
-    "#56B4E9": "#9BDDFF",
-    "#009E73": "#33C79B",
-    "#D55E00": "#F08A3C",
-    "#999933": "#C9C94F",
-}
-
 CSS = """
 :root { color-scheme: light dark; --ground: #ffffff; --soft: #f4f5f7; --line: #d9dce1; --text: #1b1f24; --quiet: #5b6470;
   --link: #0a58ca; --good: #00664d; --bad: #a33b00; --open: #5b4a00; }

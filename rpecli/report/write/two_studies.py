@@ -7,10 +7,10 @@ from typing import Any
 
 from rpecli import __version__
 from rpecli.report import schema, stats
+from rpecli.report.format import MISSING, WORDS, factor, number, signed
 from rpecli.report.tables import seeds as evidence
-from rpecli.report.tables.accuracy import MISSING, WORDS, factor, number
 from rpecli.report.two_studies import MEASURES, Line, Study, Versus
-from rpecli.report.verdict import said, signed
+from rpecli.report.verdict import said
 from rpecli.report.write import data as records
 from rpecli.report.write import html as page_html
 from rpecli.report.write import markdown as page

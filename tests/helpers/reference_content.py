@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import reference
 from torch import Tensor
 
+from helpers import reference
 from rpecli.encoding import Encoding
 
 

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rpecli.config import recipe
+from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.report.aggregate import Panel, panels
 from rpecli.report.load import Run
@@ -15,7 +15,7 @@ GROUP = {"learned": "APE", "sinusoidal": "APE", "rope": "RPE", "alibi": "RPE", "
 @cache
 def config(task: str, encoding: str, seed: int) -> Config:
     flags = {"task": task, "encoding": encoding, "seed": seed, "length": 16, "steps": 100}
-    (made,) = recipe.load(None, {key: str(value) for key, value in flags.items()})[0].configs()
+    (made,) = config_load.load(None, {key: str(value) for key, value in flags.items()})[0].configs()
     return made
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from rpecli import catalog, encoding
-from rpecli.attention import dispatch as attention
+from rpecli.attention import reference as attention_reference
+from rpecli.choice import parse_choice
 from rpecli.model import Transformer
 
 M, H, D = 64, 4, 16
@@ -20,7 +21,7 @@ def build(choice: str, trained: int = 32, causal: bool = True, **shape: int) -> 
 
 def skip_one_way(choice: str, causal: bool) -> None:
     """Ends a test of both directions where an encoding has one."""
-    name = catalog.parse_choice(choice)[0]
+    name = parse_choice(choice)[0]
     if not causal and catalog.load_class("encodings", name, encoding.Encoding).causal_only:
         pytest.skip("has no form for attention in both directions")
 
@@ -59,4 +60,4 @@ def draw(batch: int, n: int, heads: int = H, width: int = D, seed: int = 3) -> T
 
 def no_future(T: int, S: int, causal: bool = True) -> np.ndarray:
     """1 where a row may look."""
-    return ~attention.causal_mask(T, S).numpy() | (not causal)
+    return ~attention_reference.causal_mask(T, S).numpy() | (not causal)

@@ -7,8 +7,8 @@ import cmath
 import math
 
 import numpy as np
-from reference import Pair, array, none
 
+from helpers.reference import Pair, array, none
 from rpecli.encoding import Encoding
 
 

@@ -14,6 +14,7 @@ from rpecli import catalog
 from rpecli.cli import app as cli
 from rpecli.config.recipe import Config
 from rpecli.run import directory as run
+from rpecli.run.files import read_lines
 from rpecli.train import loop as train
 
 KEYS: dict[str, Any] = {"task": "copy", "encoding": "rope", "d_model": 16, "n_head": 2, "n_layer": 1, "length": 4, "steps": 40,
@@ -26,7 +27,8 @@ import signal
 import time
 from pathlib import Path
 
-from rpecli import task, train
+from rpecli import task
+from rpecli.train import loop as train
 
 TRAP = Path(__file__).with_name("trap")
 
@@ -168,4 +170,4 @@ def finish(process: "subprocess.Popen[str]") -> Said:
 
 def metrics(path: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without what a clock says."""
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in run.read_lines(path / "metrics.jsonl")]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in read_lines(path / "metrics.jsonl")]

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from rpecli.config import recipe
+from rpecli.config import load as config_load
 from rpecli.report import build as report
 from rpecli.run import directory as run
+from rpecli.run.files import append_line
 
 CHANCE = 0.1
 
@@ -13,7 +14,7 @@ def make_run(runs: Path, accuracy: dict[int, float], *, exact: dict[int, float] 
     """A trained run with an evaluation for each length; `given` holds recipe keys and, under `info` and `line`, more fields."""
     info, line = given.pop("info", {}), given.pop("line", {})
     flags = {"task": "copy", "encoding": "rope", "length": 16, "steps": 100, **given}
-    made, _ = recipe.load(None, {key: str(value) for key, value in flags.items()})
+    made, _ = config_load.load(None, {key: str(value) for key, value in flags.items()})
     (config,) = made.configs()
     path = run.create(config, runs)
     record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
@@ -23,7 +24,7 @@ def make_run(runs: Path, accuracy: dict[int, float], *, exact: dict[int, float] 
     run.update(path, **record | info)
     for length, value in accuracy.items():
         match = value if exact is None else exact[length]
-        run.append_line(path / "eval.jsonl", evaluation(length, value, match) | line)
+        append_line(path / "eval.jsonl", evaluation(length, value, match) | line)
     return path
 
 
@@ -48,7 +49,7 @@ def look_into(path: Path, share: float, *, terms: bool = False, **other: object)
         "lengths": lengths,
         "look_back": [named | {"share": {"8": 1.0, "16": share, "32": 0.25}}],
     }
-    run.append_line(path / "probes.jsonl", line | other)
+    append_line(path / "probes.jsonl", line | other)
 
 
 def _looked(length: int, share: float, terms: bool) -> dict:
@@ -67,7 +68,7 @@ def alike(path: Path, others: list[Path], value: float, **other: object) -> None
     layers = [{"mean": value, "paired": value, "pairs": [[1, 1], [2, 2]]}]
     for each in others:
         line = {"probe": "similarity", **WAY, "length": 16, "fingerprint": "set16", "other": {"run": each.name, **WAY}}
-        run.append_line(path / "probes.jsonl", line | {"layers": layers} | other)
+        append_line(path / "probes.jsonl", line | {"layers": layers} | other)
 
 
 def make_page(folder: Path) -> Path:
@@ -77,7 +78,7 @@ def make_page(folder: Path) -> Path:
     paths.append(make_run(folder, {}, encoding="none", info={"status": "failed", "error": '<b>nan</b> & "worse"'}))
     for path in paths[:-1]:
         for step, reached in ((50, 0.6), (100, 0.97)):
-            run.append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
+            append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
     for path in paths[:-1]:
         look_into(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name)
         alike(path, [other for other in paths[:-1] if other.name > path.name], 0.5)

@@ -1,0 +1,26 @@
+"""`rpe check`: a recipe checked before hours of training."""
+
+from typing import Annotated
+
+import typer
+
+from rpecli import catalog
+from rpecli.cli import _flags as flags
+from rpecli.cli._inputs import check_recipe, load_recipe
+from rpecli.cli._output import print_tables
+
+
+def check(
+    recipe: flags.MaybeRecipeName = None,
+    keys: Annotated[bool, typer.Option("--keys", help="List every recipe key with its default.")] = False,
+) -> None:
+    """Validate a recipe, or every recipe that ships: all errors at once, with file, line, key and remedy."""
+    from rpecli.describe import listing as tables
+
+    if keys:
+        print_tables(tables.rich_table(tables.keys()))
+        return
+    for name in [recipe] if recipe else catalog.names("recipes"):
+        made, source = load_recipe(name, {})
+        check_recipe(made, source)
+        typer.echo(f"{name}: {len(made.configs())} runs, all well")

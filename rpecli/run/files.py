@@ -1,0 +1,90 @@
+"""Reading and writing files so that a kill at any moment cannot spoil them."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+TAIL = 1 << 12  # bytes at the end of a file that hold its last line; a line of metrics.jsonl has about 200
+
+
+class RunError(ValueError):
+    """A run directory that is damaged, foreign, missing or in use."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a whole file so that a reader, or a kill, sees the old one or the new one."""
+    beside = path.with_name(path.name + f".{os.getpid()}.tmp")
+    with open(beside, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Adds one JSON line; a torn line that a kill left behind is cut off first."""
+    with open(path, "a+b") as file:
+        _cut_torn_line(file)
+        file.write(line_bytes(value))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def line_bytes(value: dict[str, Any]) -> bytes:
+    """A value as the line that `append_line` writes."""
+    return json.dumps(value).encode() + b"\n"
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+    file.seek(0, os.SEEK_END)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file (none if it is not there), a torn last line ignored. Raises RunError on any other damage."""
+    if not path.exists():
+        return []
+    *whole, _ = path.read_bytes().split(b"\n")
+    lines = []
+    for number, text in enumerate(whole, 1):
+        if (line := _line(text)) is None:
+            raise RunError(f"{path}:{number}: damaged line: delete that line, or the run, and start again")
+        lines.append(line)
+    return lines
+
+
+def last_line(path: Path) -> dict[str, Any] | None:
+    """The last of `read_lines`, read from the file's end: cheap enough to ask for again and again while a run goes on.
+
+    None where there is none. Also None where it is damaged: what shows progress goes on, and what needs the file names the line.
+    """
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        for size in (TAIL, end):
+            file.seek(max(0, end - size))
+            *whole, _ = file.read().split(b"\n")
+            if len(whole) > 1:  # the first may have been cut by where reading began
+                break
+        return _line(whole[-1]) if whole else None
+    return None
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    """The object of a JSON line, None if it is damaged."""
+    try:
+        line = json.loads(text)
+    except ValueError:  # not JSON, not even text
+        return None
+    return line if isinstance(line, dict) else None

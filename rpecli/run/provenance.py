@@ -1,0 +1,70 @@
+"""What made a number: commit, versions, machine, and fingerprints of the task's and the encoding's files."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rpecli import catalog
+from rpecli.choice import parse_choice, split_layers
+from rpecli.config import recipe
+from rpecli.device import n_cores
+
+
+def sources(config: "recipe.Config") -> dict[str, str]:
+    """Fingerprints of the task's and the encoding's files, to notice that one changed since a run was trained."""
+    pairs = (("tasks", config.task), ("encodings", config.encoding))
+    return {kind: "+".join(_fingerprint(kind, part) for part in split_layers(choice)) for kind, choice in pairs}
+
+
+def _fingerprint(kind: str, choice: str) -> str:
+    return catalog.fingerprint(catalog.find(kind, parse_choice(choice)[0]))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def commit() -> tuple[str | None, bool]:
+    """The git commit of the code that runs, and whether tracked files differ from it; (None, False) outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=catalog.PACKAGE.parent, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != catalog.PACKAGE.parent:
+            return None, False
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no", "--", "rpecli", "tasks"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, False
+
+
+def provenance() -> dict[str, Any]:
+    """What made a number: commit, versions, machine. Takes no import of torch."""
+    revision, dirty = commit()
+    packages = ("rpe", "torch", "numpy", "safetensors", "pydantic")
+    versions = {"python": platform.python_version()} | {p: _version(p) for p in packages}
+    return {"commit": revision, "dirty": dirty, "versions": versions, "machine": machine(), "platform": sys.platform}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def machine() -> str:
+    """The processor's name and how many cores this process may use."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0].partition(":")[2].strip() if lines else name
+    return f"{name}, {n_cores()} cores"
