@@ -43,7 +43,7 @@ def summary() -> str:
 INDEX = ["encoding", "group", "what it does"]
 FACTS = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the trained length", "year"]
 GENERATORS = {
-    "encodings": lambda: tables.markdown(tables.linked(tables.rows("encodings"), INDEX, "docs/encodings.md")),
+    "encodings": lambda: tables.markdown(tables.linked(tables.rows("encodings"), INDEX)),
     "zoo": lambda: tables.markdown(tables.linked(tables.rows("encodings"), FACTS)),
     "kernels": lambda: tables.markdown(tables.kernels()),
     "portraits": tables.sections,
