@@ -16,18 +16,18 @@ from rpecli.launch.job import Job
 def evaluate(
     given: dict[str, str],
     names: flags.RunNames = None,
-    again: flags.Again = False,
+    overwrite: flags.Overwrite = False,
     data: flags.Data = None,
-    encoding: flags.As = None,
+    swap_encoding: flags.SwapEncoding = None,
     rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
 ) -> None:
     """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
-    asked = asked_order(given, again, data)
+    asked = asked_order(given, overwrite, data)
     paths = select_trained(runs, names)
-    orders = order_by_run(asked, paths, encoding, rope_scaling)
+    orders = order_by_run(asked, paths, swap_encoding, rope_scaling)
     _warn_of_lengths(paths, given.get("lengths"))
     execute([Job(path, train=False, order=orders[path], device=device) for path in paths], jobs)
     print_lengths(paths)
