@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rpecli import catalog, encoding
 from rpecli.attention import dispatch as attention
-from rpecli.choice import ContentError
+from rpecli.choice import ChoiceError
 from rpecli.describe import effect as portrait
 from rpecli.describe import figure as portrait_figure
 from rpecli.describe import listing as tables
@@ -192,7 +192,7 @@ def test_an_option_that_brings_a_hook_changes_kernel_and_where_it_acts():
      ("rope", {"length": 1}, "length above 1"), ("rope:bas=3", {}, "no option 'bas'")],
 )  # fmt: skip
 def test_what_cannot_be_drawn_says_why(choice, shape, words):
-    with pytest.raises(ContentError, match=re.escape(words)):
+    with pytest.raises(ChoiceError, match=re.escape(words)):
         drawn(choice, **shape)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rpecli.attention import dispatch as attention
 from rpecli.attention import reference as attention_reference
-from rpecli.choice import ContentError, parse_choice, split_layers
+from rpecli.choice import ChoiceError, parse_choice, split_layers
 from rpecli.describe import source as anatomy
 from rpecli.encoding import Encoding, Shape, for_layers, overrides
 from rpecli.task import SPECIAL
@@ -59,9 +59,9 @@ class Portrait:
 
 
 def draw(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, seed: int = 0) -> Portrait:
-    """The portrait of `rope`, `rope:base=500` or `./mine.py`. Raises content.ContentError that names what is wrong."""
+    """The portrait of `rope`, `rope:base=500` or `./mine.py`. Raises ChoiceError that names what is wrong."""
     if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
-        raise ContentError(
+        raise ChoiceError(
             f"d_model={d_model}, n_head={n_head}, length={length}: give a width that the heads share evenly, and a length above 1"
         )
     shape = Shape(d_model, n_head, length)
@@ -76,7 +76,7 @@ def draw(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, seed
 def _layers(choice: str, shape: Shape, seed: int) -> list[Encoding]:
     """The encodings of a first and a second layer, drawn as a model draws them."""
     if len(split_layers(choice)) > 1:
-        raise ContentError(f"{choice}: encodings that take turns are drawn one by one: rpe show {split_layers(choice)[0]}")
+        raise ChoiceError(f"{choice}: encodings that take turns are drawn one by one: rpe show {split_layers(choice)[0]}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return [each.eval() for each in for_layers(choice, shape, 2)]

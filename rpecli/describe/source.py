@@ -65,7 +65,7 @@ class Anatomy:
 
 
 def of(name: str) -> Anatomy:
-    """The anatomy of a shipped encoding, or of a file by its path. Raises content.ContentError as `content.find` does."""
+    """The anatomy of a shipped encoding, or of a file by its path. Raises ChoiceError as `content.find` does."""
     path = catalog.find("encodings", name)
     summary, module = catalog.summary(path), _Module(path)
     lines = module.lineage()
