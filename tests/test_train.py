@@ -42,7 +42,7 @@ def weights(path: Path) -> bytes:
 def same(one: Path, other: Path) -> bool:
     """Whether two runs ended alike: weights byte for byte, metrics but for the clock, counters."""
     left, right = run.read(one), run.read(other)
-    counters = all(left[key] == right[key] for key in ("step", "tokens", "curve", "status"))
+    counters = all(left[key] == right[key] for key in ("step", "tokens", "steps_to_accuracy", "status"))
     return counters and weights(one) == weights(other) and tiny.metrics(one) == tiny.metrics(other)
 
 
@@ -77,7 +77,7 @@ def test_the_record_says_what_was_trained_where_and_how_long(plain: Path) -> Non
     expected |= {"threads": 1, "pid": os.getpid(), "tokens": lines[-1]["tokens"], "platform": sys.platform}
     assert expected.items() <= info.items()
     assert info["parameters"] == sum(tensor.numel() for tensor in load_file(plain / "weights.safetensors").values())
-    assert {"commit", "dirty", "versions", "machine", "started", "finished", "curve", "tokens_per_second"} <= info.keys()
+    assert {"commit", "dirty", "versions", "machine", "started", "finished", "steps_to_accuracy", "tokens_per_second"} <= info.keys()
     assert info["seconds"] >= lines[-1]["seconds"] > 0
     assert 10**7 < info["peak_memory"] < 10**11
     assert info["tokens_per_second"] == round(info["tokens"] / info["seconds"])

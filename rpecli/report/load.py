@@ -292,7 +292,7 @@ def _columns(each: Run, line: dict[str, Any]) -> dict[str, Any]:
     row["rescaled_accuracy"] = None if chance is None else stats.rescaled(line["token_accuracy"], chance)
     row["by_place"] = " ".join(map(str, line.get("by_place") or [])) or None
     row["weights"] = line.get("weights")
-    curve = info.get("curve") or {}
+    curve = info.get("steps_to_accuracy") or {}
     row |= {key: curve.get(key) for key in CURVE}
     row |= {key: info.get(key) for key in RECORD} | {"steps": config.steps}
     row["batch_tokens"] = config.tokens  # the record's `tokens` counts all that was trained on

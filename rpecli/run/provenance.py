@@ -5,7 +5,6 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,8 @@ def provenance() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # 20 ms that `rpe --help` need not wait for
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -20,7 +20,7 @@ def make_run(runs: Path, accuracy: dict[int, float], *, exact: dict[int, float] 
     record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
     record |= {"tokens_per_second": 10.5, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
     record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu", "threads": 1}
-    record |= {"curve": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
+    record |= {"steps_to_accuracy": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
     run.update(path, **record | info)
     for length, value in accuracy.items():
         match = value if exact is None else exact[length]
