@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rpecli import catalog
+from rpecli import table as tables
 from rpecli.config import load as config_load
 from rpecli.config import recipe
 from rpecli.describe import source as anatomy
-from rpecli.markdown import table as markdown_table
 
 SHORT = {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
          "year": "year", "what it does": "what it does"}  # fmt: skip
@@ -108,7 +108,7 @@ def _fill(table: Table, found: list[dict[str, str]]) -> None:
 
 def markdown(found: list[dict[str, str]]) -> str:
     """Rows for a page."""
-    return markdown_table(list(found[0]), (list(row.values()) for row in found))
+    return tables.Table("", list(found[0]), "l" * len(found[0]), [list(row.values()) for row in found]).markdown(padded=False)
 
 
 def kernels() -> list[dict[str, str]]:
