@@ -1,4 +1,4 @@
-"""Tables of what there is (encodings, tasks, recipes, recipe keys), read from the files themselves: for `rpe ls` and the docs."""
+"""Tables of encodings, tasks, recipes and recipe keys, read from their files: for `rpe ls`, `rpe check --keys` and the docs."""
 
 from typing import Any
 
@@ -10,12 +10,10 @@ from rpecli import catalog
 from rpecli.config import load as config_load
 from rpecli.config import recipe
 from rpecli.describe import source as anatomy
-from rpecli.markdown import table as markdown_table
 
 SHORT = {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
          "year": "year", "what it does": "what it does"}  # fmt: skip
 LOOK: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold"}
-LEARNS = {"yes": "yes", "no": "no", "option": "with an option alone"}
 FULL = 10_000  # a width that holds any row on one line
 
 
@@ -104,41 +102,3 @@ def _fill(table: Table, found: list[dict[str, str]]) -> None:
         table.add_column(name, no_wrap=number == 0, overflow="fold")
     for row in found:
         table.add_row(*map(Text, row.values()))  # as text: markup would swallow brackets
-
-
-def markdown(found: list[dict[str, str]]) -> str:
-    """Rows for a page."""
-    return markdown_table(list(found[0]), (list(row.values()) for row in found))
-
-
-def kernels() -> list[dict[str, str]]:
-    """A row a kernel: what it costs."""
-    return [{"kernel": f"`{kernel}`", "cost": cost} for kernel, cost in anatomy.COST.items()]
-
-
-def linked(found: list[dict[str, str]], columns: list[str], page: str = "") -> list[dict[str, str]]:
-    """Some columns of rows, the name in the first a link to its section of a page."""
-    return [{key: f"[{row[key]}]({page}#{row[key]})" if key == columns[0] else row[key] for key in columns} for row in found]
-
-
-def sections() -> str:
-    """Everything the files of the encodings say, a section an encoding: docs/encodings.md."""
-    return "\n\n".join(_section(anatomy.of(name)) for name in catalog.names("encodings"))
-
-
-def _section(found: anatomy.Anatomy) -> str:
-    """Heading, summary, docstring as it stands (formulas are laid out in it), then the facts as a list."""
-    options = ", ".join(f"`{key}={value}`" for key, value in found.options.items()) or "none"
-    facts = {
-        "Paper": " ".join(filter(None, (found.paper, found.year and f"({found.year})"))) or "none",
-        "Group": found.group,
-        "Acts on": "; ".join(found.acts) + (f" (`{'`, `'.join(found.hooks)}`)" if found.hooks else ""),
-        "Kernel": f"`{found.kernel}`",
-        "Learned parameters": LEARNS[found.learns] + ("; one instance for all layers" if found.shared else ""),
-        "Shift invariant": _yes(found.shift_invariant),
-        "Attention": "causal only" if found.causal_only else "causal or in both directions",
-        "Options": options,
-        "Past the trained length": found.unseen,
-    }
-    about = f"```text\n{found.about}\n```\n\n" if found.about else ""
-    return f"## {found.name}\n\n{found.summary}\n\n{about}" + "\n".join(f"- {key}: {value}" for key, value in facts.items())
