@@ -40,15 +40,15 @@ def encoding_table(columns: list[str]) -> str:
 
 def encoding_sections() -> str:
     """One section per encoding."""
-    return "\n\n".join(encoding_section(source.of(name)) for name in catalog.names("encodings"))
+    return "\n\n".join(encoding_section(source.read(name)) for name in catalog.names("encodings"))
 
 
-def encoding_section(facts: source.Anatomy) -> str:
+def encoding_section(facts: source.EncodingFacts) -> str:
     """Heading, summary, docstring as it stands (formulas are laid out in it), then the facts as a list."""
     lines = {
         "Paper": " ".join(filter(None, (facts.paper, facts.year and f"({facts.year})"))) or "none",
         "Group": facts.group,
-        "Acts on": "; ".join(facts.acts) + (f" (`{'`, `'.join(facts.hooks)}`)" if facts.hooks else ""),
+        "Acts on": "; ".join(facts.acts_on) + (f" (`{'`, `'.join(facts.hooks)}`)" if facts.hooks else ""),
         "Kernel": f"`{facts.kernel}`",
         "Learned parameters": LEARNS[facts.learns] + ("; one instance for all layers" if facts.shared else ""),
         "Shift invariant": "yes" if facts.shift_invariant else "no",
