@@ -45,12 +45,12 @@ def _show_runs(paths: list[Path], as_json: bool) -> None:
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
-    from rpecli.describe import effect as portrait
+    from rpecli.describe import effect
     from rpecli.describe import figure as portrait_figure
     from rpecli.describe import text as portrait_text
     from rpecli.plot import FigureError
 
-    data = portrait.draw(choice, **shape).data()
+    data = effect.profile(choice, **shape).data()
     if out is not None:
         try:
             portrait_figure.write(data, out)
