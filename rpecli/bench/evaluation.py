@@ -23,10 +23,10 @@ from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.evaluate import measure as evaluate
 from rpecli.evaluate import memory as evaluate_memory
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
+from rpecli.model import LoadedModel, build
 from rpecli.run import directory as runs
 from rpecli.train import loop as train
-from rpecli.train import state as train_state
 
 RECIPE = "quick"  # whose runs are trained where none is given
 EIGHT = "1x,2x,3x,4x,5x,6x,7x,8x"
@@ -64,14 +64,14 @@ def _beside_training(config: Config, options: Options, say: Say) -> Row:
     import scipy.stats  # noqa: F401 - a second that a command spends once, not each evaluation
 
     trained, evaluated = list[float](), list[float]()
-    order = Order((("lengths", EIGHT),), again=True)
+    request = EvalRequest(config.eval.model_copy(update={"lengths": EIGHT}), overwrite=True)
     for n in range(options.repeats):
         say(f"eval: {config.id}, training and evaluation {n + 1} of {options.repeats}")
         with tempfile.TemporaryDirectory() as folder:
             path = runs.create(config, Path(folder))
             trained.append(train.train(path, options.device, options.threads)["seconds"])
             start = time.perf_counter()
-            evaluate.evaluate(path, order, options.device, options.threads)
+            evaluate.evaluate(path, request, options.device, options.threads)
             evaluated.append(time.perf_counter() - start)
     return time_row(config, trained, evaluated)
 
@@ -100,33 +100,32 @@ def time_table(rows: list[Row]) -> Table:
 # ----------------------------------------------------------------------------------------------------------------- memory
 
 
-def trainer_of(choice: str) -> train_state.Trainer:
-    keys: dict[str, Any] = {"task": COPY, "encoding": choice}
-    trainer = train_state.build(Config(**keys), torch.device("cpu"))
-    trainer.model.eval()
-    return trainer
+def untrained_model(choice: str) -> LoadedModel:
+    loaded = build(Config.from_keys(task=COPY, encoding=choice), torch.device("cpu"))
+    loaded.model.eval()
+    return loaded
 
 
 def setting(encoding: str, length: int) -> timing.Call:
     """For the process that measures memory: a model that has evaluated something short, and the call on one batch."""
-    trainer = trainer_of(encoding)
-    warm_up, blocks = _batch(trainer, 16), _batch(trainer, length)
-    evaluate.measure(trainer, 16, warm_up, [])
-    return lambda: evaluate.measure(trainer, length, blocks, [])
+    loaded = untrained_model(encoding)
+    warm_up, blocks = _batch(loaded, 16), _batch(loaded, length)
+    evaluate.measure(loaded, 16, warm_up, [])
+    return lambda: evaluate.measure(loaded, length, blocks, [])
 
 
-def _batch(trainer: train_state.Trainer, length: int) -> list[Any]:
-    return list(data.evaluation_blocks(trainer.task, length, evaluate_memory.at_once(trainer.task.sequence(length)), 0))
+def _batch(loaded: LoadedModel, length: int) -> list[Any]:
+    return list(data.evaluation_blocks(loaded.task, length, evaluate_memory.at_once(loaded.task.sequence(length)), 0))
 
 
 def memory_rows(choice: str, options: Options, say: Say) -> list[Row]:
     """Up to the first length that does not come to an end; longer ones would not either."""
-    trainer, rows = trainer_of(choice), list[Row]()
+    loaded, rows = untrained_model(choice), list[Row]()
     for length in sorted(options.lengths or (SHORT if options.short else LENGTHS)):
         say(f"eval: memory of {choice} at {length}")
-        tokens = trainer.task.sequence(length)
+        tokens = loaded.task.sequence(length)
         row = {"table": "memory", "task": COPY, "encoding": choice, "length": length, "tokens": tokens}
-        row |= {"at_once": evaluate_memory.at_once(tokens), "estimated_mb": evaluate_memory.memory(trainer, tokens) / memory.MB}
+        row |= {"at_once": evaluate_memory.at_once(tokens), "estimated_mb": evaluate_memory.memory(loaded, tokens) / memory.MB}
         row |= {"measured_mb": math.nan, "note": ""}
         try:
             wanted = {"encoding": choice, "length": length}
