@@ -90,14 +90,14 @@ def summary(path: Path) -> str:
     return (ast.get_docstring(_tree(path)) or "").split("\n")[0].strip()
 
 
-def facts(path: Path) -> dict[str, Any]:
+def class_constants(path: Path) -> dict[str, Any]:
     """Literal constants a module and its classes assign (`group = "RPE"`), read without importing it."""
     found = path.stat()
-    return dict(_facts(path, found.st_mtime_ns, found.st_size))
+    return dict(_class_constants(path, found.st_mtime_ns, found.st_size))
 
 
 @lru_cache(maxsize=256)  # a report of a thousand runs asks for the same ten files
-def _facts(path: Path, *_: int) -> dict[str, Any]:
+def _class_constants(path: Path, *_: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for node in ast.walk(_tree(path)):
         body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
@@ -106,7 +106,7 @@ def _facts(path: Path, *_: int) -> dict[str, Any]:
                 continue
             target = line.targets[0] if isinstance(line, ast.Assign) else line.target
             if isinstance(target, ast.Name):
-                with suppress(ValueError, TypeError):  # not a literal, so not a fact
+                with suppress(ValueError, TypeError):  # not a literal, so not a constant of the class
                     found.setdefault(target.id, ast.literal_eval(line.value))
     return found
 

@@ -695,7 +695,7 @@ def test_a_trained_model_is_measured_with_another_encoding_and_the_report_keeps_
     keys = ("--jobs", "0", "--lengths", "4,8")
     assert rpe("eval", *keys).code == 0
     assert rpe("eval", *keys, "--rope-scaling", "yarn").code == 0
-    said = rpe("eval", *keys, "--as", "none")
+    said = rpe("eval", *keys, "--swap-encoding", "none")
     assert said.code == 0
     assert " as none" in said.out
     assert " as rope:scaling=yarn" in said.out
@@ -707,10 +707,10 @@ def test_a_trained_model_is_measured_with_another_encoding_and_the_report_keeps_
 
 def test_an_encoding_that_cannot_take_a_models_place_is_told_before_anything_runs(rpe: tiny.Rpe, here: Path) -> None:
     tiny.trained(here / "runs", steps=20)
-    said = rpe("eval", "--as", "rope:scaling=yran")
+    said = rpe("eval", "--swap-encoding", "rope:scaling=yran")
     assert said.code == 2
     assert "scaling is none, pi, ntk, dynamic, yarn or llama3, not 'yran'" in said.err
-    said = rpe("eval", "--as", "t5", "--jobs", "0")
+    said = rpe("eval", "--swap-encoding", "t5", "--jobs", "0")
     assert said.code == 1
     assert "choose one without parameters" in said.err
 
@@ -743,7 +743,7 @@ def test_ctrl_c_ends_a_watch_with_130_and_leaves_the_sweep_alone(here: Path) -> 
     from helpers.run_folders import make_run
 
     path = make_run(here / "runs", {16: 1.0}, info={"status": "training"})
-    process = tiny.start("report", "--watch", "--every", "0.1", cwd=here)
+    process = tiny.start("report", "--watch", "--interval", "0.1", cwd=here)
     assert process.stderr
     assert "1 run: 1 training" in process.stderr.readline()
     process.send_signal(signal.SIGINT)

@@ -42,7 +42,7 @@ def test_inspect_shift_says_what_moving_changed(rpe: tiny.Rpe, runs: Path, tmp_p
 
 
 def test_inspect_puts_another_encoding_into_the_models_as_eval_does(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
-    words = ("inspect", "copy-rope*", "--runs", runs, "--as", "none", "--eval-seed", 3, "--samples", 8)
+    words = ("inspect", "copy-rope*", "--runs", runs, "--swap-encoding", "none", "--eval-seed", 3, "--samples", 8)
     said = rpe(*words, "--lengths", "1x", "--out", tmp_path)
     assert said.code == 0
     assert re.search(r"copy-rope-s0-\w+ as none +\|", said.out)
@@ -57,8 +57,8 @@ def test_inspect_again_measures_what_is_there(rpe: tiny.Rpe, runs: Path) -> None
     words = ("inspect", "copy-rope*", "--runs", runs, "--shift", "--shifts", "5")
     file = next(runs.glob("copy-rope*")) / "probes.jsonl"
     numbers = []
-    for again in ((), (), ("--again",)):
-        rpe(*words, *again)
+    for flag in ((), (), ("--overwrite",)):
+        rpe(*words, *flag)
         numbers.append(sum(line.get("shift") == 5 for line in read_lines(file)))
     assert numbers == [2, 2, 4]
 
@@ -78,7 +78,7 @@ def test_inspect_leaves_out_what_is_not_trained(rpe: tiny.Rpe, tmp_path: Path) -
         (("--shift", "--shifts", "7q"), "--shifts: '7q'"),
         (("--out", "taken"), "choose another place"),
         (("--out", "why.pdf"), "write for example why"),
-        (("--as", "rop"), "did you mean rope"),
+        (("--swap-encoding", "rop"), "did you mean rope"),
         (("--data", "nowhere"), "rpe data TASK"),
         (("--eval-positions", "x"), "--eval-positions"),
     ],

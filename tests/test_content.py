@@ -180,12 +180,12 @@ class A:
         inner = 1
 """
     expected = {"group": "APE", "typed": {"length": 16}, "defaults": {"length": 3, "steps": -2}}
-    assert catalog.facts(write(tmp_path / "m.py", text)) == expected
+    assert catalog.class_constants(write(tmp_path / "m.py", text)) == expected
 
 
 def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path / "m.py", '"""Fine."""\nx = 1\ndef f(:\n')
-    for read in (catalog.summary, catalog.facts, catalog.load):
+    for read in (catalog.summary, catalog.class_constants, catalog.load):
         assert said(read, path).startswith(f"{path}:3: this file does not load: ")
 
 
@@ -193,7 +193,7 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
 def test_a_binary_file_is_named(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.py"
     path.write_bytes(data)
-    message = said(catalog.facts, path)
+    message = said(catalog.class_constants, path)
     assert message.startswith(str(path))
     assert "None" not in message
 

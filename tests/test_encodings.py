@@ -187,7 +187,7 @@ def test_an_encoding_is_described(encoding_name):
 
 def test_the_group_read_without_importing_is_the_one_of_the_class(encoding_name):
     cls = catalog.load_class("encodings", encoding_name, encoding.Encoding)
-    read = catalog.facts(catalog.find("encodings", encoding_name)).get("group", encoding.Encoding.group)
+    read = catalog.class_constants(catalog.find("encodings", encoding_name)).get("group", encoding.Encoding.group)
     assert read == cls.group
 
 

@@ -107,7 +107,7 @@ def test_evaluation_on_a_written_set_gives_the_numbers_of_the_drawn_one(tmp_path
     assert [line["length"] for line in from_set] == [4, 8]
     assert rpe("eval", "--lengths", "4:8", *words).code == 0
     assert numbers(path) == from_set, "the drawn strings are these very ones, so nothing is measured again"
-    assert rpe("eval", "--lengths", "4:8", "--again", *words).code == 0
+    assert rpe("eval", "--lengths", "4:8", "--overwrite", *words).code == 0
     assert numbers(path) == from_set + from_set
 
 

@@ -169,7 +169,7 @@ def test_no_file_names_an_encoding_or_a_task() -> None:
 
     `none` is left out of the search, because it is also the name of a group that reports write.
     """
-    groups = set(catalog.facts(PACKAGE / "encoding.py")["GROUPS"])
+    groups = set(catalog.class_constants(PACKAGE / "encoding.py")["GROUPS"])
     shipped = {*catalog.names("encodings"), *catalog.names("tasks")} - groups
     found = []
     for module, path in FILES.items():

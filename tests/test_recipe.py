@@ -517,7 +517,7 @@ MEASURING = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4, "
 
 
 def test_every_key_of_training_changes_the_id() -> None:
-    assert OTHER.keys() | {"max_position", "positions_per", "switch_at"} == set(Config.model_fields) - {"eval"}
+    assert OTHER.keys() | {"max_position", "positions_per", "switch_fraction"} == set(Config.model_fields) - {"eval"}
     assert MEASURING.keys() == set(EvalSettings.model_fields)
     ids = [config().id, *(config(**{key: value}).id for key, value in OTHER.items())]
     assert len(set(ids)) == len(ids)
@@ -536,8 +536,8 @@ def test_max_position_counts_only_where_positions_are_drawn() -> None:
 
 def test_keys_that_go_with_another_count_only_beside_it() -> None:
     dropped = {"encoding": "rope:then=none"}
-    assert config(switch_at=0.5).id == config().id
-    assert len({config().id, config(**dropped).id, config(**dropped, switch_at=0.5).id}) == 3
+    assert config(switch_fraction=0.5).id == config().id
+    assert len({config().id, config(**dropped).id, config(**dropped, switch_fraction=0.5).id}) == 3
     assert config(positions_per="layer").id == config().id
     assert config(positions="randomized", positions_per="layer").id != config(positions="randomized").id
 

@@ -347,7 +347,7 @@ def test_evaluations_on_different_strings_are_refused(tmp_path):
     other = make_run(tmp_path, {16: 1.0, 32: 0.5}, encoding="alibi", line={"fingerprint": "other", "eval_seed": 7})
     with pytest.raises(ReportError) as error:
         make([one, other], tmp_path)
-    for words in ("copy at length 16", str(one), str(other), "eval_seed=7", "rpe eval ", " --again"):
+    for words in ("copy at length 16", str(one), str(other), "eval_seed=7", "rpe eval ", " --overwrite"):
         assert words in str(error.value)
     assert not (tmp_path / "results").exists()
 

@@ -179,7 +179,7 @@ def test_a_new_run_says_what_it_is(made: Path) -> None:
 
 def test_groups_are_what_encodings_call_themselves() -> None:
     for name in catalog.names("encodings"):
-        assert run.group_of(name) in catalog.facts(catalog.PACKAGE / "encoding.py")["GROUPS"]
+        assert run.group_of(name) in catalog.class_constants(catalog.PACKAGE / "encoding.py")["GROUPS"]
     assert run.group_of("none") == "none"
 
 

@@ -500,7 +500,7 @@ def test_a_users_config_is_the_config_of_the_run(plain: Path) -> None:
 
 
 def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path: Path) -> None:
-    trainer = train_state.build(tiny.config(encoding="learned:then=rope", steps=10, switch_at=0.5), torch.device("cpu"))
+    trainer = train_state.build(tiny.config(encoding="learned:then=rope", steps=10, switch_fraction=0.5), torch.device("cpu"))
     served = []
     for _ in range(10):
         train.step(trainer)

@@ -87,7 +87,7 @@ def test_other_strings_have_no_difference_and_what_to_type(tmp_path):
     studies(tmp_path, line={"fingerprint": "other", "eval_seed": 7})
     found = compared(tmp_path)
     assert {(line.strings, line.difference, line.low) for line in found.lines} == {("different", None, None)}
-    assert any("different strings at 16, 32" in note and "rpe eval RUNS --again" in note for note in found.notes)
+    assert any("different strings at 16, 32" in note and "rpe eval RUNS --overwrite" in note for note in found.notes)
     assert not any(line.length is None for line in found.lines)
     assert "| - [a]" in versus_page.markdown(found)
 

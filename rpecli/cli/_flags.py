@@ -95,9 +95,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Name = Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")]
 Out = Annotated[Path, typer.Option(help="Folder of reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Data on stdout instead of a table.")]
-Again = Annotated[bool, typer.Option(help="Measure also what has been measured.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Re-evaluate lengths that are already done.")]
 Data = Annotated[Path | None, typer.Option(help="Strings from a dataset that `rpe data` wrote.")]
-As = Annotated[
-    str | None, typer.Option("--as", help="Put another encoding into the trained models: none, rope:scaling=yarn, rerope.")
+SwapEncoding = Annotated[
+    str | None, typer.Option(help="Evaluate the trained models with another encoding: none, rope:scaling=yarn, rerope.")
 ]
 RopeScaling = Annotated[str | None, typer.Option(help="Rope frequencies beyond training: pi, ntk, dynamic, yarn, llama3.")]

@@ -10,12 +10,12 @@ from rpecli.cli._select import config_of
 from rpecli.config import load as config_load
 from rpecli.config import ranges as config_ranges
 from rpecli.config import yaml_source as config_yaml_source
-from rpecli.config.load import Source
+from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
 from rpecli.evaluate.request import EvalRequest
 
 
-def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple[Recipe, Source]:
+def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
     """The recipe with every flag of this command on top, checked to the last option."""
     for text in sets or []:
         key, equals, value = text.partition("=")
@@ -27,14 +27,14 @@ def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None
     return made, source
 
 
-def load_recipe(name: str | None, given: dict[str, str]) -> tuple[Recipe, Source]:
+def load_recipe(name: str | None, given: dict[str, str]) -> tuple[Recipe, RecipeSource]:
     try:
         return config_load.load(name, given)
     except config_yaml_source.RecipeError as error:
         stop(str(error), USAGE)
 
 
-def check_recipe(made: Recipe, source: Source) -> None:
+def check_recipe(made: Recipe, source: RecipeSource) -> None:
     from rpecli.launch import preflight as check
 
     found = check.problems(made, source)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
-from rpecli.config.load import Source
+from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Config, Recipe
 
 
@@ -43,7 +43,7 @@ def select_trained(runs: Path, names: list[str] | None) -> list[Path]:
     return ready
 
 
-def create(made: Recipe, source: Source, runs: Path) -> list[Path]:
+def create(made: Recipe, source: RecipeSource, runs: Path) -> list[Path]:
     """A directory a run; says which of the finished ones were trained by other code of the task or encoding."""
     from rpecli.run import directory as run
     from rpecli.run import provenance as run_provenance

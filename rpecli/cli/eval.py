@@ -17,9 +17,9 @@ from rpecli.launch.job import Job
 def evaluate(
     given: dict[str, str],
     names: flags.RunNames = None,
-    again: flags.Again = False,
+    overwrite: flags.Overwrite = False,
     data: flags.Data = None,
-    encoding: flags.As = None,
+    swap_encoding: flags.SwapEncoding = None,
     rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
@@ -28,8 +28,8 @@ def evaluate(
     """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
     overrides = check_eval_keys(given, data)
     paths = select_trained(runs, names)
-    request = EvalRequest(overwrite=again, folder=data)
-    requests = eval_requests(paths, request, overrides, encoding, rope_scaling)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    requests = eval_requests(paths, request, overrides, swap_encoding, rope_scaling)
     _warn_of_lengths(paths, given.get("lengths"))
     execute([Job(path, train=False, request=requests[path], device=device) for path in paths], jobs)
     print_lengths(paths)

@@ -21,9 +21,9 @@ def inspect(
     shift: Annotated[bool, typer.Option("--shift", help="Move the evaluation strings instead: what changes?")] = False,
     shifts: Annotated[str, typer.Option(help="Positions to move by, with --shift.")] = "1,4,16,64,256",
     lengths: Annotated[str, typer.Option(help="Lengths to look at: 1x,4x or 16:128.")] = "1x,2x,4x",
-    again: flags.Again = False,
+    overwrite: flags.Overwrite = False,
     data: flags.Data = None,
-    encoding: flags.As = None,
+    swap_encoding: flags.SwapEncoding = None,
     rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     device: flags.Device = "auto",
@@ -36,8 +36,8 @@ def inspect(
     check_lengths("--lengths", lengths)
     by = tuple(whole_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     overrides = check_eval_keys(given, data)
-    request = EvalRequest(overwrite=again, folder=data)
-    requests = eval_requests(select_trained(runs, names), request, overrides, encoding, rope_scaling)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    requests = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
     if not shift:
         found = _looked_into(requests, lengths, device)
         _show(found, probe_text.tables(found), found, {}, out, as_json)

@@ -24,7 +24,7 @@ def report(
         typer.Option(metavar="A B", help="Two studies side by side: reports, folders of runs, runs or recipes."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="First follow the runs until none is waiting or at work.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks, with --watch.")] = 2.0,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates, with --watch.")] = 2.0,
     name: flags.Name = None,
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
@@ -39,7 +39,7 @@ def report(
         made, source = load_recipe(recipe, {})
         wanted, name = {config.id for config in made.configs()}, name or source.name
     if watch:
-        _watch(runs, names, wanted, every)
+        _watch(runs, names, wanted, interval)
     paths = [path for path in select(runs, names) if wanted is None or path.name in wanted]
     write_report(paths, name, out, as_json)
 
@@ -67,7 +67,7 @@ def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, nam
     typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
 
 
-def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, every: float) -> None:
+def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, interval: float) -> None:
     """Shows runs on stderr until they have ended, those that begin meanwhile too."""
     from rpecli.launch import watch
 
@@ -79,6 +79,6 @@ def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, every: 
         return [path for path in dict.fromkeys([*named, *known]) if wanted is None or path.name in wanted]
 
     try:
-        watch.follow(watch.Watch(find), new_console(stderr=True), every)
+        watch.follow(watch.Watch(find), new_console(stderr=True), interval)
     except KeyboardInterrupt:
         raise Interrupted from None

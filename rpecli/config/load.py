@@ -17,7 +17,7 @@ from rpecli.config.yaml_source import PER_TASK, Problem, RecipeError
 
 
 @dataclass
-class Source:
+class RecipeSource:
     """Where a recipe came from: its name, and where each key stands, for messages."""
 
     name: str = "default"
@@ -30,9 +30,9 @@ class Source:
         return self.where.get(name, ""), name
 
 
-def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, Source]:
+def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, RecipeSource]:
     """The recipe of a name or path (None: the defaults) with `flags` on top. Raises RecipeError with every problem."""
-    source, values, problems = Source(), dict[str, Any](), list[Problem]()
+    source, values, problems = RecipeSource(), dict[str, Any](), list[Problem]()
     if recipe is not None:
         path = _find(recipe)
         source.name = catalog.name_of(path) if path.stem != "recipe" else path.parent.name
@@ -44,13 +44,13 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
         values[key], source.where[key] = value, f"--{key.replace('_', '-')}"
     made, wrong = _validate(values)
     problems += [_explain(item, source.where) for item in wrong]
-    problems += _across(made, source, _doubtful(values, wrong))
+    problems += _cross_field_errors(made, source, _uncertain_keys(values, wrong))
     if problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=_line))
     return made, source
 
 
-def _overrule(values: dict[str, Any], source: Source, key: str) -> None:
+def _overrule(values: dict[str, Any], source: RecipeSource, key: str) -> None:
     """A flag holds for every task: what `by_task` says of its key is gone, right or wrong."""
     tasks = values.get(PER_TASK)
     for task, settings in tasks.items() if isinstance(tasks, dict) else []:
@@ -68,7 +68,7 @@ def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
         return Recipe(**{key: value for key, value in values.items() if key not in bad}), error.errors()
 
 
-def _doubtful(values: dict[str, Any], wrong: list[Any]) -> set[str]:
+def _uncertain_keys(values: dict[str, Any], wrong: list[Any]) -> set[str]:
     """Keys whose values are not what the file means: wrong ones, and those that a wrong `by_task` was to set."""
     keys = {str(item["loc"][0]) for item in wrong}
     tasks = values.get(PER_TASK)
@@ -118,18 +118,18 @@ def _unknown(key: str, one_task: bool) -> str:
     return f"unknown key: {catalog.nearest(key, known)}  (rpe check --keys)"
 
 
-def _across(recipe: Recipe, source: Source, doubtful: set[str]) -> Iterator[Problem]:
+def _cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:
     """What only several keys together can get wrong, as far as their values are known."""
-    if not doubtful & {"task", PER_TASK} and not source.where.get("task", "").startswith("--"):
-        yield from _strangers(recipe, source)
+    if not uncertain & {"task", PER_TASK} and not source.where.get("task", "").startswith("--"):
+        yield from _unused_by_task(recipe, source)
     for task, keys, text in _cross_checks(recipe):
-        if not doubtful & set(keys):
+        if not uncertain & set(keys):
             places = [source.place(key, task) for key in keys]
             where, name = next((place for place in places if place[0]), places[0])
             yield Problem(where, name, text)
 
 
-def _strangers(recipe: Recipe, source: Source) -> Iterator[Problem]:
+def _unused_by_task(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
     """Tasks of `by_task` that the recipe has no run of; where a flag chose the tasks, some are left out on purpose."""
     known = sorted({*recipe.task, *(parse_choice(task)[0] for task in recipe.task)})
     for choice in recipe.by_task:

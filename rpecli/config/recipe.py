@@ -111,7 +111,9 @@ class TrainSettings(BaseModel):
     attention: Literal["causal", "bidirectional"] = Field("causal", description="decoder, or encoder with answers left blank")
     normalizer: Literal["softmax", "stick-breaking"] = Field("softmax", description="what turns scores into weights")
     logit_scale: Literal["none", "logn", "ssmax"] = Field("none", description="factor on queries that grows with the keys seen")
-    switch_at: float = Field(0.8, gt=0, lt=1, description="share of the steps after which rope:then=none becomes none (DroPE)")
+    switch_fraction: float = Field(
+        0.8, gt=0, lt=1, description="share of the steps after which rope:then=none becomes none (DroPE)"
+    )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products in training")
     data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
     max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
@@ -205,7 +207,7 @@ class Config(TrainSettings):
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
         idle = {"max_position"} if self.positions == "start" else set()
         idle |= {"positions_per"} if self.positions != "randomized" else set()
-        idle |= {"switch_at"} if split_switch(self.encoding)[1] is None else set()
+        idle |= {"switch_fraction"} if split_switch(self.encoding)[1] is None else set()
         keys = self.model_dump(exclude={"eval"} | idle)
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
             for name in (parse_choice(part)[0] for part in split_layers(keys[key])):
@@ -246,7 +248,7 @@ def _label(choice: str) -> str:
 def task_defaults(task: str) -> dict[str, Any]:
     """The `defaults` a task's file gives for recipe keys (its training length and steps). Raises ContentError."""
     path = catalog.find("tasks", parse_choice(task)[0])
-    defaults = catalog.facts(path).get("defaults", {})
+    defaults = catalog.class_constants(path).get("defaults", {})
     try:
         Settings.model_validate(defaults)
     except ValidationError as error:

@@ -46,9 +46,9 @@ def _yes(fact: bool) -> str:
 
 def _task(name: str) -> dict[str, str]:
     path = catalog.find("tasks", name)
-    defaults = catalog.facts(path).get("defaults", {})
-    examples = catalog.facts(path).get("examples", ((None, ""),))
-    return {"task": name, "family": catalog.facts(path).get("family", "other"), "what it asks": catalog.summary(path),
+    defaults = catalog.class_constants(path).get("defaults", {})
+    examples = catalog.class_constants(path).get("examples", ((None, ""),))
+    return {"task": name, "family": catalog.class_constants(path).get("family", "other"), "what it asks": catalog.summary(path),
             "example": examples[0][1],
             "length": str(defaults.get("length", "")), "steps": str(defaults.get("steps", ""))}  # fmt: skip
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from rpecli import encoding, task
 from rpecli.choice import ContentError
-from rpecli.config.load import Source
+from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.yaml_source import Problem
 from rpecli.model import max_train_positions
 
 
-def problems(made: Recipe, source: Source) -> list[Problem]:
+def problems(made: Recipe, source: RecipeSource) -> list[Problem]:
     """Every problem once, with the place of the key that it is about."""
     found = {}
     for config in made.configs():

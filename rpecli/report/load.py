@@ -235,7 +235,7 @@ def _mixed(task: str, length: int, runs: list[Run]) -> str:
     said = [f"{task} at length {length} was measured on different evaluation sets, which cannot be compared:"]
     said += [f"  set {name}: {_names(members)}" for name, members in sorted(sets.items(), key=lambda s: (-len(s[1]), s[0]))]
     where = " ".join(str(each.path) for each in runs) if len(runs) <= NAMED else "RUNS"
-    return "\n".join([*said, f"measure them all on one set: rpe eval {where} --again"])
+    return "\n".join([*said, f"measure them all on one set: rpe eval {where} --overwrite"])
 
 
 def _other_code(runs: list[Run]) -> list[str]:

@@ -293,7 +293,7 @@ def _strings_apart(lines: list[Line]) -> list[str]:
             apart.setdefault(f"{line.task}, trained to {line.training_length}", set()).add(line.length)
     return [
         f"{title}: measured on different strings at {', '.join(map(str, sorted(lengths)))}, so there is no difference there: "
-        "rpe eval RUNS --again with one eval_seed and number of samples."
+        "rpe eval RUNS --overwrite with one eval_seed and number of samples."
         for title, lengths in apart.items()
     ]
 

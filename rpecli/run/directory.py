@@ -63,13 +63,13 @@ def create(config: "recipe.Config", runs: Path, study: str = "default") -> Path:
 def group_of(encoding: str) -> str:
     """APE, RPE, none or content: what the encoding's file calls itself; of several, the first that is not none."""
     files = [catalog.find("encodings", parse_choice(part)[0]) for part in split_layers(encoding)]
-    groups = [catalog.facts(file).get("group", "RPE") for file in files]
+    groups = [catalog.class_constants(file).get("group", "RPE") for file in files]
     return next((group for group in groups if group != "none"), "none")
 
 
 def family_of(task: str) -> str:
     """What the task's file calls its kind of problem."""
-    return str(catalog.facts(catalog.find("tasks", parse_choice(task)[0])).get("family", "other"))
+    return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get("family", "other"))
 
 
 def read(path: Path) -> dict[str, Any]:

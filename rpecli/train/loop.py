@@ -167,7 +167,7 @@ def backward(trainer: Trainer) -> None:
     batch = data.train_batch(trainer.task, config, trainer.step)
     positions = data.train_positions(trainer.task, config, batch, trainer.step)
     model.train()
-    model.switch(trainer.step >= config.switch_at * config.steps)
+    model.switch(trainer.step >= config.switch_fraction * config.steps)
     loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
     loss.backward()
     trainer.tokens += batch.tokens_BxT.size
