@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rpecli.choice import ContentError, is_path
+from rpecli.choice import ChoiceError, is_path
 
 SUFFIX = {"encodings": ".py", "tasks": ".py", "recipes": ".yaml"}
 PACKAGE = Path(__file__).resolve().parent
@@ -50,7 +50,7 @@ def _files(kind: str) -> dict[str, Path]:
             continue
         name = inner.with_suffix("").as_posix().replace("_", "-")
         if name in found:
-            raise ContentError(f"{found[name]} and {path} are both called {name}: rename one")
+            raise ChoiceError(f"{found[name]} and {path} are both called {name}: rename one")
         found[name] = path
     return found
 
@@ -62,15 +62,15 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def find(kind: str, name: str) -> Path:
-    """The file of `name`, a shipped name or a path of the user's own. Raises ContentError with the nearest names."""
+    """The file of `name`, a shipped name or a path of the user's own. Raises ChoiceError with the nearest names."""
     if is_path(name):
         path = Path(os.path.expanduser(name))
         if not path.is_file() or (path.suffix == ".py") == (kind == "recipes"):
-            raise ContentError(f"no {SUFFIX[kind]} file {name}: give the path of one that is there, or a name: rpe ls {kind}")
+            raise ChoiceError(f"no {SUFFIX[kind]} file {name}: give the path of one that is there, or a name: rpe ls {kind}")
         return path.resolve()
     files = _files(kind)
     if name.replace("_", "-") not in files:
-        raise ContentError(
+        raise ChoiceError(
             f"unknown {kind[:-1]} {name!r}: {_elsewhere(kind, name) or nearest(name, list(files))}  (rpe ls {kind})"
         )
     return files[name.replace("_", "-")]
@@ -116,7 +116,7 @@ def _tree(path: Path) -> ast.Module:
         return ast.parse(path.read_bytes())  # bytes: Python's own rules for the encoding and the byte order mark
     except (SyntaxError, ValueError) as error:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise ContentError(f"{path}{line}: this file does not load: {getattr(error, 'msg', error)}") from error
+        raise ChoiceError(f"{path}{line}: this file does not load: {getattr(error, 'msg', error)}") from error
 
 
 def fingerprint(path: Path) -> str:
@@ -125,7 +125,7 @@ def fingerprint(path: Path) -> str:
 
 
 def load(path: Path) -> ModuleType:
-    """Imports one file under a private name. Raises ContentError that names the file when it does not load."""
+    """Imports one file under a private name. Raises ChoiceError that names the file when it does not load."""
     private = f"_rpe_{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if private in sys.modules:
         return sys.modules[private]
@@ -138,7 +138,7 @@ def load(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[private]
-        raise ContentError(f"{_place(path, error)}: this file does not load: {type(error).__name__}: {error}") from error
+        raise ChoiceError(f"{_place(path, error)}: this file does not load: {type(error).__name__}: {error}") from error
     return module
 
 
@@ -157,7 +157,7 @@ def load_class(kind: str, name: str, parent: type) -> type:
     own = [c for c in classes if c.__module__ == module.__name__ and not c.__name__.startswith("_")]
     if len(own) != 1:
         found = ", ".join(c.__name__ for c in own) or "none"
-        raise ContentError(f"{path}: one class that derives from {parent.__name__} is expected, found: {found}")
+        raise ChoiceError(f"{path}: one class that derives from {parent.__name__} is expected, found: {found}")
     return own[0]
 
 
@@ -169,7 +169,7 @@ def convert(cls: type, given: dict[str, Any], what: str) -> dict[str, Any]:
     for key, value in given.items():
         if key not in known:
             hint = nearest(key, sorted(known)) if known else "it has none"
-            raise ContentError(f"{what} has no option {key!r}: {hint}")
+            raise ChoiceError(f"{what} has no option {key!r}: {hint}")
         out[key] = _as_type(value, known[key], f"{what}: option {key}")
     return out
 
@@ -179,12 +179,12 @@ def _as_type(value: Any, parameter: inspect.Parameter, where: str) -> Any:
     if not isinstance(value, str) or kind is str:
         return value
     if kind not in (bool, int, float):
-        raise ContentError(f"{where} needs a default that tells its type: a number, a text, True or False")
+        raise ChoiceError(f"{where} needs a default that tells its type: a number, a text, True or False")
     if kind is bool:
         if value.lower() not in ("true", "false"):
-            raise ContentError(f"{where} is true or false, not {value!r}")
+            raise ChoiceError(f"{where} is true or false, not {value!r}")
         return value.lower() == "true"
     try:
         return kind(value)
     except ValueError:
-        raise ContentError(f"{where} is {'a whole number' if kind is int else 'a number'}, not {value!r}") from None
+        raise ChoiceError(f"{where} is {'a whole number' if kind is int else 'a number'}, not {value!r}") from None

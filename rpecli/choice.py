@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 
-class ContentError(ValueError):
+class ChoiceError(ValueError):
     """An encoding, task or recipe that does not exist, does not load or was given an option it does not have."""
 
 
@@ -13,16 +13,16 @@ def is_path(name: str) -> bool:
 
 
 def parse_choice(text: str) -> tuple[str, dict[str, str]]:
-    """`sort:distinct=false` -> ("sort", {"distinct": "false"}). Raises ContentError on a part without `=`."""
+    """`sort:distinct=false` -> ("sort", {"distinct": "false"}). Raises ChoiceError on a part without `=`."""
     name, *parts = text.strip().split(":")
     options = {}
     for part in parts:
         key, equals, value = part.partition("=")
         if not (key.strip() and equals and value.strip()):
-            raise ContentError(f"{text!r}: {part!r} is not option=value; write NAME:option=value:option=value")
+            raise ChoiceError(f"{text!r}: {part!r} is not option=value; write NAME:option=value:option=value")
         key = key.strip().replace("-", "_")
         if key in options:
-            raise ContentError(f"{text!r}: option {key} stands twice: keep one")
+            raise ChoiceError(f"{text!r}: option {key} stands twice: keep one")
         options[key] = value.strip()
     return name.strip(), options
 

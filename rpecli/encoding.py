@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from rpecli import catalog
-from rpecli.choice import ContentError, parse_choice, split_layers, split_switch
+from rpecli.choice import ChoiceError, parse_choice, split_layers, split_switch
 
 GROUPS = ("APE", "RPE", "none", "content")
 
@@ -154,14 +154,14 @@ def in_transform() -> bool:
 
 
 def make(choice: str, shape: Shape, **options: Any) -> Encoding:
-    """The encoding of a name (`rope`, `rope:base=500`, `./mine.py`). Raises content.ContentError that names what is wrong."""
+    """The encoding of a name (`rope`, `rope:base=500`, `./mine.py`). Raises ChoiceError that names what is wrong."""
     name, given = parse_choice(choice)
     cls = catalog.load_class("encodings", name, Encoding)
     kept = catalog.convert(cls, {**given, **options}, f"encoding {name}")
     try:
         return cls(shape, **kept)
     except ValueError as error:
-        raise ContentError(f"encoding {choice}: {error}") from error
+        raise ChoiceError(f"encoding {choice}: {error}") from error
 
 
 def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, causal: bool = True, **options: Any) -> Encoding:
@@ -175,7 +175,7 @@ def reads_distances(encoding: Encoding) -> bool:
 
 
 def every(choice: str, shape: Shape) -> list[Encoding]:
-    """One instance of every part of a choice. Raises content.ContentError that names what is wrong."""
+    """One instance of every part of a choice. Raises ChoiceError that names what is wrong."""
     return [make(part, shape) for phase in split_switch(choice) if phase for part in split_layers(phase)]
 
 

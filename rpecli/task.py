@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rpecli import catalog
-from rpecli.choice import ContentError, parse_choice
+from rpecli.choice import ChoiceError, parse_choice
 
 PAD, BOS, SEP, END = range(4)
 SPECIAL = 4  # symbol s is token s + SPECIAL
@@ -79,7 +79,7 @@ class Task:
 
 
 def build(choice: str) -> Task:
-    """The task of `NAME:option=value` (or a file's path). Raises content.ContentError that names what is wrong."""
+    """The task of `NAME:option=value` (or a file's path). Raises ChoiceError that names what is wrong."""
     name, options = parse_choice(choice)
     cls = catalog.load_class("tasks", name, Task)
     try:
@@ -88,7 +88,7 @@ def build(choice: str) -> Task:
             raise ValueError(f"symbols={made.symbols}: at least one is needed")
         return made
     except ValueError as error:
-        raise ContentError(f"task {choice}: {error}") from error
+        raise ChoiceError(f"task {choice}: {error}") from error
 
 
 def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray) -> Batch:

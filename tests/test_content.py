@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rpecli import catalog
-from rpecli.choice import ContentError, canonical, parse_choice
+from rpecli.choice import ChoiceError, canonical, parse_choice
 
 
 class Thing:
@@ -31,8 +31,8 @@ def write(path: Path, text: str) -> Path:
 
 
 def said(call: object, *arguments: object) -> str:
-    """The message of the ContentError that a call raises."""
-    with pytest.raises(ContentError) as caught:
+    """The message of the ChoiceError that a call raises."""
+    with pytest.raises(ChoiceError) as caught:
         call(*arguments)  # type: ignore[operator]
     return str(caught.value)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rpecli import catalog, encoding
 from rpecli.attention import reference as attention_reference
-from rpecli.choice import ContentError
+from rpecli.choice import ChoiceError
 
 reference.PAIR.update(reference_position.PAIR)
 
@@ -371,6 +371,6 @@ def test_a_file_that_does_not_load_is_an_error_that_names_it(tmp_path: Path, sou
     path = tmp_path / "wrong.py"
     path.write_text(source)
     for _ in range(2):  # a second try must not find the half-loaded module
-        with pytest.raises(ContentError) as error:
+        with pytest.raises(ChoiceError) as error:
             build(str(path))
         assert all(word in str(error.value) for word in [str(path), *words])

@@ -3,7 +3,7 @@
 import pytest
 from helpers.encodings import build
 
-from rpecli.choice import ContentError
+from rpecli.choice import ChoiceError
 
 REFUSED = {  # choice: (shape, words the message must hold)
     "rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
@@ -78,11 +78,11 @@ REFUSED = {  # choice: (shape, words the message must hold)
 @pytest.mark.parametrize("choice", REFUSED)
 def test_a_wrong_encoding_is_refused_with_what_to_write_instead(choice):
     shape, words = REFUSED[choice]
-    with pytest.raises(ContentError) as error:
+    with pytest.raises(ChoiceError) as error:
         build(choice, **shape)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
 def test_dape_over_a_bias_that_hides_keys_is_refused():
-    with pytest.raises(ContentError, match="it hides keys"):
+    with pytest.raises(ChoiceError, match="it hides keys"):
         build("dape:over=hard-alibi")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rpecli import catalog, task
-from rpecli.choice import ContentError
+from rpecli.choice import ChoiceError
 from rpecli.config import recipe
 from rpecli.run import directory as run
 from rpecli.task import BOS, END, MARKS, PAD, SEP, SPECIAL, Batch, Task
@@ -255,7 +255,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("choice", REFUSED)
 def test_a_wrong_task_is_refused_with_what_to_write_instead(choice):
-    with pytest.raises(ContentError) as error:
+    with pytest.raises(ChoiceError) as error:
         task.build(choice)
     assert all(word in str(error.value) for word in REFUSED[choice]), str(error.value)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from rpecli.choice import ContentError
+from rpecli.choice import ChoiceError
 from rpecli.cli import bench as cli_bench
 from rpecli.cli import check as cli_check
 from rpecli.cli import data as cli_data
@@ -52,7 +52,7 @@ def main() -> None:
         stop("interrupted; start the same command again to go on", INTERRUPTED)
     except Terminated:
         stop("stopped by SIGTERM after saving; start the same command again to go on", SAVED)
-    except ContentError as error:
+    except ChoiceError as error:
         stop(str(error), USAGE)
     except ValueError as error:
         from rpecli.run.files import RunError

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rpecli import catalog
-from rpecli.choice import ContentError, parse_choice
+from rpecli.choice import ChoiceError, parse_choice
 from rpecli.config import yaml_source as recipe_file
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Recipe, Settings
@@ -86,7 +86,7 @@ def _line(problem: Problem) -> int:
 def _find(recipe: str) -> Path:
     try:
         return catalog.find("recipes", recipe)
-    except ContentError as error:
+    except ChoiceError as error:
         raise RecipeError([Problem("", "", str(error))]) from None
 
 
@@ -144,7 +144,7 @@ def _cross_checks(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
     for task in recipe.task:
         try:
             one = Settings(**recipe.settings(task))
-        except ContentError as error:
+        except ChoiceError as error:
             yield task, ("task",), str(error)
             continue
         alike = (one.length, one.min_length, one.lengths, one.d_model, one.n_head, one.normalizer, one.attention)

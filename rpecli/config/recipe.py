@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from rpecli import catalog
-from rpecli.choice import ContentError, canonical, is_path, parse_choice, split_layers, split_switch
+from rpecli.choice import ChoiceError, canonical, is_path, parse_choice, split_layers, split_switch
 from rpecli.config.ranges import bounds_of, parse_lengths, parse_seeds
 
 FORMAT = 2  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
@@ -33,7 +33,7 @@ def _items(value: Any) -> list[str]:
 
 
 def _choice(kind: str, text: str) -> str:
-    """A choice in its one spelling, every name in it that of a file. Raises ContentError."""
+    """A choice in its one spelling, every name in it that of a file. Raises ChoiceError."""
     for part in split_layers("+".join(filter(None, split_switch(text)))):
         catalog.find(kind, parse_choice(part)[0])
     return canonical(text)
@@ -45,7 +45,7 @@ def _choices(kind: str) -> Callable[[Any], list[str]]:
         for item in _items(value):
             try:
                 found.append(_choice(kind, item))
-            except ContentError as error:
+            except ChoiceError as error:
                 wrong.append(str(error))
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -246,12 +246,12 @@ def _label(choice: str) -> str:
 
 
 def task_defaults(task: str) -> dict[str, Any]:
-    """The `defaults` a task's file gives for recipe keys (its training length and steps). Raises ContentError."""
+    """The `defaults` a task's file gives for recipe keys (its training length and steps). Raises ChoiceError."""
     path = catalog.find("tasks", parse_choice(task)[0])
     defaults = catalog.class_constants(path).get("defaults", {})
     try:
         Settings.model_validate(defaults)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].lower()}" for item in error.errors())
-        raise ContentError(f"{path}: `defaults` takes keys of a recipe: {wrong}") from None
+        raise ChoiceError(f"{path}: `defaults` takes keys of a recipe: {wrong}") from None
     return defaults

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rpecli.choice import ContentError, canonical
+from rpecli.choice import ChoiceError, canonical
 
 PER_TASK = "by_task"  # the one key whose value has keys: tasks, and under each of them keys of a run
 
@@ -90,7 +90,7 @@ def _pairs(into: Read, mapping: yaml.MappingNode, above: tuple[str, ...]) -> dic
 
 
 def _one_spelling(choice: str) -> str:
-    with suppress(ContentError):  # the schema says what is wrong with it
+    with suppress(ChoiceError):  # the schema says what is wrong with it
         return canonical(choice)
     return choice
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rpecli import encoding, task
-from rpecli.choice import ContentError
+from rpecli.choice import ChoiceError
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
@@ -26,7 +26,7 @@ def problems(made: Recipe, source: RecipeSource) -> list[Problem]:
 def _of_run(config: Config) -> Iterator[tuple[str, str]]:
     try:
         made = task.build(config.task)
-    except ContentError as error:
+    except ChoiceError as error:
         yield "task", str(error)
         return
     longest = made.longest()
@@ -47,5 +47,5 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
         for each in encoding.every(config.encoding, shape):
             if config.positions == "coupled" and encoding.reads_distances(each):
                 yield "positions", f"coupled ones do not ascend, and {config.encoding} reads distances: choose one that does not"
-    except ContentError as error:
+    except ChoiceError as error:
         yield "encoding", str(error)

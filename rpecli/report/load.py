@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli.choice import ContentError, is_path, parse_choice, split_layers
+from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
 from rpecli.config.recipe import Config, label
 from rpecli.report import stats
 from rpecli.run import directory as run
@@ -94,7 +94,7 @@ def _read_all(paths: list[Path]) -> tuple[list[Run], list[str]]:
             made, said = _read(path)
             runs += made
             problems += said
-        except (RunError, ContentError) as error:
+        except (RunError, ChoiceError) as error:
             problems.append(f"{error} (left out)")
     return sorted(runs, key=lambda r: (r.id, str(r.path))), problems
 
@@ -128,7 +128,7 @@ def _family(config: Config) -> str:
     """For runs made before the record held it: what the task's file says, where it is still there."""
     try:
         return run.family_of(config.task)
-    except ContentError:
+    except ChoiceError:
         return "other"
 
 
