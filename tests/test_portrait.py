@@ -20,7 +20,7 @@ from rpecli.describe import figure as portrait_figure
 from rpecli.describe import listing as tables
 from rpecli.describe import text as portrait_text
 from rpecli.launch import progress as screen
-from rpecli.report.load import ReportError
+from rpecli.plot import FigureError
 
 SMALL = {"d_model": 32, "n_head": 4, "length": 12}
 
@@ -304,7 +304,7 @@ def test_many_heads_are_drawn_and_what_is_left_out_is_said(tmp_path):
 
 
 def test_a_figure_of_an_unknown_kind_is_refused_and_says_the_kinds(tmp_path):
-    with pytest.raises(ReportError, match=r"\.svg, \.png or \.pdf"):
+    with pytest.raises(FigureError, match=r"\.svg, \.png or \.pdf"):
         portrait_figure.write({}, tmp_path / "figure.gif")
 
 
