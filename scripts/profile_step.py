@@ -92,7 +92,9 @@ def _part(event: Any, attention_forward: set[int]) -> str:
         return "optimizer"
     if "data" in names:
         return "data"
-    backward = {parent.sequence_nr for parent in _parents(event) if "Backward" in parent.name or "evaluate_function" in parent.name}
+    backward = {
+        parent.sequence_nr for parent in _parents(event) if "Backward" in parent.name or "evaluate_function" in parent.name
+    }
     if "attention" in names or backward & attention_forward:
         return "attention"
     if event.name in MATRIX_PRODUCTS:

@@ -26,8 +26,8 @@ PLAIN = "plain attention"
 LENGTHS, SHORT_LENGTHS = (2048, 4096, 8192, 16384), (2048, 4096)
 MEMORY_LENGTH = 8192  # memory is measured here and at the longest length: it grows regularly in between
 CAPTION = (
-    "Time as a multiple of plain causal attention's: median of the rounds' ratios, cases taking turns. Memory: peak beyond that of "
-    "plain attention, one process per case."
+    "Time as a multiple of plain causal attention's: median of the rounds' ratios, cases taking turns. Memory: peak beyond that "
+    "of plain attention, one process per case."
 )
 
 
@@ -85,7 +85,7 @@ def time_length(choices: list[str], length: int, options: Options, log: Log) -> 
         log(f"attention at {length}: {', '.join(group)}")
         cases = {PLAIN: attention_call(None, length, device)}
         cases |= {choice: attention_call(choice, length, device) for choice in group}
-        timings = machine.stopwatch(device, slowest=SLOWEST).interleave(cases, options.repeats)
+        timings = machine.stopwatch(device, SLOWEST).interleave(cases, options.repeats)
         rows += [timed_row(choice, length, timings[choice], timings[PLAIN]) for choice in group]
     return rows
 

@@ -33,8 +33,8 @@ LENGTHS, SHORT_LENGTHS = tuple(512 * 2**n for n in range(7)), (512, 2048)
 WIDTH, LAYERS, HEADS = (Settings.model_fields[key].default for key in ("d_model", "n_layer", "n_head"))
 TIMEOUT = 900.0  # seconds for one batch of the longest length
 TIME_CAPTION = (
-    f"Seconds of a run of `rpe run {RECIPE}` (or of the given run) and of its evaluation at {EVAL_LENGTHS}, without the start of a "
-    "process; share is the median of the rounds' ratios."
+    f"Seconds of a run of `rpe run {RECIPE}` (or of the given run) and of its evaluation at {EVAL_LENGTHS}, without the start of "
+    "a process; share is the median of the rounds' ratios."
 )
 MEMORY_CAPTION = (
     f"Peak of one batch, width {WIDTH}, {LAYERS} layers, {HEADS} heads, beyond what the process held before; estimated is what "
@@ -95,7 +95,8 @@ def time_table(rows: list[TimeRow]) -> Table:
 
 def untrained(choice: str) -> train_state.Trainer:
     """A model with the default settings and an encoding."""
-    trainer = train_state.build(Config(task=TASK, encoding=choice), torch.device("cpu"))
+    keys: dict[str, Any] = {"task": TASK, "encoding": choice}
+    trainer = train_state.build(Config(**keys), torch.device("cpu"))
     trainer.model.eval()
     return trainer
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from rpecli.bench import Options
-from rpecli.bench.timing import Stopwatch
+from rpecli.bench.timing import MIN_SECONDS, Stopwatch
 from rpecli.device import total_memory
 from rpecli.run import provenance
 
@@ -30,6 +30,8 @@ def facts(device: torch.device, options: Options) -> dict[str, Any]:
     return lines | ({"load before": f"{os.getloadavg()[0]:.1f}"} if hasattr(os, "getloadavg") else {})
 
 
-def stopwatch(device: torch.device, **limits: float) -> Stopwatch:
-    """A stopwatch that waits for the device to finish; `limits` are `min_seconds` and `slowest`."""
-    return Stopwatch(**limits, synchronize=torch.cuda.synchronize) if device.type == "cuda" else Stopwatch(**limits)
+def stopwatch(device: torch.device, slowest: float, min_seconds: float = MIN_SECONDS) -> Stopwatch:
+    """A stopwatch that waits for the device to finish."""
+    if device.type == "cuda":
+        return Stopwatch(min_seconds, slowest, torch.cuda.synchronize)
+    return Stopwatch(min_seconds, slowest)

@@ -2,10 +2,10 @@
 
 `python -m rpecli.bench.memory rpecli.bench.attention.prepared_call '{"choice": "rope", "length": 512}'` imports the function,
 calls it with these arguments, calls what it returns, and prints by how many bytes the peak of resident memory exceeds what the
-process held before that second call. The kernel's record of the peak (VmHWM) is reset in between: otherwise importing torch, whose
-peak exceeds what it keeps, would hide the call. Where it cannot be reset (not Linux), the peak of the whole process is printed;
-that is good only for a difference between two similar processes, and may include the parent's peak, because a child inherits
-ru_maxrss until it exceeds it.
+process held before that second call. The kernel's record of the peak (VmHWM) is reset in between: otherwise the import of torch,
+whose peak exceeds what it keeps, would hide the call. Where it cannot be reset (not Linux), the peak of the whole process is
+printed; that is good only for a difference between two similar processes, and may include the parent's peak, because a child
+inherits ru_maxrss until it exceeds it.
 """
 
 import importlib

@@ -43,7 +43,7 @@ class PeerRow:
 class LearnedRow(PeerRow):
     """One training step with a learned relative encoding, beside the reference encoding."""
 
-    table: str = "learned"
+    table: str = "learned encodings"
     ratio: float  # ms over reference_ms
     reference_ms: float
 

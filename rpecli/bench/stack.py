@@ -25,9 +25,7 @@ SIZES = (Size(64, 2, 4, 64, 16), Size(128, 4, 4, 128, 16))
 SHORT_SIZES = SIZES[:1]
 SERIAL, STACKED = "one after another", "stacked"
 SLOWEST = 120.0
-CAPTION = (
-    f"Milliseconds of one step of all {SEEDS} seeds, and how many times as fast as one after another: median of the rounds' ratios."
-)
+CAPTION = f"Milliseconds of one step of all {SEEDS} seeds, and speed over one after another: median of the rounds' ratios."
 
 
 def run(options: Options, log: Log) -> Result:
@@ -61,7 +59,7 @@ def stack_rows(size: Size, choice: str, options: Options) -> list[StackRow]:
     }
     with processes(size, choice, device, n_processes) as parallel_call:
         cases[f"{n_processes} processes"] = parallel_call
-        timings = machine.stopwatch(device, slowest=SLOWEST).interleave(cases, options.repeats)
+        timings = machine.stopwatch(device, SLOWEST).interleave(cases, options.repeats)
     return [stack_row(size, choice, method, timings[method], timings[SERIAL]) for method in cases]
 
 

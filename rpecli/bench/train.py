@@ -1,7 +1,7 @@
 """Training speed beside the peers, learned encodings beside the reference encoding, and the share of the machine's peak.
 
-A step makes its batch, runs forward and backward, clips and updates; rpe and the peers run eagerly. All steps are alike, since the
-measured run never changes its length.
+A step makes its batch, runs forward and backward, clips and updates; rpe and the peers run eagerly. All steps are alike, since
+the measured run never changes its length.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ SIZES = (Size(64, 2, 4, 64, 128), Size(128, 4, 4, 128, 64), Size(256, 6, 8, 512,
 SHORT_SIZES = SIZES[:1]
 LEARNED_SIZE, SHORT_LEARNED_SIZE = Size(256, 6, 8, 512, 8), Size(64, 2, 4, 512, 8)  # of the table of learned encodings
 GROUP_SIZE = 3  # learned encodings that take turns with the reference
-LIMITS = {"min_seconds": 0.2, "slowest": 60.0}  # of a measurement: steps vary more than kernels
+SLOWEST, MIN_SECONDS = 60.0, 0.2  # of a measurement: steps vary more than kernels
 MATRIX_SIZES = (512, 1024, 2048)  # square matrix products; the fastest one is called the peak of the machine
 DTYPE = Settings.model_fields["dtype"].default
 
@@ -31,9 +31,9 @@ PEER_CAPTION = (
     f"dtype of its matrix products (a recipe's default is {DTYPE}); ratios are medians of the rounds' ratios."
 )
 EFFICIENCY_CAPTION = (
-    f"Encoding {REFERENCE}. Peak is the fastest square matrix product of {', '.join(map(str, MATRIX_SIZES))} in the same dtype and "
-    "rounds. Operations are counted by formula: two per multiply-add, backward twice forward, attention below the diagonal, every "
-    "position in every layer. Batch is the time to make a batch, as a share of the step."
+    f"Encoding {REFERENCE}. Peak is the fastest square matrix product of {', '.join(map(str, MATRIX_SIZES))} in the same dtype "
+    "and rounds. Operations are counted by formula: two per multiply-add, backward twice forward, attention below the diagonal, "
+    "every position in every layer. Batch is the time to make a batch, as a share of the step."
 )
 
 
@@ -64,8 +64,9 @@ def peer_rows(size: Size, choice: str, options: Options, log: Log) -> list[PeerR
             failed += [untimed_row(size, choice, library, setting, error) for setting, error in errors.items()]
         elif library.settings(choice):
             failed.append(untimed_row(size, choice, library, "", "not installed"))
-    timings = machine.stopwatch(device, **LIMITS).interleave({case.name: case.step for case in cases}, options.repeats)
-    return [PeerRow(**measured(size, choice, case, timings[case.name])) for case in cases] + failed
+    calls = {case.name: case.step for case in cases}
+    timings = machine.stopwatch(device, SLOWEST, MIN_SECONDS).interleave(calls, options.repeats)
+    return [PeerRow(**step_fields(size, choice, case, timings[case.name])) for case in cases] + failed
 
 
 def cases_of(library: Library, size: Size, choice: str, device: torch.device) -> tuple[list[Case], dict[str, str]]:
@@ -83,11 +84,11 @@ def cases_of(library: Library, size: Size, choice: str, device: torch.device) ->
 
 
 def untimed_row(size: Size, choice: str, library: Library, setting: str, note: str) -> PeerRow:
-    return PeerRow(**measured(size, choice, Case(library.name, setting, lambda: None, 0), timing.Timing(note=note)))
+    return PeerRow(**step_fields(size, choice, Case(library.name, setting, lambda: None, 0), timing.Timing(note=note)))
 
 
-def measured(size: Size, choice: str, case: Case, timed: timing.Timing) -> dict[str, Any]:
-    """The fields of a PeerRow, which a LearnedRow has too."""
+def step_fields(size: Size, choice: str, case: Case, timed: timing.Timing) -> dict[str, Any]:
+    """The fields that a PeerRow and a LearnedRow share."""
     return {"size": str(size), "encoding": choice, "library": case.library, "setting": case.setting,
             "ms": timed.median * 1000, "tokens_per_second": size.batch * size.length / timed.median,
             "parameters": case.parameters, "rounds": timed.rounds, "note": timed.note}  # fmt: skip
@@ -143,18 +144,20 @@ def speedup(rpe: PeerRow, peer: PeerRow) -> float:
 def learned_rows(size: Size, options: Options, log: Log) -> list[LearnedRow]:
     """Every relative encoding with parameters of its own beside the reference, in the default dtype."""
     device, rows = pick_device(options.device), list[LearnedRow]()
-    modules = {choice: encoding.build(choice, size.width, size.heads) for choice in options.encodings or catalog.names("encodings")}
+    modules = {
+        choice: encoding.build(choice, size.width, size.heads) for choice in options.encodings or catalog.names("encodings")
+    }
     choices = [choice for choice, module in modules.items() if module.group == "RPE" and any(True for _ in module.parameters())]
     for start in range(0, len(choices), GROUP_SIZE):
         group = choices[start : start + GROUP_SIZE]
         log(f"train {size}: {', '.join(group)} beside {REFERENCE}")
         cases = {choice: steps.rpe_case(size, choice, DTYPE, device) for choice in (REFERENCE, *group)}
         calls = {choice: case.step for choice, case in cases.items()}
-        timings = machine.stopwatch(device, **LIMITS).interleave(calls, options.repeats)
+        timings = machine.stopwatch(device, SLOWEST, MIN_SECONDS).interleave(calls, options.repeats)
         reference = timings[REFERENCE]
         for choice in group:
             ratio = timing.ratio(timings[choice], reference)
-            fields = measured(size, choice, cases[choice], timings[choice])
+            fields = step_fields(size, choice, cases[choice], timings[choice])
             rows.append(LearnedRow(**fields, ratio=ratio, reference_ms=reference.median * 1000))
     return rows
 
@@ -186,12 +189,13 @@ def efficiency_row(size: Size, dtype: str, repeats: int, device: torch.device) -
 
     cases = {"step": steps.rpe_case(size, REFERENCE, dtype, device).step, "batch": make_batch}
     cases |= {str(n): matrix_product(n, getattr(torch, dtype), device) for n in MATRIX_SIZES}
-    timings = machine.stopwatch(device, **LIMITS).interleave(cases, repeats)
-    flops, n_peak, seconds = steps.flops(size, own_task.vocabulary, config.mlp_ratio), fastest_product(timings), timings["step"].median
+    timings = machine.stopwatch(device, SLOWEST, MIN_SECONDS).interleave(cases, repeats)
+    flops = steps.flops(size, own_task.vocabulary, config.mlp_ratio)
+    peak, seconds = fastest_product(timings), timings["step"].median
     return EfficiencyRow(
         size=str(size), encoding=REFERENCE, setting=dtype, ms=seconds * 1000, gflop=flops / 1e9,
-        gflop_per_second=flops / seconds / 1e9, peak_gflop_per_second=product_flops(n_peak) / timings[str(n_peak)].median / 1e9,
-        share_of_peak=flops / product_flops(n_peak) * timing.ratio(timings[str(n_peak)], timings["step"]),
+        gflop_per_second=flops / seconds / 1e9, peak_gflop_per_second=product_flops(peak) / timings[str(peak)].median / 1e9,
+        share_of_peak=flops / product_flops(peak) * timing.ratio(timings[str(peak)], timings["step"]),
         batch_ms=timings["batch"].median * 1000, batch_share=timing.ratio(timings["batch"], timings["step"]),
     )  # fmt: skip
 
