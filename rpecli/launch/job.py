@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 
 FAILED = 1
@@ -20,7 +20,7 @@ class Job:
 
     run: Run
     train: bool
-    request: Order | None = None
+    request: EvalRequest | None = None
     device: str = "auto"
     threads: int = 1
     stacked_with: tuple[Run, ...] = ()

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import replace
 
-from rpecli.config.recipe import NOT_IDENTITY, Config
+from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.launch.job import Job
 from rpecli.train.state import checkpoint_step
@@ -14,7 +14,7 @@ MAX_STACK = 16  # runs in a stack, unless --stack gives a number
 
 def _same_but_seed(config: Config) -> str:
     """Equal for configs that differ only in the keys of MAY_DIFFER."""
-    return config.model_dump_json(exclude=MAY_DIFFER | NOT_IDENTITY)
+    return config.model_dump_json(exclude=MAY_DIFFER | {"eval"})
 
 
 def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:

@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rpecli.config import ranges as config_ranges
-from rpecli.run.directory import Run
 from rpecli.run import provenance as run_provenance
+from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 
 PENDING = ("created", "training")
@@ -81,7 +81,7 @@ class Watched:
             return False
         if self.lengths is None:
             config = self.run.config
-            self.lengths = config_ranges.parse_lengths(config.lengths, config.length)
+            self.lengths = config_ranges.parse_lengths(config.eval.lengths, config.length)
         return any(length not in self.lines for length in self.lengths)
 
     def _alive(self) -> bool:

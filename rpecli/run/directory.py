@@ -27,7 +27,17 @@ from rpecli.choice import parse_choice, split_layers
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, label
 from rpecli.config.yaml_source import RecipeError
-from rpecli.run.files import RECORD_FORMAT, RunError, RunInUse, append_line, last_line, line_bytes, read_lines, write_bytes, write_json
+from rpecli.run.files import (
+    RECORD_FORMAT,
+    RunError,
+    RunInUse,
+    append_line,
+    last_line,
+    line_bytes,
+    read_lines,
+    write_bytes,
+    write_json,
+)
 from rpecli.run.provenance import now, sources
 
 REQUIRED = ("task", "encoding", "seed", "status")
@@ -66,18 +76,22 @@ class Run:
         run = cls(runs / config.id)
         if run.record_file.exists():
             if run.record.get("id") != config.id:
-                raise RunError(f"{run.path} already holds a different run: move it, or use another --runs folder")
+                raise RunError(f"{run} already holds a different run: move it, or use another --runs folder")
             return run
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise RunError(f"{error.filename} is a file, and a directory of this name is needed: move the file") from None
+        except (FileExistsError, NotADirectoryError):
+            file = next(path for path in (run.path, *run.path.parents) if path.is_file())
+            raise RunError(f"{file} is a file where a directory is needed: move the file elsewhere") from None
         write_bytes(run.recipe_file, config.to_yaml().encode())
         record = {"format": RECORD_FORMAT, "id": config.id, "task": label(config.task), "encoding": label(config.encoding)}
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
         record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
         write_json(run.record_file, record | {"sources": sources(config), "created": now()})
         return run
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     @property
     def name(self) -> str:
@@ -123,26 +137,26 @@ class Run:
             (config,) = recipe.configs()
             return config
         except (RecipeError, ValueError) as error:
-            raise RunError(f"{self.path}: its recipe.yaml does not load: {error}") from None
+            raise RunError(f"{self}: its recipe.yaml does not load: {error}") from None
 
     @property
     def record(self) -> dict[str, Any]:
         """What run.json holds now."""
         if not self.path.is_dir():
-            raise RunError(f"no run {self.path}: rpe ls runs lists the runs")
+            raise RunError(f"no run {self}: rpe ls runs lists the runs")
         if not self.record_file.exists():
-            raise RunError(f"{self.path}: not a run directory (no run.json): move it elsewhere, or name the runs you mean")
+            raise RunError(f"{self}: not a run directory (no run.json): move it elsewhere, or name the runs you mean")
         try:
             record = json.loads(self.record_file.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError):
-            raise RunError(f"{self.record_file}: damaged record: delete {self.path} and start the run again") from None
+            raise RunError(f"{self.record_file}: damaged record: delete {self} and start the run again") from None
         missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
         if missing:
-            raise RunError(f"{self.record_file}: not a record of rpe (no {', '.join(missing)}): move {self.path} elsewhere")
+            raise RunError(f"{self.record_file}: not a record of rpe (no {', '.join(missing)}): move {self} elsewhere")
         written = record.get("format", 2)  # format 2 did not say so itself
         if written != RECORD_FORMAT:
             raise RunError(
-                f"{self.path} was written by another version of rpe (record format {written}; this is {RECORD_FORMAT}): "
+                f"{self} was written by another version of rpe (record format {written}; this is {RECORD_FORMAT}): "
                 "move it elsewhere or delete it, and start the same command again"
             )
         return record
@@ -200,7 +214,7 @@ class Run:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise RunInUse(f"{self.path} is being worked on by another process: wait for it, or stop it") from None
+            raise RunInUse(f"{self} is being worked on by another process: wait for it, or stop it") from None
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ class RunError(ValueError):
     """A run directory that is damaged, foreign, missing or in use."""
 
 
-class RunInUse(RunError):
+class RunInUse(RunError):  # noqa: N818 - reads as what it says
     """A run that another process works on."""
 
 

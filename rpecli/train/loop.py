@@ -19,7 +19,7 @@ from torch import Tensor
 from rpecli import data, task
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_malloc
-from rpecli.model import Transformer
+from rpecli.model import LoadedModel, Transformer
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
 from rpecli.train.state import Trainer, build, load_checkpoint, save_checkpoint, save_weights
@@ -47,9 +47,7 @@ def train(run: Run, device: str = "auto", threads: int | None = None, progress: 
         return record
 
 
-def _train(
-    run: Run, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]
-) -> dict[str, Any]:
+def _train(run: Run, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]) -> dict[str, Any]:
     resumed_threads = run.record["threads"] if run.checkpoint_file.exists() else None
     torch.set_num_threads(resumed_threads or threads or n_cores())  # the order of sums decides the last bit
     session = start_or_resume(run, device)
@@ -220,21 +218,21 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
     return line | {"token_accuracy": round(float(np.mean(token)), 6), "exact_match": round(float(np.mean(exact)), 6)}
 
 
-def predictions(trainer: Trainer, batch: task.Batch) -> Tensor:
+def predictions(loaded: LoadedModel, batch: task.Batch) -> Tensor:
     """The model's likeliest token at every place, `[B, T]`."""
-    framed = data.frame(batch, trainer.config)
-    drawn = data.fixed_positions(trainer.task, trainer.config, batch, "validation positions", framed.inputs_BxT.shape[1])
-    places = None if drawn is None else torch.from_numpy(drawn).to(trainer.device)
-    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(trainer.device)
-    return trainer.model.head(trainer.model(inputs_BxT, places)).argmax(-1).cpu()
+    framed = data.frame(batch, loaded.config)
+    drawn = data.fixed_positions(loaded.task, loaded.config, batch, "validation positions", framed.inputs_BxT.shape[1])
+    places = None if drawn is None else torch.from_numpy(drawn).to(loaded.device)
+    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(loaded.device)
+    return loaded.model.head(loaded.model(inputs_BxT, places)).argmax(-1).cpu()
 
 
 def steps_to_accuracy(lines: list[dict[str, Any]]) -> dict[str, int | None]:
     """Steps and tokens of the first validation with 90 % and 99 % token accuracy; None where there is none."""
     first_at: dict[str, int | None] = {}
     for percent in (90, 99):
-        line = next((line for line in lines if line["token_accuracy"] >= percent / 100), None)
-        first_at |= {f"steps_to_{percent}": line and line["step"], f"tokens_to_{percent}": line and line["tokens"]}
+        line = next((line for line in lines if line["token_accuracy"] >= percent / 100), {})
+        first_at |= {f"steps_to_{percent}": line.get("step"), f"tokens_to_{percent}": line.get("tokens")}
     return first_at
 
 

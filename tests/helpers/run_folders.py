@@ -4,28 +4,32 @@ from pathlib import Path
 
 from rpecli.config import load as config_load
 from rpecli.report import build as report
-from rpecli.run import directory as run
+from rpecli.run.directory import Run
 from rpecli.run.files import append_line
 
 CHANCE = 0.1
 
 
-def make_run(runs: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Path:
+def make_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Path:
+    return made_up_run(folder, accuracy, exact=exact, **given).path
+
+
+def made_up_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Run:
     """A trained run with an evaluation for each length; `given` holds recipe keys and, under `info` and `line`, more fields."""
     info, line = given.pop("info", {}), given.pop("line", {})
     flags = {"task": "copy", "encoding": "rope", "length": 16, "steps": 100, **given}
-    made, _ = config_load.load(None, {key: str(value) for key, value in flags.items()})
-    (config,) = made.configs()
-    path = run.create(config, runs)
+    recipe, _ = config_load.load(None, {key: str(value) for key, value in flags.items()})
+    (config,) = recipe.configs()
+    run = Run.create(config, folder)
     record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
     record |= {"tokens_per_second": 10.5, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
     record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu", "threads": 1}
     record |= {"steps_to_accuracy": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
-    run.update(path, **record | info)
+    run.update(**record | info)
     for length, value in accuracy.items():
         match = value if exact is None else exact[length]
-        append_line(path / "eval.jsonl", evaluation(length, value, match) | line)
-    return path
+        run.append_evaluation(evaluation(length, value, match) | line)
+    return run
 
 
 def evaluation(length: int, accuracy: float, match: float) -> dict:
