@@ -247,7 +247,7 @@ REFUSED = {
     "srot": ["unknown task 'srot'", "did you mean sort"],
     "sort:distict=true": ["task sort", "'distict'", "did you mean distinct?"],
     "sort:distinct=yes": ["distinct is true or false", "'yes'"],
-    "copy:symbols=many": ["symbols is a whole number", "'many'"],
+    "copy:symbols=many": ["symbols must be a whole number", "'many'"],
     "parity:format=byte": ["running, bit or scratchpad", "'byte'"],
     "parity:law=fair": ["iid or count", "'fair'"],
 }
