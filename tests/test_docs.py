@@ -1,103 +1,95 @@
-"""The tables in README and docs are generated from the code and the results, and stay true.
+"""The generated parts of README.md and docs/ are current, links lead somewhere, and the examples work."""
 
-`RPE_WRITE_DOCS=1 pytest tests/test_docs.py` writes them anew.
-"""
-
-import csv
-import json
-import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import docs
 from rpecli.config import load as config_load
-from rpecli.describe import listing as tables
-from rpecli.report import schema
-from rpecli.report.format import number
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOT = docs.ROOT
 
 
-def summary() -> str:
-    """The quick recipe's token accuracy, copied from its committed summary."""
-    rows = list(csv.DictReader((ROOT / "results/quick/summary.csv").read_text(encoding="utf-8").splitlines()))
-    found = {(row["encoding"], row["group"]): {} for row in rows}
-    for row in rows:
-        found[row["encoding"], row["group"]][row["task"].split(":")[0], float(row["factor"])] = float(row["token_accuracy_mean"])
-    columns = [(task, factor) for task in ("copy", "sort", "parity") for factor in (1, 2, 8)]
-    table = []
-    for (encoding, group), cells in sorted(
-        found.items(), key=lambda item: (item[0][1] != "APE", item[0][1] == "none", item[0][0])
-    ):
-        numbers = {f"{task} {factor}x": number(cells[task, factor]) for task, factor in columns}
-        table.append({"encoding": encoding, "group": group} | numbers)
-    seeds = {row["runs"] for row in rows}
-    assert len(seeds) == 1
-    said = f"Mean token accuracy over {seeds.pop()} seeds at 1, 2 and 8 times the training length of 16 " \
-        "([all of it](results/quick/report.md), with the commit and machine)."  # fmt: skip
-    return f"{tables.markdown(table)}\n\n{said}"
+@pytest.mark.parametrize("path", [*docs.PAGES, docs.SCHEMA], ids=lambda path: path.name)
+def test_generated_parts_are_current(path: Path, fresh: dict[Path, str]) -> None:
+    assert path.read_text(encoding="utf-8") == fresh[path], f"{path.name} is out of date: run {docs.COMMAND}"
 
 
-INDEX = ["encoding", "group", "what it does"]
-FACTS = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the trained length", "year"]
-GENERATORS = {
-    "encodings": lambda: tables.markdown(tables.linked(tables.rows("encodings"), INDEX)),
-    "zoo": lambda: tables.markdown(tables.linked(tables.rows("encodings"), FACTS)),
-    "kernels": lambda: tables.markdown(tables.kernels()),
-    "portraits": tables.sections,
-    "tasks": lambda: tables.markdown(tables.rows("tasks")),
-    "recipes": lambda: tables.markdown(tables.rows("recipes")),
-    "keys": lambda: tables.markdown(tables.keys()),
-    "report": schema.described,
-    "summary": summary,
-}
-BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+@pytest.fixture(scope="module")
+def fresh() -> dict[Path, str]:
+    """What every file with generated parts should say."""
+    return docs.generated()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_generated_tables_are_what_the_code_says(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    fresh = BLOCK.sub(lambda match: f"{match[1]}{GENERATORS[match[2]]()}\n{match[4]}", text)
-    if os.environ.get("RPE_WRITE_DOCS"):
-        page.write_text(fresh, encoding="utf-8")
-    assert page.read_text(encoding="utf-8") == fresh, f"{page.name} is out of date: RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
+def test_every_generator_has_exactly_one_place() -> None:
+    assert not docs.problems()
 
 
-def test_every_generated_table_has_its_place_and_every_place_its_table() -> None:
-    texts = [page.read_text(encoding="utf-8") for page in PAGES]
-    assert sorted(match[1] for text in texts for match in BLOCK.findall(text)) == sorted(GENERATORS)
-    assert sum(text.count("<!-- generated") for text in texts) == len(GENERATORS), "a mark without its end is no place"
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page in place of those of the project, with the text `old` in a generated block."""
+    path = tmp_path / "page.md"
+    path.write_text("<!-- generated: numbers -->\nold\n<!-- end -->\n", encoding="utf-8")
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    monkeypatch.setattr(docs, "PAGES", [path])
+    monkeypatch.setattr(docs, "SCHEMA", tmp_path / "schema.json")
+    monkeypatch.setattr(docs, "GENERATORS", {"numbers": lambda: "new"})
+    return path
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "LOG.md"], ids=lambda page: page.name)
-def test_no_page_keeps_the_marks_of_a_merge(page: Path) -> None:
+def test_check_reports_a_stale_page_and_writing_updates_it(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert docs.main(["--check"]) == 1
+    assert "page.md is out of date" in capsys.readouterr().out
+    assert "old" in page.read_text(encoding="utf-8")
+    assert docs.main([]) == 0
+    assert page.read_text(encoding="utf-8") == "<!-- generated: numbers -->\nnew\n<!-- end -->\n"
+    assert not docs.stale()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "numbers: 0 places"),
+        ("<!-- generated: numbers -->\n<!-- end -->\n" * 2, "numbers: 2 places"),
+        ("<!-- generated: numbers -->\n<!-- end -->\n<!-- generated: words -->\n<!-- end -->\n", "words: no generator"),
+        ("<!-- generated: numbers -->\n<!-- end -->\n<!-- generated: numbers -->\n", "without <!-- end -->"),
+    ],
+)
+def test_a_block_that_does_not_fit_is_a_problem(page: Path, text: str, problem: str) -> None:
+    page.write_text(text, encoding="utf-8")
+    (line,) = docs.problems()
+    assert problem in line
+
+
+def test_the_command_of_the_message_works() -> None:
+    command = [sys.executable, *docs.COMMAND.split()[1:], "--check"]
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+
+
+@pytest.mark.parametrize("page", [*docs.PAGES, ROOT / "LOG.md"], ids=lambda page: page.name)
+def test_no_page_has_merge_conflict_markers(page: Path) -> None:
     assert not re.findall(r"^(?:<<<<<<<|>>>>>>>)", page.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_the_schema_file_is_what_the_models_say() -> None:
-    file, fresh = ROOT / "docs/report.schema.json", json.dumps(schema.as_json_schema(), indent=1) + "\n"
-    if os.environ.get("RPE_WRITE_DOCS"):
-        file.write_text(fresh, encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == fresh, "RPE_WRITE_DOCS=1 pytest tests/test_docs.py"
-
-
 def anchors(page: Path) -> set[str]:
-    """What a link to a heading of a page may end with: its words in lower case, joined by hyphens."""
+    """The anchors of a page's headings, as in a link `page.md#anchor`: words in lower case, joined by hyphens."""
     headings = re.findall(r"^#+ (.+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", docs.PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith("http"):
             continue
         file, _, heading = target.partition("#")
-        there = page.parent / file if file else page
-        assert there.exists(), f"{page.name} links to {target}"
-        assert not heading or heading in anchors(there), f"{page.name} links to {target}, and no heading there is called so"
+        destination = page.parent / file if file else page
+        assert destination.exists(), f"{page.name} links to {target}"
+        assert not heading or heading in anchors(destination), f"{page.name} links to {target}, which has no such heading"
 
 
 def test_the_example_recipe_of_the_docs_gives_what_the_text_says(tmp_path: Path) -> None:
@@ -118,6 +110,6 @@ def test_the_example_encoding_of_the_docs_works(tmp_path: Path) -> None:
     code = re.search(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(encoding="utf-8"), re.DOTALL)
     assert code
     (tmp_path / "mine.py").write_text(code[1], encoding="utf-8")
-    made = encoding.build(f"{tmp_path}/mine.py:start=1", d_model=16, n_head=2)
+    mine = encoding.build(f"{tmp_path}/mine.py:start=1", d_model=16, n_head=2)
     q = torch.zeros(1, 2, 5, 8)
-    assert attention_reference.scores(made, q, q)[0, 0, 4].argmax() == 4
+    assert attention_reference.scores(mine, q, q)[0, 0, 4].argmax() == 4

@@ -14,7 +14,7 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device", "markdown"],
+    ["rpecli", "choice", "device"],
     ["catalog"],
     ["config"],
     ["run"],
@@ -32,7 +32,6 @@ NO_TORCH = {
     "rpecli",
     "choice",
     "device",
-    "markdown",
     "catalog",
     "config",
     "run",

@@ -12,11 +12,11 @@ from rpecli import task
 from rpecli.evaluate import hf_dataset as export
 from rpecli.evaluate.request import Order
 from rpecli.launch import progress as screen
+from rpecli.plot import FigureError
 from rpecli.probes import inspect as why
 from rpecli.probes import invariance as shift
 from rpecli.probes import store as kept
 from rpecli.report.figures import attention as probe_figure
-from rpecli.report.load import ReportError
 from rpecli.report.tables import attention_text as probe_text
 from rpecli.run.files import RunError, read_lines
 
@@ -297,12 +297,12 @@ def test_shifts_alone_make_one_figure(runs: list[Path], moved: dict[str, Any], t
 
 def test_a_folder_that_cannot_be_written_is_named(found: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(ReportError, match=r"taken.*choose another place"):
+    with pytest.raises(FigureError, match=r"taken.*choose another place"):
         probe_figure.write(tmp_path / "taken", found, {})
 
 
 def test_one_file_for_all_figures_is_refused_with_the_folder_to_write(found: dict[str, Any], tmp_path: Path) -> None:
     for name in ("why.pdf", "why.PNG"):
-        with pytest.raises(ReportError, match=r"each as \.png, \.svg and \.pdf, go into a folder: write for example .*/why$"):
+        with pytest.raises(FigureError, match=r"each as \.png, \.svg and \.pdf, go into a folder: write for example .*/why$"):
             probe_figure.write(tmp_path / name, found, {})
     assert not [*tmp_path.iterdir()]

@@ -15,19 +15,18 @@ from rich.console import Console
 from rpecli import catalog, encoding
 from rpecli.attention import dispatch as attention
 from rpecli.choice import ChoiceError
-from rpecli.describe import effect as portrait
+from rpecli.describe import effect, source
 from rpecli.describe import figure as portrait_figure
 from rpecli.describe import listing as tables
-from rpecli.describe import source as anatomy
 from rpecli.describe import text as portrait_text
 from rpecli.launch import progress as screen
-from rpecli.report.load import ReportError
+from rpecli.plot import FigureError
 
 SMALL = {"d_model": 32, "n_head": 4, "length": 12}
 
 
 def drawn(choice: str, **shape: int) -> dict[str, Any]:
-    return portrait.draw(choice, **{**SMALL, **shape}).data()
+    return effect.profile(choice, **{**SMALL, **shape}).data()
 
 
 HEAD = '''"""Mine: it does something."""
@@ -109,13 +108,13 @@ def test_positions_that_are_added_score_highest_with_themselves():
 def test_no_encoding_changes_nothing():
     data = drawn("none")
     assert {value for head in data["heads"] for value in head["mean"]} == {0.0}
-    assert (data["acts"], data["hooks"]) == ([anatomy.NOWHERE], [])
-    assert "0 throughout" not in data["shown"]
+    assert (data["acts"], data["hooks"]) == ([source.NO_HOOK], [])
+    assert "0 everywhere" not in data["shown"]
 
 
 def test_parameters_that_start_at_0_are_told_from_an_encoding_that_does_nothing(tmp_path):
     mine = own(tmp_path, LEARNING + PRODUCT.replace("return ", "return self.a * "))
-    assert "starts at 0" in drawn(mine)["shown"]
+    assert "start at 0" in drawn(mine)["shown"]
 
 
 def test_keys_that_an_encoding_hides_are_not_seen():
@@ -188,8 +187,8 @@ def test_an_option_that_brings_a_hook_changes_kernel_and_where_it_acts():
 
 @pytest.mark.parametrize(
     ("choice", "shape", "words"),
-    [("rope+none", {}, "one by one"), ("roop", {}, "did you mean rope"), ("rope", {"n_head": 5}, "share evenly"),
-     ("rope", {"length": 1}, "length above 1"), ("rope:bas=3", {}, "no option 'bas'")],
+    [("rope+none", {}, "one by one"), ("roop", {}, "did you mean rope"), ("rope", {"n_head": 5}, "multiple of n_head"),
+     ("rope", {"length": 1}, "length at least 2"), ("rope:bas=3", {}, "no option 'bas'")],
 )  # fmt: skip
 def test_what_cannot_be_drawn_says_why(choice, shape, words):
     with pytest.raises(ChoiceError, match=re.escape(words)):
@@ -200,7 +199,7 @@ def test_what_cannot_be_drawn_says_why(choice, shape, words):
 
 
 def test_what_is_read_from_the_file_is_what_the_running_encoding_has(encoding_name):
-    found, made = anatomy.of(encoding_name), encoding.build(encoding_name, d_model=32, n_head=4)
+    found, made = source.read(encoding_name), encoding.build(encoding_name, d_model=32, n_head=4)
     assert found.kernel == attention.kernel(made)
     assert (found.learns == "yes") == any(True for _ in made.parameters())
     for fact in ("group", "unseen", "shift_invariant", "causal_only"):
@@ -209,12 +208,12 @@ def test_what_is_read_from_the_file_is_what_the_running_encoding_has(encoding_na
         read = hook in found.hooks or (hook == "bias" and "by_distance" in found.hooks)
         read |= hook == "score" and "asks" in found.hooks and "rotate" not in found.hooks
         assert read == encoding.overrides(made, hook), hook
-    assert list(found.options) == list(portrait.draw(encoding_name, **SMALL).options)
+    assert list(found.options) == list(effect.profile(encoding_name, **SMALL).options)
 
 
 def test_bases_in_other_files_are_read_too(tmp_path):
     mine = own(tmp_path, "class Mine(base.RoPE):\n    unseen = 'mine'\n", "from rpecli.encodings import rope as base\n")
-    found = anatomy.of(mine)
+    found = source.read(mine)
     assert (found.hooks, found.unseen, found.shared, found.learns) == (["rotate"], "mine", True, "no")
     assert "base" in found.options
 
@@ -228,7 +227,7 @@ def test_parameters_under_a_condition_are_an_option(tmp_path, line, learns):
         tmp_path,
         f"class Mine(Encoding):\n    def __init__(self, shape):\n        super().__init__(shape)\n        self.a = {line}",
     )
-    assert anatomy.of(mine).learns == learns
+    assert source.read(mine).learns == learns
 
 
 def test_parameters_of_another_file_count(tmp_path):
@@ -236,7 +235,7 @@ def test_parameters_of_another_file_count(tmp_path):
     Path(mine).write_text(
         Path(mine).read_text().replace("import torch\n", "import torch\nfrom rpecli.encodings.fire import FIRE\n")
     )
-    assert anatomy.of(mine).learns == "yes"
+    assert source.read(mine).learns == "yes"
 
 
 @pytest.mark.parametrize(
@@ -250,7 +249,7 @@ def test_parameters_of_another_file_count(tmp_path):
     ],
 )
 def test_a_paper_is_taken_apart(text, parts):
-    assert tuple(anatomy.paper(text).values()) == parts
+    assert tuple(source.split_paper(text).values()) == parts
 
 
 # ----------------------------------------------------------------------------------------------------------------- listing
@@ -305,7 +304,7 @@ def test_many_heads_are_drawn_and_what_is_left_out_is_said(tmp_path):
 
 
 def test_a_figure_of_an_unknown_kind_is_refused_and_says_the_kinds(tmp_path):
-    with pytest.raises(ReportError, match=r"\.svg, \.png or \.pdf"):
+    with pytest.raises(FigureError, match=r"\.svg, \.png or \.pdf"):
         portrait_figure.write({}, tmp_path / "figure.gif")
 
 

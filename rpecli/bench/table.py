@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rpecli import markdown
+from rpecli import table as tables
 from rpecli.run.files import write_bytes
 
 WORDS = ("verdict", "note", "setting", "encoding", "dtype", "library")  # columns of text
@@ -36,7 +36,7 @@ class Table:
     def markdown(self) -> str:
         head = list(self.rows[0]) if self.rows else []
         align = "".join("l" if n == 0 or name in WORDS else "r" for n, name in enumerate(head))
-        body = markdown.table(head, (list(row.values()) for row in self.rows), align)
+        body = tables.Table("", head, align, [list(row.values()) for row in self.rows]).markdown(padded=False)
         return "\n\n".join(filter(None, (f"**{self.title}**", self.about, body)))
 
 

@@ -68,7 +68,7 @@ def write_report(paths: list[Path], name: str | None, out: Path, as_json: bool) 
     console = new_console()
     if console.is_terminal:
         for table in made.tables:
-            console.print(report.rich_table(table), "")
+            console.print(table, "")
         for each in made.verdicts:
             typer.secho(f"{each.claim}: {each.outcome}", bold=True)
             typer.echo("".join(f"  {line}\n" for line in each.lines))

@@ -71,12 +71,12 @@ def _moved(path: Path, shifts: tuple[int, ...], device: str, order: Order) -> li
 
 def _show(value: Any, tables: list[Any], data: dict[str, Any], lines: dict[str, Any], out: Path | None, as_json: bool) -> None:
     """What a probe found as JSON or tables, and its figures."""
-    from rpecli.report import load as report_load
+    from rpecli.plot import FigureError
     from rpecli.report.figures import attention as probe_figure
 
     try:
         files = probe_figure.write(out, data, lines) if out is not None else []
-    except report_load.ReportError as error:
+    except FigureError as error:
         stop(str(error), USAGE)
     print_json(value) if as_json else print_tables(*tables)
     if files:

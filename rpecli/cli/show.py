@@ -45,16 +45,16 @@ def _show_runs(paths: list[Path], as_json: bool) -> None:
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
-    from rpecli.describe import effect as portrait
+    from rpecli.describe import effect
     from rpecli.describe import figure as portrait_figure
     from rpecli.describe import text as portrait_text
-    from rpecli.report import load as report_load
+    from rpecli.plot import FigureError
 
-    data = portrait.draw(choice, **shape).data()
+    data = effect.profile(choice, **shape).data()
     if out is not None:
         try:
             portrait_figure.write(data, out)
-        except report_load.ReportError as error:
+        except FigureError as error:
             stop(str(error), USAGE)
     console = new_console()
     if as_json:

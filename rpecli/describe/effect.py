@@ -1,9 +1,9 @@
-"""What an encoding does to attention scores at initialisation: by distance, by query and key, under a shift; nothing is trained.
+"""What an untrained encoding does to attention scores: by distance, by query and key, and under a shift of all positions.
 
-Everything is drawn from one situation. All tokens have the same content, one of CONTENTS random embeddings, so only positions
-tell them apart; the encoding adds to the embeddings, a layer norm follows, queries and keys are one random rotation of the
-result (W_q = W_k: with two of them an absolute encoding's scores would average out to 0). The effect of the encoding is the score
-less the plain q.k/sqrt(D) of that content. For a content-free bias this is the bias, so that is what is taken.
+All tokens have the same content, one of N_CONTENTS random embeddings, so only their positions differ. The encoding adds to the
+embeddings, a layer norm follows, and queries and keys are the same random rotation of the result: with W_q different from W_k the
+scores of an absolute encoding would average to 0. The effect of the encoding is the score minus the plain q.k/sqrt(D) of that
+content. For a content-free bias that difference is the bias itself, which is therefore read directly.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,20 +16,23 @@ from torch import Tensor
 from rpecli.attention import dispatch as attention
 from rpecli.attention import reference as attention_reference
 from rpecli.choice import ChoiceError, parse_choice, split_layers
-from rpecli.describe import source as anatomy
+from rpecli.describe import source
 from rpecli.encoding import Encoding, Shape, for_layers, overrides
 from rpecli.task import SPECIAL
 
-CONTENTS = 16
+N_CONTENTS = 16
 SHIFT = 37  # a prime, so that no period of a power of two hides behind it
-MOVED = 0.5  # parameters that start at 0 show nothing: before the shift all move by this much noise
-DARK = -1e4  # what is below is masking, whatever number an encoding masks with
-FLAT = 1e-6  # a mean below it is what rounding left of q.k - q.k
+NOISE = 0.5  # added to every parameter before the shift is measured: parameters that start at 0 would show nothing
+MASKED = -1e4  # scores below it are masked, whatever number an encoding masks with
+ROUNDING = 1e-6  # smaller numbers are what rounding leaves of q.k - q.k
 
 
 @dataclass(frozen=True)
-class Portrait:
-    """Facts and curves of one encoding. Distances, queries and keys run from 0 to twice `trained`; None is what is not seen."""
+class EncodingProfile:
+    """The facts and curves of one encoding: what `rpe show NAME --json` prints.
+
+    Distances, queries and keys run from 0 to twice the trained length. None stands for a pair that attention does not see.
+    """
 
     encoding: str
     summary: str
@@ -44,7 +47,7 @@ class Portrait:
     cost: str
     channels: dict[str, int]  # of a query and key: in the model, and as compared
     parameters: dict[str, int]  # of each layer, and once for all layers
-    shift: dict[str, Any]  # claimed, the largest change measured, how far positions moved
+    shift: dict[str, Any]  # claimed, the largest change of a score, by how much the positions were shifted
     causal_only: bool
     unseen: str
     shape: dict[str, int]
@@ -54,161 +57,177 @@ class Portrait:
     average: list[list[float | None]]
 
     def data(self) -> dict[str, Any]:
-        """The same as plain values, for JSON and for drawing."""
+        """The same as plain values, for JSON, text and figures."""
         return asdict(self)
 
 
-def draw(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, seed: int = 0) -> Portrait:
-    """The portrait of `rope`, `rope:base=500` or `./mine.py`. Raises ChoiceError that names what is wrong."""
+def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, seed: int = 0) -> EncodingProfile:
+    """The profile of `rope`, `rope:base=500` or `./mine.py`, with initial weights drawn from `seed`.
+
+    `length` is the trained length. Raises ChoiceError for an unknown encoding or option, and for an impossible shape.
+    """
     if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
         raise ChoiceError(
-            f"d_model={d_model}, n_head={n_head}, length={length}: give a width that the heads share evenly, and a length above 1"
+            f"d_model={d_model}, n_head={n_head}, length={length}: d_model must be a multiple of n_head, and length at least 2"
         )
     shape = Shape(d_model, n_head, length)
-    first, second = _layers(choice, shape, seed)
-    found = anatomy.of(parse_choice(choice)[0])
+    first, second = _two_layers(choice, shape, seed)
     with torch.no_grad():
-        facts = _facts(choice, first, found) | {"shift": _shift(choice, shape, seed), "parameters": _parameters(first, second)}
-        sizes = {"d_model": d_model, "n_head": n_head, "trained": length, "drawn": 2 * length, "seed": seed}
-        return Portrait(**facts, shape=sizes, **_curves(first, effect(first, 2 * length, seed)))
+        return EncodingProfile(
+            encoding=choice,
+            **_facts(choice, first),
+            parameters=_parameter_counts(first, second),
+            shift=_shift(choice, shape, seed),
+            shape={"d_model": d_model, "n_head": n_head, "trained": length, "drawn": 2 * length, "seed": seed},
+            **_curves(first, effect(first, 2 * length, seed)),
+        )
 
 
-def _layers(choice: str, shape: Shape, seed: int) -> list[Encoding]:
-    """The encodings of a first and a second layer, drawn as a model draws them."""
-    if len(split_layers(choice)) > 1:
-        raise ChoiceError(f"{choice}: encodings that take turns are drawn one by one: rpe show {split_layers(choice)[0]}")
+def _two_layers(choice: str, shape: Shape, seed: int) -> list[Encoding]:
+    """The encodings of the first and the second layer, with initial weights."""
+    if len(parts := split_layers(choice)) > 1:
+        raise ChoiceError(f"{choice}: encodings that alternate over layers are shown one by one: rpe show {parts[0]}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return [each.eval() for each in for_layers(choice, shape, 2)]
+        return [layer.eval() for layer in for_layers(choice, shape, 2)]
 
 
-# ------------------------------------------------------------------------------------------------------------------- facts
+def _facts(choice: str, encoding: Encoding) -> dict[str, Any]:
+    """What the file states, and what the instance states where options may have changed it."""
+    name, options = parse_choice(choice)
+    facts = source.read(name)
+    hooks, kernel = _hooks(encoding, facts), attention.kernel(encoding)
+    return {
+        **{key: getattr(facts, key) for key in ("summary", "about", "paper", "year")},
+        **{key: getattr(encoding, key) for key in ("group", "causal_only", "unseen")},
+        "options": {key: {"value": options.get(key, default), "default": default} for key, default in facts.options.items()},
+        "hooks": hooks,
+        "acts": [source.HOOKS[hook] for hook in hooks] or [source.NO_HOOK],
+        "kernel": kernel,
+        "cost": source.COST[kernel],
+        "channels": _channels(encoding),
+    }
 
 
-def _facts(choice: str, made: Encoding, found: anatomy.Anatomy) -> dict[str, Any]:
-    """What the file says, and the instance where its options may have changed it."""
-    hooks, kernel = _hooks(made, found), attention.kernel(made)
-    read = {key: getattr(found, key) for key in ("summary", "about", "paper", "year")}
-    live = {key: getattr(made, key) for key in ("group", "causal_only", "unseen")}
-    acts = [anatomy.HOOKS[hook] for hook in hooks] or [anatomy.NOWHERE]
-    return {"encoding": choice, **read, **live, "options": _options(choice, found.options), "hooks": hooks, "acts": acts,
-            "kernel": kernel, "cost": anatomy.COST[kernel], "channels": _channels(made)}  # fmt: skip
+def _hooks(encoding: Encoding, facts: source.EncodingFacts) -> list[str]:
+    """The hooks of the file's class and those that an option gave to this instance.
+
+    The classes between the file's and Encoding implement `bias` by `by_distance`, and `score` by `asks`: there these two are no
+    hooks of the encoding itself.
+    """
+    inherited = {"distance": "bias", "curve": "score"}.get(facts.kernel)
+    added = {hook for hook in ("embed", "features", "rotate", "bias", "score") if hook != inherited and overrides(encoding, hook)}
+    return [hook for hook in source.HOOKS if hook in facts.hooks or hook in added]
 
 
-def _options(choice: str, defaults: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    given = parse_choice(choice)[1]
-    return {key: {"value": given.get(key, default), "default": default} for key, default in defaults.items()}
+def _channels(encoding: Encoding) -> dict[str, int]:
+    """The width of a query and key of one head before and after `rotate`, which is what the dot products cost."""
+    shape, positions_1xT = encoding.shape, torch.arange(2)[None]
+    features = encoding.features(torch.ones(1, 2, shape.d_model))
+    q_1xHxTxD = torch.ones(1, shape.n_head, 2, shape.d_head)
+    compared, _ = encoding.rotate(q_1xHxTxD, q_1xHxTxD, positions_1xT, positions_1xT, features, features)
+    return {"model": shape.d_head, "compared": compared.shape[-1]}
 
 
-def _hooks(made: Encoding, found: anatomy.Anatomy) -> list[str]:
-    """The hooks of the instance: an option may have brought more of them than the file's class has."""
-    only_files = ("by_distance", "asks")  # hooks of the classes between the file's and Encoding
-    return [hook for hook in anatomy.HOOKS if hook in found.hooks or (hook not in only_files and _own(made, hook, found))]
-
-
-def _own(made: Encoding, hook: str, found: anatomy.Anatomy) -> bool:
-    way_to = {"bias": "distance", "score": "curve"}.get(hook)  # that bias is only the way to by_distance, that score to asks
-    return overrides(made, hook) and (way_to is None or found.kernel != way_to)
-
-
-def _channels(made: Encoding) -> dict[str, int]:
-    """Channels of a query and a key before and after `rotate`: what the dot products cost."""
-    x_BxTxM, positions = torch.ones(1, 2, made.shape.d_model), torch.arange(2)[None]
-    q = torch.ones(1, made.shape.n_head, 2, made.shape.d_head)
-    f = made.features(x_BxTxM)
-    return {"model": made.shape.d_head, "compared": made.rotate(q, q, positions, positions, f, f)[0].shape[-1]}
-
-
-def _parameters(first: Encoding, second: Encoding) -> dict[str, int]:
-    one = {id(each): each.numel() for each in first.parameters()}
-    both = one | {id(each): each.numel() for each in second.parameters()}
-    each_layer = sum(both.values()) - sum(one.values())
-    return {"layer": each_layer, "shared": sum(one.values()) - each_layer}
+def _parameter_counts(first: Encoding, second: Encoding) -> dict[str, int]:
+    """How many parameters every layer has of its own (`layer`), and how many all layers share (`shared`)."""
+    sizes = {id(parameter): parameter.numel() for parameter in first.parameters()}
+    in_first = sum(sizes.values())
+    sizes |= {id(parameter): parameter.numel() for parameter in second.parameters()}
+    per_layer = sum(sizes.values()) - in_first
+    return {"layer": per_layer, "shared": in_first - per_layer}
 
 
 def _shift(choice: str, shape: Shape, seed: int) -> dict[str, Any]:
-    """How much scores of random tokens change when every position moves by SHIFT; with the parameters moved as well."""
-    made, noise = _layers(choice, shape, seed)[0], torch.Generator().manual_seed(seed + 1)
-    for each in made.parameters():
-        each.add_(MOVED * torch.randn(each.shape, generator=noise))
-    x_BxTxM = torch.randn(2, shape.trained, shape.d_model, generator=noise)
-    w_2xMxM = torch.randn(2, shape.d_model, shape.d_model, generator=noise) * shape.d_model**-0.5
-    here, there = (_scores(made, x_BxTxM, w_2xMxM, torch.arange(shape.trained) + start) for start in (0, SHIFT))
-    past = ~attention_reference.causal_mask(shape.trained, shape.trained)
-    return {"claimed": made.shift_invariant, "change": _number((here - there)[..., past].abs().max()), "by": SHIFT}
+    """The largest change of a score of random tokens when every position grows by SHIFT, with noise on the parameters."""
+    encoding, generator = _two_layers(choice, shape, seed)[0], torch.Generator().manual_seed(seed + 1)
+    for parameter in encoding.parameters():
+        parameter.add_(NOISE * torch.randn(parameter.shape, generator=generator))
+    x_BxTxM = torch.randn(2, shape.trained, shape.d_model, generator=generator)
+    w_2xMxM = torch.randn(2, shape.d_model, shape.d_model, generator=generator) * shape.d_model**-0.5
+    positions_T = torch.arange(shape.trained)
+    change_BxHxTxT = _scores(encoding, x_BxTxM, w_2xMxM, positions_T) - _scores(encoding, x_BxTxM, w_2xMxM, positions_T + SHIFT)
+    visible_TxT = ~attention_reference.causal_mask(shape.trained, shape.trained)
+    return {"claimed": encoding.shift_invariant, "change": _number(change_BxHxTxT[..., visible_TxT].abs().max()), "by": SHIFT}
 
 
-# ------------------------------------------------------------------------------------------------------------------ curves
-
-
-def effect(made: Encoding, length: int, seed: int = 0) -> Tensor:
-    """What the encoding adds to the scores of tokens with the same content, `[contents, H, length, length]`; NaN where unseen."""
-    positions = torch.arange(length)
-    dark = attention_reference.causal_mask(length, length)
-    if _content_free(made):
-        added = made.bias(positions[None], positions[None])
+def effect(encoding: Encoding, length: int, seed: int = 0) -> Tensor:
+    """What the encoding adds to the scores of tokens with the same content, `[contents, H, length, length]`; NaN if masked."""
+    positions_T = torch.arange(length)
+    masked_TxT = attention_reference.causal_mask(length, length)
+    if _is_content_free(encoding):
+        effect_CxHxTxT = encoding.bias(positions_T[None], positions_T[None])
     else:
-        drawn = torch.Generator().manual_seed(seed)
-        x_Cx1xM = torch.randn(CONTENTS, 1, made.shape.d_model, generator=drawn)
-        w_MxM = torch.linalg.qr(torch.randn(made.shape.d_model, made.shape.d_model, generator=drawn))[0]
-        q_CxHx1xD = _heads(F.layer_norm(x_Cx1xM, x_Cx1xM.shape[-1:]) @ w_MxM, made.shape.n_head)
-        plain_CxHx1x1 = (q_CxHx1xD**2).sum(-1, keepdim=True) * made.shape.scale
-        added = _scores(made, x_Cx1xM.expand(-1, length, -1), w_MxM.expand(2, -1, -1), positions) - plain_CxHx1x1
-    return added.float().masked_fill(dark | (added < DARK), torch.nan)
+        generator = torch.Generator().manual_seed(seed)
+        x_Cx1xM = torch.randn(N_CONTENTS, 1, encoding.shape.d_model, generator=generator)
+        w_MxM = torch.linalg.qr(torch.randn(encoding.shape.d_model, encoding.shape.d_model, generator=generator))[0]
+        q_CxHx1xD = _split_heads(F.layer_norm(x_Cx1xM, x_Cx1xM.shape[-1:]) @ w_MxM, encoding.shape.n_head)
+        plain_CxHx1x1 = (q_CxHx1xD**2).sum(-1, keepdim=True) * encoding.shape.scale
+        scores_CxHxTxT = _scores(encoding, x_Cx1xM.expand(-1, length, -1), w_MxM.expand(2, -1, -1), positions_T)
+        effect_CxHxTxT = scores_CxHxTxT - plain_CxHx1x1
+    return effect_CxHxTxT.float().masked_fill(masked_TxT | (effect_CxHxTxT < MASKED), torch.nan)
 
 
-def _curves(made: Encoding, effect_CxHxTxS: Tensor) -> dict[str, Any]:
-    maps_HxTxS = effect_CxHxTxS.nanmean(0)
-    heads = [_by_distance(each) for each in effect_CxHxTxS.unbind(1)]
-    return {"shown": _shown(made, effect_CxHxTxS), "heads": heads, "maps": _plain(maps_HxTxS),
-            "average": _plain(maps_HxTxS.nanmean(0))}  # fmt: skip
+def _is_content_free(encoding: Encoding) -> bool:
+    return overrides(encoding, "bias") and not any(overrides(encoding, hook) for hook in ("embed", "features", "rotate", "score"))
 
 
-def _content_free(made: Encoding) -> bool:
-    return overrides(made, "bias") and not any(overrides(made, hook) for hook in ("embed", "features", "rotate", "score"))
+def _scores(encoding: Encoding, x_BxTxM: Tensor, w_2xMxM: Tensor, positions_T: Tensor) -> Tensor:
+    """Scores `[B, H, T, T]` of a first layer with projections W_q and W_k.
 
-
-def _scores(made: Encoding, x_BxTxM: Tensor, w_2xMxM: Tensor, positions_T: Tensor) -> Tensor:
-    """Scores `[B, H, T, T]` of a first layer. The tokens' ids are one symbol's, for encodings that count runs of digits."""
+    All ids are that of one ordinary symbol, for encodings that count positions within runs of digits.
+    """
     ids_BxT = torch.full(x_BxTxM.shape[:2], SPECIAL)
-    h_BxTxM = made.embed(x_BxTxM, positions_T[None], ids_BxT)
+    h_BxTxM = encoding.embed(x_BxTxM, positions_T[None], ids_BxT)
     h_BxTxM = F.layer_norm(h_BxTxM, h_BxTxM.shape[-1:])
-    q, k = (_heads(h_BxTxM @ w_MxM, made.shape.n_head) for w_MxM in w_2xMxM)
-    return attention_reference.scores(made, q, k, h_BxTxM, positions_T)
+    q_BxHxTxD, k_BxHxTxD = (_split_heads(h_BxTxM @ w_MxM, encoding.shape.n_head) for w_MxM in w_2xMxM)
+    return attention_reference.scores(encoding, q_BxHxTxD, k_BxHxTxD, h_BxTxM, positions_T)
 
 
-def _heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
+def _split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
     return x_BxTxM.unflatten(-1, (n_head, -1)).transpose(1, 2)
 
 
-def _shown(made: Encoding, effect_CxHxTxS: Tensor) -> str:
-    learns = " at initialisation" if any(True for _ in made.parameters()) else ""
-    if _content_free(made):
-        words = f"the bias{learns}, which no content changes"
+def _curves(encoding: Encoding, effect_CxHxTxT: Tensor) -> dict[str, Any]:
+    maps_HxTxT = effect_CxHxTxT.nanmean(0)
+    return {
+        "shown": _caption(encoding, effect_CxHxTxT),
+        "heads": [_by_distance(effect_CxTxT) for effect_CxTxT in effect_CxHxTxT.unbind(1)],
+        "maps": _numbers(maps_HxTxT),
+        "average": _numbers(maps_HxTxT.nanmean(0)),
+    }
+
+
+def _caption(encoding: Encoding, effect_CxHxTxT: Tensor) -> str:
+    learns = any(True for _ in encoding.parameters())
+    when = " at initialization" if learns else ""
+    if _is_content_free(encoding):
+        text = f"the content-free bias{when}"
     else:
-        words = f"score less the plain q.k/sqrt(D){learns}, between tokens of the same content, W_q = W_k"
-        words += f": mean of {CONTENTS} contents"
-    zeros = learns and bool(effect_CxHxTxS.nan_to_num().abs().max() < 10 * FLAT)
-    return words + ("; 0 throughout, since what it learns starts at 0" if zeros else "")
+        text = f"score minus the plain q.k/sqrt(D){when}, between tokens of the same content, W_q = W_k"
+        text += f", mean of {N_CONTENTS} contents"
+    zero = bool(effect_CxHxTxT.nan_to_num().abs().max() < 10 * ROUNDING)
+    return text + ("; 0 everywhere, because the learned parameters start at 0" if learns and zero else "")
 
 
-def _by_distance(effect_CxTxS: Tensor) -> dict[str, list[float | None]]:
+def _by_distance(effect_CxTxT: Tensor) -> dict[str, list[float | None]]:
     """Mean, 10th and 90th percentile over query positions and contents, for every distance."""
-    sides: dict[str, list[float | None]] = {"mean": [], "low": [], "high": []}
-    for distance in range(effect_CxTxS.shape[-1]):
-        values = effect_CxTxS.diagonal(-distance, -2, -1)
-        values = values[~values.isnan()]
-        low, high = values.quantile(torch.tensor([0.1, 0.9])) if len(values) else values.new_full((2,), torch.nan)
-        for side, value in zip(sides, (values.mean(), low, high), strict=True):
-            sides[side].append(_number(value))
-    return sides
+    curves: dict[str, list[float | None]] = {"mean": [], "low": [], "high": []}
+    for distance in range(effect_CxTxT.shape[-1]):
+        values_N = effect_CxTxT.diagonal(-distance, -2, -1)
+        values_N = values_N[~values_N.isnan()]
+        low, high = values_N.quantile(torch.tensor([0.1, 0.9])) if len(values_N) else values_N.new_full((2,), torch.nan)
+        for name, value in zip(curves, (values_N.mean(), low, high), strict=True):
+            curves[name].append(_number(value))
+    return curves
 
 
-def _plain(numbers: Tensor) -> Any:
-    return [_plain(each) for each in numbers] if numbers.dim() else _number(numbers)
+def _numbers(values: Tensor) -> Any:
+    """Nested lists of numbers."""
+    return [_numbers(row) for row in values] if values.dim() else _number(values)
 
 
 def _number(value: Tensor | float) -> float | None:
-    """Five digits; None for what is no number, 0 for rounding."""
+    """Five digits; None for NaN, 0 for rounding."""
     number = float(value)
-    return None if number != number else 0.0 if abs(number) < FLAT else float(f"{number:.5g}")
+    return None if number != number else 0.0 if abs(number) < ROUNDING else float(f"{number:.5g}")

@@ -1,116 +1,120 @@
-"""What an encoding's file says of itself: formula, paper, hooks, kernel, options, learned or not; read without importing it."""
+"""The facts of an encoding that its file states (formula, paper, hooks, kernel, options), read without importing the file."""
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rpecli import catalog
 
-CONTRACT = catalog.PACKAGE / "encoding.py"  # the classes every encoding derives from
+CONTRACT = catalog.PACKAGE / "encoding.py"  # defines the classes that every encoding derives from
 HOOKS = {
     "embed": "embedding: adds to the token embeddings once, before the first layer",
-    "features": "features: learned of every token in every layer, cached beside its key",
-    "rotate": "query and key: turns, widens or shrinks them",
-    "by_distance": "score: a bias that depends on the distance alone",
-    "bias": "score: a bias that depends on the two positions, not on the content",
-    "asks": "score: a curve over the distance that the query's content chooses",
-    "score": "score: makes other scores of the scores, with the content in view",
+    "features": "features: computes learned features of every token in every layer, cached with its key",
+    "rotate": "query and key: rotates, widens or scales them",
+    "by_distance": "score: adds a bias that depends only on the distance",
+    "bias": "score: adds a bias that depends on the two positions, not on the content",
+    "asks": "score: adds a curve over the distance that the content of the query selects",
+    "score": "score: replaces the scores by a function of them and of the content",
 }
-NOWHERE = "nowhere: only the causal mask tells order"
+NO_HOOK = "nowhere: only the causal mask carries order"
 COST = {
     "plain": "fused attention without a bias; memory grows with n, as with no encoding",
-    "distance": "one vector of biases a head, read as a view by blocks of queries; evaluation needs memory that grows with n, "
+    "distance": "one vector of biases per head, read as a view by blocks of queries; evaluation needs memory that grows with n, "
     "training a bias of n x n",
     "curve": "scores of a block of queries with every distance, each row read at its own offset; evaluation needs memory for a "
     "block x n, training for all scores, or for the wider queries and keys",
     "rows": "rows of the bias, a block of queries at a time; evaluation needs memory for a block x n, training a bias of n x n",
-    "eager": "scores of a block of queries at a time, no fused kernel, so the slowest; evaluation needs memory for a block x n, "
-    "training for all scores, n x n",
+    "eager": "scores of a block of queries at a time, without a fused kernel and therefore the slowest; evaluation needs memory "
+    "for a block x n, training for all scores, n x n",
 }
-LEARNED = {"Parameter", "ParameterList", "Linear", "Bilinear", "Embedding", "Conv1d", "Conv2d", "LayerNorm", "RMSNorm"}
+PARAMETERS = {"Parameter", "ParameterList", "Linear", "Bilinear", "Embedding", "Conv1d", "Conv2d", "LayerNorm", "RMSNorm"}
 PAPER = re.compile(r"(?P<title>.*), (?P<year>\d{4})(?:,? (?P<source>.*))?")
+Learns = Literal["yes", "option", "no"]
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """The facts of one encoding's file, those of its base classes filled in."""
+class EncodingFacts:
+    """What one encoding's file states; what the file inherits from its base classes is included."""
 
     name: str
     summary: str
-    about: str  # the rest of the docstring: formula, choices, what happens past the trained length
+    about: str  # the rest of the docstring: formula, choices, behaviour beyond the training length
     group: str
     title: str  # of the paper
     year: str
-    source: str  # arXiv id or where else it is found
+    source: str  # arXiv id, or where else the paper is
     unseen: str
     shift_invariant: bool
     shared: bool
     causal_only: bool
     hooks: list[str]
     kernel: str
-    learns: str  # yes, no, or option where it takes an option to learn anything
+    learns: Learns  # "option" if it has parameters only with some option
     options: dict[str, Any]
 
     @property
-    def acts(self) -> list[str]:
-        """Where it acts, a sentence a hook."""
-        return [HOOKS[hook] for hook in self.hooks] or [NOWHERE]
+    def acts_on(self) -> list[str]:
+        """Where the encoding acts, one sentence per hook."""
+        return [HOOKS[hook] for hook in self.hooks] or [NO_HOOK]
 
     @property
     def paper(self) -> str:
-        """Title and where to find it; the year stands apart."""
-        return " ".join(filter(None, (self.title + "," * bool(self.source and self.source[0] != "("), self.source)))
+        """Title and source of the paper, without the year."""
+        comma = "," if self.source and not self.source.startswith("(") else ""
+        return f"{self.title}{comma} {self.source}".strip()
 
 
-def of(name: str) -> Anatomy:
-    """The anatomy of a shipped encoding, or of a file by its path. Raises ChoiceError as `content.find` does."""
+def read(name: str) -> EncodingFacts:
+    """The facts of a shipped encoding, or of a file given by its path. Raises ChoiceError if there is none."""
     path = catalog.find("encodings", name)
-    summary, module = catalog.summary(path), _Module(path)
-    lines = module.lineage()
-    hooks = [hook for hook in HOOKS if any(_method(each.node, hook) for each in lines if each.module.path != CONTRACT)]
-    bases = {each.node.name for each in lines}
-    kernel = next(name for name, there in _served(bases, hooks).items() if there)
-    found: dict[str, Any] = {
-        key: _attribute(lines, key) for key in ("group", "unseen", "shift_invariant", "shared", "causal_only")
-    }
-    doc = ast.get_docstring(module.tree) or ""
-    return Anatomy(
-        name=catalog.name_of(path), summary=summary, about=doc.partition("\n")[2].strip(), hooks=hooks, kernel=kernel,
-        learns=module.learns(), options=_options(lines), **found, **paper(_attribute(lines, "paper") or ""),
+    file = SourceFile(path)
+    classes = file.encoding_classes()
+    nodes = [definition.node for definition in classes]
+    hooks = [hook for hook in HOOKS if any(own.method(hook) for own in classes if own.file.path != CONTRACT)]
+    docstring = ast.get_docstring(file.tree) or ""
+    paper: dict[str, Any] = split_paper(_constant(nodes, "paper") or "")
+    return EncodingFacts(
+        name=catalog.name_of(path), summary=catalog.summary(path), about=docstring.partition("\n")[2].strip(), hooks=hooks,
+        kernel=_kernel({node.name for node in nodes}, hooks), learns=file.learns(), options=_options(classes),
+        **{key: _constant(nodes, key) for key in ("group", "unseen", "shift_invariant", "shared", "causal_only")},
+        **paper,
     )  # fmt: skip
 
 
-def _served(bases: set[str], hooks: list[str]) -> dict[str, bool]:
-    """The kernels, first choice first, and whether they serve an encoding of these bases and hooks."""
-    return {"eager": "score" in hooks, "curve": "DistanceCurve" in bases, "distance": "DistanceBias" in bases,
-            "rows": "bias" in hooks, "plain": True}  # fmt: skip
+def _kernel(classes: set[str], hooks: list[str]) -> str:
+    """The kernel that serves an encoding with these base classes and hooks, as `attention.dispatch.kernel` chooses it."""
+    if "score" in hooks:
+        return "eager"
+    if "DistanceCurve" in classes:
+        return "curve"
+    if "DistanceBias" in classes:
+        return "distance"
+    return "rows" if "bias" in hooks else "plain"
 
 
-def paper(text: str) -> dict[str, Any]:
-    """`title, year, arXiv id` in three; a text of another form is a title."""
+def split_paper(text: str) -> dict[str, str]:
+    """`Title, 2021, arXiv 2108.12409` as title, year and source; text of another form is a title."""
     match = PAPER.fullmatch(text)
-    return {key: value or "" for key, value in match.groupdict().items()} if match else {"title": text, "year": "", "source": ""}
+    groups = match.groupdict(default="") if match else {"title": text}
+    return {"title": "", "year": "", "source": ""} | groups
 
 
-def _attribute(lines: list["_Class"], name: str) -> Any:
-    """The literal that the nearest class assigns to `name`."""
-    for each in lines:
-        for line in each.node.body:
-            targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
-            if isinstance(line, ast.Assign | ast.AnnAssign) and line.value and getattr(targets[0], "id", None) == name:
-                return ast.literal_eval(line.value)
+def _constant(nodes: list[ast.ClassDef], name: str) -> Any:
+    """The literal that the first of these classes to assign `name` assigns to it; None if none does."""
+    for line in (line for node in nodes for line in node.body):
+        target = line.targets[0] if isinstance(line, ast.Assign) else line.target if isinstance(line, ast.AnnAssign) else None
+        if isinstance(line, ast.Assign | ast.AnnAssign) and line.value and isinstance(target, ast.Name) and target.id == name:
+            return ast.literal_eval(line.value)
     return None
 
 
-def _method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
-    return next((line for line in node.body if isinstance(line, ast.FunctionDef) and line.name == name), None)
-
-
-def _options(lines: list["_Class"]) -> dict[str, Any]:
+def _options(classes: list["ClassDefinition"]) -> dict[str, Any]:
     """The keyword-only parameters of the nearest `__init__`, with their defaults."""
-    init = next(filter(None, (_method(each.node, "__init__") for each in lines)), None)
+    init = next(filter(None, (definition.method("__init__") for definition in classes)), None)
     if init is None:
         return {}
     pairs = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
@@ -118,6 +122,7 @@ def _options(lines: list["_Class"]) -> dict[str, Any]:
 
 
 def _literal(node: ast.expr) -> Any:
+    """The value of a literal, the source of any other expression."""
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
@@ -125,44 +130,56 @@ def _literal(node: ast.expr) -> Any:
 
 
 @dataclass(frozen=True)
-class _Class:
-    module: "_Module"
+class ClassDefinition:
+    """A class and the file that defines it."""
+
+    file: "SourceFile"
     node: ast.ClassDef
 
+    def method(self, name: str) -> ast.FunctionDef | None:
+        return next((line for line in self.node.body if isinstance(line, ast.FunctionDef) and line.name == name), None)
 
-class _Module:
-    """A file's syntax tree, with the names it defines and those it takes from other files of this package."""
+
+class SourceFile:
+    """The syntax tree of a file: the names that it defines, and those that it imports from other files of this package."""
 
     def __init__(self, path: Path):
         self.path, self.tree = path, ast.parse(path.read_bytes(), str(path))
         self.defined = {node.name: node for node in self.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-        self.imported = dict(self._imported())
 
-    def _imported(self) -> Any:
+    @cached_property
+    def imported(self) -> dict[str, tuple[Path, str]]:
+        """Name here -> the file that it comes from, and its name there (the file's own name for a module)."""
+        return dict(self._imports())
+
+    def _imports(self) -> Iterator[tuple[str, tuple[Path, str]]]:
         for node in self.tree.body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == catalog.PACKAGE.name:
-                home = catalog.PACKAGE.joinpath(*str(node.module).split(".")[1:])
+                origin = catalog.PACKAGE.joinpath(*str(node.module).split(".")[1:])
                 for alias in node.names:
-                    inner = home / f"{alias.name}.py"  # `from rpecli import rotary`, then `rotary.Rotary`
-                    yield alias.asname or alias.name, (inner if inner.is_file() else home.with_suffix(".py"), alias.name)
+                    module = origin / f"{alias.name}.py"  # `from rpecli.encodings import rope`, then `rope.RoPE`
+                    yield alias.asname or alias.name, (module if module.is_file() else origin.with_suffix(".py"), alias.name)
 
-    def lineage(self) -> list[_Class]:
-        """The class that is the encoding, then its bases up to Encoding."""
-        public = [node for name, node in self.defined.items() if isinstance(node, ast.ClassDef) and name[0] != "_"]
-        found = [self._bases(node) for node in public]
-        return next((lines for lines in found if any(each.module.path == CONTRACT for each in lines)), [])
+    def encoding_classes(self) -> list[ClassDefinition]:
+        """The class that is the encoding, followed by its base classes up to Encoding."""
+        for name, node in self.defined.items():
+            if isinstance(node, ast.ClassDef) and not name.startswith("_"):
+                classes = self._with_bases(node)
+                if any(definition.file.path == CONTRACT for definition in classes):
+                    return classes
+        return []
 
-    def _bases(self, node: ast.ClassDef) -> list[_Class]:
-        lines = [_Class(self, node)]
+    def _with_bases(self, node: ast.ClassDef) -> list[ClassDefinition]:
+        classes = [ClassDefinition(self, node)]
         for base in node.bases:
-            home, name = self._home(base)
-            target = home.defined.get(name) if home else None
-            if home and isinstance(target, ast.ClassDef):
-                lines += home._bases(target)
-        return lines
+            file, name = self._origin(base)
+            definition = file.defined.get(name) if file else None
+            if file and isinstance(definition, ast.ClassDef):
+                classes += file._with_bases(definition)
+        return classes
 
-    def _home(self, base: ast.expr) -> tuple["_Module | None", str]:
-        """The file that defines a base class, and the class's name there."""
+    def _origin(self, base: ast.expr) -> tuple["SourceFile | None", str]:
+        """The file that defines a base class, and the name of the class in that file."""
         first = base.value if isinstance(base, ast.Attribute) else base
         name = getattr(first, "id", "")
         if name in self.defined:
@@ -170,31 +187,32 @@ class _Module:
         if name not in self.imported:
             return None, name
         path, original = self.imported[name]
-        return _Module(path), base.attr if isinstance(base, ast.Attribute) else original
+        return SourceFile(path), base.attr if isinstance(base, ast.Attribute) else original
 
-    def learns(self) -> str:
-        """Whether the file, or what it takes from others beside the contract, makes parameters."""
-        found = {_makes_parameters(self.tree)}
+    def learns(self) -> Learns:
+        """Whether the file, or what it imports from other files than the contract, creates parameters."""
+        answers = [_creates_parameters(self.tree)]
         for path, name in self.imported.values():
             if path != CONTRACT and path.is_file():
-                found.add(_Module(path)._learned_by(name))
-        return _most(found)
+                answers.append(SourceFile(path)._definition_learns(name))
+        return _strongest(answers)
 
-    def _learned_by(self, name: str) -> str:
+    def _definition_learns(self, name: str) -> Learns:
+        """The same for one class or function of the file and for what it uses in the file; `name` may be the whole module."""
         node = self.defined.get(name)
-        if node is None:  # a whole module, or a constant of it
+        if node is None:
             return self.learns() if self.path.stem == name else "no"
-        used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} & set(self.defined) - {name}
-        return _most({_makes_parameters(node), *map(self._learned_by, used)})
+        used = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} & set(self.defined) - {name}
+        return _strongest([_creates_parameters(node), *map(self._definition_learns, used)])
 
 
-def _most(found: set[str]) -> str:
-    return next(word for word in ("yes", "option", "no") if word in found)
+def _strongest(answers: list[Learns]) -> Learns:
+    return "yes" if "yes" in answers else "option" if "option" in answers else "no"
 
 
-def _makes_parameters(node: ast.AST) -> str:
-    """`option` where all of them stand under a condition."""
-    if getattr(node, "attr", getattr(node, "id", None)) in LEARNED:
+def _creates_parameters(node: ast.AST) -> Learns:
+    """`option` if every parameter is created under a condition."""
+    if getattr(node, "attr", getattr(node, "id", None)) in PARAMETERS:
         return "yes"
-    found = _most({"no", *map(_makes_parameters, ast.iter_child_nodes(node))})
-    return "option" if found == "yes" and isinstance(node, ast.If | ast.IfExp) else found
+    answer = _strongest([_creates_parameters(child) for child in ast.iter_child_nodes(node)])
+    return "option" if answer == "yes" and isinstance(node, ast.If | ast.IfExp) else answer
