@@ -48,7 +48,6 @@ NUMERIC = {"numpy", "pandas", "scipy", "matplotlib"}
 LATE = {"filelock"}  # milliseconds, with rpecli.run, and only commands that look at runs need it
 NAMED = {
     "config.recipe": {"copy", "sort", "parity", "recall", "rope"},  # the defaults of Recipe.task and Recipe.encoding
-    "bench.goals": {"alibi", "fox", "transformer-xl", "fire", "shaw", "rope", "t5"},  # a goal is set for an encoding
     "bench.peers": {"rope", "alibi", "t5", "learned"},  # what other libraries call them
 }
 
