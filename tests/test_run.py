@@ -24,7 +24,7 @@ from rpecli.run.files import TAIL, RunError, append_line, last_line, line_bytes,
 
 
 def config(**keys: Any) -> Config:
-    return Config(**{"task": "copy", "encoding": "rope", "steps": 3, **keys})
+    return Config.from_keys(**{"task": "copy", "encoding": "rope", "steps": 3, **keys})
 
 
 @pytest.fixture

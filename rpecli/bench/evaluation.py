@@ -21,11 +21,11 @@ from rpecli.config.recipe import Config, Settings
 from rpecli.device import pick_device
 from rpecli.evaluate import measure as evaluate
 from rpecli.evaluate import memory as evaluate_memory
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
+from rpecli.model import LoadedModel, build
 from rpecli.run import directory as runs
 from rpecli.table import Table
 from rpecli.train import loop as train
-from rpecli.train import state as train_state
 
 RECIPE = "quick"  # the recipe whose runs are trained if no run is given
 EVAL_LENGTHS = "1x,2x,3x,4x,5x,6x,7x,8x"
@@ -64,7 +64,7 @@ def time_run(config: Config, options: Options, log: Log) -> TimeRow:
     import scipy.stats  # noqa: F401 - its import takes a second, once per command and not per evaluation
 
     training, evaluation = list[float](), list[float]()
-    request = Order((("lengths", EVAL_LENGTHS),), again=True)
+    request = EvalRequest(config.eval.model_copy(update={"lengths": EVAL_LENGTHS}), overwrite=True)
     for n in range(options.repeats):
         log(f"eval: {config.id}, training and evaluation {n + 1} of {options.repeats}")
         with tempfile.TemporaryDirectory() as folder:
@@ -93,30 +93,29 @@ def time_table(rows: list[TimeRow]) -> Table:
     return Table.of(records, "Evaluation beside training", caption=TIME_CAPTION)
 
 
-def untrained(choice: str) -> train_state.Trainer:
+def untrained(choice: str) -> LoadedModel:
     """A model with the default settings and an encoding."""
-    keys: dict[str, Any] = {"task": TASK, "encoding": choice}
-    trainer = train_state.build(Config(**keys), torch.device("cpu"))
-    trainer.model.eval()
-    return trainer
+    loaded = build(Config(task=TASK, encoding=choice), torch.device("cpu"))
+    loaded.model.eval()
+    return loaded
 
 
 def prepared_call(choice: str, length: int) -> timing.Call:
     """For the process that measures memory: a model that has evaluated a short batch, and the call on one of `length`."""
-    trainer = untrained(choice)
-    warm_up, blocks = eval_batch(trainer, 16), eval_batch(trainer, length)
-    evaluate.measure(trainer, 16, warm_up, [])
-    return lambda: evaluate.measure(trainer, length, blocks, [])
+    loaded = untrained(choice)
+    warm_up, blocks = eval_batch(loaded, 16), eval_batch(loaded, length)
+    evaluate.measure(loaded, 16, warm_up, [])
+    return lambda: evaluate.measure(loaded, length, blocks, [])
 
 
-def eval_batch(trainer: train_state.Trainer, length: int) -> list[Any]:
-    n_sequences = evaluate_memory.at_once(trainer.task.sequence(length))
-    return list(data.evaluation_blocks(trainer.task, length, n_sequences, 0))
+def eval_batch(loaded: LoadedModel, length: int) -> list[Any]:
+    n_sequences = evaluate_memory.at_once(loaded.task.sequence(length))
+    return list(data.evaluation_blocks(loaded.task, length, n_sequences, 0))
 
 
 def memory_rows(choice: str, options: Options, log: Log) -> list[MemoryRow]:
     """One row per length, up to the first one that fails: longer ones would fail too."""
-    trainer, rows = untrained(choice), list[MemoryRow]()
+    loaded, rows = untrained(choice), list[MemoryRow]()
     for length in sorted(options.lengths or (SHORT_LENGTHS if options.short else LENGTHS)):
         log(f"eval: memory of {choice} at {length}")
         measured_mb, note = math.nan, ""
@@ -125,11 +124,11 @@ def memory_rows(choice: str, options: Options, log: Log) -> list[MemoryRow]:
             measured_mb = memory.peak(f"{__name__}.prepared_call", arguments, options.threads, TIMEOUT) / memory.MB
         except memory.MeasurementError as error:
             note = str(error)
-        tokens = trainer.task.sequence(length)
+        tokens = loaded.task.sequence(length)
         rows.append(
             MemoryRow(
                 task=TASK, encoding=choice, length=length, tokens=tokens, sequences=evaluate_memory.at_once(tokens),
-                estimated_mb=evaluate_memory.memory(trainer, tokens) / memory.MB, measured_mb=measured_mb, note=note,
+                estimated_mb=evaluate_memory.memory(loaded, tokens) / memory.MB, measured_mb=measured_mb, note=note,
             )
         )  # fmt: skip
         if note:

@@ -49,7 +49,7 @@ def _task(name: str) -> dict[str, str]:
 def _recipe(name: str) -> dict[str, str]:
     recipe, _ = config_load.load(name)
     configs = recipe.configs()
-    lengths = " or ".join(dict.fromkeys(config.lengths for config in configs))  # a task may have its own
+    lengths = " or ".join(dict.fromkeys(config.eval.lengths for config in configs))  # a task may have its own
     axes = {key: ", ".join(map(str, getattr(recipe, key))) for key in ("task", "encoding", "seed")}
     return {"recipe": name, "what it shows": catalog.summary(catalog.find("recipes", name)), **axes, "lengths": lengths,
             "runs": str(len(configs))}  # fmt: skip

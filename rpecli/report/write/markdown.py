@@ -139,7 +139,7 @@ def provenance(runs: list[Run]) -> dict[str, Any]:
     infos = [each.info for each in runs if each.lines]
     commits = Counter(f"{info['commit']}{' + changes' if info.get('dirty') else ''}" for info in infos if info.get("commit"))
     versions = {key: _values(info.get("versions", {}).get(key) for info in infos) for key in _keys(infos)}
-    dumps = [each.config.model_dump(exclude_none=True) for each in runs]
+    dumps = [each.config.to_keys() for each in runs]
     keys = dict.fromkeys(key for dump in dumps for key in dump)
     values = {key: _values(dump.get(key) for dump in dumps) for key in keys}
     apart = ("task", "encoding", "positions", "seed")
