@@ -19,7 +19,6 @@ from rpecli.describe import effect, source
 from rpecli.describe import figure as portrait_figure
 from rpecli.describe import listing as tables
 from rpecli.describe import text as portrait_text
-from rpecli.launch import progress as screen
 from rpecli.plot import FigureError
 
 SMALL = {"d_model": 32, "n_head": 4, "length": 12}
@@ -257,23 +256,23 @@ def test_a_paper_is_taken_apart(text, parts):
 
 def test_the_listing_fits_80_columns_and_a_pipe_gets_all_of_it():
     rows = tables.rows("encodings")
-    lines = printed([tables.rich_table(rows)]).splitlines()
+    lines = printed([tables.table(rows)]).splitlines()
     assert max(map(len, lines)) <= 80
     for name in catalog.names("encodings"):
         assert any(line.startswith(f"{name} ") for line in lines), name
-    head, _, *body = screen.plain(tables.rich_table(rows)).splitlines()
+    head, _, *body = tables.table(rows).markdown().splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == list(rows[0])
     assert len(body) == len(rows)
 
 
 def test_a_wide_screen_shows_the_whole_listing():
     rows = tables.rows("encodings")
-    assert "arXiv 2108.12409" in printed([tables.rich_table(rows)], width=500)
-    assert "arXiv" not in printed([tables.rich_table(rows)], width=80)
+    assert "arXiv 2108.12409" in printed([tables.table(rows)], width=500)
+    assert "arXiv" not in printed([tables.table(rows)], width=80)
 
 
 def test_brackets_in_a_listing_are_text_not_markup():
-    assert "[b] [/x]" in printed([tables.rich_table([{"key": "[b] [/x]"}])])
+    assert "[b] [/x]" in printed([tables.table([{"key": "[b] [/x]"}])])
 
 
 def test_every_encoding_of_a_paper_tells_its_year():

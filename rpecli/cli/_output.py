@@ -21,12 +21,13 @@ def new_console(stderr: bool = False) -> Any:
 def print_tables(*tables: Any) -> None:
     """Rich tables in a terminal, Markdown in a pipe, where a blank line keeps two tables apart."""
     from rpecli.launch import progress as screen
+    from rpecli.table import Table
 
     console = new_console()
     if console.is_terminal:
         console.print(*tables, sep="\n")
     else:
-        typer.echo("\n\n".join(map(screen.plain, tables)))
+        typer.echo("\n\n".join(table.markdown() if isinstance(table, Table) else screen.plain(table) for table in tables))
 
 
 def print_runs(runs: list[Run]) -> None:
