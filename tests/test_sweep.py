@@ -306,7 +306,7 @@ def test_a_run_that_another_command_works_on_is_left_alone(jobs: int, tmp_path: 
     assert said.code == 1
     assert f"{run.name}: another process works on it: wait for it, or stop it" in said.err
     assert run.record_file.read_bytes() == before
-    assert run.read(runs_of(tmp_path / "runs")["rope-s0"])["status"] == "trained"
+    assert runs_of(tmp_path / "runs")["rope-s0"].record["status"] == "trained"
 
 
 def test_a_trained_run_that_is_being_evaluated_stays_trained(tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_table_is_markdown_in_a_pipe() -> None:
 def test_a_job_in_another_thread_is_done_too(tmp_path: Path) -> None:
     """A notebook, a server: no signals there."""
     run, codes = tiny.new_run(tmp_path, steps=3), list[Any]()
-    worker = threading.Thread(target=lambda: codes.append(worker.run_job(Job(run, True, device="cpu"), say=lambda _: None)))
-    worker.start()
-    worker.join()
+    thread = threading.Thread(target=lambda: codes.append(worker.run_job(Job(run, True, device="cpu"), say=lambda _: None)))
+    thread.start()
+    thread.join()
     assert codes == [0]
