@@ -95,7 +95,7 @@ def time_table(rows: list[TimeRow]) -> Table:
 
 def untrained(choice: str) -> LoadedModel:
     """A model with the default settings and an encoding."""
-    loaded = build(Config(task=TASK, encoding=choice), torch.device("cpu"))
+    loaded = build(Config.from_keys(task=TASK, encoding=choice), torch.device("cpu"))
     loaded.model.eval()
     return loaded
 

@@ -45,24 +45,22 @@ def _show_runs(paths: list[Path], as_json: bool) -> None:
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
-    from rpecli.describe import effect
-    from rpecli.describe import figure as portrait_figure
-    from rpecli.describe import text as portrait_text
+    from rpecli.describe import effect, figure, text
     from rpecli.plot import FigureError
 
-    data = effect.profile(choice, **shape).data()
+    profile = effect.profile(choice, **shape)
     if out is not None:
         try:
-            portrait_figure.write(data, out)
+            figure.write(profile, out)
         except FigureError as error:
             stop(str(error), USAGE)
     console = new_console()
     if as_json:
-        print_json(data)
+        print_json(profile.as_dict())
     elif console.is_terminal:
-        for part in portrait_text.terminal(data):
+        for part in text.terminal(profile):
             console.print(part)
     else:
-        typer.echo(portrait_text.markdown(data))
+        typer.echo(text.markdown(profile))
     if out is not None:
         typer.echo(f"Written: {out}", err=True)
