@@ -35,7 +35,7 @@ def evaluation_table(run: Run) -> Table:
     """A row a length of one run: what was measured."""
     keys = (
         "length",
-        "as",
+        "encoding_override",
         "n",
         "exact_match",
         "interval",
@@ -49,7 +49,7 @@ def evaluation_table(run: Run) -> Table:
     for key in keys:
         table.add_column(key.replace("_", " "), justify="right")
     for line in run.evaluations():
-        table.add_row(*(_number(line.get(key) or "") if key == "as" else _number(line[key]) for key in keys))
+        table.add_row(*(_number(line.get(key) or "") if key == "encoding_override" else _number(line[key]) for key in keys))
     return table
 
 
@@ -64,7 +64,7 @@ def lengths_table(runs: list[Run], metric: str) -> Table:
     lines: dict[str, dict[int, dict[str, Any]]] = {}
     for run in runs:
         for line in run.evaluations():
-            name = run.name + (f" as {line['as']}" if line.get("as") else "")
+            name = run.name + (f" as {line['encoding_override']}" if line.get("encoding_override") else "")
             lines.setdefault(name, {})[line["length"]] = line
     lengths = sorted({length for found in lines.values() for length in found})
     table = Table(box=None, pad_edge=False, header_style="bold", title=metric.replace("_", " "), title_justify="left")

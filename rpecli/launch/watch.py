@@ -65,7 +65,7 @@ class Watched:
         elif name == "metrics.jsonl":
             self.last = self.run.last_metrics() or self.last
         else:
-            lines = [line for line in self.run.evaluations() if not line.get("as")]
+            lines = [line for line in self.run.evaluations() if not line.get("encoding_override")]
             newest = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
             self.lines = {line["length"]: line for line in newest if "length" in line}
 
