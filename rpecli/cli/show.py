@@ -10,7 +10,8 @@ from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import new_console, print_json, print_tables
-from rpecli.cli._select import config_of, record, select
+from rpecli.cli._select import select
+from rpecli.run.directory import Run
 
 
 def show(
@@ -31,16 +32,15 @@ def show(
         _show_runs(select(runs, [name]), as_json)
 
 
-def _show_runs(paths: list[Path], as_json: bool) -> None:
+def _show_runs(runs: list[Run], as_json: bool) -> None:
     from rpecli.cli import _run_tables as cli_run_tables
-    from rpecli.run.files import read_lines
 
-    lines = {path: read_lines(path / "eval.jsonl") for path in paths}
+    lines = {run: run.evaluations() for run in runs}
     if as_json:
-        found = [record(path) | {"config": config_of(path).to_keys(), "eval": lines[path]} for path in paths]
+        found = [run.record | {"config": run.config.to_keys(), "eval": lines[run]} for run in runs]
         print_json(found if len(found) > 1 else found[0])
         return
-    made = [(cli_run_tables.run_table(path), cli_run_tables.evaluation_table(path) if lines[path] else None) for path in paths]
+    made = [(cli_run_tables.run_table(run), cli_run_tables.evaluation_table(run) if lines[run] else None) for run in runs]
     print_tables(*(table for pair in made for table in pair if table))
 
 
