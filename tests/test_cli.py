@@ -250,7 +250,7 @@ def test_a_file_in_the_place_of_the_runs_is_named(rpe: tiny.Rpe, here: Path) -> 
     (here / "runs").touch()
     said = rpe("train", tiny.recipe_file(here), "--jobs", 0)
     assert said.code == 1
-    assert "is a file where a directory is to be: move it elsewhere" in said.err
+    assert "runs is a file where a directory is needed" in said.err
 
 
 def test_a_device_that_is_not_there_fails_with_those_that_are(rpe: tiny.Rpe, here: Path) -> None:

@@ -28,9 +28,9 @@ def complete_names(kind: str) -> Any:
 
 def complete_runs(incomplete: str) -> list[str]:
     """The ids of the runs in `runs`."""
-    from rpecli.run import directory as run
+    from rpecli.run.directory import find_runs
 
-    return [path.name for path in run.listing(Path("runs"))[0] if path.name.startswith(incomplete)]
+    return [run.name for run in find_runs(Path("runs"))[0] if run.name.startswith(incomplete)]
 
 
 Command = Callable[..., None]

@@ -52,7 +52,8 @@ def inspect(
     by = tuple(whole_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     overrides = check_eval_keys(given, data)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    requests = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
+    by_run = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
+    requests = {run.path: request for run, request in by_run.items()}
     if not shift:
         found = _looked_into(requests, lengths, device)
         _show(found, probe_text.tables(found), found, {}, out, as_json)

@@ -22,17 +22,13 @@ def _encoding(name: str) -> dict[str, str]:
         "group": facts.group,
         "what it does": facts.summary,
         "learns": facts.learns,
-        "shift invariant": _yes(facts.shift_invariant),
+        "shift invariant": "yes" if facts.shift_invariant else "no",
         "kernel": facts.kernel,
         "attention": "causal only" if facts.causal_only else "both directions",
         "past the trained length": facts.unseen,
         "year": facts.year,
         "paper": facts.paper,
     }
-
-
-def _yes(fact: bool) -> str:
-    return "yes" if fact else "no"
 
 
 def _task(name: str) -> dict[str, str]:
