@@ -137,7 +137,7 @@ def test_the_help_of_every_recipe_key_shows_its_group_type_choices_and_default(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     text = rpe("train", "--help").out
-    panels = {name: body for name, body in re.findall(r"╭─ (\w+) ─+╮\n(.*?)╰", text, re.DOTALL)}
+    panels = dict(re.findall(r"╭─ (\w+) ─+╮\n(.*?)╰", text, re.DOTALL))
     for key in recipe_keys():
         if key.name != "by_task":
             (line,) = (line for line in panels[key.group].splitlines() if f"--{key.name.replace('_', '-')} " in line)
