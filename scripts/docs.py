@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rpecli import catalog, markdown
+from rpecli.attention import kernels
 from rpecli.describe import listing, source
 from rpecli.report import schema
 from rpecli.report.format import number
@@ -54,7 +55,7 @@ def encoding_section(facts: source.EncodingFacts) -> str:
         "Shift invariant": "yes" if facts.shift_invariant else "no",
         "Attention": "causal only" if facts.causal_only else "causal or in both directions",
         "Options": ", ".join(f"`{key}={value}`" for key, value in facts.options.items()) or "none",
-        "Past the trained length": facts.unseen,
+        "Past the trained length": facts.extrapolation,
     }
     about = f"```text\n{facts.about}\n```\n\n" if facts.about else ""
     return f"## {facts.name}\n\n{facts.summary}\n\n{about}" + "\n".join(f"- {key}: {value}" for key, value in lines.items())
@@ -62,7 +63,7 @@ def encoding_section(facts: source.EncodingFacts) -> str:
 
 def kernel_table() -> str:
     """One row per attention kernel: what it costs."""
-    return table([{"kernel": f"`{kernel}`", "cost": cost} for kernel, cost in source.COST.items()])
+    return table([{"kernel": f"`{kernel}`", "cost": cost} for kernel, cost in kernels.COST.items()])
 
 
 def quick_table() -> str:

@@ -40,7 +40,7 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "sandwich:width=7": ({}, ["width=7", "width=8"]),
     "tisa:kernels=0": ({}, ["kernels=0", "at least one"]),
     "tisa:form=x": ({}, ["paper or code", "'x'"]),
-    "hard-alibi:masked=5": ({}, ["masked=5", "4 heads"]),
+    "hard-alibi:masked=5": ({}, ["masked=5", "to 4"]),
     "window:width=0": ({}, ["width=0", "at least itself"]),
     "mlp-bias:depth=0": ({}, ["depth=0", "at least one"]),
     "abacus:max_k=-1": ({}, ["max_k=-1", "below 0"]),

@@ -17,6 +17,7 @@ from rpecli.attention import dispatch as attention
 from rpecli.bench import Options, flex, goals, machine, memory, timing
 from rpecli.bench.table import Result, Table, number, times
 from rpecli.device import pick_device
+from rpecli.encoding import QueryKey
 
 HEADS, D = 8, 32
 SLOWEST = 12.0  # seconds of a call beyond which a case is timed once, and not at all where a shorter length foretells it
@@ -71,7 +72,9 @@ def call_of(choice: str | None, length: int, device: torch.device) -> timing.Cal
     @torch.no_grad()
     def call() -> Tensor:
         f = made.features(x_1xSxM)
-        return attention.attend(made, q, k, v, positions_1xS, f, f, running=True)
+        return attention.attend(
+            made, QueryKey.last(q, k, positions_1xS, f), v, attention.ForwardContext(contiguous_positions=True)
+        )
 
     return call
 

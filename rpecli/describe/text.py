@@ -37,7 +37,7 @@ def facts(data: dict[str, Any]) -> list[tuple[str, str]]:
         "learns": _parameters(data["parameters"]),
         "shift invariant": _shift(data),
         "attention": "causal only" if data["causal_only"] else "causal or in both directions",
-        "past trained": data["unseen"],
+        "past trained": data["extrapolation"],
     }
     return [(label, words or "none") for label, words in rows.items()]
 

@@ -183,7 +183,9 @@ def _score(trainer: Trainer, batch: data.Framed, places: torch.Tensor | None) ->
     answer_BxT, end_BxT = batch.answer_BxT, batch.end_BxT
     at = np.flatnonzero(answer_BxT | end_BxT)
     at_N = torch.from_numpy(at).to(trainer.device)
-    logits_NxV = trainer.model.head(trainer.model(torch.from_numpy(batch.inputs_BxT).to(trainer.device), places, wanted_N=at_N))
+    logits_NxV = trainer.model.head(
+        trainer.model(torch.from_numpy(batch.inputs_BxT).to(trainer.device), places, query_index_N=at_N)
+    )
     target_N = torch.from_numpy(batch.targets_BxT.flat[at]).to(trainer.device)
     right_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
     right_BxT.flat[at] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()

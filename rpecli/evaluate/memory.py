@@ -6,7 +6,7 @@ from rpecli import data
 from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
 from rpecli.device import available_memory
-from rpecli.encoding import Encoding
+from rpecli.encoding import Encoding, QueryKey
 from rpecli.train.state import Trainer
 
 BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
@@ -43,19 +43,19 @@ def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running:
     if way == "plain" or (way == "distance" and running):
         return each
     if way == "curve":
-        return each + encoding.held(attention_blocks.CURVE_ROWS, T) * max(
+        return each + encoding.score_buffers(attention_blocks.CURVE_ROWS, T) * max(
             2 * attention_blocks.CELLS, attention_blocks.CURVE_ROWS * tokens
         )
     keys = tokens if way == "eager" else T  # a bias is the same for all sequences
     rows = min(T, attention_blocks.rows_at_once(T, keys // T))
-    return each + encoding.held(rows, T) * shape.n_head * rows * keys
+    return each + encoding.score_buffers(rows, T) * shape.n_head * rows * keys
 
 
 def _width(encoding: Encoding) -> int:
     """Of a head's queries once they are turned: tried with one token."""
     shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
     q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
-    return encoding.rotate(q_1xHx1xD, q_1xHx1xD, at_1x1, at_1x1, f, f)[0].shape[-1]
+    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, at_1x1, f))[0].shape[-1]
 
 
 def at_once(tokens: int) -> int:

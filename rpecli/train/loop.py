@@ -191,14 +191,14 @@ def losses_at(
     positions: Tensor | None,
     at_N: Tensor | None,
     targets_N: Tensor,
-    hidden_BxT: Tensor | None = None,
+    padding_mask_BxT: Tensor | None = None,
     first: int = 0,
 ) -> Tensor:
     """Cross-entropy `[N]` of the places `at_N` in the flattened batch, or of all, `first` tokens of each sequence left out.
 
     Nothing on the way asks a tensor for a number.
     """
-    logits = model.head(model(ids_BxT, positions, hidden_BxT, first=first, wanted_N=at_N))
+    logits = model.head(model(ids_BxT, positions, padding_mask_BxT, query_start=first, query_index_N=at_N))
     return F.cross_entropy(logits.flatten(0, -2), targets_N, reduction="none")
 
 
