@@ -24,6 +24,41 @@ def process_peak_memory() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
+RESET_PEAK, PROCESS_STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+def reset_peak_memory() -> bool:
+    """Sets the kernel's record of this process's peak memory to what it holds now; False where that is impossible (not Linux)."""
+    try:
+        RESET_PEAK.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds (Linux)."""
+    return _process_status("VmRSS")
+
+
+def peak_resident_memory() -> int:
+    """Bytes of memory that this process held at most since `reset_peak_memory`; elsewhere than on Linux since it started."""
+    return _process_status("VmHWM") if PROCESS_STATUS.exists() else process_peak_memory()
+
+
+def _process_status(key: str) -> int:
+    fields = dict(line.split(":", 1) for line in PROCESS_STATUS.read_text().splitlines())
+    return int(fields[key].split()[0]) * 1024
+
+
+def total_memory() -> int:
+    """Bytes of memory of the machine, or the limit of the container if that is lower."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else "max"
+    return min(installed, int(text)) if text.isdigit() else installed
+
+
 def n_cores() -> int:
     """Cores this process may use, container limits of the affinity mask included."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

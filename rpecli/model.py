@@ -17,12 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli import task
+from rpecli import task as tasks
 from rpecli.attention import dispatch
+from rpecli.attention.blocks import BlockSizes
 from rpecli.attention.dispatch import ForwardContext
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.encoding import Encoding, QueryKey, Shape, for_layers
+from rpecli.task import Task
 
 
 class Linear(nn.Module):
@@ -154,6 +156,8 @@ def _extend_padding(cache: Cache, padding_mask_BxT: Tensor | None, past: int, id
 class Transformer(nn.Module):
     """`forward` gives the last hidden states, `head` the logits of hidden states."""
 
+    block_sizes = BlockSizes()
+
     def __init__(self, config: Config, vocabulary: int, max_train_length: int):
         """`max_train_length` is the longest sequence, or position range, that training shows, in tokens."""
         super().__init__()
@@ -213,7 +217,7 @@ class Transformer(nn.Module):
             cache.positions = positions_LxBxS
             padding_mask_BxS = _extend_padding(cache, padding_mask_BxT, past, ids_BxT)
             cache.layers = cache.layers or [{} for _ in self.blocks]
-        context = ForwardContext(padding_mask_BxS, contiguous_positions, bias_cache={})
+        context = ForwardContext(padding_mask_BxS, contiguous_positions, bias_cache={}, sizes=self.block_sizes)
         for n, block in enumerate(self.blocks):
             layer_cache = cache.layers[n] if cache is not None else None
             positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
@@ -243,6 +247,25 @@ class Transformer(nn.Module):
             tensor.copy_(state[name])
 
 
-def trained_positions(config: Config, made: task.Task) -> int:
+def max_train_positions(config: Config, task: Task) -> int:
     """How many positions training shows: the longest sequence, or the range that offset and randomized draw from."""
-    return made.sequence(config.length) if config.positions == "start" else config.max_position
+    return task.sequence(config.length) if config.positions == "start" else config.max_position
+
+
+@dataclass
+class LoadedModel:
+    """A model with its config, its task and the device it is on."""
+
+    config: Config
+    task: Task
+    model: Transformer
+    device: torch.device
+
+
+def build(config: Config, device: torch.device) -> LoadedModel:
+    """The task and the model of a config, with the weights that training starts from.
+
+    Raises choice.ContentError for a task or an encoding that does not exist or rejects its options.
+    """
+    task = tasks.build(config.task)
+    return LoadedModel(config, task, Transformer(config, task.vocabulary, max_train_positions(config, task)).to(device), device)

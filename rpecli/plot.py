@@ -4,8 +4,6 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rpecli.report.load import GROUPS
-
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
@@ -50,6 +48,15 @@ MARKERS = "os^DvPX<>phd*"
 DASHES: dict[str, Any] = {"APE": (0, (4, 1.6)), "RPE": "solid", "content": (0, (6, 1.5, 1.2, 1.5)), "none": (0, (1, 1.3))}
 
 
+GROUPS = tuple(COLOURS)  # the order of legends
+
+
+HEAD_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#000000"]  # Okabe & Ito, Tol
+
+
+HEAD_DASHES: list[Any] = ["solid", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1.2, 1.5))]
+
+
 TITLES = {"APE": "APE (absolute)", "RPE": "RPE (relative)", "content": "content", "none": "none"}
 
 
@@ -78,6 +85,19 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rpe",
     "pdf.fonttype": 42,  # text stays text that a journal's checks take and a reader can search
 }
+
+
+class FigureError(ValueError):
+    """A figure that cannot be written where it was asked for; says what to type instead."""
+
+
+def head_colours(number: int) -> list[Any]:
+    """Distinct colours for few attention heads; for many, one ladder of brightness in their order."""
+    if number <= len(HEAD_COLOURS):
+        return HEAD_COLOURS
+    from matplotlib import colormaps
+
+    return [colormaps["cividis"](n / (number - 1)) for n in range(number)]
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,157 @@
-"""A table of plain text, and how it is written as Markdown, as LaTeX and in a terminal."""
+"""One table of text, and how it is written to a terminal, as Markdown, as LaTeX and as HTML."""
 
 import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from rpecli import markdown
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
 
-ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"}
-ESCAPES |= {character: "\\" + character for character in "&%$#_{}"}
-SIZES = {98: "small", 112: "footnotesize", 130: "scriptsize"}  # characters of a row that fit the width of a page of paper
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"}
+LATEX |= {character: "\\" + character for character in "&%$#_{}"}
+LATEX_SIZES = {98: "small", 112: "footnotesize", 130: "scriptsize"}  # characters of a row that fit the width of a page of paper
+ANY_WIDTH = 10_000  # of a terminal that holds every row on one line
+
+MARKDOWN = re.compile(r"(\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")  # emphasis and tags
+CODE = re.compile(r"`([^`]*)`")
+MARK = re.compile(r" ?\[([a-z]{1,2})\]")
+NUMBER = re.compile(r"[<>]? ?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+NUMBER_CELL = re.compile(NUMBER.pattern + r"[x%]?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text (a trailing ` [a]` points at footnote a), with a mask of the bold ones."""
+    """Cells of text under column headings, with a title above and a caption and footnotes below.
+
+    Text may hold `code` in backquotes; a trailing ` [a]` in a cell refers to footnote a. `align` has an `l` or `r` per column;
+    without it, columns of numbers stand to the right. `bold` has a flag per cell; without it, nothing is bold. Printing a table
+    with rich shows it in the terminal, or `narrow` in its place where the whole would have to fold its cells.
+    """
 
     title: str
-    columns: list[str]
-    align: str  # "l" or "r" a column
+    columns: Sequence[str]
+    align: str
     rows: list[list[str]]
-    bold: list[list[bool]]
-    caption: str
-    footnotes: list[str]
-    folded: bool = False  # shown only when asked for, where a page can do that
+    bold: list[list[bool]] = field(default_factory=list)
+    caption: str = ""
+    footnotes: list[str] = field(default_factory=list)
+    folded: bool = False  # an HTML page and Markdown show it only on request
+    foot: int = 0  # the last so many rows are references, which an HTML page does not sort
+    narrow: "Table | None" = None
+
+    def __post_init__(self) -> None:
+        widths = {len(self.columns), *map(len, self.rows), *map(len, self.bold)}
+        if len(widths) > 1 or len(self.align) not in (0, len(self.columns)):
+            raise ValueError(f"table {self.title!r}: every row, its flags and the alignment have one entry per column")
+        if not self.align:
+            object.__setattr__(self, "align", "".join(map(self._side, range(len(self.columns)))))
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping[str, str]], title: str = "", columns: Collection[str] = (), **more: Any) -> "Table":
+        """One row per record and one column per key, of the first record unless `columns` names some."""
+        columns = list(columns or (records[0] if records else ()))
+        return cls(title, columns, "", [[record[column] for column in columns] for record in records], **more)
+
+    def _side(self, column: int) -> str:
+        cells = [row[column] for row in self.rows if row[column] not in ("", "-")]
+        return "r" if column and cells and all(NUMBER_CELL.fullmatch(cell) for cell in cells) else "l"
+
+    def _cells(self) -> Iterator[list[tuple[str, bool]]]:
+        """Each row as its cells, with whether they are bold."""
+        for number, row in enumerate(self.rows):
+            yield list(zip(row, self.bold[number] if self.bold else [False] * len(row), strict=True))
+
+    # terminal
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text
+
+        grid = self._rich_grid()
+        if self.narrow and console.measure(grid, options=options.update(max_width=ANY_WIDTH)).maximum > options.max_width:
+            grid = self.narrow._rich_grid()
+        below = "\n".join(filter(None, [self.caption, *self.footnotes]))
+        yield from filter(None, [Text(self.title, style="bold"), grid, Text(below, style="dim")])
+
+    def _rich_grid(self) -> "RichTable":
+        """The cells for a terminal, as rich's Text: markup would swallow the marks of footnotes."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        grid = RichTable(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        for name, side in zip(self.columns, self.align, strict=True):
+            grid.add_column(Text(name), justify="left" if side == "l" else "right", overflow="fold")
+        for cells in self._cells():
+            grid.add_row(*(Text(text, style="bold" if bold else "") for text, bold in cells))
+        return grid
+
+    # Markdown
+
+    def markdown(self, level: int = 0, padded: bool = True) -> str:
+        """Title, table, caption and footnotes, without a newline at the end.
+
+        The title is a heading of `level`, or bold text at level 0. `padded` fills every column to its widest cell.
+        """
+        title = f"{'#' * level} {self.title}" if level else f"**{self.title}**"
+        parts = [self._markdown_grid(padded), self.caption, "  \n".join(self.footnotes)]
+        if self.folded:
+            parts = [f"<details><summary>{len(self.rows)} rows</summary>", *parts, "</details>"]
+        return "\n\n".join(filter(None, [title if self.title else "", *parts]))
+
+    def _markdown_grid(self, padded: bool) -> str:
+        head = [markdown(name) for name in self.columns]
+        body = [[f"**{markdown(text)}**" if bold else markdown(text) for text, bold in cells] for cells in self._cells()]
+        rule = ["---:" if side == "r" else "---" for side in self.align]
+        if padded:
+            widths = [max(3, *map(len, column)) for column in zip(head, *body, strict=True)]
+            head, *body = ([_pad(*cell) for cell in zip(line, self.align, widths, strict=True)] for line in (head, *body))
+            rule = ["-" * (width - 1) + ":" if side == "r" else ":" + "-" * (width - 1)
+                    for side, width in zip(self.align, widths, strict=True)]  # fmt: skip
+        return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
+
+    # LaTeX
+
+    def latex(self) -> str:
+        """A floating table for `\\input`; needs the package booktabs and nothing else."""
+        rows = [[f"\\textbf{{{latex(text)}}}" if bold else latex(text) for text, bold in cells] for cells in self._cells()]
+        head, body = " & ".join(map(latex, self.columns)), "\n".join(f"{' & '.join(row)} \\\\" for row in rows)
+        notes = "".join(f"\\par\\smallskip{{\\footnotesize {latex(note)}}}\n" for note in self.footnotes)
+        widest = sum(max(len(line[n]) for line in [self.columns, *self.rows]) + 2 for n in range(len(self.columns)))
+        size = next((size for width, size in LATEX_SIZES.items() if widest <= width), "tiny")
+        return (
+            f"\\begin{{table}}[htbp]\n\\centering\\{size}\\setlength{{\\tabcolsep}}{{4pt}}\n"
+            f"\\caption{{{latex(self.title)}. {latex(self.caption)}}}\n\\label{{tab:{slug(self.title)}}}\n"
+            f"\\begin{{tabular}}{{{self.align}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+            f"{notes}\\end{{table}}\n"
+        )
+
+    # HTML
+
+    def html(self, links: Mapping[str, str] | None = None) -> str:
+        """The table element alone. `links` maps the text of a row's first cell to an address; numbers carry a key to sort by."""
+        head = "".join(
+            f'<th scope="col"{_class(side)}>{html(name)}</th>' for name, side in zip(self.columns, self.align, strict=True)
+        )
+        rows = [self._html_row(cells, links or {}) for cells in self._cells()]
+        body, foot = rows[: len(rows) - self.foot], rows[len(rows) - self.foot :]
+        tail = f"<tfoot>{''.join(foot)}</tfoot>" if foot else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{tail}</table>"
+
+    def _html_row(self, cells: list[tuple[str, bool]], links: Mapping[str, str]) -> str:
+        (name, bold), *rest = cells
+        label = MARK.sub("", name)
+        first = html(name)
+        if label in links:
+            first = f'<a href="{escape(links[label])}">{html(label)}</a>{first.removeprefix(html(label))}'
+        row = f'<tr><th scope="row">{f"<b>{first}</b>" if bold else first}</th>'
+        for (text, bold), side in zip(rest, self.align[1:], strict=True):
+            value = sort_key(text) if side == "r" else None
+            key = "" if value is None else f' data-v="{value:g}"'
+            row += f"<td{_class(side)}{key}>{f'<b>{html(text)}</b>' if bold else html(text)}</td>"
+        return f"{row}</tr>"
 
 
 @dataclass
@@ -35,6 +161,7 @@ class Footnotes:
     texts: list[str] = field(default_factory=list)
 
     def mark(self, text: str) -> str:
+        """` [a]`, to be written behind what the text is about."""
         if text not in self.texts:
             self.texts.append(text)
         return f" [{letter(self.texts.index(text))}]"
@@ -49,85 +176,42 @@ def letter(index: int) -> str:
     return (letter(index // 26 - 1) if index >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[index % 26]
 
 
-# --------------------------------------------------------------------------------------------------------------- Markdown
-
-
-def to_markdown(table: Table, level: int = 3) -> str:
-    """Heading, aligned table, caption, footnotes; ends with a newline."""
-    cells = [[_markdown_cell(text, bold) for text, bold in zip(*pair, strict=True)] for pair in _with_bold(table)]
-    head = [_markdown_cell(name, False) for name in table.columns]
-    notes = ["  \n".join(table.footnotes)] if table.footnotes else []
-    body = [markdown.table(head, cells, table.align, padded=True), table.caption, *notes]
-    if table.folded:
-        body = [f"<details><summary>{len(table.rows)} rows</summary>", *body, "</details>"]
-    return "\n\n".join([f"{'#' * level} {table.title}", *body]) + "\n"
-
-
-def _with_bold(table: Table) -> list[tuple[list[str], list[bool]]]:
-    return list(zip(table.rows, table.bold, strict=True))
-
-
-def _markdown_cell(text: str, bold: bool) -> str:
-    escaped = re.sub(r"(\*|<(?=[A-Za-z/!?]))", r"\\\1", text)
-    return f"**{escaped}**" if bold else escaped
-
-
-# --------------------------------------------------------------------------------------------------------------- terminal
-
-
-def to_rich(table: Table) -> "RichTable":
-    """For a terminal. Cells are Text, not markup, which would swallow the marks of footnotes."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    below = "\n".join([table.caption, *table.footnotes])
-    made = RichTable(title=Text(table.title, style="bold"), caption=Text(below, style="dim"), box=SIMPLE_HEAD)
-    made.title_justify = made.caption_justify = "left"
-    made.show_edge, made.padding = False, (0, 1, 0, 0)
-    for name, align in zip(table.columns, table.align, strict=True):
-        made.add_column(Text(name), justify="left" if align == "l" else "right", overflow="fold")
-    for texts, bold in _with_bold(table):
-        made.add_row(*(Text(text, style="bold" if mark else "") for text, mark in zip(texts, bold, strict=True)))
-    return made
-
-
-# ------------------------------------------------------------------------------------------------------------------ LaTeX
-
-
-def to_latex(table: Table) -> str:
-    """A floating table for `\\input`; wants the package booktabs and nothing else."""
-    rows = [[_latex_cell(text, bold) for text, bold in zip(*pair, strict=True)] for pair in _with_bold(table)]
-    head = " & ".join(latex(name) for name in table.columns)
-    notes = "".join("\\par\\smallskip{\\footnotesize " + _latex_marks(latex(note)) + "}\n" for note in table.footnotes)
-    size = next((size for room, size in SIZES.items() if _across(table) <= room), "tiny")
-    body = "\n".join(" & ".join(row) + r" \\" for row in rows)
-    return (
-        f"\\begin{{table}}[htbp]\n\\centering\\{size}\\setlength{{\\tabcolsep}}{{4pt}}\n"
-        f"\\caption{{{latex(table.title)}. {latex(table.caption)}}}\n\\label{{tab:{slug(table.title)}}}\n"
-        f"\\begin{{tabular}}{{{table.align}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-        f"{notes}\\end{{table}}\n"
-    )
-
-
-def _across(table: Table) -> int:
-    """Characters of the widest row, and two for the space before each column."""
-    return sum(max(len(line[i]) for line in [table.columns, *table.rows]) + 2 for i in range(len(table.columns)))
+def markdown(text: str) -> str:
+    """Plain text for a cell of a Markdown table: nothing ends the cell, starts emphasis or reads as a tag; code stays code."""
+    parts = re.split(r"(`[^`]*`)", text)
+    escaped = (part if part.startswith("`") else MARKDOWN.sub(r"\\\1", part) for part in parts)
+    return "".join(escaped).replace("|", "\\|")
 
 
 def latex(text: str) -> str:
-    """Plain text with every character that LaTeX would take for a command made plain."""
-    return "".join(ESCAPES.get(character, character) for character in text)
+    """Plain text for LaTeX: no character is a command, a range has a dash of its own, a footnote's mark is raised."""
+    text = re.sub(r"\(([^()-]*\d)-([<>]?[\d.][^()-]*)\)", r"(\1--\2)", text)
+    escaped = "".join(LATEX.get(character, character) for character in text)
+    return MARK.sub(r"\\textsuperscript{\1}", CODE.sub(r"\\texttt{\1}", escaped))
 
 
-def _latex_cell(text: str, bold: bool) -> str:
-    escaped = _latex_marks(latex(re.sub(r"\(([^()-]+)-([^()-]+)\)", r"(\1--\2)", text)))
-    return f"\\textbf{{{escaped}}}" if bold else escaped
+def html(text: str) -> str:
+    """Plain text for HTML: nothing is a tag, a footnote's mark is raised, backquotes are code."""
+    return MARK.sub(r"<sup>\1</sup>", CODE.sub(r"<code>\1</code>", escape(text)))
 
 
-def _latex_marks(text: str) -> str:
-    return re.sub(r" ?\[([a-z]{1,2})\]", r"\\textsuperscript{\1}", text)
+def sort_key(text: str) -> float | None:
+    """The number that a cell begins with; just below it after `<`, just above after `>`; None for words and for nothing."""
+    match = NUMBER.match(text)
+    if match is None:
+        return None
+    value = float(match.group(1).replace(",", ""))
+    return value + {"<": -1e-4, ">": 1e-4}.get(text[0], 0.0)
 
 
 def slug(text: str) -> str:
+    """Lower-case words joined by hyphens, for labels, addresses and file names."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _pad(text: str, side: str, width: int) -> str:
+    return text.rjust(width) if side == "r" else text.ljust(width)
+
+
+def _class(side: str) -> str:
+    return ' class="l"' if side == "l" else ""

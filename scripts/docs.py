@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rpecli import catalog, markdown
+from rpecli import catalog
 from rpecli.attention import kernels
 from rpecli.describe import listing, source
 from rpecli.report import schema
 from rpecli.report.format import number
+from rpecli.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,7 +31,7 @@ LEARNS = {"yes": "yes", "no": "no", "option": "only with an option"}
 
 def table(rows: list[dict[str, str]]) -> str:
     """Markdown of rows that have the same keys, which are the columns."""
-    return markdown.table(list(rows[0]), [list(row.values()) for row in rows])
+    return Table.of(rows).markdown(padded=False)
 
 
 def encoding_table(columns: list[str]) -> str:

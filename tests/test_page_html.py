@@ -8,10 +8,9 @@ import pytest
 from helpers.fake_runs import study
 from helpers.run_folders import make_page
 
-from rpecli import plot
+from rpecli import plot, table
 from rpecli.report.figures import accuracy as figure
 from rpecli.report.figures import inline as svg
-from rpecli.report.write import html as page_html
 
 VOID = {"meta", "br", "path"}
 
@@ -106,4 +105,4 @@ def test_each_marker_has_an_outline_of_its_own():
      ("< .001", 0.0009)],
 )  # fmt: skip
 def test_a_cell_sorts_by_the_number_it_begins_with(text, value):
-    assert page_html.sort_key(text) == (None if value is None else pytest.approx(value))
+    assert table.sort_key(text) == (None if value is None else pytest.approx(value))

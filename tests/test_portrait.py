@@ -19,8 +19,7 @@ from rpecli.describe import effect, source
 from rpecli.describe import figure as portrait_figure
 from rpecli.describe import listing as tables
 from rpecli.describe import text as portrait_text
-from rpecli.launch import progress as screen
-from rpecli.report.load import ReportError
+from rpecli.plot import FigureError
 
 SMALL = {"d_model": 32, "n_head": 4, "length": 12}
 
@@ -202,19 +201,19 @@ def test_what_is_read_from_the_file_is_what_the_running_encoding_has(encoding_na
     found, made = source.read(encoding_name), encoding.build(encoding_name, d_model=32, n_head=4)
     assert found.kernel == attention.kernel(made)
     assert (found.learns == "yes") == any(True for _ in made.parameters())
-    for fact in ("group", "unseen", "shift_invariant", "causal_only"):
+    for fact in ("group", "extrapolation", "shift_invariant", "causal_only"):
         assert getattr(found, fact) == getattr(made, fact), fact
     for hook in ("embed", "features", "rotate", "bias", "score"):
         read = hook in found.hooks or (hook == "bias" and "by_distance" in found.hooks)
-        read |= hook == "score" and "asks" in found.hooks and "rotate" not in found.hooks
+        read |= hook == "score" and "query_weights" in found.hooks and "rotate" not in found.hooks
         assert read == encoding.overrides(made, hook), hook
     assert list(found.options) == list(effect.profile(encoding_name, **SMALL).options)
 
 
 def test_bases_in_other_files_are_read_too(tmp_path):
-    mine = own(tmp_path, "class Mine(base.RoPE):\n    unseen = 'mine'\n", "from rpecli.encodings import rope as base\n")
+    mine = own(tmp_path, "class Mine(base.RoPE):\n    extrapolation = 'mine'\n", "from rpecli.encodings import rope as base\n")
     found = source.read(mine)
-    assert (found.hooks, found.unseen, found.shared, found.learns) == (["rotate"], "mine", True, "no")
+    assert (found.hooks, found.extrapolation, found.shared, found.learns) == (["rotate"], "mine", True, "no")
     assert "base" in found.options
 
 
@@ -257,23 +256,23 @@ def test_a_paper_is_taken_apart(text, parts):
 
 def test_the_listing_fits_80_columns_and_a_pipe_gets_all_of_it():
     rows = tables.rows("encodings")
-    lines = printed([tables.rich_table(rows)]).splitlines()
+    lines = printed([tables.table(rows)]).splitlines()
     assert max(map(len, lines)) <= 80
     for name in catalog.names("encodings"):
         assert any(line.startswith(f"{name} ") for line in lines), name
-    head, _, *body = screen.plain(tables.rich_table(rows)).splitlines()
+    head, _, *body = tables.table(rows).markdown().splitlines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == list(rows[0])
     assert len(body) == len(rows)
 
 
 def test_a_wide_screen_shows_the_whole_listing():
     rows = tables.rows("encodings")
-    assert "arXiv 2108.12409" in printed([tables.rich_table(rows)], width=500)
-    assert "arXiv" not in printed([tables.rich_table(rows)], width=80)
+    assert "arXiv 2108.12409" in printed([tables.table(rows)], width=500)
+    assert "arXiv" not in printed([tables.table(rows)], width=80)
 
 
 def test_brackets_in_a_listing_are_text_not_markup():
-    assert "[b] [/x]" in printed([tables.rich_table([{"key": "[b] [/x]"}])])
+    assert "[b] [/x]" in printed([tables.table([{"key": "[b] [/x]"}])])
 
 
 def test_every_encoding_of_a_paper_tells_its_year():
@@ -304,7 +303,7 @@ def test_many_heads_are_drawn_and_what_is_left_out_is_said(tmp_path):
 
 
 def test_a_figure_of_an_unknown_kind_is_refused_and_says_the_kinds(tmp_path):
-    with pytest.raises(ReportError, match=r"\.svg, \.png or \.pdf"):
+    with pytest.raises(FigureError, match=r"\.svg, \.png or \.pdf"):
         portrait_figure.write({}, tmp_path / "figure.gif")
 
 

@@ -12,7 +12,7 @@ from rpecli import catalog
 from rpecli.config import load as config_load
 from rpecli.config import recipe
 from rpecli.config.ranges import parse_lengths, parse_seeds
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, EvalSettings, Recipe
 from rpecli.config.yaml_source import RecipeError
 
 TASK = "from rpecli.task import Task\n\n\nclass Mine(Task):\n    defaults = {defaults}\n"
@@ -38,7 +38,7 @@ def task_file(path: Path, defaults: str) -> str:
 
 
 def config(**keys: Any) -> Config:
-    return Config(**{"task": "copy", "encoding": "rope", **keys})
+    return Config.from_keys(**{"task": "copy", "encoding": "rope", **keys})
 
 
 # --------------------------------------------------------------------------------------------------------------- lengths
@@ -184,7 +184,7 @@ def test_where_a_flag_chooses_the_tasks_by_task_may_speak_of_others(tmp_path: Pa
 
 def test_null_under_a_task_takes_back_what_is_set_for_all(tmp_path: Path) -> None:
     text = "task: [copy, sort]\nstop_at: 0.5\nby_task: {copy: {stop_at: null, lengths: [16, 1x:4x]}}"
-    assert [(c.stop_at, c.lengths) for c in made(text, tmp_path).configs()] == [(None, "16,1x:4x"), (0.5, "1x,2x,4x,8x")]
+    assert [(c.stop_at, c.eval.lengths) for c in made(text, tmp_path).configs()] == [(None, "16,1x:4x"), (0.5, "1x,2x,4x,8x")]
 
 
 def test_a_run_is_the_same_run_whichever_way_its_settings_came_about(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_error(tmp_path: Path) ->
 
 def test_lengths_below_and_between_multiples_wait_for_the_training_length(tmp_path: Path) -> None:
     (one,) = made("task: copy\nlength: 32\nlengths: 0.5x,16:2x,1x:64", tmp_path).configs()
-    assert parse_lengths(one.lengths, one.length) == [16, 32, 64]
+    assert parse_lengths(one.eval.lengths, one.length) == [16, 32, 64]
     (line,) = errors("task: copy\nlengths: 4x:32\nlength: 16", tmp_path)
     assert line == "r.yaml:2: lengths: '4x:32' descends: write 32:4x  (copy trains on length 16)"
 
@@ -517,7 +517,8 @@ MEASURING = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4, "
 
 
 def test_every_key_of_training_changes_the_id() -> None:
-    assert OTHER.keys() | MEASURING.keys() | {"max_position", "positions_per", "switch_fraction"} == set(Config.model_fields)
+    assert OTHER.keys() | {"max_position", "positions_per", "switch_fraction"} == set(Config.model_fields) - {"eval"}
+    assert MEASURING.keys() == set(EvalSettings.model_fields)
     ids = [config().id, *(config(**{key: value}).id for key, value in OTHER.items())]
     assert len(set(ids)) == len(ids)
     assert len({name[-8:] for name in ids}) == len(ids)

@@ -523,7 +523,7 @@ def test_a_multiple_of_the_training_length_is_written_as_people_write_it():
 
 def test_a_table_for_the_terminal_shows_its_marks_and_footnotes(three):
     console = Console(width=200, file=io.StringIO())
-    console.print(report.rich_table(table(three, "copy, trained to 16: token accuracy")))
+    console.print(table(three, "copy, trained to 16: token accuracy"))
     shown = console.file.getvalue()
     assert ".20 [a]" in shown
     assert "[a] learned: evaluated at positions" in shown
@@ -567,7 +567,7 @@ SPECIAL = Table("a_b & 50 %", ["x_1", "n"], "lr", [["t5:a|b~^ [a]", "<.01 (.00-.
 
 
 def test_latex_escapes_what_it_would_take_for_commands():
-    text = tables.to_latex(SPECIAL)
+    text = SPECIAL.latex()
     assert r"\caption{a\_b \& 50 \%. c\#\$\textbackslash{}}" in text
     assert r"t5:a$|$b\textasciitilde{}\textasciicircum{}\textsuperscript{a} & \textbf{$<$.01 (.00--.50)} \\" in text
     assert r"\textsuperscript{a} \{x\}" in text
@@ -577,13 +577,13 @@ def test_latex_escapes_what_it_would_take_for_commands():
 def test_a_table_is_set_as_small_as_it_must_be():
     def size(characters: int) -> str:
         wide = Table("t", ["a" * characters], "l", [["b"]], [[False]], "", [])
-        return re.search(r"\\centering\\(\w+)", tables.to_latex(wide)).group(1)
+        return re.search(r"\\centering\\(\w+)", wide.latex()).group(1)
 
     assert [size(n) for n in (96, 97, 111, 200)] == ["small", "footnotesize", "scriptsize", "tiny"]
 
 
 def test_markdown_escapes_the_bar_that_would_end_a_cell():
-    assert r"| t5:a\|b~^ [a] | **<.01 (.00-.50)** |" in tables.to_markdown(SPECIAL)
+    assert r"| t5:a\|b~^ [a] | **<.01 (.00-.50)** |" in SPECIAL.markdown()
 
 
 def test_footnotes_share_a_letter_for_the_same_text():

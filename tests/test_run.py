@@ -24,7 +24,7 @@ from rpecli.run.files import TAIL, RunError, append_line, last_line, line_bytes,
 
 
 def config(**keys: Any) -> Config:
-    return Config(**{"task": "copy", "encoding": "rope", "steps": 3, **keys})
+    return Config.from_keys(**{"task": "copy", "encoding": "rope", "steps": 3, **keys})
 
 
 @pytest.fixture
@@ -375,7 +375,7 @@ def test_provenance_is_json_and_names_the_versions() -> None:
     assert json.loads(json.dumps(found)) == found
     assert {"commit", "dirty", "versions", "machine", "platform"} <= set(found)
     assert found["versions"]["numpy"]
-    assert run_provenance._version("no-package-of-this-name") is None
+    assert run_provenance.package_version("no-package-of-this-name") is None
 
 
 def test_the_machine_is_named_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_every_run_in_it_can_be_traced(made):
     found = json.loads(by_name(made)["report.json"])
     assert found["command"] == "rpe report"
     for each in found["runs"]:
-        assert recipe.Config(**each["recipe"]).id == each["id"]
+        assert recipe.Config.from_keys(**each["recipe"]).id == each["id"]
         assert (each["commit"], each["versions"]["torch"], Path(each["path"]).name) == ("c0ffee", "2.9", each["id"])
         assert all(line["fingerprint"] and line["weights"] for line in each["evaluations"])
 

@@ -15,7 +15,7 @@ from helpers import training as tiny
 from rich.console import Console
 from rich.table import Table
 
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import job as order
 from rpecli.launch import pool as sweep
 from rpecli.launch import progress as screen
@@ -326,14 +326,14 @@ def test_a_trained_run_that_is_being_evaluated_stays_trained(tmp_path: Path) -> 
     path = tiny.trained(tmp_path, steps=2)
     before = (path / "run.json").read_bytes()
     with run.lock(path):
-        assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=lambda _: None) == order.BUSY
+        assert work.do(Job(path, train=False, request=EvalRequest(), device="cpu"), say=lambda _: None) == order.BUSY
     assert (path / "run.json").read_bytes() == before
 
 
 def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -> None:
     path, said = tiny.trained(tmp_path, steps=2), list[str]()
     (path / "eval.jsonl").write_text("no\n")
-    assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=said.append) == order.FAILED
+    assert work.do(Job(path, train=False, request=EvalRequest(), device="cpu"), say=said.append) == order.FAILED
     assert run.read(path)["status"] == "trained"
     assert "eval.jsonl:1: damaged line" in run.read(path)["error"]
     assert "Traceback" in said[0]

@@ -496,7 +496,7 @@ def test_the_record_stays_json_for_every_reader(plain: Path) -> None:
 
 
 def test_a_users_config_is_the_config_of_the_run(plain: Path) -> None:
-    assert run.config_of(plain) == Config(**tiny.KEYS | {"steps": 120})
+    assert run.config_of(plain) == Config.from_keys(**tiny.KEYS | {"steps": 120})
 
 
 def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Attention for evaluation on long inputs, by blocks of rows, so that no `[T, S]` tensor is ever whole."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -12,13 +13,20 @@ from rpecli.attention.reference import Normalizer, causal_mask, compute_logits
 from rpecli.encoding import DistanceBias, DistanceCurve, Encoding, QueryKey
 
 CELLS = 1 << 17  # scores [B, T, S] of a block, per head: more fall out of the CPU's caches (1 << 20: 2 to 4 times slower)
-ROWS = 32  # rows of a block at least, since a few encodings do work on all keys for every block
-CURVE_ROWS = 64  # rows of a block where scores go by distance
 
 
-def rows_at_once(S: int, batch: int) -> int:
-    """Rows of a block of scores with S keys of so many sequences."""
-    return max(ROWS, CELLS // (S * batch))
+@dataclass(frozen=True)
+class BlockSizes:
+    """From how many keys on evaluation goes by blocks of rows, and how large these are."""
+
+    dense_keys: int = 256  # keys up to which a dense bias, built once for all layers, costs no more than blocks (LOG.md)
+    cells: int = CELLS
+    min_rows: int = 32  # a few encodings do work on all keys for every block
+    curve_rows: int = 64  # of a block whose scores go by distance
+
+    def rows(self, S: int, batch: int) -> int:
+        """Rows of a block of scores with S keys of so many sequences."""
+        return max(self.min_rows, self.cells // (S * batch))
 
 
 def falling_bias(encoding: DistanceBias, S: int, below: int, device: torch.device) -> Tensor:
@@ -74,7 +82,7 @@ def distance_blocks(encoding: DistanceBias, qk: QueryKey, v: Tensor, rows: int =
     return out
 
 
-def curve_blocks(encoding: DistanceCurve, qk: QueryKey, v: Tensor, max_rows: int = CURVE_ROWS) -> Tensor:
+def curve_blocks(encoding: DistanceCurve, qk: QueryKey, v: Tensor, sizes: BlockSizes) -> Tensor:
     """Scores by distance of a block of rows, for a few heads at a time, each row read at its own offset.
 
     `query_weights_r . distance_basis(d)` for falling distances d is a matrix whose row r has the score of key j at column
@@ -83,8 +91,8 @@ def curve_blocks(encoding: DistanceCurve, qk: QueryKey, v: Tensor, max_rows: int
     """
     (T, S), (B, H) = qk.lengths, qk.q_BxHxTxD.shape[:2]
     weights_BxHxTxR, (q, k) = encoding.query_weights(qk), encoding.content_qk(qk)
-    rows = min(max_rows, T)
-    heads = max(1, 2 * CELLS // (B * S * rows))  # one at 8192 keys: 1.7 times plain attention there, with four 2.0
+    rows = min(sizes.curve_rows, T)
+    heads = max(1, 2 * sizes.cells // (B * S * rows))  # one at 8192 keys: 1.7 times plain attention there, with four 2.0
     near = S if encoding.max_distance is None else min(encoding.max_distance, S)  # distances with a vector of their own
     farthest = min(S - 1, near + rows - 2)
     basis_HxRxN = encoding.distance_basis(torch.arange(farthest, -rows, -1, device=q.device))
@@ -123,11 +131,11 @@ def _short_first(T: int, rows: int) -> Iterator[tuple[int, int]]:
     return pairwise([0, *range(T % rows or rows, T + 1, rows)])
 
 
-def bias_blocks(encoding: Encoding, qk: QueryKey, v: Tensor) -> Tensor:
+def bias_blocks(encoding: Encoding, qk: QueryKey, v: Tensor, sizes: BlockSizes) -> Tensor:
     """A block of rows of the bias at a time."""
     T, S = qk.lengths
     out = torch.empty_like(v[:, :, S - T :])
-    rows = rows_at_once(S, qk.q_pos_BxT.shape[0])
+    rows = sizes.rows(S, qk.q_pos_BxT.shape[0])
     for start in reversed(range(0, T, rows)):  # the largest mask first, for the heap's sake: see eager_blocks
         stop = min(start + rows, T)
         keys = S - T + stop if encoding.shape.causal else S
@@ -148,10 +156,12 @@ def _writable(encoding: Encoding, bias: Tensor) -> Tensor:
     return bias.clone() if not bias.is_contiguous() or bias.untyped_storage().data_ptr() in own else bias
 
 
-def eager_blocks(encoding: Encoding, qk: QueryKey, v: Tensor, padding_mask_BxS: Tensor | None, normalizer: Normalizer) -> Tensor:
+def eager_blocks(
+    encoding: Encoding, qk: QueryKey, v: Tensor, padding_mask_BxS: Tensor | None, normalizer: Normalizer, sizes: BlockSizes
+) -> Tensor:
     """Rows in blocks that keep `[T, S]` bounded; all rows at once in training, since gradients keep every block anyway."""
     (T, S), causal = qk.lengths, encoding.shape.causal
-    rows = T if torch.is_grad_enabled() else rows_at_once(S, v.shape[0])
+    rows = T if torch.is_grad_enabled() else sizes.rows(S, v.shape[0])
     q_rotated, k_rotated = encoding.rotate(qk)  # of all rows, since a block's rows are not the last of the keys
     # one tensor for all blocks, and the block with most keys first: else the heap is left with gaps that the next one does not
     # fit, and grows by every block (path-attention at 16,385 tokens: 2.5 GB, so 0.15)

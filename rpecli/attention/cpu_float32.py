@@ -1,8 +1,8 @@
 """Causal attention for training on a CPU, `softmax(q k^T scale + bias) v` by blocks of rows, forward and backward.
 
 PyTorch's fused CPU kernel also computes the half of the scores that the causal mask hides: always in the backward pass, and in
-the forward pass if a bias comes with the mask. A bias that needs a gradient turns that kernel off altogether. Here each block of rows
-meets only the keys it sees, and the gradient of a bias takes four products per block.
+the forward pass if a bias comes with the mask. A bias that needs a gradient turns that kernel off altogether. Here each block of
+rows meets only the keys it sees, and the gradient of a bias takes four products per block.
 
     8 sequences of 512, 8 heads of 32, forward and backward, one core of machine A in LOG.md, PyTorch's time in brackets:
     no bias 59 ms (89), fixed bias 62 ms (93), learned bias 83 ms (232). Below SHORTEST tokens one call is as fast or faster.

@@ -3,18 +3,16 @@
 Rows are the last T of S keys. In causal attention a row sees the keys up to its own place, whatever their positions are.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli.attention import cpu_bfloat16, cpu_float32, kernels
-from rpecli.attention.blocks import Toeplitz, bias_blocks, curve_blocks, distance_blocks, eager_blocks, falling_bias
+from rpecli.attention.blocks import BlockSizes, Toeplitz, bias_blocks, curve_blocks, distance_blocks, eager_blocks, falling_bias
 from rpecli.attention.reference import NORMALIZERS, causal_mask, without_padding
 from rpecli.encoding import DistanceBias, DistanceCurve, Encoding, QueryKey, overrides
-
-DENSE = 256  # keys up to which a dense bias, built once for all layers, costs no more than blocks (measured: LOG.md)
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class ForwardContext:
     padding_mask_BxS: Tensor | None = None
     contiguous_positions: bool = False
     bias_cache: dict[int, Tensor] | None = None
+    sizes: BlockSizes = field(default_factory=BlockSizes)
 
 
 def kernel(encoding: Encoding, normalizer: str = "softmax", by_curve: bool = True) -> str:
@@ -61,23 +60,23 @@ def attend(
     name = kernel(encoding, normalizer, by_curve)
     if name == "curve":
         assert isinstance(encoding, DistanceCurve)
-        return curve_blocks(encoding, qk, v_BxHxSxD)
+        return curve_blocks(encoding, qk, v_BxHxSxD, context.sizes)
     fused = name != "eager" and padding_mask_BxS is None
     qk, v_BxHxSxD = _in_kernel_dtype(encoding, qk, v_BxHxSxD, fused)
     if not fused:
-        return eager_blocks(encoding, qk, v_BxHxSxD, padding_mask_BxS, NORMALIZERS[normalizer])
+        return eager_blocks(encoding, qk, v_BxHxSxD, padding_mask_BxS, NORMALIZERS[normalizer], context.sizes)
     q, k = encoding.rotate(qk)
     qk = replace(qk, q_BxHxTxD=q, k_BxHxSxD=k)
     D, wider = v_BxHxSxD.shape[-1], q.shape[-1] - v_BxHxSxD.shape[-1]
     v = F.pad(v_BxHxSxD, (0, wider)) if wider else v_BxHxSxD  # other widths fall off the fused kernel, 4 to 8 times slower
     if name == "plain":
         out = _plain(encoding, qk, v)
-    elif trains or qk.lengths[1] <= DENSE:
+    elif trains or qk.lengths[1] <= context.sizes.dense_keys:
         out = _dense(encoding, qk, v, _cached_bias(encoding, qk, context))
     elif context.contiguous_positions and isinstance(encoding, DistanceBias):
         out = distance_blocks(encoding, qk, v)
     else:
-        out = bias_blocks(encoding, qk, v)
+        out = bias_blocks(encoding, qk, v, context.sizes)
     return out[..., :D] if wider else out
 
 

@@ -7,7 +7,7 @@
     rows      any other bias                                 a block of rows x S      T x S
     plain     none of these                                  linear                   linear
 
-Training, and evaluation of up to `dispatch.DENSE` keys, build the whole bias for `distance` and `rows`. Attention with padding,
+Training, and evaluation of up to `BlockSizes.dense_keys`, build the whole bias for `distance` and `rows`. Attention with padding,
 or with a normalizer other than the softmax, is eager. `curve` and `distance` need contiguous positions, `curve` also causal
 attention: elsewhere `eager` or `plain` serves a score by distance, `rows` a bias by distance.
 

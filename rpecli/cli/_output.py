@@ -21,12 +21,13 @@ def new_console(stderr: bool = False) -> Any:
 def print_tables(*tables: Any) -> None:
     """Rich tables in a terminal, Markdown in a pipe, where a blank line keeps two tables apart."""
     from rpecli.launch import progress as screen
+    from rpecli.table import Table
 
     console = new_console()
     if console.is_terminal:
         console.print(*tables, sep="\n")
     else:
-        typer.echo("\n\n".join(map(screen.plain, tables)))
+        typer.echo("\n\n".join(table.markdown() if isinstance(table, Table) else screen.plain(table) for table in tables))
 
 
 def print_runs(paths: list[Path]) -> None:
@@ -68,7 +69,7 @@ def write_report(paths: list[Path], name: str | None, out: Path, as_json: bool) 
     console = new_console()
     if console.is_terminal:
         for table in made.tables:
-            console.print(report.rich_table(table), "")
+            console.print(table, "")
         for each in made.verdicts:
             typer.secho(f"{each.claim}: {each.outcome}", bold=True)
             typer.echo("".join(f"  {line}\n" for line in each.lines))

@@ -35,11 +35,11 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("results/bench"),
 ) -> None:
     """Measure speed and memory beside plain attention and the peers that are installed; tables to results/bench/."""
-    from rpecli.bench import BENCHES, IN_SHORT, Options, dtypes_of, size_of
+    from rpecli.bench import DEFAULT, MODULES, Options, parse_dtypes, parse_size
     from rpecli.device import pick_device
 
-    if what is not None and what not in BENCHES:
-        stop(f"unknown benchmark {what!r}: {catalog.nearest(what, list(BENCHES))}", USAGE)
+    if what is not None and what not in MODULES:
+        stop(f"unknown benchmark {what!r}: {catalog.nearest(what, list(MODULES))}", USAGE)
     try:
         pick_device(device)
         options = Options(
@@ -48,14 +48,14 @@ def bench(
             repeats=repeats,
             threads=threads,
             device=device,
-            sizes=tuple(size_of(part.strip()) for part in sizes.split(",")) if sizes else None,
-            dtypes=dtypes_of(dtype),
+            sizes=tuple(parse_size(part.strip()) for part in sizes.split(",")) if sizes else None,
+            dtypes=parse_dtypes(dtype),
             run=trained,
             short=what is None,
         )
     except ValueError as error:
         stop(str(error), USAGE)
-    for name in [what] if what else IN_SHORT:
+    for name in [what] if what else DEFAULT:
         _measure(name, options, out)
 
 
@@ -79,7 +79,7 @@ def _measure(name: str, options: "Options", out: Path) -> None:
     console = new_console()
     if console.is_terminal:
         for table in result.tables:
-            console.print(table.rich(), "")
+            console.print(table, "")
     else:
         typer.echo(result.markdown())
     files = result.write(out)

@@ -18,7 +18,7 @@ def check(
     from rpecli.describe import listing as tables
 
     if keys:
-        print_tables(tables.rich_table(tables.keys()))
+        print_tables(tables.table(tables.keys()))
         return
     for name in [recipe] if recipe else catalog.names("recipes"):
         made, source = load_recipe(name, {})

@@ -5,10 +5,11 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import warn
-from rpecli.cli._inputs import asked_order, order_by_run
+from rpecli.cli._inputs import check_eval_keys, eval_requests
 from rpecli.cli._output import _say_next, print_lengths
 from rpecli.cli._select import config_of, select_trained
 from rpecli.config.ranges import parse_lengths
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 
 
@@ -25,11 +26,12 @@ def evaluate(
     device: flags.Device = "auto",
 ) -> None:
     """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
-    asked = asked_order(given, overwrite, data)
+    overrides = check_eval_keys(given, data)
     paths = select_trained(runs, names)
-    orders = order_by_run(asked, paths, swap_encoding, rope_scaling)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    requests = eval_requests(paths, request, overrides, swap_encoding, rope_scaling)
     _warn_of_lengths(paths, given.get("lengths"))
-    execute([Job(path, train=False, order=orders[path], device=device) for path in paths], jobs)
+    execute([Job(path, train=False, request=requests[path], device=device) for path in paths], jobs)
     print_lengths(paths)
     _say_next("rpe report", runs)
 
@@ -41,7 +43,7 @@ def _warn_of_lengths(paths: list[Path], lengths: str | None) -> None:
     said = set()
     for config in map(config_of, paths):
         longest = task.build(config.task).longest()
-        past = [n for n in parse_lengths(lengths or config.lengths, config.length) if longest and n > longest]
+        past = [n for n in parse_lengths(lengths or config.eval.lengths, config.length) if longest and n > longest]
         if past and config.task not in said:
             said.add(config.task)
             warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, past))}")

@@ -28,4 +28,4 @@ def listing(
         print_json([record(path) for path in paths]) if as_json else print_runs(paths)
         return
     rows = tables.rows(kind)
-    print_json(rows) if as_json else print_tables(tables.rich_table(rows))
+    print_json(rows) if as_json else print_tables(tables.table(rows))

@@ -61,7 +61,7 @@ def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, nam
     if console.is_terminal:
         typer.echo("".join(f"{line}\n" for line in made.lines))
         for table in made.tables:
-            console.print(report.rich_table(table), "")
+            console.print(table, "")
     else:
         typer.echo(made.markdown)
     typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)

@@ -8,8 +8,7 @@ from rpecli.cli._exit import FAILURE
 from rpecli.cli._inputs import asked_recipe
 from rpecli.cli._output import write_report
 from rpecli.cli._select import create, is_trained
-from rpecli.config.recipe import NOT_IDENTITY
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 
 
@@ -30,8 +29,8 @@ def run(
     made, source = asked_recipe(recipe, given, sets)
     most = most_together(stack, device)
     paths = create(made, source, runs)
-    orders = {config.id: Order(tuple((k, getattr(config, k)) for k in sorted(NOT_IDENTITY))) for config in made.configs()}
-    todo = [Job(path, train=not is_trained(path), order=orders[path.name], device=device) for path in paths]
+    requests = {config.id: EvalRequest(config.eval) for config in made.configs()}
+    todo = [Job(path, train=not is_trained(path), request=requests[path.name], device=device) for path in paths]
     failed = execute(together(todo, most), jobs, end=False)
     write_report(paths, name or source.name, out, as_json)
     if failed:

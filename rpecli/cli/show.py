@@ -37,7 +37,7 @@ def _show_runs(paths: list[Path], as_json: bool) -> None:
 
     lines = {path: read_lines(path / "eval.jsonl") for path in paths}
     if as_json:
-        found = [record(path) | {"config": config_of(path).model_dump(), "eval": lines[path]} for path in paths]
+        found = [record(path) | {"config": config_of(path).to_keys(), "eval": lines[path]} for path in paths]
         print_json(found if len(found) > 1 else found[0])
         return
     made = [(cli_run_tables.run_table(path), cli_run_tables.evaluation_table(path) if lines[path] else None) for path in paths]
@@ -48,13 +48,13 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
     from rpecli.describe import effect
     from rpecli.describe import figure as portrait_figure
     from rpecli.describe import text as portrait_text
-    from rpecli.report import load as report_load
+    from rpecli.plot import FigureError
 
     data = effect.profile(choice, **shape).data()
     if out is not None:
         try:
             portrait_figure.write(data, out)
-        except report_load.ReportError as error:
+        except FigureError as error:
             stop(str(error), USAGE)
     console = new_console()
     if as_json:

@@ -72,10 +72,25 @@ def _lengths(value: Any) -> str:
 Whole = Annotated[int, Field(lt=10**9)]  # nine digits: more is a slip, and past 64 bits torch and numpy fall over
 
 
-class Settings(BaseModel):
-    """The keys that one run has and a recipe shares among its runs."""
+STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+class EvalSettings(BaseModel):
+    """How a run is evaluated; none of these keys changes what is trained, so a run's identity leaves them out."""
+
+    model_config = STRICT
+
+    lengths: Annotated[str, BeforeValidator(_lengths)] = Field("1x,2x,4x,8x", description="lengths evaluated by default")
+    samples: Whole = Field(256, ge=1, description="evaluation sequences per length")
+    eval_tokens: Whole = Field(131072, ge=1, description="tokens per length at most: fewer sequences when long, at least 32")
+    eval_seed: Whole = Field(0, ge=0, description="seed of the evaluation sets, which are the same for every run")
+    eval_positions: Literal["same", "start", "randomized"] = Field("same", description="positions in evaluation")
+
+
+class TrainSettings(BaseModel):
+    """How a run is trained."""
+
+    model_config = STRICT
 
     length: Whole = Field(16, ge=1, description="training length: problems of 1..length are trained on")
     min_length: Whole = Field(1, ge=1, description="shortest problem trained on")
@@ -103,22 +118,12 @@ class Settings(BaseModel):
     data_seed: Whole | None = Field(None, ge=0, description="seed of the training data; the run's seed unless given")
     max_position: Whole = Field(512, ge=1, description="positions offset and randomized draw from 0..max_position-1")
     positions_per: Literal["batch", "layer"] = Field("batch", description="draw randomized positions once, or for each layer")
-    eval_positions: Literal["same", "start", "randomized"] = Field("same", description="positions in evaluation")
     validate_every: Whole = Field(50, ge=1, description="steps between validations (training lengths only)")
     stop_at: float | None = Field(None, gt=0, le=1, description="stop early at this validation exact match")
-    lengths: Annotated[str, BeforeValidator(_lengths)] = Field("1x,2x,4x,8x", description="lengths evaluated by default")
-    samples: Whole = Field(256, ge=1, description="evaluation sequences a length")
-    eval_tokens: Whole = Field(131072, ge=1, description="tokens a length at most: fewer sequences when long, never under 32")
-    eval_seed: Whole = Field(0, ge=0, description="seed of the evaluation sets, the same strings for every run")
 
 
-NOT_IDENTITY = {
-    "lengths",
-    "samples",
-    "eval_tokens",
-    "eval_seed",
-    "eval_positions",
-}  # these change what is measured, not what is trained
+class Settings(EvalSettings, TrainSettings):
+    """The keys that a recipe shares among its runs, flat as in its file: training first, then evaluation."""
 
 
 def _positions(value: Any) -> list[str]:
@@ -167,7 +172,7 @@ class Recipe(Settings):
         settings = {task: self.settings(task) for task in self.task}
         grid: Iterable[tuple[str, str, Positions, int]] = itertools.product(self.task, self.encoding, self.positions, self.seed)
         return [
-            Config(**settings[task], task=task, encoding=encoding, positions=positions, seed=seed)
+            Config.from_keys(**settings[task], task=task, encoding=encoding, positions=positions, seed=seed)
             for task, encoding, positions, seed in grid
         ]
 
@@ -178,13 +183,24 @@ def recipe_fields() -> dict[str, Any]:
     return {key: fields[key] for key in sorted(fields, key=lambda key: key in Settings.model_fields)}
 
 
-class Config(Settings):
+class Config(TrainSettings):
     """One run, fully resolved: what `recipe.yaml` in a run directory holds."""
 
     task: str
     encoding: str
     positions: Positions = "start"
     seed: int = 0
+    eval: EvalSettings = EvalSettings()
+
+    @classmethod
+    def from_keys(cls, **keys: Any) -> "Config":
+        """A config of the flat keys of a recipe: `Config.from_keys(task="copy", encoding="rope", lr=1e-3, samples=64)`."""
+        evaluation = {key: keys.pop(key) for key in EvalSettings.model_fields if key in keys}
+        return cls(**keys, eval=EvalSettings(**evaluation))
+
+    def to_keys(self) -> dict[str, Any]:
+        """Every key of the config, flat as in a recipe: the inverse of `from_keys`."""
+        return self.model_dump(exclude={"eval"}) | self.eval.model_dump()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -192,7 +208,7 @@ class Config(Settings):
         idle = {"max_position"} if self.positions == "start" else set()
         idle |= {"positions_per"} if self.positions != "randomized" else set()
         idle |= {"switch_fraction"} if split_switch(self.encoding)[1] is None else set()
-        keys = self.model_dump(exclude=NOT_IDENTITY | idle)
+        keys = self.model_dump(exclude={"eval"} | idle)
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
             for name in (parse_choice(part)[0] for part in split_layers(keys[key])):
                 if is_path(name):
@@ -205,7 +221,7 @@ class Config(Settings):
 
         Keys at their defaults do not count, so a new key leaves the runs that do not use it where they are.
         """
-        plain = {key: field.default for key, field in Settings.model_fields.items()}
+        plain = {key: field.default for key, field in TrainSettings.model_fields.items()}
         counts = {key: value for key, value in self.identity.items() if key not in plain or value != plain[key]}
         digits = hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()[:8]
         parts = [label(self.task), label(self.encoding), *([self.positions] if self.positions != "start" else [])]
@@ -214,7 +230,7 @@ class Config(Settings):
 
     def to_yaml(self) -> str:
         """Every key, null ones too: an absent key would take the task's default when it is read again."""
-        keys = self.model_dump()
+        keys = self.to_keys()
         keys |= {key: [keys[key]] for key in ("task", "encoding") if "," in keys[key]}
         return yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
 

@@ -8,8 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli.plot import DPI, STYLE, UNDATED, WIDTH, as_bytes
-from rpecli.report.load import ReportError
+from rpecli.plot import DPI, HEAD_DASHES, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colours
 from rpecli.run.files import write_bytes
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#000000"]  # Okabe & Ito, Tol
-DASHES: list[Any] = ["solid", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1.2, 1.5))]
 TINTS, UNSEEN = "cividis", "#E4E4E4"
 MAPS, COLUMNS = 10, 5  # drawn at most, the mean of all heads among them; in a row
 LEFT, RIGHT, HEAD, LINES = 0.75, 0.95, 0.75, 2.3  # inches: margins, titles, the upper panel
@@ -26,15 +23,15 @@ UNDER, GAP, BETWEEN = 0.75, 0.3, 0.42  # inches: under the upper panel, between 
 
 
 def write(data: dict[str, Any], path: Path) -> None:
-    """Draws a portrait into a file. Raises ReportError where its suffix is not one that can be drawn, or it cannot be written."""
+    """Draws a portrait into a file. Raises FigureError where its suffix is not one that can be drawn, or it cannot be written."""
     kind = path.suffix.lstrip(".").lower()
     if kind not in UNDATED:
-        raise ReportError(f"{path}: a figure is .svg, .png or .pdf: write for example {path.with_suffix('.svg')}")
+        raise FigureError(f"{path}: a figure is .svg, .png or .pdf: write for example {path.with_suffix('.svg')}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, draw(data, kind))
     except OSError as error:
-        raise ReportError(f"the figure cannot be written: {error}: choose another place") from error
+        raise FigureError(f"the figure cannot be written: {error}: choose another place") from error
 
 
 def draw(data: dict[str, Any], kind: str = "svg") -> bytes:
@@ -101,10 +98,10 @@ def _bands(data: dict[str, Any]) -> bool:
 
 
 def _lines(axes: "Axes", data: dict[str, Any]) -> None:
-    colours = _colours(len(data["heads"]))
+    colours = head_colours(len(data["heads"]))
     for n, head in enumerate(data["heads"]):
         mean, low, high = (_numbers(head[side]) for side in ("mean", "low", "high"))
-        dashes = DASHES[n % len(DASHES)]
+        dashes = HEAD_DASHES[n % len(HEAD_DASHES)]
         axes.plot(mean, color=colours[n], linestyle=dashes, linewidth=1.4, label=f"head {n + 1}", zorder=3)
         _end(axes, mean, colours[n])
         if head["low"] != head["high"]:
@@ -126,15 +123,6 @@ def _end(axes: "Axes", mean: list[float], colour: str) -> None:
     seen = [distance for distance, value in enumerate(mean) if not math.isnan(value)]
     if seen and seen[-1] < len(mean) - 1:
         axes.plot(seen[-1], mean[seen[-1]], color=colour, marker="o", markersize=4, zorder=4, clip_on=False)
-
-
-def _colours(number: int) -> list[Any]:
-    """Distinct colours for few heads; for many, one ladder of brightness in their order."""
-    if number <= len(COLOURS):
-        return COLOURS
-    from matplotlib import colormaps
-
-    return [colormaps[TINTS](n / (number - 1)) for n in range(number)]
 
 
 def _numbers(values: list[float | None]) -> list[float]:

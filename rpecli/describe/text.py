@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rpecli.markdown import table as markdown_table
+from rpecli import table as tables
 
 HEADS = 8  # drawn in a terminal
 SAME = 1e-3  # changes of scores below it are rounding
@@ -220,7 +220,7 @@ def markdown(data: dict[str, Any]) -> str:
     """The same for a pipe or a file."""
     parts = [
         f"# {data['encoding']}",
-        markdown_table(["fact", "value"], facts(data)),
+        tables.Table("", ["fact", "value"], "ll", list(map(list, facts(data)))).markdown(padded=False),
         f"```text\n{data['about']}\n```" if data["about"] else "",
         f"## {BY_DISTANCE}",
         _caption(data),

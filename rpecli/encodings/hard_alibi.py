@@ -23,9 +23,7 @@ class HardALiBi(DistanceBias):
     def __init__(self, shape: Shape, *, masked: int = 0):
         super().__init__(shape)
         if not 0 <= masked <= shape.n_head:
-            raise ValueError(
-                f"masked={masked}: must be from 0 (half of the heads) to {shape.n_head}"
-            )
+            raise ValueError(f"masked={masked}: must be from 0 (half of the heads) to {shape.n_head}")
         heads, masked = torch.arange(shape.n_head), masked or shape.n_head // 2
         self.register_buffer("window_H", torch.where(heads < masked, heads.float(), torch.inf), persistent=False)
 

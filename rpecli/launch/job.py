@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
 
 # Exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C, 73 nothing done because another process works on the run.
 FAILED, BUSY, SAVED, INTERRUPTED = 1, 73, 75, 130
@@ -15,7 +15,7 @@ class Job:
 
     path: Path
     train: bool
-    order: Order | None = None
+    request: EvalRequest | None = None
     device: str = "auto"
     threads: int = 1
     others: tuple[Path, ...] = ()

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from rpecli import markdown
+from rpecli import table as tables
 from rpecli.launch import pool as sweep
 from rpecli.launch import worker as work
 from rpecli.launch.job import INTERRUPTED, SAVED
@@ -137,5 +137,4 @@ def plain(table: Table) -> str:
     head = [str(column.header) for column in table.columns]
     rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
     align = "".join("r" if column.justify == "right" else "l" for column in table.columns)
-    title = [f"**{table.title}**", ""] if table.title else []
-    return "\n".join([*title, markdown.table(head, list(rows), align, padded=True)])
+    return tables.Table(str(table.title or ""), head, align, list(map(list, rows))).markdown()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rpecli.config.recipe import NOT_IDENTITY, Config
+from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.launch.job import Job
 from rpecli.run import directory as run
@@ -19,7 +19,7 @@ def _kin(configs: Sequence[Config]) -> list[list[int]]:
     """Runs that differ in FREE keys alone."""
     groups: dict[str, list[int]] = {}
     for k, config in enumerate(configs):
-        groups.setdefault(config.model_dump_json(exclude=FREE | NOT_IDENTITY), []).append(k)
+        groups.setdefault(config.model_dump_json(exclude=FREE | {"eval"}), []).append(k)
     return list(groups.values())
 
 

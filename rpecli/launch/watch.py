@@ -81,7 +81,7 @@ class Watched:
             return False
         if self.lengths is None:
             config = run.config_of(self.path)
-            self.lengths = config_ranges.parse_lengths(config.lengths, config.length)
+            self.lengths = config_ranges.parse_lengths(config.eval.lengths, config.length)
         return any(length not in self.lines for length in self.lengths)
 
     def _alive(self) -> bool:

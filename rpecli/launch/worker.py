@@ -55,7 +55,7 @@ def do(job: Job, say: Say) -> int:
     except Exception as error:
         say(traceback.format_exc())
         return _record(job.path, error)
-    if job.order is not None:
+    if job.request is not None:
         run.update(job.path, error="; ".join(trouble) or None)
     return FAILED if trouble else 0
 
@@ -107,6 +107,6 @@ def _do(job: Job, say: Say) -> list[str]:
 
     if job.train:
         train(job.path, job.device, job.threads, progress=lambda line: say(f"train {line}"))
-    if job.order is None:
+    if job.request is None:
         return []
-    return evaluate(job.path, job.order, job.device, job.threads, progress=lambda line: say(f"eval {line}"))
+    return evaluate(job.path, job.request, job.device, job.threads, progress=lambda line: say(f"eval {line}"))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from rpecli.catalog import GROUPS
 from rpecli.report import stats
-from rpecli.report.load import GROUPS, Run
+from rpecli.report.load import Run
 from rpecli.report.stats import Summary
 
 MEASURES = ("exact_match", "exact_match_eos", "token_accuracy", "rescaled_accuracy", "nll")

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from rpecli.report.load import ReportError
 from rpecli.run.files import write_bytes
-from rpecli.table import Table, to_latex, to_markdown
-from rpecli.table import to_rich as rich_table
+from rpecli.table import Table
 
 if TYPE_CHECKING:
     from rpecli.report.verdict import Verdict
 
-__all__ = ["Comparison", "Report", "ReportError", "Table", "compare_studies", "make", "markdown_tables", "rich_table"]
+__all__ = ["Comparison", "Report", "ReportError", "Table", "compare_studies", "make", "markdown_tables"]
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,12 @@ def _checked(name: str, out: Path) -> str:
 
 def markdown_tables(report: Report) -> str:
     """The tables alone, for a pipe."""
-    return "\n".join(to_markdown(table, level=2) for table in report.tables)
+    return "\n\n".join(table.markdown(level=2) for table in report.tables) + "\n"
 
 
 def _latex(tables: list[Table]) -> bytes:
     head = "% \\usepackage{booktabs} in the preamble, \\input{tables} where the tables go\n"
-    return (head + "\n".join(map(to_latex, tables))).encode()
+    return (head + "\n".join(table.latex() for table in tables)).encode()
 
 
 def _write(folder: Path, contents: dict[str, bytes]) -> list[Path]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
 from rpecli.config.recipe import Config, label
 from rpecli.report import stats
@@ -24,7 +25,6 @@ LINE = ("exact_match", "exact_match_eos", "token_accuracy", "nll", "chance", "un
 RECORD = ("step", "parameters", "tokens", "tokens_per_second", "seconds", "commit", "dirty", "machine", "device", "error")
 CURVE = ("steps_to_90", "tokens_to_90", "steps_to_99", "tokens_to_99")
 WHOLE = ("seed", "training_length", "length", "sequence", "n", "eval_seed", "steps", "step", "parameters", "tokens", *CURVE)
-GROUPS = ("APE", "RPE", "content", "none")  # the order of every table and legend
 NAMED = 4  # runs named in one message
 
 

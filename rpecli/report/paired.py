@@ -12,9 +12,10 @@ from functools import lru_cache
 from itertools import combinations
 from statistics import fmean
 
+from rpecli.catalog import GROUPS
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel, Row
-from rpecli.report.load import GROUPS, Run
+from rpecli.report.load import Run
 
 MEASURES = ("exact_match", "token_accuracy")
 Scores = dict[str, dict[int, float]]  # label -> seed -> number

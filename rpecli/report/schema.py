@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from rpecli import markdown
+from rpecli.table import Table
 
 FORMAT = 1  # goes up when a key changes its meaning or goes away
 FILES = {
@@ -288,7 +288,7 @@ def as_json_schema() -> dict[str, Any]:
 
 def described() -> str:
     """The files and the keys of report.json for docs/files.md."""
-    files = markdown.table(["file", "what it holds"], [(f"`{name}`", what) for name, what in FILES.items()])
+    files = Table.of([{"file": f"`{name}`", "what it holds": words} for name, words in FILES.items()]).markdown(padded=False)
     parts = [files, _about("report.json", Report)]
     parts += [_about(key, model) for key, model in LISTED.items()]
     parts.append("**runs.csv**\n\n" + _lines(RUNS.items()))
@@ -315,5 +315,5 @@ def _about(name: str, model: type[BaseModel]) -> str:
 
 
 def _lines(found: Iterable[tuple[str, str]]) -> str:
-    keys = ((", ".join(f"`{part}`" for part in key.split(", ")), text) for key, text in found)
-    return markdown.table(["key", "meaning"], keys)
+    keys = [[", ".join(f"`{part}`" for part in key.split(", ")), text] for key, text in found]
+    return Table("", ["key", "meaning"], "ll", keys).markdown(padded=False)

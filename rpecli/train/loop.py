@@ -21,7 +21,7 @@ from torch import Tensor
 from rpecli import data, task
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_malloc
-from rpecli.model import Transformer
+from rpecli.model import LoadedModel, Transformer
 from rpecli.run import directory as run
 from rpecli.run import provenance as run_provenance
 from rpecli.run.files import append_line, read_lines, write_bytes
@@ -232,13 +232,13 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
     return line | {"token_accuracy": round(float(np.mean(token)), 6), "exact_match": round(float(np.mean(exact)), 6)}
 
 
-def predictions(trainer: Trainer, batch: task.Batch) -> Tensor:
+def predictions(loaded: LoadedModel, batch: task.Batch) -> Tensor:
     """The model's likeliest token at every place, `[B, T]`."""
-    framed = data.frame(batch, trainer.config)
-    drawn = data.fixed_positions(trainer.task, trainer.config, batch, "validation positions", framed.inputs_BxT.shape[1])
-    places = None if drawn is None else torch.from_numpy(drawn).to(trainer.device)
-    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(trainer.device)
-    return trainer.model.head(trainer.model(inputs_BxT, places)).argmax(-1).cpu()
+    framed = data.frame(batch, loaded.config)
+    drawn = data.fixed_positions(loaded.task, loaded.config, batch, "validation positions", framed.inputs_BxT.shape[1])
+    places = None if drawn is None else torch.from_numpy(drawn).to(loaded.device)
+    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(loaded.device)
+    return loaded.model.head(loaded.model(inputs_BxT, places)).argmax(-1).cpu()
 
 
 def curve(path: Path) -> dict[str, int | None]:

@@ -9,20 +9,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rpecli import task
+from rpecli import model
 from rpecli.config.recipe import Config
-from rpecli.model import Transformer, trained_positions
+from rpecli.model import LoadedModel
 from rpecli.run.files import RunError, line_bytes, read_lines, write_bytes
 
 
 @dataclass
-class Trainer:
-    """What a step changes: model, optimizer, and the counters of `metrics.jsonl`."""
+class Trainer(LoadedModel):
+    """A model in training: what a step changes is the model, the optimizer, and the counters of `metrics.jsonl`."""
 
-    config: Config
-    task: task.Task
-    model: Transformer
-    device: torch.device
     optimizer: torch.optim.Optimizer = field(init=False)
     step: int = 0  # steps done
     tokens: int = 0
@@ -37,9 +33,8 @@ def adamw(parameters: Any, c: Config) -> torch.optim.Optimizer:
 
 
 def build(config: Config, device: torch.device) -> Trainer:
-    """Task, model and optimizer of a config, as they stand before the first step."""
-    made = task.build(config.task)
-    return Trainer(config, made, Transformer(config, made.vocabulary, trained_positions(config, made)).to(device), device)
+    """The model of a config with its optimizer, as they stand before the first step."""
+    return Trainer(**vars(model.build(config, device)))
 
 
 def _checkpoint(trainer: Trainer, path: Path) -> None:

@@ -106,7 +106,7 @@ def trap_in(folder: Path, save_seconds: float = 0) -> Trap:
 
 
 def config(**keys: Any) -> Config:
-    return Config(**KEYS | keys)
+    return Config.from_keys(**KEYS | keys)
 
 
 def create(runs: Path, **keys: Any) -> Path:

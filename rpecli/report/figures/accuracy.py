@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rpecli.catalog import GROUPS
 from rpecli.plot import (
     CHANCE,
     CLEAR,
@@ -28,7 +29,6 @@ from rpecli.plot import (
 )
 from rpecli.report.aggregate import Panel, Row, natural
 from rpecli.report.format import WORDS, factor
-from rpecli.report.load import GROUPS
 from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:

@@ -10,10 +10,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli.describe.figure import COLOURS as HEADS
-from rpecli.describe.figure import DASHES, _colours
-from rpecli.plot import COLOURS, DPI, MARKERS, STYLE, UNDATED, WIDTH, Look, as_bytes
-from rpecli.report.load import ReportError
+from rpecli.plot import (
+    COLOURS,
+    DPI,
+    HEAD_COLOURS,
+    HEAD_DASHES,
+    MARKERS,
+    STYLE,
+    UNDATED,
+    WIDTH,
+    FigureError,
+    Look,
+    as_bytes,
+    head_colours,
+)
 from rpecli.report.load_probes import Seen
 from rpecli.report.tables.attention_text import MEASURES, ROUNDING, WORDS, Lines, factor, matrix, measured, name_of, pair_names
 from rpecli.run.files import write_bytes
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TERMS = [HEADS[4], HEADS[5], HEADS[2], HEADS[0]]
+TERMS = [HEAD_COLOURS[n] for n in (4, 5, 2, 0)]
 HATCHES = ["", "///", "...", "xx"]
 GREY: dict[str, Any] = {"color": "#777777", "linewidth": 0.9, "linestyle": ":", "zorder": 1}
 LEGEND = 2.1  # inches at the right
@@ -34,10 +44,10 @@ Measure = Callable[[dict[str, Any], dict[str, Any], int], float | None]  # run, 
 
 
 def write(folder: Path, data: dict[str, Any], shifts: Lines) -> list[Path]:
-    """Every figure there is something for, as png, svg and pdf. Raises ReportError where the folder cannot be written."""
+    """Every figure there is something for, as png, svg and pdf. Raises FigureError where the folder cannot be written."""
     if folder.suffix.lstrip(".").lower() in UNDATED:
         kinds = "several figures, each as .png, .svg and .pdf, go into a folder"
-        raise ReportError(f"{folder}: {kinds}: write for example {folder.with_suffix('')}")
+        raise FigureError(f"{folder}: {kinds}: write for example {folder.with_suffix('')}")
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +56,7 @@ def write(folder: Path, data: dict[str, Any], shifts: Lines) -> list[Path]:
                 write_bytes(folder / f"{name}.{kind}", as_bytes(figure, kind))
                 written.append(folder / f"{name}.{kind}")
     except OSError as error:
-        raise ReportError(f"the figures cannot be written: {error}: choose another place") from error
+        raise FigureError(f"the figures cannot be written: {error}: choose another place") from error
     return written
 
 
@@ -93,7 +103,7 @@ def slug(name: str) -> str:
 def by_distance(each: dict[str, Any]) -> "Figure":
     """A row of panels a layer, a column a length, a line a head; heads that look by a rule are named."""
     lengths, n_layer = each["lengths"], len(each["lengths"][0]["layers"])
-    colours = _colours(len(lengths[0]["layers"][0]))
+    colours = head_colours(len(lengths[0]["layers"][0]))
 
     def fill(axes: list[list["Axes"]]) -> None:
         for layer, line in enumerate(axes):
@@ -101,7 +111,7 @@ def by_distance(each: dict[str, Any]) -> "Figure":
                 least = 0 if each["causal"] else 1 - at["sequence"]
                 for n, head in enumerate(at["layers"][layer]):
                     distances = range(least, least + len(head["by_distance"]))
-                    panel.plot(distances, head["by_distance"], color=colours[n], linestyle=DASHES[n % len(DASHES)],
+                    panel.plot(distances, head["by_distance"], color=colours[n], linestyle=HEAD_DASHES[n % len(HEAD_DASHES)],
                                linewidth=1.2, label=f"head {n + 1}")  # fmt: skip
                 panel.set_ylim(0, 1)
                 times = factor(at["length"], each["trained"])

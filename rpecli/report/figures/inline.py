@@ -3,10 +3,10 @@
 import math
 from html import escape
 
+from rpecli.catalog import GROUPS
 from rpecli.plot import DARK, TITLES, Look
 from rpecli.report.aggregate import Panel, Row
 from rpecli.report.format import WORDS, factor, number, spread
-from rpecli.report.load import GROUPS
 from rpecli.report.stats import Summary
 
 WIDE, HIGH = 440, 250

@@ -54,7 +54,7 @@ def _token(panel: Panel) -> Table:
     levels = [number(panel.chance[n]) if n in panel.chance else MISSING for n in panel.lengths]
     table.rows.append(["chance", MISSING, MISSING, *levels, MISSING])
     table.bold.append([False] * len(table.columns))
-    return table
+    return replace(table, foot=1)
 
 
 def more_tables(panel: Panel) -> list[Table]:

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
+from rpecli.catalog import GROUPS
 from rpecli.report import paired as compare
 from rpecli.report import stats
 from rpecli.report.aggregate import Panel, natural
 from rpecli.report.format import MISSING, WORDS, count, number
-from rpecli.report.load import GROUPS
 from rpecli.report.paired import Pooled
 from rpecli.table import Table
 

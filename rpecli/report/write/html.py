@@ -16,8 +16,6 @@ from rpecli.table import Table, slug
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
-MARK = re.compile(r" ?\[([a-z]{1,2})\]")
-NUMBER = re.compile(r"[<>]? ?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 
 
 def html(
@@ -116,60 +114,16 @@ def _row_id(panel: Panel, label: str) -> str:
     return f"runs-{slug(panel.title)}-{[row.label for row in panel.rows].index(label)}"
 
 
-# ----------------------------------------------------------------------------------------------------------------- tables
-
-
 def table_html(table: Table, panel: Panel | None, level: int) -> str:
     """A table that sorts; of a panel, its rows lead to the runs behind them."""
     title = table.title if panel is None else table.title.removeprefix(f"{panel.title}: ").capitalize()
-    sides = ["l" if side == "l" else "" for side in table.align]
-    head = "".join(f'<th scope="col" class="{side}">{escape(text)}</th>' for text, side in zip(table.columns, sides, strict=True))
-    linked = panel if table.columns[0] == "encoding" else None
-    lines = [_line(row, bold, sides, linked) for row, bold in zip(table.rows, table.bold, strict=True)]
-    foot = [line for row, line in zip(table.rows, lines, strict=True) if row[1] == "-"]  # chance: no encoding, so it stays below
-    body = [line for line in lines if line not in foot]
-    shown = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{_foot(foot)}</table>"
-    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">{shown}</div>'
+    linked = panel is not None and table.columns[0] == "encoding"
+    links = {row.label: f"#{_row_id(panel, row.label)}" for row in panel.rows} if panel is not None and linked else {}
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">{table.html(links)}</div>'
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.footnotes)
     inner = f'{region}<p class="caption">{escape(table.caption)}</p>{notes}'
     heading = f"<h{level}>{escape(title)}</h{level}>"
     return f"<details><summary>{heading}</summary>{inner}</details>" if table.folded else heading + inner
-
-
-def _foot(lines: list[str]) -> str:
-    return f"<tfoot>{''.join(lines)}</tfoot>" if lines else ""
-
-
-def _line(row: list[str], bold: list[bool], sides: list[str], panel: Panel | None) -> str:
-    first = _marked(row[0])
-    label = MARK.sub("", row[0])
-    if panel is not None and any(each.label == label for each in panel.rows):
-        first = f'<a href="#{_row_id(panel, label)}">{escape(label)}</a>{first.removeprefix(escape(label))}'
-    cells = [_cell(*each) for each in zip(row[1:], bold[1:], sides[1:], strict=True)]
-    return f'<tr><th scope="row">{f"<b>{first}</b>" if bold[0] else first}</th>{"".join(cells)}</tr>'
-
-
-def _cell(text: str, bold: bool, side: str) -> str:
-    value = sort_key(text)
-    data = "" if value is None or side else f' data-v="{value:g}"'
-    classed = f' class="{side}"' if side else ""
-    return f"<td{classed}{data}>{f'<b>{_marked(text)}</b>' if bold else _marked(text)}</td>"
-
-
-def _marked(text: str) -> str:
-    return MARK.sub(r"<sup>\1</sup>", escape(text))
-
-
-def sort_key(text: str) -> float | None:
-    """The number that a cell begins with; just below it after `<`, just above after `>`; None for words and for nothing."""
-    found = NUMBER.match(text)
-    if not found:
-        return None
-    value = float(found.group(1).replace(",", ""))
-    return value + {"<": -1e-4, ">": 1e-4}.get(text[0], 0.0)
-
-
-# ------------------------------------------------------------------------------------------------------------- provenance
 
 
 def problems_html(problems: list[str]) -> str:

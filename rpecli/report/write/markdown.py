@@ -9,7 +9,7 @@ from rpecli.report.aggregate import Panel
 from rpecli.report.load import Collected, Run
 from rpecli.report.tables.accuracy import comparison
 from rpecli.report.verdict import Verdict
-from rpecli.table import Table, slug, to_markdown
+from rpecli.table import Table, slug
 
 
 def page(
@@ -30,10 +30,10 @@ def page(
     if "learning.png" in figures:
         parts.append(f"![Learning curves, a panel per task](learning.png)\n\n{LEARNING}")
     parts.append("## APE against RPE\n\n" + "\n".join(f"- {comparison(panel)}" for panel in panels))
-    parts += [to_markdown(table, level=2).rstrip() for table in tables if not panel_of(table, panels)]
+    parts += [table.markdown(level=2) for table in tables if not panel_of(table, panels)]
     for panel in panels:
-        inside = [*_under(panel, tables), *_why(panel, figures), to_markdown(runs_table(panel))]
-        parts.append("\n".join([f"## {panel.title}\n", *inside]).rstrip())
+        inside = [*_under(panel, tables), *_why(panel, figures), runs_table(panel).markdown(level=3)]
+        parts.append("\n\n".join([f"## {panel.title}", *inside]))
     if problems:
         parts.append("## What is missing or wrong\n\n" + "\n".join(f"- {' '.join(text.split())}" for text in problems))
     parts.append(_provenance(provenance(runs)))
@@ -57,14 +57,14 @@ def _under(panel: Panel, tables: list[Table]) -> list[str]:
     """A panel's tables, their titles without the panel's own, which is the heading above them."""
     start = f"{panel.title}: "
     mine = [table for table in tables if table.title.startswith(start)]
-    return [to_markdown(replace(table, title=table.title.removeprefix(start).capitalize())) for table in mine]
+    return [replace(table, title=table.title.removeprefix(start).capitalize()).markdown(level=3) for table in mine]
 
 
 def _why(panel: Panel, figures: list[str]) -> list[str]:
     """The pictures of what inspect found in a panel's runs."""
     start = f"why-{slug(panel.title)}-"
     mine = [name for name in figures if name.startswith(start)]
-    return ["### Where and why heads look\n", *(f"![{name[len(start) : -4]}]({name})\n" for name in mine)] if mine else []
+    return ["### Where and why heads look", *(f"![{name[len(start) : -4]}]({name})" for name in mine)] if mine else []
 
 
 def fingerprints(panel: Panel) -> str:
@@ -139,7 +139,7 @@ def provenance(runs: list[Run]) -> dict[str, Any]:
     infos = [each.info for each in runs if each.lines]
     commits = Counter(f"{info['commit']}{' + changes' if info.get('dirty') else ''}" for info in infos if info.get("commit"))
     versions = {key: _values(info.get("versions", {}).get(key) for info in infos) for key in _keys(infos)}
-    dumps = [each.config.model_dump(exclude_none=True) for each in runs]
+    dumps = [each.config.to_keys() for each in runs]
     keys = dict.fromkeys(key for dump in dumps for key in dump)
     values = {key: _values(dump.get(key) for dump in dumps) for key in keys}
     apart = ("task", "encoding", "positions", "seed")

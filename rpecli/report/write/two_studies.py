@@ -14,7 +14,7 @@ from rpecli.report.verdict import said
 from rpecli.report.write import data as records
 from rpecli.report.write import html as page_html
 from rpecli.report.write import markdown as page
-from rpecli.table import Footnotes, Table, to_markdown
+from rpecli.table import Footnotes, Table
 
 
 def title(found: Versus) -> str:
@@ -92,7 +92,7 @@ def markdown(found: Versus, command: str | None = None) -> str:
     """compare.md."""
     parts = [f"# {title(found)}", "\n".join(f"- {text}" for text in headline(found))]
     parts += ["## What to know\n\n" + "\n".join(f"- {text}" for text in _notes(found))] if _notes(found) else []
-    parts += [to_markdown(table, level=2).rstrip() for table in tables(found)]
+    parts += [table.markdown(level=2) for table in tables(found)]
     parts += [f"Made again with:\n\n```sh\n{command}\n```"] if command else []
     return "\n\n".join(parts) + "\n"
 
