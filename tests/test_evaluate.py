@@ -125,7 +125,7 @@ def test_every_number_is_the_one_worked_out_from_the_logits(fresh: Path) -> None
     places: list[float | None] = [None] * 10
     for n, place in enumerate((0, 2, 5, 7)):  # the tenths of the answer in which its four tokens begin
         places[place] = right[:, n].mean().round(4)
-    assert line["by_place"] == places
+    assert line["accuracy_by_decile"] == places
     assert np.unpackbits(np.frombuffer(bytes.fromhex(line["correct"]), np.uint8))[:20].tolist() == exact
     assert line["fingerprint"] == data.fingerprint([batch])
 
@@ -133,15 +133,15 @@ def test_every_number_is_the_one_worked_out_from_the_logits(fresh: Path) -> None
 def test_the_lines_of_a_length_longer_than_the_places_share_them_evenly(fresh: Path) -> None:
     measure(fresh, "20")
     (line,) = [line for line in lines(fresh) if line["length"] == 20]
-    assert None not in line["by_place"]
-    assert np.mean(line["by_place"]) == pytest.approx(line["token_accuracy"], abs=1e-4)
+    assert None not in line["accuracy_by_decile"]
+    assert np.mean(line["accuracy_by_decile"]) == pytest.approx(line["token_accuracy"], abs=1e-4)
 
 
 def test_a_task_without_end_tokens_scores_alike_with_and_without(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, task="parity")
     measure(path)
     assert [line["exact_match_eos"] for line in lines(path)] == [line["exact_match"] for line in lines(path)]
-    assert [len(line["by_place"]) for line in lines(path)] == [10, 10]
+    assert [len(line["accuracy_by_decile"]) for line in lines(path)] == [10, 10]
 
 
 def test_a_task_that_chance_solves_has_no_rescaled_accuracy(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_new_shift_is_added_to_those_that_are_there(tmp_path: Path) -> None:
     shift.probe(path, (2, 3), "cpu", threads=1)
     lines = read_lines(path / "probes.jsonl")
     assert [(line["probe"], line["shift"]) for line in lines] == [
-        ("positions", 2), ("fillers", 2), ("positions", 3), ("fillers", 3)]  # fmt: skip
+        ("positions", 2), ("prefix", 2), ("positions", 3), ("prefix", 3)]  # fmt: skip
 
 
 def test_lines_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_a_head_forced_to_look_three_back_is_named(tmp_path: Path) -> None:
     file.write_text(THREE_BACK)
     path = tiny.trained(tmp_path, encoding=str(file), steps=1)
     (made,) = why.inspect([path], device="cpu", threads=1)["runs"]
-    assert [(each["head"], each["rule"]) for each in made["look_back"]] == [(1, "distance 3"), (2, "distance 3")]
-    assert made["look_back"][0]["share"] == {"2": 1.0, "4": 1.0, "8": 1.0, "16": 1.0}
+    assert [(each["head"], each["rule"]) for each in made["patterned_heads"]] == [(1, "distance 3"), (2, "distance 3")]
+    assert made["patterned_heads"][0]["share"] == {"2": 1.0, "4": 1.0, "8": 1.0, "16": 1.0}
     heads = made["lengths"][1]["layers"][0]
     assert [head["distance"] for head in heads] == [3, 3]
     assert [head["entropy"] for head in heads] == [0, 0]
-    assert min(fit["plain"] for line in made["lengths"] for fit in line["scores"][0]) > 0.999
+    assert min(fit["r2"] for line in made["lengths"] for fit in line["scores"][0]) > 0.999
 
 
 def test_what_is_found_has_every_length_layer_and_head(found: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ def test_what_is_found_has_every_length_layer_and_head(found: dict[str, Any]) ->
             for head in [head for layer in line["layers"] for head in layer]:
                 assert sum(head["by_distance"]) == pytest.approx(1, abs=1e-3)
                 assert 0 <= head["entropy"] <= head["uniform"] + 1e-4
-            assert [[0 <= fit["plain"] <= 1 for fit in layer] for layer in line["scores"]] == [[True] * 2] * 2
+            assert [[0 <= fit["r2"] <= 1 for fit in layer] for layer in line["scores"]] == [[True] * 2] * 2
             assert (line["terms"] is not None) == (each["encoding"] == "learned")
 
 
@@ -219,9 +219,9 @@ def test_another_encoding_in_a_model_is_measured_apart_from_its_own(tmp_path: Pa
     assert [(each["label"], each["group"]) for each in looked] == [("rope", "RPE"), ("rope as none", "none"), ("rope", "RPE")]
     assert probe_text.name_of(looked[1]) == f"{path.name} as none"
     moved = [shift.probe(path, (8,), "cpu", order, threads=1) for order in (EvalRequest(), swapped, other)]
-    for probe, number in (("why", 3), ("positions", 3), ("fillers", 3)):
+    for probe, number in (("why", 3), ("positions", 3), ("prefix", 3)):
         lines = kept_lines(path, probe)
-        assert [(line["as"], line["eval_seed"]) for line in lines] == [(None, 0), ("none", 0), (None, 7)]
+        assert [(line["encoding_override"], line["eval_seed"]) for line in lines] == [(None, 0), ("none", 0), (None, 7)]
         assert len(lines) == number
     assert shift.probe(path, (8,), "cpu", threads=1) == moved[0]
     assert why.inspect([path], "1x", "cpu", threads=1)["runs"][0] == looked[0]

@@ -58,8 +58,9 @@ def test_similarity_is_by_encoding_and_with_itself_between_seeds(runs):
 
 @pytest.mark.parametrize(
     "other",
-    [{"weights": "older"}, {"as": "none"}, {"positions": "randomized"}, {"eval_seed": 1}, {"strings": {"16": "another"}},
-     {"strings": {"8": "set8"}}, {"strings": {"16": "set16", "32": "another"}}],
+    [{"weights": "older"}, {"encoding_override": "none"}, {"positions": "randomized"}, {"eval_seed": 1},
+     {"fingerprints": {"16": "another"}},
+     {"fingerprints": {"8": "set8"}}, {"fingerprints": {"16": "set16", "32": "another"}}],
     ids=str,
 )  # fmt: skip
 def test_what_was_seen_in_another_way_is_not_mixed_in(tmp_path, other):
@@ -74,9 +75,9 @@ def test_what_was_seen_in_another_way_is_not_mixed_in(tmp_path, other):
 def test_a_swapped_encoding_has_a_row_of_its_own(tmp_path):
     path = make_run(tmp_path, {16: 1.0, 32: 0.5})
     for line in read_lines(path / "eval.jsonl"):
-        append_line(path / "eval.jsonl", line | {"as": "none", "exact_match": 0.0})
+        append_line(path / "eval.jsonl", line | {"encoding_override": "none", "exact_match": 0.0})
     look_into(path, 0.6)
-    look_into(path, 0.9, **{"as": "none"})
+    look_into(path, 0.9, **{"encoding_override": "none"})
     seen = seen_of([path])
     assert sorted(seen.labels) == ["rope", "rope as none"]
     assert [probe_table.functions(seen, label, 1) for label in ("rope", "rope as none")] == [[0.6], [0.9]]
@@ -98,14 +99,14 @@ def test_a_report_shows_it_in_text_in_figures_and_on_the_page(runs, tmp_path):
 def test_what_moving_changed_is_on_the_page_by_measure(tmp_path):
     path = make_run(tmp_path, {16: 1.0})
     numbers = {"changed": 0.25, "kl_mean": 0.03, "logits_mean": 1.5, "exact_match": 0.5, "attention": [0.2, 0.4]}
-    for kind, by in (("positions", 1), ("positions", 16), ("fillers", 1)):
+    for kind, by in (("positions", 1), ("positions", 16), ("prefix", 1)):
         line = {"probe": kind, "shift": by, **WAY, "length": 16, "fingerprint": "set16", **numbers}
         append_line(path / "probes.jsonl", line)
     report.make([path], "mine", tmp_path / "out")
     page = (tmp_path / "out" / "mine" / "report.html").read_text()
     for words in ("rope moved by 16: 0.25, 1 run<", "rope moved by 16: 0.3, 1 run<", "rope moved by 1: 0.03, 1 run<"):
         assert words in page
-    assert "exact match, the same tokens behind fillers on copy, trained to 16, mean over seeds: rope 0.5 +1." in page
+    assert "exact match, the same tokens behind a prefix on copy, trained to 16, mean over seeds: rope 0.5 +1." in page
 
 
 def test_without_probes_a_report_says_nothing_of_them(tmp_path):

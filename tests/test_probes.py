@@ -120,17 +120,17 @@ def test_equal_weights_spread_over_fillers_as_over_the_rest() -> None:
     with torch.no_grad():
         for block in loaded.model.blocks:
             block.q.weight.zero_()
-    (line,) = measured(loaded, [("fillers", 6)])
+    (line,) = measured(loaded, [("prefix", 6)])
     rows = [5, 6, 7, 8]  # places that say the 4 answers behind > x x x x |
     share = sum(6 / (6 + i + 1) for i in rows) / 4
-    assert line["on_fillers"] == [pytest.approx(share, rel=1e-4)]
+    assert line["on_prefix"] == [pytest.approx(share, rel=1e-4)]
     assert line["attention"] == [pytest.approx(share, rel=1e-4)]
 
 
 def test_fillers_out_of_sight_change_nothing() -> None:
     """A window of two keys, one layer: what stands before the begin token is seen by no answer."""
-    (line,) = measured(untrained_model("window:width=2"), [("fillers", 16)])
-    assert line["on_fillers"] == [0.0]
+    (line,) = measured(untrained_model("window:width=2"), [("prefix", 16)])
+    assert line["on_prefix"] == [0.0]
     assert line["attention"] == [pytest.approx(0, abs=1e-6)]
     assert line["logits_max"] < 1e-4
 
@@ -276,34 +276,34 @@ def noise(seed: int) -> Tensor:
 @pytest.mark.parametrize("seen", [CAUSAL, torch.ones(40, 40).bool()], ids=["causal", "both ways"])
 def test_a_function_of_the_distance_is_explained_whole_and_noise_is_not(seen: Tensor) -> None:
     made = toeplitz.fit(torch.sin(DISTANCE / 3.0) + 0.01 * DISTANCE, seen)
-    assert made["plain"] == made["rows"] == pytest.approx(1, abs=1e-6)
+    assert made["r2"] == made["r2_row_centered"] == pytest.approx(1, abs=1e-6)
     rough = [toeplitz.fit(noise(seed), seen) for seed in range(5)]
-    assert all(each["plain"] < 0.12 and each["rows"] < 0.12 for each in rough)
-    assert sum(each["plain"] for each in rough) / 5 == pytest.approx(rough[0]["floor"], abs=0.02)
+    assert all(each["r2"] < 0.12 and each["r2_row_centered"] < 0.12 for each in rough)
+    assert sum(each["r2"] for each in rough) / 5 == pytest.approx(rough[0]["r2_chance"], abs=0.02)
 
 
 def test_what_is_constant_along_rows_is_free_only_where_softmax_drops_it() -> None:
     made = toeplitz.fit(torch.sin(DISTANCE / 3.0) + 5 * noise(0)[:, :1], CAUSAL)
-    assert made["rows"] == pytest.approx(1, abs=1e-6)
-    assert made["plain"] < 0.5
+    assert made["r2_row_centered"] == pytest.approx(1, abs=1e-6)
+    assert made["r2"] < 0.5
 
 
 def test_half_of_the_variance_is_half() -> None:
     signal = torch.sin(DISTANCE / 3.0)
     spread = noise(1) * float(signal[CAUSAL].std())
-    assert toeplitz.fit(signal + spread, CAUSAL)["plain"] == pytest.approx(0.5, abs=0.07)
+    assert toeplitz.fit(signal + spread, CAUSAL)["r2"] == pytest.approx(0.5, abs=0.07)
 
 
 def test_a_constant_has_nothing_to_explain() -> None:
     made = toeplitz.fit(torch.full((40, 40), 3.0), CAUSAL)
-    assert (made["plain"], made["rows"]) == (None, None)
+    assert (made["r2"], made["r2_row_centered"]) == (None, None)
 
 
 def test_matrices_that_see_different_pairs_are_fitted_each_over_its_own() -> None:
     near = CAUSAL & (DISTANCE < 5)
     made = toeplitz.fits([(noise(0), CAUSAL), (noise(1), CAUSAL), (noise(1), near)])
     assert made == [toeplitz.fit(noise(0), CAUSAL), toeplitz.fit(noise(1), CAUSAL), toeplitz.fit(noise(1), near)]
-    assert made[2]["floor"] == pytest.approx(4 / (int(near.sum()) - 1), abs=1e-6)
+    assert made[2]["r2_chance"] == pytest.approx(4 / (int(near.sum()) - 1), abs=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------------ scores
@@ -327,7 +327,7 @@ def test_keys_that_an_encoding_hides_are_no_part_of_the_fit() -> None:
     loaded = untrained_model("window:width=2")
     with torch.no_grad():
         ((first, _),) = scores.measure(loaded, [piece_of(loaded)])
-    assert first["floor"] == pytest.approx(1 / (10 + 9 - 1), abs=1e-6)
+    assert first["r2_chance"] == pytest.approx(1 / (10 + 9 - 1), abs=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------------ terms
@@ -361,7 +361,7 @@ def test_without_positions_all_is_content_and_without_content_all_is_position() 
         loaded.model.embedding.weight.zero_()
         empty = terms.measure(loaded.model, [piece_of(loaded)])
     assert [list(head["share"].values()) for head in blind] == [[1, 0, 0, 0]] * 2
-    assert [head["toeplitz"]["plain"] for head in blind] == [None, None]
+    assert [head["toeplitz"]["r2"] for head in blind] == [None, None]
     assert [list(head["share"].values()) for head in empty] == [[0, 0, 0, 1]] * 2
     assert [list(head["covariance"].values()) for head in empty] == [[0, 0, 0, 1]] * 2
 

@@ -54,7 +54,11 @@ def three(tmp_path_factory):
     paths = [
         make_run(runs, {16: 1.0, 32: 0.8, 64: 0.4}, exact={16: 1.0, 32: 0.96, 64: 0.2}, seed=0),
         make_run(
-            runs, {16: 0.5, 32: 0.4, 64: 0.3}, exact={16: 0.5, 32: 0.3, 64: 0.0}, seed=1, info={"curve": {"steps_to_90": None}}
+            runs,
+            {16: 0.5, 32: 0.4, 64: 0.3},
+            exact={16: 0.5, 32: 0.3, 64: 0.0},
+            seed=1,
+            info={"steps_to_accuracy": {"steps_to_90": None}},
         ),
         make_run(runs, {16: 1.0, 32: 0.7, 64: 0.1}, exact={16: 1.0, 32: 0.1, 64: 0.0}, encoding="none"),
     ]

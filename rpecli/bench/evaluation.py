@@ -23,7 +23,7 @@ from rpecli.evaluate import measure as evaluate
 from rpecli.evaluate import memory as evaluate_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, build
-from rpecli.run import directory as runs
+from rpecli.run.directory import Run
 from rpecli.table import Table
 from rpecli.train import loop as train
 
@@ -54,7 +54,7 @@ def run(options: Options, log: Log) -> Result:
 def configs(options: Options) -> list[Config]:
     """The given run's config, or the quick recipe's tasks with the given encodings; in short its first task alone."""
     if options.run is not None:
-        return [runs.config_of(options.run)]
+        return [Run(options.run).config]
     recipe, _ = config_load.load(RECIPE, {"encoding": ",".join(options.encodings or (REFERENCE,)), "seed": "0"})
     return recipe.configs()[: 1 if options.short else None]
 
@@ -68,10 +68,10 @@ def time_run(config: Config, options: Options, log: Log) -> TimeRow:
     for n in range(options.repeats):
         log(f"eval: {config.id}, training and evaluation {n + 1} of {options.repeats}")
         with tempfile.TemporaryDirectory() as folder:
-            path = runs.create(config, Path(folder))
-            training.append(train.train(path, options.device, options.threads)["seconds"])
+            run = Run.create(config, Path(folder))
+            training.append(train.train(run, options.device, options.threads)["seconds"])
             start = time.perf_counter()
-            evaluate.evaluate(path, request, options.device, options.threads)
+            evaluate.evaluate(run.path, request, options.device, options.threads)
             evaluation.append(time.perf_counter() - start)
     return time_row(config, training, evaluation)
 
@@ -95,7 +95,7 @@ def time_table(rows: list[TimeRow]) -> Table:
 
 def untrained(choice: str) -> LoadedModel:
     """A model with the default settings and an encoding."""
-    loaded = build(Config(task=TASK, encoding=choice), torch.device("cpu"))
+    loaded = build(Config.from_keys(task=TASK, encoding=choice), torch.device("cpu"))
     loaded.model.eval()
     return loaded
 

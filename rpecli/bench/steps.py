@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,13 +37,14 @@ def config_of(size: Size, encoding: str, dtype: str = "float32") -> Config:
     A sequence is a mark, n symbols, a mark, n symbols and the end token, which is not read.
     """
     n = size.length // 2 - 1
-    keys: dict[str, Any] = {"d_model": size.width, "n_layer": size.layers, "n_head": size.heads, "dtype": dtype}
-    keys |= {"length": n, "min_length": n, "tokens": size.batch * (size.length + 1)}
-    return Config(task=TASK, encoding=encoding, lr=1e-3, warmup=0, steps=10**6, **keys)
+    return Config.from_keys(
+        task=TASK, encoding=encoding, d_model=size.width, n_layer=size.layers, n_head=size.heads, dtype=dtype, length=n,
+        min_length=n, tokens=size.batch * (size.length + 1), lr=1e-3, warmup=0, steps=10**6,
+    )  # fmt: skip
 
 
 def rpe_case(size: Size, encoding: str, dtype: str, device: torch.device) -> Case:
-    trainer = train_state.build(config_of(size, encoding, dtype), device)
+    trainer = train_state.build_trainer(config_of(size, encoding, dtype), device)
 
     def step() -> None:
         train.step(trainer)

@@ -6,13 +6,13 @@ from typing import Any
 
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._select import config_of
 from rpecli.config import load as config_load
 from rpecli.config import ranges as config_ranges
 from rpecli.config import yaml_source as config_yaml_source
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
 from rpecli.evaluate.request import EvalRequest
+from rpecli.run.directory import Run
 
 
 def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
@@ -66,20 +66,20 @@ def check_eval_keys(given: dict[str, str], data: Path | None) -> dict[str, Any]:
 
 
 def eval_requests(
-    paths: list[Path], request: EvalRequest, overrides: dict[str, Any], encoding: str | None, scaling: str | None
-) -> dict[Path, EvalRequest]:
+    runs: list[Run], request: EvalRequest, overrides: dict[str, Any], encoding: str | None, scaling: str | None
+) -> dict[Run, EvalRequest]:
     """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to put into it."""
-    settings = {path: config_of(path).eval.model_copy(update=overrides) for path in paths}
-    return {path: replace(request, settings=settings[path], encoding_override=_swap(path, encoding, scaling)) for path in paths}
+    settings = {run: run.config.eval.model_copy(update=overrides) for run in runs}
+    return {run: replace(request, settings=settings[run], encoding_override=_swap(run, encoding, scaling)) for run in runs}
 
 
-def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
+def _swap(run: Run, encoding: str | None, scaling: str | None) -> str | None:
     """The encoding to put into a trained model, checked; None for its own."""
     if encoding is None and scaling is None:
         return None
     from rpecli import encoding as encodings
 
-    config = config_of(path)
+    config = run.config
     choice = canonical(encoding or config.encoding + f":scaling={scaling}")
     encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice

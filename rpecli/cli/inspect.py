@@ -13,6 +13,18 @@ from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._select import select_trained
 from rpecli.evaluate.request import EvalRequest
 
+EXAMPLES = """
+Examples:
+  # attention of all trained runs at 1x, 2x and 4x their training length
+  rpe inspect
+
+  # what changes if the same tokens stand at later positions
+  rpe inspect 'copy-rope-*' --shift
+
+  # figures in a folder
+  rpe inspect --lengths 1x,8x --out figures
+"""
+
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
 def inspect(
@@ -30,14 +42,18 @@ def inspect(
     out: Annotated[Path | None, typer.Option(help="Folder for the figures, each as .png, .svg and .pdf.")] = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Look into trained runs: where and why their heads look, how alike they are; with --shift, whether position matters."""
+    """Measure the attention of trained runs: which keys heads attend to, and why.
+
+    With --shift, measure instead what changes if the same tokens stand at later positions.
+    """
     from rpecli.report.tables import attention_text as probe_text
 
     check_lengths("--lengths", lengths)
     by = tuple(whole_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     overrides = check_eval_keys(given, data)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    requests = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
+    by_run = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
+    requests = {run.path: request for run, request in by_run.items()}
     if not shift:
         found = _looked_into(requests, lengths, device)
         _show(found, probe_text.tables(found), found, {}, out, as_json)

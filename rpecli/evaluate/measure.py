@@ -62,7 +62,7 @@ def evaluate(
                     raise
                 trouble.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            append_line(path / "eval.jsonl", line | {"weights": weights, "as": request.encoding_override})
+            append_line(path / "eval.jsonl", line | {"weights": weights, "encoding_override": request.encoding_override})
             if progress:
                 progress(line)
         if stopped:
@@ -116,7 +116,7 @@ def lengths(config: recipe.Config, made: task.Task, request: EvalRequest) -> lis
 def measured(path: Path, request: EvalRequest, config: recipe.Config, weights: str) -> dict[int, set[str]]:
     """Lengths, and the fingerprints of the strings, that these weights were measured on already; none if that is to be again."""
     have: dict[int, set[str]] = {}
-    same = {"weights": weights, "as": request.encoding_override, "positions": data.fixed_kind(config)}
+    same = {"weights": weights, "encoding_override": request.encoding_override, "positions": data.fixed_kind(config)}
     for line in read_lines(path / "eval.jsonl") if not request.overwrite else []:
         if all(line.get(key) == value for key, value in same.items()):
             have.setdefault(line["length"], set()).add(line["fingerprint"])
@@ -220,6 +220,6 @@ def _line(config: recipe.Config, made: task.Task, length: int, total: dict[str, 
         "token_accuracy_rescaled": round((accuracy - chance) / (1 - chance), 6) if chance < 1 else None,
         "chance": round(chance, 6),
         "nll": round(float(total["nll"].sum() / answers), 6),
-        "by_place": [round(float(r / o), 4) if o else None for r, o in zip(right, of, strict=True)],
+        "accuracy_by_decile": [round(float(r / o), 4) if o else None for r, o in zip(right, of, strict=True)],
         "correct": np.packbits(total["exact"]).tobytes().hex(),
     }

@@ -54,7 +54,7 @@ class Looked:
     def ground(self) -> tuple[Any, ...]:
         """What two runs must share to be compared: task, strings and direction."""
         trained = self.data["trained"]
-        return self.task, trained, self.data["strings"][str(trained)], self.way["eval_seed"], self.data["causal"]
+        return self.task, trained, self.data["fingerprints"][str(trained)], self.way["eval_seed"], self.data["causal"]
 
 
 def inspect(
@@ -78,7 +78,7 @@ def look_into(path: Path, lengths: str, device: str, request: EvalRequest) -> Lo
         wanted, left_out = _lengths(loaded, lengths, request.folder)
         sets = {n: strings_at(loaded, n, request.folder) for n in wanted}
         way = kept.way(loaded, weights, request)
-        same = way | {"strings": {str(n): data.fingerprint(blocks) for n, blocks in sets.items()}}
+        same = way | {"fingerprints": {str(n): data.fingerprint(blocks) for n, blocks in sets.items()}}
         found = [] if request.overwrite else kept.lines(path, ["why"], same)
         if not found:
             found = [{"probe": "why", **same, **_measured(loaded, {n: blocks[0] for n, blocks in sets.items()})}]
@@ -115,7 +115,7 @@ def _measured(loaded: LoadedModel, blocks: dict[int, task.Batch]) -> dict[str, A
         "trained": config.length,
         "causal": causal,
         "lengths": [{"length": n, **_length(loaded, seen[n], looks[n], causal)} for n in blocks],
-        "look_back": named(by_layer, config.length, _other(loaded, list(blocks))),
+        "patterned_heads": named(by_layer, config.length, _other(loaded, list(blocks))),
     }
 
 
@@ -191,10 +191,10 @@ def _pairs(here: list[Looked], n: int, see: Callable[[int], list[Tensor]]) -> It
             line = {"probe": "similarity", **mine, "other": second.name, "layers": similarity.pair(see(n), see(m))}
             with run.lock(first.path):
                 kept.append(first.path, line)
-        both = {key: [each.data[key] for each in (first, second)] for key in ("run", "as", "label")}
+        both = {key: [each.data[key] for each in (first, second)] for key in ("run", "encoding_override", "label")}
         yield {
             "runs": both["run"],
-            "as": both["as"],
+            "encoding_overrides": both["encoding_override"],
             "labels": both["label"],
             "task": first.data["task"],
             "layers": line["layers"],

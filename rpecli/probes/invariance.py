@@ -27,7 +27,7 @@ from rpecli.probes.inputs import Piece, fillers, pieces, strings_at
 from rpecli.run import directory as run
 
 SHIFTS = (1, 4, 16, 64, 256)
-KINDS = ("positions", "fillers")
+KINDS = ("positions", "prefix")
 
 Seen = tuple[Tensor, list[Tensor]]  # logits [N, V] at answers, attention [N, H, T] of every layer there
 
@@ -76,7 +76,7 @@ def measure(
         for kind, by in moves:
             if stopped:
                 raise run.Stopped(stopped[0])
-            there = piece.moved(by, fillers(loaded, length, piece, by) if kind == "fillers" else None)
+            there = piece.moved(by, fillers(loaded, length, piece, by) if kind == "prefix" else None)
             sums[kind, by].add(loaded, piece, there, before, see(loaded, there))
     seconds = round((time.monotonic() - start) / len(moves), 3)
     return [{"probe": kind, "shift": by, **sums[kind, by].line(), "seconds": seconds} for kind, by in moves]
@@ -147,7 +147,7 @@ class Sums:
             "token_accuracy_before": round(t["right_before"] / n, 6),
             "token_accuracy": round(t["right"] / n, 6),
             "attention": [_digits(each / self.watched) for each in self.moved],
-            "on_fillers": [_digits(each / self.watched) for each in self.on_fillers],
+            "on_prefix": [_digits(each / self.watched) for each in self.on_fillers],
             "untrained_positions": round(t["untrained"] / self.sequences, 6),
         }
 

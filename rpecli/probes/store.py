@@ -19,7 +19,7 @@ def way(loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[str, An
     config = loaded.config
     return {
         "weights": weights,
-        "as": request.encoding_override,
+        "encoding_override": request.encoding_override,
         "positions": data.fixed_kind(config),
         "eval_seed": config.eval.eval_seed,
     }
@@ -30,7 +30,13 @@ def facts(path: Path, request: EvalRequest) -> dict[str, Any]:
     info = run.read(path)
     positions, swap = str(info.get("positions", "start")), request.encoding_override
     label = info["encoding"] + (f"+{positions}" if positions != "start" else "")
-    known = {"run": path.name, "task": info["task"], "encoding": info["encoding"], "as": swap, "seed": info["seed"]}
+    known = {
+        "run": path.name,
+        "task": info["task"],
+        "encoding": info["encoding"],
+        "encoding_override": swap,
+        "seed": info["seed"],
+    }
     if swap is None:
         return known | {"label": label, "group": info.get("group") or "RPE"}
     return known | {"label": f"{label} as {recipe.label(swap)}", "group": run.group_of(swap)}

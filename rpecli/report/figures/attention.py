@@ -85,8 +85,8 @@ def of_task(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], shifts: Lin
     moved = [each for each in runs if name_of(each) in shifts]
     if seen:
         made |= {name: against_length(seen, *what) for name, what in AGAINST.items()}
-    if any(each["look_back"] for each in seen):
-        made["rules"] = against_length([each for each in seen if each["look_back"]], *RULES)
+    if any(each["patterned_heads"] for each in seen):
+        made["rules"] = against_length([each for each in seen if each["patterned_heads"]], *RULES)
     if any(line["terms"] for each in seen for line in each["lengths"]):
         made["terms"] = terms([each for each in seen if each["lengths"][0]["terms"]])
     if pairs:
@@ -118,7 +118,7 @@ def by_distance(each: dict[str, Any]) -> "Figure":
                 panel.set_title(f"layer {layer + 1}, length {at['length']} ({times})", loc="left", fontsize=8)
                 panel.tick_params(labelleft=panel is line[0])
                 if at["length"] == each["trained"]:
-                    _named(panel, [found for found in each["look_back"] if found["layer"] == layer + 1])
+                    _named(panel, [found for found in each["patterned_heads"] if found["layer"] == layer + 1])
             line[0].set_ylabel("share of weight")
         for panel in axes[-1]:
             panel.set_xlabel("distance i-j")
@@ -147,20 +147,20 @@ def _fact(name: str) -> Measure:
 def function_share(each: dict[str, Any], line: dict[str, Any], layer: int) -> float | None:
     """Mean over a layer's heads of how much of their mean score is a function of i-j."""
     heads = line["scores"][layer] if line["scores"] and layer < len(line["scores"]) else []
-    found = [head["plain"] for head in heads if head["plain"] is not None]
+    found = [head["r2"] for head in heads if head["r2"] is not None]
     return sum(found) / len(found) if found else None
 
 
 def position_share(each: dict[str, Any], line: dict[str, Any], layer: int) -> float | None:
     """Mean over the heads of the first layer of how much of their position-position term is a function of i-j."""
-    found = [head["toeplitz"]["plain"] for head in line["terms"] or [] if layer == 0]
+    found = [head["toeplitz"]["r2"] for head in line["terms"] or [] if layer == 0]
     known = [value for value in found if value is not None]
     return sum(known) / len(known) if known else None
 
 
 def kept_share(each: dict[str, Any], line: dict[str, Any], layer: int) -> float | None:
     """Mean over a layer's named heads of the weight that they keep by their rule."""
-    found = [head["share"][str(line["length"])] for head in each["look_back"] if head["layer"] == layer + 1]
+    found = [head["share"][str(line["length"])] for head in each["patterned_heads"] if head["layer"] == layer + 1]
     return sum(found) / len(found) if found else None
 
 
@@ -227,7 +227,7 @@ def _bars(panel: "Axes", found: list[tuple[dict[str, Any], list[dict[str, Any]]]
                   width=0.8, label=name)  # fmt: skip
         below = [a + b for a, b in zip(below, values, strict=True)]
     for x, head in enumerate(bars):
-        fit = head["toeplitz"]["plain"]
+        fit = head["toeplitz"]["r2"]
         panel.annotate("-" if fit is None else f"{100 * fit:.0f}%", (x, 1), (0, 2), textcoords="offset points", ha="center",
                        fontsize=6 if len(bars) < 30 else 4)  # fmt: skip
     start = 0
@@ -266,7 +266,7 @@ def similarity(pairs: list[dict[str, Any]]) -> "Figure":
 
 
 def shift(runs: list[dict[str, Any]], lines: Lines) -> "Figure":
-    """A row a measure, logits first; later positions at the left, fillers at the right."""
+    """A row a measure, logits first; later positions at the left, prefixes at the right."""
     known = looks(runs)
 
     def fill(axes: list[list["Axes"]]) -> None:

@@ -207,7 +207,7 @@ def _heads(seen: Seen, known: dict[str, Look], label: str) -> str:
         for layer, heads in enumerate(line["layers"] if line else []):
             least = 0 if each["causal"] else 1 - line["sequence"] if line else 0
             axes = _distance_axes(least, len(heads[0]["by_distance"]), 1.0)
-            rules = {head["head"]: head["rule"] for head in each["look_back"] if head["layer"] == layer + 1}
+            rules = {head["head"]: head["rule"] for head in each["patterned_heads"] if head["layer"] == layer + 1}
             curves = [_curve(axes, head["by_distance"], least, place, known[label], label, f"head {n}{_rule(rules, n)}",
                              ("", "6 3", "1.5 2.5", "8 2.5 2 2.5")[(n - 1) % 4]) for n, head in enumerate(heads, 1)]  # fmt: skip
             said = "; ".join(f"head {n}: {rule}" for n, rule in rules.items()) or "no head by a rule"
