@@ -99,7 +99,7 @@ def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -
     scored_N = None if scored_BxT.all() else torch.from_numpy(np.flatnonzero(scored_BxT)).to(device)
     targets_N = torch.from_numpy(framed.targets_BxT[:, first:][scored_BxT]).to(device)
     ids_BxT = torch.from_numpy(framed.inputs_BxT).to(device)
-    logits = model.head(model(ids_BxT, to_device(positions, device), first=first, wanted_N=scored_N))
+    logits = model.head(model(ids_BxT, to_device(positions, device), query_start=first, query_index_N=scored_N))
     return F.cross_entropy(logits.flatten(0, -2), targets_N, reduction="none")
 
 

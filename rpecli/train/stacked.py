@@ -161,7 +161,9 @@ class _MeanLoss(nn.Module):
         positions: Tensor | None,
         padding_mask_BxT: Tensor | None,
     ) -> Tensor:
-        logits_NxV = self.model.head(self.model(ids_BxT, positions, padding_mask_BxT, wanted_N=scored_N))  # type: ignore[operator]
+        logits_NxV = self.model.head(  # type: ignore[operator]
+            self.model(ids_BxT, positions, padding_mask_BxT, query_index_N=scored_N)
+        )
         return (F.cross_entropy(logits_NxV, targets_N, reduction="none") * weight_N).sum()
 
 
