@@ -129,7 +129,7 @@ def test_without_a_command_the_help_is_shown(rpe: tiny.Rpe) -> None:
 
 
 def test_the_version_is_shown(rpe: tiny.Rpe) -> None:
-    assert rpe("--version") == tiny.Said(0, f"rpe {__version__}\n", "")
+    assert rpe("--version") == tiny.Result(0, f"rpe {__version__}\n", "")
 
 
 def test_the_help_of_every_recipe_key_shows_its_group_type_choices_and_default(
