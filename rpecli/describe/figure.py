@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli.plot import DPI, HEAD_DASHES, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colours
+from rpecli.plot import DPI, HEAD_DASHES, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colors
 from rpecli.run.files import write_bytes
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _bands(data: dict[str, Any]) -> bool:
 
 
 def _lines(axes: "Axes", data: dict[str, Any]) -> None:
-    colours = head_colours(len(data["heads"]))
+    colours = head_colors(len(data["heads"]))
     for n, head in enumerate(data["heads"]):
         mean, low, high = (_numbers(head[side]) for side in ("mean", "low", "high"))
         dashes = HEAD_DASHES[n % len(HEAD_DASHES)]

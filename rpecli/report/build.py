@@ -49,18 +49,16 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
     from rpecli.report import load as frames
     from rpecli.report import load_probes as probe_read
     from rpecli.report import verdict
-    from rpecli.report.figures import accuracy as figure
-    from rpecli.report.figures import attention as probe_figure
-    from rpecli.report.figures import attention_chart as probe_chart
-    from rpecli.report.figures import learning as learning_figure
+    from rpecli.report.figures.report import report_figures
     from rpecli.report.tables import accuracy as views
     from rpecli.report.tables import attention as probe_table
     from rpecli.report.tables import invariance as shifts
     from rpecli.report.tables import pooled as overall
     from rpecli.report.tables import seeds as evidence
     from rpecli.report.write import data as records
-    from rpecli.report.write import html as page_html
-    from rpecli.report.write import markdown as page
+    from rpecli.report.write.content import content
+    from rpecli.report.write.html import report_html
+    from rpecli.report.write.markdown import report_markdown
 
     _checked(name, out)
     collected = frames.collect(paths)
@@ -74,11 +72,12 @@ def make(paths: list[Path], name: str, out: Path, command: str | None = None) ->
         behind += probe_table.tables(looked[panel.title]) if panel.title in looked else []
     judged = verdict.verdicts(found, {kind: shifts.kept(moved, kind) for kind in shifts.KINDS})
     data = records.data(name, command, collected, found, judged)
-    drawn = {**figure.draw(found), **learning_figure.draw(found), **probe_figure.of_report(looked)}
-    text = page.page(name, collected, found, tables + behind, judged, command, list(drawn))
+    figures = report_figures(found, looked, moved)
+    drawn = figures.files()
+    said = content(name, command, collected, found, tables + behind, judged)
+    text = report_markdown(said, drawn)
     contents = {"report.md": text.encode(), "tables.tex": _latex(tables + behind), "report.json": records.as_json(data)}
-    inside = probe_chart.sections(found, looked, moved)
-    contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command, inside).encode()
+    contents["report.html"] = report_html(said, figures).encode()
     contents |= {**records.files(collected, found, data), **drawn}
     return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
 

@@ -1,189 +1,84 @@
-"""The figure: a panel per task and training length, accuracy against length, a line per encoding with its range over seeds.
-
-Groups show at first sight: APE is warm and dashed, RPE cool and solid, none black and dotted; within a group colour and marker
-differ together, so nothing hangs on colour alone. Drawn without pyplot: no global state, and the same runs give the same bytes.
-"""
+"""The figure of accuracy against length: a panel per task and measure, a line per encoding with its range over seeds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rpecli.plot import (
-    CHANCE,
-    CLEAR,
-    COLOURS,
-    COLUMNS,
-    DPI,
-    LEFT,
-    MARKERS,
-    STYLE,
-    UNDATED,
-    UNDER,
-    WIDTH,
-    Look,
-    as_bytes,
-    legends,
-    place,
-    tall,
-)
+from rpecli import plot
+from rpecli.plot import SeriesStyle
 from rpecli.report.aggregate import Panel, Row, natural
-from rpecli.report.format import WORDS, factor
-from rpecli.report.load import GROUPS
+from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend, line_entry
+from rpecli.report.figures.series import Series, add_series, length_axis, runs_text, shade, share_axis
+from rpecli.report.format import WORDS, factor, number, spread
 from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-PANEL = 2.05  # inches, height of a panel
-
-
-def looks(panels: list[Panel]) -> dict[str, Look]:
-    """A look for each label that has something to draw, in the order of the tables."""
-    labels = {(GROUPS.index(row.group), row.label) for panel in panels for row in panel.rows if row.cells}
-    made: dict[str, Look] = {}
-    for group, label in sorted(labels, key=lambda pair: (pair[0], natural(pair[1]))):
-        name = GROUPS[group]
-        place = sum(look.group == name for look in made.values())
-        made[label] = Look(name, COLOURS[name][place % len(COLOURS[name])], MARKERS[place % len(MARKERS)])
-    return made
+MEASURES = ("token_accuracy", "exact_match")
+COLUMNS = 4  # of panels
+HEADING = 28  # characters that fit over a panel
 
 
-def draw(panels: list[Panel]) -> dict[str, bytes]:
-    """`{"accuracy.png": ..., "accuracy.svg": ..., "accuracy.pdf": ...}`."""
-    return drawn("accuracy", lambda figure: _compose(figure, [panel for panel in panels if panel.lengths]))
+def series_styles(panels: Iterable[Panel]) -> dict[str, SeriesStyle]:
+    """A style per label that has something to draw, the same in every figure of a report."""
+    labels = {(row.group, row.label) for panel in panels for row in panel.rows if row.cells}
+    return plot.styles(sorted(labels, key=lambda pair: natural(pair[1])))
 
 
-def drawn(name: str, compose: Callable[["Figure"], None]) -> dict[str, bytes]:
-    """A figure in every format, by file name."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
-        FigureCanvasAgg(figure)
-        compose(figure)
-    return {f"{name}.{kind}": as_bytes(figure, kind) for kind in UNDATED}
-
-
-def _compose(figure: "Figure", panels: list[Panel]) -> None:
-    """Panels from the top down (token accuracy above exact match; side by side for one task), the legend under them."""
-    known = looks(panels)
-    cells = _grid(panels)
-    rows, columns = len(cells), max(len(line) for line in cells)
-    titled = sum(any(title for _, _, title in line) for line in cells)
-    blocks = legends(figure, known, any(len(row.evaluated) > 1 for panel in panels for row in panel.rows))
-    foot = sum(map(tall, blocks))
-    height = rows * (PANEL + UNDER) + titled * 0.28 + (rows - titled) * 0.05 + 0.35 + foot
-    figure.set_size_inches(WIDTH, height)
-    place(figure, blocks, height)
-    figure.text(0.5, (foot + 0.2) / height, "length, and its multiple of the training length", ha="center", color="#333333")
-    top = height - 0.05
-    for line in cells:
-        top -= 0.28 if any(title for _, _, title in line) else 0.05
-        for column, (panel, measure, title) in enumerate(line):
-            axes = figure.add_axes(box(column, columns, top, height))
-            _panel(axes, panel, measure, known)
-            axes.set_title(title, loc="left", fontweight="bold", color="#222222", pad=7)
-            if column == 0 or len(panels) == 1:
-                axes.set_ylabel(WORDS[measure])
-            else:
-                axes.tick_params(labelleft=False)
-        top -= PANEL + UNDER
-
-
-def _grid(panels: list[Panel]) -> list[list[tuple[Panel, str, str]]]:
-    """Lines of (panel, measure, title): the title stands over the upper of a panel's two measures."""
-    upper, lower = "token_accuracy", "exact_match"
-    if len(panels) == 1:
-        return [[(panels[0], upper, title_of(panels[0], panels)), (panels[0], lower, "")]]
+def accuracy_figure(panels: list[Panel], styles: dict[str, SeriesStyle]) -> Drawing:
+    """Token accuracy above exact match, a column per task; side by side for a single task."""
+    subplots = {measure: [_subplot(panel, measure, panels, styles) for panel in panels] for measure in MEASURES}
     columns = math.ceil(len(panels) / math.ceil(len(panels) / COLUMNS))
-    lines = []
-    for start in range(0, len(panels), columns):
-        these = panels[start : start + columns]
-        lines += [[(panel, upper, title_of(panel, panels)) for panel in these], [(panel, lower, "") for panel in these]]
-    return lines
+    starts = range(0, len(panels), columns)
+    rows = [subplots[measure][start : start + columns] for start in starts for measure in MEASURES]
+    rows = rows if len(panels) > 1 else [[subplot for row in rows for subplot in row]]
+    several = any(len(row.evaluated) > 1 for panel in panels for row in panel.rows)
+    references = [line_entry("chance", **plot.CHANCE), *([band_entry()] if several else [])]
+    below = "length, and its multiple of the training length"
+    return draw(rows, Layout(below=below, legend=legend(styles, *references)))
 
 
-def title_of(panel: Panel, panels: list[Panel]) -> str:
-    """The task, with its training length where the task stands twice."""
-    text = panel.title if sum(other.task == panel.task for other in panels) > 1 else panel.task
-    return text if len(text) <= 28 else text[:13] + "..." + text[-13:]
-
-
-def box(column: int, columns: int, top: float, height: float) -> tuple[float, float, float, float]:
-    """Left, bottom, width, height of a panel as shares of the figure."""
-    left, right = LEFT, 0.08
-    gap = 0.2 if columns > 2 else 0.6
-    width = (WIDTH - left - right - gap * (columns - 1)) / columns
-    return ((left + column * (width + gap)) / WIDTH, (top - PANEL) / height, width / WIDTH, PANEL / height)
-
-
-def _panel(axes: "Axes", panel: Panel, measure: str, known: dict[str, Look]) -> None:
-    _frame(axes, panel)
-    if measure == "token_accuracy" and panel.chance:
-        lengths = sorted(panel.chance)
-        axes.plot(lengths, [panel.chance[n] for n in lengths], zorder=1, **CHANCE)
-    for row in panel.rows:
-        if any(measure in cell for cell in row.cells.values()):
-            _row(axes, row, measure, known[row.label], min(0.13, 0.9 / len(panel.rows)))
-
-
-def _row(axes: "Axes", row: Row, measure: str, look: Look, shade: float) -> None:
-    found = {length: cell[measure] for length, cell in row.cells.items() if measure in cell}
-    line_of(axes, found, look, shade)
-
-
-def line_of(axes: "Axes", found: dict[int, Summary], look: Look, shade: float, every: int = 1) -> None:
-    """Means with a band from the lowest to the highest; `every` so many points has a marker."""
-    at, values = list(found), list(found.values())
-    axes.plot(at, [each.mean for each in values], zorder=3, clip_on=False, markevery=every, **look.line())
-    if any(each.number > 1 for each in values):
-        low, high = [each.low for each in values], [each.high for each in values]
-        axes.fill_between(at, low, high, color=look.colour, alpha=shade, linewidth=0, zorder=2)
-
-
-def accuracies(axes: "Axes") -> None:
-    """A vertical axis of accuracies, with its grid."""
-    axes.set_ylim(-0.02, 1.03)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _frame(axes: "Axes", panel: Panel) -> None:
-    """Axes, ticks at evaluated lengths, and the line that says where training ended."""
-    first, last = min(panel.lengths[0], panel.length), max(panel.lengths[-1], panel.length)
-    axes.set_xscale("log", base=2)
-    span = max(1.0, math.log2(last / first))
-    axes.set_xlim(first * 2 ** (-0.13 * span), last * 2 ** ((0.06 if last < 10**5 else 0.1) * span))  # long numbers stick out
-    accuracies(axes)
-    _label(axes, panel)
-    axes.axvline(panel.length, color="#777777", linewidth=0.9, linestyle=":", zorder=1)
-    inside = panel.length > panel.lengths[0]  # text over lines wants a ground of its own
-    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0} if inside else None
-    axes.annotate(
-        f"trained to {panel.length}", (panel.length, 0.03), (-2.5, 0), textcoords="offset points", rotation=90, ha="right",
-        va="bottom", fontsize=6.5, color="#666666", bbox=ground, zorder=4,
+def _subplot(panel: Panel, measure: str, panels: list[Panel], styles: dict[str, SeriesStyle]) -> Subplot:
+    heading = heading_of(panel, panels) if measure == MEASURES[0] else ""
+    return Subplot(
+        partial(_draw, panel=panel, measure=measure, styles=styles), title=f"{panel.title}: {WORDS[measure]}",
+        alt=described(panel, measure), heading=heading, label=WORDS[measure], key=measure,
     )  # fmt: skip
 
 
-def _label(axes: "Axes", panel: Panel) -> None:
-    """A tick at every evaluated length, labelled where its label, as wide as it is drawn, stands clear of the others.
+def heading_of(panel: Panel, panels: list[Panel]) -> str:
+    """The task, with its training length where the task occurs twice."""
+    text = panel.title if sum(other.task == panel.task for other in panels) > 1 else panel.task
+    return text if len(text) <= HEADING else f"{text[: HEADING // 2 - 1]}...{text[1 - HEADING // 2 :]}"
 
-    The training length and both ends are labelled before what lies between them.
-    """
-    words = {n: f"{n}\n{factor(n, panel.length)}" for n in panel.lengths}
-    axes.set_xticks(list(words), list(words.values()))
-    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
-    spans = {n: (box.x0, box.x1 + CLEAR * DPI) for n, box in zip(words, boxes, strict=True)}
-    ends = (panel.length, panel.lengths[-1], panel.lengths[0])
-    shown: list[int] = []
-    for n in dict.fromkeys([*(n for n in ends if n in words), *words]):
-        if all(spans[n][0] >= spans[other][1] or spans[n][1] <= spans[other][0] for other in shown):
-            shown.append(n)
-    axes.set_xticks(sorted(shown), [words[n] for n in sorted(shown)])
-    rest = [n for n in words if n not in shown]
-    axes.set_xticks(rest, [""] * len(rest), minor=True)
+
+def _draw(drawing: Drawing, axes: "Axes", panel: Panel, measure: str, styles: dict[str, SeriesStyle]) -> None:
+    length_axis(drawing, axes, panel.lengths, panel.length)
+    share_axis(axes)
+    if measure == "token_accuracy" and panel.chance:
+        lengths = sorted(panel.chance)
+        (line,) = axes.plot(lengths, [panel.chance[length] for length in lengths], **plot.CHANCE)
+        drawing.tip(line, None, ["chance"])
+    for row in panel.rows:
+        points = {length: cells[measure] for length, cells in row.cells.items() if measure in cells}
+        if points:
+            words = partial(_words, trained=panel.length)
+            add_series(drawing, axes, Series(row.label, styles[row.label], points, words), shade(len(panel.rows)))
+
+
+def _words(length: int, summary: Summary, trained: int) -> str:
+    return f"at {length} ({factor(length, trained)}): {spread(summary)}, {runs_text(summary.number)}"
+
+
+def described(panel: Panel, measure: str) -> str:
+    """The panel in words: every encoding at the training length and at the longest."""
+    ends = [length for length in dict.fromkeys((panel.length, panel.lengths[-1])) if length in panel.lengths]
+    rows = [_described_row(row, measure, ends) for row in panel.rows if any(measure in cells for cells in row.cells.values())]
+    return f"{WORDS[measure]} against length on {panel.title}, mean over seeds: {'; '.join(rows)}."
+
+
+def _described_row(row: Row, measure: str, lengths: list[int]) -> str:
+    means = {length: row.cells[length][measure].mean for length in lengths if measure in row.cells.get(length, {})}
+    return f"{row.label} " + ", ".join(f"{number(mean)} at {length}" for length, mean in means.items())

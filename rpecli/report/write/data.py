@@ -13,7 +13,7 @@ from rpecli.report.load import Collected, Run
 from rpecli.report.schema import FORMAT
 from rpecli.report.tables import pooled as overall
 from rpecli.report.verdict import Verdict
-from rpecli.report.write import markdown as page
+from rpecli.report.write.content import provenance
 
 WHOLE = ("training_length", "length", "runs", "solved", "judged", "failed", "steps_to_90_reached", "steps_to_90_runs")
 AREAS = {"area": "token_accuracy", "exact_match_area": "exact_match"}
@@ -23,7 +23,7 @@ INTERVALS = ("exact_match", "token_accuracy")  # measures whose bootstrap interv
 def data(name: str, command: str | None, collected: Collected, panels: list[Panel], verdicts: list[Verdict]) -> dict[str, Any]:
     """`report.json`."""
     made: dict[str, Any] = {"format": FORMAT, "rpe": __version__, "name": name, "command": command}
-    made |= {"verdicts": [asdict(each) for each in verdicts], "provenance": page.provenance(collected.runs)}
+    made |= {"verdicts": [asdict(each) for each in verdicts], "provenance": provenance(collected.runs)}
     made |= {"runs": [run_record(each) for each in collected.runs], "rows": summary_rows(panels)}
     made |= {"groups": group_rows(panels), "pairs": pair_rows(panels), "pooled": overall.rows(panels)}
     cleaned: dict[str, Any] = plain(made | {"problems": collected.problems})

@@ -1,7 +1,6 @@
 """Two studies side by side as tables, Markdown, CSV, JSON and one HTML page."""
 
 from dataclasses import asdict, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from rpecli.report.tables import seeds as evidence
 from rpecli.report.two_studies import MEASURES, Line, Study, Versus
 from rpecli.report.verdict import said
 from rpecli.report.write import data as records
-from rpecli.report.write import html as page_html
-from rpecli.report.write import markdown as page
+from rpecli.report.write.content import provenance
+from rpecli.report.write.templates import render
 from rpecli.table import Footnotes, Table
 
 
@@ -33,7 +32,7 @@ def headline(found: Versus) -> list[str]:
 
 
 def _provenance(study: Study) -> str:
-    found = page.provenance(study.runs)
+    found = provenance(study.runs)
     told = [f"{key} {', '.join(map(str, found[key]))}" for key in ("machine", "device") if found[key]]
     commits = ", ".join(str(commit)[:8] + str(commit)[40:] for commit in found["commits"]) or "unknown"
     return "; ".join([f"commit {commits}", *told]) + "."
@@ -90,27 +89,22 @@ def _length(line: Line) -> str:
 
 def markdown(found: Versus, command: str | None = None) -> str:
     """compare.md."""
-    parts = [f"# {title(found)}", "\n".join(f"- {text}" for text in headline(found))]
-    parts += ["## What to know\n\n" + "\n".join(f"- {text}" for text in _notes(found))] if _notes(found) else []
-    parts += [table.markdown(level=2) for table in tables(found)]
-    parts += [f"Made again with:\n\n```sh\n{command}\n```"] if command else []
-    return "\n\n".join(parts) + "\n"
+    return render("compare.md.j2", **_context(found, command))
+
+
+def html(found: Versus, command: str | None = None) -> str:
+    """compare.html."""
+    return render("compare.html.j2", style="", **_context(found, command))
+
+
+def _context(found: Versus, command: str | None) -> dict[str, Any]:
+    context = {"title": title(found), "headline": headline(found), "notes": _notes(found)}
+    return context | {"tables": tables(found), "command": command}
 
 
 def _notes(found: Versus) -> list[str]:
     theirs = [f"{side}: {' '.join(text.split())}" for side, study in (("A", found.a), ("B", found.b)) for text in study.problems]
     return found.notes + theirs
-
-
-def html(found: Versus, command: str | None = None) -> str:
-    """compare.html."""
-    lines = "".join(f"<li>{escape(text)}</li>" for text in headline(found))
-    notes = "".join(f"<li>{escape(text)}</li>" for text in _notes(found))
-    parts = [f"<h1>{escape(title(found))}</h1><ul>{lines}</ul>"]
-    parts += [f"<h2>What to know</h2><ul>{notes}</ul>"] if notes else []
-    parts += [page_html.table_html(table, None, 2) for table in tables(found)]
-    parts += [f"<h2>Made again with</h2><pre>{escape(command)}</pre>"] if command else []
-    return page_html.document(title(found), parts)
 
 
 def data(found: Versus, command: str | None = None) -> dict[str, Any]:
@@ -123,7 +117,7 @@ def data(found: Versus, command: str | None = None) -> dict[str, Any]:
 
 
 def _side(study: Study) -> dict[str, Any]:
-    made = {"word": study.word, "what": study.what, "provenance": page.provenance(study.runs), "problems": study.problems}
+    made = {"word": study.word, "what": study.what, "provenance": provenance(study.runs), "problems": study.problems}
     return made | {"runs": [str(each.path) for each in study.runs]}
 
 
