@@ -83,7 +83,7 @@ def train_positions(made: Task, config: Config, batch: Batch, step: int) -> np.n
 
 def fixed_kind(config: Config) -> str:
     """Where a run is measured: offset trains at random starts and is measured from 0; the others stay what they are."""
-    kind = config.positions if config.eval_positions == "same" else config.eval_positions
+    kind = config.positions if config.eval.eval_positions == "same" else config.eval.eval_positions
     return "start" if kind == "offset" else kind
 
 

@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli import task
+from rpecli import task as tasks
 from rpecli.attention import dispatch as attention
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.encoding import Encoding, Shape, for_layers
+from rpecli.task import Task
 
 
 class Linear(nn.Module):
@@ -242,6 +243,25 @@ class Transformer(nn.Module):
             tensor.copy_(state[name])
 
 
-def trained_positions(config: Config, made: task.Task) -> int:
+def max_train_positions(config: Config, task: Task) -> int:
     """How many positions training shows: the longest sequence, or the range that offset and randomized draw from."""
-    return made.sequence(config.length) if config.positions == "start" else config.max_position
+    return task.sequence(config.length) if config.positions == "start" else config.max_position
+
+
+@dataclass
+class LoadedModel:
+    """A model with its config, its task and the device it is on."""
+
+    config: Config
+    task: Task
+    model: Transformer
+    device: torch.device
+
+
+def build(config: Config, device: torch.device) -> LoadedModel:
+    """The task and the model of a config, with the weights that training starts from.
+
+    Raises choice.ContentError for a task or an encoding that does not exist or rejects its options.
+    """
+    task = tasks.build(config.task)
+    return LoadedModel(config, task, Transformer(config, task.vocabulary, max_train_positions(config, task)).to(device), device)

@@ -19,6 +19,7 @@ MARKDOWN = re.compile(r"(\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")  # emphasis and 
 CODE = re.compile(r"`([^`]*)`")
 MARK = re.compile(r" ?\[([a-z]{1,2})\]")
 NUMBER = re.compile(r"[<>]? ?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+NUMBER_CELL = re.compile(NUMBER.pattern + r"[x%]?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Table:
 
     def _side(self, column: int) -> str:
         cells = [row[column] for row in self.rows if row[column] not in ("", "-")]
-        return "r" if column and cells and all(NUMBER.match(cell) for cell in cells) else "l"
+        return "r" if column and cells and all(NUMBER_CELL.fullmatch(cell) for cell in cells) else "l"
 
     def _cells(self) -> Iterator[list[tuple[str, bool]]]:
         """Each row as its cells, with whether they are bold."""

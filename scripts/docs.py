@@ -86,9 +86,9 @@ def quick_table() -> str:
 
 GENERATORS: dict[str, Callable[[], str]] = {
     "encodings": lambda: encoding_table(INDEX),
-    "zoo": lambda: encoding_table(PROPERTIES),
+    "properties": lambda: encoding_table(PROPERTIES),
     "kernels": kernel_table,
-    "portraits": encoding_sections,
+    "sections": encoding_sections,
     "tasks": lambda: table(listing.rows("tasks")),
     "recipes": lambda: table(listing.rows("recipes")),
     "keys": lambda: table(listing.keys()),

@@ -38,7 +38,7 @@ def model_of() -> Callable[..., Transformer]:
     """`model_of("rope", trained=16, n_layer=2, ...)`: a small model, in evaluation mode."""
 
     def make(encoding: str, trained: int = 16, **keys: object) -> Transformer:
-        config = Config(**{"task": "copy", "encoding": encoding, "d_model": 32, "n_head": 4, "n_layer": 2, **keys})
+        config = Config.from_keys(**{"task": "copy", "encoding": encoding, "d_model": 32, "n_head": 4, "n_layer": 2, **keys})
         return Transformer(config, VOCABULARY, trained).eval()
 
     return make

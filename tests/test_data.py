@@ -9,7 +9,7 @@ from rpecli.task import Batch
 
 
 def config(task_name: str = "copy", **keys: object) -> Config:
-    return Config(**{"task": task_name, "encoding": "none", "steps": 100, "length": 8, **keys})
+    return Config.from_keys(**{"task": task_name, "encoding": "none", "steps": 100, "length": 8, **keys})
 
 
 def equal(one: Batch, two: Batch) -> bool:

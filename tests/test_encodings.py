@@ -363,8 +363,8 @@ def test_an_encoding_of_ones_own_works_by_path(tmp_path: Path):
         ("def broken(:\n", ["SyntaxError"]),
         ("import no_such_module_anywhere\n", ["ModuleNotFoundError", "no_such_module_anywhere"]),
         ("raise RuntimeError('half written')\n", ["RuntimeError", "half written"]),
-        ("x = 1\n", ["one class that derives from Encoding", "found: none"]),
-        (OWN + "class Other(DistanceBias): pass\n", ["one class that derives from Encoding", "Own", "Other"]),
+        ("x = 1\n", ["exactly one subclass of Encoding", "defines: none"]),
+        (OWN + "class Other(DistanceBias): pass\n", ["exactly one subclass of Encoding", "Own", "Other"]),
     ],
 )
 def test_a_file_that_does_not_load_is_an_error_that_names_it(tmp_path: Path, source, words):

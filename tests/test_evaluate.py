@@ -19,12 +19,10 @@ from rpecli.config.recipe import Config
 from rpecli.device import available_memory
 from rpecli.evaluate import measure as evaluate
 from rpecli.evaluate import memory as evaluate_memory
-from rpecli.evaluate.request import Order
-from rpecli.model import Cache
+from rpecli.evaluate.request import EvalRequest
+from rpecli.model import Cache, LoadedModel, build
 from rpecli.run import directory as run
 from rpecli.run.files import RunError, read_lines
-from rpecli.train import state as train_state
-from rpecli.train.state import Trainer
 
 HALF = {
     "task": "copy:symbols=3",
@@ -48,11 +46,14 @@ def fresh(half: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(half, tmp_path / "runs" / half.name))
 
 
-def measure(path: Path, lengths: str | None = None, **order: Any) -> list[str]:
-    """`lengths` and `samples` are keys of the recipe, the rest is the order's own."""
-    keys = {"lengths": lengths, "samples": order.pop("samples", None)}
-    given = tuple((key, value) for key, value in keys.items() if value is not None)
-    return evaluate.evaluate(path, Order(given, **order), "cpu", threads=1)
+def measure(path: Path, lengths: str | None = None, **options: Any) -> list[str]:
+    return evaluate.evaluate(path, request(path, lengths, **options), "cpu", threads=1)
+
+
+def request(path: Path, lengths: str | None = None, samples: int | None = None, **options: Any) -> EvalRequest:
+    """The run's own settings, with these lengths and this number of samples if given."""
+    overrides = {key: value for key, value in (("lengths", lengths), ("samples", samples)) if value is not None}
+    return EvalRequest(run.config_of(path).eval.model_copy(update=overrides), **options)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -68,27 +69,27 @@ def numbers(path: Path) -> list[dict[str, Any]]:
 
 
 @torch.no_grad()
-def greedy(trainer: Trainer, tokens_T: np.ndarray, answers: int) -> list[int]:
+def greedy(loaded: LoadedModel, tokens_T: np.ndarray, answers: int) -> list[int]:
     """The answer tokens and the end that greedy decoding writes behind the prompt, a token a step."""
     prompt = torch.from_numpy(tokens_T[: len(tokens_T) - answers - 1])[None]
     cache, said = Cache(), list[int]()
-    hidden = trainer.model(prompt, cache=cache)
+    hidden = loaded.model(prompt, cache=cache)
     for _ in range(answers + 1):
-        said.append(int(trainer.model.head(hidden[:, -1]).argmax()))
-        hidden = trainer.model(torch.tensor([[said[-1]]]), cache=cache)
+        said.append(int(loaded.model.head(hidden[:, -1]).argmax()))
+        hidden = loaded.model(torch.tensor([[said[-1]]]), cache=cache)
     return said
 
 
 @pytest.mark.parametrize("encoding", ["rope", "learned", "t5", "transformer-xl"])
 def test_exact_match_of_one_pass_is_that_of_greedy_decoding(encoding: str, tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, **HALF | {"encoding": encoding, "seed": 1})
-    trainer, _ = evaluate.load(path, "cpu")
+    loaded, _ = evaluate.load(path, "cpu")
     measure(path, "2,4,6")
     for line in lines(path):
         expected, with_end = [], []
-        for batch in data.evaluation_blocks(trainer.task, line["length"], 32, 0):
+        for batch in data.evaluation_blocks(loaded.task, line["length"], 32, 0):
             for tokens_T in batch.tokens_BxT:
-                said = greedy(trainer, tokens_T, line["length"])
+                said = greedy(loaded, tokens_T, line["length"])
                 expected.append(said[:-1] == tokens_T[-line["length"] - 1 : -1].tolist())
                 with_end.append(expected[-1] and said[-1] == task.END)
         assert bytes.fromhex(line["correct"]) == np.packbits(expected).tobytes()
@@ -100,10 +101,10 @@ def test_exact_match_of_one_pass_is_that_of_greedy_decoding(encoding: str, tmp_p
 @torch.no_grad()
 def test_every_number_is_the_one_worked_out_from_the_logits(fresh: Path) -> None:
     assert measure(fresh, "4", samples=20) == []
-    trainer, weights = evaluate.load(fresh, "cpu")
-    (batch,) = data.evaluation_blocks(trainer.task, 4, 20, 0)
+    loaded, weights = evaluate.load(fresh, "cpu")
+    (batch,) = data.evaluation_blocks(loaded.task, 4, 20, 0)
     ids_BxT = torch.from_numpy(batch.tokens_BxT)
-    log_BxTxV = trainer.model.head(trainer.model(ids_BxT[:, :-1])).log_softmax(-1)
+    log_BxTxV = loaded.model.head(loaded.model(ids_BxT[:, :-1])).log_softmax(-1)
     right, nll, exact, exact_end = np.zeros((20, 4), bool), [], [], []
     for b in range(20):
         for n, t in enumerate(range(5, 9)):  # > a b c d | places 6 to 9 answer, each said at the place before, 10 ends
@@ -124,7 +125,7 @@ def test_every_number_is_the_one_worked_out_from_the_logits(fresh: Path) -> None
     places: list[float | None] = [None] * 10
     for n, place in enumerate((0, 2, 5, 7)):  # the tenths of the answer in which its four tokens begin
         places[place] = right[:, n].mean().round(4)
-    assert line["by_place"] == places
+    assert line["accuracy_by_decile"] == places
     assert np.unpackbits(np.frombuffer(bytes.fromhex(line["correct"]), np.uint8))[:20].tolist() == exact
     assert line["fingerprint"] == data.fingerprint([batch])
 
@@ -132,15 +133,15 @@ def test_every_number_is_the_one_worked_out_from_the_logits(fresh: Path) -> None
 def test_the_lines_of_a_length_longer_than_the_places_share_them_evenly(fresh: Path) -> None:
     measure(fresh, "20")
     (line,) = [line for line in lines(fresh) if line["length"] == 20]
-    assert None not in line["by_place"]
-    assert np.mean(line["by_place"]) == pytest.approx(line["token_accuracy"], abs=1e-4)
+    assert None not in line["accuracy_by_decile"]
+    assert np.mean(line["accuracy_by_decile"]) == pytest.approx(line["token_accuracy"], abs=1e-4)
 
 
 def test_a_task_without_end_tokens_scores_alike_with_and_without(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, task="parity")
     measure(path)
     assert [line["exact_match_eos"] for line in lines(path)] == [line["exact_match"] for line in lines(path)]
-    assert [len(line["by_place"]) for line in lines(path)] == [10, 10]
+    assert [len(line["accuracy_by_decile"]) for line in lines(path)] == [10, 10]
 
 
 def test_a_task_that_chance_solves_has_no_rescaled_accuracy(tmp_path: Path) -> None:
@@ -155,20 +156,20 @@ def test_small_batches_change_no_number(encoding: str, tmp_path: Path, monkeypat
     measure(path, samples=40)
     whole = numbers(path)
     monkeypatch.setattr(evaluate_memory, "BATCH_TOKENS", 30)
-    measure(path, samples=40, again=True)
+    measure(path, samples=40, overwrite=True)
     for one, other in zip(whole, numbers(path)[len(whole) :], strict=True):
         assert one.pop("nll") == pytest.approx(other.pop("nll"), abs=2e-6)
         assert one == other
 
 
 def test_a_long_sequence_is_a_batch_of_its_own(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, _ = evaluate.load(fresh, "cpu")
-    rows, forward = [], trainer.model.forward
-    monkeypatch.setattr(trainer.model, "forward", lambda ids, *rest, **also: rows.append(len(ids)) or forward(ids, *rest, **also))
+    loaded, _ = evaluate.load(fresh, "cpu")
+    rows, forward = [], loaded.model.forward
+    monkeypatch.setattr(loaded.model, "forward", lambda ids, *rest, **also: rows.append(len(ids)) or forward(ids, *rest, **also))
     monkeypatch.setattr(evaluate_memory, "BATCH_TOKENS", 44)  # four sequences of 11 tokens, no two of 27
-    blocks = {length: list(data.evaluation_blocks(trainer.task, length, 10, 0)) for length in (4, 12)}
-    evaluate.measure(trainer, 4, blocks[4], [])
-    evaluate.measure(trainer, 12, blocks[12], [])
+    blocks = {length: list(data.evaluation_blocks(loaded.task, length, 10, 0)) for length in (4, 12)}
+    evaluate.measure(loaded, 4, blocks[4], [])
+    evaluate.measure(loaded, 12, blocks[12], [])
     assert rows == [4, 4, 2] + 10 * [1]
 
 
@@ -194,7 +195,7 @@ def test_randomized_positions_are_drawn_anew_by_the_evaluation_seed_alone(tmp_pa
     path, other = tiny.trained(tmp_path / "a", **keys), tiny.trained(tmp_path / "b", **keys, eval_seed=1)
     assert path.name == other.name
     measure(path)
-    measure(path, again=True)
+    measure(path, overwrite=True)
     measure(other)
     first, second = numbers(path)[:2], numbers(path)[2:]
     assert first == second
@@ -203,11 +204,11 @@ def test_randomized_positions_are_drawn_anew_by_the_evaluation_seed_alone(tmp_pa
 
 def test_randomized_positions_reach_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tiny.trained(tmp_path, steps=2, positions="randomized", max_position=64)
-    trainer, _ = evaluate.load(path, "cpu")
-    seen, forward = [], trainer.model.forward
-    monkeypatch.setattr(trainer.model, "forward", lambda ids, places, **also: seen.append(places) or forward(ids, places, **also))
+    loaded, _ = evaluate.load(path, "cpu")
+    seen, forward = [], loaded.model.forward
+    monkeypatch.setattr(loaded.model, "forward", lambda ids, places, **also: seen.append(places) or forward(ids, places, **also))
     for length in (20, 40):
-        evaluate.measure(trainer, length, list(data.evaluation_blocks(trainer.task, length, 64, 0)), [])
+        evaluate.measure(loaded, length, list(data.evaluation_blocks(loaded.task, length, 64, 0)), [])
     assert [places.shape[1] for places in seen] == [42, 42, 82, 82]  # the last ones are more than max_position
     assert all((places.diff() > 0).all() for places in seen)
     assert not torch.equal(seen[0], seen[1])
@@ -234,7 +235,7 @@ def test_what_has_been_measured_is_not_measured_again_unless_asked(fresh: Path) 
     assert (fresh / "eval.jsonl").read_bytes() == before
     measure(fresh, "4,8,16")
     assert [line["length"] for line in lines(fresh)] == [4, 8, 16]
-    measure(fresh, again=True)
+    measure(fresh, overwrite=True)
     assert [line["length"] for line in lines(fresh)] == [4, 8, 16, 4, 8]
     assert numbers(fresh)[3:] == numbers(fresh)[:2]
 
@@ -252,7 +253,7 @@ def test_long_lengths_take_fewer_sequences_but_never_too_few(fresh: Path, tmp_pa
     made = task.build(config.task)
     counts = {n: sum(len(b.tokens_BxT) for b in evaluate.strings(config, made, n)) for n in (1, 4, 10, 100)}
     assert counts == {1: 200, 4: 90, 10: 43, 100: 32}  # 1000 tokens in sequences of 5, 11, 23; 32 at least
-    assert sum(len(b.tokens_BxT) for b in evaluate.strings(config.model_copy(update={"samples": 3}), made, 100)) == 3
+    assert sum(len(b.tokens_BxT) for b in evaluate.strings(tiny.config(samples=3, eval_tokens=1000), made, 100)) == 3
 
 
 def test_a_run_with_other_weights_is_evaluated_anew(fresh: Path, tmp_path: Path) -> None:
@@ -288,8 +289,8 @@ def test_lengths_that_the_task_does_not_have_are_said_and_the_others_done(tmp_pa
 def test_lengths_too_long_for_the_memory_are_said_before_they_are_drawn(
     fresh: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, _ = evaluate.load(fresh, "cpu")
-    monkeypatch.setattr(evaluate_memory, "available_memory", lambda: evaluate_memory.memory(trainer, trainer.task.sequence(8)))
+    loaded, _ = evaluate.load(fresh, "cpu")
+    monkeypatch.setattr(evaluate_memory, "available_memory", lambda: evaluate_memory.memory(loaded, loaded.task.sequence(8)))
     said = rpe("eval", "--lengths", "4,8,16,900000000", "--runs", fresh.parent, "--jobs", 0, "--device", "cpu")
     assert said.code == 1
     assert "length 16: needs about 0 GiB, 0 GiB are free: leave it out" in said.err
@@ -310,10 +311,10 @@ def test_a_length_that_does_not_fit_is_left_out_and_the_shorter_ones_are_kept(
 ) -> None:
     honest = evaluate.measure
 
-    def tight(trainer: Trainer, length: int, *rest: Any) -> Any:
+    def tight(loaded: LoadedModel, length: int, *rest: Any) -> Any:
         if length == 8:
             raise error
-        return honest(trainer, length, *rest)
+        return honest(loaded, length, *rest)
 
     monkeypatch.setattr(evaluate, "measure", tight)
     assert measure(fresh, "8,12") == ["length 8: does not fit in memory, one sequence at a time: leave it out"]
@@ -334,21 +335,21 @@ def test_the_memory_there_is_is_a_plausible_number() -> None:
 
 
 def test_the_memory_estimate_grows_with_the_length(fresh: Path) -> None:
-    trainer, _ = evaluate.load(fresh, "cpu")
-    sizes = [evaluate_memory.memory(trainer, T) for T in (10, 10**4, 10**6)]
+    loaded, _ = evaluate.load(fresh, "cpu")
+    sizes = [evaluate_memory.memory(loaded, T) for T in (10, 10**4, 10**6)]
     assert sizes[0] < sizes[1] < sizes[2] / 10
 
 
 def check_estimate(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
     """With small blocks, so that 513 tokens are many of them, as 32,768 are otherwise."""
     monkeypatch.setattr(attention_blocks, "CELLS", 1 << 13)
-    trainer = train_state.build(Config(**{"task": "copy", "samples": 2, **keys}), torch.device("cpu"))
-    trainer.model.switch(True)
-    trainer.model.eval()
-    blocks = list(data.evaluation_blocks(trainer.task, 256, 2, 0))
-    held = [*trainer.model.parameters(), *trainer.model.buffers()]
-    taken = peak_of_tensors.peak(lambda: evaluate.measure(trainer, 256, blocks, []), held)
-    assert taken / 2 < evaluate_memory.memory(trainer, trainer.task.sequence(256)) < taken * 2
+    loaded = build(Config.from_keys(**{"task": "copy", "samples": 2, **keys}), torch.device("cpu"))
+    loaded.model.switch(True)
+    loaded.model.eval()
+    blocks = list(data.evaluation_blocks(loaded.task, 256, 2, 0))
+    held = [*loaded.model.parameters(), *loaded.model.buffers()]
+    taken = peak_of_tensors.peak(lambda: evaluate.measure(loaded, 256, blocks, []), held)
+    assert taken / 2 < evaluate_memory.memory(loaded, loaded.task.sequence(256)) < taken * 2
 
 
 @pytest.mark.parametrize("positions", ["start", "randomized"])
@@ -374,7 +375,7 @@ def test_the_memory_of_options_is_estimated_too(keys: dict[str, Any], monkeypatc
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_evaluation_keeps_the_finished_lengths(number: signal.Signals, fresh: Path) -> None:
     with pytest.raises(run.Stopped) as stop:
-        evaluate.evaluate(fresh, Order((("lengths", "4,8,12"),)), "cpu", 1, progress=lambda _: os.kill(os.getpid(), number))
+        evaluate.evaluate(fresh, request(fresh, "4,8,12"), "cpu", 1, progress=lambda _: os.kill(os.getpid(), number))
     assert stop.value.signal == number
     assert [line["length"] for line in lines(fresh)] == [4]
     assert run.read(fresh)["status"] == "trained"
@@ -383,15 +384,15 @@ def test_a_stopped_evaluation_keeps_the_finished_lengths(number: signal.Signals,
 
 
 def test_a_length_is_stopped_between_its_batches(fresh: Path) -> None:
-    trainer, _ = evaluate.load(fresh, "cpu")
+    loaded, _ = evaluate.load(fresh, "cpu")
     with pytest.raises(run.Stopped):
-        evaluate.measure(trainer, 4, list(data.evaluation_blocks(trainer.task, 4, 64, 0)), [signal.SIGTERM])
+        evaluate.measure(loaded, 4, list(data.evaluation_blocks(loaded.task, 4, 64, 0)), [signal.SIGTERM])
 
 
 def test_a_signal_behind_the_last_length_is_not_lost(fresh: Path) -> None:
     """Whatever was to follow has to hear of it."""
     with pytest.raises(run.Stopped):
-        evaluate.evaluate(fresh, Order((("lengths", "4"),)), "cpu", 1, progress=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        evaluate.evaluate(fresh, request(fresh, "4"), "cpu", 1, progress=lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert [line["length"] for line in lines(fresh)] == [4]
 
 

@@ -9,10 +9,11 @@ import pytest
 from helpers.fake_runs import made_up, study
 from helpers.run_folders import make_run
 
-from rpecli.plot import Look
+from rpecli.plot import SeriesStyle, new_figure
 from rpecli.report import build as report
 from rpecli.report.aggregate import panels
-from rpecli.report.figures import accuracy as figure
+from rpecli.report.figures.layout import Drawing
+from rpecli.report.figures.series import Series, add_series
 from rpecli.report.stats import Summary
 from rpecli.report.tables import seeds as evidence
 from rpecli.run.files import append_line
@@ -101,10 +102,10 @@ def test_a_run_that_was_stopped_early_is_censored_at_its_own_budget():
 
 
 def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
-    from matplotlib.figure import Figure
-
-    axes = Figure().add_subplot()
-    figure.line_of(axes, {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}, Look("RPE", "#0072B2", "o"), 0.1)
+    axes = new_figure().add_subplot()
+    points = {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}
+    line = Series("rope", SeriesStyle("RPE", "#0072B2", "o"), points, lambda step, summary: f"at {step}: {summary.mean}")
+    add_series(Drawing(axes.figure), axes, line)
     (band,) = axes.collections
     extent = band.get_paths()[0].get_extents()
     assert (extent.x0, extent.y0, extent.x1, extent.y1) == (10, 0.25, 20, 1.0)
@@ -121,7 +122,14 @@ def test_memory_is_told_where_runs_recorded_it():
 
 def probe(path: Path, changed: float, kind: str = "positions", **given: object) -> None:
     for shift in (1, 16):
-        line = {"probe": kind, "shift": shift, "changed": changed, "kl_mean": changed / 10, "weights": "w", "as": None}
+        line = {
+            "probe": kind,
+            "shift": shift,
+            "changed": changed,
+            "kl_mean": changed / 10,
+            "weights": "w",
+            "encoding_override": None,
+        }
         line |= {"positions": None, "eval_seed": 0, "length": 16, "fingerprint": "set16"}
         append_line(path / "probes.jsonl", line | given)
 
@@ -135,7 +143,7 @@ def moved(tmp_path_factory) -> report.Report:
         for seed in range(8):
             paths.append(make_run(runs, {16: 1.0, 32: 0.9 - changed}, encoding=name, seed=seed))
             probe(paths[-1], changed)
-            for other in ({"weights": "older"}, {"as": "none"}, {"eval_seed": 1}, {"fingerprint": "another set"}):
+            for other in ({"weights": "older"}, {"encoding_override": "none"}, {"eval_seed": 1}, {"fingerprint": "another set"}):
                 probe(paths[-1], 0.25, **other)
     return report.make(paths, "mine", runs / "results")
 
@@ -145,17 +153,17 @@ def test_moved_content_is_in_the_verdict_and_in_a_table(moved):
     assert (found.claim, found.outcome, found.difference.mean) == ("Translation invariance", "supported", 0.5)
     cells = row(table(moved.evidence, "moved positions"), "learned")
     assert cells["+16"] == ".50 (0.05)"
-    assert not any(each.title.endswith("behind fillers") for each in moved.evidence), "nobody measured them"
+    assert not any(each.title.endswith("behind a prefix") for each in moved.evidence), "nobody measured them"
 
 
 def test_every_measure_of_moved_content_is_told_with_means_over_seeds_and_layers(tmp_path):
     paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}, seed=seed) for seed in (0, 1)]
     for path, after in zip(paths, (0.5, 0.7), strict=True):
         given = {"logits_mean": 0.25, "attention": [0.1, 0.3], "exact_match_before": 1.0, "exact_match": after}
-        probe(path, 0.5, kind="fillers", **given)
+        probe(path, 0.5, kind="prefix", **given)
     found = row(table(report.make(paths, "mine", tmp_path / "results").evidence, "moved content, every measure"), "rope")
     assert found == {
-        "encoding": "rope", "moved": "fillers", "by": "1", "changed": ".50", "KL, nats": "0.05", "logits": "0.25",
+        "encoding": "rope", "moved": "prefix", "by": "1", "changed": ".50", "KL, nats": "0.05", "logits": "0.25",
         "attention": "0.2", "exact match before": "1.00", "exact match": ".60", "token acc. before": "-", "token acc.": "-",
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from helpers import training as tiny
 from rpecli import data, task
 from rpecli.evaluate import hf_dataset as export
 from rpecli.evaluate import measure as evaluate
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
 from rpecli.run.files import read_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets.*", "ignore::DeprecationWarning:multiprocess.*")
@@ -115,7 +115,7 @@ def test_a_set_of_another_vocabulary_is_named(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path / "runs", task="copy:symbols=3", steps=2)
     written(tmp_path / "set", "copy:symbols=9")
     with pytest.raises(ValueError, match=r"set: holds tokens up to 12, and copy:symbols=3 ends at 6: .* rpe data copy:symbols=3"):
-        evaluate.evaluate(path, Order(folder=tmp_path / "set"), "cpu", 1)
+        evaluate.evaluate(path, EvalRequest(folder=tmp_path / "set"), "cpu", 1)
     assert not (path / "eval.jsonl").exists()
 
 

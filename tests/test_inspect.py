@@ -9,8 +9,9 @@ import pytest
 from helpers import training as tiny
 
 from rpecli import task
+from rpecli.config.recipe import EvalSettings
 from rpecli.evaluate import hf_dataset as export
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import progress as screen
 from rpecli.plot import FigureError
 from rpecli.probes import inspect as why
@@ -63,7 +64,7 @@ def test_a_new_shift_is_added_to_those_that_are_there(tmp_path: Path) -> None:
     shift.probe(path, (2, 3), "cpu", threads=1)
     lines = read_lines(path / "probes.jsonl")
     assert [(line["probe"], line["shift"]) for line in lines] == [
-        ("positions", 2), ("fillers", 2), ("positions", 3), ("fillers", 3)]  # fmt: skip
+        ("positions", 2), ("prefix", 2), ("positions", 3), ("prefix", 3)]  # fmt: skip
 
 
 def test_lines_of_other_weights_are_not_taken_for_these(tmp_path: Path) -> None:
@@ -105,12 +106,12 @@ def test_a_head_forced_to_look_three_back_is_named(tmp_path: Path) -> None:
     file.write_text(THREE_BACK)
     path = tiny.trained(tmp_path, encoding=str(file), steps=1)
     (made,) = why.inspect([path], device="cpu", threads=1)["runs"]
-    assert [(each["head"], each["rule"]) for each in made["look_back"]] == [(1, "distance 3"), (2, "distance 3")]
-    assert made["look_back"][0]["share"] == {"2": 1.0, "4": 1.0, "8": 1.0, "16": 1.0}
+    assert [(each["head"], each["rule"]) for each in made["patterned_heads"]] == [(1, "distance 3"), (2, "distance 3")]
+    assert made["patterned_heads"][0]["share"] == {"2": 1.0, "4": 1.0, "8": 1.0, "16": 1.0}
     heads = made["lengths"][1]["layers"][0]
     assert [head["distance"] for head in heads] == [3, 3]
     assert [head["entropy"] for head in heads] == [0, 0]
-    assert min(fit["plain"] for line in made["lengths"] for fit in line["scores"][0]) > 0.999
+    assert min(fit["r2"] for line in made["lengths"] for fit in line["scores"][0]) > 0.999
 
 
 def test_what_is_found_has_every_length_layer_and_head(found: dict[str, Any]) -> None:
@@ -122,7 +123,7 @@ def test_what_is_found_has_every_length_layer_and_head(found: dict[str, Any]) ->
             for head in [head for layer in line["layers"] for head in layer]:
                 assert sum(head["by_distance"]) == pytest.approx(1, abs=1e-3)
                 assert 0 <= head["entropy"] <= head["uniform"] + 1e-4
-            assert [[0 <= fit["plain"] <= 1 for fit in layer] for layer in line["scores"]] == [[True] * 2] * 2
+            assert [[0 <= fit["r2"] <= 1 for fit in layer] for layer in line["scores"]] == [[True] * 2] * 2
             assert (line["terms"] is not None) == (each["encoding"] == "learned")
 
 
@@ -162,7 +163,7 @@ def test_lengths_that_the_task_has_not_are_said(tmp_path: Path) -> None:
 def test_attention_that_does_not_fit_is_refused(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(why, "available_memory", lambda: 1000)
     with pytest.raises(RunError, match=r"length 2: its attention needs about .* give shorter --lengths"):
-        why.inspect(runs[:1], device="cpu", orders={runs[0]: Order(again=True)}, threads=1)
+        why.inspect(runs[:1], device="cpu", requests={runs[0]: EvalRequest(overwrite=True)}, threads=1)
 
 
 def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +194,7 @@ def test_a_run_is_looked_into_once_and_again_when_asked(
         only.setattr(why, "_measured", lambda *_: pytest.fail("measured again"))
         assert why.inspect(runs, device="cpu", threads=1) == found
     assert [len(kept_lines(path, "why")) for path in runs] == before
-    why.inspect(runs[:1], device="cpu", orders={runs[0]: Order(again=True)}, threads=1)
+    why.inspect(runs[:1], device="cpu", requests={runs[0]: EvalRequest(overwrite=True)}, threads=1)
     assert [len(kept_lines(path, "why")) for path in runs] == [before[0] + 1, *before[1:]]
 
 
@@ -206,21 +207,21 @@ def test_a_pair_is_kept_by_the_run_whose_name_comes_first(runs: list[Path], foun
 
 def test_a_pair_is_measured_again_when_either_is(tmp_path: Path) -> None:
     first, second = sorted(tiny.trained(tmp_path, encoding=name, steps=2) for name in ("rope", "none"))
-    for orders in ({}, {}, {first: Order(again=True)}, {second: Order(again=True)}):
-        why.inspect([second, first], "1x", "cpu", orders, threads=1)
+    for requests in ({}, {}, {first: EvalRequest(overwrite=True)}, {second: EvalRequest(overwrite=True)}):
+        why.inspect([second, first], "1x", "cpu", requests, threads=1)
     assert [line["other"]["run"] for line in kept_lines(first, "similarity")] == [second.name] * 3
 
 
 def test_another_encoding_in_a_model_is_measured_apart_from_its_own(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=5)
-    swapped, other = Order(encoding="none"), Order(keys=(("eval_seed", 7),))
-    looked = [why.inspect([path], "1x", "cpu", {path: order}, threads=1)["runs"][0] for order in (Order(), swapped, other)]
+    swapped, other = EvalRequest(encoding_override="none"), EvalRequest(EvalSettings(samples=32, eval_seed=7))
+    looked = [why.inspect([path], "1x", "cpu", {path: order}, threads=1)["runs"][0] for order in (EvalRequest(), swapped, other)]
     assert [(each["label"], each["group"]) for each in looked] == [("rope", "RPE"), ("rope as none", "none"), ("rope", "RPE")]
     assert probe_text.name_of(looked[1]) == f"{path.name} as none"
-    moved = [shift.probe(path, (8,), "cpu", order, threads=1) for order in (Order(), swapped, other)]
-    for probe, number in (("why", 3), ("positions", 3), ("fillers", 3)):
+    moved = [shift.probe(path, (8,), "cpu", order, threads=1) for order in (EvalRequest(), swapped, other)]
+    for probe, number in (("why", 3), ("positions", 3), ("prefix", 3)):
         lines = kept_lines(path, probe)
-        assert [(line["as"], line["eval_seed"]) for line in lines] == [(None, 0), ("none", 0), (None, 7)]
+        assert [(line["encoding_override"], line["eval_seed"]) for line in lines] == [(None, 0), ("none", 0), (None, 7)]
         assert len(lines) == number
     assert shift.probe(path, (8,), "cpu", threads=1) == moved[0]
     assert why.inspect([path], "1x", "cpu", threads=1)["runs"][0] == looked[0]
@@ -230,21 +231,21 @@ def test_another_encoding_in_a_model_is_measured_apart_from_its_own(tmp_path: Pa
 def test_a_shift_is_measured_again_when_asked(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=5)
     for _ in range(2):
-        assert len(shift.probe(path, (2,), "cpu", Order(again=True), threads=1)) == 2
+        assert len(shift.probe(path, (2,), "cpu", EvalRequest(overwrite=True), threads=1)) == 2
     assert len(read_lines(path / "probes.jsonl")) == 4
 
 
 def test_strings_of_a_folder_are_looked_at_and_its_missing_lengths_are_said(tmp_path: Path) -> None:
     path = tiny.trained(tmp_path, steps=5)
     export.write("copy", task.build("copy"), [4, 8], 16, 5, tmp_path / "set")
-    order = Order(folder=tmp_path / "set")
+    order = EvalRequest(folder=tmp_path / "set")
     (made,) = why.inspect([path], "1x,2x,4x", "cpu", {path: order}, threads=1)["runs"]
     assert ([line["length"] for line in made["lengths"]], made["left_out"]) == ([4, 8], [16])
     assert len(shift.probe(path, (2,), "cpu", order, threads=1)) == 2
     export.write("copy", task.build("copy"), [8], 16, 5, tmp_path / "other")
     for probe in (lambda o: why.inspect([path], "1x", "cpu", {path: o}), lambda o: shift.probe(path, (2,), "cpu", o)):
         with pytest.raises(RunError, match="no strings of length 4"):
-            probe(Order(folder=tmp_path / "other"))
+            probe(EvalRequest(folder=tmp_path / "other"))
 
 
 # ---------------------------------------------------------------------------------------------------------- tables, figures
@@ -279,7 +280,7 @@ def test_figures_are_the_same_bytes_again_in_every_kind_and_name_no_date(
     first, second = (probe_figure.write(tmp_path / name, found, moved) for name in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     words = {path.stem.partition("-")[0] for path in first}
-    assert words == {"distance", "attended", "entropy", "function", "terms", "similarity", "shift"}
+    assert words == {"heads", "distance", "mean", "entropy", "function", "terms", "similarity", "shift"}
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert len(first) == len({path.stem for path in first}) * len(starts)
     for path in first:
@@ -290,7 +291,7 @@ def test_figures_are_the_same_bytes_again_in_every_kind_and_name_no_date(
 
 
 def test_shifts_alone_make_one_figure(runs: list[Path], moved: dict[str, Any], tmp_path: Path) -> None:
-    facts = [kept.facts(path, Order()) for path in runs]
+    facts = [kept.facts(path, EvalRequest()) for path in runs]
     written = probe_figure.write(tmp_path / "figures", {"runs": facts}, moved)
     assert sorted(path.name for path in written) == ["shift-copy.pdf", "shift-copy.png", "shift-copy.svg"]
 

@@ -1,6 +1,8 @@
 """What inspect kept in runs, in a report of them: only what is of the report's own weights, way and strings."""
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from helpers.run_folders import WAY, alike, look_into, make_run
@@ -10,7 +12,6 @@ from rpecli.report import aggregate as panels
 from rpecli.report import build as report
 from rpecli.report import load as frames
 from rpecli.report import load_probes as probe_read
-from rpecli.report.figures import attention_chart as probe_chart
 from rpecli.report.load import ReportError
 from rpecli.report.tables import attention as probe_table
 from rpecli.run.files import RunError, append_line, read_lines
@@ -58,8 +59,9 @@ def test_similarity_is_by_encoding_and_with_itself_between_seeds(runs):
 
 @pytest.mark.parametrize(
     "other",
-    [{"weights": "older"}, {"as": "none"}, {"positions": "randomized"}, {"eval_seed": 1}, {"strings": {"16": "another"}},
-     {"strings": {"8": "set8"}}, {"strings": {"16": "set16", "32": "another"}}],
+    [{"weights": "older"}, {"encoding_override": "none"}, {"positions": "randomized"}, {"eval_seed": 1},
+     {"fingerprints": {"16": "another"}},
+     {"fingerprints": {"8": "set8"}}, {"fingerprints": {"16": "set16", "32": "another"}}],
     ids=str,
 )  # fmt: skip
 def test_what_was_seen_in_another_way_is_not_mixed_in(tmp_path, other):
@@ -74,45 +76,66 @@ def test_what_was_seen_in_another_way_is_not_mixed_in(tmp_path, other):
 def test_a_swapped_encoding_has_a_row_of_its_own(tmp_path):
     path = make_run(tmp_path, {16: 1.0, 32: 0.5})
     for line in read_lines(path / "eval.jsonl"):
-        append_line(path / "eval.jsonl", line | {"as": "none", "exact_match": 0.0})
+        append_line(path / "eval.jsonl", line | {"encoding_override": "none", "exact_match": 0.0})
     look_into(path, 0.6)
-    look_into(path, 0.9, **{"as": "none"})
+    look_into(path, 0.9, **{"encoding_override": "none"})
     seen = seen_of([path])
     assert sorted(seen.labels) == ["rope", "rope as none"]
     assert [probe_table.functions(seen, label, 1) for label in ("rope", "rope as none")] == [[0.6], [0.9]]
 
 
 def test_a_report_shows_it_in_text_in_figures_and_on_the_page(runs, tmp_path):
-    made = report.make(runs, "mine", tmp_path)
-    drawn = {path.name for path in made.files if path.name.startswith("why-")}
-    kinds = ("attended", "entropy", "function", "rules", "terms", "similarity")
-    assert drawn == {f"why-copy-trained-to-16-{kind}.svg" for kind in kinds}
-    assert all(f"({name})" in made.markdown for name in drawn)
+    written = report.make(runs, "mine", tmp_path)
+    figures = {path.name for path in written.files if path.name.startswith("inspect-")}
+    kinds = ("mean-distance", "entropy", "function", "patterns", "distance", "terms", "similarity")
+    assert figures == {f"inspect-copy-trained-to-16-{kind}.svg" for kind in kinds}
+    assert all(f"({name})" in written.markdown for name in figures)
     page = (tmp_path / "mine" / "report.html").read_text()
-    for words in ("mean distance attended to", "entropy of attention", "function of i-j", "attention by distance", "score terms",
-                  "how alike encodings attend", "layer 1 at 2x: head 1: distance n"):  # fmt: skip
-        assert words in page
-    assert "Heads that look by a rule" in made.markdown
+    titles = re.findall("<figcaption>(.*?)</figcaption>", page)
+    for title in ("mean attention distance, layer 1", "attention entropy, layer 1", "similarity of attention (1 - JS/ln 2)",
+                  "attention weight by distance i-j, last layer, at 2x the training length",
+                  "rope, seed 0, layer 1 at 2x: head 1: distance n", "rope, seed 0, layer 1 at 1x: head 1: distance n",
+                  "learned, seed 0, layer 1 at 2x: head 1: distance n"):  # fmt: skip
+        assert titles.count(title) == 1, title
+    assert "<title>learned, 1x: content-position .20</title>" in page
+    assert "<title>learned and rope: .40</title>" in page
 
 
-def test_what_moving_changed_is_on_the_page_by_measure(tmp_path):
+def test_a_page_and_a_file_show_the_same_points(runs, tmp_path):
+    written = report.make(runs, "mine", tmp_path)
+    (file,) = [path for path in written.files if path.name.endswith("mean-distance.svg")]
+    panel = ElementTree.fromstring(file.read_bytes()).find(".//*[@id='panel-1']")
+    points = [use.attrib for use in panel.iter() if use.tag.endswith("use") and "#0072b2" in use.attrib["style"]]
+    page = (tmp_path / "mine" / "report.html").read_text()
+    chart = page.partition("<figcaption>mean attention distance, layer 1</figcaption>")[2].partition("</figure>")[0]
+    marks = ElementTree.fromstring(chart).findall(".//*[@data-k='rope']//use")
+    assert [mark[0].text for mark in marks] == [f"rope at {length}: {0.75 * length:g}, 2 runs" for length in (8, 16, 32)]
+    for point, mark in zip(points[: len(marks)], marks, strict=True):
+        for axis in "xy":
+            assert float(mark.attrib[axis]) == pytest.approx(float(point[axis]), abs=0.051)
+
+
+def test_what_a_shift_changed_is_on_the_page_by_measure(tmp_path):
     path = make_run(tmp_path, {16: 1.0})
     numbers = {"changed": 0.25, "kl_mean": 0.03, "logits_mean": 1.5, "exact_match": 0.5, "attention": [0.2, 0.4]}
-    for kind, by in (("positions", 1), ("positions", 16), ("fillers", 1)):
+    for kind, by in (("positions", 1), ("positions", 16), ("prefix", 1)):
         line = {"probe": kind, "shift": by, **WAY, "length": 16, "fingerprint": "set16", **numbers}
         append_line(path / "probes.jsonl", line)
     report.make([path], "mine", tmp_path / "out")
     page = (tmp_path / "out" / "mine" / "report.html").read_text()
-    for words in ("rope moved by 16: 0.25, 1 run<", "rope moved by 16: 0.3, 1 run<", "rope moved by 1: 0.03, 1 run<"):
+    for words in ("rope shifted by 16: 0.25, 1 run<", "rope shifted by 16: 0.3, 1 run<", "rope shifted by 1: 0.03, 1 run<"):
         assert words in page
-    assert "exact match, the same tokens behind fillers on copy, trained to 16, mean over seeds: rope 0.5 +1." in page
+    assert "exact match, the same tokens behind a prefix on copy, trained to 16, mean over seeds: rope 0.5 +1." in page
+    assert (tmp_path / "out" / "mine" / "inspect-copy-trained-to-16-shift.svg").is_file()
 
 
-def test_without_probes_a_report_says_nothing_of_them(tmp_path):
-    made = report.make([make_run(tmp_path, {16: 1.0})], "mine", tmp_path / "out")
-    assert not [path for path in made.files if path.name.startswith("why-")]
-    assert "heads look" not in made.markdown
-    assert "heads look" not in (tmp_path / "out" / "mine" / "report.html").read_text()
+def test_a_report_without_probes_has_no_section_for_them(tmp_path):
+    written = report.make([make_run(tmp_path, {16: 1.0})], "mine", tmp_path / "out")
+    assert not [path for path in written.files if path.name.startswith("inspect-")]
+    assert "### Attention" not in written.markdown
+    page = (tmp_path / "out" / "mine" / "report.html").read_text()
+    assert "<h3>Attention</h3>" not in page
+    assert "<h3>Translation invariance</h3></section>" not in page
 
 
 def test_a_damaged_line_is_named(runs, tmp_path):
@@ -120,8 +143,3 @@ def test_a_damaged_line_is_named(runs, tmp_path):
     (path / "probes.jsonl").write_text("{broken\n")
     with pytest.raises((ReportError, RunError), match=r"probes\.jsonl:1"):
         report.make([path], "mine", tmp_path / "out")
-
-
-@pytest.mark.parametrize(("value", "above"), [(0.03, 0.04), (1, 1), (3.2, 4), (7, 8), (99, 100)])
-def test_an_axis_ends_at_a_round_number(value, above):
-    assert probe_chart._above(value) == pytest.approx(above)

@@ -13,6 +13,7 @@ from torch import Tensor
 from rpecli import data
 from rpecli.attention import blocks as attention_blocks
 from rpecli.evaluate.measure import strings
+from rpecli.model import LoadedModel, build
 from rpecli.probes import head_patterns as look
 from rpecli.probes import invariance as shift
 from rpecli.probes import mean_scores as scores
@@ -20,27 +21,26 @@ from rpecli.probes import score_terms as terms
 from rpecli.probes import similarity, toeplitz
 from rpecli.probes.attention_weights import at_rows, layers, tap
 from rpecli.probes.inputs import Piece, fillers, pieces
-from rpecli.train import state as train_state
 
 SETTINGS = [{}, {"logit_scale": "ssmax"}, {"normalizer": "stick-breaking"}]
 NO_DEVICE = torch.device("cpu")
 
 
-def trainer_of(encoding: str, **keys: Any) -> train_state.Trainer:
+def untrained_model(encoding: str, **keys: Any) -> LoadedModel:
     """A model that was never trained, its encoding moved away from its initial values."""
-    made = train_state.build(tiny.config(encoding=encoding, **keys), NO_DEVICE)
+    made = build(tiny.config(encoding=encoding, **keys), NO_DEVICE)
     made.model.eval()
     for each in dict.fromkeys(made.model.current):
         moved(each)
     return made
 
 
-def strings_of(trainer: train_state.Trainer, length: int = 4) -> list[Any]:
-    return strings(trainer.config, trainer.task, length)
+def strings_of(loaded: LoadedModel, length: int = 4) -> list[Any]:
+    return strings(loaded.config, loaded.task, length)
 
 
-def measured(trainer: train_state.Trainer, moves: list[tuple[str, int]], length: int = 4) -> list[dict[str, Any]]:
-    return shift.measure(trainer, length, strings_of(trainer, length), moves, [])
+def measured(loaded: LoadedModel, moves: list[tuple[str, int]], length: int = 4) -> list[dict[str, Any]]:
+    return shift.measure(loaded, length, strings_of(loaded, length), moves, [])
 
 
 # ---------------------------------------------------------------------------------------------------------------- weights
@@ -91,9 +91,9 @@ def test_a_tap_leaves_nothing_behind(model_of: Callable[..., Any], ids_of: Calla
 
 
 def test_an_encoding_that_claims_invariance_does_not_notice_later_positions(encoding_name: str) -> None:
-    trainer = trainer_of(encoding_name, n_layer=2)
-    (line,) = measured(trainer, [("positions", 64)])
-    if all(each.shift_invariant for each in trainer.model.current):
+    loaded = untrained_model(encoding_name, n_layer=2)
+    (line,) = measured(loaded, [("positions", 64)])
+    if all(each.shift_invariant for each in loaded.model.current):
         assert line["logits_max"] < 1e-3
         assert line["kl_max"] < 1e-6
         assert max(line["attention"]) < 1e-4
@@ -102,53 +102,53 @@ def test_an_encoding_that_claims_invariance_does_not_notice_later_positions(enco
 
 @pytest.mark.parametrize("encoding", ["learned", "sinusoidal", "fire"])
 def test_an_encoding_of_absolute_positions_notices(encoding: str) -> None:
-    (line,) = measured(trainer_of(encoding, n_layer=2), [("positions", 64)])
+    (line,) = measured(untrained_model(encoding, n_layer=2), [("positions", 64)])
     assert line["logits_mean"] > 0.01
     assert line["kl_mean"] > 1e-5
     assert min(line["attention"]) > 0.01
 
 
 def test_positions_that_were_never_trained_are_counted() -> None:
-    trainer = trainer_of("learned")
-    trainer.model.current[0].touched_R[:10] = True
-    moves = measured(trainer, [("positions", 1), ("positions", 5)])  # ten tokens are read: positions 1..10, 5..14
+    loaded = untrained_model("learned")
+    loaded.model.current[0].touched_R[:10] = True
+    moves = measured(loaded, [("positions", 1), ("positions", 5)])  # ten tokens are read: positions 1..10, 5..14
     assert [line["untrained_positions"] for line in moves] == [0.1, 0.5]
 
 
 def test_equal_weights_spread_over_fillers_as_over_the_rest() -> None:
-    trainer = trainer_of("none")
+    loaded = untrained_model("none")
     with torch.no_grad():
-        for block in trainer.model.blocks:
+        for block in loaded.model.blocks:
             block.q.weight.zero_()
-    (line,) = measured(trainer, [("fillers", 6)])
+    (line,) = measured(loaded, [("prefix", 6)])
     rows = [5, 6, 7, 8]  # places that say the 4 answers behind > x x x x |
     share = sum(6 / (6 + i + 1) for i in rows) / 4
-    assert line["on_fillers"] == [pytest.approx(share, rel=1e-4)]
+    assert line["on_prefix"] == [pytest.approx(share, rel=1e-4)]
     assert line["attention"] == [pytest.approx(share, rel=1e-4)]
 
 
 def test_fillers_out_of_sight_change_nothing() -> None:
     """A window of two keys, one layer: what stands before the begin token is seen by no answer."""
-    (line,) = measured(trainer_of("window:width=2"), [("fillers", 16)])
-    assert line["on_fillers"] == [0.0]
+    (line,) = measured(untrained_model("window:width=2"), [("prefix", 16)])
+    assert line["on_prefix"] == [0.0]
     assert line["attention"] == [pytest.approx(0, abs=1e-6)]
     assert line["logits_max"] < 1e-4
 
 
 def test_fewer_fillers_are_the_last_of_more() -> None:
-    trainer = trainer_of("none")
-    piece = next(pieces(trainer, 4, strings_of(trainer)))
-    few, more = (fillers(trainer, 4, piece, by) for by in (3, 9))
+    loaded = untrained_model("none")
+    piece = next(pieces(loaded, 4, strings_of(loaded)))
+    few, more = (fillers(loaded, 4, piece, by) for by in (3, 9))
     assert torch.equal(few, more[:, -3:])
     assert len(more.unique()) > 10
     assert int(more.min()) >= 4
-    assert not torch.equal(more, fillers(trainer, 5, piece, 9))
+    assert not torch.equal(more, fillers(loaded, 5, piece, 9))
 
 
 def test_content_behind_fillers_stands_at_the_positions_of_the_plain_shift() -> None:
-    trainer = trainer_of("none", positions="randomized", positions_per="layer", n_layer=2, max_position=64)
-    piece = next(pieces(trainer, 4, strings_of(trainer)))
-    there = piece.moved(5, fillers(trainer, 4, piece, 5))
+    loaded = untrained_model("none", positions="randomized", positions_per="layer", n_layer=2, max_position=64)
+    piece = next(pieces(loaded, 4, strings_of(loaded)))
+    there = piece.moved(5, fillers(loaded, 4, piece, 5))
     assert torch.equal(there.positions[..., 5:], piece.moved(5).positions)
     assert there.positions[1, 0, :5].tolist() == [0, 1, 2, 3, 4]
     assert there.answer_BxT.sum() == piece.answer_BxT.sum()
@@ -157,25 +157,25 @@ def test_content_behind_fillers_stands_at_the_positions_of_the_plain_shift() -> 
 
 def test_pieces_hold_every_string_once_at_the_positions_of_the_evaluation(monkeypatch: Any) -> None:
     monkeypatch.setattr(attention_blocks, "CELLS", 700)
-    trainer = trainer_of("none", positions="randomized", max_position=64)
-    found = list(pieces(trainer, 4, strings_of(trainer)))
+    loaded = untrained_model("none", positions="randomized", max_position=64)
+    found = list(pieces(loaded, 4, strings_of(loaded)))
     assert len(found) > 3
     rows = torch.cat([piece.inputs_BxT for piece in found])
-    assert torch.equal(rows, torch.from_numpy(strings_of(trainer)[0].tokens_BxT[:, :-1]))
-    drawn = data.fixed_positions(trainer.task, trainer.config, strings_of(trainer)[0], "evaluation positions", 0, 4, 0)
+    assert torch.equal(rows, torch.from_numpy(strings_of(loaded)[0].tokens_BxT[:, :-1]))
+    drawn = data.fixed_positions(loaded.task, loaded.config, strings_of(loaded)[0], "evaluation positions", 0, 4, 0)
     assert all(piece.positions.tolist() == drawn.tolist() for piece in found)
 
 
 def test_accuracy_before_and_after_and_what_changed_are_counted_apart() -> None:
     """Two strings of two answers: all four right before, one of them wrong after."""
-    trainer, sums = trainer_of("none"), shift.Sums()
+    loaded, sums = untrained_model("none"), shift.Sums()
     answer_BxT = torch.tensor([[False, True, True]] * 2)
     targets_BxT = torch.tensor([[0, 1, 2], [0, 3, 0]])
     piece = Piece(targets_BxT, targets_BxT, answer_BxT, torch.arange(3)[None], block=1, first=0)
     before = torch.nn.functional.one_hot(targets_BxT[answer_BxT], 4).float()
     after = before.clone()
     after[3] = torch.tensor([0.0, 0, 0, 4])
-    sums.add(trainer, piece, piece, (before, [torch.ones(4, 1, 3) / 3]), (after, [torch.ones(4, 1, 3) / 3]))
+    sums.add(loaded, piece, piece, (before, [torch.ones(4, 1, 3) / 3]), (after, [torch.ones(4, 1, 3) / 3]))
     line = sums.line()
     assert (line["exact_match_before"], line["exact_match"]) == (1, 0.5)
     assert (line["token_accuracy_before"], line["token_accuracy"], line["changed"]) == (1, 0.75, 0.25)
@@ -276,47 +276,47 @@ def noise(seed: int) -> Tensor:
 @pytest.mark.parametrize("seen", [CAUSAL, torch.ones(40, 40).bool()], ids=["causal", "both ways"])
 def test_a_function_of_the_distance_is_explained_whole_and_noise_is_not(seen: Tensor) -> None:
     made = toeplitz.fit(torch.sin(DISTANCE / 3.0) + 0.01 * DISTANCE, seen)
-    assert made["plain"] == made["rows"] == pytest.approx(1, abs=1e-6)
+    assert made["r2"] == made["r2_row_centered"] == pytest.approx(1, abs=1e-6)
     rough = [toeplitz.fit(noise(seed), seen) for seed in range(5)]
-    assert all(each["plain"] < 0.12 and each["rows"] < 0.12 for each in rough)
-    assert sum(each["plain"] for each in rough) / 5 == pytest.approx(rough[0]["floor"], abs=0.02)
+    assert all(each["r2"] < 0.12 and each["r2_row_centered"] < 0.12 for each in rough)
+    assert sum(each["r2"] for each in rough) / 5 == pytest.approx(rough[0]["r2_chance"], abs=0.02)
 
 
 def test_what_is_constant_along_rows_is_free_only_where_softmax_drops_it() -> None:
     made = toeplitz.fit(torch.sin(DISTANCE / 3.0) + 5 * noise(0)[:, :1], CAUSAL)
-    assert made["rows"] == pytest.approx(1, abs=1e-6)
-    assert made["plain"] < 0.5
+    assert made["r2_row_centered"] == pytest.approx(1, abs=1e-6)
+    assert made["r2"] < 0.5
 
 
 def test_half_of_the_variance_is_half() -> None:
     signal = torch.sin(DISTANCE / 3.0)
     spread = noise(1) * float(signal[CAUSAL].std())
-    assert toeplitz.fit(signal + spread, CAUSAL)["plain"] == pytest.approx(0.5, abs=0.07)
+    assert toeplitz.fit(signal + spread, CAUSAL)["r2"] == pytest.approx(0.5, abs=0.07)
 
 
 def test_a_constant_has_nothing_to_explain() -> None:
     made = toeplitz.fit(torch.full((40, 40), 3.0), CAUSAL)
-    assert (made["plain"], made["rows"]) == (None, None)
+    assert (made["r2"], made["r2_row_centered"]) == (None, None)
 
 
 def test_matrices_that_see_different_pairs_are_fitted_each_over_its_own() -> None:
     near = CAUSAL & (DISTANCE < 5)
     made = toeplitz.fits([(noise(0), CAUSAL), (noise(1), CAUSAL), (noise(1), near)])
     assert made == [toeplitz.fit(noise(0), CAUSAL), toeplitz.fit(noise(1), CAUSAL), toeplitz.fit(noise(1), near)]
-    assert made[2]["floor"] == pytest.approx(4 / (int(near.sum()) - 1), abs=1e-6)
+    assert made[2]["r2_chance"] == pytest.approx(4 / (int(near.sum()) - 1), abs=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------------ scores
 
 
 def test_scores_without_an_encoding_are_fitted_as_their_mean_over_strings_is(monkeypatch: Any) -> None:
-    trainer = trainer_of("none", n_layer=2)
-    whole = list(pieces(trainer, 4, strings_of(trainer)))
+    loaded = untrained_model("none", n_layer=2)
+    whole = list(pieces(loaded, 4, strings_of(loaded)))
     with torch.no_grad():
-        means = [layer.scores(0, 10).double().mean(0) for layer in layers(trainer, whole[0])]
+        means = [layer.scores(0, 10).double().mean(0) for layer in layers(loaded, whole[0])]
         wanted = [[toeplitz.fit(head, torch.ones(10, 10).tril().bool()) for head in layer] for layer in means]
         monkeypatch.setattr(attention_blocks, "CELLS", 700)
-        found = scores.measure(trainer, list(pieces(trainer, 4, strings_of(trainer))))
+        found = scores.measure(loaded, list(pieces(loaded, 4, strings_of(loaded))))
     for layer, expected in zip(found, wanted, strict=True):
         assert [head.pop("head") for head in layer] == [1, 2]
         for head, fit in zip(layer, expected, strict=True):
@@ -324,53 +324,53 @@ def test_scores_without_an_encoding_are_fitted_as_their_mean_over_strings_is(mon
 
 
 def test_keys_that_an_encoding_hides_are_no_part_of_the_fit() -> None:
-    trainer = trainer_of("window:width=2")
+    loaded = untrained_model("window:width=2")
     with torch.no_grad():
-        ((first, _),) = scores.measure(trainer, [piece_of(trainer)])
-    assert first["floor"] == pytest.approx(1 / (10 + 9 - 1), abs=1e-6)
+        ((first, _),) = scores.measure(loaded, [piece_of(loaded)])
+    assert first["r2_chance"] == pytest.approx(1 / (10 + 9 - 1), abs=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------------ terms
 
 
-def piece_of(trainer: train_state.Trainer) -> Piece:
-    return next(pieces(trainer, 4, strings_of(trainer)))
+def piece_of(loaded: LoadedModel) -> Piece:
+    return next(pieces(loaded, 4, strings_of(loaded)))
 
 
 @pytest.mark.parametrize("encoding", ["learned", "sinusoidal"])
 @pytest.mark.parametrize("keys", [{}, {"logit_scale": "logn"}, {"attention": "bidirectional"}], ids=str)
 def test_four_terms_add_up_to_the_score(encoding: str, keys: dict[str, Any]) -> None:
-    trainer = trainer_of(encoding, **keys)
-    norm = trainer.model.blocks[0].norm1
+    loaded = untrained_model(encoding, **keys)
+    norm = loaded.model.blocks[0].norm1
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
-    piece = piece_of(trainer)
-    with torch.no_grad(), tap(trainer.model) as caught:
-        trainer.model(piece.inputs_BxT, piece.positions)
+    piece = piece_of(loaded)
+    with torch.no_grad(), tap(loaded.model) as caught:
+        loaded.model(piece.inputs_BxT, piece.positions)
         whole = caught[0].scores(0, piece.inputs_BxT.shape[1])
-    torch.testing.assert_close(terms.split(trainer.model, piece).sum(0), whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(terms.split(loaded.model, piece).sum(0), whole, atol=1e-4, rtol=1e-4)
 
 
 def test_without_positions_all_is_content_and_without_content_all_is_position() -> None:
-    trainer = trainer_of("learned")
+    loaded = untrained_model("learned")
     with torch.no_grad():
-        kept = trainer.model.current[0].table_RxM.clone()
-        trainer.model.current[0].table_RxM.zero_()
-        blind = terms.measure(trainer.model, [piece_of(trainer)])
-        trainer.model.current[0].table_RxM.copy_(kept)
-        trainer.model.embedding.weight.zero_()
-        empty = terms.measure(trainer.model, [piece_of(trainer)])
+        kept = loaded.model.current[0].table_RxM.clone()
+        loaded.model.current[0].table_RxM.zero_()
+        blind = terms.measure(loaded.model, [piece_of(loaded)])
+        loaded.model.current[0].table_RxM.copy_(kept)
+        loaded.model.embedding.weight.zero_()
+        empty = terms.measure(loaded.model, [piece_of(loaded)])
     assert [list(head["share"].values()) for head in blind] == [[1, 0, 0, 0]] * 2
-    assert [head["toeplitz"]["plain"] for head in blind] == [None, None]
+    assert [head["toeplitz"]["r2"] for head in blind] == [None, None]
     assert [list(head["share"].values()) for head in empty] == [[0, 0, 0, 1]] * 2
     assert [list(head["covariance"].values()) for head in empty] == [[0, 0, 0, 1]] * 2
 
 
 def test_shares_sum_to_1_over_pieces_as_over_the_whole(monkeypatch: Any) -> None:
-    trainer = trainer_of("sinusoidal")
-    whole = terms.measure(trainer.model, pieces(trainer, 4, strings_of(trainer)))
+    loaded = untrained_model("sinusoidal")
+    whole = terms.measure(loaded.model, pieces(loaded, 4, strings_of(loaded)))
     monkeypatch.setattr(attention_blocks, "CELLS", 700)
-    cut = terms.measure(trainer.model, pieces(trainer, 4, strings_of(trainer)))
+    cut = terms.measure(loaded.model, pieces(loaded, 4, strings_of(loaded)))
     for a, b in zip(whole, cut, strict=True):
         assert sum(a["share"].values()) == pytest.approx(1, abs=1e-5)
         assert sum(a["covariance"].values()) == pytest.approx(1, abs=1e-5)
@@ -379,7 +379,7 @@ def test_shares_sum_to_1_over_pieces_as_over_the_whole(monkeypatch: Any) -> None
 
 
 def test_terms_are_for_encodings_that_add_to_the_embeddings() -> None:
-    assert [terms.applies(trainer_of(name).model) for name in ("learned", "sinusoidal", "rope", "t5", "none")] == [
+    assert [terms.applies(untrained_model(name).model) for name in ("learned", "sinusoidal", "rope", "t5", "none")] == [
         True, True, False, False, False]  # fmt: skip
 
 

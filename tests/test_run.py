@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import platform
 import shutil
 import signal
@@ -18,37 +19,34 @@ from rpecli import catalog
 from rpecli.config import recipe
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores
-from rpecli.run import directory as run
-from rpecli.run import provenance as run_provenance
-from rpecli.run.files import TAIL, RunError, append_line, last_line, line_bytes, read_lines, write_bytes
+from rpecli.run import provenance
+from rpecli.run.directory import Run, Status, find_runs, group_of
+from rpecli.run.files import RECORD_FORMAT, TAIL, RunError, RunInUse, append_line, last_line, line_bytes, read_lines, write_bytes
 
 
 def config(**keys: Any) -> Config:
-    return Config(**{"task": "copy", "encoding": "rope", "steps": 3, **keys})
+    return Config.from_keys(**{"task": "copy", "encoding": "rope", "steps": 3, **keys})
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
+def run(tmp_path: Path) -> Run:
     """A run that was created and not trained."""
-    return run.create(config(), tmp_path / "runs")
+    return Run.create(config(), tmp_path / "runs")
 
 
 @pytest.fixture
 def fresh_commit() -> Iterator[None]:
     """Without what `commit` remembers, before and after."""
-    run_provenance.commit.cache_clear()
+    provenance.commit.cache_clear()
     yield
-    run_provenance.commit.cache_clear()
+    provenance.commit.cache_clear()
 
 
-def said(call: object, *arguments: object) -> str:
+def error_of(call: object, *arguments: object) -> str:
     """The message of the RunError that a call raises."""
     with pytest.raises(RunError) as caught:
         call(*arguments)  # type: ignore[operator]
     return str(caught.value)
-
-
-# ---------------------------------------------------------------------------------------------------------------- writes
 
 
 def test_a_kill_between_write_and_rename_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,12 +71,12 @@ def test_the_new_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeyp
     assert steps == ["sync", "whole"]
 
 
-def test_files_that_a_kill_left_beside_disturb_nobody(made: Path) -> None:
-    (made / "run.json.123.tmp").write_text("{")
-    (made / "metrics.jsonl.4.tmp").write_text("{")
-    (made.parent / "stray.tmp").write_text("")
-    assert run.listing(made.parent) == ([made], [])
-    assert run.config_of(made) == config()
+def test_files_that_a_kill_left_behind_disturb_nobody(run: Run) -> None:
+    (run.path / "run.json.123.tmp").write_text("{")
+    (run.path / "metrics.jsonl.4.tmp").write_text("{")
+    (run.path.parent / "stray.tmp").write_text("")
+    assert find_runs(run.path.parent) == ([run], [])
+    assert run.config == config()
 
 
 def test_lines_come_back_as_they_went_in(tmp_path: Path) -> None:
@@ -113,7 +111,7 @@ def test_a_file_that_is_one_torn_line_starts_anew(tmp_path: Path) -> None:
 def test_damage_above_the_last_line_names_file_and_line(damage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
-    assert said(read_lines, path).startswith(f"{path}:2: damaged line")
+    assert error_of(read_lines, path).startswith(f"{path}:2: damaged line")
 
 
 @pytest.mark.parametrize("long", [1, TAIL - 20, TAIL, 3 * TAIL])
@@ -142,94 +140,137 @@ def test_a_damaged_last_line_is_no_line_and_nothing_older_takes_its_place(damage
 
 
 def test_only_the_end_of_a_file_is_read_for_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, taken = tmp_path / "metrics.jsonl", list[int]()
+    path, sizes = tmp_path / "metrics.jsonl", list[int]()
 
     class Counted(io.FileIO):
         def read(self, size: int = -1) -> bytes:
-            taken.append(len(found := super().read(size)))
-            return found
+            sizes.append(len(data := super().read(size)))
+            return data
 
     monkeypatch.setattr("rpecli.run.files.open", lambda path, mode: Counted(path), raising=False)
     path.write_bytes(TAIL * b"damage above is not looked at\n" + b'{"step": 1}\n')
     assert last_line(path) == {"step": 1}
-    assert taken == [TAIL]
+    assert sizes == [TAIL]
 
 
-# --------------------------------------------------------------------------------------------------------- the directory
+def test_a_run_is_created_once(run: Run) -> None:
+    run.update(status="training", step=7)
+    before = {file.name: file.read_bytes() for file in run.path.iterdir()}
+    assert Run.create(config(), run.path.parent) == run
+    assert Run.create(config(samples=3), run.path.parent, study="other") == run
+    assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
 
 
-def test_a_run_is_made_once_and_found_again(made: Path) -> None:
-    run.update(made, status="training", step=7)
-    before = {path.name: path.read_bytes() for path in made.iterdir()}
-    assert run.create(config(), made.parent) == made
-    assert run.create(config(samples=3), made.parent, study="other") == made
-    assert {path.name: path.read_bytes() for path in made.iterdir()} == before
+def test_a_new_run_says_what_it_is(run: Run) -> None:
+    record = run.record
+    assert run.name == record["id"] == config().id
+    assert (record["task"], record["encoding"], record["seed"], record["status"]) == ("copy", "rope", 0, Status.CREATED)
+    assert (record["positions"], record["group"], record["format"]) == ("start", "RPE", RECORD_FORMAT)
+    assert set(record["sources"]) == {"tasks", "encodings"}
+    assert run.config == config()
+    assert not run.is_trained
 
 
-def test_a_new_run_says_what_it_is(made: Path) -> None:
-    info = run.read(made)
-    assert made.name == info["id"] == config().id
-    assert (info["task"], info["encoding"], info["seed"], info["status"]) == ("copy", "rope", 0, "created")
-    assert info["positions"] == "start"
-    assert info["group"] == "RPE"
-    assert set(info["sources"]) == {"tasks", "encodings"}
-    assert info["status"] in run.STATUSES
-    assert run.config_of(made) == config()
+def test_a_run_is_trained_once_its_record_says_so_and_its_weights_are_there(run: Run) -> None:
+    run.weights_file.write_bytes(b"")
+    assert not run.is_trained
+    run.update(status=Status.TRAINED)
+    assert run.is_trained
+    run.weights_file.unlink()
+    assert not run.is_trained
+
+
+def test_a_run_goes_to_another_process_with_its_recipe(run: Run) -> None:
+    assert run.config == config()
+    run.recipe_file.unlink()
+    copy = pickle.loads(pickle.dumps(run))
+    assert copy == run
+    assert copy.config == config()
+
+
+def test_the_recipe_is_read_once(run: Run) -> None:
+    first = run.config
+    run.recipe_file.unlink()
+    assert run.config is first
+
+
+def test_lines_of_a_run_are_appended_and_read_back(run: Run) -> None:
+    kinds = [(run.append_metrics, run.metrics), (run.append_evaluation, run.evaluations), (run.append_probe, run.probes)]
+    for append, read in kinds:
+        assert read() == []
+        append({"step": 1})
+        append({"step": 2})
+        assert read() == [{"step": 1}, {"step": 2}]
+    assert run.last_metrics() == {"step": 2}
+    run.cut_metrics(step=1)
+    assert run.metrics() == [{"step": 1}]
 
 
 def test_groups_are_what_encodings_call_themselves() -> None:
     for name in catalog.names("encodings"):
-        assert run.group_of(name) in catalog.class_constants(catalog.PACKAGE / "encoding.py")["GROUPS"]
-    assert run.group_of("none") == "none"
+        assert group_of(name) in catalog.class_constants(catalog.PACKAGE / "encoding.py")["GROUPS"]
+    assert group_of("none") == "none"
 
 
-def test_a_kill_while_a_run_is_made_leaves_one_that_can_be_made_again(tmp_path: Path) -> None:
+def test_a_kill_while_a_run_is_created_leaves_one_that_can_be_created_again(tmp_path: Path) -> None:
     path = tmp_path / config().id
     path.mkdir()
     (path / "recipe.yaml").write_text("lr: [torn")
-    assert run.listing(tmp_path)[0] == []
-    assert run.create(config(), tmp_path) == path
-    assert run.config_of(path) == config()
+    assert find_runs(tmp_path)[0] == []
+    assert Run.create(config(), tmp_path) == Run(path)
+    assert Run(path).config == config()
 
 
-def test_another_run_in_the_place_of_this_one_is_no_run_to_go_on_with(made: Path) -> None:
-    run.update(made, id="copy-rope-s0-00000000")
-    assert "another run" in said(run.create, config(), made.parent)
+def test_a_directory_that_holds_a_different_run_is_refused(run: Run) -> None:
+    run.update(id="copy-rope-s0-00000000")
+    assert "already holds a different run" in error_of(Run.create, config(), run.path.parent)
 
 
-def test_a_damaged_record_in_the_place_of_this_run_is_named(made: Path) -> None:
-    (made / "run.json").write_text("{")
-    assert said(run.create, config(), made.parent).startswith(f"{made}/run.json: damaged record")
+def test_a_damaged_record_in_the_directory_of_a_new_run_is_named(run: Run) -> None:
+    run.record_file.write_text("{")
+    assert error_of(Run.create, config(), run.path.parent).startswith(f"{run.record_file}: damaged record")
+
+
+@pytest.mark.parametrize("written", [None, 1, 2, 4, "3"])
+def test_a_run_of_another_record_format_is_refused_in_one_line_with_the_remedy(written: object, run: Run) -> None:
+    record = run.record | {"format": written}
+    run.record_file.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+    message = error_of(lambda: run.record)
+    assert f"{run.path} was written by another version of rpe (record format {written or 2}; this is 3)" in message
+    assert message.endswith("move it elsewhere or delete it, and start the same command again")
+    assert "\n" not in message
+    assert error_of(Run.create, config(), run.path.parent) == message
+    assert find_runs(run.path.parent) == ([], [message])
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
-    assert f"{tmp_path}/runs" in said(run.create, config(), tmp_path / "runs")
+    assert f"{tmp_path}/runs is a file" in error_of(Run.create, config(), tmp_path / "runs")
     (tmp_path / config().id).write_text("")
-    assert said(run.create, config(), tmp_path).startswith(f"{tmp_path}/{config().id} is a file")
+    assert error_of(Run.create, config(), tmp_path).startswith(f"{tmp_path}/{config().id} is a file")
 
 
 def test_the_sources_notice_a_changed_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("group = 'APE'\n")
     choice = f"{path}:base=2"
-    first = run_provenance.sources(config(encoding=choice))
-    assert first["tasks"] == run_provenance.sources(config())["tasks"]
-    info = run.read(run.create(config(encoding=choice), tmp_path / "runs"))
-    assert (info["encoding"], info["group"], info["sources"]) == ("mine:base=2", "APE", first)
+    first = provenance.sources(config(encoding=choice))
+    assert first["tasks"] == provenance.sources(config())["tasks"]
+    record = Run.create(config(encoding=choice), tmp_path / "runs").record
+    assert (record["encoding"], record["group"], record["sources"]) == ("mine:base=2", "APE", first)
     path.write_text("group = 'APE'\n\n")
-    assert run_provenance.sources(config(encoding=choice))["encodings"] != first["encodings"]
+    assert provenance.sources(config(encoding=choice))["encodings"] != first["encodings"]
 
 
-def test_an_update_keeps_the_other_fields(made: Path) -> None:
-    before = run.read(made)
-    assert run.update(made, status="trained", step=3) == run.read(made) == {**before, "status": "trained", "step": 3}
+def test_an_update_keeps_the_other_fields(run: Run) -> None:
+    before = run.record
+    assert run.update(status="trained", step=3) == run.record == {**before, "status": "trained", "step": 3}
 
 
 def test_a_missing_run_says_how_to_list_them(tmp_path: Path) -> None:
-    assert said(run.read, tmp_path / "gone").startswith(f"no run {tmp_path}/gone: rpe ls runs")
+    assert error_of(lambda: Run(tmp_path / "gone").record).startswith(f"no run {tmp_path}/gone: rpe ls runs")
     (tmp_path / "file").write_text("")
-    assert said(run.read, tmp_path / "file").startswith("no run ")
+    assert error_of(lambda: Run(tmp_path / "file").record).startswith("no run ")
 
 
 @pytest.mark.parametrize(
@@ -246,95 +287,90 @@ def test_a_missing_run_says_how_to_list_them(tmp_path: Path) -> None:
 )
 def test_a_damaged_or_foreign_record_is_named(record: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(record)
-    found = said(run.read, tmp_path)
-    assert found.startswith(f"{tmp_path}/run.json: ")
-    assert message in found
+    error = error_of(lambda: Run(tmp_path).record)
+    assert error.startswith(f"{tmp_path}/run.json: ")
+    assert message in error
 
 
-def test_a_listing_skips_and_reports_what_is_no_run(made: Path) -> None:
-    runs = made.parent
-    other = run.create(config(seed=1), runs)
-    (runs / "a-notes").mkdir()
-    (runs / "z-damaged").mkdir()
-    (runs / "z-damaged/run.json").write_text("{")
-    (runs / "file.txt").write_text("")
-    found, trouble = run.listing(runs)
-    assert found == sorted([made, other])
-    assert [line.split(":")[0] for line in trouble] == [f"{runs}/a-notes", f"{runs}/z-damaged/run.json"]
+def test_the_search_for_runs_skips_and_reports_other_directories(run: Run) -> None:
+    folder = run.path.parent
+    other = Run.create(config(seed=1), folder)
+    (folder / "a-notes").mkdir()
+    (folder / "z-damaged").mkdir()
+    (folder / "z-damaged/run.json").write_text("{")
+    (folder / "file.txt").write_text("")
+    runs, problems = find_runs(folder)
+    assert runs == sorted([run, other])
+    assert [problem.split(":")[0] for problem in problems] == [f"{folder}/a-notes", f"{folder}/z-damaged/run.json"]
 
 
 def test_a_folder_that_is_not_there_holds_no_runs(tmp_path: Path) -> None:
-    assert run.listing(tmp_path / "gone") == ([], [])
+    assert find_runs(tmp_path / "gone") == ([], [])
 
 
 @pytest.mark.parametrize("text", [None, "lr: fast", "lr: [1", "seed: 0:2", "task: no-such-task"])
-def test_a_run_whose_recipe_does_not_load_is_named(text: str | None, made: Path) -> None:
-    (made / "recipe.yaml").unlink()
+def test_a_run_whose_recipe_does_not_load_is_named(text: str | None, run: Run) -> None:
+    run.recipe_file.unlink()
     if text is not None:
-        (made / "recipe.yaml").write_text(text)
-    assert said(run.config_of, made).startswith(f"{made}: its recipe.yaml does not load: ")
+        run.recipe_file.write_text(text)
+    assert error_of(lambda: run.config).startswith(f"{run.path}: its recipe.yaml does not load: ")
 
-
-# ------------------------------------------------------------------------------------------------------------------ lock
 
 HOLD = (
-    "import sys, pathlib; from rpecli.run import directory as run\n"
-    "with run.lock(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    "import sys, pathlib; from rpecli.run.directory import Run\n"
+    "with Run(pathlib.Path(sys.argv[1])).lock(): print('locked', flush=True); input()"
 )
 
 
-def _holder(path: Path) -> subprocess.Popen[str]:
+def holder(run: Run) -> subprocess.Popen[str]:
     """Another process that holds the lock of a run until a line comes in."""
-    command = [sys.executable, "-c", HOLD, str(path)]
-    held = subprocess.Popen(command, cwd=catalog.PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert held.stdout
-    assert held.stdout.readline() == "held\n"
-    return held
+    command = [sys.executable, "-c", HOLD, str(run.path)]
+    process = subprocess.Popen(command, cwd=catalog.PACKAGE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "locked\n"
+    return process
 
 
 @pytest.mark.parametrize("end", ["release", "kill"])
-def test_a_lock_keeps_others_out_until_its_process_ends_however_it_ends(end: str, made: Path) -> None:
-    with _holder(made) as held:
+def test_a_lock_keeps_others_out_until_its_process_ends_however_it_ends(end: str, run: Run) -> None:
+    with holder(run) as process:
         try:
-            with pytest.raises(RunError, match="another process"), run.lock(made):
+            with pytest.raises(RunInUse, match="another process"), run.lock():
                 pass
         finally:
-            held.send_signal(signal.SIGKILL) if end == "kill" else held.communicate("\n")
-            held.wait()
-        with run.lock(made):
-            assert run.read(made)["status"] == "created"
+            process.send_signal(signal.SIGKILL) if end == "kill" else process.communicate("\n")
+            process.wait()
+        with run.lock():
+            assert run.record["status"] == "created"
 
 
-def test_a_lock_is_let_go_after_an_error(made: Path) -> None:
-    with pytest.raises(ZeroDivisionError), run.lock(made):
+def test_a_lock_is_released_after_an_error(run: Run) -> None:
+    with pytest.raises(ZeroDivisionError), run.lock():
         _ = 1 / 0
-    with run.lock(made), pytest.raises(RunError, match="another process"), run.lock(made):
+    with run.lock(), pytest.raises(RunInUse, match="another process"), run.lock():
         pass
-    with run.lock(made):
-        pass
-
-
-def test_two_runs_have_two_locks(made: Path) -> None:
-    other = run.create(config(seed=1), made.parent)
-    with run.lock(made), run.lock(other):
+    with run.lock():
         pass
 
 
-# ------------------------------------------------------------------------------------------------------------ provenance
+def test_two_runs_have_two_locks(run: Run) -> None:
+    other = Run.create(config(seed=1), run.path.parent)
+    with run.lock(), other.lock():
+        pass
 
 
 @pytest.mark.usefixtures("fresh_commit")
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run_provenance.commit() == (None, False)
-    assert run_provenance.provenance()["commit"] is None
+    assert provenance.commit() == (None, False)
+    assert provenance.provenance()["commit"] is None
 
 
 @pytest.mark.usefixtures("fresh_commit")
 def test_outside_a_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "PACKAGE", tmp_path / "rpecli")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert run_provenance.commit() == (None, False)
+    assert provenance.commit() == (None, False)
 
 
 @pytest.fixture
@@ -356,34 +392,34 @@ def test_a_checkout_has_a_commit_and_is_dirty_when_its_code_changed(checkout: Pa
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
     (checkout / "other.txt").write_text("changed")
     (checkout / "tasks/new.py").write_text("untracked")
-    assert run_provenance.commit() == (head, False)
+    assert provenance.commit() == (head, False)
     for name in ("rpecli/a.py", "tasks/b.py"):
         (checkout / name).write_text("changed")
-        run_provenance.commit.cache_clear()
-        assert run_provenance.commit() == (head, True)
+        provenance.commit.cache_clear()
+        assert provenance.commit() == (head, True)
         (checkout / name).write_text("")
 
 
 def test_a_package_inside_another_repository_has_no_commit_of_its_own(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "venv/site/rpecli").mkdir(parents=True)
     monkeypatch.setattr(catalog, "PACKAGE", checkout / "venv/site/rpecli")
-    assert run_provenance.commit() == (None, False)
+    assert provenance.commit() == (None, False)
 
 
 def test_provenance_is_json_and_names_the_versions() -> None:
-    found = run_provenance.provenance()
-    assert json.loads(json.dumps(found)) == found
-    assert {"commit", "dirty", "versions", "machine", "platform"} <= set(found)
-    assert found["versions"]["numpy"]
-    assert run_provenance._version("no-package-of-this-name") is None
+    fields = provenance.provenance()
+    assert json.loads(json.dumps(fields)) == fields
+    assert {"commit", "dirty", "versions", "machine", "platform"} <= set(fields)
+    assert fields["versions"]["numpy"]
+    assert provenance.package_version("no-package-of-this-name") is None
 
 
 def test_the_machine_is_named_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_provenance.machine().endswith(f", {n_cores()} cores")
+    assert provenance.machine().endswith(f", {n_cores()} cores")
     monkeypatch.setattr(Path, "exists", lambda path: False)
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert run_provenance.machine() == f"riscv64, {n_cores()} cores"
+    assert provenance.machine() == f"riscv64, {n_cores()} cores"
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,5 +433,8 @@ def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_times_sort_as_text_and_name_their_zone() -> None:
-    assert run_provenance.now().endswith("+00:00")
-    assert recipe.FORMAT == 2
+    assert provenance.now().endswith("+00:00")
+
+
+def test_the_format_of_the_identity_is_not_that_of_the_record() -> None:
+    assert (recipe.FORMAT, RECORD_FORMAT) == (2, 3)

@@ -43,7 +43,7 @@ def test_every_run_in_it_can_be_traced(made):
     found = json.loads(by_name(made)["report.json"])
     assert found["command"] == "rpe report"
     for each in found["runs"]:
-        assert recipe.Config(**each["recipe"]).id == each["id"]
+        assert recipe.Config.from_keys(**each["recipe"]).id == each["id"]
         assert (each["commit"], each["versions"]["torch"], Path(each["path"]).name) == ("c0ffee", "2.9", each["id"])
         assert all(line["fingerprint"] and line["weights"] for line in each["evaluations"])
 
@@ -74,7 +74,7 @@ def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(made):
 def test_every_file_is_described_and_nothing_else_is(made):
     drawn = {name.removesuffix(".png") for name in schema.FILES if name.endswith(".png")}
     formats = {name + end for name in drawn for end in (".png", ".svg", ".pdf")}
-    written = {"why-*.svg" if name.startswith("why-") else name for name in by_name(made)}
+    written = {"inspect-*.svg" if name.startswith("inspect-") else name for name in by_name(made)}
     assert written == {*schema.FILES} | formats
 
 

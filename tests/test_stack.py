@@ -15,8 +15,7 @@ from rpecli import catalog, encoding
 from rpecli.config.recipe import Config
 from rpecli.launch import stacking as launch_stacking
 from rpecli.launch.job import Job
-from rpecli.run import directory as run
-from rpecli.run.files import read_lines
+from rpecli.run.directory import Run, Stopped, find_runs
 from rpecli.train import loop as train
 from rpecli.train import stacked as stack
 from rpecli.train import state as train_state
@@ -73,9 +72,9 @@ def same_gradients(configs: list[Config]) -> None:
         assert all(torch.equal(a, b) for a, b in zip(trainer.model.buffers(), twin.model.buffers(), strict=True))
 
 
-def close(one: Path, other: Path) -> None:
+def close(one: Run, other: Run) -> None:
     """Whether two runs ended alike within float tolerance."""
-    (a, b), (lines, others) = ([load_file(p / "weights.safetensors") for p in (one, other)], map(tiny.metrics, (one, other)))
+    (a, b), (lines, others) = ([load_file(p.weights_file) for p in (one, other)], map(tiny.metrics, (one, other)))
     assert a.keys() == b.keys()
     for name, tensor in a.items():
         torch.testing.assert_close(tensor, b[name], atol=2e-3, rtol=1e-2)
@@ -83,9 +82,6 @@ def close(one: Path, other: Path) -> None:
         assert [*line] == [*twin]
         assert (line["step"], line["tokens"], line["lr"]) == (twin["step"], twin["tokens"], twin["lr"])
         assert line["loss"] == pytest.approx(twin["loss"], abs=1e-3)
-
-
-# ----------------------------------------------------------------------------------------------------------------- a step
 
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
@@ -105,11 +101,18 @@ def test_so_does_every_other_way_to_train(keys: dict[str, Any]) -> None:
     same_gradients(seeds(**keys))
 
 
+def same_but_seed(configs: list[Config]) -> list[list[int]]:
+    groups: dict[str, list[int]] = {}
+    for k, config in enumerate(configs):
+        groups.setdefault(launch_stacking._same_but_seed(config), []).append(k)
+    return list(groups.values())
+
+
 def stackable(configs: list[Config]) -> tuple[list[list[int]], dict[int, str]]:
     """Which of these runs can train together, as indices, and why each of the others trains alone."""
     groups: list[list[int]] = []
     alone: dict[int, str] = {}
-    for group in launch_stacking._kin(configs):
+    for group in same_but_seed(configs):
         why = stack.refusal([configs[k] for k in group], CPU) if len(group) > 1 else "no other run is of its kind"
         if why is None:
             groups.append(group)
@@ -194,9 +197,6 @@ def test_the_models_are_never_behind_the_stack() -> None:
     assert not all(torch.equal(touched[0], each) for each in touched), "padding must not mark rows that a run has not seen"
 
 
-# ------------------------------------------------------------------------------------------------------ what cannot be one
-
-
 MINE = '''"""An encoding that a stack cannot take."""
 
 import torch
@@ -239,57 +239,54 @@ def test_what_is_measured_later_keeps_no_runs_apart() -> None:
     assert stackable([tiny.config(), tiny.config(seed=1, lengths="1x:8x", samples=64)])[0] == [[0, 1]]
 
 
-def jobs(paths: list[Path]) -> list[Job]:
-    return [Job(path, train=True, device="cpu") for path in paths]
+def jobs(runs: list[Run]) -> list[Job]:
+    return [Job(run, train=True, device="cpu") for run in runs]
 
 
 def test_runs_that_stand_at_the_same_step_go_together(tmp_path: Path, trap: tiny.Trap) -> None:
-    paths = [tiny.create(tmp_path, task=str(trap.task), seed=seed) for seed in range(5)]
-    for path in paths[:2]:
+    runs = [tiny.new_run(tmp_path, task=str(trap.task), seed=seed) for seed in range(5)]
+    for run in runs[:2]:
         trap.arm(3, "SIGTERM")
-        with pytest.raises(run.Stopped):
-            train.train(path, "cpu", threads=1)
-    found = launch_stacking.together(jobs(paths), 2)
-    assert [list(job.paths) for job in found] == [paths[:2], paths[2:4], paths[4:]]
-    assert len(launch_stacking.together(jobs(paths), 16)) == 2
-    (paths[0] / "checkpoint.safetensors").write_bytes(b"no")
-    assert sorted(len(job.paths) for job in launch_stacking.together(jobs(paths), 16)) == [1, 1, 3]
+        with pytest.raises(Stopped):
+            train.train(run, "cpu", threads=1)
+    found = launch_stacking.group_stackable(jobs(runs), 2)
+    assert [list(job.runs) for job in found] == [runs[:2], runs[2:4], runs[4:]]
+    assert len(launch_stacking.group_stackable(jobs(runs), 16)) == 2
+    runs[0].checkpoint_file.write_bytes(b"no")
+    assert sorted(len(job.runs) for job in launch_stacking.group_stackable(jobs(runs), 16)) == [1, 1, 3]
 
 
 def test_a_run_to_measure_alone_is_left_as_it_is(tmp_path: Path) -> None:
-    paths = [tiny.create(tmp_path, seed=seed) for seed in range(3)]
-    todo = [*jobs(paths[:2]), Job(paths[2], train=False)]
-    assert [job.paths for job in launch_stacking.together(todo, 16)] == [tuple(paths[:2]), (paths[2],)]
+    runs = [tiny.new_run(tmp_path, seed=seed) for seed in range(3)]
+    todo = [*jobs(runs[:2]), Job(runs[2], train=False)]
+    assert [job.runs for job in launch_stacking.group_stackable(todo, 16)] == [tuple(runs[:2]), (runs[2],)]
 
 
 def test_what_auto_takes_is_what_is_quicker_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert launch_stacking.most("auto", "cpu") == launch_stacking.most("off", "cpu") == 1
-    assert launch_stacking.most("on", "cpu") == launch_stacking.MOST
-    assert launch_stacking.most("5", "cpu") == 5
+    assert launch_stacking.max_stack("auto", "cpu") == launch_stacking.max_stack("off", "cpu") == 1
+    assert launch_stacking.max_stack("on", "cpu") == launch_stacking.MAX_STACK
+    assert launch_stacking.max_stack("5", "cpu") == 5
     monkeypatch.setattr("rpecli.launch.stacking.pick_device", lambda name: torch.device("cuda"))
-    assert launch_stacking.most("auto", "auto") == launch_stacking.MOST
+    assert launch_stacking.max_stack("auto", "auto") == launch_stacking.MAX_STACK
     for word in ("0", "yes", "-1"):
         with pytest.raises(ValueError, match=f"--stack {word}: write auto, on, off, or how many"):
-            launch_stacking.most(word, "cpu")
+            launch_stacking.max_stack(word, "cpu")
 
 
-# ---------------------------------------------------------------------------------------------------- from start to end
-
-
-def created(runs: Path, number: int = 3, **keys: Any) -> list[Path]:
-    return [tiny.create(runs, **{**keys, "seed": seed}) for seed in range(number)]
+def created(folder: Path, number: int = 3, **keys: Any) -> list[Run]:
+    return [tiny.new_run(folder, **{**keys, "seed": seed}) for seed in range(number)]
 
 
 @pytest.mark.parametrize("keys", [{}, {"encoding": "learned", "n_layer": 2, "positions": "offset"}], ids=str)
 def test_a_run_of_a_stack_ends_as_it_would_alone(keys: dict[str, Any], tmp_path: Path) -> None:
-    paths, heard = created(tmp_path, **keys), list[Path]()
-    assert stack.train_together(paths, "cpu", 1, progress=lambda path, line: heard.append(path)) == []
-    assert heard == paths * 4
-    for seed, path in enumerate(paths):
-        alone = tiny.trained(tmp_path / "alone", **keys, seed=seed)
-        close(path, alone)
-        assert {file.name for file in path.iterdir()} == {file.name for file in alone.iterdir()}
-        record, twin = run.read(path), run.read(alone)
+    runs, heard = created(tmp_path, **keys), list[Run]()
+    assert stack.train_together(runs, "cpu", 1, progress=lambda run, line: heard.append(run)) == []
+    assert heard == runs * 4
+    for seed, run in enumerate(runs):
+        alone = tiny.trained_run(tmp_path / "alone", **keys, seed=seed)
+        close(run, alone)
+        assert {file.name for file in run.path.iterdir()} == {file.name for file in alone.path.iterdir()}
+        record, twin = run.record, alone.record
         assert [*record] == [*twin]
         assert (record["stacked"], twin["stacked"]) == (3, None)
         told = {"status", "step", "steps", "tokens", "sources", "parameters", "error", "commit"}
@@ -298,18 +295,18 @@ def test_a_run_of_a_stack_ends_as_it_would_alone(keys: dict[str, Any], tmp_path:
 
 def stopped_at(step: int, trap: tiny.Trap, go: Callable[[], Any], number: signal.Signals = signal.SIGTERM) -> None:
     trap.arm(step, number.name)
-    with pytest.raises(run.Stopped) as stop:
+    with pytest.raises(Stopped) as stop:
         go()
     assert stop.value.signal == number
 
 
 def test_a_stopped_stack_leaves_what_a_run_alone_leaves(tmp_path: Path, trap: tiny.Trap) -> None:
-    paths, alone = (created(tmp_path / name, task=str(trap.task)) for name in ("stacked", "alone"))
-    stopped_at(17, trap, lambda: stack.train_together(paths, "cpu", 1), signal.SIGINT)
-    for path, twin in zip(paths, alone, strict=True):
+    runs, alone = (created(tmp_path / name, task=str(trap.task)) for name in ("stacked", "alone"))
+    stopped_at(17, trap, lambda: stack.train_together(runs, "cpu", 1), signal.SIGINT)
+    for run, twin in zip(runs, alone, strict=True):
         stopped_at(17, trap, lambda twin=twin: train.train(twin, "cpu", 1))
-        assert (run.read(path)["status"], run.read(path)["step"]) == ("stopped", 17)
-        mine, other = (load_file(p / "checkpoint.safetensors") for p in (path, twin))
+        assert (run.record["status"], run.record["step"]) == ("stopped", 17)
+        mine, other = (load_file(p.checkpoint_file) for p in (run, twin))
         assert {name: (t.shape, t.dtype) for name, t in mine.items()} == {n: (t.shape, t.dtype) for n, t in other.items()}
         for name in mine:
             torch.testing.assert_close(mine[name], other[name], atol=2e-3, rtol=1e-2)
@@ -317,38 +314,38 @@ def test_a_stopped_stack_leaves_what_a_run_alone_leaves(tmp_path: Path, trap: ti
 
 @pytest.mark.parametrize("first", ["stacked", "alone"])
 def test_runs_change_between_stack_and_alone(first: str, tmp_path: Path, trap: tiny.Trap) -> None:
-    paths = created(tmp_path, task=str(trap.task), encoding="learned")
+    runs = created(tmp_path, task=str(trap.task), encoding="learned")
     ways: dict[str, Callable[[], Any]] = {
-        "stacked": lambda: stack.train_together(paths, "cpu", 1),
-        "alone": lambda: [train.train(path, "cpu", 1) for path in paths],
+        "stacked": lambda: stack.train_together(runs, "cpu", 1),
+        "alone": lambda: [train.train(run, "cpu", 1) for run in runs],
     }
     if first == "stacked":
         stopped_at(23, trap, ways["stacked"])
         ways["alone"]()
     else:
-        for path in paths:
-            stopped_at(23, trap, lambda path=path: train.train(path, "cpu", 1))
+        for run in runs:
+            stopped_at(23, trap, lambda run=run: train.train(run, "cpu", 1))
         ways["stacked"]()
-    for seed, path in enumerate(paths):
-        close(path, tiny.trained(tmp_path / "untouched", task=str(trap.task), encoding="learned", seed=seed))
-        assert run.read(path)["stacked"] == 3
+    for seed, run in enumerate(runs):
+        close(run, tiny.trained_run(tmp_path / "untouched", task=str(trap.task), encoding="learned", seed=seed))
+        assert run.record["stacked"] == 3
 
 
 def test_a_stack_saves_now_and_then_and_goes_on_after_a_crash(tmp_path: Path, trap: tiny.Trap) -> None:
-    paths = created(tmp_path, task=str(trap.task))
+    runs = created(tmp_path, task=str(trap.task))
     trap.arm(31, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        stack.train_together(paths, "cpu", 1)
-    steps = {train_state._steps_done(path) for path in paths}
+        stack.train_together(runs, "cpu", 1)
+    steps = {train_state.checkpoint_step(run) for run in runs}
     assert len(steps) == 1
     assert steps.pop() >= 10
-    stack.train_together(paths, "cpu", 1)
-    for seed, path in enumerate(paths):
-        close(path, tiny.trained(tmp_path / "untouched", task=str(trap.task), seed=seed))
+    stack.train_together(runs, "cpu", 1)
+    for seed, run in enumerate(runs):
+        close(run, tiny.trained_run(tmp_path / "untouched", task=str(trap.task), seed=seed))
 
 
 def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = created(tmp_path, 4, stop_at=1.0)
+    runs = created(tmp_path, 4, stop_at=1.0)
     good = {20: [1], 30: [0, 2]}
     validate = train.validate
 
@@ -358,55 +355,52 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
     sizes, step = list[int](), stack.Stack.step
     monkeypatch.setattr(train, "validate", judged)
     monkeypatch.setattr(stack.Stack, "step", lambda self: (sizes.append(len(self.trainers)), step(self))[1])
-    assert stack.train_together(paths, "cpu", 1) == [paths[3]], "the last one is left to train alone"
+    assert stack.train_together(runs, "cpu", 1) == [runs[3]], "the last one is left to train alone"
     assert sizes == [4] * 20 + [3] * 10
-    assert [(run.read(path)["status"], run.read(path)["step"]) for path in paths] == [
+    assert [(run.record["status"], run.record["step"]) for run in runs] == [
         ("trained", 30), ("trained", 20), ("trained", 30), ("stopped", 30),
     ]  # fmt: skip
-    train.train(paths[3], "cpu", 1)
-    for seed, path in enumerate(paths):
-        close(path, tiny.trained(tmp_path / "alone", stop_at=1.0, seed=seed))
+    train.train(runs[3], "cpu", 1)
+    for seed, run in enumerate(runs):
+        close(run, tiny.trained_run(tmp_path / "alone", stop_at=1.0, seed=seed))
 
 
 def test_a_run_whose_loss_is_no_number_leaves_and_fails_alone(tmp_path: Path) -> None:
-    fine, bad = created(tmp_path, 2), tiny.create(tmp_path, seed=2, lr=1e30, warmup=5)
+    fine, bad = created(tmp_path, 2), tiny.new_run(tmp_path, seed=2, lr=1e30, warmup=5)
     told = list[dict[str, Any]]()
-    assert stack.train_together([*fine, bad], "cpu", 1, progress=lambda path, line: told.append(line)) == [bad]
+    assert stack.train_together([*fine, bad], "cpu", 1, progress=lambda run, line: told.append(line)) == [bad]
     assert next(line["diverged"] for line in told if "diverged" in line).startswith("the loss is nan before step")
-    assert run.read(bad)["status"] == "stopped"
-    for seed, path in enumerate(fine):
-        close(path, tiny.trained(tmp_path / "alone", seed=seed))
+    assert bad.record["status"] == "stopped"
+    for seed, run in enumerate(fine):
+        close(run, tiny.trained_run(tmp_path / "alone", seed=seed))
     with pytest.raises(train.Diverged):
         train.train(bad, "cpu", 1)
 
 
 def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
-    paths = created(tmp_path)
-    before = (paths[1] / "run.json").read_bytes()
-    with run.lock(paths[1]):
-        assert stack.train_together(paths, "cpu", 1) == [paths[1]]
-    assert (paths[1] / "run.json").read_bytes() == before
-    assert [run.read(path)["status"] for path in paths] == ["trained", "created", "trained"]
+    runs = created(tmp_path)
+    before = runs[1].record_file.read_bytes()
+    with runs[1].lock():
+        assert stack.train_together(runs, "cpu", 1) == [runs[1]]
+    assert runs[1].record_file.read_bytes() == before
+    assert [run.record["status"] for run in runs] == ["trained", "created", "trained"]
 
 
 def test_a_trained_run_is_not_trained_again(tmp_path: Path) -> None:
-    paths = created(tmp_path)
-    train.train(paths[0], "cpu", 1)
-    before = (paths[0] / "weights.safetensors").stat().st_mtime_ns
-    assert stack.train_together(paths, "cpu", 1) == [paths[0]]
-    assert (paths[0] / "weights.safetensors").stat().st_mtime_ns == before
+    runs = created(tmp_path)
+    train.train(runs[0], "cpu", 1)
+    before = runs[0].weights_file.stat().st_mtime_ns
+    assert stack.train_together(runs, "cpu", 1) == [runs[0]]
+    assert runs[0].weights_file.stat().st_mtime_ns == before
 
 
 def test_runs_at_different_steps_are_refused_and_stay_as_they_were(tmp_path: Path, trap: tiny.Trap) -> None:
-    paths = created(tmp_path, 2, task=str(trap.task))
-    stopped_at(7, trap, lambda: train.train(paths[0], "cpu", 1))
-    before = [(path / "run.json").read_bytes() for path in paths]
+    runs = created(tmp_path, 2, task=str(trap.task))
+    stopped_at(7, trap, lambda: train.train(runs[0], "cpu", 1))
+    before = [run.record_file.read_bytes() for run in runs]
     with pytest.raises(stack.NotStackable, match="different steps"):
-        stack.train_together(paths, "cpu", 1)
-    assert [(path / "run.json").read_bytes() for path in paths] == before
-
-
-# ------------------------------------------------------------------------------------------------------------ the command
+        stack.train_together(runs, "cpu", 1)
+    assert [run.record_file.read_bytes() for run in runs] == before
 
 
 @pytest.mark.parametrize("at_once", [0, 1])
@@ -415,22 +409,22 @@ def test_the_command_stacks_what_it_can_and_does_the_rest_alone(at_once: int, tm
     words = ("run", file, "--runs", tmp_path / "runs", "--out", tmp_path / "results", "--jobs", at_once, "--device", "cpu")
     said = rpe(*words, "--stack", "on")
     assert said.code == 0
-    paths = run.listing(tmp_path / "runs")[0]
-    assert [run.read(path)["stacked"] for path in paths] == [None, None, 2, 2]
-    assert all(len(read_lines(path / "eval.jsonl")) == 1 for path in paths)
-    for seed, path in enumerate(paths[2:]):
-        close(path, tiny.trained(tmp_path / "alone", seed=seed, lengths="1x"))
-    text = said.err + "".join((path / "log.txt").read_text() for path in paths if (path / "log.txt").exists())
+    runs = find_runs(tmp_path / "runs")[0]
+    assert [run.record["stacked"] for run in runs] == [None, None, 2, 2]
+    assert all(len(run.evaluations()) == 1 for run in runs)
+    for seed, run in enumerate(runs[2:]):
+        close(run, tiny.trained_run(tmp_path / "alone", seed=seed, lengths="1x"))
+    text = said.err + "".join(run.log_file.read_text() for run in runs if run.log_file.exists())
     assert "2 runs train one by one: torch cannot batch it: " in text
-    assert (paths[2] / "log.txt").read_text().count("train {'step'") == 4
+    assert runs[2].log_file.read_text().count("train {'step'") == 4
     if at_once:
-        assert all(said.err.count(f"{path.name}  done") == 1 for path in paths)
+        assert all(said.err.count(f"{run.name}  done") == 1 for run in runs)
 
 
 def test_without_the_option_nothing_is_stacked_on_a_cpu(tmp_path: Path, rpe: tiny.Rpe) -> None:
     file = tiny.recipe_file(tmp_path, seed="0:2")
     assert rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu").code == 0
-    assert [run.read(path)["stacked"] for path in run.listing(tmp_path / "runs")[0]] == [None, None]
+    assert [run.record["stacked"] for run in find_runs(tmp_path / "runs")[0]] == [None, None]
 
 
 def test_a_word_that_the_option_does_not_know_is_a_mistake(tmp_path: Path, rpe: tiny.Rpe) -> None:
@@ -450,10 +444,10 @@ def test_a_stopped_command_saves_the_whole_stack(
     said = rpe(*words)
     assert said.code == code
     assert "start the same command again to go on" in said.err
-    paths = run.listing(tmp_path / "runs")[0]
-    assert [(run.read(path)["status"], run.read(path)["step"]) for path in paths] == [("stopped", 17)] * 3
+    runs = find_runs(tmp_path / "runs")[0]
+    assert [(run.record["status"], run.record["step"]) for run in runs] == [("stopped", 17)] * 3
     assert rpe(*words).code == 0
-    assert [run.read(path)["status"] for path in paths] == ["trained"] * 3
+    assert [run.record["status"] for run in runs] == ["trained"] * 3
 
 
 def test_runs_of_a_stack_that_is_killed_go_on_alone(tmp_path: Path, rpe: tiny.Rpe, trap: tiny.Trap) -> None:
@@ -461,5 +455,5 @@ def test_runs_of_a_stack_that_is_killed_go_on_alone(tmp_path: Path, rpe: tiny.Rp
     trap.arm(17, "SIGKILL")
     said = rpe("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", 1, "--stack", "on")
     assert said.code == 0
-    for seed, path in enumerate(run.listing(tmp_path / "runs")[0]):
-        close(path, tiny.trained(tmp_path / "untouched", task=str(trap.task), seed=seed))
+    for seed, run in enumerate(find_runs(tmp_path / "runs")[0]):
+        close(run, tiny.trained_run(tmp_path / "untouched", task=str(trap.task), seed=seed))

@@ -15,14 +15,11 @@ from helpers import training as tiny
 from rich.console import Console
 from rich.table import Table
 
-from rpecli.evaluate.request import Order
-from rpecli.launch import job as order
-from rpecli.launch import pool as sweep
-from rpecli.launch import progress as screen
-from rpecli.launch import worker as work
-from rpecli.launch.job import Job
-from rpecli.run import directory as run
-from rpecli.run.files import read_lines
+from rpecli.evaluate.request import EvalRequest
+from rpecli.launch import pool, progress, worker
+from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
+from rpecli.launch.pool import Event
+from rpecli.run.directory import Run, find_runs
 
 CRASH = '''"""Adds nothing; where a file `armed` lies beside this one it crashes."""
 
@@ -59,17 +56,17 @@ def crashing(folder: Path, crash: str, when: str = "True") -> Path:
     return path
 
 
-def runs_of(folder: Path) -> dict[str, Path]:
+def runs_of(folder: Path) -> dict[str, Run]:
     """Runs by the part of their name that tells them apart."""
-    return {path.name.rpartition("-")[0].split("-", 1)[1]: path for path in run.listing(folder)[0]}
+    return {run.name.rpartition("-")[0].split("-", 1)[1]: run for run in find_runs(folder)[0]}
 
 
-def times(path: Path) -> dict[str, int]:
-    return {file.name: file.stat().st_mtime_ns for file in path.iterdir() if file.name not in ("lock", "log.txt")}
+def times(run: Run) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in run.path.iterdir() if file.name not in ("lock", "log.txt")}
 
 
-def weights(path: Path) -> bytes:
-    return (path / "weights.safetensors").read_bytes()
+def weights(run: Run) -> bytes:
+    return run.weights_file.read_bytes()
 
 
 def session(number: int) -> list[int]:
@@ -94,32 +91,29 @@ def gone(number: int) -> bool:
     return False
 
 
-# --------------------------------------------------------------------------------------------------------------- a crash
-
-
 @pytest.mark.parametrize("crash", WAYS)
 def test_a_crash_costs_one_run_and_starting_again_does_what_is_missing(crash: str, tmp_path: Path, rpe: tiny.Rpe) -> None:
     mine = crashing(tmp_path, crash)
     file = tiny.recipe_file(tmp_path, encoding=f"rope,{mine},none")
     words = ("train", file, "--runs", tmp_path / "runs", "--jobs", 2, "--device", "cpu")
     said = rpe(*words)
-    paths = runs_of(tmp_path / "runs")
+    runs = runs_of(tmp_path / "runs")
     assert said.code == 1
-    assert {name: run.read(path)["status"] for name, path in paths.items()} == {
+    assert {name: run.record["status"] for name, run in runs.items()} == {
         "rope-s0": "trained", "crash-s0": "failed", "none-s0": "trained",
     }  # fmt: skip
-    failed = paths.pop("crash-s0")
-    assert WAYS[crash] in run.read(failed)["error"]
-    assert f"{failed.name}: {run.read(failed)['error']}  ({failed / 'log.txt'})" in said.err
+    failed = runs.pop("crash-s0")
+    assert WAYS[crash] in failed.record["error"]
+    assert f"{failed.name}: {failed.record['error']}  ({failed.log_file})" in said.err
     assert "1 of 3 runs failed" in said.err
-    assert ("Traceback" in (failed / "log.txt").read_text()) == crash.startswith("raise")
-    before = {path: times(path) for path in paths.values()}
+    assert ("Traceback" in failed.log_file.read_text()) == crash.startswith("raise")
+    before = {run: times(run) for run in runs.values()}
     (tmp_path / "armed").unlink()
     said = rpe(*words)
     assert said.code == 0
     assert "2 of 3 runs are trained already." in said.out
-    assert run.read(failed)["status"] == "trained"
-    assert {path: times(path) for path in paths.values()} == before
+    assert failed.record["status"] == "trained"
+    assert {run: times(run) for run in runs.values()} == before
 
 
 def test_a_crash_in_evaluation_does_not_cost_the_training(tmp_path: Path, rpe: tiny.Rpe) -> None:
@@ -128,38 +122,35 @@ def test_a_crash_in_evaluation_does_not_cost_the_training(tmp_path: Path, rpe: t
     file = tiny.recipe_file(tmp_path, encoding=f"{mine},none", lengths="1x,2x,4x")
     words = ("run", file, "--runs", tmp_path / "runs", "--out", tmp_path / "results", "--jobs", 1, "--device", "cpu")
     said = rpe(*words)
-    path = runs_of(tmp_path / "runs")["crash-s0"]
+    run = runs_of(tmp_path / "runs")["crash-s0"]
     assert said.code == 1
-    assert run.read(path)["status"] == "trained"
-    assert "killed by signal 9, out of memory perhaps" in run.read(path)["error"]
-    assert [line["length"] for line in read_lines(path / "eval.jsonl")] == [4, 8]
+    assert run.record["status"] == "trained"
+    assert "killed by signal 9, out of memory perhaps" in run.record["error"]
+    assert [line["length"] for line in run.evaluations()] == [4, 8]
     assert (tmp_path / "results" / "mine" / "report.md").exists(), "a crash costs the run, not the report"
-    before = times(path)["weights.safetensors"]
+    before = times(run)["weights.safetensors"]
     (tmp_path / "armed").unlink()
     assert rpe(*words).code == 0
-    assert times(path)["weights.safetensors"] == before
-    assert [line["length"] for line in read_lines(path / "eval.jsonl")] == [4, 8, 16]
-    assert run.read(path)["error"] is None
+    assert times(run)["weights.safetensors"] == before
+    assert [line["length"] for line in run.evaluations()] == [4, 8, 16]
+    assert run.record["error"] is None
 
 
 def test_a_crash_in_this_process_leaves_the_other_runs_to_go_on(tmp_path: Path, rpe: tiny.Rpe) -> None:
     mine = crashing(tmp_path, "raise ValueError('no such angle')")
     file = tiny.recipe_file(tmp_path, encoding=f"{mine},none")
     said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
-    paths = runs_of(tmp_path / "runs")
+    runs = runs_of(tmp_path / "runs")
     assert said.code == 1
-    assert f"{paths['crash-s0'].name}: ValueError: no such angle" in said.err
-    assert {name: run.read(path)["status"] for name, path in paths.items()} == {"crash-s0": "failed", "none-s0": "trained"}
+    assert f"{runs['crash-s0'].name}: ValueError: no such angle" in said.err
+    assert {name: run.record["status"] for name, run in runs.items()} == {"crash-s0": "failed", "none-s0": "trained"}
 
 
 def test_a_process_that_cannot_even_start_its_run_is_told_by_its_code(tmp_path: Path) -> None:
-    path = tiny.create(tmp_path)
-    assert work.why(path, 1) == "exit code 1"
-    run.update(path, error="what it wrote itself")
-    assert work.why(path, 1) == "what it wrote itself"
-
-
-# ---------------------------------------------------------------------------------------------------------------- a stop
+    run = tiny.new_run(tmp_path)
+    assert worker.failure_reason(run, 1) == "exit code 1"
+    run.update(error="what it wrote itself")
+    assert worker.failure_reason(run, 1) == "what it wrote itself"
 
 
 @pytest.mark.parametrize(
@@ -187,11 +178,11 @@ def test_a_stopped_command_saves_its_runs_and_leaves_no_process(
     assert "start the same command again to go on" in said.err
     assert "Traceback" not in said.err
     trap.disarm()
-    paths = run.listing(tmp_path / "runs")[0]
-    assert [(run.read(path)["status"], run.read(path)["step"]) for path in paths] == [("stopped", 17)] * 2
+    runs = find_runs(tmp_path / "runs")[0]
+    assert [(run.record["status"], run.record["step"]) for run in runs] == [("stopped", 17)] * 2
     assert rpe(*words, "--jobs", 0).code == 0
-    for path, seed in zip(paths, (0, 1), strict=True):
-        assert weights(path) == weights(tiny.trained(tmp_path / "untouched", task=str(trap.task), seed=seed))
+    for run, seed in zip(runs, (0, 1), strict=True):
+        assert weights(run) == weights(tiny.trained_run(tmp_path / "untouched", task=str(trap.task), seed=seed))
 
 
 def test_the_children_of_a_command_killed_outright_save_and_end(tmp_path: Path) -> None:
@@ -203,21 +194,21 @@ def test_the_children_of_a_command_killed_outright_save_and_end(tmp_path: Path) 
     process.kill()
     assert tiny.finish(process).code == -signal.SIGKILL
     assert gone(process.pid)
-    (path,) = run.listing(tmp_path / "runs")[0]
-    assert (run.read(path)["status"], run.read(path)["step"]) == ("stopped", 17)
+    (run,) = find_runs(tmp_path / "runs")[0]
+    assert (run.record["status"], run.record["step"]) == ("stopped", 17)
 
 
 def test_closing_the_events_stops_the_children(tmp_path: Path) -> None:
     trap = tiny.trap_in(tmp_path)
-    path = tiny.create(tmp_path / "runs", task=str(trap.task))
+    run = tiny.new_run(tmp_path / "runs", task=str(trap.task))
     trap.arm(3, "wait")
-    events = sweep.execute([Job(path, train=True, device="cpu")], 1)
-    assert next(events) == sweep.Event("started", path)
+    events = pool.execute([Job(run, train=True, device="cpu")], 1)
+    assert next(events) == Event("started", run)
     (child,) = trap.reached()
     events.close()  # type: ignore[attr-defined]
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
-    assert run.read(path)["status"] == "stopped"
+    assert run.record["status"] == "stopped"
 
 
 class Stub:
@@ -250,8 +241,8 @@ class Stub:
 @pytest.fixture
 def stubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
     context = type("Context", (), {"Process": Stub})
-    monkeypatch.setattr(sweep, "_context", lambda: context)
-    monkeypatch.setattr(sweep, "wait", lambda sentinels, seconds: None)
+    monkeypatch.setattr(pool, "_context", lambda: context)
+    monkeypatch.setattr(pool, "wait", lambda sentinels, seconds: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield Stub
     Stub.started.clear()
@@ -264,24 +255,20 @@ def test_cores_are_shared_out_among_the_runs_at_work(
     cores: int, at_once: int, jobs: int, threads: int, stubs: type[Stub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: cores)
-    todo = [Job(Path(str(number)), train=True) for number in range(jobs)]
-    events = list(sweep.execute(todo, at_once))
-    assert [job.path for job in stubs.started] == [job.path for job in todo]
+    todo = [Job(Run(Path(str(number))), train=True) for number in range(jobs)]
+    events = list(pool.execute(todo, at_once))
+    assert [job.run for job in stubs.started] == [job.run for job in todo]
     assert {job.threads for job in stubs.started} == {threads}
     assert max(len(event.active) for event in events) <= at_once
-    assert sorted(event.path for event in events if event.kind == "ended" and event.path) == sorted(j.path for j in todo)
+    assert sorted(event.run for event in events if event.kind == "ended" and event.run) == sorted(j.run for j in todo)
 
 
-def test_a_child_that_does_not_save_in_time_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "GRACE", 0.0)
-    stuck, quick = Stub(work.child, (Job(Path(), True),)), Stub(work.child, (Job(Path(), True),))
+def test_a_child_that_does_not_save_in_time_is_killed() -> None:
+    stuck, quick = Stub(worker.child_main, (Job(Run(Path()), True),)), Stub(worker.child_main, (Job(Run(Path()), True),))
     quick.looks = 10
-    sweep._stop([stuck, quick])
+    pool._stop([stuck, quick], grace=0.0)
     assert stuck.said == ["terminate", "join", "kill"]
     assert quick.said == ["terminate", "join"]
-
-
-# ------------------------------------------------------------------------------------------------------------ side by side
 
 
 def test_however_many_run_at_once_the_weights_are_the_same(tmp_path: Path, rpe: tiny.Rpe) -> None:
@@ -295,65 +282,65 @@ def test_however_many_run_at_once_the_weights_are_the_same(tmp_path: Path, rpe: 
         assert [weights(runs_of(tmp_path / str(jobs))[name]) for name in names] == [
             weights(runs_of(tmp_path / "0")[name]) for name in names
         ]
-    records = [run.read(path) for jobs in (0, 1, 2) for path in runs_of(tmp_path / str(jobs)).values()]
+    records = [run.record for jobs in (0, 1, 2) for run in runs_of(tmp_path / str(jobs)).values()]
     assert {record["threads"] for record in records} == {1}
 
 
 def test_what_a_child_says_is_in_its_log_and_not_on_the_screen(tmp_path: Path, rpe: tiny.Rpe) -> None:
     file = tiny.recipe_file(tmp_path)
     said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 1, "--device", "cpu")
-    (path,) = run.listing(tmp_path / "runs")[0]
-    assert (path / "log.txt").read_text().count("train {'step'") == 4
+    (run,) = find_runs(tmp_path / "runs")[0]
+    assert run.log_file.read_text().count("train {'step'") == 4
     assert "train {" not in said.out + said.err
-    assert f"[1/1] {path.name}  done" in said.out + said.err
+    assert f"[1/1] {run.name}  done" in said.out + said.err
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_a_run_that_another_command_works_on_is_left_alone(jobs: int, tmp_path: Path, rpe: tiny.Rpe) -> None:
     file = tiny.recipe_file(tmp_path, encoding="rope,none")
-    path = tiny.create(tmp_path / "runs", encoding="none")
-    run.update(path, status="training")
-    before = (path / "run.json").read_bytes()
-    with run.lock(path):
+    run = tiny.new_run(tmp_path / "runs", encoding="none")
+    run.update(status="training")
+    before = run.record_file.read_bytes()
+    with run.lock():
         said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", jobs, "--device", "cpu")
     assert said.code == 1
-    assert f"{path.name}: another process works on it: wait for it, or stop it" in said.err
-    assert (path / "run.json").read_bytes() == before
-    assert run.read(runs_of(tmp_path / "runs")["rope-s0"])["status"] == "trained"
+    assert f"{run.name}: another process works on it: wait for it, or stop it" in said.err
+    assert run.record_file.read_bytes() == before
+    assert runs_of(tmp_path / "runs")["rope-s0"].record["status"] == "trained"
 
 
 def test_a_trained_run_that_is_being_evaluated_stays_trained(tmp_path: Path) -> None:
-    path = tiny.trained(tmp_path, steps=2)
-    before = (path / "run.json").read_bytes()
-    with run.lock(path):
-        assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=lambda _: None) == order.BUSY
-    assert (path / "run.json").read_bytes() == before
+    run = tiny.trained_run(tmp_path, steps=2)
+    before = run.record_file.read_bytes()
+    with run.lock():
+        assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=lambda _: None) == BUSY
+    assert run.record_file.read_bytes() == before
 
 
 def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -> None:
-    path, said = tiny.trained(tmp_path, steps=2), list[str]()
-    (path / "eval.jsonl").write_text("no\n")
-    assert work.do(Job(path, train=False, order=Order(), device="cpu"), say=said.append) == order.FAILED
-    assert run.read(path)["status"] == "trained"
-    assert "eval.jsonl:1: damaged line" in run.read(path)["error"]
+    run, said = tiny.trained_run(tmp_path, steps=2), list[str]()
+    run.evaluations_file.write_text("no\n")
+    assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=said.append) == FAILED
+    assert run.record["status"] == "trained"
+    assert "eval.jsonl:1: damaged line" in run.record["error"]
     assert "Traceback" in said[0]
 
 
 def test_a_death_is_not_written_into_a_run_that_another_process_has_taken_up(tmp_path: Path) -> None:
-    path = tiny.create(tmp_path)
-    with run.lock(path):
-        sweep._note_death(path, -9)
-    assert run.read(path)["status"] == "created"
-    sweep._note_death(path, -9)
-    assert run.read(path)["status"] == "failed"
+    run = tiny.new_run(tmp_path)
+    with run.lock():
+        pool._record_death(run, -9)
+    assert run.record["status"] == "created"
+    pool._record_death(run, -9)
+    assert run.record["status"] == "failed"
 
 
-@pytest.mark.parametrize("code", [0, order.FAILED, order.BUSY, order.SAVED, order.INTERRUPTED])
+@pytest.mark.parametrize("code", [0, FAILED, BUSY, SAVED, INTERRUPTED])
 def test_the_codes_of_an_orderly_end_change_no_record(code: int, tmp_path: Path) -> None:
-    path = tiny.create(tmp_path)
-    before = (path / "run.json").read_bytes()
-    sweep._note_death(path, code)
-    assert (path / "run.json").read_bytes() == before
+    run = tiny.new_run(tmp_path)
+    before = run.record_file.read_bytes()
+    pool._record_death(run, code)
+    assert run.record_file.read_bytes() == before
 
 
 def test_two_commands_at_once_share_the_work_of_a_folder(tmp_path: Path, rpe: tiny.Rpe) -> None:
@@ -365,46 +352,43 @@ def test_two_commands_at_once_share_the_work_of_a_folder(tmp_path: Path, rpe: ti
     process = tiny.start("train", one / "mine.yaml", "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu", cwd=tmp_path)
     assert rpe("train", two / "mine.yaml", "--runs", tmp_path / "runs", "--jobs", 1, "--device", "cpu").code == 0
     assert tiny.finish(process).code == 0
-    assert [run.read(path)["status"] for path in run.listing(tmp_path / "runs")[0]] == ["trained", "trained"]
-
-
-# -------------------------------------------------------------------------------------------------------------- the screen
+    assert [run.record["status"] for run in find_runs(tmp_path / "runs")[0]] == ["trained", "trained"]
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00"), (59.9, "0:59"), (125, "2:05"), (3600, "1:00:00"), (36061, "10:01:01")]
 )
 def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
-    assert screen.clock(seconds) == text
+    assert progress.clock(seconds) == text
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """A run that is done, one in the middle, one that has not begun."""
-    runs = tmp_path_factory.mktemp("shown")
-    done = tiny.trained(runs)
-    half, new = (tiny.create(runs, seed=seed) for seed in (1, 2))
-    lines = (done / "metrics.jsonl").read_bytes().splitlines(keepends=True)
-    (half / "metrics.jsonl").write_bytes(b"".join(lines[:2]))
+    folder = tmp_path_factory.mktemp("shown")
+    done = tiny.trained_run(folder)
+    half, new = (tiny.new_run(folder, seed=seed) for seed in (1, 2))
+    lines = done.metrics_file.read_bytes().splitlines(keepends=True)
+    half.metrics_file.write_bytes(b"".join(lines[:2]))
     return [done, half, new]
 
 
-def events(paths: list[Path]) -> Iterator[sweep.Event]:
-    done, half, new = paths
-    for path in paths:
-        yield sweep.Event("started", path)
-    yield sweep.Event("tick", active=tuple(paths))
-    yield sweep.Event("ended", done, 0)
-    yield sweep.Event("ended", half, 75)
-    yield sweep.Event("tick", active=(new,))
-    yield sweep.Event("ended", new, 1)
+def events(runs: list[Run]) -> Iterator[Event]:
+    done, half, new = runs
+    for run in runs:
+        yield Event("started", run)
+    yield Event("tick", active=tuple(runs))
+    yield Event("ended", done, 0)
+    yield Event("ended", half, 75)
+    yield Event("tick", active=(new,))
+    yield Event("ended", new, 1)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_progress_shows_every_run_and_how_it_ended(terminal: bool, shown: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screen, "INTERVAL", -1.0)
+def test_progress_shows_every_run_and_how_it_ended(terminal: bool, shown: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", -1.0)
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
-    codes = screen.follow(events(shown), console, shown)
+    codes = progress.follow(events(shown), console, shown)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     done, half, new = shown
     assert codes == {done: 0, half: 75, new: 1}
@@ -421,23 +405,23 @@ def test_progress_shows_every_run_and_how_it_ended(terminal: bool, shown: list[P
         assert f"{new.name}  step 0/40  starting" in text
 
 
-def test_between_starts_and_ends_a_pipe_is_told_little(shown: list[Path]) -> None:
+def test_between_starts_and_ends_a_pipe_is_told_little(shown: list[Run]) -> None:
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
-    screen.follow(events(shown), console, shown)
+    progress.follow(events(shown), console, shown)
     assert len(console.file.getvalue().splitlines()) == 3  # type: ignore[attr-defined]
 
 
-def test_progress_survives_a_run_that_is_deleted_meanwhile(shown: list[Path], tmp_path: Path) -> None:
-    path = tiny.create(tmp_path)
+def test_progress_survives_a_run_that_is_deleted_meanwhile(shown: list[Run], tmp_path: Path) -> None:
+    run = tiny.new_run(tmp_path)
 
-    def vanish() -> Iterator[sweep.Event]:
-        yield sweep.Event("started", path)
-        shutil.rmtree(path)
-        yield sweep.Event("tick", active=(path,))
+    def vanish() -> Iterator[Event]:
+        yield Event("started", run)
+        shutil.rmtree(run.path)
+        yield Event("tick", active=(run,))
 
     for terminal in (False, True):
-        path = tiny.create(tmp_path)
-        screen.follow(vanish(), Console(file=io.StringIO(), force_terminal=terminal), [path])
+        run = tiny.new_run(tmp_path)
+        progress.follow(vanish(), Console(file=io.StringIO(), force_terminal=terminal), [run])
 
 
 def test_a_table_is_markdown_in_a_pipe() -> None:
@@ -446,7 +430,7 @@ def test_a_table_is_markdown_in_a_pipe() -> None:
     table.add_column("a", justify="right")
     table.add_row("one", "1")
     table.add_row("a | b", "10.5")
-    assert screen.plain(table).splitlines() == [
+    assert progress.plain(table).splitlines() == [
         "**numbers**",
         "",
         "| run    |    a |",
@@ -458,8 +442,8 @@ def test_a_table_is_markdown_in_a_pipe() -> None:
 
 def test_a_job_in_another_thread_is_done_too(tmp_path: Path) -> None:
     """A notebook, a server: no signals there."""
-    path, codes = tiny.create(tmp_path, steps=3), list[Any]()
-    worker = threading.Thread(target=lambda: codes.append(work.do(Job(path, True, device="cpu"), say=lambda _: None)))
-    worker.start()
-    worker.join()
+    run, codes = tiny.new_run(tmp_path, steps=3), list[Any]()
+    thread = threading.Thread(target=lambda: codes.append(worker.run_job(Job(run, True, device="cpu"), say=lambda _: None)))
+    thread.start()
+    thread.join()
     assert codes == [0]

@@ -130,3 +130,12 @@ def test_footnotes_share_a_letter_for_the_same_text() -> None:
     assert [notes.mark("x"), notes.mark("y"), notes.mark("x")] == [" [a]", " [b]", " [a]"]
     assert notes.lines == ["[a] x", "[b] y"]
     assert [letter(i) for i in (25, 26, 27)] == ["z", "aa", "ab"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "side"),
+    [("0.84 (0.80-0.88)", "r"), ("1.25x", "r"), ("<0.01 [a]", "r"), ("12%", "r"), ("1,200", "r"), ("-", "l"),
+     ("> 3 1 2 | [3] [1] [2] .", "l"), ("16x1x2x16x4", "l"), ("2 processes", "l")],
+)  # fmt: skip
+def test_a_column_of_numbers_stands_to_the_right(cell: str, side: str) -> None:
+    assert Table.of([{"name": "a", "value": cell}]).align == f"l{side}"

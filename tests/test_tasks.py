@@ -246,8 +246,8 @@ def test_recall_has_one_marker_anywhere_but_at_the_end():
 REFUSED = {
     "srot": ["unknown task 'srot'", "did you mean sort"],
     "sort:distict=true": ["task sort", "'distict'", "did you mean distinct?"],
-    "sort:distinct=yes": ["distinct is true or false", "'yes'"],
-    "copy:symbols=many": ["symbols is a whole number", "'many'"],
+    "sort:distinct=yes": ["distinct must be true or false", "'yes'"],
+    "copy:symbols=many": ["symbols must be a whole number", "'many'"],
     "parity:format=byte": ["running, bit or scratchpad", "'byte'"],
     "parity:law=fair": ["iid or count", "'fair'"],
 }

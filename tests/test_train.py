@@ -18,45 +18,42 @@ from safetensors.torch import load_file
 from rpecli import data, task
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device
-from rpecli.run import directory as run
-from rpecli.run.files import RunError, append_line, line_bytes, read_lines
+from rpecli.run.directory import Run, Stopped, find_runs
+from rpecli.run.files import RunError, line_bytes
 from rpecli.train import loop as train
 from rpecli.train import state as train_state
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that nobody disturbed."""
-    return tiny.trained(tmp_path_factory.mktemp("plain"), steps=120)
+    return tiny.trained_run(tmp_path_factory.mktemp("plain"), steps=120)
 
 
-def untouched(trap: tiny.Trap, folder: Path, **keys: Any) -> Path:
+def untouched(trap: tiny.Trap, folder: Path, **keys: Any) -> Run:
     """The same run as those of a trap, never disturbed."""
-    return tiny.trained(folder / "untouched", task=str(trap.task), **keys)
+    return tiny.trained_run(folder / "untouched", task=str(trap.task), **keys)
 
 
-def weights(path: Path) -> bytes:
-    return (path / "weights.safetensors").read_bytes()
+def weights(run: Run) -> bytes:
+    return run.weights_file.read_bytes()
 
 
-def same(one: Path, other: Path) -> bool:
+def same(one: Run, other: Run) -> bool:
     """Whether two runs ended alike: weights byte for byte, metrics but for the clock, counters."""
-    left, right = run.read(one), run.read(other)
-    counters = all(left[key] == right[key] for key in ("step", "tokens", "curve", "status"))
+    left, right = one.record, other.record
+    counters = all(left[key] == right[key] for key in ("step", "tokens", "steps_to_accuracy", "status"))
     return counters and weights(one) == weights(other) and tiny.metrics(one) == tiny.metrics(other)
 
 
-# ---------------------------------------------------------------------------------------------------------------- the loop
-
-
-def test_the_loss_falls(plain: Path) -> None:
+def test_the_loss_falls(plain: Run) -> None:
     losses = [line["loss"] for line in tiny.metrics(plain)]
     assert losses[-1] < losses[0] - 0.5
 
 
 def test_a_line_of_metrics_comes_every_validation_and_at_the_end(tmp_path: Path) -> None:
-    path = tiny.trained(tmp_path, steps=25, validate_every=10)
-    lines = read_lines(path / "metrics.jsonl")
+    run = tiny.trained_run(tmp_path, steps=25, validate_every=10)
+    lines = run.metrics()
     assert [line["step"] for line in lines] == [10, 20, 25]
     assert [*lines[0]] == ["step", "tokens", "loss", "lr", "token_accuracy", "exact_match", "seconds"]
     seconds = [line["seconds"] for line in lines]
@@ -64,34 +61,43 @@ def test_a_line_of_metrics_comes_every_validation_and_at_the_end(tmp_path: Path)
     assert all(0 <= line["exact_match"] <= line["token_accuracy"] <= 1 for line in lines)
 
 
-def test_the_tokens_are_those_of_the_batches(plain: Path) -> None:
-    config = run.config_of(plain)
+def test_the_tokens_are_those_of_the_batches(plain: Run) -> None:
+    config = plain.config
     made = task.build(config.task)
     sizes = [data.train_batch(made, config, step).tokens_BxT.size for step in range(config.steps)]
     assert [line["tokens"] for line in tiny.metrics(plain)] == np.cumsum(sizes)[9::10].tolist()
 
 
-def test_the_record_says_what_was_trained_where_and_how_long(plain: Path) -> None:
-    info, lines = run.read(plain), read_lines(plain / "metrics.jsonl")
+def test_the_record_says_what_was_trained_where_and_how_long(plain: Run) -> None:
+    info, lines = plain.record, plain.metrics()
     expected = {"status": "trained", "error": None, "step": 120, "steps": 120, "length": 4, "sequence": 11, "device": "cpu"}
     expected |= {"threads": 1, "pid": os.getpid(), "tokens": lines[-1]["tokens"], "platform": sys.platform}
     assert expected.items() <= info.items()
-    assert info["parameters"] == sum(tensor.numel() for tensor in load_file(plain / "weights.safetensors").values())
-    assert {"commit", "dirty", "versions", "machine", "started", "finished", "curve", "tokens_per_second"} <= info.keys()
+    assert info["parameters"] == sum(tensor.numel() for tensor in load_file(plain.weights_file).values())
+    assert {
+        "commit",
+        "dirty",
+        "versions",
+        "machine",
+        "started",
+        "finished",
+        "steps_to_accuracy",
+        "tokens_per_second",
+    } <= info.keys()
     assert info["seconds"] >= lines[-1]["seconds"] > 0
     assert 10**7 < info["peak_memory"] < 10**11
     assert info["tokens_per_second"] == round(info["tokens"] / info["seconds"])
 
 
-def test_a_trained_run_keeps_no_checkpoint(plain: Path) -> None:
-    names = {path.name for path in plain.iterdir()} - {"lock"}
+def test_a_trained_run_keeps_no_checkpoint(plain: Run) -> None:
+    names = {file.name for file in plain.path.iterdir()} - {"lock"}
     assert names == {"recipe.yaml", "run.json", "metrics.jsonl", "weights.safetensors"}
 
 
 def test_progress_is_told_the_lines_of_metrics(tmp_path: Path) -> None:
-    path, heard = tiny.create(tmp_path), []
-    train.train(path, "cpu", threads=1, progress=heard.append)
-    assert heard == read_lines(path / "metrics.jsonl")
+    run, heard = tiny.new_run(tmp_path), []
+    train.train(run, "cpu", threads=1, progress=heard.append)
+    assert heard == run.metrics()
 
 
 def test_the_learning_rate_warms_up_and_comes_down_a_cosine() -> None:
@@ -154,33 +160,32 @@ def test_losses_of_places_that_are_read_alone_are_those_among_all(keys: dict[str
 
 def test_a_run_stops_early_at_the_exact_match_it_was_told(tmp_path: Path) -> None:
     keys = {"task": "copy:symbols=1", "steps": 200, "validate_every": 5, "stop_at": 1.0}
-    path = tiny.trained(tmp_path, **keys)
-    matches = [line["exact_match"] for line in tiny.metrics(path)]
-    info = run.read(path)
+    run = tiny.trained_run(tmp_path, **keys)
+    matches = [line["exact_match"] for line in tiny.metrics(run)]
+    info = run.record
     assert matches[-1] == 1.0 > max(matches[:-1], default=0)
     assert (info["status"], info["step"]) == ("trained", 5 * len(matches))
     assert info["step"] < info["steps"] == 200
 
 
-def test_the_curve_is_the_first_step_at_which_an_accuracy_was_reached(tmp_path: Path) -> None:
-    for step, accuracy in enumerate((0.2, 0.9, 0.7, 0.95, 0.989), 1):
-        append_line(tmp_path / "metrics.jsonl", {"step": 10 * step, "tokens": 1000 * step, "token_accuracy": accuracy})
+def test_steps_to_an_accuracy_are_those_of_the_first_validation_that_reached_it() -> None:
+    lines = [{"step": 10 * n, "tokens": 1000 * n, "token_accuracy": a} for n, a in enumerate((0.2, 0.9, 0.7, 0.95, 0.989), 1)]
     expected = {"steps_to_90": 20, "tokens_to_90": 2000, "steps_to_99": None, "tokens_to_99": None}
-    assert train.curve(tmp_path) == expected
-    append_line(tmp_path / "metrics.jsonl", {"step": 60, "tokens": 6000, "token_accuracy": 0.99})
-    assert train.curve(tmp_path) == expected | {"steps_to_99": 60, "tokens_to_99": 6000}
+    assert train.steps_to_accuracy(lines) == expected
+    lines.append({"step": 60, "tokens": 6000, "token_accuracy": 0.99})
+    assert train.steps_to_accuracy(lines) == expected | {"steps_to_99": 60, "tokens_to_99": 6000}
 
 
 def test_an_absurd_learning_rate_fails_and_says_what_to_change(tmp_path: Path, rpe: tiny.Rpe) -> None:
     file = tiny.recipe_file(tmp_path, lr="1e30", warmup=0)
     said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
-    (path,) = run.listing(tmp_path / "runs")[0]
-    info = run.read(path)
+    (run,) = find_runs(tmp_path / "runs")[0]
+    info = run.record
     assert said.code == 1
     assert info["status"] == "failed"
     assert "lower lr (now 1e+30) or clip, or warm up longer" in info["error"]
     assert info["error"] in said.err
-    assert not (path / "weights.safetensors").exists()
+    assert not run.weights_file.exists()
 
 
 @pytest.mark.parametrize("keys", [{"length": 5, "min_length": 3}, {"curriculum": 0.5}, {"positions": "offset"}])
@@ -197,8 +202,8 @@ def test_training_and_validation_ask_for_training_lengths_only(
         return made
 
     monkeypatch.setattr(task, "build", spied)
-    path = tiny.trained(tmp_path, **keys)
-    config = run.config_of(path)
+    run = tiny.trained_run(tmp_path, **keys)
+    config = run.config
     assert {config.min_length, config.length} <= set(asked)
     assert config.min_length <= min(asked)
     assert max(asked) <= config.length
@@ -213,7 +218,7 @@ def test_two_encodings_of_a_seed_see_the_same_data(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(train, "losses", spied)
     for keys in ({}, {"encoding": "learned"}, {"seed": 1}):
-        tiny.trained(tmp_path, **keys)
+        tiny.trained_run(tmp_path, **keys)
     rope, learned, other_seed = (seen[n : n + 40] for n in (0, 40, 80))
     assert rope == learned != other_seed
     assert len(seen) == 120
@@ -231,34 +236,34 @@ def test_two_encodings_of_a_seed_start_from_the_same_weights() -> None:
 @pytest.mark.parametrize("encoding", ["learned", "rope", "t5"])
 @pytest.mark.parametrize("positions", ["offset", "randomized"])
 def test_positions_that_are_drawn_train(encoding: str, positions: str, tmp_path: Path) -> None:
-    path = tiny.trained(tmp_path, encoding=encoding, positions=positions, max_position=32)
-    losses = [line["loss"] for line in tiny.metrics(path)]
+    run = tiny.trained_run(tmp_path, encoding=encoding, positions=positions, max_position=32)
+    losses = [line["loss"] for line in tiny.metrics(run)]
     assert losses[-1] < losses[0]
-    assert f"-{positions}-" in path.name
+    assert f"-{positions}-" in run.name
 
 
 def test_offsets_reach_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tiny.trained(tmp_path, encoding="learned", positions="offset", max_position=32)
-    touched = load_file(path / "weights.safetensors")["encodings.0.touched_R"]
+    run = tiny.trained_run(tmp_path, encoding="learned", positions="offset", max_position=32)
+    touched = load_file(run.weights_file)["encodings.0.touched_R"]
     assert touched[:32].all()
     assert not touched[32:].any()
 
 
 def test_bfloat16_trains_float32_weights_to_something_else_than_float32(tmp_path: Path) -> None:
-    exact, rough = (tiny.trained(tmp_path, dtype=dtype, steps=60) for dtype in ("float32", "bfloat16"))
+    exact, rough = (tiny.trained_run(tmp_path, dtype=dtype, steps=60) for dtype in ("float32", "bfloat16"))
     losses = [line["loss"] for line in tiny.metrics(rough)]
     assert losses[-1] < losses[0]
-    assert all(t.dtype == torch.float32 for name, t in load_file(rough / "weights.safetensors").items() if "weight" in name)
+    assert all(t.dtype == torch.float32 for name, t in load_file(rough.weights_file).items() if "weight" in name)
     assert weights(exact) != weights(rough)
 
 
-def test_a_run_in_another_thread_trains_too(tmp_path: Path, plain: Path) -> None:
+def test_a_run_in_another_thread_trains_too(tmp_path: Path, plain: Run) -> None:
     """Signals belong to the main thread alone: elsewhere they are left as they are."""
-    path = tiny.create(tmp_path, steps=120)
-    worker = threading.Thread(target=train.train, args=(path, "cpu", 1))
+    run = tiny.new_run(tmp_path, steps=120)
+    worker = threading.Thread(target=train.train, args=(run, "cpu", 1))
     worker.start()
     worker.join()
-    assert same(path, plain)
+    assert same(run, plain)
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
@@ -270,11 +275,8 @@ def test_a_device_that_is_not_there_is_named() -> None:
         pick_device("gpu")
 
 
-# ------------------------------------------------------------------------------------------------------- stopped and killed
-
-
-def test_the_same_recipe_trains_to_the_same_bytes(plain: Path, tmp_path: Path) -> None:
-    again = tiny.trained(tmp_path, steps=120)
+def test_the_same_recipe_trains_to_the_same_bytes(plain: Run, tmp_path: Path) -> None:
+    again = tiny.trained_run(tmp_path, steps=120)
     assert same(again, plain)
     assert again.name == plain.name
 
@@ -284,75 +286,75 @@ def test_the_same_recipe_trains_to_the_same_bytes(plain: Path, tmp_path: Path) -
 def test_a_run_that_a_signal_stopped_goes_on_as_if_nothing_had_been(
     number: signal.Signals, keys: dict[str, Any], tmp_path: Path, trap: tiny.Trap
 ) -> None:
-    path = tiny.create(tmp_path, task=str(trap.task), **keys)
+    run = tiny.new_run(tmp_path, task=str(trap.task), **keys)
     trap.arm(17, number.name)
-    with pytest.raises(run.Stopped) as stop:
-        train.train(path, "cpu", threads=1)
-    info = run.read(path)
+    with pytest.raises(Stopped) as stop:
+        train.train(run, "cpu", threads=1)
+    info = run.record
     assert stop.value.signal == number
     assert (info["status"], info["step"]) == ("stopped", 17)
-    assert (path / "checkpoint.safetensors").exists()
-    assert not (path / "weights.safetensors").exists()
-    train.train(path, "cpu", threads=1)
-    assert same(path, untouched(trap, tmp_path, **keys))
-    assert not (path / "checkpoint.safetensors").exists()
+    assert run.checkpoint_file.exists()
+    assert not run.weights_file.exists()
+    train.train(run, "cpu", threads=1)
+    assert same(run, untouched(trap, tmp_path, **keys))
+    assert not run.checkpoint_file.exists()
 
 
 def test_a_run_stopped_again_and_again_adds_up(tmp_path: Path, trap: tiny.Trap) -> None:
-    path = tiny.create(tmp_path, task=str(trap.task))
+    run = tiny.new_run(tmp_path, task=str(trap.task))
     for step in (9, 10, 30):  # before, at and between validations
-        trap.arm(step - run.read(path).get("step", 0), "SIGTERM")
-        with pytest.raises(run.Stopped):
-            train.train(path, "cpu", threads=1)
-        assert run.read(path)["step"] == step
-    seconds = run.read(path)["seconds"]
-    train.train(path, "cpu", threads=1)
-    assert same(path, untouched(trap, tmp_path))
-    assert run.read(path)["seconds"] > seconds > 0
+        trap.arm(step - run.record.get("step", 0), "SIGTERM")
+        with pytest.raises(Stopped):
+            train.train(run, "cpu", threads=1)
+        assert run.record["step"] == step
+    seconds = run.record["seconds"]
+    train.train(run, "cpu", threads=1)
+    assert same(run, untouched(trap, tmp_path))
+    assert run.record["seconds"] > seconds > 0
 
 
 def test_a_signal_at_the_last_step_still_stops_and_keeps_all(tmp_path: Path, trap: tiny.Trap) -> None:
-    path = tiny.create(tmp_path, task=str(trap.task))
+    run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(40, "SIGTERM")
-    with pytest.raises(run.Stopped):
-        train.train(path, "cpu", threads=1)
-    train.train(path, "cpu", threads=1)
-    assert same(path, untouched(trap, tmp_path))
+    with pytest.raises(Stopped):
+        train.train(run, "cpu", threads=1)
+    train.train(run, "cpu", threads=1)
+    assert same(run, untouched(trap, tmp_path))
 
 
 def test_signals_are_as_before_once_training_has_ended(tmp_path: Path, trap: tiny.Trap) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    path = tiny.create(tmp_path, task=str(trap.task))
+    run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(1, "SIGTERM")
-    with pytest.raises(run.Stopped):
-        train.train(path, "cpu", threads=1)
-    train.train(path, "cpu", threads=1)
+    with pytest.raises(Stopped):
+        train.train(run, "cpu", threads=1)
+    train.train(run, "cpu", threads=1)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_failure_in_the_middle_goes_on_from_the_last_checkpoint(tmp_path: Path, trap: tiny.Trap) -> None:
     """Metrics beyond the checkpoint are cut: the steps come again, and their lines too."""
-    path = tiny.create(tmp_path, task=str(trap.task))
+    run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(26, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        train.train(path, "cpu", threads=1)
-    lines = (path / "metrics.jsonl").read_bytes()
+        train.train(run, "cpu", threads=1)
+    lines = run.metrics_file.read_bytes()
     late = {"step": 30, "tokens": 1, "loss": 9.0, "lr": 0.1, "token_accuracy": 1.0, "exact_match": 1.0, "seconds": 1.0}
-    (path / "metrics.jsonl").write_bytes(lines + line_bytes(late) + b'{"step": 40, "tok')
-    train.train(path, "cpu", threads=1)
-    assert same(path, untouched(trap, tmp_path))
+    run.metrics_file.write_bytes(lines + line_bytes(late) + b'{"step": 40, "tok')
+    train.train(run, "cpu", threads=1)
+    assert same(run, untouched(trap, tmp_path))
 
 
 def test_a_failure_before_the_first_checkpoint_starts_from_the_start(tmp_path: Path) -> None:
     trap = tiny.trap_in(tmp_path, save_seconds=1000)
-    path = tiny.create(tmp_path, task=str(trap.task))
+    run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(26, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        train.train(path, "cpu", threads=1)
-    assert not (path / "checkpoint.safetensors").exists()
-    assert len(tiny.metrics(path)) == 2
-    train.train(path, "cpu", threads=1)
-    assert same(path, untouched(trap, tmp_path))
+        train.train(run, "cpu", threads=1)
+    assert not run.checkpoint_file.exists()
+    assert len(tiny.metrics(run)) == 2
+    train.train(run, "cpu", threads=1)
+    assert same(run, untouched(trap, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -368,65 +370,65 @@ def test_a_process_killed_in_the_middle_loses_no_more_than_steps(
     words = ("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", jobs)
     trap.arm(26, "SIGKILL")
     said = rpe(*words) if jobs else tiny.finish(tiny.start(*words, cwd=tmp_path))
-    (path,) = run.listing(tmp_path / "runs")[0]
+    (run,) = find_runs(tmp_path / "runs")[0]
     assert said.code == code, said.err
-    assert (path / "checkpoint.safetensors").exists() == (saves == 0)
-    assert run.read(path)["status"] == ("failed" if error else "training")
+    assert run.checkpoint_file.exists() == (saves == 0)
+    assert run.record["status"] == ("failed" if error else "training")
     assert error in said.err
     assert rpe(*words).code == 0
-    assert same(path, untouched(trap, tmp_path))
+    assert same(run, untouched(trap, tmp_path))
 
 
 def test_a_resumed_run_keeps_the_threads_it_began_with(tmp_path: Path, trap: tiny.Trap) -> None:
     """Sums in another order would differ in the last bit."""
-    path = tiny.create(tmp_path, task=str(trap.task))
+    run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(17, "SIGTERM")
-    with pytest.raises(run.Stopped):
-        train.train(path, "cpu", threads=1)
-    train.train(path, "cpu", threads=2)
-    assert run.read(path)["threads"] == torch.get_num_threads() == 1
+    with pytest.raises(Stopped):
+        train.train(run, "cpu", threads=1)
+    train.train(run, "cpu", threads=2)
+    assert run.record["threads"] == torch.get_num_threads() == 1
 
 
-def test_a_trained_run_is_not_touched(plain: Path) -> None:
-    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in plain.iterdir()}
+def test_a_trained_run_is_not_touched(plain: Run) -> None:
+    before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in plain.path.iterdir()}
     info = train.train(plain, "cpu", threads=1)
-    assert info == run.read(plain)
-    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in plain.iterdir()} == before
+    assert info == plain.record
+    assert {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in plain.path.iterdir()} == before
 
 
-def test_a_trained_run_whose_weights_are_gone_is_trained_again(tmp_path: Path, plain: Path) -> None:
-    path = tiny.trained(tmp_path, steps=120)
-    (path / "weights.safetensors").unlink()
-    train.train(path, "cpu", threads=1)
-    assert same(path, plain)
+def test_a_trained_run_whose_weights_are_gone_is_trained_again(tmp_path: Path, plain: Run) -> None:
+    run = tiny.trained_run(tmp_path, steps=120)
+    run.weights_file.unlink()
+    train.train(run, "cpu", threads=1)
+    assert same(run, plain)
 
 
 def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path, trap: tiny.Trap, rpe: tiny.Rpe) -> None:
-    path = tiny.create(tmp_path / "runs", task=str(trap.task))
+    run = tiny.new_run(tmp_path / "runs", task=str(trap.task))
     trap.arm(17, "SIGTERM")
-    with pytest.raises(run.Stopped):
-        train.train(path, "cpu", threads=1)
-    whole = (path / "checkpoint.safetensors").read_bytes()
-    (path / "checkpoint.safetensors").write_bytes(whole[: len(whole) // 2])
-    said = rpe("train", path / "recipe.yaml", "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    with pytest.raises(Stopped):
+        train.train(run, "cpu", threads=1)
+    whole = run.checkpoint_file.read_bytes()
+    run.checkpoint_file.write_bytes(whole[: len(whole) // 2])
+    said = rpe("train", run.recipe_file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
     assert said.code == 1
-    assert f"{path}/checkpoint.safetensors is damaged" in said.err
+    assert f"{run.checkpoint_file} is damaged" in said.err
     assert "delete it to train from the start" in said.err
-    (path / "checkpoint.safetensors").unlink()
-    train.train(path, "cpu", threads=1)
-    assert same(path, untouched(trap, tmp_path))
+    run.checkpoint_file.unlink()
+    train.train(run, "cpu", threads=1)
+    assert same(run, untouched(trap, tmp_path))
 
 
 def test_a_checkpoint_that_fits_no_such_model_is_named(tmp_path: Path, trap: tiny.Trap) -> None:
     """As after an upgrade that changed an encoding's parameters."""
-    paths = [tiny.create(tmp_path, task=str(trap.task), encoding=encoding) for encoding in ("rope", "learned")]
-    for path in paths:
+    runs = [tiny.new_run(tmp_path, task=str(trap.task), encoding=encoding) for encoding in ("rope", "learned")]
+    for run in runs:
         trap.arm(5, "SIGTERM")
-        with pytest.raises(run.Stopped):
-            train.train(path, "cpu", threads=1)
-    (paths[0] / "checkpoint.safetensors").write_bytes((paths[1] / "checkpoint.safetensors").read_bytes())
+        with pytest.raises(Stopped):
+            train.train(run, "cpu", threads=1)
+    runs[0].checkpoint_file.write_bytes(runs[1].checkpoint_file.read_bytes())
     with pytest.raises(RunError, match=r"checkpoint.safetensors .*delete it to train from the start"):
-        train.train(paths[0], "cpu", threads=1)
+        train.train(runs[0], "cpu", threads=1)
 
 
 def test_the_record_of_a_run_that_goes_on_forgets_the_old_error(tmp_path: Path, trap: tiny.Trap, rpe: tiny.Rpe) -> None:
@@ -434,10 +436,10 @@ def test_the_record_of_a_run_that_goes_on_forgets_the_old_error(tmp_path: Path, 
     words = ("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
     trap.arm(5, "raise")
     assert rpe(*words).code == 1
-    (path,) = run.listing(tmp_path / "runs")[0]
-    assert run.read(path)["error"] == "ValueError: the trap"
+    (run,) = find_runs(tmp_path / "runs")[0]
+    assert run.record["error"] == "ValueError: the trap"
     assert rpe(*words).code == 0
-    assert run.read(path)["error"] is None
+    assert run.record["error"] is None
 
 
 def test_the_loss_of_metrics_is_a_mean_over_the_steps_since_the_last_line(
@@ -451,7 +453,7 @@ def test_the_loss_of_metrics_is_a_mean_over_the_steps_since_the_last_line(
         return found
 
     monkeypatch.setattr(train, "losses", spied)
-    lines = tiny.metrics(tiny.trained(tmp_path, steps=20))
+    lines = tiny.metrics(tiny.trained_run(tmp_path, steps=20))
     assert [line["loss"] for line in lines] == pytest.approx([np.mean(seen[:10]), np.mean(seen[10:])], abs=1e-5)
 
 
@@ -490,13 +492,13 @@ def test_a_diverged_loss_is_noticed_at_the_next_validation() -> None:
         train.validate(trainer, [])
 
 
-def test_the_record_stays_json_for_every_reader(plain: Path) -> None:
-    for text in (plain / "metrics.jsonl").read_text().splitlines():
+def test_the_record_stays_json_for_every_reader(plain: Run) -> None:
+    for text in plain.metrics_file.read_text().splitlines():
         json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-def test_a_users_config_is_the_config_of_the_run(plain: Path) -> None:
-    assert run.config_of(plain) == Config(**tiny.KEYS | {"steps": 120})
+def test_a_users_config_is_the_config_of_the_run(plain: Run) -> None:
+    assert plain.config == Config.from_keys(**tiny.KEYS | {"steps": 120})
 
 
 def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path: Path) -> None:
@@ -511,6 +513,6 @@ def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path
 def test_a_run_whose_encoding_gave_way_is_evaluated_with_the_last_one(tmp_path: Path) -> None:
     from rpecli.evaluate import measure as evaluate
 
-    path = tiny.trained(tmp_path, encoding="rope:then=none")
-    trainer, _ = evaluate.load(path, "cpu")
+    run = tiny.trained_run(tmp_path, encoding="rope:then=none")
+    trainer, _ = evaluate.load(run.path, "cpu")
     assert [each.group for each in trainer.model.current] == ["none"]

@@ -156,10 +156,10 @@ def test_as_many_steps_are_a_tie_and_none_at_all_is_said():
 def test_invariance_is_judged_where_it_was_measured():
     made = study({"rope": HIGH, "learned": LOW})
     kept = {made[0].title: {"rope": dict.fromkeys(range(6), 1.0), "learned": dict.fromkeys(range(6), 0.4)}}
-    found = verdict.invariance(made, {"positions": kept, "fillers": {}})
+    found = verdict.invariance(made, {"positions": kept, "prefix": {}})
     assert (found.outcome, found.difference.mean) == (SUPPORTED, pytest.approx(0.6))
     assert verdict.invariance(made, {}).lines == ["Measure it with: rpe inspect RUN --shift"]
-    assert verdict.invariance(made, {"positions": {}, "fillers": {}}).outcome == MISSING
+    assert verdict.invariance(made, {"positions": {}, "prefix": {}}).outcome == MISSING
 
 
 def test_the_rules_need_the_test_and_the_interval_alike():

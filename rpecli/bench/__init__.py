@@ -1,4 +1,4 @@
-"""Benchmarks: attention, training and evaluation, beside plain attention as the limit and beside the peers that are installed."""
+"""Benchmarks of attention, training and evaluation, beside plain attention and beside the other libraries that are installed."""
 
 import importlib
 from collections.abc import Callable
@@ -6,24 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from rpecli.config.recipe import Settings
+from rpecli.config.recipe import Recipe, Settings
 
 if TYPE_CHECKING:
-    from rpecli.bench.table import Result
+    from rpecli.bench.result import Result
 
-BENCHES = {
-    "attention": "attention",
-    "train": "train",
-    "eval": "evaluation",
-    "stack": "stack",
-}  # what the command calls them, and the module that runs them
-IN_SHORT = ("attention", "train", "eval")  # what runs where none is named
+MODULES = {"attention": "attention", "train": "train", "eval": "evaluation", "stack": "stack"}  # by the name on the command line
+DEFAULT = ("attention", "train", "eval")  # run, in short, if none is named
 DTYPES = get_args(Settings.model_fields["dtype"].annotation)
+TASK = Recipe.model_fields["task"].default[0]  # copy: half of a sequence is read and half is answered, at every length
+REFERENCE = Recipe.model_fields["encoding"].default[0]  # the encoding that others are compared with
+Log = Callable[[str], None]  # receives one line per case that is about to be measured
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command was asked for; None where a benchmark has its own default."""
+    """What to measure; None stands for the default of the benchmark."""
 
     encodings: tuple[str, ...] | None = None
     lengths: tuple[int, ...] | None = None
@@ -38,7 +36,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Size:
-    """A model and its batch; `length` is the tokens the model reads of a sequence."""
+    """A model and its batch; `length` is the number of tokens that the model reads per sequence."""
 
     width: int
     layers: int
@@ -50,28 +48,28 @@ class Size:
         return f"{self.width}x{self.layers}x{self.heads}x{self.length}x{self.batch}"
 
 
-def size_of(text: str) -> Size:
+def parse_size(text: str) -> Size:
     """`64x2x4x64x128`: width, layers, heads, length, batch. Raises ValueError that says what to type."""
     parts = text.split("x")
     if len(parts) != 5 or not all(part.isdigit() and int(part) for part in parts):
-        raise ValueError(f"{text!r} is no size: write width x layers x heads x length x batch, as in 64x2x4x64x128")
+        raise ValueError(f"{text!r} is not a size: write width x layers x heads x length x batch, as in 64x2x4x64x128")
     size = Size(*map(int, parts))
     if size.width % (2 * size.heads):
-        raise ValueError(f"{text!r}: {size.width} does not give {size.heads} heads of an even width")
+        raise ValueError(f"{text!r}: width {size.width} cannot be split into {size.heads} heads of an even width")
     if size.length < 4 or size.length % 2:
-        raise ValueError(f"{text!r}: a length is an even number from 4 on, since the copied half has the length of the other")
+        raise ValueError(f"{text!r}: length {size.length} must be an even number, 4 or more: half of it is copied")
     return size
 
 
-def dtypes_of(text: str) -> tuple[str, ...]:
+def parse_dtypes(text: str) -> tuple[str, ...]:
     """`float32,bfloat16`. Raises ValueError that says what to type."""
-    found = tuple(part.strip() for part in text.split(","))
-    if wrong := [part for part in found if part not in DTYPES]:
-        raise ValueError(f"unknown dtype {wrong[0]!r}: write {' or '.join(DTYPES)}")
-    return found
+    dtypes = tuple(part.strip() for part in text.split(","))
+    if unknown := [dtype for dtype in dtypes if dtype not in DTYPES]:
+        raise ValueError(f"unknown dtype {unknown[0]!r}: write {' or '.join(DTYPES)}")
+    return dtypes
 
 
-def measure(name: str, options: Options, say: Callable[[str], None]) -> "Result":
-    """Runs one benchmark; `say` hears what it is at."""
-    result: Result = importlib.import_module(f"rpecli.bench.{BENCHES[name]}").run(options, say)
+def measure(name: str, options: Options, log: Log) -> "Result":
+    """Runs one benchmark."""
+    result: Result = importlib.import_module(f"rpecli.bench.{MODULES[name]}").run(options, log)
     return result

@@ -1,154 +1,145 @@
-"""What evaluation costs: its time beside the training of the same run, and its memory at lengths far beyond training.
+"""The cost of evaluation: its time beside the training of the same run, and its memory at lengths far beyond training.
 
-The time is that of whole runs in directories that are thrown away, one round a training and an evaluation at eight lengths. The
-memory is that of one batch of the evaluation, in a process a case, with untrained weights: they make no difference to it.
+The time is that of whole runs in temporary directories, one training and one evaluation at eight lengths per round. The memory is
+that of one evaluation batch, one process per case, with untrained weights, which need the same memory as trained ones.
 """
 
 import math
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rpecli import data
-from rpecli.bench import Options, goals, machine, memory, timing
-from rpecli.bench.steps import COPY
-from rpecli.bench.table import Result, Table, number, percent
+from rpecli.bench import REFERENCE, TASK, Log, Options, machine, memory, timing
+from rpecli.bench.result import Result, number, percent
+from rpecli.bench.rows import MemoryRow, TimeRow
 from rpecli.config import load as config_load
-from rpecli.config import recipe
-from rpecli.config.recipe import Config
+from rpecli.config.recipe import Config, Settings
 from rpecli.device import pick_device
 from rpecli.evaluate import measure as evaluate
 from rpecli.evaluate import memory as evaluate_memory
-from rpecli.evaluate.request import Order
-from rpecli.run import directory as runs
+from rpecli.evaluate.request import EvalRequest
+from rpecli.model import LoadedModel, build
+from rpecli.run.directory import Run
+from rpecli.table import Table
 from rpecli.train import loop as train
-from rpecli.train import state as train_state
 
-RECIPE = "quick"  # whose runs are trained where none is given
-EIGHT = "1x,2x,3x,4x,5x,6x,7x,8x"
-LENGTHS, SHORT = tuple(512 * 2**n for n in range(7)), (512, 2048)
-WIDTH, LAYERS, HEADS = (recipe.Settings.model_fields[key].default for key in ("d_model", "n_layer", "n_head"))
-LONGEST_WAIT = 900.0  # seconds for one batch of the longest length
-Say = Callable[[str], None]
-Row = dict[str, Any]
+RECIPE = "quick"  # the recipe whose runs are trained if no run is given
+EVAL_LENGTHS = "1x,2x,3x,4x,5x,6x,7x,8x"
+LENGTHS, SHORT_LENGTHS = tuple(512 * 2**n for n in range(7)), (512, 2048)
+WIDTH, LAYERS, HEADS = (Settings.model_fields[key].default for key in ("d_model", "n_layer", "n_head"))
+TIMEOUT = 900.0  # seconds for one batch of the longest length
+TIME_CAPTION = (
+    f"Seconds of a run of `rpe run {RECIPE}` (or of the given run) and of its evaluation at {EVAL_LENGTHS}, without the start of "
+    "a process; share is the median of the rounds' ratios."
+)
+MEMORY_CAPTION = (
+    f"Peak of one batch, width {WIDTH}, {LAYERS} layers, {HEADS} heads, beyond what the process held before; estimated is what "
+    "`rpe eval` computes before it starts."
+)
 
 
-def run(options: Options, say: Say) -> Result:
-    """Two tables: evaluation time over training time, and memory by length."""
+def run(options: Options, log: Log) -> Result:
+    """Two tables: evaluation time beside training time, and memory by length."""
     device = pick_device(options.device)
-    facts = machine.facts(device, options.threads, options.repeats)
-    rows = [_beside_training(config, options, say) for config in configs(options)]
-    for choice in options.encodings or (goals.REFERENCE,):
-        rows += memory_rows(choice, options, say)
-    timed, weighed = ([row for row in rows if row["table"] == name] for name in ("time", "memory"))
-    return Result("eval", facts, [time_table(timed), memory_table(weighed)], rows)
-
-
-# ------------------------------------------------------------------------------------------------------------------- time
+    facts = machine.facts(device, options)
+    times = [time_run(config, options, log) for config in configs(options)]
+    memories = [row for choice in options.encodings or (REFERENCE,) for row in memory_rows(choice, options, log)]
+    return Result("eval", facts, [time_table(times), memory_table(memories)], [*times, *memories])
 
 
 def configs(options: Options) -> list[Config]:
-    """The given run's recipe, or the quick recipe's tasks with the encodings asked for; when short its first task alone."""
+    """The given run's config, or the quick recipe's tasks with the given encodings; in short its first task alone."""
     if options.run is not None:
-        return [runs.config_of(options.run)]
-    made, _ = config_load.load(RECIPE, {"encoding": ",".join(options.encodings or (goals.REFERENCE,)), "seed": "0"})
-    return made.configs()[: 1 if options.short else None]
+        return [Run(options.run).config]
+    recipe, _ = config_load.load(RECIPE, {"encoding": ",".join(options.encodings or (REFERENCE,)), "seed": "0"})
+    return recipe.configs()[: 1 if options.short else None]
 
 
-def _beside_training(config: Config, options: Options, say: Say) -> Row:
-    """Seconds of both in every round, as the run's own record and a clock around the evaluation have them."""
-    import scipy.stats  # noqa: F401 - a second that a command spends once, not each evaluation
+def time_run(config: Config, options: Options, log: Log) -> TimeRow:
+    """Trains and evaluates once per round; training seconds are those of the run's record."""
+    import scipy.stats  # noqa: F401 - its import takes a second, once per command and not per evaluation
 
-    trained, evaluated = list[float](), list[float]()
-    order = Order((("lengths", EIGHT),), again=True)
+    training, evaluation = list[float](), list[float]()
+    request = EvalRequest(config.eval.model_copy(update={"lengths": EVAL_LENGTHS}), overwrite=True)
     for n in range(options.repeats):
-        say(f"eval: {config.id}, training and evaluation {n + 1} of {options.repeats}")
+        log(f"eval: {config.id}, training and evaluation {n + 1} of {options.repeats}")
         with tempfile.TemporaryDirectory() as folder:
-            path = runs.create(config, Path(folder))
-            trained.append(train.train(path, options.device, options.threads)["seconds"])
+            run = Run.create(config, Path(folder))
+            training.append(train.train(run, options.device, options.threads)["seconds"])
             start = time.perf_counter()
-            evaluate.evaluate(path, order, options.device, options.threads)
-            evaluated.append(time.perf_counter() - start)
-    return time_row(config, trained, evaluated)
+            evaluate.evaluate(run.path, request, options.device, options.threads)
+            evaluation.append(time.perf_counter() - start)
+    return time_row(config, training, evaluation)
 
 
-def time_row(config: Config, trained: list[float], evaluated: list[float]) -> Row:
-    a, b = timing.Timing("", rounds=evaluated), timing.Timing("", rounds=trained)
-    return {"table": "time", "run": config.id, "task": config.task, "encoding": config.encoding, "steps": config.steps,
-            "lengths": EIGHT, "training": trained, "evaluation": evaluated, "training_s": b.median, "evaluation_s": a.median,
-            "share": timing.ratio(a, b)}  # fmt: skip
+def time_row(config: Config, training: list[float], evaluation: list[float]) -> TimeRow:
+    trained, evaluated = timing.Timing(rounds=training), timing.Timing(rounds=evaluation)
+    return TimeRow(
+        run=config.id, task=config.task, encoding=config.encoding, steps=config.steps, lengths=EVAL_LENGTHS, training=training,
+        evaluation=evaluation, training_s=trained.median, evaluation_s=evaluated.median, share=timing.ratio(evaluated, trained),
+    )  # fmt: skip
 
 
-def time_table(rows: list[Row]) -> Table:
-    about = (
-        f"Seconds of a run of `rpe run {RECIPE}` (or of the run given) and of its evaluation at {EIGHT}, without starting a "
-        f"process; share is the median of the rounds' ratios. Goal: at most {percent(goals.EVALUATION)}."
-    )
-    lines = [
-        {"task": row["task"], "encoding": row["encoding"], "steps": str(row["steps"]), "training": number(row["training_s"]),
-         "evaluation": number(row["evaluation_s"]), "share": percent(row["share"]),
-         "verdict": goals.at_most(row["share"], goals.EVALUATION)}
+def time_table(rows: list[TimeRow]) -> Table:
+    records = [
+        {"task": row.task, "encoding": row.encoding, "steps": str(row.steps), "training": number(row.training_s),
+         "evaluation": number(row.evaluation_s), "share": percent(row.share)}
         for row in rows
     ]  # fmt: skip
-    return Table("Evaluation beside training", lines, about)
+    return Table.of(records, "Evaluation beside training", caption=TIME_CAPTION)
 
 
-# ----------------------------------------------------------------------------------------------------------------- memory
+def untrained(choice: str) -> LoadedModel:
+    """A model with the default settings and an encoding."""
+    loaded = build(Config.from_keys(task=TASK, encoding=choice), torch.device("cpu"))
+    loaded.model.eval()
+    return loaded
 
 
-def trainer_of(choice: str) -> train_state.Trainer:
-    keys: dict[str, Any] = {"task": COPY, "encoding": choice}
-    trainer = train_state.build(Config(**keys), torch.device("cpu"))
-    trainer.model.eval()
-    return trainer
+def prepared_call(choice: str, length: int) -> timing.Call:
+    """For the process that measures memory: a model that has evaluated a short batch, and the call on one of `length`."""
+    loaded = untrained(choice)
+    warm_up, blocks = eval_batch(loaded, 16), eval_batch(loaded, length)
+    evaluate.measure(loaded, 16, warm_up, [])
+    return lambda: evaluate.measure(loaded, length, blocks, [])
 
 
-def setting(encoding: str, length: int) -> timing.Call:
-    """For the process that measures memory: a model that has evaluated something short, and the call on one batch."""
-    trainer = trainer_of(encoding)
-    warm_up, blocks = _batch(trainer, 16), _batch(trainer, length)
-    evaluate.measure(trainer, 16, warm_up, [])
-    return lambda: evaluate.measure(trainer, length, blocks, [])
+def eval_batch(loaded: LoadedModel, length: int) -> list[Any]:
+    n_sequences = evaluate_memory.at_once(loaded.task.sequence(length))
+    return list(data.evaluation_blocks(loaded.task, length, n_sequences, 0))
 
 
-def _batch(trainer: train_state.Trainer, length: int) -> list[Any]:
-    return list(data.evaluation_blocks(trainer.task, length, evaluate_memory.at_once(trainer.task.sequence(length)), 0))
-
-
-def memory_rows(choice: str, options: Options, say: Say) -> list[Row]:
-    """Up to the first length that does not come to an end; longer ones would not either."""
-    trainer, rows = trainer_of(choice), list[Row]()
-    for length in sorted(options.lengths or (SHORT if options.short else LENGTHS)):
-        say(f"eval: memory of {choice} at {length}")
-        tokens = trainer.task.sequence(length)
-        row = {"table": "memory", "task": COPY, "encoding": choice, "length": length, "tokens": tokens}
-        row |= {"at_once": evaluate_memory.at_once(tokens), "estimated_mb": evaluate_memory.memory(trainer, tokens) / memory.MB}
-        row |= {"measured_mb": math.nan, "note": ""}
+def memory_rows(choice: str, options: Options, log: Log) -> list[MemoryRow]:
+    """One row per length, up to the first one that fails: longer ones would fail too."""
+    loaded, rows = untrained(choice), list[MemoryRow]()
+    for length in sorted(options.lengths or (SHORT_LENGTHS if options.short else LENGTHS)):
+        log(f"eval: memory of {choice} at {length}")
+        measured_mb, note = math.nan, ""
         try:
-            wanted = {"encoding": choice, "length": length}
-            row["measured_mb"] = memory.peak(f"{__name__}.setting", wanted, options.threads, LONGEST_WAIT) / memory.MB
-        except memory.Failed as error:
-            row["note"] = str(error)
-        rows.append(row)
-        if row["note"]:
+            arguments = {"choice": choice, "length": length}
+            measured_mb = memory.peak(f"{__name__}.prepared_call", arguments, options.threads, TIMEOUT) / memory.MB
+        except memory.MeasurementError as error:
+            note = str(error)
+        tokens = loaded.task.sequence(length)
+        rows.append(
+            MemoryRow(
+                task=TASK, encoding=choice, length=length, tokens=tokens, sequences=evaluate_memory.at_once(tokens),
+                estimated_mb=evaluate_memory.memory(loaded, tokens) / memory.MB, measured_mb=measured_mb, note=note,
+            )
+        )  # fmt: skip
+        if note:
             break
     return rows
 
 
-def memory_table(rows: list[Row]) -> Table:
-    about = (
-        f"Peak of one batch, width {WIDTH}, {LAYERS} layers, {HEADS} heads, beyond what the process held before; estimated is "
-        f"what `rpe eval` reckons before it tries. Goal: under {goals.MACHINE_GIB:.0f} GiB."
-    )
-    lines = [
-        {"encoding": row["encoding"], "length": str(row["length"]), "tokens": str(row["tokens"]),
-         "sequences": str(row["at_once"]), "estimated MB": number(row["estimated_mb"], 0),
-         "measured MB": number(row["measured_mb"], 0),
-         "verdict": goals.at_most(row["measured_mb"] / 1024, goals.MACHINE_GIB), "note": row["note"]}
+def memory_table(rows: list[MemoryRow]) -> Table:
+    records = [
+        {"encoding": row.encoding, "length": str(row.length), "tokens": str(row.tokens), "sequences": str(row.sequences),
+         "estimated MB": number(row.estimated_mb, 0), "measured MB": number(row.measured_mb, 0), "note": row.note}
         for row in rows
     ]  # fmt: skip
-    return Table("Memory of evaluation", lines, about)
+    return Table.of(records, "Memory of evaluation", caption=MEMORY_CAPTION)

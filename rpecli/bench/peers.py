@@ -1,7 +1,7 @@
-"""Other libraries' transformers with the same encoding, depth, width, heads and MLP, in each of their settings.
+"""Transformers of other libraries with the same encoding, depth, width, heads and MLP, in each of their settings.
 
-A peer is a class with `settings` for an encoding (none where it does not have it) and `build`. All of them give hidden states
-and take the output layer to the places that are scored, as here; each file's own defaults stand for what is not named below.
+All of them return hidden states, so that their output layer runs on the scored positions alone, as rpe's does. What is not set
+below has the library's own default.
 """
 
 import importlib.util
@@ -16,37 +16,33 @@ from rpecli.bench import Size
 
 BFLOAT16 = "bfloat16 autocast"
 LLAMA, GPT2 = "LLaMA", "GPT-2"
-Hidden = Callable[[Tensor], Tensor]
+Layer = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A model of another library: hidden states of ids, and the output layer."""
+    """A model of another library."""
 
     module: nn.Module
-    hidden: Hidden
-    head: Hidden
+    hidden: Layer  # ids `[B, T]` to hidden states `[B, T, M]`
+    head: Layer  # hidden states to logits
 
 
 @dataclass(frozen=True)
 class Library:
-    """What to import, which settings it has for an encoding, and how to make a model in one of them."""
+    """Another library and how to build its models."""
 
     name: str
     package: str
-    settings: Callable[[str], list[str]]
-    build: Callable[[str, str, Size, int], Peer]
+    settings: Callable[[str], list[str]]  # of an encoding; none if the library does not have it
+    build: Callable[[str, str, Size, int], Peer]  # encoding, setting, size, vocabulary
 
     @property
     def installed(self) -> bool:
         return importlib.util.find_spec(self.package) is not None
 
 
-def _settings_of_x_transformers(encoding: str) -> list[str]:
-    flash = ["default", "flash", BFLOAT16, f"flash, {BFLOAT16}"]
-    return flash if encoding in X_TRANSFORMERS else []
-
-
+COMPARED = ("none", "rope", "alibi", "t5")  # with the peers, unless encodings are named
 X_TRANSFORMERS: dict[str, dict[str, Any]] = {
     "none": {},
     "learned": {},
@@ -56,10 +52,14 @@ X_TRANSFORMERS: dict[str, dict[str, Any]] = {
 }
 
 
-def _x_transformer(encoding: str, setting: str, size: Size, vocabulary: int) -> Peer:
-    """Rotary embeddings turn every channel of a head, as here; by default x-transformers turns half of them."""
+def _x_transformers_settings(encoding: str) -> list[str]:
+    return ["default", "flash", BFLOAT16, f"flash, {BFLOAT16}"] if encoding in X_TRANSFORMERS else []
+
+
+def _x_transformers_model(encoding: str, setting: str, size: Size, vocabulary: int) -> Peer:
+    """Rotary embeddings rotate every channel of a head, as in rpe; by default x-transformers rotates half of them."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what it imports in turn
+        warnings.simplefilter("ignore")  # of the packages that it imports
         from x_transformers import Decoder, TransformerWrapper
 
     D = size.width // size.heads
@@ -73,19 +73,19 @@ def _x_transformer(encoding: str, setting: str, size: Size, vocabulary: int) -> 
         verbose=False,
         **options,
     )
-    whole = TransformerWrapper(
+    model = TransformerWrapper(
         num_tokens=vocabulary, max_seq_len=size.length, attn_layers=layers, use_abs_pos_emb=encoding == "learned"
     )
-    return Peer(whole, lambda ids_BxT: whole(ids_BxT, return_embeddings=True), whole.to_logits)
+    return Peer(model, lambda ids_BxT: model(ids_BxT, return_embeddings=True), model.to_logits)
 
 
-def _settings_of_transformers(encoding: str) -> list[str]:
+def _transformers_settings(encoding: str) -> list[str]:
     family = {"rope": LLAMA, "learned": GPT2}.get(encoding)
     return [family, f"{family}, {BFLOAT16}"] if family else []
 
 
-def _of_transformers(encoding: str, setting: str, size: Size, vocabulary: int) -> Peer:
-    """LLaMA's MLP has three matrices, so its width is 8/3 of the model's to come out at as many parameters."""
+def _transformers_model(encoding: str, setting: str, size: Size, vocabulary: int) -> Peer:
+    """LLaMA's MLP has three matrices: with 8/3 of the model's width it has as many parameters as rpe's with 4 times the width."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import transformers
@@ -121,6 +121,6 @@ def _of_transformers(encoding: str, setting: str, size: Size, vocabulary: int) -
 
 
 LIBRARIES = [
-    Library("x-transformers", "x_transformers", _settings_of_x_transformers, _x_transformer),
-    Library("Hugging Face", "transformers", _settings_of_transformers, _of_transformers),
+    Library("x-transformers", "x_transformers", _x_transformers_settings, _x_transformers_model),
+    Library("Hugging Face", "transformers", _transformers_settings, _transformers_model),
 ]

@@ -1,69 +1,79 @@
-"""Seeds that train together as one program, beside the same seeds one after another and beside a process for each core.
+"""Seeds that train together as one program, beside the same seeds one after another and in one process per core.
 
-A call is a few steps of every seed, always the same ones, in which lengths differ as they do in a run. Starting a process, and
-the check that a stack equals its runs alone, are not in it.
+A call is a few steps of every seed, always the same ones, whose lengths differ as they do in a run. It includes neither the start
+of a process nor the check that a stack equals its runs trained one by one.
 """
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from rpecli.bench import Options, Size, goals, machine, steps, timing
-from rpecli.bench.table import Result, Table, number, times
+from rpecli.bench import REFERENCE, Log, Options, Size, machine, steps, timing
+from rpecli.bench.result import Result, number, times
+from rpecli.bench.rows import StackRow
 from rpecli.device import n_cores, pick_device, tune_malloc
+from rpecli.table import Table
 from rpecli.train import loop as train
 from rpecli.train import stacked as stack
 from rpecli.train import state as train_state
 
 SEEDS, STEPS = 8, 5  # seeds of a stack; steps of each in a call
 SIZES = (Size(64, 2, 4, 64, 16), Size(128, 4, 4, 128, 16))
-SHORT = SIZES[:1]
-ALONE, STACKED = "one after another", "stacked"
+SHORT_SIZES = SIZES[:1]
+SERIAL, STACKED = "one after another", "stacked"
 SLOWEST = 120.0
-Say = Callable[[str], None]
-Row = dict[str, Any]
+CAPTION = f"Milliseconds of one step of all {SEEDS} seeds, and speed over one after another: median of the rounds' ratios."
 
 
-def run(options: Options, say: Say) -> Result:
-    """One row of the table a size, encoding and way to train its seeds."""
+def run(options: Options, log: Log) -> Result:
+    """One row per size, encoding and method to train the seeds."""
     device = pick_device(options.device)
     tune_malloc()  # as a run does
-    facts = machine.facts(device, options.threads, options.repeats)
+    facts = machine.facts(device, options)
     rows = []
-    for size in options.sizes or (SHORT if options.short else SIZES):
-        for choice in options.encodings or (goals.REFERENCE,):
-            say(f"stack {size}: {choice}")
-            rows += seeds_of(size, choice, options, device)
-    return Result("stack", facts, [table(rows, device)], rows)
+    for size in options.sizes or (SHORT_SIZES if options.short else SIZES):
+        for choice in options.encodings or (REFERENCE,):
+            log(f"stack {size}: {choice}")
+            rows += stack_rows(size, choice, options)
+    return Result("stack", facts, [table(rows)], rows)
 
 
 def trainers(size: Size, choice: str, device: torch.device, seeds: range = range(SEEDS)) -> list[train_state.Trainer]:
-    """Problems of every length up to the longest, as in a run: what makes stacked batches need padding."""
+    """One per seed, with problems of every length up to the longest as in a run, so that stacked batches need padding."""
     config = steps.config_of(size, choice)
-    each = (config.model_copy(update={"seed": seed, "min_length": 1}) for seed in seeds)
-    return [train_state.build(own, device) for own in each]
+    return [train_state.build(config.model_copy(update={"seed": seed, "min_length": 1}), device) for seed in seeds]
 
 
-def seeds_of(size: Size, choice: str, options: Options, device: torch.device) -> list[Row]:
-    if why := stack.refusal([trainer.config for trainer in trainers(size, choice, device, range(2))], device):
-        return [_row(size, choice, STACKED, timing.Timing("", note=why), timing.Timing(""))]
-    count = min(n_cores(), SEEDS)
-    cases = {ALONE: alone(trainers(size, choice, device), options.threads)}
-    cases[STACKED] = stacked(trainers(size, choice, device), options.threads)
-    wait = machine.wait_for(device)
-    with processes(size, choice, device, count) as together:
-        cases[f"{count} processes"] = together
-        found = timing.interleave(cases, options.repeats, wait, SLOWEST)
-    return [_row(size, choice, name, found[name], found[ALONE]) for name in cases]
+def stack_rows(size: Size, choice: str, options: Options) -> list[StackRow]:
+    """One row per method, or a single one with a note if the runs cannot be stacked."""
+    device = pick_device(options.device)
+    if reason := stack.refusal([trainer.config for trainer in trainers(size, choice, device, range(2))], device):
+        return [stack_row(size, choice, STACKED, timing.Timing(note=reason), timing.Timing())]
+    n_processes = min(n_cores(), SEEDS)
+    cases = {
+        SERIAL: serial_call(trainers(size, choice, device), options.threads),
+        STACKED: stacked_call(trainers(size, choice, device), options.threads),
+    }
+    with processes(size, choice, device, n_processes) as parallel_call:
+        cases[f"{n_processes} processes"] = parallel_call
+        timings = machine.stopwatch(device, SLOWEST).interleave(cases, options.repeats)
+    return [stack_row(size, choice, method, timings[method], timings[SERIAL]) for method in cases]
 
 
-def alone(made: list[train_state.Trainer], threads: int) -> timing.Call:
+def stack_row(size: Size, choice: str, method: str, timed: timing.Timing, serial: timing.Timing) -> StackRow:
+    return StackRow(
+        size=str(size), encoding=choice, seeds=SEEDS, method=method, step_ms=timed.median * 1000 / STEPS,
+        gain=timing.ratio(serial, timed), rounds=timed.rounds, note=timed.note,
+    )  # fmt: skip
+
+
+def serial_call(seeds: list[train_state.Trainer], threads: int) -> timing.Call:
     def call() -> None:
         torch.set_num_threads(threads)
-        for trainer in made:
+        for trainer in seeds:
             trainer.step = 0  # always the same batches
             for _ in range(STEPS):
                 train.step(trainer)
@@ -72,81 +82,66 @@ def alone(made: list[train_state.Trainer], threads: int) -> timing.Call:
     return call
 
 
-def stacked(made: list[train_state.Trainer], threads: int) -> timing.Call:
-    whole = stack.Stack(made)
+def stacked_call(seeds: list[train_state.Trainer], threads: int) -> timing.Call:
+    stacked = stack.Stack(seeds)
 
     def call() -> None:
         torch.set_num_threads(threads)
-        for trainer in made:
+        for trainer in seeds:
             trainer.step = 0
             trainer.losses.clear()
         for _ in range(STEPS):
-            whole.step()
+            stacked.step()
 
     return call
 
 
 @contextmanager
 def processes(size: Size, choice: str, device: torch.device, count: int) -> Iterator[timing.Call]:
-    """A call that lets `count` processes, each with its share of the seeds, do their steps at the same time."""
+    """A call that lets `count` processes, each with its share of the seeds, train at the same time."""
     context = multiprocessing.get_context("spawn")
-    ends, made = [], []
+    pipes, workers = [], []
     for n in range(count):
-        ours, theirs = context.Pipe()
-        made.append(
-            context.Process(
-                target=_worker,
-                args=(theirs, size, choice, str(device), range(n, SEEDS, count)),
-                daemon=True,
-            )
-        )
-        ends.append(ours)
-        made[-1].start()
-    for end in ends:
-        end.recv()  # ready
+        pipe, worker_pipe = context.Pipe()
+        arguments = (worker_pipe, size, choice, str(device), range(n, SEEDS, count))
+        workers.append(context.Process(target=_work, args=arguments, daemon=True))
+        pipes.append(pipe)
+        workers[-1].start()
+    for pipe in pipes:
+        pipe.recv()  # ready
 
     def call() -> None:
-        for end in ends:
-            end.send("go")
-        for end in ends:
-            end.recv()
+        for pipe in pipes:
+            pipe.send("go")
+        for pipe in pipes:
+            pipe.recv()  # done
 
     try:
         yield call
     finally:
-        for end in ends:
-            end.send("stop")
-        for process in made:
-            process.join()
+        for pipe in pipes:
+            pipe.send("stop")
+        for worker in workers:
+            worker.join()
 
 
-def _worker(end: Any, size: Size, choice: str, device: str, seeds: range) -> None:
+def _work(pipe: Any, size: Size, choice: str, device_name: str, seeds: range) -> None:
+    """Trains a share of the seeds whenever the pipe says `go`."""
     tune_malloc()
-    where = torch.device(device)
-    call = alone(trainers(size, choice, where, seeds), threads=1)
-    end.send("ready")
-    while end.recv() == "go":
+    device = torch.device(device_name)
+    call = serial_call(trainers(size, choice, device, seeds), threads=1)
+    pipe.send("ready")
+    while pipe.recv() == "go":
         call()
-        if where.type == "cuda":
+        if device.type == "cuda":
             torch.cuda.synchronize()
-        end.send("done")
+        pipe.send("done")
 
 
-def _row(size: Size, choice: str, way: str, case: timing.Timing, base: timing.Timing) -> Row:
-    return {"size": str(size), "encoding": choice, "seeds": SEEDS, "way": way, "step_ms": case.median * 1000 / STEPS,
-            "gain": timing.ratio(base, case), "rounds": case.rounds, "note": case.note}  # fmt: skip
-
-
-def table(rows: list[Row], device: torch.device) -> Table:
-    goal = goals.STACKED.get(device.type, 1.0)
-    about = (
-        f"Milliseconds of a step of all {SEEDS} seeds, and how many times as quick as one after another: the median of the "
-        f"rounds' ratios. Goal for {STACKED}: {goal}x."
-    )
-    lines = [
-        {"size": row["size"], "encoding": row["encoding"], "way": row["way"], "ms": number(row["step_ms"], 1),
-         "gain": times(row["gain"]), "verdict": goals.at_least(row["gain"], goal) if row["way"] == STACKED else "-",
-         "note": row["note"]}
+def table(rows: list[StackRow]) -> Table:
+    records = [
+        {"size": row.size, "encoding": row.encoding, "method": row.method, "ms": number(row.step_ms, 1), "gain": times(row.gain),
+         "note": row.note}
         for row in rows
     ]  # fmt: skip
-    return Table("Stacked seeds", lines, about)
+    return Table.of(records, "Stacked seeds", caption=CAPTION)

@@ -6,71 +6,67 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-LEAST = 0.03  # seconds that one measurement lasts at least; shorter calls are repeated
+MIN_SECONDS = 0.03  # that one measurement lasts; shorter calls are repeated
 Call = Callable[[], object]
 
 
 @dataclass
 class Timing:
-    """Seconds of one call in each round; a note instead where a case could not be timed, or only once."""
+    """Seconds of one call in each round; `note` says why a case was timed only once, or not at all."""
 
-    name: str
-    calls: int = 1
+    calls: int = 1  # per round
     rounds: list[float] = field(default_factory=list)
     note: str = ""
 
     @property
     def median(self) -> float:
+        """NaN if the case was not timed."""
         return statistics.median(self.rounds) if self.rounds else math.nan
 
 
-def nothing() -> None:
-    """Stands for a device's synchronize where there is nothing to wait for."""
+@dataclass(frozen=True)
+class Stopwatch:
+    """How to time a call: for how long at least, and what to wait for on a device that works asynchronously."""
+
+    min_seconds: float = MIN_SECONDS
+    slowest: float = math.inf  # a case whose first call takes longer is timed once
+    synchronize: Call = lambda: None
+    clock: Callable[[], float] = time.perf_counter
+
+    def interleave(self, cases: dict[str, Call], rounds: int) -> dict[str, Timing]:
+        """Warms up every case, then times all of them once per round."""
+        timings = {name: self._warm_up(call) for name, call in cases.items()}
+        for _ in range(rounds):
+            for name, timing in timings.items():
+                if not timing.note:
+                    timing.rounds.append(self._seconds(cases[name], timing.calls))
+        return timings
+
+    def _warm_up(self, call: Call) -> Timing:
+        """The first call starts threads and allocates, so the number of calls of a short case follows from the second."""
+        seconds = self._seconds(call, 1)
+        if seconds > self.slowest:
+            return Timing(rounds=[seconds], note=f"a call takes {seconds:.0f} s: timed once")
+        seconds = self._seconds(call, 1) if seconds < 1 else seconds
+        return Timing(calls=max(1, math.ceil(self.min_seconds / max(seconds, 1e-9))) if seconds < self.min_seconds else 1)
+
+    def _seconds(self, call: Call, calls: int) -> float:
+        """Mean seconds of one of several calls."""
+        self.synchronize()
+        start = self.clock()
+        for _ in range(calls):
+            call()
+        self.synchronize()
+        return (self.clock() - start) / calls
 
 
-def interleave(
-    cases: dict[str, Call],
-    rounds: int,
-    wait: Call = nothing,
-    slowest: float = math.inf,
-    least: float = LEAST,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Timing]:
-    """Every case warmed up, then all of them once a round. A case whose call takes over `slowest` seconds is timed once."""
-    found = {name: _warm_up(name, call, wait, slowest, least, clock) for name, call in cases.items()}
-    ready = [name for name in cases if not found[name].note]
-    for _ in range(rounds):
-        for name in ready:
-            found[name].rounds.append(_seconds(cases[name], found[name].calls, wait, clock))
-    return found
+def ratios(case: Timing, base: Timing) -> list[float]:
+    """`case` over `base`, round by round; a case that was timed once is compared with the median of the base."""
+    if len(case.rounds) == len(base.rounds):
+        return [a / b for a, b in zip(case.rounds, base.rounds, strict=True)]
+    return [seconds / base.median for seconds in case.rounds]
 
 
-def _warm_up(name: str, call: Call, wait: Call, slowest: float, least: float, clock: Callable[[], float]) -> Timing:
-    """The first call sets up threads and memory, so the second, where it is quick, says how many calls make a measurement."""
-    seconds = _seconds(call, 1, wait, clock)
-    if seconds > slowest:
-        return Timing(name, rounds=[seconds], note=f"a call takes {seconds:.0f} s: timed once")
-    seconds = _seconds(call, 1, wait, clock) if seconds < 1 else seconds
-    return Timing(name, calls=max(1, math.ceil(least / max(seconds, 1e-9))) if seconds < least else 1)
-
-
-def _seconds(call: Call, calls: int, wait: Call, clock: Callable[[], float]) -> float:
-    wait()
-    start = clock()
-    for _ in range(calls):
-        call()
-    wait()
-    return (clock() - start) / calls
-
-
-def ratios(of: Timing, to: Timing) -> list[float]:
-    """`of` over `to`, round by round; a case that was timed once is held against the median."""
-    if len(of.rounds) == len(to.rounds):
-        return [a / b for a, b in zip(of.rounds, to.rounds, strict=True)]
-    return [seconds / to.median for seconds in of.rounds]
-
-
-def ratio(of: Timing, to: Timing) -> float:
-    """Median of the rounds' ratios; NaN where one of them was not timed."""
-    found = ratios(of, to) if to.rounds else []
-    return statistics.median(found) if found else math.nan
+def ratio(case: Timing, base: Timing) -> float:
+    """The median of the rounds' ratios; NaN if one of the two was not timed."""
+    return statistics.median(ratios(case, base)) if case.rounds and base.rounds else math.nan

@@ -1,12 +1,11 @@
 """Jobs done, each in a process of its own or one by one in this one, with what failed and why."""
 
-from pathlib import Path
-
 import typer
 
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, Terminated, signals_end_it, stop, warn
 from rpecli.cli._output import new_console
 from rpecli.launch.job import INTERRUPTED, SAVED, Job
+from rpecli.run.directory import Run
 
 
 def most_together(how: str, device: str) -> int:
@@ -16,7 +15,7 @@ def most_together(how: str, device: str) -> int:
     from rpecli.launch import stacking as launch_stacking
 
     try:
-        return launch_stacking.most(how, device)
+        return launch_stacking.max_stack(how, device)
     except ValueError as error:
         stop(str(error), USAGE)
 
@@ -27,7 +26,7 @@ def together(todo: list[Job], most: int) -> list[Job]:
         return todo
     from rpecli.launch import stacking as launch_stacking
 
-    return launch_stacking.together(todo, most)
+    return launch_stacking.group_stackable(todo, most)
 
 
 def execute(todo: list[Job], jobs: int | None, end: bool = True) -> bool:
@@ -35,50 +34,38 @@ def execute(todo: list[Job], jobs: int | None, end: bool = True) -> bool:
     if not todo:
         return False
     with signals_end_it():
-        codes = _one_by_one(todo) if jobs == 0 else _side_by_side(todo, jobs)
+        codes = _in_this_process(todo) if jobs == 0 else _in_processes(todo, jobs)
     if INTERRUPTED in codes.values():
         raise Interrupted
     if SAVED in codes.values():
         raise Terminated
-    failed = [path for path, code in codes.items() if code]
-    for path in failed:
-        _say_why(path, codes[path], has_log=jobs != 0)
+    failed = [run for run, code in codes.items() if code]
+    for run in failed:
+        _say_why(run, codes[run], has_log=jobs != 0)
     if failed and end:
-        count = sum(len(job.paths) for job in todo)
+        count = sum(len(job.runs) for job in todo)
         stop(f"{len(failed)} of {count} runs failed; start the same command again once that is mended", FAILURE)
     return bool(failed)
 
 
-def _side_by_side(todo: list[Job], jobs: int | None) -> dict[Path, int]:
+def _in_processes(todo: list[Job], jobs: int | None) -> dict[Run, int]:
     """Exit codes of jobs in processes of their own, shown while they go on."""
     from rpecli.device import n_cores
-    from rpecli.launch import pool as sweep
-    from rpecli.launch import progress as screen
+    from rpecli.launch import pool, progress
 
-    paths = [path for job in todo for path in job.paths]
-    return screen.follow(sweep.execute(todo, jobs or min(len(paths), n_cores())), new_console(stderr=True), paths)
-
-
-def _one_by_one(todo: list[Job]) -> dict[Path, int]:
-    """Exit codes of jobs in this process, until one of them was asked to stop."""
-    from rpecli.launch import worker as work
-
-    codes: dict[Path, int] = {}
-    waiting = list(todo)
-    while waiting:
-        job = waiting.pop(0)
-        code = work.do(job, say=lambda text: typer.echo(text, err=True))
-        if job.others and code not in (INTERRUPTED, SAVED):
-            waiting = job.each() + waiting
-            continue
-        codes |= dict.fromkeys(job.paths, code)
-        if code in (INTERRUPTED, SAVED):
-            break
-    return codes
+    runs = [run for job in todo for run in job.runs]
+    return progress.follow(pool.execute(todo, jobs or min(len(runs), n_cores())), new_console(stderr=True), runs)
 
 
-def _say_why(path: Path, code: int, has_log: bool) -> None:
-    from rpecli.launch import worker as work
+def _in_this_process(todo: list[Job]) -> dict[Run, int]:
+    from rpecli.launch import pool
 
-    log = f"  ({path / 'log.txt'})" if has_log else ""
-    warn(f"{path.name}: {work.why(path, code)}{log}", "red")
+    events = pool.execute(todo, 0, say=lambda text: typer.echo(text, err=True))
+    return {event.run: event.code for event in events if event.run}
+
+
+def _say_why(run: Run, code: int, has_log: bool) -> None:
+    from rpecli.launch.worker import failure_reason
+
+    log = f"  ({run.log_file})" if has_log else ""
+    warn(f"{run.name}: {failure_reason(run, code)}{log}", "red")

@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._select import config_of
 from rpecli.config import load as config_load
 from rpecli.config import ranges as config_ranges
 from rpecli.config import yaml_source as config_yaml_source
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
+from rpecli.run.directory import Run
 
 
 def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
@@ -56,26 +57,29 @@ def whole_lengths(flag: str, text: str, remedy: str) -> list[int]:
     return config_ranges.parse_lengths(text)
 
 
-def asked_order(given: dict[str, str], again: bool, data: Path | None) -> Order:
-    """What to measure of any run, checked before a run is looked for."""
-    made, _ = load_recipe(None, given)
+def check_eval_keys(given: dict[str, str], data: Path | None) -> dict[str, Any]:
+    """The evaluation keys given as flags, typed; stops on a wrong value, or a folder without a data set."""
+    recipe, _ = load_recipe(None, given)
     if data is not None and not (data / "data").is_dir():
         stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
-    return Order(tuple((key, getattr(made, key)) for key in given), again, data)
+    return {key: getattr(recipe, key) for key in given}
 
 
-def order_by_run(asked: Order, paths: list[Path], encoding: str | None, scaling: str | None) -> dict[Path, Order]:
-    """What to measure of each run, with the encoding to put into it."""
-    return {path: replace(asked, encoding=_swap(path, encoding, scaling)) for path in paths}
+def eval_requests(
+    runs: list[Run], request: EvalRequest, overrides: dict[str, Any], encoding: str | None, scaling: str | None
+) -> dict[Run, EvalRequest]:
+    """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to put into it."""
+    settings = {run: run.config.eval.model_copy(update=overrides) for run in runs}
+    return {run: replace(request, settings=settings[run], encoding_override=_swap(run, encoding, scaling)) for run in runs}
 
 
-def _swap(path: Path, encoding: str | None, scaling: str | None) -> str | None:
+def _swap(run: Run, encoding: str | None, scaling: str | None) -> str | None:
     """The encoding to put into a trained model, checked; None for its own."""
     if encoding is None and scaling is None:
         return None
     from rpecli import encoding as encodings
 
-    config = config_of(path)
+    config = run.config
     choice = canonical(encoding or config.encoding + f":scaling={scaling}")
     encodings.every(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from rpecli.cli._exit import FAILURE, stop, warn
-from rpecli.cli._select import record
+from rpecli.run.directory import Run
 
 
 def new_console(stderr: bool = False) -> Any:
@@ -21,24 +21,25 @@ def new_console(stderr: bool = False) -> Any:
 def print_tables(*tables: Any) -> None:
     """Rich tables in a terminal, Markdown in a pipe, where a blank line keeps two tables apart."""
     from rpecli.launch import progress as screen
+    from rpecli.table import Table
 
     console = new_console()
     if console.is_terminal:
         console.print(*tables, sep="\n")
     else:
-        typer.echo("\n\n".join(map(screen.plain, tables)))
+        typer.echo("\n\n".join(table.markdown() if isinstance(table, Table) else screen.plain(table) for table in tables))
 
 
-def print_runs(paths: list[Path]) -> None:
+def print_runs(runs: list[Run]) -> None:
     from rpecli.cli import _run_tables as cli_run_tables
 
-    print_tables(cli_run_tables.runs_table(paths))
+    print_tables(cli_run_tables.runs_table(runs))
 
 
-def print_lengths(paths: list[Path]) -> None:
+def print_lengths(runs: list[Run]) -> None:
     from rpecli.cli import _run_tables as cli_run_tables
 
-    print_tables(*(cli_run_tables.lengths_table(paths, metric) for metric in ("exact_match", "token_accuracy")))
+    print_tables(*(cli_run_tables.lengths_table(runs, metric) for metric in ("exact_match", "token_accuracy")))
 
 
 def print_json(value: Any) -> None:
@@ -49,15 +50,15 @@ def _say_next(command: str, runs: Path) -> None:
     typer.echo(f"Next: {command}{'' if runs == Path('runs') else f' --runs {runs}'}")
 
 
-def write_report(paths: list[Path], name: str | None, out: Path, as_json: bool) -> None:
+def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool) -> None:
     """Writes the report of these runs, by the name of their study unless another is given, and shows its tables."""
     from rpecli.report import build as report
     from rpecli.report import load as report_load
 
-    studies = {record(path).get("study", "default") for path in paths}
+    studies = {run.record.get("study", "default") for run in runs}
     name = name or (studies.pop() if len(studies) == 1 else "all")
     try:
-        made = report.make(paths, name, out, _typed())
+        made = report.make([run.path for run in runs], name, out, _typed())
     except report_load.ReportError as error:
         stop(str(error), FAILURE)
     for text in made.problems:

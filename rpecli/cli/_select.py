@@ -1,86 +1,57 @@
 """The runs that a command is about: chosen by name, or made from a recipe."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.config.load import RecipeSource
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Recipe
+from rpecli.run.directory import Run, find_runs
+from rpecli.run.provenance import sources
 
 
-def select(runs: Path, names: list[str] | None) -> list[Path]:
-    """Run directories by id, path or pattern; all of `runs` unless named. Damaged and foreign ones are said, not used."""
-    from rpecli.run import directory as run
-
-    found, trouble = run.listing(runs)
+def select(folder: Path, names: list[str] | None) -> list[Run]:
+    """Runs by id, path or pattern; all of `folder` unless named. Damaged and foreign directories are warned of and left out."""
+    runs, problems = find_runs(folder)
     if not names:
-        for text in trouble:
-            warn(text)
-        if not found:
-            stop(f"no runs under {runs}: rpe train --encoding rope makes some", FAILURE)
-        return found
-    chosen: list[Path] = []
+        for problem in problems:
+            warn(problem)
+        if not runs:
+            stop(f"no runs under {folder}: rpe train --encoding rope makes some", FAILURE)
+        return runs
+    selected: list[Run] = []
     for name in names:
-        matches = [path for path in found if path.match(name)] or ([Path(name)] if Path(name).is_dir() else [])
+        matches = [run for run in runs if run.path.match(name)] or ([Run(Path(name))] if Path(name).is_dir() else [])
         if not matches:
-            hint = catalog.nearest(name, [path.name for path in found]) if found else "there is none yet: rpe train makes some"
-            stop(f"no run {name!r} under {runs}: {hint}", USAGE)
-        chosen += [path for path in matches if record(path)]
-    return list(dict.fromkeys(chosen))
+            hint = catalog.nearest(name, [run.name for run in runs]) if runs else "there is none yet: rpe train makes some"
+            stop(f"no run {name!r} under {folder}: {hint}", USAGE)
+        selected += [run for run in matches if run.record]  # raises where a directory that was named is not a run
+    return list(dict.fromkeys(selected))
 
 
-def select_trained(runs: Path, names: list[str] | None) -> list[Path]:
-    """The selected runs that are trained; the others are said."""
-    paths = select(runs, names)
-    ready = [path for path in paths if is_trained(path)]
-    for path in paths:
-        if path not in ready:
-            warn(f"{path.name} is not trained, so it is left out: rpe train {path / 'recipe.yaml'}")
-    if not ready:
-        stop(f"no trained run under {runs}: rpe train --encoding rope", FAILURE)
-    return ready
+def select_trained(folder: Path, names: list[str] | None) -> list[Run]:
+    """The selected runs that are trained; the others are warned of."""
+    runs = select(folder, names)
+    trained = [run for run in runs if run.is_trained]
+    for run in runs:
+        if run not in trained:
+            warn(f"{run.name} is not trained, so it is left out: rpe train {run.recipe_file}")
+    if not trained:
+        stop(f"no trained run under {folder}: rpe train --encoding rope", FAILURE)
+    return trained
 
 
-def create(made: Recipe, source: RecipeSource, runs: Path) -> list[Path]:
-    """A directory a run; says which of the finished ones were trained by other code of the task or encoding."""
-    from rpecli.run import directory as run
-    from rpecli.run import provenance as run_provenance
-
-    paths = []
-    for each in made.configs():
-        path = _or_stop(run.create, each, runs, source.name)
-        old = record(path).get("sources")
-        if is_trained(path) and old != run_provenance.sources(each):
-            changed = "task" if old and old["tasks"] != run_provenance.sources(each)["tasks"] else "encoding"
-            warn(f"{path.name}: the {changed}'s file has changed since; delete {path} to train anew")
-        paths.append(path)
-    return list(dict.fromkeys(paths))
-
-
-def record(path: Path) -> dict[str, Any]:
-    """What its run.json says."""
-    from rpecli.run import directory as run
-
-    return _or_stop(run.read, path)
-
-
-def config_of(path: Path) -> Config:
-    """What its recipe.yaml says."""
-    from rpecli.run import directory as run
-
-    return _or_stop(run.config_of, path)
-
-
-def is_trained(path: Path) -> bool:
-    return record(path)["status"] == "trained" and (path / "weights.safetensors").exists()
-
-
-def _or_stop(function: Callable[..., Any], *arguments: Any) -> Any:
-    from rpecli.run.files import RunError
-
-    try:
-        return function(*arguments)
-    except (RunError, OSError) as error:
-        stop(str(error), FAILURE)
+def create(recipe: Recipe, source: RecipeSource, folder: Path) -> list[Run]:
+    """One directory per run; warns of trained runs whose task or encoding has changed since."""
+    runs = []
+    for config in recipe.configs():
+        try:
+            run = Run.create(config, folder, source.name)
+        except OSError as error:
+            stop(str(error), FAILURE)
+        trained_with = run.record.get("sources")
+        if run.is_trained and trained_with != sources(config):
+            changed = "task" if trained_with and trained_with["tasks"] != sources(config)["tasks"] else "encoding"
+            warn(f"{run.name}: the {changed}'s file has changed since; delete {run.path} to train anew")
+        runs.append(run)
+    return list(dict.fromkeys(runs))

@@ -15,6 +15,16 @@ from rpecli.cli._output import new_console
 if TYPE_CHECKING:
     from rpecli.bench import Options
 
+EXAMPLES = """
+Examples:
+  # a short version of three benchmarks
+  rpe bench
+
+  rpe bench attention --encodings t5,alibi --lengths 2048:16384
+
+  rpe bench train --sizes 64x2x4x64x128 --dtype float32
+"""
+
 
 def bench(
     what: Annotated[str | None, typer.Argument(help="attention, train, eval or stack; unless given, three in short.")] = None,
@@ -34,12 +44,15 @@ def bench(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("results/bench"),
 ) -> None:
-    """Measure speed and memory beside plain attention and the peers that are installed; tables to results/bench/."""
-    from rpecli.bench import BENCHES, IN_SHORT, Options, dtypes_of, size_of
+    """Measure speed and memory, compared with plain attention and with other installed libraries.
+
+    The tables go to results/bench/.
+    """
+    from rpecli.bench import DEFAULT, MODULES, Options, parse_dtypes, parse_size
     from rpecli.device import pick_device
 
-    if what is not None and what not in BENCHES:
-        stop(f"unknown benchmark {what!r}: {catalog.nearest(what, list(BENCHES))}", USAGE)
+    if what is not None and what not in MODULES:
+        stop(f"unknown benchmark {what!r}: {catalog.nearest(what, list(MODULES))}", USAGE)
     try:
         pick_device(device)
         options = Options(
@@ -48,14 +61,14 @@ def bench(
             repeats=repeats,
             threads=threads,
             device=device,
-            sizes=tuple(size_of(part.strip()) for part in sizes.split(",")) if sizes else None,
-            dtypes=dtypes_of(dtype),
+            sizes=tuple(parse_size(part.strip()) for part in sizes.split(",")) if sizes else None,
+            dtypes=parse_dtypes(dtype),
             run=trained,
             short=what is None,
         )
     except ValueError as error:
         stop(str(error), USAGE)
-    for name in [what] if what else IN_SHORT:
+    for name in [what] if what else DEFAULT:
         _measure(name, options, out)
 
 
@@ -79,7 +92,7 @@ def _measure(name: str, options: "Options", out: Path) -> None:
     console = new_console()
     if console.is_terminal:
         for table in result.tables:
-            console.print(table.rich(), "")
+            console.print(table, "")
     else:
         typer.echo(result.markdown())
     files = result.write(out)

@@ -5,11 +5,25 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import warn
-from rpecli.cli._inputs import asked_order, order_by_run
+from rpecli.cli._inputs import check_eval_keys, eval_requests
 from rpecli.cli._output import _say_next, print_lengths
-from rpecli.cli._select import config_of, select_trained
+from rpecli.cli._select import select_trained
 from rpecli.config.ranges import parse_lengths
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
+from rpecli.run.directory import Run
+
+EXAMPLES = """
+Examples:
+  # all runs at multiples of their training length
+  rpe eval --lengths 1x:8x
+
+  # some runs, at lengths that double from 512 to 4096
+  rpe eval 'copy-rope-*' --lengths 512:4096
+
+  # models trained with RoPE, evaluated with YaRN scaling
+  rpe eval 'copy-rope-*' --rope-scaling yarn
+"""
 
 
 @flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions")
@@ -24,24 +38,28 @@ def evaluate(
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
 ) -> None:
-    """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
-    asked = asked_order(given, overwrite, data)
-    paths = select_trained(runs, names)
-    orders = order_by_run(asked, paths, swap_encoding, rope_scaling)
-    _warn_of_lengths(paths, given.get("lengths"))
-    execute([Job(path, train=False, order=orders[path], device=device) for path in paths], jobs)
-    print_lengths(paths)
+    """Evaluate trained runs at several lengths, and always at the training length.
+
+    Lengths that are already done are skipped, unless --overwrite is given.
+    """
+    overrides = check_eval_keys(given, data)
+    selected = select_trained(runs, names)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    requests = eval_requests(selected, request, overrides, swap_encoding, rope_scaling)
+    _warn_of_lengths(selected, given.get("lengths"))
+    execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
+    print_lengths(selected)
     _say_next("rpe report", runs)
 
 
-def _warn_of_lengths(paths: list[Path], lengths: str | None) -> None:
+def _warn_of_lengths(runs: list[Run], lengths: str | None) -> None:
     """Says, once for each task, which of the lengths asked for it has no problem of."""
     from rpecli import task
 
     said = set()
-    for config in map(config_of, paths):
+    for config in (run.config for run in runs):
         longest = task.build(config.task).longest()
-        past = [n for n in parse_lengths(lengths or config.lengths, config.length) if longest and n > longest]
+        past = [n for n in parse_lengths(lengths or config.eval.lengths, config.length) if longest and n > longest]
         if past and config.task not in said:
             said.add(config.task)
             warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, past))}")

@@ -8,10 +8,22 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
-from rpecli.cli._inputs import asked_order, check_lengths, order_by_run, whole_lengths
+from rpecli.cli._inputs import check_eval_keys, check_lengths, eval_requests, whole_lengths
 from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._select import select_trained
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
+
+EXAMPLES = """
+Examples:
+  # attention of all trained runs at 1x, 2x and 4x their training length
+  rpe inspect
+
+  # what changes if the same tokens stand at later positions
+  rpe inspect 'copy-rope-*' --shift
+
+  # figures in a folder
+  rpe inspect --lengths 1x,8x --out figures
+"""
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
@@ -30,41 +42,48 @@ def inspect(
     out: Annotated[Path | None, typer.Option(help="Folder for the figures, each as .png, .svg and .pdf.")] = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Look into trained runs: where and why their heads look, how alike they are; with --shift, whether position matters."""
+    """Measure the attention of trained runs: which keys heads attend to, and why.
+
+    With --shift, measure instead what changes if the same tokens stand at later positions.
+    """
     from rpecli.report.tables import attention_text as probe_text
 
     check_lengths("--lengths", lengths)
     by = tuple(whole_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
-    asked = asked_order(given, overwrite, data)
-    orders = order_by_run(asked, select_trained(runs, names), swap_encoding, rope_scaling)
+    overrides = check_eval_keys(given, data)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    by_run = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
+    requests = {run.path: request for run, request in by_run.items()}
     if not shift:
-        found = _looked_into(orders, lengths, device)
+        found = _looked_into(requests, lengths, device)
         _show(found, probe_text.tables(found), found, {}, out, as_json)
         return
     from rpecli.probes import store as kept
 
-    known = [kept.facts(path, order) for path, order in orders.items()]
-    lines = {probe_text.name_of(each): _moved(path, by, device, orders[path]) for path, each in zip(orders, known, strict=True)}
+    known = [kept.facts(path, request) for path, request in requests.items()]
+    lines = {
+        probe_text.name_of(each): _moved(path, by, device, requests[path]) for path, each in zip(requests, known, strict=True)
+    }
     _show(lines, probe_text.shift_tables(lines), {"runs": known}, lines, out, as_json)
 
 
-def _looked_into(orders: dict[Path, Order], lengths: str, device: str) -> dict[str, Any]:
+def _looked_into(requests: dict[Path, EvalRequest], lengths: str, device: str) -> dict[str, Any]:
     from rpecli.probes import inspect as why
 
-    data = why.inspect(list(orders), lengths, device, orders)
-    for order, each in zip(orders.values(), data["runs"], strict=True):
+    data = why.inspect(list(requests), lengths, device, requests)
+    for request, each in zip(requests.values(), data["runs"], strict=True):
         if each["left_out"]:
-            where = each["task"] if order.folder is None else order.folder
+            where = each["task"] if request.folder is None else request.folder
             warn(f"{each['run']}: {where} has no problem of length {', '.join(map(str, each['left_out']))}: left out")
     return data
 
 
-def _moved(path: Path, shifts: tuple[int, ...], device: str, order: Order) -> list[dict[str, Any]]:
+def _moved(path: Path, shifts: tuple[int, ...], device: str, request: EvalRequest) -> list[dict[str, Any]]:
     from rpecli.probes import invariance as shift
     from rpecli.run import directory as run
 
     try:
-        return shift.probe(path, shifts, device, order)
+        return shift.probe(path, shifts, device, request)
     except run.Stopped as stopped:
         raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
 

@@ -11,6 +11,19 @@ from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
 from rpecli.cli._inputs import load_recipe
 from rpecli.cli._output import _typed, new_console, print_json, write_report
 from rpecli.cli._select import select
+from rpecli.run.directory import Run
+
+EXAMPLES = """
+Examples:
+  # a report of all runs
+  rpe report
+
+  # follow the runs of a recipe until they have ended, then report them
+  rpe report --recipe quick --watch
+
+  # compare two studies
+  rpe report --compare results/quick other-runs
+"""
 
 
 def report(
@@ -29,7 +42,10 @@ def report(
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
 ) -> None:
-    """Write tables and figures of runs to results/NAME/ and show the tables; or set two studies side by side."""
+    """Write tables and figures of runs to results/NAME/ and show the tables.
+
+    With --compare, compare two studies instead.
+    """
     if compare is not None:
         more = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
         _compare(compare, more, runs, out, name, as_json)
@@ -40,8 +56,8 @@ def report(
         wanted, name = {config.id for config in made.configs()}, name or source.name
     if watch:
         _watch(runs, names, wanted, interval)
-    paths = [path for path in select(runs, names) if wanted is None or path.name in wanted]
-    write_report(paths, name, out, as_json)
+    selected = [run for run in select(runs, names) if wanted is None or run.name in wanted]
+    write_report(selected, name, out, as_json)
 
 
 def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
@@ -73,10 +89,10 @@ def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, interva
 
     select(runs, names)  # a mistake in a name is said at once
 
-    def find() -> list[Path]:
-        named = [Path(name) for name in names or [] if (Path(name) / "run.json").is_file()]
-        known = [path for path in watch.directories(runs) if not names or any(path.match(name) for name in names)]
-        return [path for path in dict.fromkeys([*named, *known]) if wanted is None or path.name in wanted]
+    def find() -> list[Run]:
+        named = [run for run in map(Run, map(Path, names or [])) if run.record_file.is_file()]
+        matching = [run for run in watch.directories(runs) if not names or any(run.path.match(name) for name in names)]
+        return [run for run in dict.fromkeys([*named, *matching]) if wanted is None or run.name in wanted]
 
     try:
         watch.follow(watch.Watch(find), new_console(stderr=True), interval)

@@ -7,10 +7,21 @@ from rpecli.cli._execute import execute, most_together, together
 from rpecli.cli._exit import FAILURE
 from rpecli.cli._inputs import asked_recipe
 from rpecli.cli._output import write_report
-from rpecli.cli._select import create, is_trained
-from rpecli.config.recipe import NOT_IDENTITY
-from rpecli.evaluate.request import Order
+from rpecli.cli._select import create
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
+
+EXAMPLES = """
+Examples:
+  # seven encodings on three tasks, in minutes
+  rpe run quick
+
+  # the same study with eight seeds, so that the tests can decide
+  rpe run quick --seed 0:8
+
+  # your own recipe, four runs at a time
+  rpe run ./mine.yaml --jobs 4
+"""
 
 
 @flags.takes_recipe_keys()
@@ -26,13 +37,16 @@ def run(
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
 ) -> None:
-    """Train, evaluate and report a recipe; started again it does only what is missing."""
+    """Train, evaluate and report a recipe.
+
+    Started again, it does only what is missing.
+    """
     made, source = asked_recipe(recipe, given, sets)
     most = most_together(stack, device)
-    paths = create(made, source, runs)
-    orders = {config.id: Order(tuple((k, getattr(config, k)) for k in sorted(NOT_IDENTITY))) for config in made.configs()}
-    todo = [Job(path, train=not is_trained(path), order=orders[path.name], device=device) for path in paths]
+    created = create(made, source, runs)
+    requests = {config.id: EvalRequest(config.eval) for config in made.configs()}
+    todo = [Job(run, train=not run.is_trained, request=requests[run.name], device=device) for run in created]
     failed = execute(together(todo, most), jobs, end=False)
-    write_report(paths, name or source.name, out, as_json)
+    write_report(created, name or source.name, out, as_json)
     if failed:
         raise SystemExit(FAILURE)

@@ -10,7 +10,20 @@ from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import new_console, print_json, print_tables
-from rpecli.cli._select import config_of, record, select
+from rpecli.cli._select import select
+from rpecli.run.directory import Run
+
+EXAMPLES = """
+Examples:
+  # what an encoding does to the attention logits
+  rpe show alibi
+
+  # its figure in a file
+  rpe show t5:buckets=16 --out t5.png
+
+  # the record and the evaluation of runs
+  rpe show 'copy-rope-*'
+"""
 
 
 def show(
@@ -23,7 +36,7 @@ def show(
     length: Annotated[int, typer.Option(help="Trained length of an encoding; drawn to twice that.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
-    """Show what a run is and how it went, or what an encoding does to the scores, untrained."""
+    """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
     encoding = parse_choice(split_layers(name)[0])[0]
     if encoding.endswith(".py") or encoding.replace("_", "-") in catalog.names("encodings"):
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
@@ -31,38 +44,35 @@ def show(
         _show_runs(select(runs, [name]), as_json)
 
 
-def _show_runs(paths: list[Path], as_json: bool) -> None:
+def _show_runs(runs: list[Run], as_json: bool) -> None:
     from rpecli.cli import _run_tables as cli_run_tables
-    from rpecli.run.files import read_lines
 
-    lines = {path: read_lines(path / "eval.jsonl") for path in paths}
+    lines = {run: run.evaluations() for run in runs}
     if as_json:
-        found = [record(path) | {"config": config_of(path).model_dump(), "eval": lines[path]} for path in paths]
+        found = [run.record | {"config": run.config.to_keys(), "eval": lines[run]} for run in runs]
         print_json(found if len(found) > 1 else found[0])
         return
-    made = [(cli_run_tables.run_table(path), cli_run_tables.evaluation_table(path) if lines[path] else None) for path in paths]
+    made = [(cli_run_tables.run_table(run), cli_run_tables.evaluation_table(run) if lines[run] else None) for run in runs]
     print_tables(*(table for pair in made for table in pair if table))
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
-    from rpecli.describe import effect
-    from rpecli.describe import figure as portrait_figure
-    from rpecli.describe import text as portrait_text
+    from rpecli.describe import effect, figure, text
     from rpecli.plot import FigureError
 
-    data = effect.profile(choice, **shape).data()
+    profile = effect.profile(choice, **shape)
     if out is not None:
         try:
-            portrait_figure.write(data, out)
+            figure.write(profile, out)
         except FigureError as error:
             stop(str(error), USAGE)
     console = new_console()
     if as_json:
-        print_json(data)
+        print_json(profile.as_dict())
     elif console.is_terminal:
-        for part in portrait_text.terminal(data):
+        for part in text.terminal(profile):
             console.print(part)
     else:
-        typer.echo(portrait_text.markdown(data))
+        typer.echo(text.markdown(profile))
     if out is not None:
         typer.echo(f"Written: {out}", err=True)

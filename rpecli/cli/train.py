@@ -8,8 +8,20 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, most_together, together
 from rpecli.cli._inputs import asked_recipe
 from rpecli.cli._output import _say_next, print_runs
-from rpecli.cli._select import create, is_trained
+from rpecli.cli._select import create
 from rpecli.launch.job import Job
+
+EXAMPLES = """
+Examples:
+  # two encodings with three seeds each on the default tasks
+  rpe train --encoding rope,alibi --seed 0:3
+
+  # a recipe with one key changed
+  rpe train quick --steps 200
+
+  # your own encoding beside a shipped one, on one task
+  rpe train --task copy --encoding ./mine.py,rope
+"""
 
 
 @flags.takes_recipe_keys()
@@ -22,13 +34,16 @@ def train(
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
 ) -> None:
-    """Train: every task x encoding x positions x seed is a run. Defaults < recipe < flags; every key but by_task is a flag."""
+    """Train runs: one for every combination of task, encoding, positions and seed.
+
+    Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
+    """
     made, source = asked_recipe(recipe, given, sets)
     most = most_together(stack, device)
-    paths = create(made, source, runs)
-    todo = [Job(path, train=True, device=device) for path in paths if not is_trained(path)]
-    if len(todo) < len(paths):
-        typer.echo(f"{len(paths) - len(todo)} of {len(paths)} runs are trained already.")
+    created = create(made, source, runs)
+    todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
+    if len(todo) < len(created):
+        typer.echo(f"{len(created) - len(todo)} of {len(created)} runs are trained already.")
     execute(together(todo, most), jobs)
-    print_runs(paths)
+    print_runs(created)
     _say_next("rpe eval --lengths 512:4096", runs)

@@ -31,7 +31,7 @@ ROUNDING = 1e-6  # smaller numbers are what rounding leaves of q.k - q.k
 class EncodingProfile:
     """The facts and curves of one encoding: what `rpe show NAME --json` prints.
 
-    Distances, queries and keys run from 0 to twice the trained length. None stands for a pair that attention does not see.
+    Distances, queries and keys run from 0 to twice the training length. None stands for a pair that attention does not see.
     """
 
     encoding: str
@@ -42,7 +42,7 @@ class EncodingProfile:
     year: str
     options: dict[str, dict[str, Any]]  # name -> value and default
     hooks: list[str]
-    acts: list[str]
+    acts_on: list[str]
     kernel: str
     cost: str
     channels: dict[str, int]  # of a query and key: in the model, and as compared
@@ -50,21 +50,21 @@ class EncodingProfile:
     shift: dict[str, Any]  # claimed, the largest change of a score, by how much the positions were shifted
     causal_only: bool
     unseen: str
-    shape: dict[str, int]
-    shown: str  # what the curves and maps are, in words
+    shape: dict[str, int]  # d_model, n_head, train_length, n_positions (how many are drawn), seed
+    caption: str  # what the curves and maps are
     heads: list[dict[str, list[float | None]]]  # by distance: mean, low and high over query positions and contents
     maps: list[list[list[float | None]]]  # of each head, [query][key], mean over contents
     average: list[list[float | None]]
 
-    def data(self) -> dict[str, Any]:
-        """The same as plain values, for JSON, text and figures."""
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
         return asdict(self)
 
 
 def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, seed: int = 0) -> EncodingProfile:
     """The profile of `rope`, `rope:base=500` or `./mine.py`, with initial weights drawn from `seed`.
 
-    `length` is the trained length. Raises ChoiceError for an unknown encoding or option, and for an impossible shape.
+    `length` is the training length. Raises ChoiceError for an unknown encoding or option, and for an impossible shape.
     """
     if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
         raise ChoiceError(
@@ -78,7 +78,7 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
             **_facts(choice, first),
             parameters=_parameter_counts(first, second),
             shift=_shift(choice, shape, seed),
-            shape={"d_model": d_model, "n_head": n_head, "trained": length, "drawn": 2 * length, "seed": seed},
+            shape={"d_model": d_model, "n_head": n_head, "train_length": length, "n_positions": 2 * length, "seed": seed},
             **_curves(first, effect(first, 2 * length, seed)),
         )
 
@@ -102,7 +102,7 @@ def _facts(choice: str, encoding: Encoding) -> dict[str, Any]:
         **{key: getattr(encoding, key) for key in ("group", "causal_only", "unseen")},
         "options": {key: {"value": options.get(key, default), "default": default} for key, default in facts.options.items()},
         "hooks": hooks,
-        "acts": [source.HOOKS[hook] for hook in hooks] or [source.NO_HOOK],
+        "acts_on": [source.HOOKS[hook] for hook in hooks] or [source.NO_HOOK],
         "kernel": kernel,
         "cost": source.COST[kernel],
         "channels": _channels(encoding),
@@ -191,7 +191,7 @@ def _split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
 def _curves(encoding: Encoding, effect_CxHxTxT: Tensor) -> dict[str, Any]:
     maps_HxTxT = effect_CxHxTxT.nanmean(0)
     return {
-        "shown": _caption(encoding, effect_CxHxTxT),
+        "caption": _caption(encoding, effect_CxHxTxT),
         "heads": [_by_distance(effect_CxTxT) for effect_CxTxT in effect_CxHxTxT.unbind(1)],
         "maps": _numbers(maps_HxTxT),
         "average": _numbers(maps_HxTxT.nanmean(0)),

@@ -1,14 +1,16 @@
-"""A portrait as a figure: score against distance above maps of queries and keys; the same portrait gives the same bytes.
+"""A profile of an encoding as a figure: score against distance above maps of queries and keys.
 
-Heads differ in colour and dashes; the maps share one scale of brightness, which reads alike for colour-blind readers and in grey.
+Heads differ in color and dashes; the maps share one scale of brightness, which reads alike for color-blind readers and in grey.
+The same profile gives the same bytes.
 """
 
 import math
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rpecli.plot import DPI, HEAD_DASHES, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colors
+from rpecli.describe.effect import EncodingProfile
+from rpecli.plot import HEAD_DASHES, QUIET, REFERENCE, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colors, new_figure
 from rpecli.run.files import write_bytes
 
 if TYPE_CHECKING:
@@ -16,52 +18,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-TINTS, UNSEEN = "cividis", "#E4E4E4"
-MAPS, COLUMNS = 10, 5  # drawn at most, the mean of all heads among them; in a row
-LEFT, RIGHT, HEAD, LINES = 0.75, 0.95, 0.75, 2.3  # inches: margins, titles, the upper panel
-UNDER, GAP, BETWEEN = 0.75, 0.3, 0.42  # inches: under the upper panel, between maps, between rows of maps
+COLOR_MAP, MASKED_COLOR = "cividis", "#E4E4E4"
+MAX_MAPS, COLUMNS = 10, 5  # the mean of all heads is one of the maps; maps per row
+LEFT, RIGHT, HEADER, CURVES = 0.75, 0.95, 0.75, 2.3  # inches: margins, titles, height of the curves
+UNDER_CURVES, GAP, ROW_GAP = 0.75, 0.3, 0.42  # inches: below the curves, between maps, between rows of maps
 
 
-def write(data: dict[str, Any], path: Path) -> None:
-    """Draws a portrait into a file. Raises FigureError where its suffix is not one that can be drawn, or it cannot be written."""
+def write(profile: EncodingProfile, path: Path) -> None:
+    """Draws a profile into an .svg, .png or .pdf file. Raises FigureError for another suffix or a file that cannot be written."""
     kind = path.suffix.lstrip(".").lower()
     if kind not in UNDATED:
         raise FigureError(f"{path}: a figure is .svg, .png or .pdf: write for example {path.with_suffix('.svg')}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, draw(data, kind))
+        write_bytes(path, draw(profile, kind))
     except OSError as error:
         raise FigureError(f"the figure cannot be written: {error}: choose another place") from error
 
 
-def draw(data: dict[str, Any], kind: str = "svg") -> bytes:
-    """The figure as `svg`, `png` or `pdf`, from `Portrait.data()`."""
+def draw(profile: EncodingProfile, kind: str = "svg") -> bytes:
+    """The figure as `svg`, `png` or `pdf`."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
-        FigureCanvasAgg(figure)
-        _compose(figure, data)
+        figure = new_figure()
+        _compose(figure, profile)
     return as_bytes(figure, kind)
 
 
-def _compose(figure: "Figure", data: dict[str, Any]) -> None:
-    maps = _maps(data)
+def _compose(figure: "Figure", profile: EncodingProfile) -> None:
+    maps = titled_maps(profile)
     rows = -(-len(maps) // COLUMNS)
     side = (WIDTH - LEFT - RIGHT - GAP * (COLUMNS - 1)) / COLUMNS
-    note = textwrap.wrap(_note(data), 165)
-    top = HEAD + LINES + UNDER
-    height = top + rows * (side + BETWEEN) + 0.2 + 0.16 * len(note)
+    footer = textwrap.wrap(note(profile), 165)
+    top = HEADER + CURVES + UNDER_CURVES
+    height = top + rows * (side + ROW_GAP) + 0.2 + 0.16 * len(footer)
     figure.set_size_inches(WIDTH, height)
-    _titles(figure, data, note, height)
-    upper = figure.add_axes(_box(LEFT, HEAD, WIDTH - LEFT - RIGHT, LINES, height))
-    _lines(upper, data)
+    _titles(figure, profile, footer, height)
+    _curves(figure.add_axes(_box(LEFT, HEADER, WIDTH - LEFT - RIGHT, CURVES, height)), profile)
     for n, (title, cells) in enumerate(maps):
         row, column = divmod(n, COLUMNS)
-        axes = figure.add_axes(_box(LEFT + column * (side + GAP), top + row * (side + BETWEEN), side, side, height))
-        image = _map(axes, title, cells, data)
+        axes = figure.add_axes(_box(LEFT + column * (side + GAP), top + row * (side + ROW_GAP), side, side, height))
+        image = _map(axes, title, cells, profile)
         axes.tick_params(labelleft=column == 0, labelsize=6.5)
         axes.set_ylabel("query i" if column == 0 else "", labelpad=1)
         axes.set_xlabel("key j" if n + COLUMNS >= len(maps) else "", labelpad=1)
@@ -69,90 +67,87 @@ def _compose(figure: "Figure", data: dict[str, Any]) -> None:
     figure.colorbar(image, cax=figure.add_axes(_box(right, top, 0.12, side, height)))
 
 
-def _box(left: float, top: float, width: float, high: float, height: float) -> tuple[float, float, float, float]:
-    """Inches from the left and top of a figure `height` inches high, as shares of it."""
-    return left / WIDTH, (height - top - high) / height, width / WIDTH, high / height
+def _box(left: float, top: float, width: float, height: float, figure_height: float) -> tuple[float, float, float, float]:
+    """A box in inches from the left and the top of a figure, as matplotlib's left, bottom, width and height in shares of it."""
+    return left / WIDTH, (figure_height - top - height) / figure_height, width / WIDTH, height / figure_height
 
 
-def _titles(figure: "Figure", data: dict[str, Any], note: list[str], height: float) -> None:
-    figure.text(0.1 / WIDTH, 1 - 0.12 / height, data["encoding"], fontsize=12, fontweight="bold", color="#222222", va="top")
-    summary = textwrap.shorten(data["summary"], 160, placeholder=" ...")
-    figure.text(0.1 / WIDTH, 1 - 0.38 / height, summary, color="#444444", va="top")
-    figure.text(0.1 / WIDTH, 0.1 / height, "\n".join(note), fontsize=7, color="#666666", va="bottom", linespacing=1.5)
+def _titles(figure: "Figure", profile: EncodingProfile, footer: list[str], height: float) -> None:
+    figure.text(0.1 / WIDTH, 1 - 0.12 / height, profile.encoding, fontsize=12, fontweight="bold", va="top")
+    summary = textwrap.shorten(profile.summary, 160, placeholder=" ...")
+    figure.text(0.1 / WIDTH, 1 - 0.38 / height, summary, color=QUIET, va="top")
+    figure.text(0.1 / WIDTH, 0.1 / height, "\n".join(footer), fontsize=7, color=QUIET, va="bottom", linespacing=1.5)
 
 
-def _note(data: dict[str, Any]) -> str:
-    shape, more = data["shape"], max(0, len(data["maps"]) - MAPS + 1)
-    text = f"Shown: {data['shown']}. " + (
-        "Bands: 10th to 90th percentile over query positions and contents. " if _bands(data) else ""
-    )
-    text += f"Heads: {shape['n_head']}, of width {shape['d_model'] // shape['n_head']}. Seed: {shape['seed']}. "
-    return text + "Dotted: the trained length. Grey: not seen." + (f" Maps left out: {more}." if more else "")
+def note(profile: EncodingProfile) -> str:
+    """What the figure shows, in sentences."""
+    shape, n_omitted = profile.shape, max(0, len(profile.maps) - MAX_MAPS + 1)
+    has_bands = any(head["low"] != head["high"] for head in profile.heads)
+    sentences = [
+        f"Shown: {profile.caption}.",
+        *(["Bands: 10th to 90th percentile over query positions and contents."] if has_bands else []),
+        f"Heads: {shape['n_head']}, of width {shape['d_model'] // shape['n_head']}.",
+        f"Seed: {shape['seed']}.",
+        "Dotted: the training length. Grey: masked.",
+        *([f"Maps not shown: {n_omitted}."] if n_omitted else []),
+    ]
+    return " ".join(sentences)
 
 
-def _bands(data: dict[str, Any]) -> bool:
-    return any(head["low"] != head["high"] for head in data["heads"])
-
-
-# ------------------------------------------------------------------------------------------------------------------- lines
-
-
-def _lines(axes: "Axes", data: dict[str, Any]) -> None:
-    colours = head_colors(len(data["heads"]))
-    for n, head in enumerate(data["heads"]):
-        mean, low, high = (_numbers(head[side]) for side in ("mean", "low", "high"))
+def _curves(axes: "Axes", profile: EncodingProfile) -> None:
+    """The mean effect of every head by distance, with a band where it varies."""
+    colors = head_colors(len(profile.heads))
+    for n, head in enumerate(profile.heads):
+        mean, low, high = (_with_nan(head[side]) for side in ("mean", "low", "high"))
         dashes = HEAD_DASHES[n % len(HEAD_DASHES)]
-        axes.plot(mean, color=colours[n], linestyle=dashes, linewidth=1.4, label=f"head {n + 1}", zorder=3)
-        _end(axes, mean, colours[n])
+        axes.plot(mean, color=colors[n], linestyle=dashes, linewidth=1.4, label=f"head {n + 1}", zorder=3)
+        _mark_end(axes, mean, colors[n])
         if head["low"] != head["high"]:
-            axes.fill_between(range(len(low)), low, high, color=colours[n], alpha=0.12, linewidth=0, zorder=2)
-    axes.set_xlim(0, data["shape"]["drawn"] - 1)
+            axes.fill_between(range(len(low)), low, high, color=colors[n], alpha=0.12, linewidth=0, zorder=2)
+    axes.set_xlim(0, profile.shape["n_positions"] - 1)
     axes.set_xlabel("distance i-j")
     axes.set_ylabel("effect on the score")
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
-    axes.set_axisbelow(True)
-    trained = data["shape"]["trained"]
-    axes.axvline(trained, color="#777777", linewidth=0.9, linestyle=":", zorder=1)
-    axes.annotate(f"trained to {trained}", (trained, 1), (3, 1), xycoords=("data", "axes fraction"), textcoords="offset points",
-                  va="bottom", fontsize=6.5, color="#666666")  # fmt: skip
+    axes.grid(axis="y")
+    train_length = profile.shape["train_length"]
+    axes.axvline(train_length, **REFERENCE)
+    axes.annotate(f"trained to {train_length}", (train_length, 1), (3, 1), xycoords=("data", "axes fraction"),
+                  textcoords="offset points", va="bottom", fontsize=6.5, color=QUIET)  # fmt: skip
     axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1), frameon=False, handlelength=2.6, borderaxespad=0, fontsize=7)
 
 
-def _end(axes: "Axes", mean: list[float], colour: str) -> None:
-    """A dot where a line ends before the panel does: nothing farther is seen."""
-    seen = [distance for distance, value in enumerate(mean) if not math.isnan(value)]
-    if seen and seen[-1] < len(mean) - 1:
-        axes.plot(seen[-1], mean[seen[-1]], color=colour, marker="o", markersize=4, zorder=4, clip_on=False)
+def _mark_end(axes: "Axes", mean: list[float], color: str) -> None:
+    """A dot where a curve ends before the panel does, because greater distances are masked."""
+    last = max((distance for distance, value in enumerate(mean) if not math.isnan(value)), default=len(mean) - 1)
+    if last < len(mean) - 1:
+        axes.plot(last, mean[last], color=color, marker="o", markersize=4, zorder=4, clip_on=False)
 
 
-def _numbers(values: list[float | None]) -> list[float]:
+def _with_nan(values: list[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
 
 
-# -------------------------------------------------------------------------------------------------------------------- maps
+def titled_maps(profile: EncodingProfile) -> list[tuple[str, list[list[float]]]]:
+    """Titles and cells of at most MAX_MAPS maps, the mean of all heads first."""
+    maps = [(f"head {n + 1}", cells) for n, cells in enumerate(profile.maps)]
+    maps = [("mean of heads", profile.average), *maps] if len(maps) > 1 else maps
+    return [(title, [_with_nan(row) for row in cells]) for title, cells in maps[:MAX_MAPS]]
 
 
-def _maps(data: dict[str, Any]) -> list[tuple[str, list[list[float]]]]:
-    """Titles and cells: the mean of all heads first."""
-    heads = [(f"head {n + 1}", each) for n, each in enumerate(data["maps"])]
-    shown = [("mean of heads", data["average"]), *heads] if len(heads) > 1 else heads
-    return [(title, [_numbers(row) for row in cells]) for title, cells in shown[:MAPS]]
-
-
-def _map(axes: "Axes", title: str, cells: list[list[float]], data: dict[str, Any]) -> "AxesImage":
-    low, high = _range(data)
-    drawn, trained = data["shape"]["drawn"], data["shape"]["trained"]
-    axes.set_facecolor(UNSEEN)
-    image = axes.imshow(cells, cmap=TINTS, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
+def _map(axes: "Axes", title: str, cells: list[list[float]], profile: EncodingProfile) -> "AxesImage":
+    low, high = _range(profile)
+    n_positions, train_length = profile.shape["n_positions"], profile.shape["train_length"]
+    axes.set_facecolor(MASKED_COLOR)
+    image = axes.imshow(cells, cmap=COLOR_MAP, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
     for line in (axes.axvline, axes.axhline):
-        line(trained - 0.5, color="#777777", linewidth=0.8, linestyle=":")
-    axes.set_title(title, loc="left", fontsize=8, color="#222222", pad=4)
-    axes.set_xticks([0, trained, drawn - 1])
-    axes.set_yticks([0, trained, drawn - 1])
+        line(train_length - 0.5, **REFERENCE | {"zorder": 2})
+    axes.set_title(title, fontsize=8, fontweight="normal", pad=4)
+    axes.set_xticks([0, train_length, n_positions - 1])
+    axes.set_yticks([0, train_length, n_positions - 1])
     return image
 
 
-def _range(data: dict[str, Any]) -> tuple[float, float]:
-    seen = [value for cells in data["maps"] for row in cells for value in row if value is not None] or [0.0]
-    low, high = min(seen), max(seen)
+def _range(profile: EncodingProfile) -> tuple[float, float]:
+    """The lowest and highest value of all maps; a range around a constant."""
+    values = [value for cells in profile.maps for row in cells for value in row if value is not None] or [0.0]
+    low, high = min(values), max(values)
     return (low, high) if high > low else (low - 1, high + 1)

@@ -1,20 +1,13 @@
 """Tables of encodings, tasks, recipes and recipe keys, read from their files: for `rpe ls`, `rpe check --keys` and the docs."""
 
-from typing import Any
-
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
-from rich.text import Text
-
 from rpecli import catalog
 from rpecli.config import load as config_load
-from rpecli.config.recipe import recipe_fields
+from rpecli.config.keys import recipe_keys
 from rpecli.describe import source
+from rpecli.table import Table
 
-SHORT = {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
-         "year": "year", "what it does": "what it does"}  # fmt: skip
-LOOK: dict[str, Any] = {"box": None, "pad_edge": False, "header_style": "bold"}
-FULL = 10_000  # a width that holds any row on one line
+NARROW = {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
+          "year": "year", "what it does": "what it does"}  # fmt: skip  # column -> its heading in a narrow terminal
 
 
 def rows(kind: str) -> list[dict[str, str]]:
@@ -29,17 +22,13 @@ def _encoding(name: str) -> dict[str, str]:
         "group": facts.group,
         "what it does": facts.summary,
         "learns": facts.learns,
-        "shift invariant": _yes(facts.shift_invariant),
+        "shift invariant": "yes" if facts.shift_invariant else "no",
         "kernel": facts.kernel,
         "attention": "causal only" if facts.causal_only else "both directions",
         "past the trained length": facts.unseen,
         "year": facts.year,
         "paper": facts.paper,
     }
-
-
-def _yes(fact: bool) -> str:
-    return "yes" if fact else "no"
 
 
 def _task(name: str) -> dict[str, str]:
@@ -54,7 +43,7 @@ def _task(name: str) -> dict[str, str]:
 def _recipe(name: str) -> dict[str, str]:
     recipe, _ = config_load.load(name)
     configs = recipe.configs()
-    lengths = " or ".join(dict.fromkeys(config.lengths for config in configs))  # a task may have its own
+    lengths = " or ".join(dict.fromkeys(config.eval.lengths for config in configs))  # a task may have its own
     axes = {key: ", ".join(map(str, getattr(recipe, key))) for key in ("task", "encoding", "seed")}
     return {"recipe": name, "what it shows": catalog.summary(catalog.find("recipes", name)), **axes, "lengths": lengths,
             "runs": str(len(configs))}  # fmt: skip
@@ -64,42 +53,13 @@ _ROW = {"encodings": _encoding, "tasks": _task, "recipes": _recipe}
 
 
 def keys() -> list[dict[str, str]]:
-    """One row per recipe key: its default and its meaning."""
+    """One row per recipe key: its type, its default and its meaning."""
     return [
-        {"key": key, "default": _default(field), "meaning": field.description or ""} for key, field in recipe_fields().items()
+        {"key": key.name, "type": key.type, "default": key.default or "none", "meaning": key.meaning} for key in recipe_keys()
     ]
 
 
-def _default(field: Any) -> str:
-    default = field.default
-    return "none" if default in (None, {}) else ",".join(map(str, default)) if isinstance(default, list) else str(default)
-
-
-class Listing(Table):
-    """A table that shows its short form where the whole would have to fold its cells."""
-
-    short: Table | None = None
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        whole = console.measure(self, options=options.update(max_width=FULL)).maximum
-        if self.short and whole > options.max_width:
-            yield self.short
-        else:
-            yield from super().__rich_console__(console, options)
-
-
-def rich_table(rows: list[dict[str, str]]) -> Table:
-    """A table of rows. A pipe gets all columns, a narrow terminal those of SHORT."""
-    table = Listing(**LOOK)
-    _fill(table, rows)
-    if rows and set(SHORT) <= set(rows[0]):
-        table.short = Table(**LOOK, padding=(0, 1, 0, 0))
-        _fill(table.short, [{head: row[key] for key, head in SHORT.items()} for row in rows])
-    return table
-
-
-def _fill(table: Table, rows: list[dict[str, str]]) -> None:
-    for number, name in enumerate(rows[0] if rows else []):
-        table.add_column(name, no_wrap=number == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row.values()))  # as text: markup would swallow brackets
+def table(rows: list[dict[str, str]]) -> Table:
+    """Rows as a table; in a narrow terminal it shows only the columns of NARROW."""
+    narrow = [{heading: row[column] for column, heading in NARROW.items()} for row in rows if set(NARROW) <= set(row)]
+    return Table.of(rows, narrow=Table.of(narrow) if narrow else None)

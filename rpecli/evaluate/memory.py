@@ -7,31 +7,31 @@ from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
 from rpecli.device import available_memory
 from rpecli.encoding import Encoding
-from rpecli.train.state import Trainer
+from rpecli.model import LoadedModel
 
 BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
 
 
-def _why_not(trainer: Trainer, length: int) -> str | None:
-    if trainer.device.type != "cpu":
+def _why_not(loaded: LoadedModel, length: int) -> str | None:
+    if loaded.device.type != "cpu":
         return None
-    there, needed = available_memory(), memory(trainer, length)
+    there, needed = available_memory(), memory(loaded, length)
     if needed <= there:  # only then can one sequence be drawn, to count its tokens
-        needed = memory(trainer, trainer.task.sequence(length))
+        needed = memory(loaded, loaded.task.sequence(length))
     if needed > there:
         return f"length {length}: needs about {needed / 2**30:.0f} GiB, {there / 2**30:.0f} GiB are free: leave it out"
     return None
 
 
-def memory(trainer: Trainer, T: int) -> int:
+def memory(loaded: LoadedModel, T: int) -> int:
     """Bytes that one batch of sequences of T tokens takes at its peak, within a factor of 2: in an MLP, or in attention."""
-    config = trainer.config
-    tokens = T * min(at_once(T), config.samples)
+    config = loaded.config
+    tokens = T * min(at_once(T), config.eval.samples)
     running = data.fixed_kind(config) == "start"
-    with torch.no_grad(), trainer.device:
-        layers = {_attended(each, config.normalizer, tokens, T, running) for each in trainer.model.current}
+    with torch.no_grad(), loaded.device:
+        layers = {_attended(each, config.normalizer, tokens, T, running) for each in loaded.model.current}
     most = max(tokens * config.d_model * (2 * config.mlp_ratio + 10), *layers)
-    return int(4 * (most + tokens * trainer.task.vocabulary))
+    return int(4 * (most + tokens * loaded.task.vocabulary))
 
 
 def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running: bool) -> float:

@@ -1,29 +1,34 @@
-"""What is wanted of runs, in words that need no torch: measure this, do that; and how a job says that it has ended."""
+"""A job: what to do with one run, or with several that train as one; and the exit codes with which it ends."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
+from rpecli.run.directory import Run
 
-# Exit codes: 75 stopped by SIGTERM after saving, 130 by Ctrl-C, 73 nothing done because another process works on the run.
-FAILED, BUSY, SAVED, INTERRUPTED = 1, 73, 75, 130
+FAILED = 1
+BUSY = 73  # nothing was done, because another process works on the run
+SAVED = 75  # stopped by SIGTERM after saving
+INTERRUPTED = 130  # stopped by Ctrl-C after saving
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run directory, whether to train it, and what to measure then (None: nothing); `others` train together with it."""
+    """A run, whether to train it, and what to evaluate afterwards (None: nothing).
 
-    path: Path
+    The runs of `stacked_with` train together with it, as one program.
+    """
+
+    run: Run
     train: bool
-    order: Order | None = None
+    request: EvalRequest | None = None
     device: str = "auto"
     threads: int = 1
-    others: tuple[Path, ...] = ()
+    stacked_with: tuple[Run, ...] = ()
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        return (self.path, *self.others)
+    def runs(self) -> tuple[Run, ...]:
+        return (self.run, *self.stacked_with)
 
-    def each(self) -> "list[Job]":
-        """What is left to do once these runs have trained together, or could not: a job a run."""
-        return [replace(self, path=path, others=()) for path in self.paths]
+    def unstacked(self) -> "list[Job]":
+        """One job per run, for what is left to do once these runs have trained together, or could not."""
+        return [replace(self, run=run, stacked_with=()) for run in self.runs]

@@ -1,25 +1,24 @@
-"""Many runs at a time, a process each: a crash costs one run, a stop saves all of them, started again does what is missing.
+"""Runs many jobs at a time, one process each: a crash costs one run, and stopping the command saves all runs.
 
-Children are forked from a server that has torch loaded: importing it anew took 2 s of CPU a run, and torch._dynamo, which the
-first optimizer loads, 1 s more. They say nothing to this process but their exit code: progress is read from the run
-directories, so a run looks the same from wherever it was started.
+Children are forked from a server that has torch loaded: importing it anew took 2 s of CPU per run, and torch._dynamo, which the
+first optimizer loads, 1 s more. A child reports nothing but its exit code: progress is read from the run directories, so a run
+looks the same from wherever it was started.
 """
 
 import multiprocessing
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 from rpecli.device import n_cores
-from rpecli.launch import job as order
-from rpecli.launch import worker as work
-from rpecli.launch.job import Job
-from rpecli.run import directory as run
+from rpecli.launch import worker
+from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
+from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 
 TICK = 0.2  # seconds between looks at the children while none ends
@@ -28,46 +27,73 @@ GRACE = 20.0  # seconds a child gets to save after SIGTERM
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a run `started`, `ended` (with its exit code), or a `tick` with those at work."""
+    """Something to show: a run `started`, `ended` (with its exit code), or a `tick` with the active runs."""
 
     kind: str
-    path: Path | None = None
+    run: Run | None = None
     code: int = 0
-    active: tuple[Path, ...] = ()
+    active: tuple[Run, ...] = ()
 
 
-def execute(todo: list[Job], at_once: int) -> Iterator[Event]:
-    """Runs every job and yields what happens. Closing the generator, or Ctrl-C, stops the children and lets them save.
+class JobQueue:
+    """Jobs that wait for a process, those to start next first."""
 
-    Runs that train together are one child; when it ends, however it does, each has a job of its own for what is left.
+    def __init__(self, jobs: list[Job]):
+        self.waiting = deque(jobs)
+
+    def end(self, job: Job, code: int) -> list[Event]:
+        """The events of a job that has ended. A stack has none, unless it was stopped: its runs come next, one job each."""
+        if job.stacked_with and code not in (SAVED, INTERRUPTED):
+            self.waiting.extendleft(reversed(job.unstacked()))
+            return []
+        return [Event("ended", run, code) for run in job.runs]
+
+
+def execute(jobs: list[Job], max_processes: int, say: worker.Say = print) -> Iterator[Event]:
+    """Does every job and yields what happens. Closing the generator, or Ctrl-C, stops the children and lets them save.
+
+    With `max_processes` 0 the jobs run one by one in this process and print through `say`, until one of them is stopped.
     """
-    runs = sum(len(job.paths) for job in todo)
-    threads = max(1, n_cores() // max(1, min(at_once, runs)))
+    return _in_processes(jobs, max_processes) if max_processes else _in_this_process(jobs, say)
+
+
+def _in_this_process(jobs: list[Job], say: worker.Say) -> Iterator[Event]:
+    queue = JobQueue(jobs)
+    while queue.waiting:
+        job = queue.waiting.popleft()
+        code = worker.run_job(job, say)
+        yield from queue.end(job, code)
+        if code in (SAVED, INTERRUPTED):
+            return
+
+
+def _in_processes(jobs: list[Job], max_processes: int) -> Iterator[Event]:
+    n_runs = sum(len(job.runs) for job in jobs)
+    threads = max(1, n_cores() // max(1, min(max_processes, n_runs)))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for the server, before it loads torch
     context = _context()
-    waiting = [replace(job, threads=threads) for job in todo]
-    children: dict[Path, tuple[Job, Any]] = {}
+    queue = JobQueue([replace(job, threads=threads) for job in jobs])
+    children: list[tuple[Job, Any]] = []
     try:
-        while waiting or children:
-            while waiting and len(children) < at_once:
-                job = waiting.pop(0)
-                process = context.Process(target=work.child, args=(job,))
+        while queue.waiting or children:
+            while queue.waiting and len(children) < max_processes:
+                job = queue.waiting.popleft()
+                process = context.Process(target=worker.child_main, args=(job,))
                 process.start()
-                children[job.path] = job, process
-                yield from (Event("started", path) for path in job.paths)
-            wait([process.sentinel for _, process in children.values()], TICK)
-            for path, (job, process) in list(children.items()):
-                if (code := process.exitcode) is not None:
-                    del children[path]
-                    if job.others and code not in (order.SAVED, order.INTERRUPTED):
-                        waiting = job.each() + waiting
-                        continue
-                    for each in job.paths:
-                        _note_death(each, code)
-                        yield Event("ended", each, code)
-            yield Event("tick", active=tuple(path for job, _ in children.values() for path in job.paths))
+                children.append((job, process))
+                yield from (Event("started", run) for run in job.runs)
+            wait([process.sentinel for _, process in children], TICK)
+            for job, process in list(children):
+                if (code := process.exitcode) is None:
+                    continue
+                children.remove((job, process))
+                for event in queue.end(job, code):
+                    assert event.run
+                    _record_death(event.run, code)
+                    yield event
+            yield Event("tick", active=tuple(run for job, _ in children for run in job.runs))
     finally:
-        _stop([process for _, process in children.values()])
+        _stop([process for _, process in children])
 
 
 def _context() -> Any:
@@ -79,21 +105,21 @@ def _context() -> Any:
     return context
 
 
-def _note_death(path: Path, code: int) -> None:
-    """A child that was killed, or left without a word, could not write its own end."""
-    if code in (0, order.FAILED, order.BUSY, order.SAVED, order.INTERRUPTED):
+def _record_death(run: Run, code: int) -> None:
+    """A child that was killed, or left by another exit code than a job's, could not record its own end."""
+    if code in (0, FAILED, BUSY, SAVED, INTERRUPTED):
         return
     how = f"killed by signal {-code}" + (", out of memory perhaps" if code == -9 else "") if code < 0 else f"exit code {code}"
-    with suppress(RunError), run.lock(path):
-        failed = {"status": "failed"} if run.read(path)["status"] != "trained" else {}
-        run.update(path, **failed, error=f"the process ended: {how}")
+    with suppress(RunError):
+        worker.record_failure(run, f"the process ended: {how}")
 
 
-def _stop(children: list[Any]) -> None:
-    for child in children:
-        child.terminate()
-    until = time.monotonic() + GRACE
-    for child in children:
-        child.join(max(0.0, until - time.monotonic()))
-        if child.exitcode is None:
-            child.kill()
+def _stop(processes: list[Any], grace: float = GRACE) -> None:
+    """Asks children to save and end, and kills those that have not ended after `grace` seconds."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + grace
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.exitcode is None:
+            process.kill()

@@ -10,7 +10,7 @@ from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.yaml_source import Problem
-from rpecli.model import trained_positions
+from rpecli.model import max_train_positions
 
 
 def problems(made: Recipe, source: RecipeSource) -> list[Problem]:
@@ -33,7 +33,7 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
     if longest is not None and config.length > longest:
         yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
         return
-    past = [n for n in parse_lengths(config.lengths, config.length) if longest is not None and n > longest]
+    past = [n for n in parse_lengths(config.eval.lengths, config.length) if longest is not None and n > longest]
     if past:
         yield "lengths", f"{past[0]}: {config.task} has no problem longer than {longest}: leave lengths above it out"
     sequence = made.sequence(config.length)
@@ -43,7 +43,7 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
     try:
         causal = config.attention == "causal"
-        shape = encoding.Shape(config.d_model, config.n_head, trained_positions(config, made), causal)
+        shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, made), causal)
         for each in encoding.every(config.encoding, shape):
             if config.positions == "coupled" and encoding.reads_distances(each):
                 yield "positions", f"coupled ones do not ascend, and {config.encoding} reads distances: choose one that does not"

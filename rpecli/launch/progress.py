@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,11 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from rpecli import table as tables
-from rpecli.launch import pool as sweep
-from rpecli.launch import worker as work
 from rpecli.launch.job import INTERRUPTED, SAVED
-from rpecli.run import directory as run
-from rpecli.run.files import last_line, read_lines
+from rpecli.launch.pool import Event
+from rpecli.launch.worker import failure_reason
+from rpecli.run.directory import Run
 
 INTERVAL = 10.0  # seconds between plain lines of a run
 
@@ -26,20 +24,20 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def follow(events: Iterable[sweep.Event], console: Console, paths: list[Path]) -> dict[Path, int]:
+def follow(events: Iterable[Event], console: Console, runs: list[Run]) -> dict[Run, int]:
     """Shows runs until all have ended; returns their exit codes."""
-    show = _Bars(console, paths) if console.is_terminal else _Lines(console, paths)
+    show = _Bars(console, runs) if console.is_terminal else _Lines(console, runs)
     with show:
         for event in events:
             show.on(event)
     return show.codes
 
 
-def _status(path: Path, steps: int) -> dict[str, Any]:
+def _status(run: Run, steps: int) -> dict[str, Any]:
     """Where a run stands, from its directory alone."""
-    line = last_line(path / "metrics.jsonl") or {}
+    line = run.last_metrics() or {}
     seconds, step = line.get("seconds") or 0.0, line.get("step", 0)
-    evaluated = len(read_lines(path / "eval.jsonl")) if step >= steps else 0
+    evaluated = len(run.evaluations()) if step >= steps else 0
     return {"step": step, "steps": steps, "loss": line.get("loss"), "accuracy": line.get("token_accuracy"),
             "rate": line.get("tokens", 0) / seconds if seconds else None, "evaluated": evaluated,
             "left": seconds * (steps - step) / step if step else None}  # fmt: skip
@@ -59,46 +57,47 @@ def _words(status: dict[str, Any]) -> str:
 class _Screen:
     """Shared by both ways of showing: what ended, how, and how long the rest may take."""
 
-    def __init__(self, console: Console, paths: list[Path]):
-        self.console, self.paths, self.codes, self.start = console, paths, dict[Path, int](), time.monotonic()
-        self.steps = {path: run.config_of(path).steps for path in paths}
+    def __init__(self, console: Console, runs: list[Run]):
+        self.console, self.runs, self.codes, self.start = console, runs, dict[Run, int](), time.monotonic()
+        self.steps = {run: run.config.steps for run in runs}
 
-    def ended(self, event: sweep.Event) -> str:
-        assert event.path
-        self.codes[event.path] = event.code
-        seconds = run.read(event.path).get("seconds") or 0
-        line = last_line(event.path / "metrics.jsonl") or {}
+    def ended(self, event: Event) -> str:
+        run = event.run
+        assert run
+        self.codes[run] = event.code
+        seconds = run.record.get("seconds") or 0
+        line = run.last_metrics() or {}
         how = {0: "done", SAVED: "stopped", INTERRUPTED: "stopped"}.get(
             event.code
-        ) or f"FAILED: {work.why(event.path, event.code)}"
+        ) or f"FAILED: {failure_reason(run, event.code)}"
         numbers = f"acc {line['token_accuracy']:.3f}  {clock(seconds)}" if "token_accuracy" in line else ""
-        return f"[{len(self.codes)}/{len(self.paths)}] {event.path.name}  {how}  {numbers}".rstrip()
+        return f"[{len(self.codes)}/{len(self.runs)}] {run.name}  {how}  {numbers}".rstrip()
 
     def total(self) -> str:
         spent = time.monotonic() - self.start
-        share = len(self.codes) / len(self.paths)
+        share = len(self.codes) / len(self.runs)
         rest = f", about {clock(spent * (1 - share) / share)} left" if 0 < share < 1 else ""
-        return f"{len(self.codes)}/{len(self.paths)} runs, {clock(spent)}{rest}"
+        return f"{len(self.codes)}/{len(self.runs)} runs, {clock(spent)}{rest}"
 
 
 class _Lines(_Screen):
     """Not a terminal: a line when a run starts and ends, and one an interval in between."""
 
     def __enter__(self) -> "_Lines":
-        self.last = dict[Path, float]()
+        self.last = dict[Run, float]()
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def on(self, event: sweep.Event) -> None:
+    def on(self, event: Event) -> None:
         if event.kind == "ended":
             self._print(self.ended(event))
-        for path in event.active:
-            if time.monotonic() - self.last.setdefault(path, time.monotonic()) >= INTERVAL:
-                self.last[path] = time.monotonic()
-                status = _status(path, self.steps[path])
-                self._print(f"{path.name}  step {status['step']}/{status['steps']}  {_words(status)}")
+        for run in event.active:
+            if time.monotonic() - self.last.setdefault(run, time.monotonic()) >= INTERVAL:
+                self.last[run] = time.monotonic()
+                status = _status(run, self.steps[run])
+                self._print(f"{run.name}  step {status['step']}/{status['steps']}  {_words(status)}")
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -111,24 +110,24 @@ class _Bars(_Screen):
         columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), TextColumn("{task.fields[words]}"))
         self.progress = Progress(*columns, console=self.console, transient=True)
         self.whole = self.progress.add_task("all", total=sum(self.steps.values()), words="")
-        self.bars = dict[Path, Any]()
+        self.bars = dict[Run, Any]()
         self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def on(self, event: sweep.Event) -> None:
-        if event.kind == "started" and event.path and event.path not in self.bars:  # a run of a stack starts twice
-            self.bars[event.path] = self.progress.add_task(event.path.name, total=self.steps[event.path], words="starting")
-        if event.kind == "ended" and event.path:
-            self.progress.remove_task(self.bars.pop(event.path))
+    def on(self, event: Event) -> None:
+        if event.kind == "started" and event.run and event.run not in self.bars:  # a run of a stack starts twice
+            self.bars[event.run] = self.progress.add_task(event.run.name, total=self.steps[event.run], words="starting")
+        if event.kind == "ended" and event.run:
+            self.progress.remove_task(self.bars.pop(event.run))
             self.progress.console.print(self.ended(event), highlight=False, markup=False)
-        done = sum(self.steps[path] for path in self.codes)
-        for path in event.active:
-            status = _status(path, self.steps[path])
+        done = sum(self.steps[run] for run in self.codes)
+        for run in event.active:
+            status = _status(run, self.steps[run])
             done += status["step"]
-            self.progress.update(self.bars[path], completed=status["step"], words=_words(status))
+            self.progress.update(self.bars[run], completed=status["step"], words=_words(status))
         self.progress.update(self.whole, completed=done, words=self.total())
 
 

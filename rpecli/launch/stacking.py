@@ -1,53 +1,50 @@
 """Which runs train together as one program."""
 
-from collections.abc import Sequence
+from collections import defaultdict
 from dataclasses import replace
 
-from rpecli.config.recipe import NOT_IDENTITY, Config
+from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.launch.job import Job
-from rpecli.run import directory as run
-from rpecli.train.state import _steps_done
+from rpecli.train.state import checkpoint_step
 
-FREE = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
-
-
-MOST = 16  # runs in a stack, unless told otherwise
+MAY_DIFFER = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
+MAX_STACK = 16  # runs in a stack, unless --stack gives a number
 
 
-def _kin(configs: Sequence[Config]) -> list[list[int]]:
-    """Runs that differ in FREE keys alone."""
-    groups: dict[str, list[int]] = {}
-    for k, config in enumerate(configs):
-        groups.setdefault(config.model_dump_json(exclude=FREE | NOT_IDENTITY), []).append(k)
-    return list(groups.values())
+def _same_but_seed(config: Config) -> str:
+    """Equal for configs that differ only in the keys of MAY_DIFFER."""
+    return config.model_dump_json(exclude=MAY_DIFFER | {"eval"})
 
 
-def together(jobs: list[Job], most: int) -> list[Job]:
-    """Jobs of a kind that stand at the same step as one, at most so many in each; the others as they are."""
-    todo = [job for job in jobs if job.train]
-    configs, done = [run.config_of(job.path) for job in todo], [job for job in jobs if not job.train]
+def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
+    """Joins training jobs that differ only in seed or rate and stand at the same step into stacks of at most `max_stack` runs.
+
+    The stacks come first, then the runs that train alone, then the jobs that do not train.
+    """
+    groups: dict[str, dict[int | None, list[Job]]] = defaultdict(lambda: defaultdict(list))
+    for job in jobs:
+        if job.train:
+            groups[_same_but_seed(job.run.config)][checkpoint_step(job.run)].append(job)
     stacks, alone = [], []
-    for group in _kin(configs):
-        by_step: dict[int | None, list[Job]] = {}
-        for k in group:
-            by_step.setdefault(_steps_done(todo[k].path), []).append(todo[k])
-        for step, same in by_step.items():
-            for start in range(0, len(same), max(1, most)):
-                some = same[start : start + most]
-                whole = len(some) > 1 and step is not None
-                stacks += [replace(some[0], others=tuple(job.path for job in some[1:]))] if whole else []
-                alone += [] if whole else some
-    return [*stacks, *alone, *done]
+    for by_step in groups.values():
+        for step, group in by_step.items():
+            for start in range(0, len(group), max(1, max_stack)):
+                part = group[start : start + max_stack]
+                if len(part) > 1 and step is not None:
+                    stacks.append(replace(part[0], stacked_with=tuple(job.run for job in part[1:])))
+                else:
+                    alone += part
+    return [*stacks, *alone, *(job for job in jobs if not job.train)]
 
 
-def most(how: str, device: str) -> int:
-    """How many runs `--stack` asks to train together: 1 for none. Raises ValueError for another word."""
-    if how == "auto":  # a device that is not there is for the runs to say
+def max_stack(option: str, device: str) -> int:
+    """How many runs at most train together for `--stack auto|on|off|N`; 1 for none. Raises ValueError for another word."""
+    if option == "auto":  # a device that does not exist is reported by the runs
         cuda = device.startswith("cuda") or (device == "auto" and pick_device(device).type == "cuda")
-        return MOST if cuda else 1
-    if how in ("on", "off"):
-        return MOST if how == "on" else 1
-    if how.isdecimal() and int(how) > 0:
-        return int(how)
-    raise ValueError(f"--stack {how}: write auto, on, off, or how many at most: --stack 8")
+        return MAX_STACK if cuda else 1
+    if option in ("on", "off"):
+        return MAX_STACK if option == "on" else 1
+    if option.isdecimal() and int(option) > 0:
+        return int(option)
+    raise ValueError(f"--stack {option}: write auto, on, off, or how many at most: --stack 8")

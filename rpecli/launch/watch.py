@@ -18,9 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rpecli.config import ranges as config_ranges
-from rpecli.run import directory as run
 from rpecli.run import provenance as run_provenance
-from rpecli.run.files import RunError, last_line, read_lines
+from rpecli.run.directory import Run
+from rpecli.run.files import RunError
 
 PENDING = ("created", "training")
 WORDS = {"created": "waiting", "training": "training", "evaluating": "evaluating", "trained": "trained", "stopped": "stopped",
@@ -34,8 +34,8 @@ Stamp = tuple[int, int]  # time of the last change in ns, size
 class Watched:
     """One run as it stood when its files last changed."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, run: Run):
+        self.run = run
         self.info: dict[str, Any] = {}
         self.last: dict[str, Any] = {}  # line of metrics.jsonl
         self.lines: dict[int, dict[str, Any]] = {}  # of eval.jsonl, the last of each length
@@ -52,7 +52,7 @@ class Watched:
 
     def _changed(self, name: str) -> bool:
         with suppress(OSError):
-            found = (self.path / name).stat()
+            found = (self.run.path / name).stat()
             stamp = (found.st_mtime_ns, found.st_size)
             known = self._stamps.get(name)
             self._stamps[name] = stamp
@@ -61,11 +61,11 @@ class Watched:
 
     def _read(self, name: str) -> None:
         if name == "run.json":
-            self.info = run.read(self.path)
+            self.info = self.run.record
         elif name == "metrics.jsonl":
-            self.last = last_line(self.path / name) or self.last
+            self.last = self.run.last_metrics() or self.last
         else:
-            lines = [line for line in read_lines(self.path / name) if not line.get("as")]
+            lines = [line for line in self.run.evaluations() if not line.get("encoding_override")]
             newest = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
             self.lines = {line["length"]: line for line in newest if "length" in line}
 
@@ -80,8 +80,8 @@ class Watched:
         if time.time() - spoke > QUIET or not self._alive():
             return False
         if self.lengths is None:
-            config = run.config_of(self.path)
-            self.lengths = config_ranges.parse_lengths(config.lengths, config.length)
+            config = self.run.config
+            self.lengths = config_ranges.parse_lengths(config.eval.lengths, config.length)
         return any(length not in self.lines for length in self.lengths)
 
     def _alive(self) -> bool:
@@ -112,14 +112,13 @@ class Watched:
 class Watch:
     """All runs that `find` gives, new ones too."""
 
-    def __init__(self, find: Callable[[], Iterable[Path]]):
-        self.find, self.runs, self.start = find, dict[Path, Watched](), time.monotonic()
+    def __init__(self, find: Callable[[], Iterable[Run]]):
+        self.find, self.runs, self.start = find, dict[Run, Watched](), time.monotonic()
         self.first: int | None = None  # steps done when the watch began
 
     def look(self) -> list[str]:
         """Reads what changed and says it, a sentence a run that came to another state or was measured at another length."""
-        found = list(self.find())
-        self.runs = {path: self.runs.get(path) or Watched(path) for path in found}
+        self.runs = {run: self.runs.get(run) or Watched(run) for run in self.find()}
         said = []
         for each in self.runs.values():
             before, lengths = (each.state if each.info else None), set(each.lines)
@@ -136,7 +135,7 @@ class Watch:
         moved = [] if now == before else [WORDS.get(now, now) + (f": {each.info['error']}" if now == "failed" else "")]
         if now == "trained" and before != "trained" and "token_accuracy" in each.last:
             moved.append(f"token accuracy {each.last['token_accuracy']:.3f}")
-        return [f"{each.path.name}  {'  '.join([*moved, *told])}"] if moved or told else []
+        return [f"{each.run.name}  {'  '.join([*moved, *told])}"] if moved or told else []
 
     @property
     def ended(self) -> bool:
@@ -182,7 +181,7 @@ def _working(runs: list[Watched]) -> Table:
     for each in runs:
         done, wanted = each.steps
         numbers = [f"{each.last[key]:.3f}" if key in each.last else "-" for key in ("loss", "token_accuracy", "exact_match")]
-        table.add_row(each.path.name, WORDS.get(each.state, each.state), f"{done}/{wanted or '?'}", *numbers)
+        table.add_row(each.run.name, WORDS.get(each.state, each.state), f"{done}/{wanted or '?'}", *numbers)
     return table
 
 
@@ -235,6 +234,7 @@ def follow(watch: Watch, console: Console, every: float, sleep: Callable[[float]
         sleep(every)
 
 
-def directories(runs: Path) -> list[Path]:
-    """Run directories, told by their record alone, which is not read."""
-    return sorted(path for path in runs.iterdir() if (path / "run.json").is_file()) if runs.is_dir() else []
+def directories(folder: Path) -> list[Run]:
+    """The directories under a folder that have a record, which is not read."""
+    runs = [Run(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    return [run for run in runs if run.record_file.is_file()]

@@ -1,6 +1,5 @@
-"""What one child process does with one run, or a stack: train, evaluate, leave all that is to say in the run directory."""
+"""What one process does for one job: train, evaluate, and leave everything there is to report in the run directory."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -8,27 +7,27 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 
 from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
-from rpecli.run import directory as run
-from rpecli.run.files import RunError
+from rpecli.run.directory import Run, Status, Stopped
+from rpecli.run.files import RunError, RunInUse
 
 Say = Callable[[str], None]
 
 
-def child(job: Job) -> None:
-    """Entry of a child process: prints go to the run's log.txt, the exit code says how it went."""
-    log = os.open(job.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def child_main(job: Job) -> None:
+    """Entry point of a child process: its prints go to the run's log.txt, its exit code tells how the job ended."""
+    log = os.open(job.run.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     _end_with_the_parent()
     sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - for the life of the process
-    sys.exit(do(job, say=print))
+    sys.exit(run_job(job, say=print))
 
 
 def _end_with_the_parent() -> None:
-    """A command killed outright stops no child itself: without this they would train on unseen, each holding its run."""
+    """A command that is killed stops no child itself: without this its children would go on training, each holding its run."""
     parent = multiprocessing.parent_process()
     assert parent
 
@@ -39,74 +38,69 @@ def _end_with_the_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def do(job: Job, say: Say) -> int:
-    """Trains and evaluates one run; returns the exit code. A failure is recorded in run.json, with the way out.
+def run_job(job: Job, say: Say) -> int:
+    """Does a job and returns its exit code. A failure is recorded in run.json.
 
-    A job of several runs trains them together, no more: see `_together`.
+    A job of several runs only trains them; afterwards each run has a job of its own, so a failure here is no failure of a run.
     """
-    if job.others:
-        return _together(job, say)
+    problems: list[str] = []
     try:
-        trouble = _do(job, say)
-    except run.Stopped as stop:
+        if job.stacked_with:
+            _train_stack(job, say)
+        else:
+            problems = _train_and_evaluate(job, say)
+    except Stopped as stop:
         return SAVED if stop.signal == signal.SIGTERM else INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         say(traceback.format_exc())
-        return _record(job.path, error)
-    if job.order is not None:
-        run.update(job.path, error="; ".join(trouble) or None)
-    return FAILED if trouble else 0
-
-
-def _together(job: Job, say: Say) -> int:
-    """Trains runs as one. What that leaves undone each does alone afterwards, so a failure here is no failure of a run."""
-    from rpecli.train import stacked as stack
-
-    def tell(path: Path, line: dict[str, object]) -> None:
-        with open(path / "log.txt", "a", encoding="utf-8") as log:
-            log.write(f"train {line}\n")
-
-    try:
-        stack.train_together(job.paths, job.device, job.threads, progress=tell)
-    except run.Stopped as stop:
-        return SAVED if stop.signal == signal.SIGTERM else INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except stack.NotStackable as why:
-        say(f"{len(job.paths)} runs train one by one: {why}")
-    except Exception:
-        say(traceback.format_exc())
-    return 0
-
-
-def _record(path: Path, error: Exception) -> int:
-    """Writes a failure to run.json, but not into the record of a run that another process works on."""
-    with contextlib.ExitStack() as held:
+        if job.stacked_with:
+            return 0
         try:
-            held.enter_context(run.lock(path))
-        except RunError:
+            record_failure(job.run, f"{type(error).__name__}: {error}".splitlines()[0])
+        except RunInUse:
             return BUSY
-        with contextlib.suppress(RunError):
-            failed = {"status": "failed"} if run.read(path)["status"] != "trained" else {}
-            run.update(path, **failed, error=f"{type(error).__name__}: {error}".splitlines()[0])
-    return FAILED
+        return FAILED
+    if job.request is not None and not job.stacked_with:
+        job.run.update(error="; ".join(problems) or None)
+    return FAILED if problems else 0
 
 
-def why(path: Path, code: int) -> str:
-    """What a child's exit code and its run's record say of how it failed."""
-    if code == BUSY:
-        return "another process works on it: wait for it, or stop it"
-    return str(run.read(path).get("error") or f"exit code {code}")
-
-
-def _do(job: Job, say: Say) -> list[str]:
+def _train_and_evaluate(job: Job, say: Say) -> list[str]:
+    """Returns what could not be evaluated, and why."""
     from rpecli.evaluate.measure import evaluate
     from rpecli.train.loop import train
 
     if job.train:
-        train(job.path, job.device, job.threads, progress=lambda line: say(f"train {line}"))
-    if job.order is None:
+        train(job.run, job.device, job.threads, progress=lambda line: say(f"train {line}"))
+    if job.request is None:
         return []
-    return evaluate(job.path, job.order, job.device, job.threads, progress=lambda line: say(f"eval {line}"))
+    return evaluate(job.run.path, job.request, job.device, job.threads, progress=lambda line: say(f"eval {line}"))
+
+
+def _train_stack(job: Job, say: Say) -> None:
+    from rpecli.train import stacked
+
+    def log(run: Run, line: dict[str, object]) -> None:
+        with open(run.log_file, "a", encoding="utf-8") as file:
+            file.write(f"train {line}\n")
+
+    try:
+        stacked.train_together(job.runs, job.device, job.threads, progress=log)
+    except stacked.NotStackable as reason:
+        say(f"{len(job.runs)} runs train one by one: {reason}")
+
+
+def record_failure(run: Run, error: str) -> None:
+    """Writes an error to a run's record, and that the run failed unless it is trained. Raises RunInUse."""
+    with run.lock(), suppress(RunError):
+        failed = {"status": Status.FAILED} if run.record["status"] != Status.TRAINED else {}
+        run.update(**failed, error=error)
+
+
+def failure_reason(run: Run, code: int) -> str:
+    """How a job failed, from its exit code and the record of its run."""
+    if code == BUSY:
+        return "another process works on it: wait for it, or stop it"
+    return str(run.record.get("error") or f"exit code {code}")

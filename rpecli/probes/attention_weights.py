@@ -15,9 +15,8 @@ from torch import Tensor
 from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import reference as attention_reference
 from rpecli.encoding import Encoding
-from rpecli.model import Block, Transformer
+from rpecli.model import Block, LoadedModel, Transformer
 from rpecli.probes.inputs import Piece
-from rpecli.train.state import Trainer
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,10 @@ def tap(model: Transformer) -> Iterator[list[Layer]]:
             door.remove()
 
 
-def layers(trainer: Trainer, piece: Piece) -> list[Layer]:
+def layers(loaded: LoadedModel, piece: Piece) -> list[Layer]:
     """The layers as they are when the model reads a piece."""
-    with tap(trainer.model) as caught:
-        trainer.model(piece.inputs_BxT, piece.positions)
+    with tap(loaded.model) as caught:
+        loaded.model(piece.inputs_BxT, piece.positions)
     return caught
 
 

@@ -12,8 +12,8 @@ from rpecli import data, task
 from rpecli.attention import blocks as attention_blocks
 from rpecli.evaluate import hf_dataset as export
 from rpecli.evaluate.measure import strings
+from rpecli.model import LoadedModel
 from rpecli.run.files import RunError
-from rpecli.train.state import Trainer
 
 
 @dataclass(frozen=True)
@@ -41,39 +41,39 @@ class Piece:
         )
 
 
-def strings_at(trainer: Trainer, length: int, folder: Path | None) -> list[task.Batch]:
+def strings_at(loaded: LoadedModel, length: int, folder: Path | None) -> list[task.Batch]:
     """The evaluation set of a length. Raises run.RunError for a folder that has none."""
     if folder is not None and length not in export.lengths_of(folder):
         raise RunError(f"{folder} has no strings of length {length}: write them with rpe data, or name --lengths it has")
-    return strings(trainer.config, trainer.task, length, folder)
+    return strings(loaded.config, loaded.task, length, folder)
 
 
-def pieces(trainer: Trainer, length: int, blocks: Iterable[task.Batch], more: int = 0) -> Iterator[Piece]:
+def pieces(loaded: LoadedModel, length: int, blocks: Iterable[task.Batch], more: int = 0) -> Iterator[Piece]:
     """An evaluation set, cut so that a head's scores of sequences that grow by `more` tokens stay within a block's cells."""
     for number, block in enumerate(blocks):
         rows = max(1, attention_blocks.CELLS // (block.tokens_BxT.shape[1] + more) ** 2)
         for start in range(0, len(block.tokens_BxT), rows):
             cut = task.Batch(block.tokens_BxT[start : start + rows], block.answer_BxT[start : start + rows])
-            yield _piece(trainer, length, cut, number, start)
+            yield _piece(loaded, length, cut, number, start)
 
 
-def _piece(trainer: Trainer, length: int, batch: task.Batch, block: int, first: int) -> Piece:
-    config = trainer.config
-    drawn = data.fixed_positions(trainer.task, config, batch, "evaluation positions", config.eval_seed, length, block)
+def _piece(loaded: LoadedModel, length: int, batch: task.Batch, block: int, first: int) -> Piece:
+    config = loaded.config
+    drawn = data.fixed_positions(loaded.task, config, batch, "evaluation positions", config.eval.eval_seed, length, block)
     framed = data.frame(batch, config)
     where = np.arange(framed.inputs_BxT.shape[1])[None] if drawn is None else drawn
     inputs, targets, answer, positions = (
-        torch.tensor(each, device=trainer.device) for each in (framed.inputs_BxT, framed.targets_BxT, framed.answer_BxT, where)
+        torch.tensor(each, device=loaded.device) for each in (framed.inputs_BxT, framed.targets_BxT, framed.answer_BxT, where)
     )
     return Piece(inputs, targets, answer, positions, block, first)
 
 
-def fillers(trainer: Trainer, length: int, piece: Piece, by: int) -> Tensor:
+def fillers(loaded: LoadedModel, length: int, piece: Piece, by: int) -> Tensor:
     """Tokens to stand before a piece, `[B, by]`: the task's symbols, uniform and independent, drawn from the evaluation seed.
 
     The same for every run of a task; fewer fillers are the last of more, the ones next to the begin token.
     """
-    rng = data.generator("fillers", trainer.config.eval_seed, length, piece.block)
-    symbols_SxB = rng.integers(trainer.task.symbols, size=(by, data.BLOCK))
+    rng = data.generator("fillers", loaded.config.eval.eval_seed, length, piece.block)
+    symbols_SxB = rng.integers(loaded.task.symbols, size=(by, data.BLOCK))
     rows_BxS = symbols_SxB.T[piece.first : piece.first + len(piece.inputs_BxT), ::-1] + task.SPECIAL
-    return torch.tensor(rows_BxS.copy(), device=trainer.device)
+    return torch.tensor(rows_BxS.copy(), device=loaded.device)

@@ -19,15 +19,15 @@ from torch import Tensor
 from rpecli import data, task
 from rpecli.device import n_cores, stop_signals
 from rpecli.evaluate.measure import load
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
+from rpecli.model import LoadedModel
 from rpecli.probes import store as kept
 from rpecli.probes.attention_weights import at_rows, tap
 from rpecli.probes.inputs import Piece, fillers, pieces, strings_at
 from rpecli.run import directory as run
-from rpecli.train.state import Trainer
 
 SHIFTS = (1, 4, 16, 64, 256)
-KINDS = ("positions", "fillers")
+KINDS = ("positions", "prefix")
 
 Seen = tuple[Tensor, list[Tensor]]  # logits [N, V] at answers, attention [N, H, T] of every layer there
 
@@ -36,7 +36,7 @@ def probe(
     path: Path,
     shifts: tuple[int, ...] = SHIFTS,
     device: str = "auto",
-    order: Order = Order(),  # noqa: B008 - frozen
+    request: EvalRequest = EvalRequest(),  # noqa: B008 - frozen
     threads: int | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -46,13 +46,13 @@ def probe(
     """
     torch.set_num_threads(threads or n_cores())
     with run.lock(path), stop_signals() as stopped:
-        trainer, weights = load(path, device, order)
-        length = trainer.config.length
-        blocks = strings_at(trainer, length, order.folder)
-        same = kept.way(trainer, weights, order) | {"length": length, "fingerprint": data.fingerprint(blocks)}
-        have = {} if order.again else known(path, same)
+        loaded, weights = load(path, device, request)
+        length = loaded.config.length
+        blocks = strings_at(loaded, length, request.folder)
+        same = kept.way(loaded, weights, request) | {"length": length, "fingerprint": data.fingerprint(blocks)}
+        have = {} if request.overwrite else known(path, same)
         missing = [(kind, by) for kind in KINDS for by in shifts if (kind, by) not in have]
-        for line in measure(trainer, length, blocks, missing, stopped) if missing else []:
+        for line in measure(loaded, length, blocks, missing, stopped) if missing else []:
             kept.append(path, line | same)
             if progress:
                 progress(line)
@@ -67,26 +67,26 @@ def known(path: Path, same: dict[str, Any]) -> dict[tuple[str, int], dict[str, A
 
 @torch.no_grad()
 def measure(
-    trainer: Trainer, length: int, blocks: list[task.Batch], moves: list[tuple[str, int]], stopped: list[int]
+    loaded: LoadedModel, length: int, blocks: list[task.Batch], moves: list[tuple[str, int]], stopped: list[int]
 ) -> list[dict[str, Any]]:
     """A line for each (kind, shift)."""
     start, sums = time.monotonic(), {move: Sums() for move in moves}
-    for piece in pieces(trainer, length, blocks, more=max(by for _, by in moves)):
-        before = see(trainer, piece)
+    for piece in pieces(loaded, length, blocks, more=max(by for _, by in moves)):
+        before = see(loaded, piece)
         for kind, by in moves:
             if stopped:
                 raise run.Stopped(stopped[0])
-            there = piece.moved(by, fillers(trainer, length, piece, by) if kind == "fillers" else None)
-            sums[kind, by].add(trainer, piece, there, before, see(trainer, there))
+            there = piece.moved(by, fillers(loaded, length, piece, by) if kind == "prefix" else None)
+            sums[kind, by].add(loaded, piece, there, before, see(loaded, there))
     seconds = round((time.monotonic() - start) / len(moves), 3)
     return [{"probe": kind, "shift": by, **sums[kind, by].line(), "seconds": seconds} for kind, by in moves]
 
 
-def see(trainer: Trainer, piece: Piece) -> Seen:
+def see(loaded: LoadedModel, piece: Piece) -> Seen:
     """Logits at the places that say the answer, and attention there (of the first block; of others none)."""
-    with tap(trainer.model) as layers:
-        hidden_BxTxM = trainer.model(piece.inputs_BxT, piece.positions)
-    logits_NxV = trainer.model.head(hidden_BxTxM[piece.answer_BxT])
+    with tap(loaded.model) as layers:
+        hidden_BxTxM = loaded.model(piece.inputs_BxT, piece.positions)
+    logits_NxV = loaded.model.head(hidden_BxTxM[piece.answer_BxT])
     return logits_NxV, [at_rows(layer, piece.answer_BxT) for layer in layers] if piece.block == 0 else []
 
 
@@ -100,7 +100,7 @@ class Sums:
         self.moved: list[float] = []
         self.on_fillers: list[float] = []
 
-    def add(self, trainer: Trainer, piece: Piece, there: Piece, before: Seen, after: Seen) -> None:
+    def add(self, loaded: LoadedModel, piece: Piece, there: Piece, before: Seen, after: Seen) -> None:
         (logits_NxV, attended), (new_NxV, newly) = before, after
         change_NxV = (new_NxV - logits_NxV).double().abs()
         kl_N = _kl(logits_NxV, new_NxV)
@@ -117,7 +117,7 @@ class Sums:
             "right": newly_right_N.sum(),
             "exact_before": _exact(right_N, piece.answer_BxT),
             "exact": _exact(newly_right_N, piece.answer_BxT),
-            "untrained": _untrained(trainer, there),
+            "untrained": _untrained(loaded, there),
         }
         for key, value in added.items():
             self.total[key] = self.total.get(key, 0.0) + float(value)
@@ -147,7 +147,7 @@ class Sums:
             "token_accuracy_before": round(t["right_before"] / n, 6),
             "token_accuracy": round(t["right"] / n, 6),
             "attention": [_digits(each / self.watched) for each in self.moved],
-            "on_fillers": [_digits(each / self.watched) for each in self.on_fillers],
+            "on_prefix": [_digits(each / self.watched) for each in self.on_fillers],
             "untrained_positions": round(t["untrained"] / self.sequences, 6),
         }
 
@@ -170,11 +170,11 @@ def _exact(right_N: Tensor, answer_BxT: Tensor) -> Tensor:
     return right_BxT.all(1).sum()
 
 
-def _untrained(trainer: Trainer, piece: Piece) -> float:
+def _untrained(loaded: LoadedModel, piece: Piece) -> float:
     """Share of tokens at positions that training never touched, times the sequences."""
     where = piece.positions if piece.positions.dim() < 3 else piece.positions[0]
     where_BxT = where.expand(piece.inputs_BxT.shape)
-    return max(each.untrained(where_BxT, piece.inputs_BxT) for each in trainer.model.current) / where_BxT.shape[1]
+    return max(each.untrained(where_BxT, piece.inputs_BxT) for each in loaded.model.current) / where_BxT.shape[1]
 
 
 def _digits(value: float) -> float:

@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 from rpecli.attention import reference as attention_reference
+from rpecli.model import LoadedModel
 from rpecli.probes import toeplitz
 from rpecli.probes.attention_weights import Layer, layers
 from rpecli.probes.inputs import Piece
-from rpecli.train.state import Trainer
 
 DARK = -1e4  # scores below it are masking, whatever number an encoding masks with
 
 
-def measure(trainer: Trainer, pieces: list[Piece]) -> list[list[dict[str, Any]]]:
+def measure(loaded: LoadedModel, pieces: list[Piece]) -> list[list[dict[str, Any]]]:
     """Of every layer a fit for each head."""
     sums: list[Tensor] = []
     for piece in pieces:
-        added = [_sum(layer) for layer in layers(trainer, piece)]
+        added = [_sum(layer) for layer in layers(loaded, piece)]
         sums = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
     n = sum(len(piece.inputs_BxT) for piece in pieces)
-    causal = trainer.config.attention == "causal"
+    causal = loaded.config.attention == "causal"
     return [[{"head": h + 1, **fit} for h, fit in enumerate(toeplitz.fits([_seen(each / n, causal) for each in layer]))]
             for layer in sums]  # fmt: skip
 

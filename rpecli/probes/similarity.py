@@ -1,6 +1,6 @@
 """How alike runs attend, as 1 - JS/ln 2 of their Jensen-Shannon divergence at the same places of the same strings.
 
-Heads have no common order, so they are compared twice: as the mean of a layer's heads, and paired so that the pairs are most
+Heads have no common request, so they are compared twice: as the mean of a layer's heads, and paired so that the pairs are most
 alike (Hungarian method). Layers are compared with the layer of the same number.
 """
 

@@ -6,26 +6,37 @@ from typing import Any
 
 from rpecli import data
 from rpecli.config import recipe
-from rpecli.evaluate.request import Order
+from rpecli.evaluate.request import EvalRequest
+from rpecli.model import LoadedModel
 from rpecli.run import directory as run
 from rpecli.run.files import RunError, append_line, read_lines
-from rpecli.train.state import Trainer
 
 FILE = "probes.jsonl"
 
 
-def way(trainer: Trainer, weights: str, order: Order) -> dict[str, Any]:
+def way(loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[str, Any]:
     """How a model is looked at; what differs here is never mixed."""
-    config = trainer.config
-    return {"weights": weights, "as": order.encoding, "positions": data.fixed_kind(config), "eval_seed": config.eval_seed}
+    config = loaded.config
+    return {
+        "weights": weights,
+        "encoding_override": request.encoding_override,
+        "positions": data.fixed_kind(config),
+        "eval_seed": config.eval.eval_seed,
+    }
 
 
-def facts(path: Path, order: Order) -> dict[str, Any]:
+def facts(path: Path, request: EvalRequest) -> dict[str, Any]:
     """What tables and figures call a run: its record's names, and the encoding put in, if one was."""
     info = run.read(path)
-    positions, swap = str(info.get("positions", "start")), order.encoding
+    positions, swap = str(info.get("positions", "start")), request.encoding_override
     label = info["encoding"] + (f"+{positions}" if positions != "start" else "")
-    known = {"run": path.name, "task": info["task"], "encoding": info["encoding"], "as": swap, "seed": info["seed"]}
+    known = {
+        "run": path.name,
+        "task": info["task"],
+        "encoding": info["encoding"],
+        "encoding_override": swap,
+        "seed": info["seed"],
+    }
     if swap is None:
         return known | {"label": label, "group": info.get("group") or "RPE"}
     return known | {"label": f"{label} as {recipe.label(swap)}", "group": run.group_of(swap)}

@@ -47,7 +47,7 @@ class Pairs:
         mean_D = self._along(values) / self._along(seen).clamp(min=1)
         left = float((((values - mean_D[self.diagonal_TxT]) * seen) ** 2).sum())
         floor = round((used - 1) / (pairs - 1), 6) if pairs > 1 else None
-        return {"plain": _share(left, total, small), "rows": self._rows(values, seen, small), "floor": floor}
+        return {"r2": _share(left, total, small), "r2_row_centered": self._rows(values, seen, small), "r2_chance": floor}
 
     def _rows(self, values: Tensor, seen: Tensor, small: float) -> float | None:
         """Least squares for f with the best g(i) taken out: each row centred over the keys it sees."""

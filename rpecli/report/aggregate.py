@@ -45,7 +45,7 @@ class Row:
     @property
     def steps_to_90(self) -> list[float | None]:
         """Of each trained run that recorded its curve; None for never."""
-        curves = [each.info.get("curve") for each in self.runs if each.info["status"] == "trained"]
+        curves = [each.info.get("steps_to_accuracy") for each in self.runs if each.info["status"] == "trained"]
         return [curve.get("steps_to_90") for curve in curves if curve]
 
 

@@ -135,7 +135,7 @@ def _family(config: Config) -> str:
 def _way(line: dict[str, Any], config: Config) -> tuple[str, str | None]:
     """How a line was measured where that is not the run's own way, as a label says it; and the encoding put in, if any."""
     own = "start" if config.positions == "offset" else config.positions
-    encoding, positions = line.get("as"), line.get("positions", own)
+    encoding, positions = line.get("encoding_override"), line.get("positions", own)
     swap = f" as {label(encoding)}" if encoding else ""
     return swap + (f" at {positions}" if positions != own else ""), encoding
 
@@ -290,9 +290,9 @@ def _columns(each: Run, line: dict[str, Any]) -> dict[str, Any]:
     row["low"], row["high"] = _interval(line)
     chance = line.get("chance")
     row["rescaled_accuracy"] = None if chance is None else stats.rescaled(line["token_accuracy"], chance)
-    row["by_place"] = " ".join(map(str, line.get("by_place") or [])) or None
+    row["accuracy_by_decile"] = " ".join(map(str, line.get("accuracy_by_decile") or [])) or None
     row["weights"] = line.get("weights")
-    curve = info.get("curve") or {}
+    curve = info.get("steps_to_accuracy") or {}
     row |= {key: curve.get(key) for key in CURVE}
     row |= {key: info.get(key) for key in RECORD} | {"steps": config.steps}
     row["batch_tokens"] = config.tokens  # the record's `tokens` counts all that was trained on

@@ -43,12 +43,12 @@ def lines(each: Run, *probes: str) -> list[dict[str, Any]]:
 
 
 def _way(line: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(line.get(key) for key in ("weights", "as", "positions", "eval_seed"))
+    return tuple(line.get(key) for key in ("weights", "encoding_override", "positions", "eval_seed"))
 
 
 def _same_strings(each: Run, line: dict[str, Any]) -> bool:
     """On the report's strings of every length that both have, the training length among them."""
-    marks = line["strings"] if "strings" in line else {str(line.get("length")): line.get("fingerprint")}
+    marks = line["fingerprints"] if "fingerprints" in line else {str(line.get("length")): line.get("fingerprint")}
     own = {str(length): found.get("fingerprint") for length, found in each.lines.items()}
     shared = [own[length] == mark for length, mark in marks.items() if length in own]
     return bool(shared) and all(shared)
@@ -70,8 +70,9 @@ def _seen(panel: Panel) -> Seen:
             other = line["other"]["run"], _way(line["other"])
             if other in labels:
                 pairs[str((each.path.name, _way(line), other))] = {
-                    "runs": [each.path.name, other[0]], "as": [line["as"], line["other"]["as"]], "task": panel.title,
-                    "labels": [row.label, labels[other]], "layers": line["layers"]}  # fmt: skip
+                    "runs": [each.path.name, other[0]], "labels": [row.label, labels[other]], "task": panel.title,
+                    "encoding_overrides": [side["encoding_override"] for side in (line, line["other"])],
+                    "layers": line["layers"]}  # fmt: skip
     return Seen(panel, runs, list(pairs.values()))
 
 

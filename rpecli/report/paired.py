@@ -242,8 +242,8 @@ def _pooled(label: str, group: str, found: list[Scores], ranked: list[dict[str, 
 
 def steps(row: Row, key: str = "steps_to_90") -> dict[int, tuple[float | None, float]]:
     """`{seed: (steps to the target or None, budget)}` of the trained runs that recorded their curve."""
-    runs = [each for each in row.runs if each.info["status"] == "trained" and key in (each.info.get("curve") or {})]
-    return {each.config.seed: (each.info["curve"][key], float(each.config.steps)) for each in runs}
+    runs = [each for each in row.runs if each.info["status"] == "trained" and key in (each.info.get("steps_to_accuracy") or {})]
+    return {each.config.seed: (each.info["steps_to_accuracy"][key], float(each.config.steps)) for each in runs}
 
 
 def log_steps(panel: Panel) -> Scores:

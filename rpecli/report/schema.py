@@ -24,7 +24,7 @@ FILES = {
     "tables.tex": "every table for LaTeX (booktabs)",
     "accuracy.png": "accuracy against length, a panel a task; also `.svg` and `.pdf`",
     "learning.png": "learning curves, where runs kept them; also `.svg` and `.pdf`",
-    "why-*.svg": "what `rpe inspect` kept in the runs, a figure a task and question",
+    "inspect-*.svg": "what `rpe inspect` stored in the runs, one figure per task and question",
 }
 MEASURES = {
     "exact_match": "all answer tokens right",
@@ -273,7 +273,7 @@ RUNS = {
     "training_length, length, factor, sequence, n": "longest problem trained on; this one, and over that; its tokens; sequences",
     ", ".join(MEASURES): "as in summary.csv",
     "low, high": "Wilson 95 % interval of exact match",
-    "chance, untrained_positions, fingerprint, eval_seed, weights, by_place": "as in eval.jsonl",
+    "chance, untrained_positions, fingerprint, eval_seed, weights, accuracy_by_decile": "as in eval.jsonl",
     "steps_to_90, tokens_to_90, steps_to_99, tokens_to_99": "to token accuracy .90 and .99 in validation",
     "step, parameters, tokens, tokens_per_second, seconds, commit, dirty, machine, device, error": "as in run.json",
     "steps, batch_tokens": "recipe keys `steps` and `tokens`",

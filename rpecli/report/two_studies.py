@@ -133,7 +133,7 @@ def _from_report(word: str, file: Path) -> Study:
 
 def _run(record: dict[str, Any]) -> Run:
     """A run as the report had it."""
-    config, settings, lines = Config(**record.pop("recipe")), record.pop("settings"), record.pop("evaluations")
+    config, settings, lines = Config.from_keys(**record.pop("recipe")), record.pop("settings"), record.pop("evaluations")
     by_length = {line["length"]: line for line in lines}
     return Run(Path(record.pop("path")), record, config, by_length, {n: [line] for n, line in by_length.items()}, settings)
 

@@ -261,9 +261,9 @@ def _quicker(doublings: float) -> str:
 
 
 def invariance(panels: list[Panel], shifted: dict[str, dict[str, Scores]]) -> Verdict:
-    """Claim 2: relative encodings answer the same when the same content stands elsewhere. Positions decide, fillers are told."""
+    """Claim 2: relative encodings answer the same when the same content stands elsewhere. Positions decide."""
     name = "Translation invariance"
-    whats = {"positions": "share of predictions kept at later positions", "fillers": "share of predictions kept behind fillers"}
+    whats = {"positions": "share of predictions kept at later positions", "prefix": "share of predictions kept behind a prefix"}
     made = {}
     for kind, what in whats.items():
         scored = [(panel, shifted.get(kind, {}).get(panel.title, {})) for panel in panels]
@@ -271,6 +271,6 @@ def invariance(panels: list[Panel], shifted: dict[str, dict[str, Scores]]) -> Ve
             made[kind] = judge(Claim(name, what, scored, MARGIN, signed))
     if not made:
         return Verdict(name, MISSING, ["Measure it with: rpe inspect RUN --shift"])
-    first = made.get("positions") or made["fillers"]
-    lines = [*first.lines, *(made["fillers"].lines[:1] if len(made) > 1 else [])]
+    first = made.get("positions") or made["prefix"]
+    lines = [*first.lines, *(made["prefix"].lines[:1] if len(made) > 1 else [])]
     return Verdict(name, first.outcome, lines, first.difference, first.by_task)

@@ -6,11 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+RECORD_FORMAT = 3  # of run.json, metrics.jsonl, eval.jsonl and probes.jsonl; raised when a key changes its name or meaning
 TAIL = 1 << 12  # bytes at the end of a file that hold its last line; a line of metrics.jsonl has about 200
 
 
 class RunError(ValueError):
     """A run directory that is damaged, foreign, missing or in use."""
+
+
+class RunInUse(RunError):  # noqa: N818 - reads as what it says
+    """A run that another process works on."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -9,23 +9,20 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import Tensor
 
 from rpecli import data, task
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_malloc
-from rpecli.model import Transformer
-from rpecli.run import directory as run
-from rpecli.run import provenance as run_provenance
-from rpecli.run.files import append_line, read_lines, write_bytes
-from rpecli.train.state import Trainer, _checkpoint, _plain, _resume, build
+from rpecli.model import LoadedModel, Transformer
+from rpecli.run.directory import Run, Status, Stopped
+from rpecli.run.provenance import now, provenance, sources
+from rpecli.train.state import Trainer, build, load_checkpoint, save_checkpoint, save_weights
 
 SAVE_SECONDS = 15.0  # between checkpoints
 Progress = Callable[[dict[str, Any]], None]
@@ -35,116 +32,105 @@ class Diverged(RuntimeError):  # noqa: N818 - what happened, not a mistake in th
     """The loss is no number any more."""
 
 
-def train(path: Path, device: str = "auto", threads: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """Trains the run at `path` to its end, from where it stands, and returns its record.
+def train(run: Run, device: str = "auto", threads: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Trains a run to its end, from where it stands, and returns its record.
 
-    Raises run.Stopped after saving when a signal asks it to stop, Diverged when the loss is no number.
+    Raises Stopped after saving when a signal asks it to stop, Diverged when the loss is no number.
     """
-    with run.lock(path):
-        info = run.read(path)
-        if info["status"] == "trained" and (path / "weights.safetensors").exists():
-            return info
+    with run.lock():
+        if run.is_trained:
+            return run.record
         with stop_signals() as stopped:
-            done = _train(path, pick_device(device), threads, progress, stopped)
+            record = _train(run, pick_device(device), threads, progress, stopped)
         if stopped:  # too late for the run, in time for whatever was to follow
-            raise run.Stopped(stopped[0])
-        return done
+            raise Stopped(stopped[0])
+        return record
 
 
-def _train(
-    path: Path, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]
-) -> dict[str, Any]:
-    kept = run.read(path)["threads"] if (path / "checkpoint.safetensors").exists() else None
-    torch.set_num_threads(kept or threads or n_cores())  # the order of sums decides the last bit
-    sitting = begin(path, device)
-    trainer, config = sitting.trainer, sitting.trainer.config
+def _train(run: Run, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]) -> dict[str, Any]:
+    resumed_threads = run.record["threads"] if run.checkpoint_file.exists() else None
+    torch.set_num_threads(resumed_threads or threads or n_cores())  # the order of sums decides the last bit
+    session = start_or_resume(run, device)
+    trainer, config = session.trainer, session.trainer.config
     sets, saved = data.validation_sets(trainer.task, config), time.monotonic()
     while trainer.step < config.steps:
         step(trainer)
-        if due(trainer):
-            line = sitting.validate(sets)
+        if should_validate(trainer):
+            line = session.validate(sets)
             if progress:
                 progress(line)
-            if enough(config, line):
+            if should_stop(config, line):
                 break
         if stopped or time.monotonic() - saved > SAVE_SECONDS:
-            sitting.save()
+            session.save()
             saved = time.monotonic()
         if stopped:
-            run.update(path, status="stopped")
-            raise run.Stopped(stopped[0])
-    return sitting.finish()
+            run.update(status=Status.STOPPED)
+            raise Stopped(stopped[0])
+    return session.finish()
 
 
 @dataclass
-class Sitting:
-    """A run directory that this process trains: its trainer and its clock."""
+class TrainingSession:
+    """A run that this process trains: its trainer and its clock."""
 
-    path: Path
+    run: Run
     trainer: Trainer
-    before: float  # seconds of earlier sittings
+    earlier_seconds: float  # of the sessions before this one
     start: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
-        return round(self.before + time.monotonic() - self.start, 3)
+        return round(self.earlier_seconds + time.monotonic() - self.start, 3)
 
     def validate(self, sets: list[task.Batch]) -> dict[str, Any]:
         """A new line of metrics.jsonl. Raises Diverged."""
         line = validate(self.trainer, sets) | {"seconds": self.seconds()}
-        append_line(self.path / "metrics.jsonl", line)
+        self.run.append_metrics(line)
         return line
 
     def save(self) -> None:
-        _checkpoint(self.trainer, self.path)
-        run.update(self.path, step=self.trainer.step, tokens=self.trainer.tokens, seconds=self.seconds())
+        save_checkpoint(self.trainer, self.run)
+        self.run.update(step=self.trainer.step, tokens=self.trainer.tokens, seconds=self.seconds())
 
     def finish(self) -> dict[str, Any]:
-        """The weights, then the word that they are there; returns the record."""
-        write_bytes(self.path / "weights.safetensors", save(_plain(self.trainer.model.state())))
+        """Writes the weights, then the record that says so; returns the record."""
+        save_weights(self.trainer, self.run)
         seconds, tokens = self.seconds(), self.trainer.tokens
         facts = {
             "step": self.trainer.step,
             "tokens": tokens,
             "seconds": seconds,
-            "finished": run_provenance.now(),
-            "curve": curve(self.path),
+            "finished": now(),
+            "steps_to_accuracy": steps_to_accuracy(self.run.metrics()),
             "peak_memory": peak_memory(self.trainer.device),
         }
-        done = run.update(self.path, status="trained", **facts, tokens_per_second=round(tokens / max(seconds, 1e-9)))
-        (self.path / "checkpoint.safetensors").unlink(missing_ok=True)
-        return done
+        record = self.run.update(status=Status.TRAINED, **facts, tokens_per_second=round(tokens / max(seconds, 1e-9)))
+        self.run.checkpoint_file.unlink(missing_ok=True)
+        return record
 
 
-def begin(path: Path, device: torch.device, stacked: int | None = None) -> Sitting:
-    """Takes a run up where it stands, and says so in its record; `stacked` is how many train as one."""
-    config, info = run.config_of(path), run.read(path)
-    trainer = build(config, device)
+def start_or_resume(run: Run, device: torch.device, stacked: int | None = None) -> TrainingSession:
+    """Starts a run, or resumes it from its checkpoint, and records that; `stacked` is how many runs train as one."""
+    record, trainer = run.record, build(run.config, device)
     tune_malloc()
-    resumes = (path / "checkpoint.safetensors").exists()
-    if resumes:
-        _resume(trainer, path)
+    resumed = run.checkpoint_file.exists()
+    if resumed:
+        load_checkpoint(trainer, run)
     else:
-        (path / "metrics.jsonl").unlink(missing_ok=True)
-        run.update(path, sources=run_provenance.sources(config))  # of the code that trains it, not of the code that named it
-    how = stacked or (info.get("stacked") if resumes else None)
-    run.update(
-        path,
-        status="training",
-        error=None,
-        started=run_provenance.now(),
-        stacked=how,
-        **_facts(trainer),
-        **run_provenance.provenance(),
-    )
-    return Sitting(path, trainer, info.get("seconds", 0.0) if resumes else 0.0)
+        run.metrics_file.unlink(missing_ok=True)
+        run.update(sources=sources(run.config))  # of the code that trains it, not of the code that created it
+    stacked = stacked or (record.get("stacked") if resumed else None)
+    state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked}
+    run.update(**state, **_facts(trainer), **provenance())
+    return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0)
 
 
-def due(trainer: Trainer) -> bool:
+def should_validate(trainer: Trainer) -> bool:
     """Whether a validation follows the step just done."""
     return trainer.step % trainer.config.validate_every == 0 or trainer.step == trainer.config.steps
 
 
-def enough(config: Config, line: dict[str, Any]) -> bool:
+def should_stop(config: Config, line: dict[str, Any]) -> bool:
     """Whether a line of metrics.jsonl ends the run before its last step."""
     return config.stop_at is not None and line["exact_match"] >= config.stop_at
 
@@ -232,24 +218,22 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
     return line | {"token_accuracy": round(float(np.mean(token)), 6), "exact_match": round(float(np.mean(exact)), 6)}
 
 
-def predictions(trainer: Trainer, batch: task.Batch) -> Tensor:
+def predictions(loaded: LoadedModel, batch: task.Batch) -> Tensor:
     """The model's likeliest token at every place, `[B, T]`."""
-    framed = data.frame(batch, trainer.config)
-    drawn = data.fixed_positions(trainer.task, trainer.config, batch, "validation positions", framed.inputs_BxT.shape[1])
-    places = None if drawn is None else torch.from_numpy(drawn).to(trainer.device)
-    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(trainer.device)
-    return trainer.model.head(trainer.model(inputs_BxT, places)).argmax(-1).cpu()
+    framed = data.frame(batch, loaded.config)
+    drawn = data.fixed_positions(loaded.task, loaded.config, batch, "validation positions", framed.inputs_BxT.shape[1])
+    places = None if drawn is None else torch.from_numpy(drawn).to(loaded.device)
+    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(loaded.device)
+    return loaded.model.head(loaded.model(inputs_BxT, places)).argmax(-1).cpu()
 
 
-def curve(path: Path) -> dict[str, int | None]:
-    """Steps and tokens to 90 % and 99 % token accuracy in validation; None where it was never reached."""
-    lines = read_lines(path / "metrics.jsonl")
-    found: dict[str, int | None] = {}
+def steps_to_accuracy(lines: list[dict[str, Any]]) -> dict[str, int | None]:
+    """Steps and tokens of the first validation with 90 % and 99 % token accuracy; None where there is none."""
+    first_at: dict[str, int | None] = {}
     for percent in (90, 99):
-        first = next((line for line in lines if line["token_accuracy"] >= percent / 100), None)
-        for what, key in (("steps", "step"), ("tokens", "tokens")):
-            found[f"{what}_to_{percent}"] = first[key] if first else None
-    return found
+        line = next((line for line in lines if line["token_accuracy"] >= percent / 100), {})
+        first_at |= {f"steps_to_{percent}": line.get("step"), f"tokens_to_{percent}": line.get("tokens")}
+    return first_at
 
 
 def _facts(trainer: Trainer) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,16 +27,16 @@ from rpecli import data
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores, pick_device, stop_signals
-from rpecli.run import directory as run
+from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunError
 from rpecli.task import Batch
 from rpecli.train import loop as train
 from rpecli.train import state as train_state
-from rpecli.train.loop import Diverged, Sitting
-from rpecli.train.state import Trainer, _steps_done
+from rpecli.train.loop import Diverged, TrainingSession
+from rpecli.train.state import Trainer, checkpoint_step
 
 LAUNCH = {"cuda": 2e10, "cpu": 1e8}  # token x parameter products that one more program costs; CPU measured, CUDA guessed
-Say = Callable[[Path, dict[str, Any]], None]  # a run and what there is to say of it
+Progress = Callable[[Run, dict[str, Any]], None]  # a run and what there is to say of it
 
 
 class NotStackable(ValueError):  # noqa: N818 - what it says, not a mistake in the code
@@ -240,81 +239,81 @@ def _edge(positions: np.ndarray, B: int, T: int) -> np.ndarray:
 
 
 def train_together(
-    paths: Sequence[Path], device: str = "auto", threads: int | None = None, progress: Say | None = None
-) -> list[Path]:
+    runs: Sequence[Run], device: str = "auto", threads: int | None = None, progress: Progress | None = None
+) -> list[Run]:
     """Trains runs as one, each until it ends; returns those that it leaves to train alone, from where they stand.
 
     These are runs that another process holds, runs whose loss is no number any more, and the last one left. Raises NotStackable,
-    with every run as it was, and run.Stopped after saving all of them when a signal asks it to stop.
+    with every run as it was, and Stopped after saving all of them when a signal asks it to stop.
     """
     where = pick_device(device)
     torch.set_num_threads(threads or n_cores())
     with ExitStack() as locks, stop_signals() as stopped:
-        held = [path for path in paths if _lock(path, locks)]
-        if len(held) < 2:
-            return list(paths)
-        if len({_steps_done(path) for path in held}) > 1:
+        locked = [run for run in runs if _lock(run, locks)]
+        if len(locked) < 2:
+            return list(runs)
+        if len({checkpoint_step(run) for run in locked}) > 1:
             raise NotStackable("they stand at different steps")
-        if why := refusal([run.config_of(path) for path in held], where):
-            raise NotStackable(why)
-        sittings = [train.begin(path, where, stacked=len(held)) for path in held]
-        left = _go(sittings, progress or (lambda *_: None), stopped)
-        for sitting in left:
-            run.update(sitting.path, status="stopped")
+        if reason := refusal([run.config for run in locked], where):
+            raise NotStackable(reason)
+        sessions = [train.start_or_resume(run, where, stacked=len(locked)) for run in locked]
+        unfinished = _train_stack(sessions, progress or (lambda *_: None), stopped)
+        for session in unfinished:
+            session.run.update(status=Status.STOPPED)
         if stopped:
-            raise run.Stopped(stopped[0])
-    return [*(sitting.path for sitting in left), *(path for path in paths if path not in held)]
+            raise Stopped(stopped[0])
+    return [*(session.run for session in unfinished), *(run for run in runs if run not in locked)]
 
 
-def _lock(path: Path, locks: ExitStack) -> bool:
+def _lock(run: Run, locks: ExitStack) -> bool:
     """Whether this process may train a run."""
     try:
-        locks.enter_context(run.lock(path))
+        locks.enter_context(run.lock())
     except RunError:
         return False
-    return run.read(path)["status"] != "trained"
+    return bool(run.record["status"] != Status.TRAINED)
 
 
-def _go(sittings: list[Sitting], progress: Say, stopped: list[int]) -> list[Sitting]:
+def _train_stack(sessions: list[TrainingSession], progress: Progress, stopped: list[int]) -> list[TrainingSession]:
     """Steps until fewer than two are left or a signal came; returns those that have not ended, saved."""
-    stack, lost = Stack([sitting.trainer for sitting in sittings]), list[Sitting]()
+    stack, lost = Stack([session.trainer for session in sessions]), list[TrainingSession]()
     config, saved = stack.config, time.monotonic()
     sets = data.validation_sets(stack.trainers[0].task, config)
-    while len(sittings) > 1 and not stopped:
+    while len(sessions) > 1 and not stopped:
         stack.step()
-        if train.due(stack.trainers[0]):
-            ends = [_validated(sitting, sets, progress) for sitting in sittings]
-            lost += [sitting for sitting, end in zip(sittings, ends, strict=True) if end == "lost"]
+        if train.should_validate(stack.trainers[0]):
+            ends = [_validated(session, sets, progress) for session in sessions]
+            lost += [session for session, end in zip(sessions, ends, strict=True) if end == "lost"]
             if any(ends):
                 stack.hand_back()
-                sittings = [sitting for sitting, end in zip(sittings, ends, strict=True) if not end]
-                stack = Stack([sitting.trainer for sitting in sittings]) if sittings else stack
+                sessions = [session for session, end in zip(sessions, ends, strict=True) if not end]
+                stack = Stack([session.trainer for session in sessions]) if sessions else stack
         if time.monotonic() - saved > train.SAVE_SECONDS:
-            _save(stack, sittings)
+            _save(stack, sessions)
             saved = time.monotonic()
-    _save(stack, sittings)
-    return [*sittings, *lost]
+    _save(stack, sessions)
+    return [*sessions, *lost]
 
 
-def _validated(sitting: Sitting, sets: list[Batch], progress: Say) -> str:
+def _validated(session: TrainingSession, sets: list[Batch], progress: Progress) -> str:
     """`done` for a run that has ended, `lost` for one that is to fail alone, nothing for one that goes on."""
     try:
-        line = sitting.validate(sets)
+        line = session.validate(sets)
     except Diverged as error:
-        progress(sitting.path, {"diverged": str(error)})
+        progress(session.run, {"diverged": str(error)})
         return "lost"  # its checkpoint, if there is one, is from before: alone it goes on from there
-    progress(sitting.path, line)
-    if sitting.trainer.step < sitting.trainer.config.steps and not train.enough(sitting.trainer.config, line):
+    progress(session.run, line)
+    if session.trainer.step < session.trainer.config.steps and not train.should_stop(session.trainer.config, line):
         return ""
-    sitting.finish()
+    session.finish()
     return "done"
 
 
-def _save(stack: Stack, sittings: list[Sitting]) -> None:
-    if sittings:
+def _save(stack: Stack, sessions: list[TrainingSession]) -> None:
+    if sessions:
         stack.hand_back()
-    for sitting in sittings:
-        sitting.save()
+    for session in sessions:
+        session.save()
 
 
 def refusal(configs: list[Config], device: torch.device) -> str | None:

@@ -1,7 +1,6 @@
 """The trainer: model, optimizer and counters, and the checkpoint that holds them."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,20 +8,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rpecli import task
+from rpecli import model
 from rpecli.config.recipe import Config
-from rpecli.model import Transformer, trained_positions
-from rpecli.run.files import RunError, line_bytes, read_lines, write_bytes
+from rpecli.model import LoadedModel
+from rpecli.run.directory import Run
+from rpecli.run.files import RunError, write_bytes
 
 
 @dataclass
-class Trainer:
-    """What a step changes: model, optimizer, and the counters of `metrics.jsonl`."""
+class Trainer(LoadedModel):
+    """A model in training: what a step changes is the model, the optimizer, and the counters of `metrics.jsonl`."""
 
-    config: Config
-    task: task.Task
-    model: Transformer
-    device: torch.device
     optimizer: torch.optim.Optimizer = field(init=False)
     step: int = 0  # steps done
     tokens: int = 0
@@ -37,12 +33,11 @@ def adamw(parameters: Any, c: Config) -> torch.optim.Optimizer:
 
 
 def build(config: Config, device: torch.device) -> Trainer:
-    """Task, model and optimizer of a config, as they stand before the first step."""
-    made = task.build(config.task)
-    return Trainer(config, made, Transformer(config, made.vocabulary, trained_positions(config, made)).to(device), device)
+    """The model of a config with its optimizer, as they stand before the first step."""
+    return Trainer(**vars(model.build(config, device)))
 
 
-def _checkpoint(trainer: Trainer, path: Path) -> None:
+def save_checkpoint(trainer: Trainer, run: Run) -> None:
     """Everything the next step needs, in one file."""
     state = {f"model.{name}": tensor for name, tensor in trainer.model.state().items()}
     for name, parameter in trainer.model.named_parameters():
@@ -50,36 +45,38 @@ def _checkpoint(trainer: Trainer, path: Path) -> None:
             state[f"optimizer.{key}.{name}"] = value
     state["counters"] = torch.tensor([trainer.step, trainer.tokens])
     state["losses"] = torch.stack(trainer.losses).cpu().double() if trainer.losses else torch.zeros(0, dtype=torch.float64)
-    write_bytes(path / "checkpoint.safetensors", save(_plain(state)))
+    write_bytes(run.checkpoint_file, _as_bytes(state))
 
 
-def _resume(trainer: Trainer, path: Path) -> None:
-    """Loads the checkpoint and cuts from metrics.jsonl what came after it."""
+def save_weights(trainer: Trainer, run: Run) -> None:
+    write_bytes(run.weights_file, _as_bytes(trainer.model.state()))
+
+
+def load_checkpoint(trainer: Trainer, run: Run) -> None:
+    """Loads the checkpoint and removes the validations after it from metrics.jsonl."""
     try:
-        state = load_file(path / "checkpoint.safetensors", device=str(trainer.device))
+        state = load_file(run.checkpoint_file, device=str(trainer.device))
         trainer.model.load_state({n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")})
     except Exception as error:
-        raise RunError(f"{path}/checkpoint.safetensors is damaged ({error}): delete it to train from the start") from None
+        raise RunError(f"{run.checkpoint_file} is damaged ({error}): delete it to train from the start") from None
     for name, parameter in trainer.model.named_parameters():
         keys = [key for key in state if key.startswith("optimizer.") and key.split(".", 2)[2] == name]
         trainer.optimizer.state[parameter] = {key.split(".", 2)[1]: state[key] for key in keys}
     trainer.step, trainer.tokens = (int(n) for n in state["counters"])
     trainer.losses = list(state["losses"].float())
-    lines = [line for line in read_lines(path / "metrics.jsonl") if line["step"] <= trainer.step]
-    write_bytes(path / "metrics.jsonl", b"".join(line_bytes(line) for line in lines))
+    run.cut_metrics(trainer.step)
 
 
-def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+def _as_bytes(state: dict[str, Tensor]) -> bytes:
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
 
 
-def _steps_done(path: Path) -> int | None:
-    """Where a run's checkpoint stands, 0 without one, None for one that does not load."""
-    file = path / "checkpoint.safetensors"
-    if not file.exists():
+def checkpoint_step(run: Run) -> int | None:
+    """The step of a run's checkpoint, 0 without one, None for one that does not load."""
+    if not run.checkpoint_file.exists():
         return 0
     try:
-        with safe_open(file, framework="pt") as opened:
-            return int(opened.get_tensor("counters")[0])
-    except Exception:  # a damaged file: the run alone says so
+        with safe_open(run.checkpoint_file, framework="pt") as file:
+            return int(file.get_tensor("counters")[0])
+    except Exception:  # a damaged file: resuming the run names it
         return None

@@ -31,7 +31,7 @@ def made_up(
     }
     record = {"id": f"{task}-{encoding}-s{seed}", "task": task, "encoding": encoding, "group": GROUP[encoding], "seed": seed}
     record |= {"status": "trained", "tokens": 5000, "parameters": 1000}
-    record |= {"curve": {f"{what}_to_{at}": steps for what in ("steps", "tokens") for at in (90, 99)}}
+    record |= {"steps_to_accuracy": {f"{what}_to_{at}": steps for what in ("steps", "tokens") for at in (90, 99)}}
     return Run(Path("runs") / record["id"], record | info, config(task, encoding, seed), lines, {}, {})
 
 

@@ -4,50 +4,65 @@ from pathlib import Path
 
 from rpecli.config import load as config_load
 from rpecli.report import build as report
-from rpecli.run import directory as run
+from rpecli.run.directory import Run
 from rpecli.run.files import append_line
 
 CHANCE = 0.1
 
 
-def make_run(runs: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Path:
+def make_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Path:
+    return made_up_run(folder, accuracy, exact=exact, **given).path
+
+
+def made_up_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Run:
     """A trained run with an evaluation for each length; `given` holds recipe keys and, under `info` and `line`, more fields."""
     info, line = given.pop("info", {}), given.pop("line", {})
     flags = {"task": "copy", "encoding": "rope", "length": 16, "steps": 100, **given}
-    made, _ = config_load.load(None, {key: str(value) for key, value in flags.items()})
-    (config,) = made.configs()
-    path = run.create(config, runs)
+    recipe, _ = config_load.load(None, {key: str(value) for key, value in flags.items()})
+    (config,) = recipe.configs()
+    run = Run.create(config, folder)
     record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
     record |= {"tokens_per_second": 10.5, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
     record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu", "threads": 1}
-    record |= {"curve": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
-    run.update(path, **record | info)
+    record |= {"steps_to_accuracy": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
+    run.update(**record | info)
     for length, value in accuracy.items():
         match = value if exact is None else exact[length]
-        append_line(path / "eval.jsonl", evaluation(length, value, match) | line)
-    return path
+        run.append_evaluation(evaluation(length, value, match) | line)
+    return run
 
 
 def evaluation(length: int, accuracy: float, match: float) -> dict:
     made = {"length": length, "sequence": 2 * length + 3, "n": 100, "exact_match": match, "exact_match_eos": match}
-    made |= {"token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE, "interval": [0.25, 0.75], "by_place": [accuracy] * 10}
+    made |= {
+        "token_accuracy": accuracy,
+        "nll": 0.5,
+        "chance": CHANCE,
+        "interval": [0.25, 0.75],
+        "accuracy_by_decile": [accuracy] * 10,
+    }
     made |= {"untrained_positions": 0.0, "fingerprint": f"set{length}", "eval_seed": 0, "samples": 100, "weights": "w"}
     return made | {"seconds": 0.1, "correct": "ff"}
 
 
-WAY = {"weights": "w", "as": None, "positions": None, "eval_seed": 0}  # of the evaluations above
+WAY = {"weights": "w", "encoding_override": None, "positions": None, "eval_seed": 0}  # of the evaluations above
 
 
 def look_into(path: Path, share: float, *, terms: bool = False, **other: object) -> None:
     """As `rpe inspect` leaves a run of one layer and two heads, trained to 16: the first head looks back n, with this share."""
     lengths = [_looked(length, share, terms) for length in (8, 16, 32)]
     named = {"layer": 1, "head": 1, "rule": "distance n", "family": "distance", "growth": 1, "offset": 0}
-    line = {"probe": "why", **WAY, "strings": {str(length): f"set{length}" for length in (8, 16, 32)}, "normalizer": "softmax"}
+    line = {
+        "probe": "why",
+        **WAY,
+        "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)},
+        "normalizer": "softmax",
+    }
     line |= {
         "trained": 16,
         "causal": True,
         "lengths": lengths,
-        "look_back": [named | {"share": {"8": 1.0, "16": share, "32": 0.25}}],
+        "patterned_heads": [named | {"share": {"8": 1.0, "16": share, "32": 0.25}}],
     }
     append_line(path / "probes.jsonl", line | other)
 
@@ -56,7 +71,7 @@ def _looked(length: int, share: float, terms: bool) -> dict:
     T = 2 * length + 2
     heads = [{"head": n, "distance": n * length / 2, "entropy": 0.5 * n, "uniform": 3.0,
               "by_distance": [share if d == length else (1 - share) / (T - 1) for d in range(T)]} for n in (1, 2)]  # fmt: skip
-    fit = {"plain": share, "rows": share, "floor": 0.05}
+    fit = {"r2": share, "r2_row_centered": share, "r2_chance": 0.05}
     parts = {"content-content": 0.1, "content-position": 0.2, "position-content": 0.3, "position-position": 0.4}
     told = [{"head": n, "share": parts, "covariance": parts, "toeplitz": fit} for n in (1, 2)]
     scores = [[{"head": n, **fit} for n in (1, 2)]]

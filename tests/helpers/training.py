@@ -13,8 +13,7 @@ import pytest
 from rpecli import catalog
 from rpecli.cli import app as cli
 from rpecli.config.recipe import Config
-from rpecli.run import directory as run
-from rpecli.run.files import read_lines
+from rpecli.run.directory import Run
 from rpecli.train import loop as train
 
 KEYS: dict[str, Any] = {"task": "copy", "encoding": "rope", "d_model": 16, "n_head": 2, "n_layer": 1, "length": 4, "steps": 40,
@@ -106,17 +105,26 @@ def trap_in(folder: Path, save_seconds: float = 0) -> Trap:
 
 
 def config(**keys: Any) -> Config:
-    return Config(**KEYS | keys)
+    return Config.from_keys(**KEYS | keys)
+
+
+def new_run(folder: Path, **keys: Any) -> Run:
+    """A run that was created and not trained."""
+    return Run.create(config(**keys), folder)
+
+
+def trained_run(folder: Path, **keys: Any) -> Run:
+    run = new_run(folder, **keys)
+    train.train(run, "cpu", threads=1)
+    return run
 
 
 def create(runs: Path, **keys: Any) -> Path:
-    return run.create(config(**keys), runs)
+    return new_run(runs, **keys).path
 
 
 def trained(runs: Path, **keys: Any) -> Path:
-    path = create(runs, **keys)
-    train.train(path, "cpu", threads=1)
-    return path
+    return trained_run(runs, **keys).path
 
 
 def recipe_file(folder: Path, **keys: Any) -> Path:
@@ -168,6 +176,6 @@ def finish(process: "subprocess.Popen[str]") -> Said:
     return Said(process.returncode, out, err)
 
 
-def metrics(path: Path) -> list[dict[str, Any]]:
+def metrics(run: Run) -> list[dict[str, Any]]:
     """metrics.jsonl without what a clock says."""
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in read_lines(path / "metrics.jsonl")]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in run.metrics()]

@@ -26,7 +26,7 @@ from rpecli.run.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-R2 = "plain"  # of a fit in probes.jsonl: the variance that a function of i-j explains
+R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
 Measure = Callable[[dict[str, Any], dict[str, Any], int], float | None]  # run, its entry of one length, layer -> a number
 
 
@@ -50,8 +50,8 @@ def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[dict[str, A
 
 
 def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> dict[str, Drawing]:
-    """`{"distance-RUN": ..., "entropy-TASK": ..., ...}` of inspected runs."""
-    drawings = {f"distance-{_slug(name_of(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
+    """`{"heads-RUN": ..., "entropy-TASK": ..., ...}` of inspected runs."""
+    drawings = {f"heads-{_slug(name_of(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
     for task in dict.fromkeys(run["task"] for run in data["runs"]):
         runs = [run for run in data["runs"] if run["task"] == task]
         styles = plot.styles((run["group"] or "RPE", run["label"]) for run in sorted(runs, key=lambda run: str(run["label"])))
@@ -72,7 +72,7 @@ def _slug(name: str) -> str:
 def task_figures(
     task: str, runs: list[dict[str, Any]], pairs: list[dict[str, Any]], styles: dict[str, SeriesStyle]
 ) -> dict[str, Drawing]:
-    """What compares the runs of one task: `attended`, `entropy`, `function`, `rules`, `distance`, `terms`, `similarity`."""
+    """What compares the runs of one task: the names of AGAINST, `distance`, `terms`, `similarity`, where there are data."""
     runs = [run for run in runs if run.get("lengths")]
     by_label: ByLabel = {}
     for run in runs:
@@ -106,15 +106,15 @@ def function_of_distance(run: dict[str, Any], at: dict[str, Any], layer: int) ->
 
 def pattern_weight(run: dict[str, Any], at: dict[str, Any], layer: int) -> float | None:
     """The mean over a layer's patterned heads of the weight that they give to the position of their pattern."""
-    shares = [head["share"][str(at["length"])] for head in run["look_back"] if head["layer"] == layer + 1]
+    shares = [head["share"][str(at["length"])] for head in run["patterned_heads"] if head["layer"] == layer + 1]
     return stats.fmean(shares) if shares else None
 
 
 AGAINST: dict[str, tuple[Measure, str, str]] = {  # measure, label of the axis, title
-    "attended": (_mean_over_heads("distance"), "distance i-j", "mean attention distance"),
+    "mean-distance": (_mean_over_heads("distance"), "distance i-j", "mean attention distance"),
     "entropy": (_mean_over_heads("entropy"), "entropy (nats)", "attention entropy"),
     "function": (function_of_distance, "R²", "variance of the mean score explained by a function of i-j (R²)"),
-    "rules": (pattern_weight, "attention weight", "patterned heads: attention weight on their pattern"),
+    "patterns": (pattern_weight, "attention weight", "patterned heads: attention weight on their pattern"),
 }
 
 
@@ -177,7 +177,7 @@ def _draw_against(
         (line,) = axes.plot(list(uniform), list(uniform.values()), **plot.CHANCE)
         drawing.tip(line, None, ["uniform attention"])
         highest = max(highest, *uniform.values())
-    share_axis(axes) if name in ("function", "rules") else value_axis(axes, highest)
+    share_axis(axes) if name in ("function", "patterns") else value_axis(axes, highest)
     for label, points in lines.items():
         add_series(drawing, axes, Series(label, styles[label], points, _words))
 

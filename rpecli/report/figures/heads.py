@@ -73,7 +73,7 @@ def _layers(run: dict[str, Any]) -> int:
 
 def layer_heads(run: dict[str, Any], at: dict[str, Any], layer: int) -> LayerHeads:
     """The curves of one layer at one length, and what to write over them."""
-    patterns = {head["head"]: head["rule"] for head in run["look_back"] if head["layer"] == layer + 1}
+    patterns = {head["head"]: head["rule"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
     names = [f"head {n}{f': {patterns[n]}' if n in patterns else ''}" for n in range(1, len(at["layers"][layer]) + 1)]
     patterned = [name for name in names if ":" in name]
     first, times = first_distance(run, at), factor(at["length"], run["trained"])

@@ -54,7 +54,7 @@ def _subplot(
     task: str, measure: str, kind: str, points: dict[str, dict[int, Summary]], styles: dict[str, SeriesStyle]
 ) -> Subplot:
     title = f"{MEASURES[measure]}, {KINDS[kind]}"
-    ends = [f"{label} " + ", ".join(f"{summaries[by].mean:.3g} +{by}" for by in (min(summaries), max(summaries)))
+    ends = [f"{label} " + ", ".join(f"{summaries[by].mean:.3g} +{by}" for by in dict.fromkeys((min(summaries), max(summaries))))
             for label, summaries in points.items()]  # fmt: skip
     heading = KINDS[kind] if measure == next(iter(MEASURES)) else ""
     alt = f"{title} on {task}, mean over seeds: {'; '.join(ends)}."

@@ -90,6 +90,7 @@ class Layout:
     under: float = UNDER
     left: float = LEFT
     right: float = RIGHT
+    widest: float = WIDEST  # of a panel
 
 
 def draw(rows: Sequence[Sequence[Subplot]], layout: Layout) -> Drawing:
@@ -121,7 +122,7 @@ def _widths(rows: Sequence[Sequence[Subplot]], layout: Layout) -> tuple[float, f
     columns = max(map(len, rows))
     gap = LABELED if any(subplot.label for row in rows for subplot in row[1:]) else GAP
     margins = layout.left + layout.right + gap * (columns - 1)
-    wide = min(WIDEST, (WIDTH - margins) / columns)
+    wide = min(layout.widest, (WIDTH - margins) / columns)
     return wide, gap, max(NARROW, margins + columns * wide)
 
 

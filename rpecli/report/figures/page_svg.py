@@ -71,7 +71,8 @@ class PageCharts:
 
     def legend(self, title: str, looks: dict[str, dict[str, Any]], series: bool = False) -> LegendBlock:
         """One block: an entry per label, with the keyword arguments of its line."""
-        return title, [LegendEntry(crop.title, svg, series) for crop, svg in self._parts(_legend_drawing(looks))]
+        parts = self._parts(_legend_drawing(looks)) if looks else ()
+        return title, [LegendEntry(crop.title, svg, series) for crop, svg in parts]
 
     def _parts(self, drawing: Drawing) -> Iterator[tuple[Crop, str]]:
         root = ElementTree.fromstring(drawing.svg)

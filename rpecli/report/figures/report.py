@@ -15,6 +15,7 @@ from rpecli.report.load_probes import Seen
 from rpecli.report.tables.invariance import Moves
 from rpecli.table import slug
 
+PROBES = "inspect-"  # how the names of the files of probes begin
 SHIFT = "shift"  # the name of the figure of what a shift changes
 
 
@@ -35,7 +36,7 @@ class Figures:
         files = self.accuracy.files("accuracy") | (self.learning.files("learning") if self.learning else {})
         for title, drawings in self.probes.items():
             for name, drawing in drawings.items():
-                files |= drawing.files(f"why-{slug(title)}-{name}", ["svg"])
+                files |= drawing.files(f"{PROBES}{slug(title)}-{name}", ["svg"])
         return files
 
 

@@ -13,14 +13,14 @@ from rpecli.report.tables.attention_text import matrix, pair_names
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-R2 = "plain"  # of a fit in probes.jsonl: the variance that a function of i-j explains
+R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
 TERMS = ("content-content", "content-position", "position-content", "position-position")
 COLORS = [HEAD_COLORS[n] for n in (4, 5, 2, 0)]
 TERM_LOOKS = {term: {"color": color, "linewidth": 7, "solid_capstyle": "butt"} for term, color in zip(TERMS, COLORS, strict=True)}
 CELL = HEAD_COLORS[0]  # of the matrix, the fuller the more alike
 FULL = 0.6  # opacity of a similarity of 1: the number in the cell stays legible
 FITS = 20  # rows up to which a number fits into a cell
-NAME, ROW, RIGHT = 0.075, 0.2, 0.4  # inches: a character of a name, a row, and room for a number at the right
+NAME, ROW, RIGHT, WIDEST = 0.075, 0.2, 0.4, 2.4  # inches: a character of a name, a row, room for a number at the right, a panel
 Bar = tuple[str, list[float], float | None]  # name, share of each term, R2 of the last one as a function of i-j
 
 
@@ -31,28 +31,28 @@ def has_terms(run: dict[str, Any]) -> bool:
 
 def terms_figure(task: str, runs: list[dict[str, Any]]) -> Drawing:
     """A bar per encoding and length, mean over heads and runs; of a single run a bar per head."""
-    bars: list[Bar] = []
+    bars, of = _bars(runs), "one run" if len(runs) == 1 else "mean over heads and seeds"
+    title = "first-layer scores by term (query-key), share of variance"
+    words = "; ".join(f"{name} {', '.join(map(number, shares))}" for name, shares, _ in bars)
+    subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(TERMS)} on {task}, {of}: {words}.")
+    layout = Layout(
+        f"{task}: {title}, {of}", "share of variance; at the right: R² of position-position as a function of i-j",
+        [("terms", [patch_entry(name, facecolor=color) for name, color in zip(TERMS, COLORS, strict=True)])],
+        panel=0.3 + ROW * len(bars), under=0.28, left=_left(name for name, _, _ in bars), right=RIGHT, widest=WIDEST,
+    )  # fmt: skip
+    return draw([[subplot]], layout)
+
+
+def _bars(runs: list[dict[str, Any]]) -> list[Bar]:
+    bars = []
     for label in dict.fromkeys(run["label"] for run in runs):
         own = [run for run in runs if run["label"] == label]
         for times in sorted({at["length"] / run["trained"] for run in own for at in run["lengths"] if at["terms"]}):
             entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["trained"]]
             heads = [head for at in entries for head in at["terms"] or []]
-            if len(runs) == 1:
-                bars += [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
-            else:
-                bars.append(_bar(f"{label}, {times:g}x", heads))
-    title = "first-layer scores by term (query-key), share of variance"
-    words = "; ".join(f"{name} {', '.join(map(number, shares))}" for name, shares, _ in bars)
-    mean = "one run" if len(runs) == 1 else "mean over heads and seeds"
-    alt = f"{title} of {', '.join(TERMS)} on {task}, {mean}: {words}."
-    entries = [patch_entry(name, facecolor=color) for name, color in zip(TERMS, COLORS, strict=True)]
-    below = "share of variance; at the right: R² of position-position as a function of i-j"
-    subplot = Subplot(partial(_draw_terms, bars=bars), title, alt)
-    layout = Layout(
-        f"{task}: {title}, {mean}", below, [("terms", entries)], panel=0.3 + ROW * len(bars), under=0.28,
-        left=_left(name for name, _, _ in bars), right=RIGHT,
-    )  # fmt: skip
-    return draw([[subplot]], layout)
+            of_heads = [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
+            bars += of_heads if len(runs) == 1 else [_bar(f"{label}, {times:g}x", heads)]
+    return bars
 
 
 def _left(names: Iterable[str]) -> float:
@@ -91,7 +91,7 @@ def similarity_figure(task: str, pairs: list[dict[str, Any]]) -> Drawing:
     subplot = Subplot(partial(_draw_matrix, names=names, cells=cells), title, f"{title} on {task}: {words}.")
     mean = "heads paired, mean over layers" + (" and pairs of runs" if by_label else "")
     high, left = 0.1 + ROW * max(len(names), 4), _left(f"{name}  {n}" for n, name in enumerate(names, 1))
-    layout = Layout(f"{task}: {title}, {mean}", panel=high, under=0.28, left=left)
+    layout = Layout(f"{task}: {title}, {mean}", panel=high, under=0.28, left=left, widest=WIDEST)
     return draw([[subplot]], layout)
 
 

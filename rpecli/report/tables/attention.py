@@ -32,7 +32,7 @@ def facts(seen: Seen, label: str, times: float, name: str) -> list[float]:
 def functions(seen: Seen, label: str, times: float) -> list[float]:
     """Of every run the mean over its heads of how much of their mean score is a function of i-j."""
     found = [line["scores"] for each in seen.of(label) if (line := at(each, times)) and line["scores"]]
-    fits = [[head["plain"] for layer in scores for head in layer if head["plain"] is not None] for scores in found]
+    fits = [[head["r2"] for layer in scores for head in layer if head["r2"] is not None] for scores in found]
     return [fmean(each) for each in fits if each]
 
 
@@ -41,7 +41,7 @@ def kept(seen: Seen, label: str, times: float) -> list[float]:
     made = []
     for each in seen.of(label):
         line = at(each, times)
-        found = [head["share"][str(line["length"])] for head in each["look_back"]] if line else []
+        found = [head["share"][str(line["length"])] for head in each["patterned_heads"]] if line else []
         made += [fmean(found)] if found else []
     return made
 
@@ -64,7 +64,7 @@ def _looks(seen: Seen) -> Table:
         cells = [_mean(facts(seen, label, times, name), 2) for name in ("distance", "entropy") for times in seen.factors]
         cells += [_share(functions(seen, label, times)) for times in seen.factors]
         runs = seen.of(label)
-        named, heads = sum(len(each["look_back"]) for each in runs), sum(map(_heads, runs))
+        named, heads = sum(len(each["patterned_heads"]) for each in runs), sum(map(_heads, runs))
         rows.append([label, _group(seen, label), str(len(runs)), *cells, f"{named}/{heads}"])
     head = [f"{word} {column}" for word in ("distance", "entropy", "f(i-j)") for column in columns]
     caption = (
@@ -84,7 +84,7 @@ def _rules(seen: Seen) -> Table:
     for label in seen.labels:
         found: dict[tuple[int, str], list[dict[float, float]]] = defaultdict(list)
         for each in seen.of(label):
-            for named in each["look_back"]:
+            for named in each["patterned_heads"]:
                 shares = {float(length) / each["trained"]: share for length, share in named["share"].items()}
                 found[named["layer"], named["rule"]].append(shares)
         for (layer, rule), heads in sorted(found.items()):
@@ -103,7 +103,7 @@ def _terms(seen: Seen) -> Table:
             heads = terms(seen, label, times)
             if heads:
                 shares = [_share([head["share"][name] for head in heads]) for name in TERMS]
-                fits = [_cell(fitted(heads, key)) for key in ("plain", "rows", "floor")]
+                fits = [_cell(fitted(heads, key)) for key in ("r2", "r2_row_centered", "r2_chance")]
                 rows.append([label, _group(seen, label), f"{times:g}x", *shares, *fits])
     columns = ["encoding", "group", "length", *TERMS, "f(i-j)", "+ g(i)", "noise"]
     caption = (

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 
 ROUNDING = {"logits": 1e-4, "kl": 1e-8}  # what is below it is float32's
-WORDS = {"positions": "later positions", "fillers": "behind fillers"}
+WORDS = {"positions": "later positions", "prefix": "behind a prefix"}
 MEASURES = {
     "logits_mean": "mean change of a logit",
     "kl_mean": "KL divergence of predictions (nats)",
@@ -39,12 +39,12 @@ def _shift_table(name: str, lines: list[dict[str, Any]]) -> Table:
         made.add_column(title, justify="right")
     for n in range(len(lines[0]["attention"])):
         made.add_column(f"attention {n + 1}", justify="right")
-    made.add_column("on fillers", justify="right")
+    made.add_column("on the prefix", justify="right")
     made.add_column("untrained", justify="right")
     for line in lines:
         numbers = [_small(key, line[key]) for key in ("logits_mean", "logits_max", "kl_mean", "kl_max")]
         shares = ("changed", "exact_match", "exact_match_before", "token_accuracy", "token_accuracy_before")
-        on = "-" if line["probe"] == "positions" else " ".join(_percent(each) for each in line["on_fillers"])
+        on = "-" if line["probe"] == "positions" else " ".join(_percent(each) for each in line["on_prefix"])
         made.add_row(WORDS[line["probe"]], str(line["shift"]), *numbers, *(_percent(line[key]) for key in shares),
                      *map(_percent, line["attention"]), on, _percent(line["untrained_positions"]))  # fmt: skip
     return made
@@ -76,7 +76,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
 
 
 def name_of(each: dict[str, Any]) -> str:
-    return each["run"] + (f" as {each['as']}" if each["as"] else "")
+    return each["run"] + (f" as {each['encoding_override']}" if each["encoding_override"] else "")
 
 
 def factor(length: int | str, trained: int) -> str:
@@ -103,7 +103,7 @@ def _heads(runs: list[dict[str, Any]]) -> Table:
 
 def _functions(runs: list[dict[str, Any]]) -> Table:
     """How far each head's mean score is one of the distance, at every length at which whole matrices were looked at."""
-    columns, fits = _factors(runs), {"plain": "f(i-j)", "rows": "+ g(i)", "floor": "noise"}
+    columns, fits = _factors(runs), {"r2": "f(i-j)", "r2_row_centered": "+ g(i)", "r2_chance": "noise"}
     made = _table("How much of a head's mean score is a function of i-j; but for a constant in each row (+ g(i)); of noise",
                   ["run", "head"])  # fmt: skip
     for title in fits.values():
@@ -129,11 +129,11 @@ def _rules(runs: list[dict[str, Any]]) -> Table:
     for column in columns:
         made.add_column(column, justify="right")
     for each in runs:
-        for found in each["look_back"]:
+        for found in each["patterned_heads"]:
             at = {factor(length, each["trained"]): _percent(share) for length, share in found["share"].items()}
             head = f"layer {found['layer']} head {found['head']}"
             made.add_row(name_of(each), head, found["rule"], *(at.get(c, "") for c in columns))
-        if not each["look_back"]:
+        if not each["patterned_heads"]:
             made.add_row(name_of(each), "none", "", *[""] * len(columns))
     return made
 
@@ -152,7 +152,7 @@ def _terms(runs: list[dict[str, Any]]) -> Table:
     for title in (*names, "f(i-j)", "+ g(i)", "noise"):
         made.add_column(title, justify="right")
     for each, line, head in sorted(told, key=lambda found: (name_of(found[0]), found[2]["head"])):
-        fits = [_percent(head["toeplitz"][key]) for key in ("plain", "rows", "floor")]
+        fits = [_percent(head["toeplitz"][key]) for key in ("r2", "r2_row_centered", "r2_chance")]
         shares = [_percent(head["share"][name]) for name in names]
         made.add_row(name_of(each), f"1.{head['head']}", factor(line["length"], each["trained"]), *shares, *fits)
     return made
@@ -165,7 +165,7 @@ def alike(pair: dict[str, Any]) -> float:
 
 def pair_names(pair: dict[str, Any]) -> list[str]:
     """Both runs, each as its own table calls it."""
-    return [name + (f" as {swap}" if swap else "") for name, swap in zip(pair["runs"], pair["as"], strict=True)]
+    return [name + (f" as {swap}" if swap else "") for name, swap in zip(pair["runs"], pair["encoding_overrides"], strict=True)]
 
 
 def matrix(pairs: list[dict[str, Any]], names: Callable[[dict[str, Any]], list[str]]) -> dict[tuple[str, str], float]:

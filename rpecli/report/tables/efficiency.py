@@ -31,7 +31,7 @@ def _known(row: Row, target: str) -> list[tuple[Run, Reached]]:
     """Trained runs of which it is known when, or that never, they got there."""
     runs = [each for each in row.runs if each.info["status"] == "trained"]
     if target in RECORDED:
-        curves = [(each, each.info["curve"]) for each in runs if each.info.get("curve")]
+        curves = [(each, each.info["steps_to_accuracy"]) for each in runs if each.info.get("steps_to_accuracy")]
         at = RECORDED[target]
         return [(each, (curve.get(f"steps_to_{at}"), curve.get(f"tokens_to_{at}"))) for each, curve in curves]
     return [(each, report_load.first(each, TARGETS[target])) for each in runs if each.validations]

@@ -11,8 +11,8 @@ from rpecli.report.load import Run
 from rpecli.report.paired import Scores
 from rpecli.table import Table
 
-KINDS = {"positions": "the same tokens at later positions", "fillers": "the same tokens behind fillers"}
-TITLES = {"positions": "moved positions", "fillers": "behind fillers"}
+KINDS = {"positions": "the same tokens at later positions", "prefix": "the same tokens behind a prefix"}
+TITLES = {"positions": "moved positions", "prefix": "behind a prefix"}
 Moves = dict[tuple[str, int], dict[str, Any]]  # (kind, shift) -> the line
 
 

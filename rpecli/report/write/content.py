@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rpecli.report.aggregate import Panel, Row
+from rpecli.report.figures.report import PROBES
 from rpecli.report.load import Collected, Run
 from rpecli.report.tables.accuracy import comparison
 from rpecli.report.verdict import Verdict
@@ -81,7 +82,7 @@ class Section:
 
     def figures(self, files: Iterable[str]) -> list[tuple[str, str]]:
         """Name and file of the figures of this section among all files."""
-        start = f"why-{slug(self.title)}-"
+        start = f"{PROBES}{slug(self.title)}-"
         return [(file[len(start) :].removesuffix(".svg"), file) for file in files if file.startswith(start)]
 
 
@@ -182,7 +183,7 @@ def provenance(runs: list[Run]) -> dict[str, Any]:
     infos = [run.info for run in runs if run.lines]
     commits = Counter(f"{info['commit']}{' + changes' if info.get('dirty') else ''}" for info in infos if info.get("commit"))
     packages = sorted({key for info in infos for key in info.get("versions", {})})
-    dumps = [run.config.model_dump(exclude_none=True) for run in runs]
+    dumps = [run.config.to_keys() for run in runs]
     values = {key: _unique(dump.get(key) for dump in dumps) for key in dict.fromkeys(key for dump in dumps for key in dump)}
     return {
         "commits": dict(sorted(commits.items())),

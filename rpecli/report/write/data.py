@@ -33,7 +33,7 @@ def data(name: str, command: str | None, collected: Collected, panels: list[Pane
 def run_record(each: Run) -> dict[str, Any]:
     """A run with all that `--compare` needs to read it again."""
     about = {"id": each.id, "path": str(each.path), **each.info}
-    return about | {"recipe": each.config.model_dump(), "settings": each.settings, "evaluations": list(each.lines.values())}
+    return about | {"recipe": each.config.to_keys(), "settings": each.settings, "evaluations": list(each.lines.values())}
 
 
 def files(collected: Collected, panels: list[Panel], found: dict[str, Any]) -> dict[str, bytes]:

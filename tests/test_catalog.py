@@ -1,4 +1,4 @@
-"""Discovery: folders are walked, files are read without being imported, and every message names the file or the near words."""
+"""The catalog: discovery by walking folders, reading without importing, loading, and the spelling of choices."""
 
 import importlib.machinery
 import sys
@@ -11,12 +11,12 @@ from rpecli.choice import ChoiceError, canonical, parse_choice
 
 
 class Thing:
-    """What the files of these tests derive from; they find it as `sys.modules["things"].Thing`."""
+    """The parent class of the files in these tests; they import it as `things.Thing`."""
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty folders of encodings, tasks and recipes in place of the shipped ones."""
+    """Empty folders of encodings, tasks and recipes instead of the shipped ones."""
     for kind in catalog.SUFFIX:
         (tmp_path / kind).mkdir()
     monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / kind)
@@ -30,14 +30,11 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def said(call: object, *arguments: object) -> str:
+def error_of(call: object, *arguments: object) -> str:
     """The message of the ChoiceError that a call raises."""
     with pytest.raises(ChoiceError) as caught:
         call(*arguments)  # type: ignore[operator]
     return str(caught.value)
-
-
-# ------------------------------------------------------------------------------------------------------------- discovery
 
 
 def test_a_new_file_is_found_and_named_with_hyphens(home: Path) -> None:
@@ -75,7 +72,7 @@ def test_private_and_hidden_files_are_not_listed(home: Path) -> None:
 def test_two_files_of_one_name_are_an_error_that_names_both(home: Path) -> None:
     write(home / "tasks/a_b.py", "")
     write(home / "tasks/a-b.py", "")
-    message = said(catalog.names, "tasks")
+    message = error_of(catalog.names, "tasks")
     assert "a_b.py" in message
     assert "a-b.py" in message
     assert "rename one" in message
@@ -84,17 +81,17 @@ def test_two_files_of_one_name_are_an_error_that_names_both(home: Path) -> None:
 def test_a_name_cannot_leave_its_folder(home: Path) -> None:
     write(home / "recipes/secret.yaml", "")
     write(home / "tasks/x.py", "")
-    assert "unknown task" in said(catalog.find, "tasks", "../tasks/x")
-    assert "unknown encoding" in said(catalog.find, "encodings", str(home / "tasks/x"))
+    assert "unknown task" in error_of(catalog.find, "tasks", "../tasks/x")
+    assert "unknown encoding" in error_of(catalog.find, "encodings", str(home / "tasks/x"))
 
 
-def test_an_unknown_name_gets_the_near_ones(home: Path) -> None:
+def test_an_unknown_name_gets_the_closest_names(home: Path) -> None:
     for name in ("rope", "alibi", "shaw"):
         write(home / f"encodings/{name}.py", "")
-    assert said(catalog.find, "encodings", "rop") == "unknown encoding 'rop': did you mean rope?  (rpe ls encodings)"
-    assert "did you mean rope?" in said(catalog.find, "encodings", "RoPE")
-    assert "known: alibi, rope, shaw" in said(catalog.find, "encodings", "zzzz")
-    assert "unknown encoding ''" in said(catalog.find, "encodings", "")
+    assert error_of(catalog.find, "encodings", "rop") == "unknown encoding 'rop': did you mean rope?  (rpe ls encodings)"
+    assert "did you mean rope?" in error_of(catalog.find, "encodings", "RoPE")
+    assert "known: alibi, rope, shaw" in error_of(catalog.find, "encodings", "zzzz")
+    assert "unknown encoding ''" in error_of(catalog.find, "encodings", "")
 
 
 def test_a_file_of_the_users_own_is_found_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,13 +109,13 @@ def test_a_path_that_is_no_file_of_the_kind_says_which_kind(kind: str, name: str
     write(tmp_path / "here.yaml", "")
     write(tmp_path / "here.py", "")
     (tmp_path / "dir.py").mkdir()
-    message = said(catalog.find, kind, str(tmp_path / name))
+    message = error_of(catalog.find, kind, str(tmp_path / name))
     assert str(tmp_path / name) in message
     assert f"no {catalog.SUFFIX[kind]} file" in message
 
 
 def test_an_unknown_home_is_no_crash() -> None:
-    assert "no .py file" in said(catalog.find, "tasks", "~nobody-of-this-name/x.py")
+    assert "no .py file" in error_of(catalog.find, "tasks", "~nobody-of-this-name/x.py")
 
 
 def test_a_checkout_keeps_tasks_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,9 +135,6 @@ def test_an_installed_package_keeps_tasks_inside(tmp_path: Path, monkeypatch: py
     assert catalog.names("tasks") == ["copy"]
 
 
-# -------------------------------------------------------------------------------------------------------------- reading
-
-
 def test_a_file_that_raises_is_listed_with_its_summary(home: Path) -> None:
     path = write(home / "tasks/broken.py", '"""Sort things.\n\nMore."""\nraise SystemExit("imported!")\n')
     assert catalog.names("tasks") == ["broken"]
@@ -157,7 +151,7 @@ def test_a_file_that_raises_is_listed_with_its_summary(home: Path) -> None:
         ("\ufeff# Marked.\n", "Marked."),
     ],
 )
-def test_a_recipe_is_summed_up_by_its_first_comment(text: str, summary: str, tmp_path: Path) -> None:
+def test_the_summary_of_a_recipe_is_its_first_comment(text: str, summary: str, tmp_path: Path) -> None:
     assert catalog.summary(write(tmp_path / "r.yaml", text)) == summary
 
 
@@ -165,13 +159,13 @@ def test_a_module_without_a_docstring_has_an_empty_summary(tmp_path: Path) -> No
     assert catalog.summary(write(tmp_path / "m.py", "x = 1")) == ""
 
 
-def test_facts_are_the_literals_of_modules_and_classes(tmp_path: Path) -> None:
+def test_class_constants_are_the_literals_of_modules_and_classes(tmp_path: Path) -> None:
     text = """
 import nothing_of_this_name
 group = "APE"
 typed: dict[str, int] = {"length": 16}
 bare: int
-made = open("x")
+opened = open("x")
 unhashable = {[]: 1}
 class A:
     defaults = {"length": 3, "steps": -2}
@@ -186,14 +180,14 @@ class A:
 def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path / "m.py", '"""Fine."""\nx = 1\ndef f(:\n')
     for read in (catalog.summary, catalog.class_constants, catalog.load):
-        assert said(read, path).startswith(f"{path}:3: this file does not load: ")
+        assert error_of(read, path).startswith(f"{path}:3: this file does not load: ")
 
 
 @pytest.mark.parametrize("data", [b"x = '\xff'\n", b"x = 1\0\n", b"\x80\x81\x82"])
 def test_a_binary_file_is_named(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.py"
     path.write_bytes(data)
-    message = said(catalog.class_constants, path)
+    message = error_of(catalog.class_constants, path)
     assert message.startswith(str(path))
     assert "None" not in message
 
@@ -205,9 +199,6 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     catalog.load(path)
 
 
-# -------------------------------------------------------------------------------------------------------------- choices
-
-
 def test_a_choice_is_a_name_and_options() -> None:
     assert parse_choice("sort:distinct=true:symbols=9") == ("sort", {"distinct": "true", "symbols": "9"})
     assert parse_choice(" sort : max-gap = 3 ") == ("sort", {"max_gap": "3"})
@@ -216,11 +207,11 @@ def test_a_choice_is_a_name_and_options() -> None:
 
 @pytest.mark.parametrize("text", ["sort:distinct", "sort:", "sort:=true", "sort:distinct=", "sort::a=1"])
 def test_a_part_that_is_no_option_is_an_error(text: str) -> None:
-    assert "write NAME:option=value" in said(parse_choice, text)
+    assert "write NAME:option=value" in error_of(parse_choice, text)
 
 
 def test_an_option_given_twice_is_an_error() -> None:
-    assert "option max_gap stands twice" in said(parse_choice, "sort:max-gap=1:max_gap=2")
+    assert "option max_gap is given twice" in error_of(parse_choice, "sort:max-gap=1:max_gap=2")
 
 
 @pytest.mark.parametrize("text", ["sort_it:b=1:a_x=2", "sort-it:a-x=2:b=1", " sort_it : a_x = 2:b=1"])
@@ -232,25 +223,22 @@ def test_the_canonical_spelling_of_a_path_is_the_whole_path_so_that_a_run_loads_
     assert canonical("./my_own dir/a_b.py:x=1") == f"{Path.cwd()}/my_own dir/a_b.py:x=1"
 
 
-# -------------------------------------------------------------------------------------------------------------- loading
-
-
 def test_the_one_class_of_a_file_is_loaded(home: Path) -> None:
     text = "import things\nclass Mine(things.Thing): pass\nclass _Helper(things.Thing): pass\nAlias = things.Thing\n"
     write(home / "encodings/mine.py", text)
-    found = catalog.load_class("encodings", "mine", Thing)
-    assert found.__name__ == "Mine"
-    assert catalog.load_class("encodings", "mine", Thing) is found
+    cls = catalog.load_class("encodings", "mine", Thing)
+    assert cls.__name__ == "Mine"
+    assert catalog.load_class("encodings", "mine", Thing) is cls
     assert "mine" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("", "none"), ("class A(Thing): pass\nclass B(Thing): pass", "A, B"), ("class A: pass", "none")]
+    ("text", "defined"), [("", "none"), ("class A(Thing): pass\nclass B(Thing): pass", "A, B"), ("class A: pass", "none")]
 )
-def test_no_class_or_two_are_an_error_that_lists_them(text: str, found: str, home: Path) -> None:
+def test_no_class_or_two_are_an_error_that_lists_them(text: str, defined: str, home: Path) -> None:
     path = write(home / "encodings/mine.py", f"from things import Thing\n{text}\n")
-    assert said(catalog.load_class, "encodings", "mine", Thing) == (
-        f"{path}: one class that derives from Thing is expected, found: {found}"
+    assert error_of(catalog.load_class, "encodings", "mine", Thing) == (
+        f"{path}: the file must define exactly one subclass of Thing; it defines: {defined}"
     )
 
 
@@ -259,13 +247,13 @@ def test_a_file_that_fails_while_loading_is_named_with_its_line(line: str, home:
     path = write(home / "tasks/broken.py", f"x = 1\n{line}\n")
     before = set(sys.modules)
     for _ in range(2):  # the second time must not find half a module
-        assert said(catalog.load, path).startswith(f"{path}:2: this file does not load: ")
+        assert error_of(catalog.load, path).startswith(f"{path}:2: this file does not load: ")
     assert set(sys.modules) == before
 
 
 def test_the_line_is_in_the_users_file_when_a_library_fails(home: Path) -> None:
     path = write(home / "tasks/broken.py", "import json\n\n\njson.loads('{')\n")
-    assert said(catalog.load, path).startswith(f"{path}:4: this file does not load: JSONDecodeError")
+    assert error_of(catalog.load, path).startswith(f"{path}:4: this file does not load: JSONDecodeError")
 
 
 def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:
@@ -286,8 +274,8 @@ class Options:
 
 
 def test_options_take_the_types_of_their_defaults() -> None:
-    given = {"base": "5e2", "size": "7", "law": "1", "flag": "TRUE"}
-    assert catalog.convert(Options, given, "thing") == {"base": 500.0, "size": 7, "law": "1", "flag": True}
+    options = {"base": "5e2", "size": "7", "law": "1", "flag": "TRUE"}
+    assert catalog.convert(Options, options, "thing") == {"base": 500.0, "size": 7, "law": "1", "flag": True}
     assert catalog.convert(Options, {"flag": "false", "size": 3}, "thing") == {"flag": False, "size": 3}
 
 
@@ -296,15 +284,15 @@ def test_options_take_the_types_of_their_defaults() -> None:
     [
         ("bse", "1", "thing has no option 'bse': did you mean base"),
         ("shape", "1", "thing has no option 'shape'"),
-        ("size", "1.5", "thing: option size is a whole number, not '1.5'"),
-        ("base", "high", "thing: option base is a number, not 'high'"),
-        ("flag", "yes", "thing: option flag is true or false, not 'yes'"),
-        ("odd", "1", "thing: option odd needs a default that tells its type"),
+        ("size", "1.5", "thing: option size must be a whole number, not '1.5'"),
+        ("base", "high", "thing: option base must be a number, not 'high'"),
+        ("flag", "yes", "thing: option flag must be true or false, not 'yes'"),
+        ("odd", "1", "thing: option odd needs a default that shows its type"),
     ],
 )
 def test_a_wrong_option_says_what_it_takes(key: str, value: str, message: str) -> None:
-    assert said(catalog.convert, Options, {key: value}, "thing").startswith(message)
+    assert error_of(catalog.convert, Options, {key: value}, "thing").startswith(message)
 
 
 def test_an_option_of_a_class_without_any_says_so() -> None:
-    assert said(catalog.convert, Thing, {"base": "1"}, "thing") == "thing has no option 'base': it has none"
+    assert error_of(catalog.convert, Thing, {"base": "1"}, "thing") == "thing has no option 'base': it has none"
