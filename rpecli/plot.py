@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rpecli.catalog import GROUPS
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -20,7 +22,6 @@ COLORS = {  # after Okabe & Ito (2008) and Tol (2021): distinct for color-blind 
     "content": ["#AA4499", "#661100", "#DDAADD"],
     "none": ["#000000", "#666666"],
 }
-GROUPS = tuple(COLORS)  # the order of legends
 TITLES = {"APE": "APE (absolute)", "RPE": "RPE (relative)", "content": "content", "none": "none"}
 DASHES: dict[str, Any] = {"APE": (0, (4, 1.6)), "RPE": "solid", "content": (0, (6, 1.5, 1.2, 1.5)), "none": (0, (1, 1.3))}
 MARKERS = "os^DvPX<>phd*"

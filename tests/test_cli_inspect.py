@@ -46,7 +46,7 @@ def test_inspect_puts_another_encoding_into_the_models_as_eval_does(rpe: tiny.Rp
     said = rpe(*words, "--lengths", "1x", "--out", tmp_path)
     assert said.code == 0
     assert re.search(r"copy-rope-s0-\w+ as none +\|", said.out)
-    assert [path.name for path in tmp_path.glob("distance*as-none.png")]
+    assert [path.name for path in tmp_path.glob("heads*as-none.png")]
     (lines,) = json.loads(rpe(*words, "--shift", "--shifts", "2", "--json").out).values()
     assert {(line["encoding_override"], line["eval_seed"], line["n"]) for line in lines} == {("none", 3, 8)}
     (made,) = json.loads(rpe("inspect", "copy-rope*", "--runs", runs, "--rope-scaling", "pi", "--json").out)["runs"]

@@ -14,7 +14,7 @@ from helpers import training as tiny
 from scipy.stats import binomtest
 
 from rpecli import data, task
-from rpecli.attention import blocks as attention_blocks
+from rpecli.attention.blocks import BlockSizes
 from rpecli.config.recipe import Config
 from rpecli.device import available_memory
 from rpecli.evaluate import measure as evaluate
@@ -340,10 +340,10 @@ def test_the_memory_estimate_grows_with_the_length(fresh: Path) -> None:
     assert sizes[0] < sizes[1] < sizes[2] / 10
 
 
-def check_estimate(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
+def check_estimate(**keys: Any) -> None:
     """With small blocks, so that 513 tokens are many of them, as 32,768 are otherwise."""
-    monkeypatch.setattr(attention_blocks, "CELLS", 1 << 13)
     loaded = build(Config.from_keys(**{"task": "copy", "samples": 2, **keys}), torch.device("cpu"))
+    loaded.model.block_sizes = BlockSizes(cells=1 << 13)
     loaded.model.switch(True)
     loaded.model.eval()
     blocks = list(data.evaluation_blocks(loaded.task, 256, 2, 0))
@@ -355,10 +355,10 @@ def check_estimate(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
 @pytest.mark.parametrize("positions", ["start", "randomized"])
 @pytest.mark.parametrize("n_head", [4, 16])
 def test_the_memory_of_every_encoding_is_estimated_within_a_factor_of_two(
-    encoding_name: str, n_head: int, positions: str, monkeypatch: pytest.MonkeyPatch
+    encoding_name: str, n_head: int, positions: str
 ) -> None:
     keys = {"positions": positions, "max_position": 2048} if positions == "randomized" else {}
-    check_estimate(monkeypatch, encoding=encoding_name, n_head=n_head, **keys)
+    check_estimate(encoding=encoding_name, n_head=n_head, **keys)
 
 
 @pytest.mark.parametrize(
@@ -368,8 +368,8 @@ def test_the_memory_of_every_encoding_is_estimated_within_a_factor_of_two(
      {"encoding": "shaw", "attention": "bidirectional"}, {"encoding": "rope", "mlp_ratio": 1}],
     ids=str,
 )  # fmt: skip
-def test_the_memory_of_options_is_estimated_too(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    check_estimate(monkeypatch, **keys)
+def test_the_memory_of_options_is_estimated_too(keys: dict[str, Any]) -> None:
+    check_estimate(**keys)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

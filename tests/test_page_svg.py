@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from helpers.fake_runs import study
+from helpers.fake_runs import fake_study
 
 from rpecli import plot
 from rpecli.plot import MARKERS, SeriesStyle
@@ -13,8 +13,8 @@ from rpecli.report.figures.page_svg import PageCharts, short_path
 
 
 def figure() -> Drawing:
-    panels = study({"rope": [0.9, 0.7], "learned": [0.2, 0.1], "none": [0.3, 0.1]})
-    return accuracy_figure(panels, series_styles(panels))
+    tasks = fake_study({"rope": [0.9, 0.7], "learned": [0.2, 0.1], "none": [0.3, 0.1]})
+    return accuracy_figure(tasks, series_styles(tasks))
 
 
 def one_panel(draw_panel) -> Drawing:

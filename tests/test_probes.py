@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import training as tiny
-from helpers.encodings import moved
+from helpers.encodings import move_parameters
 from torch import Tensor
 
 from rpecli import data
@@ -31,7 +31,7 @@ def untrained_model(encoding: str, **keys: Any) -> LoadedModel:
     made = build(tiny.config(encoding=encoding, **keys), NO_DEVICE)
     made.model.eval()
     for each in dict.fromkeys(made.model.current):
-        moved(each)
+        move_parameters(each)
     return made
 
 

@@ -3,10 +3,10 @@
 import torch
 
 from rpecli import data
-from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
+from rpecli.attention.blocks import BlockSizes
 from rpecli.device import available_memory
-from rpecli.encoding import Encoding
+from rpecli.encoding import Encoding, QueryKey
 from rpecli.model import LoadedModel
 
 BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
@@ -29,12 +29,13 @@ def memory(loaded: LoadedModel, T: int) -> int:
     tokens = T * min(at_once(T), config.eval.samples)
     running = data.fixed_kind(config) == "start"
     with torch.no_grad(), loaded.device:
-        layers = {_attended(each, config.normalizer, tokens, T, running) for each in loaded.model.current}
+        sizes = loaded.model.block_sizes
+        layers = {_attended(each, config.normalizer, tokens, T, running, sizes) for each in loaded.model.current}
     most = max(tokens * config.d_model * (2 * config.mlp_ratio + 10), *layers)
     return int(4 * (most + tokens * loaded.task.vocabulary))
 
 
-def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running: bool) -> float:
+def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running: bool, sizes: BlockSizes) -> float:
     """Numbers there are at once in attention: those of every token, and a block of scores where the kernel has one."""
     shape = encoding.shape
     way = attention.kernel(encoding, normalizer, by_curve=running and shape.causal)
@@ -43,19 +44,17 @@ def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running:
     if way == "plain" or (way == "distance" and running):
         return each
     if way == "curve":
-        return each + encoding.held(attention_blocks.CURVE_ROWS, T) * max(
-            2 * attention_blocks.CELLS, attention_blocks.CURVE_ROWS * tokens
-        )
+        return each + encoding.score_buffers(sizes.curve_rows, T) * max(2 * sizes.cells, sizes.curve_rows * tokens)
     keys = tokens if way == "eager" else T  # a bias is the same for all sequences
-    rows = min(T, attention_blocks.rows_at_once(T, keys // T))
-    return each + encoding.held(rows, T) * shape.n_head * rows * keys
+    rows = min(T, sizes.rows(T, keys // T))
+    return each + encoding.score_buffers(rows, T) * shape.n_head * rows * keys
 
 
 def _width(encoding: Encoding) -> int:
     """Of a head's queries once they are turned: tried with one token."""
     shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
     q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
-    return encoding.rotate(q_1xHx1xD, q_1xHx1xD, at_1x1, at_1x1, f, f)[0].shape[-1]
+    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, at_1x1, f))[0].shape[-1]
 
 
 def at_once(tokens: int) -> int:

@@ -81,7 +81,7 @@ def layers(loaded: LoadedModel, piece: Piece) -> list[Layer]:
 
 
 def _catch(caught: list[Layer], block: Block, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    x_BxTxM, encoding, positions_BxT, _ = arguments
+    x_BxTxM, encoding, positions_BxT, *_ = arguments
     h_BxTxM = block.norm1(x_BxTxM)
     q, k = (layer(h_BxTxM).unflatten(-1, (block.n_head, -1)).transpose(1, 2) for layer in (block.q, block.k))
     caught.append(Layer(encoding, block.normalizer, scaled(block, q), k, h_BxTxM, positions_BxT))

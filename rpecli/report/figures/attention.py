@@ -18,9 +18,10 @@ from rpecli.report.figures.heads import heads_figure
 from rpecli.report.figures.invariance import ShiftLines, shift_figure
 from rpecli.report.figures.layout import COLUMNS, Drawing, Layout, Subplot, band_entry, draw, legend, line_entry
 from rpecli.report.figures.score_terms import has_terms, similarity_figure, terms_figure
-from rpecli.report.figures.series import Series, add_series, length_axis, runs_text, share_axis, value_axis
+from rpecli.report.figures.series import Series, add_series, length_axis, share_axis, value_axis
+from rpecli.report.format import plural
+from rpecli.report.probe_values import run_name
 from rpecli.report.stats import Summary
-from rpecli.report.tables.attention_text import name_of
 from rpecli.run.files import write_bytes
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[dict[str, A
 
 def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> dict[str, Drawing]:
     """`{"heads-RUN": ..., "entropy-TASK": ..., ...}` of inspected runs."""
-    drawings = {f"heads-{_slug(name_of(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
+    drawings = {f"heads-{_slug(run_name(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
     for task in dict.fromkeys(run["task"] for run in data["runs"]):
         runs = [run for run in data["runs"] if run["task"] == task]
         styles = plot.styles((run["group"] or "RPE", run["label"]) for run in sorted(runs, key=lambda run: str(run["label"])))
         pairs = [pair for pair in data.get("similarity", []) if pair["task"] == task]
         shifted: ShiftLines = {}
         for run in runs:
-            shifted.setdefault(run["label"], []).extend([shifts[name_of(run)]] if name_of(run) in shifts else [])
+            shifted.setdefault(run["label"], []).extend([shifts[run_name(run)]] if run_name(run) in shifts else [])
         drawings |= {f"{name}-{_slug(task)}": drawing for name, drawing in task_figures(task, runs, pairs, styles).items()}
         if any(shifted.values()):
             drawings[f"shift-{_slug(task)}"] = shift_figure(task, shifted, styles)
@@ -183,4 +184,4 @@ def _draw_against(
 
 
 def _words(length: int, summary: Summary) -> str:
-    return f"at {length}: {summary.mean:.3g}, {runs_text(summary.number)}"
+    return f"at {length}: {summary.mean:.3g}, {plural(summary.n, 'run')}"

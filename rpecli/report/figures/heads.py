@@ -8,8 +8,8 @@ from typing import Any
 from rpecli.plot import HEAD_DASHES, head_colors
 from rpecli.report.figures.distance import UNDER, Curve, draw_curves, first_distance
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, line_entry
-from rpecli.report.format import factor
-from rpecli.report.tables.attention_text import name_of
+from rpecli.report.format import format_factor
+from rpecli.report.probe_values import run_name
 
 LABEL = "attention weight"
 
@@ -33,7 +33,7 @@ def heads_figure(run: dict[str, Any]) -> Drawing:
     rows = [[_subplot(layer_heads(run, at, layer), at["length"] == run["trained"]) for at in run["lengths"]]
             for layer in range(_layers(run))]  # fmt: skip
     entries = [line_entry(name, **look) for name, look in head_looks(run).items()]
-    title = f"{name_of(run)}: attention weight by distance at the answer tokens"
+    title = f"{run_name(run)}: attention weight by distance at the answer tokens"
     return draw(rows, Layout(title, "distance i-j", [("heads", entries)], under=UNDER + 0.06))
 
 
@@ -76,7 +76,7 @@ def layer_heads(run: dict[str, Any], at: dict[str, Any], layer: int) -> LayerHea
     patterns = {head["head"]: head["rule"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
     names = [f"head {n}{f': {patterns[n]}' if n in patterns else ''}" for n in range(1, len(at["layers"][layer]) + 1)]
     patterned = [name for name in names if ":" in name]
-    first, times = first_distance(run, at), factor(at["length"], run["trained"])
+    first, times = first_distance(run, at), format_factor(at["length"], run["trained"])
     curves = [Curve(run["label"], name, dict(enumerate(head["by_distance"], first)), look)
               for name, head, look in zip(names, at["layers"][layer], head_looks(run).values(), strict=False)]  # fmt: skip
     title = f"{run['label']}, seed {run['seed']}, layer {layer + 1} at {times}: {'; '.join(patterned) or 'no patterned head'}"

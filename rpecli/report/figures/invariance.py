@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rpecli.plot import SeriesStyle
 from rpecli.report import stats
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend
-from rpecli.report.figures.series import Series, add_series, runs_text, share_axis
+from rpecli.report.figures.series import Series, add_series, share_axis
+from rpecli.report.format import plural
+from rpecli.report.probe_values import ROUNDING, shift_value
 from rpecli.report.stats import Summary
-from rpecli.report.tables.attention_text import ROUNDING, measured
 from rpecli.report.tables.invariance import KINDS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _points(shifts: ShiftLines, measure: str, kind: str) -> dict[str, dict[int, 
     for label, runs in shifts.items():
         values: dict[int, list[float]] = {}
         for line in [line for lines in runs for line in lines if line["probe"] == kind and measure in line]:
-            values.setdefault(line["shift"], []).append(measured(line, measure))
+            values.setdefault(line["shift"], []).append(shift_value(line, measure))
         points[label] = {by: summary for by, numbers in sorted(values.items()) if (summary := stats.summary(numbers))}
     return {label: summaries for label, summaries in points.items() if summaries}
 
@@ -91,4 +92,4 @@ def _logarithmic(axes: "Axes", rounding: float, top: float) -> None:
 
 
 def _words(by: int, summary: Summary) -> str:
-    return f"shifted by {by}: {summary.mean:.3g}, {runs_text(summary.number)}"
+    return f"shifted by {by}: {summary.mean:.3g}, {plural(summary.n, 'run')}"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rpecli.plot import DPI, FRAME, GROUPS, QUIET, STYLE, TITLES, UNDATED, WIDTH, SeriesStyle, as_bytes, new_figure
+from rpecli.catalog import GROUPS
+from rpecli.plot import DPI, FRAME, QUIET, STYLE, TITLES, UNDATED, WIDTH, SeriesStyle, as_bytes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

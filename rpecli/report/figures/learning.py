@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from rpecli.plot import SeriesStyle
 from rpecli.report import stats
-from rpecli.report.aggregate import Panel, Row
+from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.figures.accuracy import COLUMNS, heading_of
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend
 from rpecli.report.figures.series import Series, add_series, shade, share_axis
-from rpecli.report.format import number, spread
+from rpecli.report.format import format_mean_range, format_number
 from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:
@@ -21,38 +21,38 @@ UNDER = 0.28  # inches, room for one line of tick labels
 Curve = dict[int, Summary]  # by step, over the runs that were validated there
 
 
-def curves(panel: Panel) -> dict[str, Curve]:
-    """`{label: curve}` over seeds, at the steps where every run of the row was validated."""
-    by_label = {row.label: _curve(row) for row in panel.rows}
+def curves(task: TaskResults) -> dict[str, Curve]:
+    """`{label: curve}` over seeds, at the steps where every run of the encoding was validated."""
+    by_label = {encoding.label: _curve(encoding) for encoding in task.encodings}
     return {label: curve for label, curve in by_label.items() if curve}
 
 
-def _curve(row: Row) -> Curve:
+def _curve(encoding: EncodingResults) -> Curve:
     values: dict[int, list[float]] = defaultdict(list)
-    runs = [run.validations for run in row.runs if run.validations]
+    runs = [run.validations for run in encoding.runs if run.validations]
     for line in [line for lines in runs for line in lines]:
         values[line["step"]].append(line["token_accuracy"])
     complete = {step: stats.summary(accuracies) for step, accuracies in sorted(values.items()) if len(accuracies) == len(runs)}
     return {step: summary for step, summary in complete.items() if summary}
 
 
-def learning_figure(panels: list[Panel], styles: dict[str, SeriesStyle]) -> Drawing | None:
-    """The learning curves of every panel; None where no run kept its validations."""
-    by_panel = [(panel, found) for panel in panels if (found := curves(panel))]
-    if not by_panel:
+def learning_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Drawing | None:
+    """The learning curves of every task; None where no run kept its validations."""
+    by_task = [(task, lines) for task in tasks if (lines := curves(task))]
+    if not by_task:
         return None
-    columns = math.ceil(len(by_panel) / math.ceil(len(by_panel) / COLUMNS))
-    subplots = [_subplot(panel, lines, panels, styles) for panel, lines in by_panel]
+    columns = math.ceil(len(by_task) / math.ceil(len(by_task) / COLUMNS))
+    subplots = [_subplot(task, lines, tasks, styles) for task, lines in by_task]
     rows = [subplots[start : start + columns] for start in range(0, len(subplots), columns)]
-    several = any(len(row.runs) > 1 for panel, _ in by_panel for row in panel.rows)
+    several = any(len(encoding.runs) > 1 for task, _ in by_task for encoding in task.encodings)
     entries = legend(styles, *([band_entry()] if several else []))
     return draw(rows, Layout(below="training step", legend=entries, under=UNDER))
 
 
-def _subplot(panel: Panel, lines: dict[str, Curve], panels: list[Panel], styles: dict[str, SeriesStyle]) -> Subplot:
+def _subplot(task: TaskResults, lines: dict[str, Curve], tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:
     return Subplot(
-        partial(_draw, lines=lines, styles=styles), title=f"{panel.title}: token accuracy by training step",
-        alt=described(panel, lines), heading=heading_of(panel, panels), label="token accuracy",
+        partial(_draw, lines=lines, styles=styles), title=f"{task.title}: token accuracy by training step",
+        alt=described(task, lines), heading=heading_of(task, tasks), label="token accuracy",
     )  # fmt: skip
 
 
@@ -67,16 +67,16 @@ def _draw(drawing: Drawing, axes: "Axes", lines: dict[str, Curve], styles: dict[
 
 
 def _words(step: int, summary: Summary) -> str:
-    return f"at step {step}: {spread(summary)}"
+    return f"at step {step}: {format_mean_range(summary)}"
 
 
-def described(panel: Panel, lines: dict[str, Curve]) -> str:
+def described(task: TaskResults, lines: dict[str, Curve]) -> str:
     """The panel in words: where each curve ends, and when it first reached the bar of a solved task."""
-    ends = [f"{label} {_reached(curve)}{number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
+    ends = [f"{label} {_reached(curve)}{format_number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
             for label, curve in lines.items()]  # fmt: skip
-    return f"token accuracy within the training lengths by step on {panel.title}, mean over seeds: {'; '.join(ends)}."
+    return f"token accuracy within the training lengths by step on {task.title}, mean over seeds: {'; '.join(ends)}."
 
 
 def _reached(curve: Curve) -> str:
     step = next((step for step, summary in curve.items() if summary.mean >= stats.SOLVED), None)
-    return "" if step is None else f"{number(stats.SOLVED)} by step {step}, "
+    return "" if step is None else f"{format_number(stats.SOLVED)} by step {step}, "

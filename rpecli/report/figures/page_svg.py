@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from rpecli import plot
+from rpecli.catalog import GROUPS
 from rpecli.plot import SeriesStyle
 from rpecli.report.figures.layout import Crop, Drawing, Tips
 
@@ -64,7 +65,7 @@ class PageCharts:
 
     def styles_legend(self, styles: dict[str, SeriesStyle]) -> list[LegendBlock]:
         """One block per group that has any style."""
-        groups: dict[str, dict[str, Any]] = {group: {} for group in plot.GROUPS}
+        groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
         for label, style in styles.items():
             groups[style.group][label] = style.line()
         return [self.legend(plot.TITLES[group], looks, series=True) for group, looks in groups.items() if looks]

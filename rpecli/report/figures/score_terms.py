@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
-from rpecli.report.format import number
-from rpecli.report.tables.attention_text import matrix, pair_names
+from rpecli.report.format import format_number
+from rpecli.report.probe_values import TERMS, pair_labels, pair_names, similarity_matrix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
-TERMS = ("content-content", "content-position", "position-content", "position-position")
 COLORS = [HEAD_COLORS[n] for n in (4, 5, 2, 0)]
 TERM_LOOKS = {term: {"color": color, "linewidth": 7, "solid_capstyle": "butt"} for term, color in zip(TERMS, COLORS, strict=True)}
 CELL = HEAD_COLORS[0]  # of the matrix, the fuller the more alike
@@ -33,7 +32,7 @@ def terms_figure(task: str, runs: list[dict[str, Any]]) -> Drawing:
     """A bar per encoding and length, mean over heads and runs; of a single run a bar per head."""
     bars, of = _bars(runs), "one run" if len(runs) == 1 else "mean over heads and seeds"
     title = "first-layer scores by term (query-key), share of variance"
-    words = "; ".join(f"{name} {', '.join(map(number, shares))}" for name, shares, _ in bars)
+    words = "; ".join(f"{name} {', '.join(map(format_number, shares))}" for name, shares, _ in bars)
     subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(TERMS)} on {task}, {of}: {words}.")
     layout = Layout(
         f"{task}: {title}, {of}", "share of variance; at the right: R² of position-position as a function of i-j",
@@ -70,9 +69,11 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
         left = 0.0
         for term, share, color in zip(TERMS, shares, COLORS, strict=True):
             (bar,) = axes.barh(row, share, 0.75, left, color=color, edgecolor=GROUND, linewidth=0.5)
-            drawing.tip(bar, None, [f"{name}: {term} {number(share)}"])
+            drawing.tip(bar, None, [f"{name}: {term} {format_number(share)}"])
             left += share
-        axes.annotate("-" if fit is None else number(fit), (1, row), (3, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.annotate(
+            "-" if fit is None else format_number(fit), (1, row), (3, 0), textcoords="offset points", va="center", fontsize=7
+        )
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 1)
@@ -82,12 +83,12 @@ def similarity_figure(task: str, pairs: list[dict[str, Any]]) -> Drawing:
     """Encodings against encodings, with itself: between its runs. Runs against runs where every encoding has a single run."""
     labels = {label for pair in pairs for label in pair["labels"]}
     by_label = len(labels) < len({name for pair in pairs for name in pair_names(pair)})
-    cells = matrix(pairs, (lambda pair: pair["labels"]) if by_label else pair_names)
+    cells = similarity_matrix(pairs, pair_labels if by_label else pair_names)
     names = list(dict.fromkeys(name for key in sorted(cells) for name in key))
     apart = {key: value for key, value in cells.items() if key[0] != key[1]}
     title = "similarity of attention (1 - JS/ln 2)"
     ends = {"most": max(apart, key=apart.__getitem__), "least": min(apart, key=apart.__getitem__)} if apart else {}
-    words = ", ".join(f"{word} {a} and {b} ({number(apart[a, b])})" for word, (a, b) in ends.items())
+    words = ", ".join(f"{word} {a} and {b} ({format_number(apart[a, b])})" for word, (a, b) in ends.items())
     subplot = Subplot(partial(_draw_matrix, names=names, cells=cells), title, f"{title} on {task}: {words}.")
     mean = "heads paired, mean over layers" + (" and pairs of runs" if by_label else "")
     high, left = 0.1 + ROW * max(len(names), 4), _left(f"{name}  {n}" for n, name in enumerate(names, 1))
@@ -101,9 +102,9 @@ def _draw_matrix(drawing: Drawing, axes: "Axes", names: list[str], cells: dict[t
     for (row, column), value in cells.items():
         y, x = names.index(row), names.index(column)
         cell = axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, facecolor=CELL, alpha=FULL * value, linewidth=0))
-        drawing.tip(cell, None, [f"{row} and {column}: {number(value)}"])
+        drawing.tip(cell, None, [f"{row} and {column}: {format_number(value)}"])
         if len(names) <= FITS:
-            axes.text(x, y, number(value), ha="center", va="center", fontsize=min(7.5, 90 / len(names)), color=TEXT)
+            axes.text(x, y, format_number(value), ha="center", va="center", fontsize=min(7.5, 90 / len(names)), color=TEXT)
     axes.set_xticks(range(len(names)), [str(n) for n in range(1, len(names) + 1)])
     axes.set_yticks(range(len(names)), [f"{name}  {n}" for n, name in enumerate(names, 1)])
     axes.set_xlim(-0.5, len(names) - 0.5)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rpecli.plot import DPI, GROUND, QUIET, REFERENCE, SeriesStyle
 from rpecli.report.figures.layout import Drawing
-from rpecli.report.format import factor
+from rpecli.report.format import format_factor
 from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:
@@ -47,10 +47,6 @@ def shade(number: int) -> float:
     return min(BAND, 0.9 / max(1, number))
 
 
-def runs_text(number: int) -> str:
-    return f"{number} run{'s' * (number != 1)}"
-
-
 def share_axis(axes: "Axes") -> None:
     """A vertical axis from 0 to 1, with its grid."""
     axes.set_ylim(-0.02, 1.03)
@@ -86,7 +82,7 @@ def _length_ticks(axes: "Axes", lengths: list[int], trained: int) -> None:
 
     The training length and both ends are labeled before what lies between them.
     """
-    labels = {length: f"{length}\n{factor(length, trained)}" for length in lengths}
+    labels = {length: f"{length}\n{format_factor(length, trained)}" for length in lengths}
     axes.set_xticks(list(labels), list(labels.values()))
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]

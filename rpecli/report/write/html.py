@@ -3,11 +3,16 @@
 from dataclasses import dataclass, field
 
 from rpecli.plot import no_collection
+from rpecli.report.content import ReportContent
 from rpecli.report.figures.page_svg import Chart, LegendBlock, PageCharts
 from rpecli.report.figures.report import SHIFT, Figures
 from rpecli.report.figures.score_terms import TERM_LOOKS
-from rpecli.report.write.content import Content
+from rpecli.report.load import RunResults
+from rpecli.report.provenance import revision
+from rpecli.report.tables import runs
+from rpecli.report.write.markdown import NOTES, origin
 from rpecli.report.write.templates import render
+from rpecli.table import slug
 
 SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
 TERMS = "terms"  # the figure with a legend of its own
@@ -16,7 +21,7 @@ PREDICTIONS = "changed"  # the measure of a shift that is shown first
 
 @dataclass
 class Charts:
-    """Every chart of the page and the legends over them; those of probes by the title of their section."""
+    """Every chart of the page and the legends over them; those of probes by the title of their task."""
 
     legend: list[LegendBlock]
     accuracy: list[Chart]
@@ -31,11 +36,26 @@ class Charts:
 
 
 @no_collection()
-def report_html(content: Content, figures: Figures) -> str:
+def page(content: ReportContent, figures: Figures) -> str:
     """`report.html`, the same bytes for the same runs."""
-    page = PageCharts()
-    charts = _charts(page, figures)
-    return render("report.html.j2", report=content, charts=charts, style=page.css(), signs=SIGNS)
+    charts_of_page = PageCharts()
+    charts = _charts(charts_of_page, figures)
+    sections = [
+        {
+            "title": task.title,
+            "tables": content.tables_of(task),
+            "runs_note": runs.description(task),
+            "runs": {encoding.label: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings},
+            "links": {encoding.label: f"#runs-{slug(task.title)}-{place}" for place, encoding in enumerate(task.encodings)},
+        }
+        for task in content.tasks
+    ]
+    context = {"report": content, "sections": sections, "charts": charts, "style": charts_of_page.css(), "signs": SIGNS}
+    return render("report.html.j2", **context, **origin(content), **NOTES)
+
+
+def _about(run: RunResults) -> str:
+    return f"seed {run.config.seed}, {run.record['status']}, commit {revision(run)}"
 
 
 def _charts(page: PageCharts, figures: Figures) -> Charts:

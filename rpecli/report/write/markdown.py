@@ -2,10 +2,51 @@
 
 from collections.abc import Collection
 
-from rpecli.report.write.content import Content
+from rpecli.report.content import ReportContent
+from rpecli.report.figures.report import PROBES, SHIFT
+from rpecli.report.provenance import provenance_lines
+from rpecli.report.tables import runs
+from rpecli.report.tables.accuracy import group_sentence
+from rpecli.report.verdict import RULES
 from rpecli.report.write.templates import render
+from rpecli.table import slug
+
+DATA = (
+    "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
+    "(families of tasks and groups), `mcnemar.csv` (pairs of models), `report.json`, `tables.tex`; figures also as `.svg` and "
+    "`.pdf`."
+)
+LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
+LEGEND = (
+    "Lines are means over seeds, bands the range from the lowest to the highest seed. Dotted vertical line: the training length. "
+    "Gray dashed line: chance, for token accuracy."
+)
+NOTES = {"rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "data_note": DATA}
 
 
-def report_markdown(content: Content, figures: Collection[str]) -> str:
-    """`report.md`; `figures` are the names of the files that were drawn."""
-    return render("report.md.j2", report=content, figures=figures)
+def page(content: ReportContent, figures: Collection[str]) -> str:
+    """`report.md` as text, with the figures of these file names."""
+    sections = [
+        {
+            "title": task.title,
+            "groups": group_sentence(task),
+            "tables": [*content.tables_of(task), runs.table(task)],
+            "attention": {name: file for name, file in _figures(task.title, figures).items() if name != SHIFT},
+            "shift": _figures(task.title, figures).get(SHIFT),
+        }
+        for task in content.tasks
+    ]
+    return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content), **NOTES)
+
+
+def origin(content: ReportContent) -> dict[str, object]:
+    """Warnings, provenance and the recipe keys that all runs share, as both pages write them."""
+    shared = "\n".join(f"{key}: {value}" for key, value in content.provenance.shared.items())
+    warnings = [" ".join(warning.split()) for warning in content.warnings]
+    return {"warnings": warnings, "provenance": provenance_lines(content.provenance), "shared": shared}
+
+
+def _figures(title: str, files: Collection[str]) -> dict[str, str]:
+    """The files of a task's probes by the name of the figure."""
+    start = f"{PROBES}{slug(title)}-"
+    return {file.removeprefix(start).removesuffix(".svg"): file for file in files if file.startswith(start)}
