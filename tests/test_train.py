@@ -141,7 +141,7 @@ def test_only_answers_and_end_tokens_are_trained_on() -> None:
     ids_BxT = torch.from_numpy(batch.tokens_BxT)
     log_BxTxV = trainer.model.head(trainer.model(ids_BxT)).log_softmax(-1)
     expected = [-log_BxTxV[b, t - 1, ids_BxT[b, t]].item() for b in range(3) for t in (4, 5, 6)]
-    assert train.losses(trainer.model, data.frame(batch, trainer.config), None, trainer.device).tolist() == pytest.approx(
+    assert train.losses(trainer.model, data.shift_targets(batch, trainer.config), None, trainer.device).tolist() == pytest.approx(
         expected, rel=1e-5
     )
 
@@ -149,10 +149,10 @@ def test_only_answers_and_end_tokens_are_trained_on() -> None:
 @pytest.mark.parametrize("keys", [{"task": "recall"}, {"task": "parity"}, {"task": "addition"}, {"attention": "bidirectional"}])
 def test_losses_of_places_that_are_read_alone_are_those_among_all(keys: dict[str, Any]) -> None:
     trainer = train_state.build(tiny.config(**keys), torch.device("cpu"))
-    batch = data.frame(trainer.task.sample(np.random.default_rng(0), 3, 4), trainer.config)
+    batch = data.shift_targets(trainer.task.sample(np.random.default_rng(0), 3, 4), trainer.config)
     logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(batch.inputs_BxT)))
     all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(batch.targets_BxT), reduction="none")
-    wanted_N = all_BxT[torch.from_numpy(batch.answer_BxT | batch.end_BxT)]
+    wanted_N = all_BxT[torch.from_numpy(batch.scored_BxT)]
     found_N = train.losses(trainer.model, batch, None, trainer.device)
     torch.testing.assert_close(found_N, wanted_N, atol=1e-5, rtol=0)
     assert 0 < len(found_N) < all_BxT.numel()
@@ -212,8 +212,8 @@ def test_training_and_validation_ask_for_training_lengths_only(
 def test_two_encodings_of_a_seed_see_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, losses = list[str](), train.losses
 
-    def spied(model: Any, batch: data.Framed, *rest: Any) -> torch.Tensor:
-        seen.append(data.fingerprint([task.Batch(batch.inputs_BxT, batch.answer_BxT)]))
+    def spied(model: Any, batch: data.Examples, *rest: Any) -> torch.Tensor:
+        seen.append(data.fingerprint([task.Batch(batch.inputs_BxT, batch.answer_mask_BxT)]))
         return losses(model, batch, *rest)
 
     monkeypatch.setattr(train, "losses", spied)
@@ -467,7 +467,7 @@ def test_validation_measures_what_predictions_get_right() -> None:
     token, exact = [], []
     for batch in sets:
         right_BxT = train.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
-        rows = [right[marked] for right, marked in zip(right_BxT, batch.answer_BxT[:, 1:], strict=True)]
+        rows = [right[marked] for right, marked in zip(right_BxT, batch.answer_mask_BxT[:, 1:], strict=True)]
         token.append(np.concatenate(rows).mean())
         exact.append(np.mean([row.all() for row in rows]))
     assert line["token_accuracy"] == pytest.approx(np.mean(token), abs=1e-6)

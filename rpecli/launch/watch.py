@@ -21,6 +21,7 @@ from rpecli.config import ranges as config_ranges
 from rpecli.run import provenance as run_provenance
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.run.records import EvalLine
 
 PENDING = ("created", "training")
 WORDS = {"created": "waiting", "training": "training", "evaluating": "evaluating", "trained": "trained", "stopped": "stopped",
@@ -38,7 +39,7 @@ class Watched:
         self.run = run
         self.info: dict[str, Any] = {}
         self.last: dict[str, Any] = {}  # line of metrics.jsonl
-        self.lines: dict[int, dict[str, Any]] = {}  # of eval.jsonl, the last of each length
+        self.lines: dict[int, EvalLine] = {}  # of eval.jsonl, the last of each length
         self.lengths: list[int] | None = None  # that its recipe asks for; read when wanted
         self._stamps: dict[str, Stamp | None] = {}
 

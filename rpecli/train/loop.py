@@ -154,15 +154,15 @@ def backward(trainer: Trainer) -> None:
     positions = data.train_positions(trainer.task, config, batch, trainer.step)
     model.train()
     model.switch(trainer.step >= config.switch_fraction * config.steps)
-    loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
+    loss = losses(model, data.shift_targets(batch, config), positions, trainer.device).mean()
     loss.backward()
     trainer.tokens += batch.tokens_BxT.size
     trainer.losses.append(loss.detach())
 
 
-def losses(model: Transformer, batch: data.Framed, positions: np.ndarray | None, device: torch.device) -> Tensor:
+def losses(model: Transformer, batch: data.Examples, positions: np.ndarray | None, device: torch.device) -> Tensor:
     """Cross-entropy of every answer token and every end token, `[N]`; the last layer reads out of nothing else."""
-    scored_BxT = batch.answer_BxT | batch.end_BxT
+    scored_BxT = batch.scored_BxT
     first = int(scored_BxT.any(0).argmax()) if device.type == "cpu" else 0  # elsewhere a mask would turn the flash kernel off
     scored_BxT = scored_BxT[:, first:]
     at_N = None if scored_BxT.all() else torch.from_numpy(np.flatnonzero(scored_BxT)).to(device)
@@ -208,9 +208,9 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
         )
     token, exact = [], []
     for batch in sets:
-        framed = data.frame(batch, trainer.config)
+        framed = data.shift_targets(batch, trainer.config)
         right_BxT = predictions(trainer, batch) == torch.from_numpy(framed.targets_BxT)
-        answer_BxT = torch.from_numpy(framed.answer_BxT)
+        answer_BxT = torch.from_numpy(framed.answer_mask_BxT)
         token.append((right_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
         exact.append((right_BxT | ~answer_BxT).all(1).float().mean().item())
     rate = learning_rate(trainer.config, trainer.step - 1)
@@ -220,8 +220,8 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
 
 def predictions(loaded: LoadedModel, batch: task.Batch) -> Tensor:
     """The model's likeliest token at every place, `[B, T]`."""
-    framed = data.frame(batch, loaded.config)
-    drawn = data.fixed_positions(loaded.task, loaded.config, batch, "validation positions", framed.inputs_BxT.shape[1])
+    framed = data.shift_targets(batch, loaded.config)
+    drawn = data.validation_positions(loaded.task, loaded.config, batch)
     places = None if drawn is None else torch.from_numpy(drawn).to(loaded.device)
     inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(loaded.device)
     return loaded.model.head(loaded.model(inputs_BxT, places)).argmax(-1).cpu()

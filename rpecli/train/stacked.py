@@ -171,7 +171,7 @@ def _own(model: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
 class _Drawn:
     """A run's batch of one step."""
 
-    framed: data.Framed
+    framed: data.Examples
     positions: np.ndarray | None
     tokens: int
 
@@ -179,7 +179,7 @@ class _Drawn:
 def _draw(trainer: Trainer) -> _Drawn:
     batch = data.train_batch(trainer.task, trainer.config, trainer.step)
     positions = data.train_positions(trainer.task, trainer.config, batch, trainer.step)
-    return _Drawn(data.frame(batch, trainer.config), positions, batch.tokens_BxT.size)
+    return _Drawn(data.shift_targets(batch, trainer.config), positions, batch.tokens_BxT.size)
 
 
 def cut(shapes: Sequence[tuple[int, int]], launch: float) -> list[list[int]]:
@@ -209,7 +209,7 @@ def _padded(drawn: list[_Drawn], config: Config, places: bool) -> list[np.ndarra
     """
     C = len(drawn)
     B, T = np.max([each.framed.inputs_BxT.shape for each in drawn], axis=0)
-    scored = [np.nonzero(each.framed.answer_BxT | each.framed.end_BxT) for each in drawn]
+    scored = [np.nonzero(each.framed.scored_BxT) for each in drawn]
     N = max(len(rows) for rows, _ in scored)
     ids_CxBxT, hidden_CxBxT = np.zeros((C, B, T), dtype=np.int64), np.ones((C, B, T), dtype=bool)
     at_CxN, targets_CxN = (np.zeros((C, N), dtype=np.int64) for _ in range(2))
