@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from helpers import training as tiny
+from typer.main import get_command
 
-from rpecli import catalog
+from rpecli import __version__, catalog
 from rpecli.cli import _exit as cli_end
 from rpecli.cli import _flags as flags
 from rpecli.cli import app as cli
 from rpecli.config import recipe
+from rpecli.config.keys import recipe_keys
 from rpecli.evaluate import measure as evaluate
 from rpecli.launch import job as order
 from rpecli.run import directory as run
@@ -60,7 +63,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("done") / "runs"
     for encoding in ("rope", "learned"):
         for seed in (0, 1):
-            evaluate.evaluate(tiny.trained(runs, encoding=encoding, seed=seed), device="cpu", threads=1)
+            evaluate.evaluate(tiny.trained_run(runs, encoding=encoding, seed=seed), device="cpu", threads=1)
     return runs
 
 
@@ -94,6 +97,22 @@ def test_every_command_has_a_help_page(command: str, rpe: tiny.Rpe) -> None:
     said = rpe(command, "--help")
     assert (said.code, said.err) == (0, "")
     assert re.search(rf"Usage: .*\b{command}\b", said.out)
+    assert rpe(command, "-h").out == said.out
+
+
+@pytest.mark.parametrize("columns", [80, 130])
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_the_help_ends_with_three_examples_each_on_one_line(
+    command: str, columns: int, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, _, examples = rpe(command, "--help").out.partition("Examples:\n")
+    lines = [line.strip() for line in examples.splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(lines) == 3
+    for line in lines:
+        program, name, *words = shlex.split(line)
+        assert program == "rpe"
+        get_command(cli.app).get_command(None, name).make_context(name, words)  # raises where a flag does not exist
 
 
 def test_the_help_lists_every_command_in_order_and_where_to_start(rpe: tiny.Rpe) -> None:
@@ -102,13 +121,31 @@ def test_the_help_lists_every_command_in_order_and_where_to_start(rpe: tiny.Rpe)
     _, _, listed = said.out.partition("─ Commands ─")
     commands = ["train", "eval", "report", "run", "ls", "show", "inspect", "check", "bench", "data"]
     assert re.findall(r"^│ (\w+)", listed, re.MULTILINE) == commands == list(cli.COMMANDS)
-    assert "Start here: rpe run quick" in " ".join(said.out.split())
+    assert "\n   rpe run quick\n" in said.out
 
 
 def test_without_a_command_the_help_is_shown(rpe: tiny.Rpe) -> None:
-    said = rpe()
-    assert said.code == 2
-    assert "Usage: " in said.out + said.err
+    assert rpe() == rpe("--help") == rpe("-h")
+
+
+def test_the_version_is_shown(rpe: tiny.Rpe) -> None:
+    assert rpe("--version") == tiny.Said(0, f"rpe {__version__}\n", "")
+
+
+def test_the_help_of_every_recipe_key_shows_its_group_type_choices_and_default(
+    rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = rpe("train", "--help").out
+    panels = dict(re.findall(r"╭─ (\w+) ─+╮\n(.*?)╰", text, re.DOTALL))
+    for key in recipe_keys():
+        if key.name != "by_task":
+            (line,) = (line for line in panels[key.group].splitlines() if f"--{key.name.replace('_', '-')} " in line)
+            assert key.type in line
+            assert f"[default: {key.default}" in line or not key.default
+    assert "[softmax|stick-breaking]" in panels["Model"]
+    assert re.search(r"--steps .*\[default: 1000, or the task's default\]", panels["Training"])
+    assert re.search(r"--lengths .*\[default: 1x,2x,4x,8x\]", panels["Evaluation"])
 
 
 @pytest.mark.parametrize("words", [("trian",), ("train", "--job", "2"), ("eval", "--sampels", "3"), ("run",), ("data", "copy")])
@@ -156,7 +193,7 @@ def test_what_only_lists_loads_nothing_heavy(words: tuple[str, ...]) -> None:
             r"'alibi': it is one of the encodings; write lists with commas and no",
         ),
         (("train", "--encoding", "rope:base=x"), r"encoding rope: option base must be a number, not 'x'"),
-        (("train", "--seed", "x"), r"--seed: 'x' is no seed: write 3, or 0,4, or 0:3 for 0, 1, 2"),
+        (("train", "--seed", "x"), r"--seed: 'x' is not a seed: write 3, or 0,4, or 0:3 for 0, 1, 2"),
         (("train", "--positions", "random"), r"--positions: unknown positions 'random': did you mean randomized\?"),
         (("train", "--positions", "offset", "--max-position", "5"), r"--max-position: 5 is below the longest training sequence"),
         (("train", "quik"), r"unknown recipe 'quik': did you mean quick\?"),
@@ -170,9 +207,9 @@ def test_what_only_lists_loads_nothing_heavy(words: tuple[str, ...]) -> None:
         (("run", "quick", "--lengths", "4:1"), r"--lengths: '4:1' descends: write 1:4"),
         (("run", "quik"), r"did you mean quick\?"),
         (("eval", "--lengths", "0:10"), r"--lengths: '0:10': lengths start at 1: write 1:10"),
-        (("eval", "--lengths", "abc"), r"--lengths: 'abc': 'abc' is no length: write a whole number below"),
+        (("eval", "--lengths", "abc"), r"--lengths: 'abc': 'abc' is not a length: write a whole number below"),
         (("eval", "--lengths", "64:16"), r"--lengths: '64:16' descends: write 16:64"),
-        (("eval", "--lengths", "1:99999999:1"), r"holds more than 10000 lengths"),
+        (("eval", "--lengths", "1:99999999:1"), r"has more than 10000 lengths"),
         (("check", "quik"), r"did you mean quick\?"),
         (("ls", "encoding"), r"unknown kind 'encoding': did you mean encodings\?"),
         (("report", "--recipe", "quik", "--runs", "DONE"), r"did you mean quick\?"),
@@ -311,9 +348,9 @@ def test_the_keys_are_listed_with_their_defaults(rpe: tiny.Rpe) -> None:
     rows = table(rpe("check", "--keys").out)
     assert {row["key"] for row in rows} == set(recipe.Recipe.model_fields)
     assert next(row for row in rows if row["key"] == "by_task")["default"] == "none"
-    assert next(row for row in rows if row["key"] == "lr") == {
-        "key": "lr", "default": "0.006", "meaning": "peak learning rate (AdamW)",
-    }  # fmt: skip
+    (lr,) = (row for row in rows if row["key"] == "lr")
+    assert (lr["type"], lr["default"]) == ("FLOAT", "0.006")
+    assert all(row["meaning"] for row in rows)
 
 
 # ----------------------------------------------------------------------------------------------------------- ls and show

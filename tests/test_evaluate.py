@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from rpecli import data
 from rpecli import task as tasks
-from rpecli.attention import blocks as attention_blocks
+from rpecli.attention.blocks import BlockSizes
 from rpecli.config.recipe import Config
 from rpecli.device import available_memory
 from rpecli.evaluate import measure as measuring
@@ -341,10 +341,10 @@ def test_the_memory_estimate_grows_with_the_length(fresh: Run) -> None:
     assert sizes[0] < sizes[1] < sizes[2] / 10
 
 
-def check_estimate(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
+def check_estimate(**keys: Any) -> None:
     """Small blocks of scores stand in for long inputs: 513 tokens are as many of them as 32,768 are by default."""
-    monkeypatch.setattr(attention_blocks, "CELLS", 1 << 13)
     loaded = build(Config.from_keys(**{"task": "copy", "samples": 2, **keys}), torch.device("cpu"))
+    loaded.model.block_sizes = BlockSizes(cells=1 << 13)
     loaded.model.switch(True)
     loaded.model.eval()
     blocks = blocks_of(loaded, 256, 2)
@@ -356,10 +356,10 @@ def check_estimate(monkeypatch: pytest.MonkeyPatch, **keys: Any) -> None:
 @pytest.mark.parametrize("positions", ["start", "randomized"])
 @pytest.mark.parametrize("n_head", [4, 16])
 def test_the_memory_of_every_encoding_is_estimated_within_a_factor_of_two(
-    encoding_name: str, n_head: int, positions: str, monkeypatch: pytest.MonkeyPatch
+    encoding_name: str, n_head: int, positions: str
 ) -> None:
     keys = {"positions": positions, "max_position": 2048} if positions == "randomized" else {}
-    check_estimate(monkeypatch, encoding=encoding_name, n_head=n_head, **keys)
+    check_estimate(encoding=encoding_name, n_head=n_head, **keys)
 
 
 @pytest.mark.parametrize(
@@ -369,8 +369,8 @@ def test_the_memory_of_every_encoding_is_estimated_within_a_factor_of_two(
      {"encoding": "shaw", "attention": "bidirectional"}, {"encoding": "rope", "mlp_ratio": 1}],
     ids=str,
 )  # fmt: skip
-def test_the_memory_of_options_is_estimated_too(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    check_estimate(monkeypatch, **keys)
+def test_the_memory_of_options_is_estimated_too(keys: dict[str, Any]) -> None:
+    check_estimate(**keys)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -14,17 +14,18 @@ from rpecli.config.recipe import EvalSettings
 from rpecli.evaluate import hf_dataset
 from rpecli.evaluate.measure import evaluate
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch import progress as screen
 from rpecli.plot import FigureError
 from rpecli.probes import inspect as inspecting
 from rpecli.probes import invariance, similarity
 from rpecli.probes.inspect import inspect
 from rpecli.probes.invariance import probe
 from rpecli.probes.store import run_names
+from rpecli.report import probe_values
 from rpecli.report.figures import attention as probe_figure
 from rpecli.report.tables import attention_text as probe_text
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.table import Table
 
 THREE_BACK = '''"""Attends to the token three back."""
 
@@ -189,7 +190,7 @@ def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatc
     (run,) = inspected(tiny.trained_run(tmp_path, encoding="learned", steps=2), lengths="1x,2x")["runs"]
     assert [line["scores"] is None for line in run["lengths"]] == [False, False, True]
     assert [line["terms"] is None for line in run["lengths"]] == [False, False, True]
-    _, _, functions, terms = map(screen.plain, probe_text.tables({"runs": [run], "similarity": []}))
+    _, _, functions, terms = map(Table.markdown, probe_text.tables({"runs": [run], "similarity": []}))
     assert functions.splitlines()[-1].count("%") == 6
     assert "2x" not in terms
     assert probe_figure.figures({"runs": [run]}, {})
@@ -228,7 +229,7 @@ def test_a_swapped_encoding_is_measured_apart_from_the_own_one(tmp_path: Path) -
     own, swapped, other_seed = (inspected(run, lengths="1x", request=request)["runs"][0] for request in requests)
     names = [(record["label"], record["group"]) for record in (own, swapped, other_seed)]
     assert names == [("rope", "RPE"), ("rope as none", "none"), ("rope", "RPE")]
-    assert probe_text.name_of(swapped) == f"{run.name} as none"
+    assert probe_values.run_name(swapped) == f"{run.name} as none"
     first, *_ = [shifted(run, 8, request=request) for request in requests]
     for kind in ("why", "positions", "prefix"):
         lines = lines_of(run, kind)
@@ -259,7 +260,7 @@ def test_a_data_set_is_inspected_and_its_missing_lengths_are_reported(tmp_path: 
 
 
 def test_tables_name_runs_heads_and_shares(inspection: dict[str, Any], shifts: dict[str, Any]) -> None:
-    heads, rules, functions, terms, alike = map(screen.plain, probe_text.tables(inspection))
+    heads, rules, functions, terms, alike = map(Table.markdown, probe_text.tables(inspection))
     for table in (heads, functions):
         assert table.count("copy-rope-s0") == table.count("copy-none-s0") == 4
         assert "| 2.2 " in table
@@ -269,7 +270,7 @@ def test_tables_name_runs_heads_and_shares(inspection: dict[str, Any], shifts: d
     assert "position-position" in terms
     assert "copy-rope" not in terms
     assert alike.count("1.00") >= 3
-    logits, kl, changed, exact, attention = map(screen.plain, probe_text.shift_tables(shifts))
+    logits, kl, changed, exact, attention = map(Table.markdown, probe_text.shift_tables(shifts))
     assert re.search(r"copy-rope-s0-\w+ +\| later positions \| +0 \| +0 \|", logits)
     assert "0.0 %" in changed
     for table in (changed, attention):
@@ -277,7 +278,7 @@ def test_tables_name_runs_heads_and_shares(inspection: dict[str, Any], shifts: d
     assert exact.splitlines()[2].split("|")[3].strip() == "0"
     assert "nats" in kl
     name = next(iter(shifts))
-    (one,) = map(screen.plain, probe_text.shift_tables({name: shifts[name]}))
+    (one,) = map(Table.markdown, probe_text.shift_tables({name: shifts[name]}))
     assert "attention 2" in one
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import training as tiny
-from helpers.encodings import moved
+from helpers.encodings import move_parameters
 from torch import Tensor
 
 from rpecli import data
@@ -29,7 +29,7 @@ def untrained_model(encoding: str, **keys: Any) -> LoadedModel:
     loaded = build(tiny.config(encoding=encoding, **keys), torch.device("cpu"))
     loaded.model.eval()
     for part in dict.fromkeys(loaded.model.current):
-        moved(part)
+        move_parameters(part)
     return loaded
 
 

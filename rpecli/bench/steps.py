@@ -44,7 +44,7 @@ def config_of(size: Size, encoding: str, dtype: str = "float32") -> Config:
 
 
 def rpe_case(size: Size, encoding: str, dtype: str, device: torch.device) -> Case:
-    trainer = train_state.build(config_of(size, encoding, dtype), device)
+    trainer = train_state.build_trainer(config_of(size, encoding, dtype), device)
 
     def step() -> None:
         train.step(trainer)

@@ -4,6 +4,7 @@ A step makes its batch, runs forward and backward, clips and updates; rpe and th
 the measured run never changes its length.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,12 +53,12 @@ def run(options: Options, log: Log) -> Result:
     return Result("train", facts, tables, [*peers, *learned, *efficiency])
 
 
-def peer_rows(size: Size, choice: str, options: Options, log: Log) -> list[PeerRow]:
+def peer_rows(size: Size, choice: str, options: Options, log: Log, libraries: Sequence[Library] = LIBRARIES) -> list[PeerRow]:
     """rpe in every dtype and each peer in each of its settings, taking turns; what does not run has a note instead."""
     log(f"train {size}: {choice}")
     device = pick_device(options.device)
     cases, failed = [steps.rpe_case(size, choice, dtype, device) for dtype in options.dtypes], list[PeerRow]()
-    for library in LIBRARIES:
+    for library in libraries:
         if library.installed:
             peer_cases, errors = cases_of(library, size, choice, device)
             cases += peer_cases
@@ -191,11 +192,12 @@ def efficiency_row(size: Size, dtype: str, repeats: int, device: torch.device) -
     cases |= {str(n): matrix_product(n, getattr(torch, dtype), device) for n in MATRIX_SIZES}
     timings = machine.stopwatch(device, SLOWEST, MIN_SECONDS).interleave(cases, repeats)
     flops = steps.flops(size, own_task.vocabulary, config.mlp_ratio)
-    peak, seconds = fastest_product(timings), timings["step"].median
+    products = {n: timings[str(n)] for n in MATRIX_SIZES}
+    peak, seconds = fastest_product(products), timings["step"].median
     return EfficiencyRow(
         size=str(size), encoding=REFERENCE, setting=dtype, ms=seconds * 1000, gflop=flops / 1e9,
-        gflop_per_second=flops / seconds / 1e9, peak_gflop_per_second=product_flops(peak) / timings[str(peak)].median / 1e9,
-        share_of_peak=flops / product_flops(peak) * timing.ratio(timings[str(peak)], timings["step"]),
+        gflop_per_second=flops / seconds / 1e9, peak_gflop_per_second=product_flops(peak) / products[peak].median / 1e9,
+        share_of_peak=flops / product_flops(peak) * timing.ratio(products[peak], timings["step"]),
         batch_ms=timings["batch"].median * 1000, batch_share=timing.ratio(timings["batch"], timings["step"]),
     )  # fmt: skip
 
@@ -205,9 +207,9 @@ def matrix_product(n: int, dtype: torch.dtype, device: torch.device) -> timing.C
     return lambda: a_NxN @ b_NxN
 
 
-def fastest_product(timings: dict[str, timing.Timing]) -> int:
+def fastest_product(timings: dict[int, timing.Timing]) -> int:
     """The size of the square matrix product with the most operations per second."""
-    return max(MATRIX_SIZES, key=lambda n: product_flops(n) / timings[str(n)].median)
+    return max(timings, key=lambda n: product_flops(n) / timings[n].median)
 
 
 def product_flops(n: int) -> float:

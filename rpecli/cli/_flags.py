@@ -1,4 +1,4 @@
-"""The flags of the commands: those that several share, and one for every recipe key, made from the schema."""
+"""The flags that several commands share, and a flag for every recipe key, made from the schema."""
 
 import functools
 import inspect
@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rpecli.config.recipe import recipe_fields
-from rpecli.config.yaml_source import PER_TASK
+from rpecli.config.keys import RecipeKey, keys_set_by_tasks, recipe_keys
+from rpecli.config.yaml_source import BY_TASK
 
-NAMED = {"task": "tasks", "encoding": "encodings"}  # keys whose values are names to complete
+COMPLETED = {"task": "tasks", "encoding": "encodings"}  # the keys whose values the shell completes, and their kinds
 
 
 def complete_names(kind: str) -> Any:
@@ -36,36 +36,42 @@ def complete_runs(incomplete: str) -> list[str]:
 Command = Callable[..., None]
 
 
-def takes_recipe_keys(*only: str) -> Callable[[Command], Command]:
-    """Gives a command a flag for every recipe key (`--lr 1e-3`), or some; the command gets those that were given as `given`.
+def takes_recipe_keys(*names: str) -> Callable[[Command], Command]:
+    """Adds a flag for every recipe key (`--lr 1e-3`), or for some; the command gets the values that were given as `given`.
 
-    All but PER_TASK: a flag holds for every task, and for one task there is `--task`.
+    There is no flag for `by_task`: a flag holds for every task, and `--task` chooses one.
     """
-    fields = {key: field for key, field in recipe_fields().items() if key != PER_TASK}
-    return lambda function: _with_keys(function, {key: fields[key] for key in only or fields})
+    keys = [key for key in recipe_keys() if key.name != BY_TASK and key.name in (names or [key.name])]
+    return lambda function: _add_flags(function, keys)
 
 
-def _with_keys(function: Command, fields: dict[str, Any]) -> Command:
-    own = [p for p in inspect.signature(function).parameters.values() if p.name != "given"]
-    keys = {key: _key_option(key, field.description or "") for key, field in fields.items()}
+def _add_flags(function: Command, keys: list[RecipeKey]) -> Command:
+    parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "given"]
+    by_task = keys_set_by_tasks()
+    for key in keys:
+        flag = Annotated[str | None, _key_option(key, by_task)]
+        parameters.append(inspect.Parameter(key.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=flag))
 
     @functools.wraps(function)
     def command(**values: Any) -> None:
-        given = {key: values.pop(key) for key in keys}
+        given = {key.name: values.pop(key.name) for key in keys}
         function(given={key: value for key, value in given.items() if value is not None}, **values)
 
-    added = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind) for key, kind in keys.items()]
-    command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
-def _key_option(key: str, meaning: str) -> Any:
-    complete = complete_names(NAMED[key]) if key in NAMED else None
-    option = typer.Option(
-        "--" + key.replace("_", "-"), metavar="VALUE", help=meaning, autocompletion=complete, rich_help_panel="Recipe keys"
+def _key_option(key: RecipeKey, by_task: set[str]) -> Any:
+    default = f"{key.default}, or the task's default" if key.name in by_task else key.default
+    shown = f" [dim]\\[default: {default}][/dim]" if default else ""
+    return typer.Option(
+        "--" + key.name.replace("_", "-"),
+        metavar=key.type,
+        help=key.meaning.replace("[", "\\[") + shown,
+        autocompletion=complete_names(COMPLETED[key.name]) if key.name in COMPLETED else None,
+        rich_help_panel=key.group,
     )
-    return Annotated[str | None, option]
 
 
 RecipeName = Annotated[

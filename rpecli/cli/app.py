@@ -1,51 +1,68 @@
-"""The `rpe` command: which commands there are, in the order of `rpe --help`, and how each of them ends.
+"""The `rpe` command: its subcommands in the order of `rpe --help`, and how each of them ends.
 
-Only the cli files print. What takes long to import (torch, pandas, matplotlib) they import inside functions, so that
+Only the modules of `cli` print. They import what takes long to import (torch, pandas, matplotlib) inside functions, so that
 `rpe --help` answers at once.
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from rpecli import __version__
 from rpecli.choice import ChoiceError
-from rpecli.cli import bench as cli_bench
-from rpecli.cli import check as cli_check
-from rpecli.cli import data as cli_data
-from rpecli.cli import eval as cli_eval
-from rpecli.cli import inspect as cli_inspect
-from rpecli.cli import ls as cli_ls
-from rpecli.cli import report as cli_report
-from rpecli.cli import run as cli_run
-from rpecli.cli import show as cli_look
-from rpecli.cli import train as cli_train
+from rpecli.cli import bench, check, data, inspect, ls, report, run, show, train
+from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, Terminated, stop
+from rpecli.cli._help import Command, Group
 from rpecli.launch.job import INTERRUPTED, SAVED
 
+START = """
+Start here:
+  rpe run quick
+
+Or step by step:
+  rpe train --encoding rope
+  rpe eval --lengths 512:4096
+  rpe report
+"""
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "train": (train.train, train.EXAMPLES),
+    "eval": (evaluate.evaluate, evaluate.EXAMPLES),
+    "report": (report.report, report.EXAMPLES),
+    "run": (run.run, run.EXAMPLES),
+    "ls": (ls.ls, ls.EXAMPLES),
+    "show": (show.show, show.EXAMPLES),
+    "inspect": (inspect.inspect, inspect.EXAMPLES),
+    "check": (check.check, check.EXAMPLES),
+    "bench": (bench.bench, bench.EXAMPLES),
+    "data": (data.data, data.EXAMPLES),
+}
+
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=Group,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     help="A bench for positional encodings and length generalization.",
-    epilog="Start here: rpe run quick. One by one: rpe train --encoding rope, rpe eval --lengths 512:4096, rpe report.",
+    epilog=START,
 )
-COMMANDS: dict[str, Callable[..., None]] = {
-    "train": cli_train.train,
-    "eval": cli_eval.evaluate,
-    "report": cli_report.report,
-    "run": cli_run.run,
-    "ls": cli_ls.listing,
-    "show": cli_look.show,
-    "inspect": cli_inspect.inspect,
-    "check": cli_check.check,
-    "bench": cli_bench.bench,
-    "data": cli_data.data,
-}
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
+for _name, (_function, _examples) in COMMANDS.items():
+    app.command(_name, cls=Command, epilog=_examples)(_function)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False
+) -> None:
+    if version:
+        typer.echo(f"rpe {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
-    """Runs the command: every error a line or two on stderr, and a fixed exit code."""
+    """Runs the command. Every error is one or two lines on stderr and a fixed exit code."""
     try:
         app()
     except (Interrupted, KeyboardInterrupt):

@@ -15,6 +15,16 @@ from rpecli.cli._output import new_console
 if TYPE_CHECKING:
     from rpecli.bench import Options
 
+EXAMPLES = """
+Examples:
+  # a short version of three benchmarks
+  rpe bench
+
+  rpe bench attention --encodings t5,alibi --lengths 2048:16384
+
+  rpe bench train --sizes 64x2x4x64x128 --dtype float32
+"""
+
 
 def bench(
     what: Annotated[str | None, typer.Argument(help="attention, train, eval or stack; unless given, three in short.")] = None,
@@ -34,7 +44,10 @@ def bench(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("results/bench"),
 ) -> None:
-    """Measure speed and memory beside plain attention and the peers that are installed; tables to results/bench/."""
+    """Measure speed and memory, compared with plain attention and with other installed libraries.
+
+    The tables go to results/bench/.
+    """
     from rpecli.bench import DEFAULT, MODULES, Options, parse_dtypes, parse_size
     from rpecli.device import pick_device
 

@@ -9,12 +9,26 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._inputs import check_recipe, load_recipe
 from rpecli.cli._output import print_tables
 
+EXAMPLES = """
+Examples:
+  # every shipped recipe
+  rpe check
+
+  rpe check ./mine.yaml
+
+  # all recipe keys with their defaults
+  rpe check --keys
+"""
+
 
 def check(
     recipe: flags.MaybeRecipeName = None,
     keys: Annotated[bool, typer.Option("--keys", help="List every recipe key with its default.")] = False,
 ) -> None:
-    """Validate a recipe, or every recipe that ships: all errors at once, with file, line, key and remedy."""
+    """Validate a recipe, or every shipped recipe.
+
+    All errors are reported at once, with file, line, key and remedy.
+    """
     from rpecli.describe import listing as tables
 
     if keys:

@@ -9,6 +9,16 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._inputs import whole_lengths
 
+EXAMPLES = """
+Examples:
+  rpe data copy --lengths 16,32,64 --out copy-sets
+
+  rpe data sort:distinct=true --lengths 16:128 --samples 99 --out sort-sets
+
+  # evaluate on what was written
+  rpe eval 'copy-*' --data copy-sets
+"""
+
 
 def data(
     task: Annotated[str, typer.Argument(help="Task: NAME or NAME:option=value.", autocompletion=flags.complete_names("tasks"))],
@@ -17,7 +27,7 @@ def data(
     samples: Annotated[int, typer.Option(min=1, help="Sequences a length.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Evaluation seed.")] = 0,
 ) -> None:
-    """Write evaluation sets as a Hugging Face dataset (parquet) with a card."""
+    """Export evaluation sets of a task as a Hugging Face dataset (parquet) with a card."""
     remedy = "multiples need a training length, and a dataset has none: write 16,32 or 16:128"
     wanted = whole_lengths("--lengths", lengths, remedy)
     from rpecli import task as tasks

@@ -13,6 +13,18 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 from rpecli.run.directory import Run
 
+EXAMPLES = """
+Examples:
+  # all runs at multiples of their training length
+  rpe eval --lengths 1x:8x
+
+  # some runs, at lengths that double from 512 to 4096
+  rpe eval 'copy-rope-*' --lengths 512:4096
+
+  # models trained with RoPE, evaluated with YaRN scaling
+  rpe eval 'copy-rope-*' --rope-scaling yarn
+"""
+
 
 @flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions")
 def evaluate(
@@ -26,7 +38,10 @@ def evaluate(
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
 ) -> None:
-    """Evaluate runs at lengths, and always at the training length. What has been evaluated is not evaluated again."""
+    """Evaluate trained runs at several lengths, and always at the training length.
+
+    Lengths that are already done are skipped, unless --overwrite is given.
+    """
     overrides = check_eval_keys(given, data)
     selected = select_trained(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)

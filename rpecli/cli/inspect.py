@@ -14,6 +14,18 @@ from rpecli.cli._select import select_trained
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 
+EXAMPLES = """
+Examples:
+  # attention of all trained runs at 1x, 2x and 4x their training length
+  rpe inspect
+
+  # what changes if the same tokens stand at later positions
+  rpe inspect 'copy-rope-*' --shift
+
+  # figures in a folder
+  rpe inspect --lengths 1x,8x --out figures
+"""
+
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
 def inspect(
@@ -31,7 +43,11 @@ def inspect(
     out: Annotated[Path | None, typer.Option(help="Folder for the figures, each as .png, .svg and .pdf.")] = None,
     as_json: flags.Json = False,
 ) -> None:
-    """Look into trained runs: where and why their heads look, how alike they are; with --shift, whether position matters."""
+    """Measure the attention of trained runs: which keys heads attend to, and why.
+
+    With --shift, measure instead what changes if the same tokens stand at later positions.
+    """
+    from rpecli.report import probe_values
     from rpecli.report.tables import attention_text as probe_text
 
     check_lengths("--lengths", lengths)
@@ -40,25 +56,29 @@ def inspect(
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
     if not shift:
-        found = _looked_into(requests, lengths, device)
-        _show(found, probe_text.tables(found), found, {}, out, as_json)
+        inspection = _inspect(requests, lengths, device)
+        _show(inspection, probe_text.tables(inspection), inspection, {}, out, as_json)
         return
     from rpecli.probes.store import run_names
 
-    names_by_run = {run: run_names(run, request) for run, request in requests.items()}
-    lines = {probe_text.name_of(names_by_run[run]): _shift(run, by, device, request) for run, request in requests.items()}
-    _show(lines, probe_text.shift_tables(lines), {"runs": list(names_by_run.values())}, lines, out, as_json)
+    records = [run_names(run, request) for run, request in requests.items()]
+    lines = {
+        probe_values.run_name(record): _shift(run, by, device, request)
+        for record, (run, request) in zip(records, requests.items(), strict=True)
+    }
+    _show(lines, probe_text.shift_tables(lines), {"runs": records}, lines, out, as_json)
 
 
-def _looked_into(requests: dict[Run, EvalRequest], lengths: str, device: str) -> dict[str, Any]:
-    from rpecli.probes.inspect import inspect
+def _inspect(requests: dict[Run, EvalRequest], lengths: str, device: str) -> dict[str, Any]:
+    from rpecli.probes import inspect
 
-    data = inspect(requests, lengths, device)
-    for request, inspected in zip(requests.values(), data["runs"], strict=True):
-        if missing := inspected["missing_lengths"]:
-            where = inspected["task"] if request.folder is None else request.folder
-            warn(f"{inspected['run']}: {where} has no problem of length {', '.join(map(str, missing))}: left out")
-    return data
+    inspection = inspect.inspect(requests, lengths, device)
+    for request, record in zip(requests.values(), inspection["runs"], strict=True):
+        if record["missing_lengths"]:
+            where = record["task"] if request.folder is None else request.folder
+            missing = ", ".join(map(str, record["missing_lengths"]))
+            warn(f"{record['run']}: {where} has no problem of length {missing}: left out")
+    return inspection
 
 
 def _shift(run: Run, shifts: tuple[int, ...], device: str, request: EvalRequest) -> list[Any]:

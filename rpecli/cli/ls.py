@@ -11,8 +11,18 @@ from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import print_json, print_runs, print_tables
 from rpecli.cli._select import select
 
+EXAMPLES = """
+Examples:
+  rpe ls encodings
 
-def listing(
+  rpe ls runs
+
+  # everything that is known of the tasks, for a program
+  rpe ls tasks --json
+"""
+
+
+def ls(
     kind: Annotated[str, typer.Argument(help="encodings, tasks, recipes or runs.")] = "encodings",
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,

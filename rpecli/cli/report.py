@@ -13,6 +13,18 @@ from rpecli.cli._output import _typed, new_console, print_json, write_report
 from rpecli.cli._select import select
 from rpecli.run.directory import Run
 
+EXAMPLES = """
+Examples:
+  # a report of all runs
+  rpe report
+
+  # follow the runs of a recipe until they have ended, then report them
+  rpe report --recipe quick --watch
+
+  # compare two studies
+  rpe report --compare results/quick other-runs
+"""
+
 
 def report(
     names: flags.RunNames = None,
@@ -30,7 +42,10 @@ def report(
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
 ) -> None:
-    """Write tables and figures of runs to results/NAME/ and show the tables; or set two studies side by side."""
+    """Write tables and figures of runs to results/NAME/ and show the tables.
+
+    With --compare, compare two studies instead.
+    """
     if compare is not None:
         more = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
         _compare(compare, more, runs, out, name, as_json)

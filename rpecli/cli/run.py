@@ -11,6 +11,18 @@ from rpecli.cli._select import create
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 
+EXAMPLES = """
+Examples:
+  # seven encodings on three tasks, in minutes
+  rpe run quick
+
+  # the same study with eight seeds, so that the tests can decide
+  rpe run quick --seed 0:8
+
+  # your own recipe, four runs at a time
+  rpe run ./mine.yaml --jobs 4
+"""
+
 
 @flags.takes_recipe_keys()
 def run(
@@ -25,7 +37,10 @@ def run(
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
 ) -> None:
-    """Train, evaluate and report a recipe; started again it does only what is missing."""
+    """Train, evaluate and report a recipe.
+
+    Started again, it does only what is missing.
+    """
     made, source = asked_recipe(recipe, given, sets)
     most = most_together(stack, device)
     created = create(made, source, runs)

@@ -13,6 +13,18 @@ from rpecli.cli._output import new_console, print_json, print_tables
 from rpecli.cli._select import select
 from rpecli.run.directory import Run
 
+EXAMPLES = """
+Examples:
+  # what an encoding does to the attention logits
+  rpe show alibi
+
+  # its figure in a file
+  rpe show t5:buckets=16 --out t5.png
+
+  # the record and the evaluation of runs
+  rpe show 'copy-rope-*'
+"""
+
 
 def show(
     name: Annotated[str, typer.Argument(help="A run (id, path, pattern), or an encoding (rope, rope:base=500, ./mine.py).")],
@@ -24,7 +36,7 @@ def show(
     length: Annotated[int, typer.Option(help="Trained length of an encoding; drawn to twice that.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
-    """Show what a run is and how it went, or what an encoding does to the scores, untrained."""
+    """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
     encoding = parse_choice(split_layers(name)[0])[0]
     if encoding.endswith(".py") or encoding.replace("_", "-") in catalog.names("encodings"):
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)

@@ -11,6 +11,18 @@ from rpecli.cli._output import _say_next, print_runs
 from rpecli.cli._select import create
 from rpecli.launch.job import Job
 
+EXAMPLES = """
+Examples:
+  # two encodings with three seeds each on the default tasks
+  rpe train --encoding rope,alibi --seed 0:3
+
+  # a recipe with one key changed
+  rpe train quick --steps 200
+
+  # your own encoding beside a shipped one, on one task
+  rpe train --task copy --encoding ./mine.py,rope
+"""
+
 
 @flags.takes_recipe_keys()
 def train(
@@ -22,7 +34,10 @@ def train(
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
 ) -> None:
-    """Train: every task x encoding x positions x seed is a run. Defaults < recipe < flags; every key but by_task is a flag."""
+    """Train runs: one for every combination of task, encoding, positions and seed.
+
+    Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
+    """
     made, source = asked_recipe(recipe, given, sets)
     most = most_together(stack, device)
     created = create(made, source, runs)

@@ -3,23 +3,35 @@
 import itertools
 import re
 
-MOST = 10_000  # lengths or seeds in one range; more is a slip of the finger that would fill the memory
+MAX_ITEMS = 10_000  # lengths or seeds in one range; more is a typing error that would fill the memory
 
 
 def parse_lengths(text: str, train_length: int = 1) -> list[int]:
-    """`512:4096` doubles, `16:64:16` adds, `16,32` lists, `1x,4x` (or `1x:4x`) are multiples of the training length.
+    """The lengths of a text, ascending, each once.
 
-    Returns whole lengths, ascending, each once. Raises ValueError with what to write instead.
+    `512:4096` doubles, `16:64:16` adds, `16,32` lists, `1x,4x` and `1x:4x` are multiples of the training length.
+
+    Raises:
+        ValueError: the text is not a list of lengths; the message says what to write instead.
     """
-    found: set[int] = set()
+    lengths: set[int] = set()
     for part in str(text).split(","):
-        found.update(_part_lengths(part.strip(), train_length))
-    return sorted(found)
+        lengths.update(_part_lengths(part.strip(), train_length))
+    return sorted(lengths)
+
+
+def check_lengths(text: str) -> None:
+    """Raises ValueError for what is wrong whatever the training length is."""
+    for part in text.split(","):
+        if "x" in part:
+            _split_bounds(part.strip())
+        else:
+            parse_lengths(part)
 
 
 def _part_lengths(part: str, train_length: int) -> list[int]:
-    bounds = bounds_of(part)
-    numbers = [_one_length(bound, train_length) for bound in bounds]
+    bounds = _split_bounds(part)
+    numbers = [_bound_length(bound, train_length) for bound in bounds]
     if min(numbers) < 1:
         fixed = ":".join(bound if number else "1" for bound, number in zip(bounds, numbers, strict=True))
         raise ValueError(f"{part!r}: lengths start at 1: write {fixed}")
@@ -29,40 +41,47 @@ def _part_lengths(part: str, train_length: int) -> list[int]:
     if last < first:
         raise ValueError(f"{part!r} descends: write {':'.join([bounds[1], bounds[0], *bounds[2:]])}")
     if len(numbers) == 3:
-        if (last - first) // numbers[2] >= MOST:
-            raise ValueError(f"{part!r} holds more than {MOST} lengths: write a larger step, or none to double")
-        return list(range(first, last + 1, numbers[2]))
-    return list(itertools.takewhile(lambda n: n <= last, (first * 2**k for k in itertools.count())))
+        step = numbers[2]
+        if (last - first) // step >= MAX_ITEMS:
+            raise ValueError(f"{part!r} has more than {MAX_ITEMS} lengths: write a larger step, or no step to double")
+        return list(range(first, last + 1, step))
+    return list(itertools.takewhile(lambda length: length <= last, (first * 2**k for k in itertools.count())))
 
 
-def bounds_of(part: str) -> list[str]:
-    """The one to three numbers of a part as they are written. Up to nine digits, so that no sum is out of hand."""
+def _split_bounds(part: str) -> list[str]:
+    """The one to three numbers of a part, as written, each of at most nine digits so that no result grows out of hand."""
     bounds = [bound.strip() for bound in part.split(":")]
     if not part or len(bounds) > 3:
-        raise ValueError(f"{part!r} is no length: write 16,32 or 512:4096 (doubling) or 16:64:16 (adding) or 1x,2x")
+        raise ValueError(f"{part!r} is not a length: write 16,32 or 512:4096 (doubling) or 16:64:16 (adding) or 1x,2x")
+    if re.fullmatch(r"[\dx]+-[\dx]+", part):
+        raise ValueError(f"{part!r} is not a length: did you mean {part.replace('-', ':')}?")
     for bound in bounds:
         if not re.fullmatch(r"\d{1,9}(\.\d+)?x|\d{1,9}", bound):
-            remedy = "write a whole number below 10^9, or a multiple of the training length as 2x"
-            raise ValueError(f"{part!r}: {bound!r} is no length: {remedy}")
+            remedy = "write a whole number below 10^9, or a multiple of the training length such as 2x"
+            raise ValueError(f"{part!r}: {bound!r} is not a length: {remedy}")
     return bounds
 
 
-def _one_length(bound: str, train_length: int) -> int:
+def _bound_length(bound: str, train_length: int) -> int:
     return round(float(bound[:-1]) * train_length) if bound.endswith("x") else int(bound)
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`3` is one seed, `0,4` lists, `0:3` is 0, 1, 2."""
+    """The seeds of a text, each once: `3` is one seed, `0,4` lists, `0:3` is 0, 1, 2.
+
+    Raises:
+        ValueError: the text is not a list of seeds; the message says what to write instead.
+    """
     seeds: list[int] = []
     for part in str(text).split(","):
         match = re.fullmatch(r"\s*(\d{1,9})(?::(\d{1,9}))?\s*", part)
         if not match:
-            raise ValueError(f"{part!r} is no seed: write 3, or 0,4, or 0:3 for 0, 1, 2")
+            raise ValueError(f"{part!r} is not a seed: write 3, or 0,4, or 0:3 for 0, 1, 2")
         first = int(match[1])
-        last = int(match[2]) if match[2] else first + 1
-        if last <= first:
-            raise ValueError(f"{part!r} holds no seed: the end is not included; write 0:3 for 0, 1, 2")
-        if last - first > MOST:
-            raise ValueError(f"{part!r} holds more than {MOST} seeds: write fewer")
-        seeds.extend(range(first, last))
+        end = int(match[2]) if match[2] else first + 1
+        if end <= first:
+            raise ValueError(f"{part!r} contains no seed, because the end is excluded: write 0:3 for 0, 1, 2")
+        if end - first > MAX_ITEMS:
+            raise ValueError(f"{part!r} has more than {MAX_ITEMS} seeds: write fewer")
+        seeds.extend(range(first, end))
     return list(dict.fromkeys(seeds))

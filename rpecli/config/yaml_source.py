@@ -1,4 +1,4 @@
-"""Reads the YAML of a recipe as plain text, with the place of every key and everything that the file itself gets wrong."""
+"""Reads a recipe's YAML as plain text, with the line of every key and every error of the file itself."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,24 +10,24 @@ import yaml
 
 from rpecli.choice import ChoiceError, canonical
 
-PER_TASK = "by_task"  # the one key whose value has keys: tasks, and under each of them keys of a run
+BY_TASK = "by_task"  # the one key whose value has keys: tasks, and under each task the keys of a run
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong, where it stands (`file:line` or `--flag`), under which key, and what to type instead."""
+    """One error: its location (`file:line` or `--flag`), its key, and a message that says what to write instead."""
 
-    where: str
+    location: str
     key: str
-    text: str
+    message: str
 
     def __str__(self) -> str:
-        key = "" if self.where.startswith("--") else self.key
-        return ": ".join(part for part in (self.where, key, self.text) if part)
+        key = "" if self.location.startswith("--") else self.key
+        return ": ".join(part for part in (self.location, key, self.message) if part)
 
 
 class RecipeError(ValueError):
-    """Everything wrong with a recipe, in the order of the file."""
+    """Every error of a recipe, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = list(problems)
@@ -35,17 +35,21 @@ class RecipeError(ValueError):
 
 
 @dataclass
-class Read:
-    """Keys to plain text; `steps` and `by_task: NAME: steps` to `file:line`; syntax, repeated keys, values of no use."""
+class YamlSource:
+    """What a file holds: values as plain text, and locations (`file:line`) by key, where `by_task: NAME: steps` is one key."""
 
     path: Path
     values: dict[str, Any] = field(default_factory=dict)
-    where: dict[str, str] = field(default_factory=dict)
+    locations: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
-def read(path: Path) -> Read:
-    """What a file says. Raises RecipeError where it is no YAML, or no lines of `key: value`."""
+def read(path: Path) -> YamlSource:
+    """Reads a file; repeated keys and values of the wrong kind are collected as problems.
+
+    Raises:
+        RecipeError: the file is not YAML, or not a mapping.
+    """
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -53,48 +57,50 @@ def read(path: Path) -> Read:
         line = f":{mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise RecipeError([Problem(f"{path}{line}", "", f"not YAML: {reason}")]) from None
-    found = Read(path)
+    source = YamlSource(path)
     if root is None:
-        return found
+        return source
     if not isinstance(root, yaml.MappingNode):
-        raise RecipeError([Problem(f"{path}:1", "", "a recipe is lines of `key: value`")])
-    found.values = _pairs(found, root, ())
-    return found
+        raise RecipeError([Problem(f"{path}:1", "", "a recipe must consist of lines `key: value`")])
+    source.values = _read_mapping(source, root, ())
+    return source
 
 
-def _pairs(into: Read, mapping: yaml.MappingNode, above: tuple[str, ...]) -> dict[str, Any]:
-    """The pairs of a mapping under the keys `above`."""
+def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[str, ...]) -> dict[str, Any]:
+    """The values of a mapping that stands under the keys `parents`; locations and problems go to `source`."""
     values: dict[str, Any] = {}
     for key_node, value_node in mapping.value:
-        here = f"{into.path}:{key_node.start_mark.line + 1}"
+        location = f"{source.path}:{key_node.start_mark.line + 1}"
         if not isinstance(key_node, yaml.ScalarNode):
-            into.problems.append(Problem(here, ": ".join(above), "a recipe is lines of `key: value`, and a key is one word"))
+            message = "a recipe must consist of lines `key: value`, and a key is one word"
+            source.problems.append(Problem(location, ": ".join(parents), message))
             continue
-        key = _one_spelling(str(key_node.value)) if above == (PER_TASK,) else str(key_node.value)
-        name = ": ".join([*above, key])
-        if name in into.where:
-            into.problems.append(Problem(here, name, f"stands twice (first at {into.where[name]}): keep one"))
+        key = _canonical_task(str(key_node.value)) if parents == (BY_TASK,) else str(key_node.value)
+        name = ": ".join([*parents, key])
+        if name in source.locations:
+            message = f"is given twice (first at {source.locations[name]}): keep one"
+            source.problems.append(Problem(location, name, message))
             continue
-        into.where[name] = here
-        nests = above == (PER_TASK,) or (not above and key == PER_TASK)
+        source.locations[name] = location
+        may_nest = parents == (BY_TASK,) or (not parents and key == BY_TASK)
         if isinstance(value_node, yaml.ScalarNode):
-            values[key] = _plain(value_node)
-        elif nests and isinstance(value_node, yaml.MappingNode):
-            values[key] = _pairs(into, value_node, (*above, key)) if value_node.value else None
+            values[key] = _scalar(value_node)
+        elif may_nest and isinstance(value_node, yaml.MappingNode):
+            values[key] = _read_mapping(source, value_node, (*parents, key)) if value_node.value else None
         elif all(isinstance(item, yaml.ScalarNode) for item in value_node.value):
             values[key] = [str(item.value) for item in value_node.value]
         else:
-            remedy = f"options go as NAME:option=value, settings of one task under {PER_TASK}"
-            into.problems.append(Problem(here, name, f"takes a value or a list of values, no more; {remedy}"))
+            remedy = f"write options as NAME:option=value, and settings of one task under {BY_TASK}"
+            source.problems.append(Problem(location, name, f"takes a value or a list of values, nothing nested; {remedy}"))
     return values
 
 
-def _one_spelling(choice: str) -> str:
-    with suppress(ChoiceError):  # the schema says what is wrong with it
+def _canonical_task(choice: str) -> str:
+    with suppress(ChoiceError):  # the schema reports what is wrong with it
         return canonical(choice)
     return choice
 
 
-def _plain(node: yaml.ScalarNode) -> str | None:
+def _scalar(node: yaml.ScalarNode) -> str | None:
     text = str(node.value)
     return None if not node.style and text in ("", "null", "~") else text

@@ -1,10 +1,8 @@
 """Tables of encodings, tasks, recipes and recipe keys, read from their files: for `rpe ls`, `rpe check --keys` and the docs."""
 
-from typing import Any
-
 from rpecli import catalog
 from rpecli.config import load as config_load
-from rpecli.config.recipe import recipe_fields
+from rpecli.config.keys import recipe_keys
 from rpecli.describe import source
 from rpecli.table import Table
 
@@ -24,17 +22,13 @@ def _encoding(name: str) -> dict[str, str]:
         "group": facts.group,
         "what it does": facts.summary,
         "learns": facts.learns,
-        "shift invariant": _yes(facts.shift_invariant),
+        "shift invariant": "yes" if facts.shift_invariant else "no",
         "kernel": facts.kernel,
         "attention": "causal only" if facts.causal_only else "both directions",
-        "past the trained length": facts.unseen,
+        "past the trained length": facts.extrapolation,
         "year": facts.year,
         "paper": facts.paper,
     }
-
-
-def _yes(fact: bool) -> str:
-    return "yes" if fact else "no"
 
 
 def _task(name: str) -> dict[str, str]:
@@ -59,15 +53,10 @@ _ROW = {"encodings": _encoding, "tasks": _task, "recipes": _recipe}
 
 
 def keys() -> list[dict[str, str]]:
-    """One row per recipe key: its default and its meaning."""
+    """One row per recipe key: its type, its default and its meaning."""
     return [
-        {"key": key, "default": _default(field), "meaning": field.description or ""} for key, field in recipe_fields().items()
+        {"key": key.name, "type": key.type, "default": key.default or "none", "meaning": key.meaning} for key in recipe_keys()
     ]
-
-
-def _default(field: Any) -> str:
-    default = field.default
-    return "none" if default in (None, {}) else ",".join(map(str, default)) if isinstance(default, list) else str(default)
 
 
 def table(rows: list[dict[str, str]]) -> Table:

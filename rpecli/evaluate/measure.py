@@ -130,9 +130,9 @@ def untrained_tokens(model: Transformer, ids_BxT: Tensor, positions: Tensor | No
 def score(model: Transformer, examples: data.Examples, ids_BxT: Tensor, positions: Tensor | None) -> SequenceScores:
     """Predicts the answer and end tokens of a batch and counts those that are right."""
     answer_BxT, eos_BxT, index_N = examples.answer_mask_BxT, examples.eos_mask_BxT, np.flatnonzero(examples.scored_BxT)
-    wanted_N = torch.from_numpy(index_N).to(ids_BxT.device)
+    query_index_N = torch.from_numpy(index_N).to(ids_BxT.device)
     target_N = torch.from_numpy(examples.targets_BxT.flat[index_N]).to(ids_BxT.device)
-    logits_NxV = model.head(model(ids_BxT, positions, wanted_N=wanted_N))
+    logits_NxV = model.head(model(ids_BxT, positions, query_index_N=query_index_N))
     correct_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
     correct_BxT.flat[index_N] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()
     nll_BxT.flat[index_N] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()

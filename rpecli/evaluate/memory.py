@@ -3,9 +3,9 @@
 import torch
 
 from rpecli import data
-from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
-from rpecli.encoding import Encoding
+from rpecli.attention.blocks import BlockSizes
+from rpecli.encoding import Encoding, QueryKey
 from rpecli.model import LoadedModel
 
 BATCH_TOKENS = 16384  # tokens per forward pass; one sequence at least
@@ -43,14 +43,15 @@ def peak_memory(loaded: LoadedModel, T: int) -> int:
     tokens = T * min(batch_size_for(T), config.eval.samples)
     contiguous = data.fixed_kind(config) == "start"
     with torch.no_grad(), loaded.device:
-        attention_floats = [
-            _attention_floats(encoding, config.normalizer, tokens, T, contiguous) for encoding in loaded.model.current
-        ]
+        layers = {
+            _attention_floats(encoding, config.normalizer, tokens, T, contiguous, loaded.model.block_sizes)
+            for encoding in loaded.model.current
+        }
     mlp_floats = tokens * config.d_model * (2 * config.mlp_ratio + 10)
-    return int(4 * (max(mlp_floats, *attention_floats) + tokens * loaded.task.vocabulary))
+    return int(4 * (max(mlp_floats, *layers) + tokens * loaded.task.vocabulary))
 
 
-def _attention_floats(encoding: Encoding, normalizer: str, tokens: int, T: int, contiguous: bool) -> float:
+def _attention_floats(encoding: Encoding, normalizer: str, tokens: int, T: int, contiguous: bool, sizes: BlockSizes) -> float:
     """Numbers that attention holds at once: those of every token, and a block of scores if the kernel has one."""
     shape = encoding.shape
     kernel = attention.kernel(encoding, normalizer, by_curve=contiguous and shape.causal)
@@ -59,15 +60,15 @@ def _attention_floats(encoding: Encoding, normalizer: str, tokens: int, T: int, 
     if kernel == "plain" or (kernel == "distance" and contiguous):
         return per_token
     if kernel == "curve":
-        rows = attention_blocks.CURVE_ROWS
-        return per_token + encoding.held(rows, T) * max(2 * attention_blocks.CELLS, rows * tokens)
+        rows = sizes.curve_rows
+        return per_token + encoding.score_buffers(rows, T) * max(2 * sizes.cells, rows * tokens)
     keys = tokens if kernel == "eager" else T  # a bias is the same for all sequences
-    rows = min(T, attention_blocks.rows_at_once(T, keys // T))
-    return per_token + encoding.held(rows, T) * shape.n_head * rows * keys
+    rows = min(T, sizes.rows(T, keys // T))
+    return per_token + encoding.score_buffers(rows, T) * shape.n_head * rows * keys
 
 
 def _rotated_width(encoding: Encoding) -> int:
     """The width of a head's rotated queries, found by rotating one token."""
     shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
     q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
-    return encoding.rotate(q_1xHx1xD, q_1xHx1xD, at_1x1, at_1x1, f, f)[0].shape[-1]
+    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, at_1x1, f))[0].shape[-1]

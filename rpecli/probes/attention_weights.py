@@ -81,7 +81,7 @@ def layer_inputs(loaded: LoadedModel, batch: ProbeBatch) -> list[LayerInputs]:
 
 
 def _capture(captured: list[LayerInputs], block: Block, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    x_BxTxM, encoding, positions_BxT, _ = arguments
+    x_BxTxM, encoding, positions_BxT, *_ = arguments
     h_BxTxM = block.norm1(x_BxTxM)
     q, k = (split_heads(layer(h_BxTxM), block.n_head) for layer in (block.q, block.k))
     captured.append(LayerInputs(encoding, block.normalizer, scale_queries(block, q), k, h_BxTxM, positions_BxT))

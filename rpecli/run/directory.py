@@ -196,9 +196,9 @@ class Run:
     def append_evaluation(self, line: EvalLine) -> None:
         append_line(self.evaluations_file, line)
 
-    def probes(self) -> list[ProbeLine]:
-        """The lines of probes.jsonl, oldest first."""
-        return cast(list[ProbeLine], read_lines(self.probes_file))
+    def probes(self) -> list[dict[str, Any]]:
+        """The lines of probes.jsonl, oldest first; each is a ProbeLine."""
+        return read_lines(self.probes_file)
 
     def append_probe(self, line: ProbeLine) -> None:
         append_line(self.probes_file, line)

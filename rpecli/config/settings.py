@@ -1,0 +1,147 @@
+"""The keys of a run with their types, bounds, defaults and meanings; help, docs and messages all read them from here."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from rpecli import catalog
+from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
+from rpecli.config.ranges import check_lengths, parse_seeds
+
+EMPTY = "is empty: write a value, or remove the line"
+Positions = Literal["start", "offset", "randomized", "coupled"]
+Whole = Annotated[int, Field(lt=10**9)]  # nine digits: more is a typing error, and torch and numpy fail past 64 bits
+
+
+def list_items(value: Any) -> list[str]:
+    """The items of a YAML list, or of a text with commas. Raises ValueError where there is none."""
+    if value in (None, "", []):
+        raise ValueError(EMPTY)
+    parts = value if isinstance(value, list) else str(value).split(",")
+    return [str(part).strip() for part in parts]
+
+
+def check_choice(kind: str, text: str) -> str:
+    """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown."""
+    for part in split_layers("+".join(filter(None, split_switch(text)))):
+        catalog.find(kind, parse_choice(part)[0])
+    return canonical(text)
+
+
+def _check_choices(kind: str) -> Callable[[Any], list[str]]:
+    def check(value: Any) -> list[str]:
+        choices, errors = [], []
+        for item in list_items(value):
+            try:
+                choices.append(check_choice(kind, item))
+            except ChoiceError as error:
+                errors.append(str(error))
+        if errors:
+            raise ValueError("; ".join(errors))
+        return list(dict.fromkeys(choices))
+
+    return check
+
+
+def _check_positions(value: Any) -> list[str]:
+    schemes = list(get_args(Positions))
+    for item in list_items(value):
+        if item not in schemes:
+            raise ValueError(catalog.unknown("positions", item, schemes))
+    return list(dict.fromkeys(list_items(value)))
+
+
+def _check_lengths(value: Any) -> str:
+    text = ",".join(list_items(value))
+    check_lengths(text)
+    return text
+
+
+TaskChoice = Annotated[str, BeforeValidator(lambda text: check_choice("tasks", text))]
+TaskChoices = Annotated[list[str], BeforeValidator(_check_choices("tasks"))]
+EncodingChoices = Annotated[list[str], BeforeValidator(_check_choices("encodings"))]
+PositionsList = Annotated[list[Positions], BeforeValidator(_check_positions)]
+Seeds = Annotated[list[int], BeforeValidator(lambda value: parse_seeds(",".join(list_items(value))))]
+Lengths = Annotated[str, BeforeValidator(_check_lengths)]
+
+
+class Strict(BaseModel):
+    """Unknown keys, infinities and changes are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class LengthSettings(Strict):
+    """The lengths that a run is trained on."""
+
+    length: Whole = Field(16, ge=1, description="Training length: the longest problem trained on.")
+    min_length: Whole = Field(1, ge=1, description="Shortest problem trained on.")
+    curriculum: float = Field(
+        0.0, ge=0, le=1, description="Share of the steps over which the longest training problem grows to length."
+    )
+
+
+class OptimizationSettings(Strict):
+    """How a run is trained."""
+
+    steps: Whole = Field(1000, ge=1, description="Training steps.")
+    tokens: Whole = Field(1024, ge=1, description="Tokens per batch; all sequences of a batch have one length.")
+    lr: float = Field(6e-3, gt=0, description="Peak learning rate of AdamW.")
+    warmup: Whole = Field(100, ge=0, description="Steps of linear warm-up.")
+    lr_end: float = Field(0.05, ge=0, le=1, description="Share of lr that is left at the end of the cosine schedule.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Beta1 of AdamW.")
+    beta2: float = Field(0.98, ge=0, lt=1, description="Beta2 of AdamW.")
+    clip: float = Field(1.0, gt=0, description="Maximum gradient norm; larger gradients are scaled down.")
+    switch_fraction: float = Field(
+        0.8, gt=0, lt=1, description="Share of the steps after which rope:then=none becomes none (DroPE)."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of matrix products in training.")
+    data_seed: Whole | None = Field(None, ge=0, description="Seed of the training data; without it, the run's seed.")
+    max_position: Whole = Field(512, ge=1, description="Positions offset and randomized draw from 0 to max_position - 1.")
+    positions_per: Literal["batch", "layer"] = Field(
+        "batch", description="Draw randomized positions once per batch, or once per layer."
+    )
+    validate_every: Whole = Field(50, ge=1, description="Steps between validations, which are on training lengths only.")
+    stop_at: float | None = Field(None, gt=0, le=1, description="Stop early at this validation exact match.")
+
+
+class ModelSettings(Strict):
+    """The transformer."""
+
+    d_model: Whole = Field(64, ge=1, description="Width of the model.")
+    n_layer: Whole = Field(2, ge=1, description="Number of layers.")
+    n_head: Whole = Field(4, ge=1, description="Number of heads; must divide d_model.")
+    mlp_ratio: Whole = Field(4, ge=1, description="Width of the MLP divided by d_model.")
+    attention: Literal["causal", "bidirectional"] = Field(
+        "causal", description="Decoder, or encoder that fills in masked answers."
+    )
+    normalizer: Literal["softmax", "stick-breaking"] = Field(
+        "softmax", description="How attention logits are normalized to weights."
+    )
+    logit_scale: Literal["none", "logn", "ssmax"] = Field(
+        "none", description="Length-dependent temperature: a factor on queries that grows with the number of visible keys."
+    )
+
+
+class EvalSettings(Strict):
+    """How a run is evaluated; none of these keys changes what is trained, so a run's identity leaves them out."""
+
+    lengths: Lengths = Field("1x,2x,4x,8x", description="Evaluated lengths: 16,32 or 512:4096 or 1x:8x.")
+    samples: Whole = Field(256, ge=1, description="Evaluation sequences per length.")
+    eval_tokens: Whole = Field(
+        131072, ge=1, description="Maximum tokens per length: long lengths have fewer sequences, but at least 32."
+    )
+    eval_seed: Whole = Field(0, ge=0, description="Seed of the evaluation sets, which are the same for every run.")
+    eval_positions: Literal["same", "start", "randomized"] = Field(
+        "same", description="Positions in evaluation; same: as in training."
+    )
+
+
+class TrainSettings(ModelSettings, OptimizationSettings, LengthSettings):
+    """Everything that decides what is trained, apart from the task, the encoding, the positions and the seed."""
+
+
+class Settings(EvalSettings, TrainSettings):
+    """The keys that a recipe shares among its runs, flat as in its file: training first, then evaluation."""
