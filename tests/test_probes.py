@@ -11,7 +11,7 @@ from helpers.encodings import move_parameters
 from torch import Tensor
 
 from rpecli import data
-from rpecli.attention import blocks as attention_blocks
+from rpecli.attention.blocks import BlockSizes
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.model import LoadedModel, build
 from rpecli.probes import invariance, mean_scores, score_terms, similarity, toeplitz
@@ -54,11 +54,11 @@ def weights_times_values(block: Any, layer: LayerInputs) -> Tensor:
 
 @pytest.mark.parametrize("keys", SETTINGS, ids=str)
 def test_the_weights_computed_again_are_those_the_model_used(
-    encoding_name: str, keys: dict[str, Any], model_of: Callable[..., Any], ids_of: Callable[..., Tensor], monkeypatch: Any
+    encoding_name: str, keys: dict[str, Any], model_of: Callable[..., Any], ids_of: Callable[..., Tensor]
 ) -> None:
     """The input of a block's last projection is weights times values, whatever the kernel; in blocks of 3 rows."""
     model, ids_BxT = model_of(encoding_name, **keys), ids_of(2, 10)
-    monkeypatch.setattr(attention_blocks, "CELLS", 60)
+    model.block_sizes = BlockSizes(cells=60)
     projected: list[Tensor] = []
     for block in model.blocks:
         block.o.register_forward_pre_hook(lambda _, inputs: projected.append(inputs[0]))
@@ -152,9 +152,9 @@ def test_content_behind_a_prefix_stands_at_the_positions_of_the_plain_shift() ->
     assert torch.equal(shifted.inputs_BxT[shifted.answer_mask_BxT], batch.inputs_BxT[batch.answer_mask_BxT])
 
 
-def test_batches_hold_every_sequence_once_at_the_positions_of_the_evaluation(monkeypatch: Any) -> None:
-    monkeypatch.setattr(attention_blocks, "CELLS", 700)
+def test_batches_hold_every_sequence_once_at_the_positions_of_the_evaluation() -> None:
     loaded = untrained_model("none", positions="randomized", max_position=64)
+    loaded.model.block_sizes = BlockSizes(cells=700)
     batches, (block, *_) = batches_of(loaded), blocks_of(loaded)
     assert len(batches) > 3
     inputs_BxT = torch.cat([batch.inputs_BxT for batch in batches])
@@ -298,12 +298,12 @@ def test_every_matrix_is_fitted_over_its_own_pairs() -> None:
     assert fits[2]["r2_chance"] == pytest.approx(4 / (int(near.sum()) - 1), abs=1e-6)
 
 
-def test_the_fit_of_mean_scores_is_that_of_the_mean_over_sequences(monkeypatch: Any) -> None:
+def test_the_fit_of_mean_scores_is_that_of_the_mean_over_sequences() -> None:
     loaded = untrained_model("none", n_layer=2)
     with torch.no_grad():
         layers = [layer.scores(0, 10).double().mean(0) for layer in layer_inputs(loaded, batches_of(loaded)[0])]
         expected = [[toeplitz.fit(mean_TxT, torch.ones(10, 10).tril().bool()) for mean_TxT in layer] for layer in layers]
-        monkeypatch.setattr(attention_blocks, "CELLS", 700)
+        loaded.model.block_sizes = BlockSizes(cells=700)
         fits = mean_scores.measure(loaded, batches_of(loaded))
     for layer, expected_layer in zip(fits, expected, strict=True):
         for number, (head, fit) in enumerate(zip(layer, expected_layer, strict=True)):
@@ -347,10 +347,10 @@ def test_without_positions_all_is_content_and_without_content_all_is_position() 
     assert [list(head["covariance"].values()) for head in without_content] == [[0, 0, 0, 1]] * 2
 
 
-def test_shares_sum_to_1_and_small_batches_change_nothing(monkeypatch: Any) -> None:
+def test_shares_sum_to_1_and_small_batches_change_nothing() -> None:
     loaded = untrained_model("sinusoidal")
     whole = score_terms.measure(loaded.model, batches_of(loaded))
-    monkeypatch.setattr(attention_blocks, "CELLS", 700)
+    loaded.model.block_sizes = BlockSizes(cells=700)
     parts = score_terms.measure(loaded.model, batches_of(loaded))
     for head, same_head in zip(whole, parts, strict=True):
         assert sum(head["share"].values()) == pytest.approx(1, abs=1e-5)
