@@ -55,24 +55,24 @@ def test_the_weights_computed_again_are_those_the_model_used(
     monkeypatch.setattr(attention_blocks, "CELLS", 60)
     used: list[Tensor] = []
     for block in model.blocks:
-        block.o.register_forward_pre_hook(lambda _, inputs: used.append(inputs[0]))
+        block.attention.o.register_forward_pre_hook(lambda _, inputs: used.append(inputs[0]))
     with torch.no_grad(), tap(model) as caught:
         model(ids_BxT, torch.arange(10)[None] + 5)
         for block, layer, y_BxTxM in zip(model.blocks, caught, used, strict=True):
             assert len(list(layer.blocks())) > 1
             w_BTxHxT = at_rows(layer, torch.ones(2, 10, dtype=torch.bool))
-            v_BxHxTxD = block.v(layer.h_BxTxM).unflatten(-1, (block.n_head, -1)).transpose(1, 2)
+            v_BxHxTxD = block.attention.v(layer.h_BxTxM).unflatten(-1, (block.attention.n_head, -1)).transpose(1, 2)
             again = w_BTxHxT.unflatten(0, (2, 10)).transpose(1, 2) @ v_BxHxTxD
             torch.testing.assert_close(again.transpose(1, 2).flatten(2), y_BxTxM, atol=2e-4, rtol=1e-3)
 
 
 def test_attention_in_both_directions_is_computed_again(model_of: Callable[..., Any], ids_of: Callable[..., Tensor]) -> None:
     model, used = model_of("t5", attention="bidirectional"), list[Tensor]()
-    model.blocks[1].o.register_forward_pre_hook(lambda _, inputs: used.append(inputs[0]))
+    model.blocks[1].attention.o.register_forward_pre_hook(lambda _, inputs: used.append(inputs[0]))
     with torch.no_grad(), tap(model) as caught:
         model(ids_of(2, 7))
     weights = at_rows(caught[1], torch.ones(2, 7, dtype=torch.bool))
-    v = model.blocks[1].v(caught[1].h_BxTxM).unflatten(-1, (4, -1)).transpose(1, 2)
+    v = model.blocks[1].attention.v(caught[1].h_BxTxM).unflatten(-1, (4, -1)).transpose(1, 2)
     again = (weights.unflatten(0, (2, 7)).transpose(1, 2) @ v).transpose(1, 2).flatten(2)
     torch.testing.assert_close(again, used[0], atol=1e-5, rtol=1e-4)
     assert bool((weights[0] > 0).all())  # the first token looks ahead
@@ -119,7 +119,7 @@ def test_equal_weights_spread_over_fillers_as_over_the_rest() -> None:
     loaded = untrained_model("none")
     with torch.no_grad():
         for block in loaded.model.blocks:
-            block.q.weight.zero_()
+            block.attention.q.weight.zero_()
     (line,) = measured(loaded, [("prefix", 6)])
     rows = [5, 6, 7, 8]  # places that say the 4 answers behind > x x x x |
     share = sum(6 / (6 + i + 1) for i in rows) / 4

@@ -15,7 +15,7 @@ from torch import Tensor
 from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import reference as attention_reference
 from rpecli.encoding import Encoding
-from rpecli.model import Block, LoadedModel, Transformer
+from rpecli.model import Attention, Block, LoadedModel, Transformer
 from rpecli.probes.inputs import Piece
 
 
@@ -81,17 +81,17 @@ def layers(loaded: LoadedModel, piece: Piece) -> list[Layer]:
 
 
 def _catch(caught: list[Layer], block: Block, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    x_BxTxM, encoding, positions_BxT, *_ = arguments
-    h_BxTxM = block.norm1(x_BxTxM)
-    q, k = (layer(h_BxTxM).unflatten(-1, (block.n_head, -1)).transpose(1, 2) for layer in (block.q, block.k))
-    caught.append(Layer(encoding, block.normalizer, scaled(block, q), k, h_BxTxM, positions_BxT))
+    x_BxTxM, layer = arguments
+    h_BxTxM, attention = block.norm1(x_BxTxM), block.attention
+    q, k = (linear(h_BxTxM).unflatten(-1, (attention.n_head, -1)).transpose(1, 2) for linear in (attention.q, attention.k))
+    caught.append(Layer(layer.encoding, attention.normalizer, scaled(attention, q), k, h_BxTxM, layer.positions_BxS))
 
 
-def scaled(block: Block, q_BxHxTxD: Tensor) -> Tensor:
+def scaled(attention: Attention, q_BxHxTxD: Tensor) -> Tensor:
     """Queries times the factor that `logit_scale` gives them."""
     T = q_BxHxTxD.shape[2]
     seen_T = torch.arange(1, T + 1, device=q_BxHxTxD.device)
-    return block.logit_scale(q_BxHxTxD, (seen_T if block.causal else torch.full_like(seen_T, T))[None])
+    return attention.logit_scale(q_BxHxTxD, (seen_T if attention.causal else torch.full_like(seen_T, T))[None])
 
 
 def at_rows(layer: Layer, rows_BxT: Tensor) -> Tensor:

@@ -44,8 +44,9 @@ def split(model: Transformer, piece: Piece) -> Tensor:
         (part - part.mean(-1, keepdim=True)) / spread_BxTx1 * norm.weight for part in (token_BxTxM, x_BxTxM - token_BxTxM)
     )
     parts = (content + norm.bias, position)
-    q = [scaled(block, _heads(block.q(part), block.n_head)) for part in parts]
-    k = [_heads(block.k(part), block.n_head) for part in parts]
+    attention = block.attention
+    q = [scaled(attention, _heads(attention.q(part), attention.n_head)) for part in parts]
+    k = [_heads(attention.k(part), attention.n_head) for part in parts]
     return torch.stack([a @ b.transpose(-1, -2) * model.current[0].shape.scale for a in q for b in k])
 
 
