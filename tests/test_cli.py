@@ -784,6 +784,6 @@ def test_ctrl_c_ends_a_watch_with_130_and_leaves_the_sweep_alone(here: Path) -> 
     assert process.stderr
     assert "1 run: 1 training" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert (process.returncode, said) == (130, "interrupted; start the same command again to go on\n")
+    _, messages = process.communicate(timeout=30)
+    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted; start the same command again to go on")
     assert run.read(path)["status"] == "training"

@@ -12,14 +12,15 @@ from rpecli import task
 from rpecli.config.recipe import EvalSettings
 from rpecli.evaluate import hf_dataset as export
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch import progress as screen
 from rpecli.plot import FigureError
 from rpecli.probes import inspect as why
 from rpecli.probes import invariance as shift
 from rpecli.probes import store as kept
+from rpecli.report import probe_values
 from rpecli.report.figures import attention as probe_figure
 from rpecli.report.tables import attention_text as probe_text
 from rpecli.run.files import RunError, read_lines
+from rpecli.table import Table
 
 THREE_BACK = '''"""Sees what stands three before."""
 
@@ -172,7 +173,7 @@ def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatc
     (made,) = why.inspect([path], "1x,2x", "cpu", threads=1)["runs"]
     assert [line["scores"] is None for line in made["lengths"]] == [False, False, True]
     assert [line["terms"] is None for line in made["lengths"]] == [False, False, True]
-    _, _, functions, terms = map(screen.plain, probe_text.tables({"runs": [made], "similarity": []}))
+    _, _, functions, terms = map(Table.markdown, probe_text.tables({"runs": [made], "similarity": []}))
     assert functions.splitlines()[-1].count("%") == 6
     assert "2x" not in terms
     assert probe_figure.figures({"runs": [made]}, {})
@@ -217,7 +218,7 @@ def test_another_encoding_in_a_model_is_measured_apart_from_its_own(tmp_path: Pa
     swapped, other = EvalRequest(encoding_override="none"), EvalRequest(EvalSettings(samples=32, eval_seed=7))
     looked = [why.inspect([path], "1x", "cpu", {path: order}, threads=1)["runs"][0] for order in (EvalRequest(), swapped, other)]
     assert [(each["label"], each["group"]) for each in looked] == [("rope", "RPE"), ("rope as none", "none"), ("rope", "RPE")]
-    assert probe_text.name_of(looked[1]) == f"{path.name} as none"
+    assert probe_values.run_name(looked[1]) == f"{path.name} as none"
     moved = [shift.probe(path, (8,), "cpu", order, threads=1) for order in (EvalRequest(), swapped, other)]
     for probe, number in (("why", 3), ("positions", 3), ("prefix", 3)):
         lines = kept_lines(path, probe)
@@ -252,7 +253,7 @@ def test_strings_of_a_folder_are_looked_at_and_its_missing_lengths_are_said(tmp_
 
 
 def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[str, Any]) -> None:
-    heads, rules, functions, terms, alike = map(screen.plain, probe_text.tables(found))
+    heads, rules, functions, terms, alike = map(Table.markdown, probe_text.tables(found))
     for table in (heads, functions):
         assert table.count("copy-rope-s0") == table.count("copy-none-s0") == 4
         assert "| 2.2 " in table
@@ -262,7 +263,7 @@ def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[st
     assert "position-position" in terms
     assert "copy-rope" not in terms
     assert alike.count("1.00") >= 3
-    logits, kl, changed, exact, attention = map(screen.plain, probe_text.shift_tables(moved))
+    logits, kl, changed, exact, attention = map(Table.markdown, probe_text.shift_tables(moved))
     assert re.search(r"copy-rope-s0-\w+ +\| later positions \| +0 \| +0 \|", logits)
     assert "0.0 %" in changed
     for table in (changed, attention):
@@ -270,7 +271,7 @@ def test_tables_name_runs_heads_and_shares(found: dict[str, Any], moved: dict[st
     assert exact.splitlines()[2].split("|")[3].strip() == "0"
     assert "nats" in kl
     name = next(iter(moved))
-    (one,) = map(screen.plain, probe_text.shift_tables({name: moved[name]}))
+    (one,) = map(Table.markdown, probe_text.shift_tables({name: moved[name]}))
     assert "attention 2" in one
 
 

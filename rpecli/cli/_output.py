@@ -58,10 +58,10 @@ def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool) ->
     studies = {run.record.get("study", "default") for run in runs}
     name = name or (studies.pop() if len(studies) == 1 else "all")
     try:
-        made = report.make([run.path for run in runs], name, out, _typed())
+        made = report.build_report([run.path for run in runs], name, out, _typed())
     except report_load.ReportError as error:
         stop(str(error), FAILURE)
-    for text in made.problems:
+    for text in made.warnings:
         warn(text)
     if as_json:
         print_json(made.data)

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rpecli.launch.progress import clock
+from rpecli.launch.status import clock
 from rpecli.run.directory import Run
 
 

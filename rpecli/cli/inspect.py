@@ -46,6 +46,7 @@ def inspect(
 
     With --shift, measure instead what changes if the same tokens stand at later positions.
     """
+    from rpecli.report import probe_values
     from rpecli.report.tables import attention_text as probe_text
 
     check_lengths("--lengths", lengths)
@@ -62,7 +63,7 @@ def inspect(
 
     known = [kept.facts(path, request) for path, request in requests.items()]
     lines = {
-        probe_text.name_of(each): _moved(path, by, device, requests[path]) for path, each in zip(requests, known, strict=True)
+        probe_values.run_name(each): _moved(path, by, device, requests[path]) for path, each in zip(requests, known, strict=True)
     }
     _show(lines, probe_text.shift_tables(lines), {"runs": known}, lines, out, as_json)
 

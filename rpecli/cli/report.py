@@ -85,16 +85,17 @@ def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, nam
 
 def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, interval: float) -> None:
     """Shows runs on stderr until they have ended, those that begin meanwhile too."""
-    from rpecli.launch import watch
+    from rpecli.launch import progress
+    from rpecli.launch.status import directories_with_record
 
     select(runs, names)  # a mistake in a name is said at once
 
     def find() -> list[Run]:
         named = [run for run in map(Run, map(Path, names or [])) if run.record_file.is_file()]
-        matching = [run for run in watch.directories(runs) if not names or any(run.path.match(name) for name in names)]
+        matching = [run for run in directories_with_record(runs) if not names or any(run.path.match(name) for name in names)]
         return [run for run in dict.fromkeys([*named, *matching]) if wanted is None or run.name in wanted]
 
     try:
-        watch.follow(watch.Watch(find), new_console(stderr=True), interval)
+        progress.watch(find, new_console(stderr=True), interval)
     except KeyboardInterrupt:
         raise Interrupted from None

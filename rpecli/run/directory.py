@@ -153,6 +153,8 @@ class Run:
         missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
         if missing:
             raise RunError(f"{self.record_file}: not a record of rpe (no {', '.join(missing)}): move {self} elsewhere")
+        if record["status"] not in list(Status):
+            raise RunError(f"{self.record_file}: not a record of rpe (status {record['status']!r}): move {self} elsewhere")
         written = record.get("format", 2)  # format 2 did not say so itself
         if written != RECORD_FORMAT:
             raise RunError(
