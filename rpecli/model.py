@@ -235,7 +235,7 @@ class Transformer(nn.Module):
         x_BxTxM = self._embed(ids_BxT, positions_LxBxT[0], ids_BxS)
         for n, block in enumerate(self.blocks):
             positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            layer = LayerInput(self.current[n], positions_BxS, context, cache.layers[n] if cache else None)
+            layer = LayerInput(self.current[n].on_scores, positions_BxS, context, cache.layers[n] if cache else None)
             if n == len(self.blocks) - 1:
                 layer = replace(layer, query_start=query_start, query_index_N=query_index_N)
             x_BxTxM = block(x_BxTxM, layer)

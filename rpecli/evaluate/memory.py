@@ -30,7 +30,7 @@ def memory(loaded: LoadedModel, T: int) -> int:
     running = data.fixed_kind(config) == "start"
     with torch.no_grad(), loaded.device:
         sizes = loaded.model.block_sizes
-        layers = {_attended(each, config.normalizer, tokens, T, running, sizes) for each in loaded.model.current}
+        layers = {_attended(each.on_scores, config.normalizer, tokens, T, running, sizes) for each in loaded.model.current}
     most = max(tokens * config.d_model * (2 * config.mlp_ratio + 10), *layers)
     return int(4 * (most + tokens * loaded.task.vocabulary))
 
