@@ -63,7 +63,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("done") / "runs"
     for encoding in ("rope", "learned"):
         for seed in (0, 1):
-            evaluate.evaluate(tiny.trained(runs, encoding=encoding, seed=seed), device="cpu", threads=1)
+            evaluate.evaluate(tiny.trained_run(runs, encoding=encoding, seed=seed), device="cpu", threads=1)
     return runs
 
 

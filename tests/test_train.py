@@ -36,7 +36,7 @@ def untouched(trap: tiny.Trap, folder: Path, **keys: Any) -> Run:
 
 
 def train_batch(batch: task.Batch, config: Config) -> TrainBatch:
-    return TrainBatch(data.frame(batch, config), None, batch.tokens_BxT.size)
+    return TrainBatch(data.shift_targets(batch, config), None, batch.tokens_BxT.size)
 
 
 def weights(run: Run) -> bytes:
@@ -153,10 +153,10 @@ def test_only_answers_and_end_tokens_are_trained_on() -> None:
 def test_losses_of_places_that_are_read_alone_are_those_among_all(keys: dict[str, Any]) -> None:
     trainer = tiny.trainer(**keys)
     batch = train_batch(trainer.task.sample(np.random.default_rng(0), 3, 4), trainer.config)
-    framed = batch.framed
-    logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(framed.inputs_BxT)))
-    all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(framed.targets_BxT), reduction="none")
-    expected_N = all_BxT[torch.from_numpy(framed.answer_BxT | framed.end_BxT)]
+    examples = batch.examples
+    logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(examples.inputs_BxT)))
+    all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(examples.targets_BxT), reduction="none")
+    expected_N = all_BxT[torch.from_numpy(examples.scored_BxT)]
     losses_N = train.answer_losses(trainer.model, batch, trainer.device)
     torch.testing.assert_close(losses_N, expected_N, atol=1e-5, rtol=0)
     assert 0 < len(losses_N) < all_BxT.numel()
@@ -217,7 +217,7 @@ def test_two_encodings_of_a_seed_see_the_same_data(tmp_path: Path, monkeypatch: 
     fingerprints, losses = list[str](), train.answer_losses
 
     def spy(model: Any, batch: TrainBatch, device: torch.device) -> torch.Tensor:
-        fingerprints.append(data.fingerprint([task.Batch(batch.framed.inputs_BxT, batch.framed.answer_BxT)]))
+        fingerprints.append(data.fingerprint([task.Batch(batch.examples.inputs_BxT, batch.examples.answer_mask_BxT)]))
         return losses(model, batch, device)
 
     monkeypatch.setattr(train, "answer_losses", spy)
@@ -468,7 +468,7 @@ def test_validation_measures_what_predictions_get_right() -> None:
     token, exact = [], []
     for batch in sets:
         right_BxT = train.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
-        rows = [right[mask] for right, mask in zip(right_BxT, batch.answer_BxT[:, 1:], strict=True)]
+        rows = [right[mask] for right, mask in zip(right_BxT, batch.answer_mask_BxT[:, 1:], strict=True)]
         token.append(np.concatenate(rows).mean())
         exact.append(np.mean([row.all() for row in rows]))
     assert line["token_accuracy"] == pytest.approx(np.mean(token), abs=1e-6)
@@ -512,8 +512,8 @@ def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path
 
 
 def test_a_run_whose_encoding_gave_way_is_evaluated_with_the_last_one(tmp_path: Path) -> None:
-    from rpecli.evaluate import measure as evaluate
+    from rpecli.evaluate.load import load
 
     run = tiny.trained_run(tmp_path, encoding="rope:then=none")
-    loaded, _ = evaluate.load(run.path, "cpu")
+    loaded, _ = load(run, "cpu")
     assert [encoding.group for encoding in loaded.model.current] == ["none"]

@@ -1,5 +1,6 @@
 """Tables of runs for the terminal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -48,7 +49,8 @@ def evaluation_table(run: Run) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for key in keys:
         table.add_column(key.replace("_", " "), justify="right")
-    for line in run.evaluations():
+    lines: list[Mapping[str, Any]] = [*run.evaluations()]
+    for line in lines:
         table.add_row(*(_number(line.get(key) or "") if key == "encoding_override" else _number(line[key]) for key in keys))
     return table
 
@@ -61,7 +63,7 @@ def _number(value: Any) -> str:
 
 def lengths_table(runs: list[Run], metric: str) -> Table:
     """A row a run, a column a length: the newest value of one metric."""
-    lines: dict[str, dict[int, dict[str, Any]]] = {}
+    lines: dict[str, dict[int, Mapping[str, Any]]] = {}
     for run in runs:
         for line in run.evaluations():
             name = run.name + (f" as {line['encoding_override']}" if line.get("encoding_override") else "")

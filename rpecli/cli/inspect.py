@@ -12,6 +12,7 @@ from rpecli.cli._inputs import check_eval_keys, check_lengths, eval_requests, wh
 from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._select import select_trained
 from rpecli.evaluate.request import EvalRequest
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -53,39 +54,40 @@ def inspect(
     by = tuple(whole_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     overrides = check_eval_keys(given, data)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    by_run = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
-    requests = {run.path: request for run, request in by_run.items()}
+    requests = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
     if not shift:
-        found = _looked_into(requests, lengths, device)
-        _show(found, probe_text.tables(found), found, {}, out, as_json)
+        inspection = _inspect(requests, lengths, device)
+        _show(inspection, probe_text.tables(inspection), inspection, {}, out, as_json)
         return
-    from rpecli.probes import store as kept
+    from rpecli.probes.store import run_names
 
-    known = [kept.facts(path, request) for path, request in requests.items()]
+    records = [run_names(run, request) for run, request in requests.items()]
     lines = {
-        probe_values.run_name(each): _moved(path, by, device, requests[path]) for path, each in zip(requests, known, strict=True)
+        probe_values.run_name(record): _shift(run, by, device, request)
+        for record, (run, request) in zip(records, requests.items(), strict=True)
     }
-    _show(lines, probe_text.shift_tables(lines), {"runs": known}, lines, out, as_json)
+    _show(lines, probe_text.shift_tables(lines), {"runs": records}, lines, out, as_json)
 
 
-def _looked_into(requests: dict[Path, EvalRequest], lengths: str, device: str) -> dict[str, Any]:
-    from rpecli.probes import inspect as why
+def _inspect(requests: dict[Run, EvalRequest], lengths: str, device: str) -> dict[str, Any]:
+    from rpecli.probes import inspect
 
-    data = why.inspect(list(requests), lengths, device, requests)
-    for request, each in zip(requests.values(), data["runs"], strict=True):
-        if each["left_out"]:
-            where = each["task"] if request.folder is None else request.folder
-            warn(f"{each['run']}: {where} has no problem of length {', '.join(map(str, each['left_out']))}: left out")
-    return data
+    inspection = inspect.inspect(requests, lengths, device)
+    for request, record in zip(requests.values(), inspection["runs"], strict=True):
+        if record["missing_lengths"]:
+            where = record["task"] if request.folder is None else request.folder
+            missing = ", ".join(map(str, record["missing_lengths"]))
+            warn(f"{record['run']}: {where} has no problem of length {missing}: left out")
+    return inspection
 
 
-def _moved(path: Path, shifts: tuple[int, ...], device: str, request: EvalRequest) -> list[dict[str, Any]]:
-    from rpecli.probes import invariance as shift
-    from rpecli.run import directory as run
+def _shift(run: Run, shifts: tuple[int, ...], device: str, request: EvalRequest) -> list[Any]:
+    from rpecli.probes import invariance
+    from rpecli.run.directory import Stopped
 
     try:
-        return shift.probe(path, shifts, device, request)
-    except run.Stopped as stopped:
+        return invariance.probe(run, shifts, device, request)
+    except Stopped as stopped:
         raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
 
 

@@ -5,7 +5,7 @@ where they share none, the report is refused.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from rpecli.run.files import RunError
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 REQUIRED = ("length", "n", "exact_match", "token_accuracy")
 
-EvalLine = dict[str, Any]  # one line of eval.jsonl
+EvalLine = Mapping[str, Any]  # one line of eval.jsonl: rpecli.run.records.EvalLine
 
 
 class ReportError(ValueError):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.load import RunResults
+from rpecli.report.load import EvalLine, RunResults
 from rpecli.run.directory import Run
 
 ProbeLine = dict[str, Any]  # one line of probes.jsonl
@@ -45,7 +45,7 @@ def probe_lines(run: RunResults, *probes: str) -> list[ProbeLine]:
     return [line for line in lines if _eval_identity(line) in identities and _same_sets(run, line)]
 
 
-def _eval_identity(line: dict[str, Any]) -> tuple[Any, ...]:
+def _eval_identity(line: EvalLine) -> tuple[Any, ...]:
     return tuple(line.get(key) for key in ("weights", "encoding_override", "positions", "eval_seed"))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rpecli.choice import parse_choice
 from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.load import EvalLine
 from rpecli.report.studies import Study
 
 SOURCES = {"tasks": "task", "encodings": "encoding"}
@@ -81,5 +82,5 @@ def shared_runs(a: Study, b: Study) -> list[str]:
     return [f"{len(in_a & in_b)} of A's {len(in_a)} runs are identical to runs in B."] if in_a & in_b else []
 
 
-def _weights(evaluations: dict[int, dict[str, Any]]) -> str:
+def _weights(evaluations: dict[int, EvalLine]) -> str:
     return str(next(iter(evaluations.values())).get("weights"))

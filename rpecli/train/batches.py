@@ -16,14 +16,14 @@ from rpecli.model import LoadedModel
 class TrainBatch:
     """What one run reads in one step; `positions` as in `data.train_positions`, `n_tokens` as the task drew them."""
 
-    framed: data.Framed
+    examples: data.Examples
     positions: np.ndarray | None
     n_tokens: int
 
     @property
     def shape(self) -> tuple[int, int]:
         """Sequences and tokens per sequence."""
-        B, T = self.framed.inputs_BxT.shape
+        B, T = self.examples.inputs_BxT.shape
         return B, T
 
 
@@ -31,7 +31,7 @@ def draw_batch(loaded: LoadedModel, step: int) -> TrainBatch:
     """The batch of a step: a function of the config and the step alone, so a resumed run sees the same batches."""
     batch = data.train_batch(loaded.task, loaded.config, step)
     positions = data.train_positions(loaded.task, loaded.config, batch, step)
-    return TrainBatch(data.frame(batch, loaded.config), positions, batch.tokens_BxT.size)
+    return TrainBatch(data.shift_targets(batch, loaded.config), positions, batch.tokens_BxT.size)
 
 
 def to_device(array: np.ndarray | None, device: torch.device) -> Tensor | None:
@@ -58,16 +58,16 @@ def pad_together(batches: list[TrainBatch], config: Config, explicit_positions: 
     """
     K = len(batches)
     B, T = np.max([batch.shape for batch in batches], axis=0)
-    scored = [np.nonzero(batch.framed.answer_BxT | batch.framed.end_BxT) for batch in batches]
+    scored = [np.nonzero(batch.examples.scored_BxT) for batch in batches]
     N = max(len(rows) for rows, _ in scored)
     ids_KxBxT, padding_mask_KxBxT = np.zeros((K, B, T), dtype=np.int64), np.ones((K, B, T), dtype=bool)
     scored_KxN, targets_KxN = (np.zeros((K, N), dtype=np.int64) for _ in range(2))
     weight_KxN = np.zeros((K, N), dtype=np.float32)
     for k, (batch, (rows, columns)) in enumerate(zip(batches, scored, strict=True)):
         n, (b, t) = len(rows), batch.shape
-        ids_KxBxT[k, :b, :t], padding_mask_KxBxT[k, :b, :t] = batch.framed.inputs_BxT, False
+        ids_KxBxT[k, :b, :t], padding_mask_KxBxT[k, :b, :t] = batch.examples.inputs_BxT, False
         scored_KxN[k, :n], weight_KxN[k, :n] = rows * T + columns, 1 / n
-        targets_KxN[k, :n] = batch.framed.targets_BxT[rows, columns]
+        targets_KxN[k, :n] = batch.examples.targets_BxT[rows, columns]
     needs_mask = config.attention != "causal" and padding_mask_KxBxT.any()
     positions = _pad_positions(batches, T, explicit_positions)
     return PaddedBatches(ids_KxBxT, scored_KxN, targets_KxN, weight_KxN, positions, padding_mask_KxBxT if needs_mask else None)

@@ -92,13 +92,13 @@ def step(trainer: Trainer) -> None:
 
 def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -> Tensor:
     """Cross-entropy of every answer token and every end token, `[N]`; the last layer computes no other place."""
-    framed, positions = batch.framed, batch.positions
-    scored_BxT = framed.answer_BxT | framed.end_BxT
+    examples, positions = batch.examples, batch.positions
+    scored_BxT = examples.scored_BxT
     first = int(scored_BxT.any(0).argmax()) if device.type == "cpu" else 0  # elsewhere a mask would turn the flash kernel off
     scored_BxT = scored_BxT[:, first:]
     scored_N = None if scored_BxT.all() else torch.from_numpy(np.flatnonzero(scored_BxT)).to(device)
-    targets_N = torch.from_numpy(framed.targets_BxT[:, first:][scored_BxT]).to(device)
-    ids_BxT = torch.from_numpy(framed.inputs_BxT).to(device)
+    targets_N = torch.from_numpy(examples.targets_BxT[:, first:][scored_BxT]).to(device)
+    ids_BxT = torch.from_numpy(examples.inputs_BxT).to(device)
     logits = model.head(model(ids_BxT, to_device(positions, device), query_start=first, query_index_N=scored_N))
     return F.cross_entropy(logits.flatten(0, -2), targets_N, reduction="none")
 
@@ -189,9 +189,9 @@ def validate(trainer: Trainer, sets: list[Batch]) -> dict[str, Any]:
         )
     token_accuracy, exact_match = [], []
     for batch in sets:
-        framed = data.frame(batch, trainer.config)
-        correct_BxT = predictions(trainer, batch) == torch.from_numpy(framed.targets_BxT)
-        answer_BxT = torch.from_numpy(framed.answer_BxT)
+        examples = data.shift_targets(batch, trainer.config)
+        correct_BxT = predictions(trainer, batch) == torch.from_numpy(examples.targets_BxT)
+        answer_BxT = torch.from_numpy(examples.answer_mask_BxT)
         token_accuracy.append((correct_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
         exact_match.append((correct_BxT | ~answer_BxT).all(1).float().mean().item())
     return {
@@ -206,9 +206,9 @@ def validate(trainer: Trainer, sets: list[Batch]) -> dict[str, Any]:
 
 def predictions(loaded: LoadedModel, batch: Batch) -> Tensor:
     """The most likely token at every place of a validation batch, `[B, T]`, on the CPU."""
-    framed = data.frame(batch, loaded.config)
-    positions = data.fixed_positions(loaded.task, loaded.config, batch, "validation positions", framed.inputs_BxT.shape[1])
-    ids_BxT = torch.from_numpy(framed.inputs_BxT).to(loaded.device)
+    examples = data.shift_targets(batch, loaded.config)
+    positions = data.validation_positions(loaded.task, loaded.config, batch)
+    ids_BxT = torch.from_numpy(examples.inputs_BxT).to(loaded.device)
     logits_BxTxV = loaded.model.head(loaded.model(ids_BxT, to_device(positions, loaded.device)))
     return logits_BxTxV.argmax(-1).cpu()
 
