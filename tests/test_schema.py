@@ -90,7 +90,7 @@ def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(report):
 def test_every_file_is_described_and_nothing_else_is(report):
     figures = {name.removesuffix(".png") for name in schema.FILES if name.endswith(".png")}
     formats = {name + end for name in figures for end in (".png", ".svg", ".pdf")}
-    names = {"why-*.svg" if name.startswith("why-") else name for name in written(report)}
+    names = {"inspect-*.svg" if name.startswith("inspect-") else name for name in written(report)}
     assert names == {*schema.FILES} | formats
 
 

@@ -37,7 +37,7 @@ FILES = {
     "tables.tex": "all tables for LaTeX (booktabs)",
     "accuracy.png": "accuracy against length, one panel per task; also `.svg` and `.pdf`",
     "learning.png": "learning curves, where runs have them; also `.svg` and `.pdf`",
-    "why-*.svg": "results of `rpe inspect`, one figure per task and question",
+    "inspect-*.svg": "results of `rpe inspect`, one figure per task and question",
 }
 RECORDS: dict[str, Any] = {
     "report.json": ReportData, "verdicts": Verdict, "difference": Difference, "provenance": Provenance, "runs": RunRecord,
