@@ -67,7 +67,7 @@ def test_inspect_leaves_out_what_is_not_trained(rpe: tiny.Rpe, tmp_path: Path) -
     tiny.create(tmp_path)
     said = rpe("inspect", "--runs", tmp_path)
     assert said.code == 1
-    assert "is not trained, so it is left out" in said.err
+    assert "is not trained and is left out" in said.err
 
 
 @pytest.mark.parametrize(

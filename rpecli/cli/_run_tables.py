@@ -6,6 +6,7 @@ from rpecli.launch.progress import clock
 from rpecli.run.directory import Run
 from rpecli.table import Table
 
+CAPTION = "acc, exact: token accuracy and exact match of the last validation, on training lengths."
 EVALUATION_KEYS = (
     "length",
     "encoding_override",
@@ -29,8 +30,9 @@ def runs_table(runs: list[Run]) -> Table:
         steps_to_90 = (record.get("steps_to_accuracy") or {}).get("steps_to_90")
         seconds = clock(record.get("seconds") or 0)
         rows.append([run.name, record["status"], *accuracies, str(steps_to_90 or "-"), seconds])
-    columns = ["run", "status", "token acc", "exact match", "steps to 90 %", "time"]
-    return Table("", columns, "llrrrr", rows, caption="Token accuracy and exact match: last validation, on training lengths.")
+    columns = ["run", "status", "acc", "exact", "steps to 90 %", "time"]
+    narrow = Table("", columns[:4], "llrr", [row[:4] for row in rows])
+    return Table("", columns, "llrrrr", rows, caption=CAPTION, narrow=narrow)
 
 
 def record_table(run: Run) -> Table:
