@@ -23,6 +23,7 @@ from rpecli.choice import ChoiceError, is_path
 
 SUFFIX = {"encodings": ".py", "tasks": ".py", "recipes": ".yaml"}
 PACKAGE = Path(__file__).resolve().parent
+GROUPS = ("APE", "RPE", "content", "none")  # of encodings, in the order of tables and legends
 
 
 def folder(kind: str) -> Path:

@@ -1,6 +1,6 @@
 """Batches as a pure function of (task, seed, step): nothing to save, nothing to restore, the same on every machine.
 
-Every draw takes its own generator, named by its purpose, so evaluation strings come from a stream that training never reads.
+Every draw has a generator of its own, named by its purpose, so evaluation sets come from a stream that training never reads.
 """
 
 import hashlib
@@ -22,96 +22,117 @@ def generator(purpose: str, *numbers: int) -> np.random.Generator:
 
 
 def data_seed(config: Config) -> int:
-    """The seed of a run's training data: its own unless `data_seed` says another."""
+    """The seed of a run's training data: `data_seed` if given, else the run's seed."""
     return config.seed if config.data_seed is None else config.data_seed
 
 
 def train_batch(task: Task, config: Config, step: int) -> Batch:
-    """The training batch of one step, of one problem length: uniform over what the curriculum has reached."""
+    """The training batch of a step, of one problem length: uniform over min_length to the length that the curriculum allows."""
     rng = generator("train", data_seed(config), step)
-    length = int(rng.integers(config.min_length, longest(config, step) + 1))
+    length = int(rng.integers(config.min_length, curriculum_length(config, step) + 1))
     return task.sample(rng, max(1, config.tokens // task.sequence(length)), length)
 
 
-def longest(config: Config, step: int) -> int:
-    """The longest problem at a step: grows linearly from min_length over `curriculum` of the steps, then stays at length."""
-    grown = (step + 1) / max(1.0, config.curriculum * config.steps)
-    return min(config.length, config.min_length + int(grown * (config.length - config.min_length + 1)))
+def curriculum_length(config: Config, step: int) -> int:
+    """The greatest problem length at a step: it grows linearly over `curriculum` of the steps, then stays at `length`."""
+    progress = (step + 1) / max(1.0, config.curriculum * config.steps)
+    return min(config.length, config.min_length + int(progress * (config.length - config.min_length + 1)))
 
 
 @dataclass(frozen=True)
-class Framed:
-    """What the model reads and what it should say at each place, all `[B, T]`: tokens, tokens, two masks."""
+class Examples:
+    """What the model reads and what it should predict at each place, all `[B, T]`."""
 
-    inputs_BxT: np.ndarray
-    targets_BxT: np.ndarray
-    answer_BxT: np.ndarray
-    end_BxT: np.ndarray
+    inputs_BxT: np.ndarray  # int64
+    targets_BxT: np.ndarray  # int64
+    answer_mask_BxT: np.ndarray  # bool: the target is a token of the answer
+    eos_mask_BxT: np.ndarray  # bool: the target is the end token
+
+    @property
+    def scored_BxT(self) -> np.ndarray:  # noqa: N802 - a tensor named by its shape
+        """Where a target counts in the loss: answer tokens and end tokens."""
+        return self.answer_mask_BxT | self.eos_mask_BxT
 
 
-def frame(batch: Batch, config: Config) -> Framed:
-    """A decoder says the next token; an encoder (attention: bidirectional) fills answers and end tokens that are left blank."""
-    tokens_BxT, answer_BxT, end_BxT = batch.tokens_BxT, batch.answer_BxT, batch.tokens_BxT == END
+def shift_targets(batch: Batch, config: Config) -> Examples:
+    """A decoder predicts the next token: the targets are the inputs, one place later.
+
+    An encoder (`attention: bidirectional`) predicts the token of each place: nothing shifts, and its answer and end tokens are
+    read as padding.
+    """
+    tokens_BxT, answer_BxT, eos_BxT = batch.tokens_BxT, batch.answer_mask_BxT, batch.tokens_BxT == END
     if config.attention == "causal":
-        return Framed(tokens_BxT[:, :-1], tokens_BxT[:, 1:], answer_BxT[:, 1:], end_BxT[:, 1:])
-    return Framed(np.where(answer_BxT | end_BxT, PAD, tokens_BxT), tokens_BxT, answer_BxT, end_BxT)
+        return Examples(tokens_BxT[:, :-1], tokens_BxT[:, 1:], answer_BxT[:, 1:], eos_BxT[:, 1:])
+    return Examples(np.where(answer_BxT | eos_BxT, PAD, tokens_BxT), tokens_BxT, answer_BxT, eos_BxT)
 
 
-def _read(batch: Batch, config: Config) -> tuple[int, int]:
-    """Sequences, and how many tokens of each the model reads: the shape of `frame`'s inputs, without making them."""
+def _input_shape(batch: Batch, config: Config) -> tuple[int, int]:
+    """The shape `(B, T)` of the inputs that `shift_targets` makes."""
     B, T = batch.tokens_BxT.shape
     return B, T - 1 if config.attention == "causal" else T
 
 
-def train_positions(made: Task, config: Config, batch: Batch, step: int) -> np.ndarray | None:
-    """Positions of a training batch: None for 0, 1, ...; `[B or 1, T]`, or `[layers, 1, T]` where every layer draws its own.
+def train_positions(task: Task, config: Config, batch: Batch, step: int) -> np.ndarray | None:
+    """Positions of a training batch: None for 0, 1, ...; `[B or 1, T]`, or `[layers, 1, T]` if every layer draws its own.
 
-    offset: every sequence starts somewhere in 0..max_position-T. randomized: one ascending sample without replacement a batch,
-    or a layer, as in Ruoss et al. 2023 (arXiv 2305.16843). coupled: the task's own ids, from a random start.
+    offset      every sequence starts at a random position in 0..max_position-T
+    randomized  one ascending sample without replacement per batch, or per layer (Ruoss et al. 2023, arXiv 2305.16843)
+    coupled     the task's position ids, from a random start
     """
     if config.positions == "start":
         return None
     rng = generator(config.positions, data_seed(config), step)
-    B, T = _read(batch, config)
+    B, T = _input_shape(batch, config)
     if config.positions == "offset":
         return rng.integers(config.max_position - T + 1, size=(B, 1)) + np.arange(T)
     if config.positions == "coupled":
-        ids_BxT = _coupled(made, batch)[:, :T]
+        ids_BxT = _coupled(task, batch)[:, :T]
         return ids_BxT + rng.integers(max(1, config.max_position - ids_BxT.max()), size=(B, 1))
     return _randomized(rng, config, T)
 
 
 def fixed_kind(config: Config) -> str:
-    """Where a run is measured: offset trains at random starts and is measured from 0; the others stay what they are."""
+    """The kind of positions in validation and evaluation: that of training, but `start` for a run that trains at offsets."""
     kind = config.positions if config.eval.eval_positions == "same" else config.eval.eval_positions
     return "start" if kind == "offset" else kind
 
 
-def fixed_positions(made: Task, config: Config, batch: Batch, purpose: str, *numbers: int) -> np.ndarray | None:
-    """Positions where a run is measured: 0, 1, ... (None), the task's own, or random ones that are the same for every run."""
-    kind, (_, T) = fixed_kind(config), _read(batch, config)
+def validation_positions(task: Task, config: Config, batch: Batch) -> np.ndarray | None:
+    """Positions of a validation batch, as `evaluation_positions`; random ones depend only on the number of tokens."""
+    return _fixed_positions(task, config, batch, "validation positions", _input_shape(batch, config)[1])
+
+
+def evaluation_positions(task: Task, config: Config, batch: Batch, length: int, block: int) -> np.ndarray | None:
+    """Positions of a batch of a block of the evaluation set: None for 0, 1, ...; `[B or 1, T]`, or `[layers, 1, T]`.
+
+    Coupled ones are the task's ids; random ones are the same for every run with the same evaluation seed.
+    """
+    return _fixed_positions(task, config, batch, "evaluation positions", config.eval.eval_seed, length, block)
+
+
+def _fixed_positions(task: Task, config: Config, batch: Batch, purpose: str, *numbers: int) -> np.ndarray | None:
+    kind, (_, T) = fixed_kind(config), _input_shape(batch, config)
     if kind == "coupled":
-        return _coupled(made, batch)[:, :T]
+        return _coupled(task, batch)[:, :T]
     return _randomized(generator(purpose, *numbers), config, T) if kind == "randomized" else None
 
 
-def _coupled(made: Task, batch: Batch) -> np.ndarray:
-    ids_BxT = made.coupled(batch)
+def _coupled(task: Task, batch: Batch) -> np.ndarray:
+    ids_BxT = task.coupled(batch)
     if ids_BxT is None:
-        raise ValueError("this task has no coupled positions")  # the checks of a recipe say so before
+        raise ValueError("this task has no coupled positions")  # launch/preflight.py reports it before
     return np.array(ids_BxT)  # a copy: torch wants it writable
 
 
-def _randomized(rng: np.random.Generator, config: Config, length: int) -> np.ndarray:
-    draws = config.n_layer if config.positions_per == "layer" else 1
-    among = max(config.max_position, length)
-    drawn = [random_positions(rng, among, length) for _ in range(draws)]
-    return np.stack(drawn) if draws > 1 else drawn[0]
+def _randomized(rng: np.random.Generator, config: Config, T: int) -> np.ndarray:
+    n_draws = config.n_layer if config.positions_per == "layer" else 1
+    draws = [random_positions(rng, max(config.max_position, T), T) for _ in range(n_draws)]
+    return np.stack(draws) if n_draws > 1 else draws[0]
 
 
-def random_positions(rng: np.random.Generator, among: int, length: int) -> np.ndarray:
-    """`length` of 0..among-1, ascending, `[1, length]`."""
-    return np.sort(rng.choice(among, length, replace=False))[None]
+def random_positions(rng: np.random.Generator, n_positions: int, T: int) -> np.ndarray:
+    """T of the positions 0..n_positions-1 without replacement, ascending, `[1, T]`."""
+    return np.sort(rng.choice(n_positions, T, replace=False))[None]
 
 
 def validation_sets(task: Task, config: Config, sequences: int = 64) -> list[Batch]:
@@ -121,17 +142,16 @@ def validation_sets(task: Task, config: Config, sequences: int = 64) -> list[Bat
 
 
 def evaluation_blocks(task: Task, length: int, sequences: int, seed: int) -> Iterator[Batch]:
-    """The evaluation set of a length in blocks of up to BLOCK: the same strings for every run and encoding."""
+    """The evaluation set of a length in blocks of up to BLOCK sequences: the same for every run and encoding."""
     for block, start in enumerate(range(0, sequences, BLOCK)):
         batch = task.sample(generator("evaluation", seed, length, block), BLOCK, length)
-        keep = min(BLOCK, sequences - start)
-        yield Batch(batch.tokens_BxT[:keep], batch.answer_BxT[:keep])
+        yield batch.rows(0, min(BLOCK, sequences - start))
 
 
 def fingerprint(blocks: list[Batch]) -> str:
-    """Eight hex digits of an evaluation set, to prove that two runs were measured on the same strings."""
+    """Eight hexadecimal digits of an evaluation set; runs that share them were evaluated on the same sequences."""
     digest = hashlib.sha256()
     for batch in blocks:
         digest.update(np.ascontiguousarray(batch.tokens_BxT, dtype="<i4").tobytes())
-        digest.update(np.ascontiguousarray(batch.answer_BxT).tobytes())
+        digest.update(np.ascontiguousarray(batch.answer_mask_BxT).tobytes())
     return digest.hexdigest()[:8]

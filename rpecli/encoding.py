@@ -1,14 +1,14 @@
-"""The contract of an encoding: five hooks, each the identity by default; override the one or two you need.
+"""The contract of an encoding: five hooks, each the identity by default; an encoding overrides the one or two it needs.
 
-    embed     adds something to the token embeddings, once, before the first layer     (absolute encodings)
-    features  learned per-token features of a layer's input, cached beside k and v     (gates, angles)
-    rotate    turns queries and keys, perhaps widening them                            (rotary; biases that split into channels)
-    bias      adds a content-free score to every pair                                  (most depend on the distance alone)
-    score     turns the logits into other logits                                       (content-dependent scores)
+    embed     adds a vector to the token embeddings, once, before the first layer      absolute encodings
+    features  computes learned features of each token from a layer's input             gates, angles
+    rotate    rotates the queries and keys, or widens them                             rotary encodings
+    bias      adds a score that depends on the positions and not on the content        ALiBi, T5
+    score     computes other logits from the logits                                    scores that depend on the content
 
-Rules. Positions are tensors handed in, `[B or 1, length]`, never an `arange` inside an encoding. The engine owns the scale
-1/sqrt(head width): biases come after it. The cache keeps raw k, v and features, so decoding equals the full pass.
-Where attention is causal, the queries handed in are those of the last T of the keys. Features of padding arrive as 0.
+Rules. Positions are tensors that the engine passes in, `[B or 1, length]`; an encoding never makes an `arange` of its own. The
+engine applies the scale 1/sqrt(head width) before it adds a bias. The cache holds raw keys, values and features, so that decoding
+equals the full pass. The queries are those of the last T of the S keys. The features of padding tokens are 0.
 
 A new encoding is one file in `rpecli/encodings/` with one class that derives from Encoding, DistanceBias or DistanceCurve.
 """
@@ -22,17 +22,18 @@ from torch import Tensor, nn
 from rpecli import catalog
 from rpecli.choice import ChoiceError, parse_choice, split_layers, split_switch
 
-GROUPS = ("APE", "RPE", "none", "content")
-
 
 @dataclass(frozen=True)
 class Shape:
-    """What an encoding may know of the model: width, heads, the longest sequence (in tokens) that training will show, and
-    whether a token sees only what stands before it."""
+    """What an encoding may know of the model.
+
+    `max_train_length` is the longest sequence that training shows, in tokens. Where attention is `causal`, a token sees only
+    itself and the tokens before it.
+    """
 
     d_model: int
     n_head: int
-    trained: int = 512
+    max_train_length: int = 512
     causal: bool = True
 
     @property
@@ -44,15 +45,57 @@ class Shape:
         return self.d_head**-0.5
 
 
-class Encoding(nn.Module):
-    """One instance a layer, or one for all layers where `shared` is true. Options are keyword-only parameters of `__init__`."""
+@dataclass(frozen=True, eq=False)
+class QueryKey:
+    """The queries and keys of a layer as its projections give them, with their positions and features."""
 
-    group: ClassVar[str] = "RPE"  # one of GROUPS: how reports compare it
+    q_BxHxTxD: Tensor
+    k_BxHxSxD: Tensor
+    q_pos_BxT: Tensor  # B may be 1: positions shared by all sequences
+    k_pos_BxS: Tensor
+    q_feat_BxHxTxF: Tensor = None  # type: ignore[assignment]  # None only where the encoding has no features, so none to read
+    k_feat_BxHxSxF: Tensor = None  # type: ignore[assignment]
+
+    @classmethod
+    def last(cls, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, positions_BxS: Tensor, feat_BxHxSxF: Tensor | None = None) -> "QueryKey":
+        """Queries of the last T of S tokens, whose positions and features these are."""
+        start = k_BxHxSxD.shape[2] - q_BxHxTxD.shape[2]
+        if feat_BxHxSxF is None:
+            return cls(q_BxHxTxD, k_BxHxSxD, positions_BxS[:, start:], positions_BxS)
+        return cls(q_BxHxTxD, k_BxHxSxD, positions_BxS[:, start:], positions_BxS, feat_BxHxSxF[:, :, start:], feat_BxHxSxF)
+
+    def block(self, start: int, stop: int, keys: int) -> "QueryKey":
+        """The queries start..stop-1 with the first keys."""
+        positions = self.q_pos_BxT[:, start:stop], self.k_pos_BxS[:, :keys]
+        if self.k_feat_BxHxSxF is None:
+            return QueryKey(self.q_BxHxTxD[:, :, start:stop], self.k_BxHxSxD[:, :, :keys], *positions)
+        features = self.q_feat_BxHxTxF[:, :, start:stop], self.k_feat_BxHxSxF[:, :, :keys]
+        return QueryKey(self.q_BxHxTxD[:, :, start:stop], self.k_BxHxSxD[:, :, :keys], *positions, *features)
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """T and S, the numbers of queries and keys."""
+        return self.q_BxHxTxD.shape[2], self.k_BxHxSxD.shape[2]
+
+    @property
+    def distance_BxTxS(self) -> Tensor:  # noqa: N802 - reads as an attribute
+        """Positions of the queries minus those of the keys."""
+        return self.q_pos_BxT[:, :, None] - self.k_pos_BxS[:, None, :]
+
+    @property
+    def device(self) -> torch.device:
+        return self.q_BxHxTxD.device
+
+
+class Encoding(nn.Module):
+    """One instance per layer, or one for all layers if `shared`. Options are the keyword-only parameters of `__init__`."""
+
+    group: ClassVar[str] = "RPE"  # one of catalog.GROUPS: reports compare encodings by it
     paper: ClassVar[str] = ""  # title, year, arXiv id
-    shared: ClassVar[bool] = False  # one instance serves every layer
-    shift_invariant: bool = True  # scores do not change when every position moves by the same amount; an instance may differ
-    causal_only: ClassVar[bool] = False  # has no form for attention in both directions
-    unseen: ClassVar[str] = "defined"  # what happens past the trained length, in a few words
+    shared: ClassVar[bool] = False  # one instance serves all layers
+    shift_invariant: bool = True  # scores do not change if all positions move by the same amount; an instance may differ
+    causal_only: ClassVar[bool] = False  # not defined for bidirectional attention
+    extrapolation: ClassVar[str] = "defined"  # what happens past the training length, in a few words
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -60,87 +103,83 @@ class Encoding(nn.Module):
             raise ValueError("it has no form for attention in both directions: write attention: causal")
         self.shape = shape
 
-    def tie(self, first: Self) -> None:
-        """Called on the instances of later layers with that of the first, to share parameters across layers."""
+    def share_with(self, first: Self) -> None:
+        """Shares parameters across layers: called on the instance of every layer with that of the first layer."""
 
-    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxT: Tensor) -> Tensor:
+    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
+        """Token embeddings with the encoding added. `ids_BxS` are all tokens so far, of which the last T are embedded."""
         return x_BxTxM
 
     def features(self, x_BxTxM: Tensor) -> Tensor | None:
-        """Per-token features `[B, H or 1, T, F]` of a layer's normalised input; of padding the engine makes them 0."""
+        """Features `[B, H or 1, T, F]` of each token, computed from a layer's normalized input."""
         return None
 
-    def rotate(
-        self, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """`q_BxHxTxD, k_BxHxSxD` to queries and keys of any common width; only their dot products count."""
-        return q, k
+    def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
+        """Queries `[B, H, T, W]` and keys `[B, H, S, W]` of any common width W: the logits are their scaled dot products."""
+        return qk.q_BxHxTxD, qk.k_BxHxSxD
 
-    def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
-        """Content-free score `[B or 1, H, T, S]`."""
+    def bias(self, q_pos_BxT: Tensor, k_pos_BxS: Tensor) -> Tensor:
+        """Score `[B or 1, H, T, S]` that depends on the positions alone."""
         raise NotImplementedError
 
-    def score(
-        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
-    ) -> Tensor:
-        """`logits_BxHxTxS` (scaled, biased, not masked) to other logits."""
-        return logits
+    def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
+        """Other logits `[B, H, T, S]`. Those given are scaled and biased; the mask comes after this hook."""
+        return logits_BxHxTxS
 
-    def held(self, rows: int, keys: int) -> float:
-        """How many tensors of the size of a block's logits (`rows` x `keys`) there are at once while `bias` or `score` works.
+    def score_buffers(self, rows: int, keys: int) -> float:
+        """Peak number of tensors of the size of a block's logits (`rows` x `keys`) while `bias` or `score` runs.
 
-        By it `rpe eval` reckons the memory that a length takes. The sum of two scores has about 4, as has the softmax.
+        `rpe eval` uses it to estimate the memory of a length. A sum of two scores holds about 4, as does the softmax.
         """
         return 4.0
 
     def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
-        """How many of these positions (or tokens) use parameters that training never touched."""
+        """Number of these positions (or tokens) that use parameters which training never touched."""
         return 0
 
 
 class DistanceBias(Encoding):
-    """A bias that is a function of the distance i-j alone, `[H]` numbers for each: served by a linear-memory kernel."""
+    """A bias that depends on the distance i-j alone, one number per head: a linear-memory kernel serves it."""
 
     def by_distance(self, distance: Tensor) -> Tensor:
-        """Bias `[H, *distance.shape]` of distances i-j (float); negative ones lie in the future, masked in causal attention."""
+        """Bias `[H, *distance.shape]` of distances i-j (float). Negative ones lie in the future, which a causal mask hides."""
         raise NotImplementedError
 
-    def bias(self, q_pos: Tensor, k_pos: Tensor) -> Tensor:
-        return self.by_distance(q_pos[:, :, None] - k_pos[:, None, :]).transpose(0, 1)
+    def bias(self, q_pos_BxT: Tensor, k_pos_BxS: Tensor) -> Tensor:
+        return self.by_distance(q_pos_BxT[:, :, None] - k_pos_BxS[:, None, :]).transpose(0, 1)
 
 
 class DistanceCurve(Encoding):
-    """A score that each query's content gives to every distance, asks_i . vectors[i-j]: served by a linear-memory kernel.
+    """A score query_weights(q_i) . distance_basis(i-j) that each query gives to every distance; a linear-memory kernel serves it.
 
-    Distances from `reach` on share one vector. An encoding where every distance has its own (reach None) gives its scores to
-    positions that are not running, and in training, by another hook.
+    All distances from `max_distance` on share one vector. If `max_distance` is None, every distance has its own vector; the
+    encoding then needs another hook for its scores where that kernel does not apply: in training and for gaps in the positions.
     """
 
-    reach: int | None = None
+    max_distance: int | None = None
 
-    def asks(self, q: Tensor, qf: Tensor | None) -> Tensor:
-        """`[B, H, T, R]` of raw queries and their features."""
+    def query_weights(self, qk: QueryKey) -> Tensor:
+        """Weights `[B, H, T, R]` of the R basis functions, from the raw queries or their features."""
         raise NotImplementedError
 
-    def vectors(self, distance_N: Tensor) -> Tensor:
-        """`[H or 1, R, N]` of distances i-j (whole numbers)."""
+    def distance_basis(self, distance_N: Tensor) -> Tensor:
+        """Values `[H or 1, R, N]` of the basis functions at distances i-j (whole numbers)."""
         raise NotImplementedError
 
-    def alone(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys of the rest of the score; here they take the place of what `rotate` returns."""
-        return q, k
+    def content_qk(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
+        """Queries and keys of the remaining score, used in place of what `rotate` returns."""
+        return qk.q_BxHxTxD, qk.k_BxHxSxD
 
-    def held(self, rows: int, keys: int) -> float:
-        return super().held(rows, keys) + (self.reach or 0) / keys  # every row's whole curve
+    def score_buffers(self, rows: int, keys: int) -> float:
+        return super().score_buffers(rows, keys) + (self.max_distance or 0) / keys  # the whole curve of each row
 
-    def score(
-        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
-    ) -> Tensor:
-        assert self.reach is not None
-        ahead = 0 if self.shape.causal else self.reach
-        curve_BxHxTxN = self.asks(q, qf) @ self.vectors(torch.arange(-ahead, self.reach + 1, device=q.device))
-        column_BxTxS = (q_pos[:, :, None] - k_pos[:, None, :]).clamp(-ahead, self.reach).long() + ahead
-        return logits + curve_BxHxTxN.gather(-1, column_BxTxS[:, None].expand_as(logits))
+    def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
+        assert self.max_distance is not None
+        ahead = 0 if self.shape.causal else self.max_distance
+        distance_N = torch.arange(-ahead, self.max_distance + 1, device=qk.device)
+        curve_BxHxTxN = self.query_weights(qk) @ self.distance_basis(distance_N)
+        column_BxTxS = qk.distance_BxTxS.clamp(-ahead, self.max_distance).long() + ahead
+        return logits_BxHxTxS + curve_BxHxTxN.gather(-1, column_BxTxS[:, None].expand_as(logits_BxHxTxS))
 
 
 def overrides(encoding: Encoding, hook: str) -> bool:
@@ -148,44 +187,49 @@ def overrides(encoding: Encoding, hook: str) -> bool:
     return getattr(type(encoding), hook) is not getattr(Encoding, hook)
 
 
-def in_transform() -> bool:
-    """Whether torch.func (vmap, grad) is at work: there, sizes cannot depend on values, nor autograd functions go unprepared."""
-    return torch._C._functorch.maybe_current_level() is not None
+def inside_functorch() -> bool:
+    """Whether a torch.func transform (vmap, grad) is running: sizes must not depend on values there, and some kernels fail.
+
+    A private function: torch 2.13 has no public one, and its own `autograd/function.py` calls this.
+    """
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 def make(choice: str, shape: Shape, **options: Any) -> Encoding:
-    """The encoding of a name (`rope`, `rope:base=500`, `./mine.py`). Raises ChoiceError that names what is wrong."""
-    name, given = parse_choice(choice)
+    """The encoding of a choice (`rope`, `rope:base=500`, `./mine.py`). Raises ChoiceError that names what is wrong."""
+    name, texts = parse_choice(choice)
     cls = catalog.load_class("encodings", name, Encoding)
-    kept = catalog.convert(cls, {**given, **options}, f"encoding {name}")
+    values = catalog.convert(cls, {**texts, **options}, f"encoding {name}")
     try:
-        return cls(shape, **kept)
+        return cls(shape, **values)
     except ValueError as error:
         raise ChoiceError(f"encoding {choice}: {error}") from error
 
 
-def build(choice: str, d_model: int, n_head: int, trained: int = Shape.trained, causal: bool = True, **options: Any) -> Encoding:
+def build(
+    choice: str, d_model: int, n_head: int, max_train_length: int = Shape.max_train_length, causal: bool = True, **options: Any
+) -> Encoding:
     """`make` for notebooks: `build("t5", d_model=64, n_head=4, buckets=16)`."""
-    return make(choice, Shape(d_model, n_head, trained, causal), **options)
+    return make(choice, Shape(d_model, n_head, max_train_length, causal), **options)
 
 
 def reads_distances(encoding: Encoding) -> bool:
-    """Whether scores are a function of how far back a key lies, which only ascending positions tell."""
+    """Whether scores depend on how far back a key lies, so that positions must ascend."""
     return overrides(encoding, "bias") or (overrides(encoding, "score") and encoding.group == "RPE")
 
 
-def every(choice: str, shape: Shape) -> list[Encoding]:
-    """One instance of every part of a choice. Raises ChoiceError that names what is wrong."""
+def make_all(choice: str, shape: Shape) -> list[Encoding]:
+    """One instance of every encoding that a choice names. Raises ChoiceError that names what is wrong."""
     return [make(part, shape) for phase in split_switch(choice) if phase for part in split_layers(phase)]
 
 
 def for_layers(choice: str, shape: Shape, n_layer: int) -> list[Encoding]:
-    """An instance a layer. `rope+none` takes turns over the layers; a shared encoding is one instance for all of its layers."""
-    choices = split_layers(choice)
-    made: list[Encoding] = []
-    first: dict[str, Encoding] = {}
-    for each in (choices[n % len(choices)] for n in range(n_layer)):
-        new = first[each] if each in first and first[each].shared else make(each, shape)
-        new.tie(first.setdefault(each, new))
-        made.append(new)
-    return made
+    """The instance of each layer. `rope+none` alternates over the layers; a shared encoding is one instance for its layers."""
+    parts = split_layers(choice)
+    encodings: list[Encoding] = []
+    firsts: dict[str, Encoding] = {}
+    for part in (parts[n % len(parts)] for n in range(n_layer)):
+        encoding = firsts[part] if part in firsts and firsts[part].shared else make(part, shape)
+        encoding.share_with(firsts.setdefault(part, encoding))
+        encodings.append(encoding)
+    return encodings

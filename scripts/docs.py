@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rpecli import catalog
+from rpecli.attention import kernels
 from rpecli.describe import listing, source
 from rpecli.report import schema
-from rpecli.report.format import number
+from rpecli.report.format import format_number
 from rpecli.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +56,7 @@ def encoding_section(facts: source.EncodingFacts) -> str:
         "Shift invariant": "yes" if facts.shift_invariant else "no",
         "Attention": "causal only" if facts.causal_only else "causal or in both directions",
         "Options": ", ".join(f"`{key}={value}`" for key, value in facts.options.items()) or "none",
-        "Past the trained length": facts.unseen,
+        "Past the trained length": facts.extrapolation,
     }
     about = f"```text\n{facts.about}\n```\n\n" if facts.about else ""
     return f"## {facts.name}\n\n{facts.summary}\n\n{about}" + "\n".join(f"- {key}: {value}" for key, value in lines.items())
@@ -63,7 +64,7 @@ def encoding_section(facts: source.EncodingFacts) -> str:
 
 def kernel_table() -> str:
     """One row per attention kernel: what it costs."""
-    return table([{"kernel": f"`{kernel}`", "cost": cost} for kernel, cost in source.COST.items()])
+    return table([{"kernel": f"`{kernel}`", "cost": cost} for kernel, cost in kernels.COST.items()])
 
 
 def quick_table() -> str:
@@ -75,7 +76,7 @@ def quick_table() -> str:
         cells[row["task"].split(":")[0], float(row["factor"])] = float(row["token_accuracy_mean"])
     columns = [(task, factor) for task in ("copy", "sort", "parity") for factor in (1, 2, 8)]
     order = sorted(accuracy, key=lambda key: (key[1] != "APE", key[0] == "none", key[0]))
-    lines = [{"encoding": encoding, "group": group} | {f"{task} {factor}x": number(accuracy[encoding, group][task, factor])
+    lines = [{"encoding": encoding, "group": group} | {f"{task} {factor}x": format_number(accuracy[encoding, group][task, factor])
              for task, factor in columns} for encoding, group in order]  # fmt: skip
     (seeds,) = {row["runs"] for row in rows}
     return (
@@ -92,7 +93,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "tasks": lambda: table(listing.rows("tasks")),
     "recipes": lambda: table(listing.rows("recipes")),
     "keys": lambda: table(listing.keys()),
-    "report": schema.described,
+    "report": schema.documentation,
     "summary": quick_table,
 }
 
@@ -111,7 +112,7 @@ def generated() -> dict[Path, str]:
     """Every file with generated parts, and what it should say. Raises KeyError for a block that no generator is named after."""
     pages = {page: BLOCK.sub(lambda match: f"{match[1]}{GENERATORS[match[2]]()}\n{match[4]}", page.read_text(encoding="utf-8"))
              for page in PAGES}  # fmt: skip
-    return pages | {SCHEMA: json.dumps(schema.as_json_schema(), indent=1) + "\n"}
+    return pages | {SCHEMA: json.dumps(schema.json_schema(), indent=1) + "\n"}
 
 
 def stale() -> dict[Path, str]:

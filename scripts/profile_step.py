@@ -127,7 +127,7 @@ def main(words: list[str] | None = None) -> None:
     records = []
     for dtype in parse_dtypes(arguments.dtype):
         config = config_of(parse_size(arguments.size), arguments.encoding, dtype)
-        trainer = train_state.build(config, pick_device(arguments.device))
+        trainer = train_state.build_trainer(config, pick_device(arguments.device))
         percents = {part: f"{share:.1%}" for part, share in shares(trainer, arguments.steps).items()}
         records.append({"encoding": arguments.encoding, "size": arguments.size, "dtype": dtype} | percents)
     print(Table.of(records).markdown())

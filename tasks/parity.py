@@ -41,9 +41,9 @@ class Parity(Task):
         batch, length = x_BxN.shape
         tokens_BxT = np.full((batch, 2 * length + 1), BOS, dtype=np.int64)
         tokens_BxT[:, 1::2], tokens_BxT[:, 2::2] = x_BxN + SPECIAL, running_BxN + SPECIAL
-        answer_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
-        answer_BxT[:, 2::2] = True
-        return Batch(tokens_BxT, answer_BxT)
+        answer_mask_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
+        answer_mask_BxT[:, 2::2] = True
+        return Batch(tokens_BxT, answer_mask_BxT)
 
     def chance(self, length: int) -> float:
         if self.law == "iid":

@@ -35,11 +35,11 @@ def task_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def model_of() -> Callable[..., Transformer]:
-    """`model_of("rope", trained=16, n_layer=2, ...)`: a small model, in evaluation mode."""
+    """`model_of("rope", max_train_length=16, n_layer=2, ...)`: a small model, in evaluation mode."""
 
-    def make(encoding: str, trained: int = 16, **keys: object) -> Transformer:
+    def make(encoding: str, max_train_length: int = 16, **keys: object) -> Transformer:
         config = Config.from_keys(**{"task": "copy", "encoding": encoding, "d_model": 32, "n_head": 4, "n_layer": 2, **keys})
-        return Transformer(config, VOCABULARY, trained).eval()
+        return Transformer(config, VOCABULARY, max_train_length).eval()
 
     return make
 

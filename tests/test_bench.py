@@ -205,14 +205,14 @@ def test_the_time_of_a_longer_call_is_predicted_by_the_square_of_the_length():
 
 
 def test_the_model_reads_as_many_tokens_as_the_size_says_and_half_of_them_are_scored():
-    trainer = train_state.build(steps.config_of(SIZE, "rope"), CPU)
-    batch = data.frame(data.train_batch(trainer.task, trainer.config, 5), trainer.config)
+    trainer = train_state.build_trainer(steps.config_of(SIZE, "rope"), CPU)
+    batch = data.shift_targets(data.train_batch(trainer.task, trainer.config, 5), trainer.config)
     assert batch.inputs_BxT.shape == (SIZE.batch, SIZE.length)
-    assert (batch.answer_BxT | batch.end_BxT).sum() == SIZE.batch * steps.n_scored(SIZE)
+    assert batch.scored_BxT.sum() == SIZE.batch * steps.n_scored(SIZE)
 
 
 def test_operations_are_six_per_weight_and_token_plus_those_of_attention():
-    trainer = train_state.build(steps.config_of(SIZE, "none"), CPU)
+    trainer = train_state.build_trainer(steps.config_of(SIZE, "none"), CPU)
     weights = sum(p.numel() for name, p in trainer.model.named_parameters() if name.startswith("blocks") and p.dim() == 2)
     tokens, head = SIZE.batch * SIZE.length, trainer.model.out.weight.numel()
     pairs = SIZE.batch * SIZE.length**2 / 2  # a score and a value, one multiply-add a channel each

@@ -7,22 +7,23 @@ from helpers import reference, reference_content
 from torch import Tensor
 
 from rpecli import catalog, encoding
-from rpecli.attention import blocks as attention_blocks
-from rpecli.attention import dispatch as attention
-from rpecli.attention import reference as attention_reference
+from rpecli.attention.blocks import BlockSizes
+from rpecli.attention.dispatch import ForwardContext, attend, kernel
+from rpecli.attention.reference import scores
+from rpecli.encoding import QueryKey
 from rpecli.model import Cache, Transformer
 
 M, H, D = 32, 4, 8
 
 
-def build(choice: str, trained: int = 32, **shape: object) -> encoding.Encoding:
+def build(choice: str, max_train_length: int = 32, **shape: object) -> encoding.Encoding:
     """With parameters moved away from their initial values, whose zeros would hide mistakes."""
     torch.manual_seed(0)
-    made = encoding.build(choice, **{"d_model": M, "n_head": H, **shape}, trained=trained)
+    module = encoding.build(choice, **{"d_model": M, "n_head": H, **shape}, max_train_length=max_train_length)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in module.parameters():
             parameter += 0.4 * torch.randn(parameter.shape)
-    return made
+    return module
 
 
 def draw(*shape: int, seed: int) -> Tensor:
@@ -35,87 +36,79 @@ def places(kind: str, n: int) -> Tensor:
     return torch.arange(n)[None] + {"start": 0, "offset": 101}[kind]
 
 
-# ---------------------------------------------------------------------------------------------------------------- formulas
-
-
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 @pytest.mark.parametrize(("kind", "n"), [("start", 7), ("offset", 7), ("scattered", 7), ("scattered", 64)])
 def test_logits_follow_the_formula(choice, kind, n):
-    made, batch = build(choice), 2 if n == 7 else 1
+    module, batch = build(choice), 2 if n == 7 else 1
     q, k, x = draw(batch, H, n, D, seed=1), draw(batch, H, n, D, seed=2), draw(batch, n, M, seed=3)
     positions = places(kind, n).expand(batch, n)
     with torch.no_grad():
-        found = attention_reference.scores(made, q, k, x, positions).tril()
-        wanted = reference_content.logits(choice, made, q, k, x, positions)
-    np.testing.assert_allclose(found.numpy(), wanted, atol=1e-4, rtol=1e-5)
+        logits = scores(module, q, k, x, positions).tril()
+        expected = reference_content.logits(choice, module, q, k, x, positions)
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 @pytest.mark.parametrize("T", [1, 3])
 def test_the_last_rows_alone_have_the_logits_they_have_among_all(choice, T):
-    made, q, k, x = build(choice), draw(2, H, 9, D, seed=1), draw(2, H, 9, D, seed=2), draw(2, 9, M, seed=3)
+    module, q, k, x = build(choice), draw(2, H, 9, D, seed=1), draw(2, H, 9, D, seed=2), draw(2, 9, M, seed=3)
     positions_2xS = torch.cat([places("scattered", 9), places("offset", 9)])
     with torch.no_grad():
-        found = attention_reference.scores(made, q[:, :, 9 - T :], k, x, positions_2xS).tril(9 - T)
-        wanted = reference_content.logits(choice, made, q, k, x, positions_2xS)[:, :, 9 - T :]
-    np.testing.assert_allclose(found.numpy(), wanted, atol=1e-4)
+        logits = scores(module, q[:, :, 9 - T :], k, x, positions_2xS).tril(9 - T)
+        expected = reference_content.logits(choice, module, q, k, x, positions_2xS)[:, :, 9 - T :]
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
-def test_attention_in_blocks_is_the_softmax_of_the_formula(choice, monkeypatch):
-    monkeypatch.setattr(attention_blocks, "CELLS", 5 * 20 * 2)
-    monkeypatch.setattr(attention_blocks, "ROWS", 1)
-    made, q, k, v, x = build(choice), *(draw(2, H, 20, D, seed=seed) for seed in (1, 2, 4)), draw(2, 20, M, seed=3)
+def test_attention_in_blocks_is_the_softmax_of_the_formula(choice):
+    module, q, k, v, x = build(choice), *(draw(2, H, 20, D, seed=seed) for seed in (1, 2, 4)), draw(2, 20, M, seed=3)
     positions = places("offset", 20).expand(2, 20)
     with torch.no_grad():
-        f = made.features(x)
-        found = attention.attend(made, q, k, v, positions, f, f)
-        wanted = reference.attention(reference_content.logits(choice, made, q, k, x, positions), reference.array(v))
-    np.testing.assert_allclose(found.numpy(), wanted, atol=2e-5)
+        qk = QueryKey.last(q, k, positions, module.features(x))
+        out = attend(module, qk, v, ForwardContext(sizes=BlockSizes(cells=5 * 20 * 2, min_rows=1)))
+        expected = reference.attention(reference_content.logits(choice, module, q, k, x, positions), reference.array(v))
+    np.testing.assert_allclose(out.numpy(), expected, atol=2e-5)
 
 
-# ------------------------------------------------------------------------------------------- whole models, moved parameters
-
-
-def model(model_of, choice: str, **keys: object) -> Transformer:
-    made = model_of(choice, **keys)
+def moved_model(model_of, choice: str, **keys: object) -> Transformer:
+    """A model whose encodings are away from their initial values."""
+    model = model_of(choice, **keys)
     torch.manual_seed(5)
     with torch.no_grad():
-        for parameter in {each for own in made.encodings for each in own.parameters()}:
+        for parameter in {parameter for module in model.encodings for parameter in module.parameters()}:
             parameter += 0.4 * torch.randn(parameter.shape)
-    return made
+    return model
 
 
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 @pytest.mark.parametrize("normalizer", ["softmax", "stick-breaking"])
-def test_decoding_equals_the_full_pass(model_of, ids_of, choice, normalizer, monkeypatch):
-    monkeypatch.setattr(attention_blocks, "CELLS", 2 * 12 * 4)
-    monkeypatch.setattr(attention_blocks, "ROWS", 1)
-    made, ids, cache = model(model_of, choice, normalizer=normalizer), ids_of(2, 12), Cache()
+def test_decoding_equals_the_full_pass(model_of, ids_of, choice, normalizer):
+    model, ids, cache = moved_model(model_of, choice, normalizer=normalizer), ids_of(2, 12), Cache()
+    model.block_sizes = BlockSizes(cells=2 * 12 * 4, min_rows=1)
     with torch.no_grad():
-        done = torch.cat([made(part, cache=cache) for part in ids.split([4, 1, 1, 6], dim=1)], dim=1)
-        torch.testing.assert_close(done, made(ids), atol=5e-5, rtol=0)
+        states = torch.cat([model(part, cache=cache) for part in ids.split([4, 1, 1, 6], dim=1)], dim=1)
+        torch.testing.assert_close(states, model(ids), atol=5e-5, rtol=0)
 
 
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 @pytest.mark.parametrize("normalizer", ["softmax", "stick-breaking"])
 @pytest.mark.parametrize(("before", "behind"), [(5, 0), (0, 5), (2, 2)])
 def test_padding_on_either_side_changes_nothing(model_of, ids_of, choice, normalizer, before, behind):
-    made, ids = model(model_of, choice, normalizer=normalizer), ids_of(2, 9)
+    model, ids = moved_model(model_of, choice, normalizer=normalizer), ids_of(2, 9)
     wide = torch.cat([ids_of(2, before), ids, ids_of(2, behind)], dim=1)
     positions = torch.cat([torch.zeros(before), torch.arange(9), torch.zeros(behind)]).long()
-    hidden = torch.ones(2, 9 + before + behind, dtype=torch.bool)
-    hidden[:, before : before + 9] = False
+    padding_mask = torch.ones(2, 9 + before + behind, dtype=torch.bool)
+    padding_mask[:, before : before + 9] = False
     with torch.no_grad():
-        found = made(wide, positions, hidden)[:, before : before + 9]
-        torch.testing.assert_close(found, made(ids), atol=5e-5, rtol=0)
+        states = model(wide, positions, padding_mask)[:, before : before + 9]
+        torch.testing.assert_close(states, model(ids), atol=5e-5, rtol=0)
 
 
 @pytest.mark.parametrize("choice", reference_content.WHOLE)
 def test_training_at_its_own_length_has_finite_gradients(model_of, ids_of, choice):
-    made = model(model_of, choice, dtype="bfloat16").train()
-    made.head(made(ids_of(2, 40))).logsumexp(-1).sum().backward()
-    assert all(each.grad is not None and bool(each.grad.isfinite().all()) for each in made.parameters())
+    model = moved_model(model_of, choice, dtype="bfloat16").train()
+    model.head(model(ids_of(2, 40))).logsumexp(-1).sum().backward()
+    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in model.parameters())
 
 
 PLACE_ONLY = ["cope", "fox", "path-attention", "selective-rope"]
@@ -123,99 +116,92 @@ PLACE_ONLY = ["cope", "fox", "path-attention", "selective-rope"]
 
 @pytest.mark.parametrize("name", PLACE_ONLY)
 def test_positions_handed_in_are_not_read(model_of, ids_of, name):
-    made, ids = model(model_of, name), ids_of(2, 9)
+    model, ids = moved_model(model_of, name), ids_of(2, 9)
     with torch.no_grad():
-        assert torch.equal(made(ids), made(ids, torch.arange(9).square() + 3))
-
-
-# -------------------------------------------------------------------------------------------------------------- each alone
+        assert torch.equal(model(ids), model(ids, torch.arange(9).square() + 3))
 
 
 def test_cope_with_open_gates_is_a_table_of_distances():
-    made, n = build("cope:npos=9"), 12
+    module, n = build("cope:npos=9"), 12
     q, k = torch.full((1, H, n, D), 10.0), torch.full((1, H, n, D), 10.0)  # every gate is 1
     with torch.no_grad():
-        found = (attention_reference.scores(made, q, k) - attention_reference.scores(encoding.build("none", M, H), q, k))[
-            0, 0, -1
-        ]
-        wanted = (q[0, 0, 0] @ made.table_NxD.T)[torch.arange(n, 0, -1).clamp(max=8)]
-    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-4)
+        logits = (scores(module, q, k) - scores(encoding.build("none", M, H), q, k))[0, 0, -1]
+        expected = (q[0, 0, 0] @ module.table_NxD.T)[torch.arange(n, 0, -1).clamp(max=8)]
+    torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-4)
 
 
 def test_fox_with_gates_alike_is_a_line_of_the_distance():
-    made = encoding.build("fox:bias=2", M, H)
+    module = encoding.build("fox:bias=2", M, H)
     with torch.no_grad():
-        made.w_HxM.zero_()
+        module.w_HxM.zero_()
         q, k, x = torch.zeros(1, H, 30, D), torch.zeros(1, H, 30, D), draw(1, 30, M, seed=1)
-        found = attention_reference.scores(made, q, k, x)[0, 1]
+        logits = scores(module, q, k, x)[0, 1]
     place = torch.arange(30.0)
     slope = float(torch.nn.functional.logsigmoid(torch.tensor(2.0)))
-    torch.testing.assert_close(found, slope * (place[:, None] - place), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits, slope * (place[:, None] - place), atol=1e-4, rtol=0)
 
 
 def test_fox_is_plain_attention_on_wider_vectors():
-    assert attention.kernel(build("fox")) == "plain"
-    assert attention.kernel(build("selective-rope")) == "plain"
+    assert kernel(build("fox")) == "plain"
+    assert kernel(build("selective-rope")) == "plain"
 
 
 def test_fox_far_along_is_nearly_exact():
     """The running sum reaches thousands; what counts are its differences."""
-    made = encoding.build("fox:bias=-1", M, H)
+    module = encoding.build("fox:bias=-1", M, H)
     n = 3000
     q, k, x = torch.zeros(1, H, 4, D), torch.zeros(1, H, n, D), draw(1, n, M, seed=1)
     with torch.no_grad():
-        found = attention_reference.scores(made, q, k, x)[0, :, :, n - 50 :]
-        kept = torch.nn.functional.logsigmoid((x @ made.w_HxM.T + made.b_H).double())[0].T.cumsum(-1)
-    wanted = kept[:, -4:, None] - kept[:, None, n - 50 :]
-    assert float(kept.abs().max()) > 3000
-    torch.testing.assert_close(found.double(), wanted, atol=1e-3, rtol=0)
+        logits = scores(module, q, k, x)[0, :, :, n - 50 :]
+        forget = torch.nn.functional.logsigmoid((x @ module.w_HxM.T + module.b_H).double())[0].T.cumsum(-1)
+    expected = forget[:, -4:, None] - forget[:, None, n - 50 :]
+    assert float(forget.abs().max()) > 3000
+    torch.testing.assert_close(logits.double(), expected, atol=1e-3, rtol=0)
 
 
 def test_path_without_reflections_is_no_encoding():
-    made = build("path-attention")
+    module = build("path-attention")
     with torch.no_grad():
-        made.b_HxM.zero_()
-        made.b0_H.fill_(-40.0)
+        module.b_HxM.zero_()
+        module.b0_H.fill_(-40.0)
         q, k, x = draw(1, H, 70, D, seed=1), draw(1, H, 70, D, seed=2), draw(1, 70, M, seed=3)
-        torch.testing.assert_close(
-            attention_reference.scores(made, q, k, x), attention_reference.scores(encoding.build("none", M, H), q, k, x)
-        )
+        torch.testing.assert_close(scores(module, q, k, x), scores(encoding.build("none", M, H), q, k, x))
 
 
 @pytest.mark.parametrize("n", [63, 64, 65, 130])
 def test_path_over_several_chunks_equals_one(n, monkeypatch):
-    made = build("path-attention")
+    module = build("path-attention")
     file = catalog.load(catalog.find("encodings", "path-attention"))
     q, k, x = draw(1, H, 5, D, seed=1), draw(1, H, n, D, seed=2), draw(1, n, M, seed=3)
     with torch.no_grad():
-        found = attention_reference.scores(made, q, k, x).tril(n - 5)
+        logits = scores(module, q, k, x).tril(n - 5)
         monkeypatch.setattr(file, "CHUNK", 200)
-        torch.testing.assert_close(found, attention_reference.scores(made, q, k, x).tril(n - 5), atol=1e-5, rtol=0)
+        torch.testing.assert_close(logits, scores(module, q, k, x).tril(n - 5), atol=1e-5, rtol=0)
 
 
 def test_a_filter_sees_the_token_and_those_before_it_only():
-    made = build("selective-rope:width=3")
+    module = build("selective-rope:width=3")
     f = torch.zeros(1, H, 6, D // 2)
     f[0, 1, 2, 0] = 1.0
-    after = made.conv(f).detach()
+    after = module.conv(f).detach()
     assert after[0, 1, :, 0].nonzero().flatten().tolist() == [2, 3, 4]
-    torch.testing.assert_close(after[0, 1, 2:5, 0], made.conv.weight_CxW.detach()[D // 2].flip(0))
+    torch.testing.assert_close(after[0, 1, 2:5, 0], module.conv.weight_CxW.detach()[D // 2].flip(0))
     assert int((after != 0).sum()) == 3
 
 
 @pytest.mark.parametrize(("buckets", "reach"), [(256, 512), (32, 128), (12, 50), (4, 100), (64, 1000), (50, 65)])
 def test_debertas_buckets_equal_exact_arithmetic(buckets, reach):
-    made = build(f"deberta:buckets={buckets}:reach={reach}")
-    wanted = [min(reference_content.log_bucket(d, buckets // 2, reach), buckets - 1) for d in range(reach + 50)]
-    assert made.row(torch.arange(reach + 50)).tolist() == wanted
+    module = build(f"deberta:buckets={buckets}:reach={reach}")
+    expected = [min(reference_content.log_bucket(d, buckets // 2, reach), buckets - 1) for d in range(reach + 50)]
+    assert module.row(torch.arange(reach + 50)).tolist() == expected
 
 
 def test_deberta_in_both_directions_tells_them_apart():
-    made = build("deberta:reach=3", causal=False)
-    assert made.row(torch.arange(-5, 6)).tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5]
+    module = build("deberta:reach=3", causal=False)
+    assert module.row(torch.arange(-5, 6)).tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5]
     bucketed = build("deberta:reach=50:buckets=12", causal=False)
     d = torch.arange(1, 60)
-    assert (bucketed.row(d) - 12).tolist() == [min(12 - each, 11) for each in bucketed.row(-d).tolist()]
+    assert (bucketed.row(d) - 12).tolist() == [min(12 - row, 11) for row in bucketed.row(-d).tolist()]
 
 
 def test_deberta_shares_its_vectors_across_layers_and_not_its_matrices():
@@ -238,34 +224,34 @@ def test_dape_is_shift_invariant_where_the_bias_under_it_is():
 
 
 def test_dape_with_a_silent_network_is_the_bias_under_it():
-    made = build("dape:over=t5")
+    module = build("dape:over=t5")
     q, k = draw(1, H, 9, D, seed=1), draw(1, H, 9, D, seed=2)
     with torch.no_grad():
-        made.second.weight.zero_()
-        made.second.bias.zero_()
-        torch.testing.assert_close(attention_reference.scores(made, q, k), attention_reference.scores(made.over, q, k))
+        module.second.weight.zero_()
+        module.second.bias.zero_()
+        torch.testing.assert_close(scores(module, q, k), scores(module.over, q, k))
 
 
 @pytest.mark.parametrize("leak", ["", ":leak=3"])
 def test_rerope_is_rope_within_its_window(leak):
     q, k = draw(1, H, 9, D, seed=1), draw(1, H, 9, D, seed=2)
     torch.testing.assert_close(
-        attention_reference.scores(build(f"rerope:window=9{leak}"), q, k).tril(),
-        attention_reference.scores(build("rope"), q, k).tril(),
+        scores(build(f"rerope:window=9{leak}"), q, k).tril(),
+        scores(build("rope"), q, k).tril(),
     )
 
 
 def test_self_extend_with_groups_of_one_is_rope():
     q, k = draw(1, H, 40, D, seed=1), draw(1, H, 40, D, seed=2)
-    found = attention_reference.scores(build("self-extend:window=4:group=1"), q, k).tril()
-    torch.testing.assert_close(found, attention_reference.scores(build("rope"), q, k).tril(), atol=1e-5, rtol=0)
+    logits = scores(build("self-extend:window=4:group=1"), q, k).tril()
+    torch.testing.assert_close(logits, scores(build("rope"), q, k).tril(), atol=1e-5, rtol=0)
 
 
 def test_rel_basis_has_no_bias_beyond_its_extent():
     q, k, x = torch.zeros(1, H, 1, D), torch.zeros(1, H, 20, D), draw(1, 20, M, seed=1)
-    found = attention_reference.scores(build("rel-basis:extent=6"), q, k, x)[0].detach()
-    assert bool((found[..., :14] == 0).all())
-    assert bool((found[..., 14:] != 0).all())
+    logits = scores(build("rel-basis:extent=6"), q, k, x)[0].detach()
+    assert bool((logits[..., :14] == 0).all())
+    assert bool((logits[..., 14:] != 0).all())
 
 
 INITIAL = {  # choice: (parameter, the standard deviation its file states)
@@ -280,6 +266,6 @@ INITIAL = {  # choice: (parameter, the standard deviation its file states)
 def test_learned_parameters_start_as_their_file_says(choice):
     name, std = INITIAL[choice]
     torch.manual_seed(0)
-    drawn = getattr(encoding.build(choice, 64, H), name).detach()
-    assert float(drawn.std()) == pytest.approx(std, rel=0.15)
-    assert abs(float(drawn.mean())) < 0.2 * std
+    initial = getattr(encoding.build(choice, 64, H), name).detach()
+    assert float(initial.std()) == pytest.approx(std, rel=0.15)
+    assert abs(float(initial.mean())) < 0.2 * std

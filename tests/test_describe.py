@@ -193,19 +193,21 @@ def test_the_facts_of_a_file_are_those_of_the_running_encoding(encoding_name):
     read, module = source.read(encoding_name), encoding.build(encoding_name, d_model=32, n_head=4)
     assert read.kernel == attention.kernel(module)
     assert (read.learns == "yes") == any(True for _ in module.parameters())
-    for fact in ("group", "unseen", "shift_invariant", "causal_only"):
+    for fact in ("group", "extrapolation", "shift_invariant", "causal_only"):
         assert getattr(read, fact) == getattr(module, fact), fact
     for hook in ("embed", "features", "rotate", "bias", "score"):
         in_file = hook in read.hooks or (hook == "bias" and "by_distance" in read.hooks)
-        in_file |= hook == "score" and "asks" in read.hooks and "rotate" not in read.hooks
+        in_file |= hook == "score" and "query_weights" in read.hooks and "rotate" not in read.hooks
         assert in_file == encoding.overrides(module, hook), hook
     assert list(read.options) == list(profile_of(encoding_name).options)
 
 
 def test_base_classes_in_other_files_are_read_too(tmp_path):
-    path = own_file(tmp_path, "class Mine(base.RoPE):\n    unseen = 'mine'\n", "from rpecli.encodings import rope as base\n")
+    path = own_file(
+        tmp_path, "class Mine(base.RoPE):\n    extrapolation = 'mine'\n", "from rpecli.encodings import rope as base\n"
+    )
     mine = source.read(path)
-    assert (mine.hooks, mine.unseen, mine.shared, mine.learns) == (["rotate"], "mine", True, "no")
+    assert (mine.hooks, mine.extrapolation, mine.shared, mine.learns) == (["rotate"], "mine", True, "no")
     assert "base" in mine.options
 
 

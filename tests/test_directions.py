@@ -4,35 +4,33 @@ import numpy as np
 import pytest
 import torch
 from helpers import reference
-from helpers.encodings import M, build, built, draw, model_in, moved
+from helpers.encodings import M, build, build_or_skip, draw, model_in, move_parameters
 
-from rpecli.attention import blocks as attention_blocks
-from rpecli.attention import dispatch as attention
-from rpecli.attention import reference as attention_reference
+from rpecli.attention.blocks import BlockSizes
+from rpecli.attention.dispatch import ForwardContext, attend
+from rpecli.attention.reference import scores
+from rpecli.encoding import QueryKey
 
 
-@pytest.mark.parametrize(("dense", "running"), [(512, True), (512, False), (0, True), (0, False)])
+@pytest.mark.parametrize("dense_keys", [512, 0])
+@pytest.mark.parametrize("contiguous", [True, False])
 @pytest.mark.parametrize(("T", "S"), [(1, 9), (9, 9), (5, 12), (33, 33)])
 @pytest.mark.parametrize("padded", [False, True])
-def test_every_kernel_equals_the_plain_softmax(encoding_name, T, S, dense, running, padded, monkeypatch):
-    monkeypatch.setattr(attention, "DENSE", dense)
-    monkeypatch.setattr(attention_blocks, "CELLS", 8 * S + 1)  # blocks of a few rows
-    monkeypatch.setattr(attention_blocks, "ROWS", 1)
-    made, q, k, v = moved(built(encoding_name, causal=False), 0.3), draw(2, T, seed=1), draw(2, S, seed=2), draw(2, S, seed=3)
+def test_every_kernel_equals_the_plain_softmax(encoding_name, T, S, dense_keys, contiguous, padded):
+    module = move_parameters(build_or_skip(encoding_name, causal=False), 0.3)
+    q, k, v = draw(2, T, seed=1), draw(2, S, seed=2), draw(2, S, seed=3)
     x = torch.randn(2, S, M, generator=torch.Generator().manual_seed(4))
-    positions, hidden = torch.arange(S)[None] * (1 if running else 3), None
+    positions, padding_mask = torch.arange(S)[None] * (1 if contiguous else 3), None
     if padded:
-        hidden = torch.zeros(2, S, dtype=torch.bool)
-        hidden[0, 0], hidden[1, S // 2] = True, True
+        padding_mask = torch.zeros(2, S, dtype=torch.bool)
+        padding_mask[0, 0], padding_mask[1, S // 2] = True, True
+    context = ForwardContext(padding_mask, contiguous, sizes=BlockSizes(dense_keys, cells=8 * S + 1, min_rows=1))  # a few rows
     with torch.no_grad():
-        kf = made.features(x)
-        qf = None if kf is None else kf[:, :, S - T :]
-        logits, dark = attention_reference.scores(made, q, k, x, positions, hidden), None if hidden is None else hidden.numpy()
-        wanted = reference.attention(reference.array(logits), reference.array(v), dark, causal=False)
-        found = attention.attend(made, q, k, v, positions, qf, kf, hidden, running)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    found = attention.attend(made, q, k, v, positions, qf, kf, hidden, running)  # and where gradients are kept
-    np.testing.assert_allclose(found.detach(), wanted, atol=1e-5)
+        qk = QueryKey.last(q, k, positions, module.features(x))
+        logits, mask = scores(module, q, k, x, positions, padding_mask), None if padding_mask is None else padding_mask.numpy()
+        expected = reference.attention(reference.array(logits), reference.array(v), mask, causal=False)
+        np.testing.assert_allclose(attend(module, qk, v, context), expected, atol=1e-5)
+    np.testing.assert_allclose(attend(module, qk, v, context).detach(), expected, atol=1e-5)  # and where gradients are kept
 
 
 def test_every_token_counts_for_every_other(model_of, encoding_name, ids_of):
@@ -51,27 +49,27 @@ def test_every_token_counts_for_every_other(model_of, encoding_name, ids_of):
 
 def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of):
     model, ids, wide = model_in(model_of, encoding_name, causal=False), ids_of(1, 6), torch.zeros(2, 9, dtype=torch.long)
-    hidden, positions = torch.ones(2, 9, dtype=torch.bool), torch.zeros(2, 9, dtype=torch.long)
-    for row, here in enumerate((slice(0, 6), slice(3, 9))):
-        wide[row, here], hidden[row, here], positions[row, here] = ids, False, torch.arange(6)
+    padding_mask, positions = torch.ones(2, 9, dtype=torch.bool), torch.zeros(2, 9, dtype=torch.long)
+    for row, columns in enumerate((slice(0, 6), slice(3, 9))):
+        wide[row, columns], padding_mask[row, columns], positions[row, columns] = ids, False, torch.arange(6)
     with torch.no_grad():
-        found, alone = model(wide, positions=positions, hidden_BxT=hidden), model(ids)[0]
+        padded, alone = model(wide, positions=positions, padding_mask_BxT=padding_mask), model(ids)[0]
     for row in range(2):
-        torch.testing.assert_close(found[row][~hidden[row]], alone, atol=2e-5, rtol=0)
+        torch.testing.assert_close(padded[row][~padding_mask[row]], alone, atol=2e-5, rtol=0)
 
 
 def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name, ids_of):
-    model = model_in(model_of, encoding_name, causal=False, trained=80)
+    model = model_in(model_of, encoding_name, causal=False, max_train_length=80)
     with torch.no_grad():
         assert bool(model.head(model(ids_of(1, 640))).isfinite().all())
 
 
 def test_training_in_bfloat16_is_finite(model_of, encoding_name, ids_of):
     model = model_in(model_of, encoding_name, causal=False, dtype="bfloat16").train()
-    found = model.head(model(ids_of(2, 16)))
-    found.logsumexp(-1).sum().backward()
-    assert bool(found.isfinite().all())
-    assert all(each.grad is not None and bool(each.grad.isfinite().all()) for each in model.parameters())
+    logits = model.head(model(ids_of(2, 16)))
+    logits.logsumexp(-1).sum().backward()
+    assert bool(logits.isfinite().all())
+    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in model.parameters())
 
 
 STARTS = {  # the sum of all parameters, as it was before there was a second direction
@@ -81,5 +79,5 @@ STARTS = {  # the sum of all parameters, as it was before there was a second dir
 
 @pytest.mark.parametrize("name", STARTS)
 def test_causal_attention_starts_from_the_parameters_it_always_drew(name):
-    total = sum(float(each.detach().double().sum()) for each in build(name).parameters())
+    total = sum(float(parameter.detach().double().sum()) for parameter in build(name).parameters())
     assert total == pytest.approx(STARTS[name], abs=1e-3)

@@ -113,3 +113,18 @@ def test_the_example_encoding_of_the_docs_works(tmp_path: Path) -> None:
     mine = encoding.build(f"{tmp_path}/mine.py:start=1", d_model=16, n_head=2)
     q = torch.zeros(1, 2, 5, 8)
     assert attention_reference.scores(mine, q, q)[0, 0, 4].argmax() == 4
+
+
+def test_every_example_encoding_of_the_docs_decodes_as_in_a_full_pass(tmp_path: Path, model_of, ids_of) -> None:
+    import torch
+
+    from rpecli.model import Cache
+
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    for number, example in enumerate(examples):
+        (tmp_path / f"mine{number}.py").write_text(example, encoding="utf-8")
+        model, ids, cache = model_of(f"{tmp_path}/mine{number}.py"), ids_of(2, 9), Cache()
+        with torch.no_grad():
+            states = torch.cat([model(part, cache=cache) for part in ids.split([5, 1, 3], dim=1)], dim=1)
+            torch.testing.assert_close(states, model(ids), atol=2e-5, rtol=0)

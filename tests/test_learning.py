@@ -38,7 +38,7 @@ INSTEAD = {"fox": "fox:bias=4"}
 def test_copy_is_learned_within_200_steps(name):
     size = {"d_model": 64, "n_layer": 2, "n_head": 4, "length": 8, "min_length": 8, "steps": 200, "tokens": 256}
     config = Config(task="copy", encoding=INSTEAD.get(name, name), lr=6e-3, warmup=20, **size)
-    trainer = train_state.build(config, torch.device("cpu"))
+    trainer = train_state.build_trainer(config, torch.device("cpu"))
     for _ in range(config.steps):
         train.step(trainer)
     first, last = torch.stack(trainer.losses[:5]).mean(), torch.stack(trainer.losses[-20:]).mean()

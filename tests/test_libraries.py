@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 import torch
-from helpers.encodings import M, build, draw, moved
+from helpers.encodings import M, build, draw, move_parameters
 
 from rpecli import encoding
-from rpecli.attention import reference as attention_reference
+from rpecli.attention.reference import causal_mask, scores
 
 N = 40
 
@@ -23,20 +23,20 @@ def library(name: str) -> ModuleType:
 
 
 def causal(scores: torch.Tensor) -> torch.Tensor:
-    return scores.detach().masked_fill(attention_reference.causal_mask(N, N), 0.0)
+    return scores.detach().masked_fill(causal_mask(N, N), 0.0)
 
 
-def same_scores(choice: str, made: encoding.Encoding, q: torch.Tensor, k: torch.Tensor) -> None:
-    """`q`, `k` as the library turned them, against the scores of the same draws here."""
-    mine = attention_reference.scores(made, draw(2, N, seed=1), draw(2, N, seed=2))
-    torch.testing.assert_close(causal(mine), causal(q @ k.transpose(-1, -2) * made.shape.scale), atol=1e-4, rtol=0, msg=choice)
+def same_scores(choice: str, module: encoding.Encoding, q: torch.Tensor, k: torch.Tensor) -> None:
+    """`q`, `k` as the library rotated them, against the scores of the same draws here."""
+    mine = scores(module, draw(2, N, seed=1), draw(2, N, seed=2))
+    torch.testing.assert_close(causal(mine), causal(q @ k.transpose(-1, -2) * module.shape.scale), atol=1e-4, rtol=0, msg=choice)
 
 
-def same_bias(made: encoding.DistanceBias, bias_HxTxS: torch.Tensor) -> None:
+def same_bias(module: encoding.DistanceBias, bias_HxTxS: torch.Tensor) -> None:
     positions = torch.arange(N)[None]
-    mine = made.bias(positions, positions)[0]
-    seen = causal if made.shape.causal else torch.Tensor.detach
-    torch.testing.assert_close(seen(mine), seen(bias_HxTxS), atol=1e-4, rtol=0)
+    mine = module.bias(positions, positions)[0]
+    compared = causal if module.shape.causal else torch.Tensor.detach
+    torch.testing.assert_close(compared(mine), compared(bias_HxTxS), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def same_bias(made: encoding.DistanceBias, bias_HxTxS: torch.Tensor) -> None:
 )
 def test_rope_is_that_of_rotary_embedding_torch(choice, options):
     theirs = library("rotary_embedding_torch").RotaryEmbedding(**options)
-    turned = (theirs.rotate_queries_or_keys(draw(2, N, seed=seed)) for seed in (1, 2))
-    same_scores(choice, build(choice), *turned)
+    rotated = (theirs.rotate_queries_or_keys(draw(2, N, seed=seed)) for seed in (1, 2))
+    same_scores(choice, build(choice), *rotated)
 
 
 def test_xpos_is_that_of_rotary_embedding_torch():
@@ -61,12 +61,12 @@ def test_xpos_is_that_of_rotary_embedding_torch():
 
 
 def test_pope_is_that_of_x_transformers():
-    theirs, made = library("x_transformers.x_transformers"), moved(build("pope"))
+    theirs, module = library("x_transformers.x_transformers"), move_parameters(build("pope"))
     polar = theirs.PolarEmbedding(16, 4)
-    polar.learned_bias.data.copy_(made.bias_HxD.data[:, None])
+    polar.learned_bias.data.copy_(module.bias_HxD.data[:, None])
     freqs, bias = polar(torch.arange(N))
     q, k = theirs.apply_polar_pos_emb(draw(2, N, seed=1), freqs), theirs.apply_polar_pos_emb(draw(2, N, seed=2), freqs + bias)
-    same_scores("pope", made, q, k)
+    same_scores("pope", module, q, k)
 
 
 @pytest.mark.parametrize("heads", [4, 6])
@@ -80,19 +80,19 @@ def test_alibi_is_that_of_x_transformers(heads, one_way):
 def test_t5_is_that_of_x_transformers(one_way):
     options = {"num_buckets": 16, "max_distance": 30}
     theirs = library("x_transformers.x_transformers").RelativePositionBias(scale=1, causal=one_way, heads=4, **options)
-    made = build("t5:buckets=16:max_distance=30", causal=one_way)
-    made.table_NxH.data.copy_(theirs.relative_attention_bias.weight.data)
-    same_bias(made, theirs(N, N))
+    module = build("t5:buckets=16:max_distance=30", causal=one_way)
+    module.table_NxH.data.copy_(theirs.relative_attention_bias.weight.data)
+    same_bias(module, theirs(N, N))
 
 
 @pytest.mark.parametrize("log", [True, False])
 def test_mlp_bias_is_that_of_x_transformers(log):
     theirs = library("x_transformers.x_transformers").DynamicPositionBias(M // 4, heads=4, depth=2, log_distance=log, norm=True)
-    made = build(f"mlp-bias:norm=true:log={str(log).lower()}", causal=False)
+    module = build(f"mlp-bias:norm=true:log={str(log).lower()}", causal=False)
     layers = [*theirs.mlp[0], *theirs.mlp[1], theirs.mlp[2]]
-    for mine, other in zip(made.mlp, layers, strict=True):
+    for mine, other in zip(module.mlp, layers, strict=True):
         if isinstance(mine, torch.nn.LayerNorm):  # their first one has another name for its weight, and no bias
             mine.weight.data.copy_(getattr(other, "weight", getattr(other, "gamma", None)).data)
         elif isinstance(mine, torch.nn.Linear):
             mine.load_state_dict(other.state_dict())
-    same_bias(made, theirs(N, N))
+    same_bias(module, theirs(N, N))

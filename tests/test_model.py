@@ -5,18 +5,14 @@ import torch
 from torch import Tensor
 
 from rpecli import encoding
-from rpecli.attention import blocks as attention_blocks
-from rpecli.attention import cpu_bfloat16 as attention_bf16
-from rpecli.attention import dispatch as attention
+from rpecli.attention import cpu_bfloat16, dispatch
+from rpecli.attention.blocks import BlockSizes
 from rpecli.model import Cache, Linear, Transformer
 
 
 @torch.no_grad()
 def hidden_states(model: Transformer, ids: Tensor, **options: object) -> Tensor:
     return model(ids, **options)
-
-
-# --------------------------------------------------------------------------------------------------------------- causality
 
 
 def test_an_output_depends_on_all_earlier_tokens_and_on_no_later_one(model_of, encoding_name, ids_of):
@@ -35,12 +31,10 @@ def test_an_output_depends_on_all_earlier_tokens_and_on_no_later_one(model_of, e
         assert float(size_T[: i + 1].min()) > 0
 
 
-@pytest.mark.parametrize("dense", [512, 0])
-def test_a_later_token_changes_no_earlier_output_in_evaluation(model_of, encoding_name, ids_of, dense, monkeypatch):
-    monkeypatch.setattr(attention, "DENSE", dense)
-    monkeypatch.setattr(attention_blocks, "CELLS", 7 * 30)
-    monkeypatch.setattr(attention_blocks, "ROWS", 1)
+@pytest.mark.parametrize("dense_keys", [512, 0])
+def test_a_later_token_changes_no_earlier_output_in_evaluation(model_of, encoding_name, ids_of, dense_keys):
     model, ids = model_of(encoding_name), ids_of(1, 30)
+    model.block_sizes = BlockSizes(dense_keys, cells=7 * 30, min_rows=1)
     other = ids.clone()
     other[:, 17] = (ids[:, 17] + 1) % 20
     change_T = (hidden_states(model, ids) - hidden_states(model, other)).abs().amax(dim=(0, 2))
@@ -48,73 +42,68 @@ def test_a_later_token_changes_no_earlier_output_in_evaluation(model_of, encodin
     assert float(change_T[17:].min()) > 1e-5
 
 
-# ---------------------------------------------------------------------------------------------------- decoding and padding
-
-
 @pytest.mark.parametrize("steps", [[1] * 12, [5, 1, 1, 5], [11, 1]])
 @pytest.mark.parametrize("positions", [None, torch.arange(12) + 40, torch.arange(12).square()])
 def test_decoding_equals_the_full_pass(model_of, encoding_name, ids_of, steps, positions):
-    model, ids, cache, done = model_of(encoding_name), ids_of(2, 12), Cache(), []
+    model, ids, cache, states = model_of(encoding_name), ids_of(2, 12), Cache(), []
     for part in torch.arange(12).split(steps):
-        done.append(hidden_states(model, ids[:, part], positions=None if positions is None else positions[part], cache=cache))
-    torch.testing.assert_close(torch.cat(done, dim=1), hidden_states(model, ids, positions=positions), atol=2e-5, rtol=0)
+        part_positions = None if positions is None else positions[part]
+        states.append(hidden_states(model, ids[:, part], positions=part_positions, cache=cache))
+    torch.testing.assert_close(torch.cat(states, dim=1), hidden_states(model, ids, positions=positions), atol=2e-5, rtol=0)
 
 
-def test_decoding_past_the_dense_kernels_equals_the_full_pass(model_of, encoding_name, ids_of, monkeypatch):
-    monkeypatch.setattr(attention, "DENSE", 4)
-    monkeypatch.setattr(attention_blocks, "CELLS", 30)
-    monkeypatch.setattr(attention_blocks, "ROWS", 1)
+def test_decoding_past_the_dense_kernels_equals_the_full_pass(model_of, encoding_name, ids_of):
     model, ids, cache = model_of(encoding_name), ids_of(1, 12), Cache()
-    done = [hidden_states(model, part, cache=cache) for part in ids.split([7, 1, 1, 3], dim=1)]
-    torch.testing.assert_close(torch.cat(done, dim=1), hidden_states(model, ids), atol=2e-5, rtol=0)
+    model.block_sizes = BlockSizes(dense_keys=4, cells=30, min_rows=1)
+    states = [hidden_states(model, part, cache=cache) for part in ids.split([7, 1, 1, 3], dim=1)]
+    torch.testing.assert_close(torch.cat(states, dim=1), hidden_states(model, ids), atol=2e-5, rtol=0)
 
 
 LENGTHS = (4, 7, 9)
 
 
 def padded(ids_BxT: Tensor, left: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The first tokens of each row, padded to one length: ids, positions and what is hidden."""
+    """The first tokens of each row, padded to one length: ids, positions and the padding mask."""
     ids, positions = torch.zeros(3, 9, dtype=torch.long), torch.zeros(3, 9, dtype=torch.long)
-    hidden = torch.ones(3, 9, dtype=torch.bool)
+    padding_mask = torch.ones(3, 9, dtype=torch.bool)
     for row, n in enumerate(LENGTHS):
-        here = slice(9 - n, 9) if left else slice(0, n)
-        ids[row, here], positions[row, here], hidden[row, here] = ids_BxT[row, :n], torch.arange(n), False
-    return ids, positions, hidden
+        columns = slice(9 - n, 9) if left else slice(0, n)
+        ids[row, columns], positions[row, columns], padding_mask[row, columns] = ids_BxT[row, :n], torch.arange(n), False
+    return ids, positions, padding_mask
 
 
 @pytest.mark.parametrize("left", [True, False])
 @pytest.mark.parametrize("cells", [1 << 20, 20])
-def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of, left, cells, monkeypatch):
-    monkeypatch.setattr(attention_blocks, "CELLS", cells)
-    monkeypatch.setattr(attention_blocks, "ROWS", 1)
+def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of, left, cells):
     model, whole = model_of(encoding_name), ids_of(3, 9)
-    ids, positions, hidden = padded(whole, left)
-    found = hidden_states(model, ids, positions=positions, hidden_BxT=hidden)
-    assert bool(found.isfinite().all())
+    model.block_sizes = BlockSizes(cells=cells, min_rows=1)
+    ids, positions, padding_mask = padded(whole, left)
+    states = hidden_states(model, ids, positions=positions, padding_mask_BxT=padding_mask)
+    assert bool(states.isfinite().all())
     for row, n in enumerate(LENGTHS):
         alone = hidden_states(model, whole[row : row + 1, :n])[0]
-        torch.testing.assert_close(found[row][~hidden[row]], alone, atol=2e-5, rtol=0)
+        torch.testing.assert_close(states[row][~padding_mask[row]], alone, atol=2e-5, rtol=0)
 
 
 def test_padding_leaves_gradients_finite(model_of, encoding_name, ids_of):
     model = model_of(encoding_name).train()
-    ids, positions, hidden = padded(ids_of(3, 9), left=True)
-    model(ids, positions=positions, hidden_BxT=hidden)[~hidden].square().sum().backward()
-    assert all(bool(each.grad.isfinite().all()) for each in model.parameters() if each.grad is not None)
+    ids, positions, padding_mask = padded(ids_of(3, 9), left=True)
+    model(ids, positions=positions, padding_mask_BxT=padding_mask)[~padding_mask].square().sum().backward()
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters() if parameter.grad is not None)
 
 
 def test_decoding_goes_on_behind_left_padding(model_of, encoding_name, ids_of):
-    """Padding that the cache holds stays hidden from the tokens that come later."""
+    """Padding in the cache stays masked for the tokens that come later."""
     model, whole, cache = model_of(encoding_name), ids_of(3, 11), Cache()
-    ids, positions, hidden = padded(whole, left=True)
-    hidden_states(model, ids, positions=positions, hidden_BxT=hidden, cache=cache)
+    ids, positions, padding_mask = padded(whole, left=True)
+    hidden_states(model, ids, positions=positions, padding_mask_BxT=padding_mask, cache=cache)
     lengths_3x1, nothing = torch.tensor(LENGTHS)[:, None], torch.zeros(3, 1, dtype=torch.bool)
     for step in range(2):
         new = whole.gather(1, lengths_3x1 + step)
-        found = hidden_states(model, new, positions=lengths_3x1 + step, hidden_BxT=nothing, cache=cache)
+        states = hidden_states(model, new, positions=lengths_3x1 + step, padding_mask_BxT=nothing, cache=cache)
         for row, n in enumerate(LENGTHS):
             alone = hidden_states(model, whole[row : row + 1, : n + step + 1])[0, -1]
-            torch.testing.assert_close(found[row, 0], alone, atol=2e-5, rtol=0)
+            torch.testing.assert_close(states[row, 0], alone, atol=2e-5, rtol=0)
 
 
 FORGET = '''"""Forgets at a rate that each token sets."""
@@ -127,18 +116,20 @@ class Forget(Encoding):
     def features(self, x):
         return torch.nn.functional.logsigmoid(x @ self.gate_HxM.T).transpose(1, 2)[..., None]
 '''
-AS_SCORE = """    def score(self, logits, q, k, q_pos, k_pos, qf, kf):
-        return logits - kf.cumsum(2).transpose(2, 3) + qf * kf.transpose(2, 3)
+AS_SCORE = """    def score(self, logits, qk):
+        q_feat, k_feat = qk.q_feat_BxHxTxF, qk.k_feat_BxHxSxF
+        return logits - k_feat.cumsum(2).transpose(2, 3) + q_feat * k_feat.transpose(2, 3)
 """
-AS_CHANNEL = """    def rotate(self, q, k, q_pos, k_pos, qf, kf):
-        wide_k = torch.cat([k, -kf.cumsum(2) / self.shape.scale, kf / self.shape.scale], dim=-1)
-        return torch.cat([q, torch.ones_like(qf), qf], dim=-1), wide_k
+AS_CHANNEL = """    def rotate(self, qk):
+        q_feat, k_feat = qk.q_feat_BxHxTxF, qk.k_feat_BxHxSxF
+        wide_k = torch.cat([qk.k_BxHxSxD, -k_feat.cumsum(2) / self.shape.scale, k_feat / self.shape.scale], dim=-1)
+        return torch.cat([qk.q_BxHxTxD, torch.ones_like(q_feat), q_feat], dim=-1), wide_k
 """
 
 
 @pytest.fixture(params=[AS_SCORE, AS_CHANNEL], ids=["score", "channel"])
 def forgetting(request, tmp_path, model_of) -> Transformer:
-    """An encoding by learned features, which no shipped one may have, in two forms that are one function."""
+    """An encoding with learned features, in two forms that are one function."""
     path = tmp_path / "forget.py"
     path.write_text(FORGET + request.param)
     return model_of(str(path))
@@ -146,25 +137,24 @@ def forgetting(request, tmp_path, model_of) -> Transformer:
 
 def test_features_are_cached_beside_keys_and_values(forgetting, ids_of):
     ids, cache = ids_of(2, 12), Cache()
-    done = [hidden_states(forgetting, part, cache=cache) for part in ids.split([5, 1, 1, 5], dim=1)]
-    torch.testing.assert_close(torch.cat(done, dim=1), hidden_states(forgetting, ids), atol=2e-5, rtol=0)
-    assert cache.layers[1]["f"].shape == (2, 4, 12, 1)
+    states = [hidden_states(forgetting, part, cache=cache) for part in ids.split([5, 1, 1, 5], dim=1)]
+    torch.testing.assert_close(torch.cat(states, dim=1), hidden_states(forgetting, ids), atol=2e-5, rtol=0)
+    assert cache.layers[1]["features"].shape == (2, 4, 12, 1)
 
 
-def test_features_are_cut_into_the_same_blocks_as_queries_and_keys(forgetting, ids_of, monkeypatch):
+def test_features_are_cut_into_the_same_blocks_as_queries_and_keys(forgetting, ids_of):
     whole = hidden_states(forgetting, ids_of(1, 12))
-    monkeypatch.setattr(attention_blocks, "CELLS", 30)
-    monkeypatch.setattr(attention_blocks, "ROWS", 1)
+    forgetting.block_sizes = BlockSizes(cells=30, min_rows=1)
     torch.testing.assert_close(hidden_states(forgetting, ids_of(1, 12)), whole, atol=1e-5, rtol=0)
 
 
 def test_features_of_padding_change_nothing(forgetting, ids_of):
     whole = ids_of(3, 9)
-    ids, positions, hidden = padded(whole, left=True)
-    found = hidden_states(forgetting, ids, positions=positions, hidden_BxT=hidden)
+    ids, positions, padding_mask = padded(whole, left=True)
+    states = hidden_states(forgetting, ids, positions=positions, padding_mask_BxT=padding_mask)
     for row, n in enumerate(LENGTHS):
         alone = hidden_states(forgetting, whole[row : row + 1, :n])[0]
-        torch.testing.assert_close(found[row][~hidden[row]], alone, atol=2e-5, rtol=0)
+        torch.testing.assert_close(states[row][~padding_mask[row]], alone, atol=2e-5, rtol=0)
 
 
 def test_features_learn_alike_in_either_form(model_of, tmp_path, ids_of):
@@ -198,72 +188,70 @@ def test_sequences_of_a_batch_do_not_touch_each_other(model_of, encoding_name, i
     torch.testing.assert_close(hidden_states(model, ids), alone, atol=1e-5, rtol=0)
 
 
-# ---------------------------------------------------------------------------------------------------------------- finite
-
-
 def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name, ids_of):
-    model = model_of(encoding_name, trained=80)
-    found = model.head(hidden_states(model, ids_of(1, 640)))
-    assert found.dtype == torch.float32
-    assert bool(found.isfinite().all())
+    model = model_of(encoding_name, max_train_length=80)
+    logits = model.head(hidden_states(model, ids_of(1, 640)))
+    assert logits.dtype == torch.float32
+    assert bool(logits.isfinite().all())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_wanted_places_alone_have_the_states_and_gradients_they_have_among_all(model_of, encoding_name, ids_of, dtype):
-    model, ids, wanted_N = model_of(encoding_name, dtype=dtype).train(), ids_of(2, 9), torch.tensor([3, 4, 8, 16])
-    whole, alone = model(ids).flatten(0, 1)[wanted_N], model(ids, wanted_N=wanted_N)
+def test_indexed_tokens_alone_have_the_states_and_gradients_they_have_among_all(model_of, encoding_name, ids_of, dtype):
+    model, ids, index_N = model_of(encoding_name, dtype=dtype).train(), ids_of(2, 9), torch.tensor([3, 4, 8, 16])
+    whole, alone = model(ids).flatten(0, 1)[index_N], model(ids, query_index_N=index_N)
     torch.testing.assert_close(alone, whole, atol=1e-5, rtol=0)
-    leaves = list(model.blocks.parameters())
-    found, expected = (torch.autograd.grad(each.square().sum(), leaves, allow_unused=True) for each in (alone, whole))
-    for mine, theirs in zip(found, expected, strict=True):
-        if dtype == "float32" and theirs is not None:  # bfloat16 sums in another order
-            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+    if dtype == "float32":  # bfloat16 sums in another order
+        assert_same_gradients(model, alone, whole)
 
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
-def test_the_last_layer_asks_only_the_places_that_are_read(model_of, encoding_name, ids_of, attention):
-    """States and gradients from a place on, and of some of these, are those they have among all."""
+def test_the_last_layer_has_only_the_queries_that_are_read(model_of, encoding_name, ids_of, attention):
+    """States and gradients from a token on, and of some of these, are those they have among all."""
     if attention == "bidirectional" and encoding.build(encoding_name, 16, 2).causal_only:
         pytest.skip("it is causal only")
-    model, ids, first, some_N = model_of(encoding_name, attention=attention).train(), ids_of(2, 9), 4, torch.tensor([0, 3, 7])
-    whole, found = model(ids)[:, first:], model(ids, first=first)
-    torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
-    torch.testing.assert_close(model(ids, first=first, wanted_N=some_N), whole.flatten(0, 1)[some_N], atol=1e-5, rtol=0)
+    model, ids, start, index_N = model_of(encoding_name, attention=attention).train(), ids_of(2, 9), 4, torch.tensor([0, 3, 7])
+    whole, last = model(ids)[:, start:], model(ids, query_start=start)
+    torch.testing.assert_close(last, whole, atol=1e-5, rtol=0)
+    indexed = model(ids, query_start=start, query_index_N=index_N)
+    torch.testing.assert_close(indexed, whole.flatten(0, 1)[index_N], atol=1e-5, rtol=0)
+    assert_same_gradients(model, last, whole)
+
+
+def assert_same_gradients(model: Transformer, states: Tensor, expected_states: Tensor) -> None:
     leaves = list(model.parameters())
-    found, wanted = (torch.autograd.grad(each.square().sum(), leaves, allow_unused=True) for each in (found, whole))
-    for mine, theirs in zip(found, wanted, strict=True):
-        if theirs is not None:
-            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+    gradients, expected = (
+        torch.autograd.grad(tensor.square().sum(), leaves, allow_unused=True) for tensor in (states, expected_states)
+    )
+    for gradient, expected_gradient in zip(gradients, expected, strict=True):
+        if expected_gradient is not None:
+            torch.testing.assert_close(gradient, expected_gradient, atol=1e-4, rtol=1e-4)
 
 
 def test_layers_that_share_a_bias_build_it_once_a_pass(model_of, ids_of, monkeypatch):
-    built, dense = [], attention._dense_bias
-    monkeypatch.setattr(attention, "_dense_bias", lambda *args: built.append(1) or dense(*args))
+    calls, dense_bias = [], dispatch.dense_bias
+    monkeypatch.setattr(dispatch, "dense_bias", lambda *args, **options: calls.append(1) or dense_bias(*args, **options))
     for choice, times in (("t5", 1), ("tisa", 3), ("t5+none", 1)):  # t5 is one instance, tisa one a layer
-        built.clear()
+        calls.clear()
         model_of(choice, n_layer=3)(ids_of(1, 8))
-        assert len(built) == times, choice
+        assert len(calls) == times, choice
 
 
 @pytest.mark.parametrize("shortest", [0, 99])
 def test_training_in_bfloat16_is_finite_and_near_float32(model_of, encoding_name, ids_of, shortest, monkeypatch):
-    monkeypatch.setattr(attention_bf16, "SHORTEST", shortest)  # with attention's products in it, and without
+    monkeypatch.setattr(cpu_bfloat16, "SHORTEST", shortest)  # with attention's products in it, and without
     half, full, ids = model_of(encoding_name, dtype="bfloat16").train(), model_of(encoding_name).train(), ids_of(2, 16)
-    found, wanted = half.head(half(ids)), full.head(full(ids))
-    assert found.dtype == torch.float32
-    assert bool(found.isfinite().all())
-    difference = float((found - wanted).detach().norm() / wanted.detach().norm())
+    logits, expected = half.head(half(ids)), full.head(full(ids))
+    assert logits.dtype == torch.float32
+    assert bool(logits.isfinite().all())
+    difference = float((logits - expected).detach().norm() / expected.detach().norm())
     assert 1e-5 < difference < 0.05
-    found.logsumexp(-1).sum().backward()
-    assert all(each.grad is not None and bool(each.grad.isfinite().all()) for each in half.parameters())
+    logits.logsumexp(-1).sum().backward()
+    assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in half.parameters())
 
 
 def test_evaluation_is_in_float32_whatever_training_was_in(model_of, encoding_name, ids_of):
     half, full, ids = model_of(encoding_name, dtype="bfloat16"), model_of(encoding_name), ids_of(2, 9)
     torch.testing.assert_close(hidden_states(half, ids), hidden_states(full, ids), atol=0, rtol=0)
-
-
-# ---------------------------------------------------------------------------------------------------------- initialisation
 
 
 def own_state(model: Transformer) -> dict[str, Tensor]:
@@ -279,12 +267,12 @@ def test_all_but_the_encoding_starts_alike_for_every_encoding(model_of, encoding
 
 def test_two_models_of_one_seed_are_identical_whatever_was_drawn_before(model_of, encoding_name):
     torch.manual_seed(1)
-    first, then = model_of(encoding_name, seed=3).state(), torch.rand(1)
+    first, random_number = model_of(encoding_name, seed=3).state(), torch.rand(1)
     torch.manual_seed(2)
     second = model_of(encoding_name, seed=3).state()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert torch.rand(1) != then, "building a model seeds nobody else's draws"
+    assert torch.rand(1) != random_number, "building a model seeds nobody else's draws"
 
 
 def test_another_seed_is_another_model(model_of, encoding_name):
@@ -298,8 +286,8 @@ def test_layers_of_an_unshared_encoding_start_differently(model_of, encoding_nam
     first, second = model_of(encoding_name).encodings
     pairs = list(zip(first.parameters(), second.parameters(), strict=True))
     differs = any(not torch.equal(one, two) for one, two in pairs)
-    drawn = any(bool((one != one.flatten()[0]).any()) for one, _ in pairs)  # not a constant, like tables that start at 0
-    assert differs == (drawn and not first.shared)
+    random_start = any(bool((one != one.flatten()[0]).any()) for one, _ in pairs)  # not a constant, like tables that start at 0
+    assert differs == (random_start and not first.shared)
 
 
 def test_initial_values_are_those_of_the_docstring(model_of):
@@ -319,19 +307,19 @@ def test_the_number_of_parameters_is_the_plain_models_and_the_encodings(model_of
     M, V, layers, ratio = 32, 20, 2, 4
     plain = V * M + layers * (4 * M * M + 2 * ratio * M * M + 4 * M) + 2 * M + V * M
     model = model_of(encoding_name)
-    learned = {id(each): each.numel() for made in model.encodings for each in made.parameters()}
-    assert sum(each.numel() for each in model.parameters()) == plain + sum(learned.values())
+    learned = {id(parameter): parameter.numel() for module in model.encodings for parameter in module.parameters()}
+    assert sum(parameter.numel() for parameter in model.parameters()) == plain + sum(learned.values())
     if encoding_name == "none":
         assert not learned
 
 
 def test_the_length_of_training_leaves_all_else_alone(model_of, encoding_name):
-    """An encoding may size its tables by the trained length; nothing else may depend on it."""
-    short, long = own_state(model_of(encoding_name, trained=16)), own_state(model_of(encoding_name, trained=700))
+    """An encoding may size its tables by the training length; nothing else may depend on it."""
+    short, long = (
+        own_state(model_of(encoding_name, max_train_length=16)),
+        own_state(model_of(encoding_name, max_train_length=700)),
+    )
     assert all(torch.equal(short[name], long[name]) for name in short)
-
-
-# ---------------------------------------------------------------------------------------------------------------- weights
 
 
 def test_weights_saved_and_loaded_are_the_same_model(model_of, encoding_name, ids_of):
@@ -344,9 +332,9 @@ def test_weights_saved_and_loaded_are_the_same_model(model_of, encoding_name, id
 
 def test_a_state_holds_each_shared_tensor_once(model_of, encoding_name):
     model = model_of(encoding_name, n_layer=3)
-    held = [tensor.data_ptr() for tensor in model.state().values()]
-    assert len(set(held)) == len(held)
-    assert {each.data_ptr() for each in model.parameters()} <= set(held)
+    pointers = [tensor.data_ptr() for tensor in model.state().values()]
+    assert len(set(pointers)) == len(pointers)
+    assert {parameter.data_ptr() for parameter in model.parameters()} <= set(pointers)
 
 
 def test_weights_of_another_encoding_are_refused_by_name(model_of):

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from helpers.fake_runs import study
+from helpers.fake_runs import fake_study
 from helpers.run_folders import make_page
 
 from rpecli import plot, table
@@ -66,9 +66,9 @@ def test_nothing_is_asked_of_the_network(written):
 
 def test_without_script_every_number_is_there(written):
     text = re.sub(r"<script>.*?</script>", "", written.read_text(), flags=re.DOTALL)
-    for words in ("Length extrapolation", ">.80<", "95 % interval", "commit: <code>c0ffee</code> (9 runs)", "copy-rope-s0-"):
+    for words in ("Length extrapolation", ">0.80<", "95 % interval", "commit: <code>c0ffee</code> (9 runs)", "copy-rope-s0-"):
         assert words in text
-    assert "<title>rope at 32 (2x): .80, 3 runs</title>" in text
+    assert "<title>rope at 32 (2x): 0.80, 3 runs</title>" in text
 
 
 def test_what_looks_like_a_tag_is_text(written):
@@ -86,9 +86,9 @@ def test_every_row_leads_to_the_directories_behind_it(written):
 
 
 def test_a_chart_says_in_words_what_it_shows():
-    (panel,) = study({"rope": [0.9, 0.7], "learned": [0.2, 0.1]})
+    (panel,) = fake_study({"rope": [0.9, 0.7], "learned": [0.2, 0.1]})
     text = "exact match against length on copy, trained to 16, mean over seeds: "
-    text += "learned 1.00 at 16, .15 at 64; rope 1.00 at 16, .80 at 64."
+    text += "learned 1.00 at 16, 0.15 at 64; rope 1.00 at 16, 0.80 at 64."
     assert svg.described(panel, "exact_match") == text
     assert f'aria-label="{text}"' in svg.chart(panel, "exact_match", figure.looks([panel]))
 

@@ -4,28 +4,24 @@ import numpy as np
 import pytest
 import torch
 from helpers import reference, reference_position
-from helpers.encodings import BOTH, D, H, M, build, draw
+from helpers.encodings import BOTH, D, H, M, build, draw, query_key
 from torch import Tensor
 from torch.nn import functional
 
 from rpecli import encoding, task
-from rpecli.attention import blocks as attention_blocks
-from rpecli.attention import dispatch as attention
-from rpecli.attention import reference as attention_reference
+from rpecli.attention.blocks import BlockSizes
+from rpecli.attention.dispatch import attend, kernel
+from rpecli.attention.reference import scores
+from rpecli.encoding import QueryKey
 from rpecli.encodings import _rotary as rotary
-
-# --------------------------------------------------------------------------------------------------------------------- T5
 
 
 @pytest.mark.parametrize(("buckets", "max_distance"), [(32, 128), (16, 64), (15, 20), (4, 2)])
 def test_t5_buckets_in_both_directions_are_half_for_each_side(buckets, max_distance):
-    made = build(f"t5:buckets={buckets}:max_distance={max_distance}", causal=False)
+    module = build(f"t5:buckets={buckets}:max_distance={max_distance}", causal=False)
     behind = [reference.bucket(d, buckets // 2, max_distance) for d in range(400)]
-    assert made.bucket(torch.arange(400)).tolist() == behind
-    assert made.bucket(-torch.arange(1, 400)).tolist() == [b + buckets // 2 for b in behind[1:]]
-
-
-# ----------------------------------------------------------------------------------------------------------------- rotary
+    assert module.bucket(torch.arange(400)).tolist() == behind
+    assert module.bucket(-torch.arange(1, 400)).tolist() == [b + buckets // 2 for b in behind[1:]]
 
 
 @pytest.mark.parametrize(
@@ -33,88 +29,78 @@ def test_t5_buckets_in_both_directions_are_half_for_each_side(buckets, max_dista
 )
 def test_scaled_rope_is_plain_rope_up_to_the_trained_length(choice):
     q, k = draw(1, 32, seed=1), draw(1, 32, seed=2)
-    torch.testing.assert_close(
-        attention_reference.scores(build(choice), q, k), attention_reference.scores(build("rope"), q, k), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(scores(build(choice), q, k), scores(build("rope"), q, k), atol=1e-5, rtol=0)
     beyond = torch.arange(1, 33)  # one past the trained 32 positions
-    change = attention_reference.scores(build(choice), q, k, positions=beyond) - attention_reference.scores(build("rope"), q, k)
+    change = scores(build(choice), q, k, positions=beyond) - scores(build("rope"), q, k)
     assert float(change.abs().max()) > 1e-4
 
 
-@pytest.mark.parametrize(("width", "trained", "factor"), [(16, 64, 4.0), (64, 512, 8.0), (128, 4096, 16.0), (4, 20, 3.0)])
-@pytest.mark.parametrize("kind", [kind for kind in rotary.KINDS if kind != "none"])
-@pytest.mark.parametrize("grown", [0.5, 1, 2, 64])
-def test_scaled_frequencies_follow_their_formulas(kind, width, trained, factor, grown):
-    length = int(grown * trained)
+@pytest.mark.parametrize(("width", "train_length", "factor"), [(16, 64, 4.0), (64, 512, 8.0), (128, 4096, 16.0), (4, 20, 3.0)])
+@pytest.mark.parametrize("kind", [kind for kind in rotary.SCALINGS if kind != "none"])
+@pytest.mark.parametrize("growth", [0.5, 1, 2, 64])
+def test_scaled_frequencies_follow_their_formulas(kind, width, train_length, factor, growth):
+    length = int(growth * train_length)
     for f in (factor, 0.0):
-        scaling = rotary.Scaling(kind, f, 10000.0, trained)
-        w_C, size = scaling.stretched(rotary.frequencies(width, 10000.0), torch.tensor([[3, length - 1]]))
+        scaling = rotary.Scaling(kind, f, 10000.0, train_length)
+        w_C, magnitude = scaling.scaled(rotary.frequencies(width, 10000.0), torch.tensor([[3, length - 1]]))
         for c, w in enumerate(w_C.tolist()):
-            plain = 10000 ** (-2 * c / width)
-            wanted, magnitude = reference_position.stretched(kind, f, plain, c, width, 10000, trained, length)
-            assert w == pytest.approx(wanted, rel=2e-6)
-            assert size == pytest.approx(magnitude)
+            expected, expected_magnitude = reference_position.scaled_frequency(kind, f, (width, 10000), c, train_length, length)
+            assert w == pytest.approx(expected, rel=2e-6)
+            assert magnitude == pytest.approx(expected_magnitude)
 
 
 @torch.no_grad()
-def test_scaling_goes_by_the_whole_sequence_in_every_block(model_of, ids_of, monkeypatch):
-    """With padding, rows are served in blocks that see more and more keys; all turn by the ladder of the last position."""
+def test_scaling_goes_by_the_whole_sequence_in_every_block(model_of, ids_of):
+    """With padding, rows are served in blocks that see more and more keys; all rotate by the frequencies of the last position."""
     for choice in ("rope:scaling=ntk", "rope:scaling=dynamic:factor=4"):
-        model, hidden = model_of(choice, trained=8), torch.zeros(1, 24, dtype=torch.bool)
-        hidden[:, -1] = True
-        whole = model(ids_of(1, 24), hidden_BxT=hidden)
-        monkeypatch.setattr(attention_blocks, "CELLS", 3 * 24)
-        monkeypatch.setattr(attention_blocks, "ROWS", 1)
-        torch.testing.assert_close(model(ids_of(1, 24), hidden_BxT=hidden), whole, atol=1e-5, rtol=0)
-        monkeypatch.undo()
+        model, padding_mask = model_of(choice, max_train_length=8), torch.zeros(1, 24, dtype=torch.bool)
+        padding_mask[:, -1] = True
+        whole = model(ids_of(1, 24), padding_mask_BxT=padding_mask)
+        model.block_sizes = BlockSizes(cells=3 * 24, min_rows=1)
+        torch.testing.assert_close(model(ids_of(1, 24), padding_mask_BxT=padding_mask), whole, atol=1e-5, rtol=0)
 
 
 def test_p_rope_of_every_pair_is_rope_and_its_last_channels_do_not_turn():
     q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
-    torch.testing.assert_close(
-        attention_reference.scores(build("p-rope:p=1"), q, k), attention_reference.scores(build("rope"), q, k)
-    )
+    torch.testing.assert_close(scores(build("p-rope:p=1"), q, k), scores(build("rope"), q, k))
     q[..., :8], k[..., :8] = 0, 0
-    plain = attention_reference.scores(build("none"), q, k)
-    torch.testing.assert_close(attention_reference.scores(build("p-rope:p=0.5"), q, k), plain)
-    assert float((attention_reference.scores(build("rope"), q, k) - plain).abs().max()) > 1e-3
+    plain = scores(build("none"), q, k)
+    torch.testing.assert_close(scores(build("p-rope:p=0.5"), q, k), plain)
+    assert float((scores(build("rope"), q, k) - plain).abs().max()) > 1e-3
 
 
 def test_xpos_is_finite_wherever_the_keys_are():
-    q, k, made = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos")
+    q, k, module = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos")
     itself = (q * k).sum(-1) / D**0.5
     for positions in (torch.arange(9) + 10_000_000, torch.arange(9) * 8_000, torch.arange(9) * 100_000):
-        found = attention_reference.scores(made, q, k, positions=positions)
-        assert bool(found.tril().isfinite().all())
-        torch.testing.assert_close(found.diagonal(dim1=2, dim2=3), itself, atol=1e-4, rtol=1e-4)
-        assert bool(attention.attend(made, q, k, k, positions[None]).isfinite().all())
+        logits = scores(module, q, k, positions=positions)
+        assert bool(logits.tril().isfinite().all())
+        torch.testing.assert_close(logits.diagonal(dim1=2, dim2=3), itself, atol=1e-4, rtol=1e-4)
+        assert bool(attend(module, QueryKey.last(q, k, positions[None]), k).isfinite().all())
 
 
 def test_xpos_fades_by_the_distance_however_far_along_the_keys_are():
-    q, k, made = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos:scale_base=4")  # fades to 0.08 over these keys
-    found = attention_reference.scores(made, q, k, positions=torch.arange(9) + 1000)
-    torch.testing.assert_close(found.tril(), attention_reference.scores(made, q, k).tril(), atol=2e-3, rtol=0)
+    q, k, module = draw(1, 9, seed=1), draw(1, 9, seed=2), build("xpos:scale_base=4")  # fades to 0.08 over these keys
+    logits = scores(module, q, k, positions=torch.arange(9) + 1000)
+    torch.testing.assert_close(logits.tril(), scores(module, q, k).tril(), atol=2e-3, rtol=0)
 
 
 def test_pope_is_twice_as_wide_and_its_angles_stay_in_their_range():
-    made, inside, q, k = build("pope"), build("pope"), draw(1, 3, seed=1), draw(1, 3, seed=2)
+    module, inside, q, k = build("pope"), build("pope"), draw(1, 3, seed=1), draw(1, 3, seed=2)
     with torch.no_grad():
-        made.bias_HxD[:] = torch.linspace(-20, 10, H * D).view(H, D)
-        inside.bias_HxD[:] = made.bias_HxD.clamp(-2 * torch.pi, 0)
-    wide_q, wide_k = made.rotate(q, k, torch.arange(3)[None], torch.arange(3)[None], None, None)
+        module.bias_HxD[:] = torch.linspace(-20, 10, H * D).view(H, D)
+        inside.bias_HxD[:] = module.bias_HxD.clamp(-2 * torch.pi, 0)
+    wide_q, wide_k = module.rotate(query_key(q, k))
     assert wide_q.shape[-1] == wide_k.shape[-1] == 2 * D
-    assert torch.equal(attention_reference.scores(inside, q, k), attention_reference.scores(made, q, k))
-
-
-# ---------------------------------------------------------------------------------------------------------------- windows
+    assert torch.equal(scores(inside, q, k), scores(module, q, k))
 
 
 @BOTH
 def test_a_window_hides_all_but_the_nearest_tokens(causal):
-    made = build("window:width=3", causal=causal)
+    module = build("window:width=3", causal=causal)
     q, k, v = draw(1, 9, seed=1), draw(1, 9, seed=2), torch.eye(9)[None, None].expand(1, H, 9, 9)
-    seen_TxS = attention.attend(made, q, k, functional.pad(v, (0, D - 9)), torch.arange(9)[None])[0, 0, :, :9] > 0
-    assert seen_TxS.tolist() == [[abs(i - j) < 3 and (j <= i or not causal) for j in range(9)] for i in range(9)]
+    visible_TxS = attend(module, query_key(q, k), functional.pad(v, (0, D - 9)))[0, 0, :, :9] > 0
+    assert visible_TxS.tolist() == [[abs(i - j) < 3 and (j <= i or not causal) for j in range(9)] for i in range(9)]
 
 
 def test_hard_alibi_limits_half_of_the_heads_unless_told_otherwise():
@@ -130,19 +116,16 @@ def test_hard_alibi_limits_half_of_the_heads_unless_told_otherwise():
 
 @pytest.mark.parametrize("choice", ["window:width=2", "hard-alibi:masked=4"])
 def test_a_window_full_of_padding_leaves_numbers(model_of, ids_of, choice):
-    """A hidden token whose window holds nothing else: what comes out of its row must not poison the next layer."""
-    hidden = torch.zeros(1, 9, dtype=torch.bool)
-    hidden[:, 3:7] = True
-    assert bool(model_of(choice)(ids_of(1, 9), hidden_BxT=hidden).isfinite().all())
-
-
-# ----------------------------------------------------------------------------------------------------------------- biases
+    """A padding token whose window holds nothing else: what comes out of its row must not poison the next layer."""
+    padding_mask = torch.zeros(1, 9, dtype=torch.bool)
+    padding_mask[:, 3:7] = True
+    assert bool(model_of(choice)(ids_of(1, 9), padding_mask_BxT=padding_mask).isfinite().all())
 
 
 def test_alibi_with_learned_slopes_starts_as_alibi_and_learns():
-    made, q, k = build("alibi:learned=true"), draw(1, 9, seed=1), draw(1, 9, seed=2)
-    torch.testing.assert_close(attention_reference.scores(made, q, k), attention_reference.scores(build("alibi"), q, k))
-    assert [name for name, _ in made.named_parameters()] == ["log_slope_H"]
+    module, q, k = build("alibi:learned=true"), draw(1, 9, seed=1), draw(1, 9, seed=2)
+    torch.testing.assert_close(scores(module, q, k), scores(build("alibi"), q, k))
+    assert [name for name, _ in module.named_parameters()] == ["log_slope_H"]
     assert not list(build("alibi").parameters())
 
 
@@ -150,10 +133,10 @@ def test_kerple_keeps_its_parameters_in_their_bounds():
     distance = torch.arange(1, 9.0)
 
     def bias(choice: str, p: float, a: float) -> Tensor:
-        made = build(choice)
+        module = build(choice)
         with torch.no_grad():
-            made.p_H[:], made.a_H[:] = p, a
-            return made.by_distance(distance)[0]
+            module.p_H[:], module.a_H[:] = p, a
+            return module.by_distance(distance)[0]
 
     torch.testing.assert_close(bias("kerple-power", 5, 1), -(distance**2))
     torch.testing.assert_close(bias("kerple-power", -1, -1), -0.01 * distance**0.01)
@@ -170,25 +153,22 @@ UNIFORM = {  # choice: (parameter, lowest, highest)
 
 @pytest.mark.parametrize("choice", UNIFORM)
 def test_parameters_drawn_from_a_range_fill_it(choice):
-    made = build(choice, d_model=400, n_head=200)
+    module = build(choice, d_model=400, n_head=200)
     for name, low, high in UNIFORM[choice]:
-        drawn, slack = getattr(made, name).detach(), 0.05 * (high - low)
-        assert low <= float(drawn.min()) <= low + slack
-        assert high - slack <= float(drawn.max()) <= high
+        initial, slack = getattr(module, name).detach(), 0.05 * (high - low)
+        assert low <= float(initial.min()) <= low + slack
+        assert high - slack <= float(initial.max()) <= high
 
 
 def test_tisa_starts_with_shallow_curves_scattered_around_the_token():
-    made = build("tisa:kernels=200")
-    for parameter, mean, std in ((made.a_KxH, 0.1, 0.01), (made.b_KxH, 0.1, 0.01), (made.c_KxH, 0, 5)):
+    module = build("tisa:kernels=200")
+    for parameter, mean, std in ((module.a_KxH, 0.1, 0.01), (module.b_KxH, 0.1, 0.01), (module.c_KxH, 0, 5)):
         assert float(parameter.detach().mean()) == pytest.approx(mean, abs=0.2 * std)
         assert float(parameter.detach().std()) == pytest.approx(std, rel=0.15)
 
 
-# ----------------------------------------------------------------------------------------------------------------- abacus
-
-
-def added(made: encoding.Encoding, ids: Tensor) -> Tensor:
-    return made.embed(torch.zeros(*ids.shape, M), torch.arange(ids.shape[1])[None], ids).detach()
+def added(module: encoding.Encoding, ids: Tensor) -> Tensor:
+    return module.embed(torch.zeros(*ids.shape, M), torch.arange(ids.shape[1])[None], ids).detach()
 
 
 DIGITS = torch.tensor([[1, 4, 9, 5, 2, 6, 4, 4, 3, 0], [7, 2, 2, 4, 8, 13, 14, 4, 5, 3]])
@@ -196,25 +176,25 @@ DIGITS = torch.tensor([[1, 4, 9, 5, 2, 6, 4, 4, 3, 0], [7, 2, 2, 4, 8, 13, 14, 4
 
 @pytest.mark.parametrize("digits", [0, 1, 10])
 def test_abacus_counts_within_each_run_of_digits(digits):
-    made = build(f"abacus:digits={digits}").eval()
-    wanted = [reference_position.places(row, digits) for row in DIGITS.tolist()]
-    assert torch.equal(added(made, DIGITS), made.table.table_RxM.detach()[torch.tensor(wanted)])
+    module = build(f"abacus:digits={digits}").eval()
+    expected = [reference_position.places(row, digits) for row in DIGITS.tolist()]
+    assert torch.equal(added(module, DIGITS), module.table.table_RxM.detach()[torch.tensor(expected)])
 
 
 def test_abacus_goes_on_in_the_middle_of_a_number():
     """The tokens so far come along, so that decoding one token knows how long its number is already."""
-    made = build("abacus").eval()
-    last = made.embed(torch.zeros(2, 3, M), torch.arange(7, 10)[None], DIGITS)
-    assert torch.equal(last.detach(), added(made, DIGITS)[:, 7:])
+    module = build("abacus").eval()
+    last = module.embed(torch.zeros(2, 3, M), torch.arange(7, 10)[None], DIGITS)
+    assert torch.equal(last.detach(), added(module, DIGITS)[:, 7:])
 
 
 def test_abacus_in_training_moves_the_rows_of_digits_by_one_number_for_the_batch():
-    made, numbers = build("abacus:max_k=5").train(), set()
+    module, numbers = build("abacus:max_k=5").train(), set()
     for n in range(40):
         ids = (DIGITS + n % 3 * (DIGITS >= task.SPECIAL)).roll(n, 1)
         place = torch.tensor([reference_position.places(row) for row in ids.tolist()])
-        row = torch.cdist(added(made, ids).flatten(0, 1), made.table.table_RxM.detach()).argmin(-1).view(place.shape)
-        k = {int(each) for each in (row - place)[place > 0]}
+        row = torch.cdist(added(module, ids).flatten(0, 1), module.table.table_RxM.detach()).argmin(-1).view(place.shape)
+        k = {int(offset) for offset in (row - place)[place > 0]}
         assert len(k) == 1
         assert bool((row[place == 0] == 0).all())
         numbers |= k
@@ -222,38 +202,38 @@ def test_abacus_in_training_moves_the_rows_of_digits_by_one_number_for_the_batch
 
 
 def test_abacus_moves_by_the_batch_and_the_seed_alone():
-    """So that a run that was stopped goes on bit for bit, whatever was drawn meanwhile."""
-    first, then = build("abacus").train(), added(build("abacus").train(), DIGITS)
+    """So that a run that was stopped goes on bit for bit, whatever random numbers were drawn meanwhile."""
+    first, embedded = build("abacus").train(), added(build("abacus").train(), DIGITS)
     torch.rand(3)
-    assert torch.equal(added(first, DIGITS), then)
+    assert torch.equal(added(first, DIGITS), embedded)
     other = build("abacus").train()
     other.table.seed += 1
-    assert not torch.equal(added(other, DIGITS), then)
+    assert not torch.equal(added(other, DIGITS), embedded)
 
 
 def test_abacus_evaluates_numbers_longer_than_any_it_was_trained_on():
-    made, ids, positions = build("abacus:max_k=4").eval(), torch.full((1, 3000), 5), torch.arange(3000)[None]
-    assert torch.equal(added(made, ids)[:, :2500], added(made, ids[:, :2500]))
-    assert made.untrained(positions) == 0, "positions alone do not tell"
-    assert made.untrained(positions, ids) == 3000
-    added(made.train(), ids[:, :10])  # rows k+1 .. k+10, k at most 4
-    assert 3000 - 10 <= made.eval().untrained(positions, ids) <= 3000 - 10 + 4 - 4
-    assert made.untrained(positions, torch.full((1, 3000), 2)) == 3000, "no digit was left out, so row 0 is new"
+    module, ids, positions = build("abacus:max_k=4").eval(), torch.full((1, 3000), 5), torch.arange(3000)[None]
+    assert torch.equal(added(module, ids)[:, :2500], added(module, ids[:, :2500]))
+    assert module.untrained(positions) == 0, "positions alone do not tell"
+    assert module.untrained(positions, ids) == 3000
+    added(module.train(), ids[:, :10])  # rows k+1 .. k+10, k at most 4
+    assert 3000 - 10 <= module.eval().untrained(positions, ids) <= 3000 - 10 + 4 - 4
+    assert module.untrained(positions, torch.full((1, 3000), 2)) == 3000, "no digit was left out, so row 0 is new"
 
 
 @pytest.mark.parametrize("other", ["rope", "t5", "fire", "shaw", "learned"])
 def test_abacus_over_another_encoding_is_both(model_of, ids_of, other):
     """The scores of the other one, its kernel, and the vectors of the digits once, whatever the layers share."""
-    made, plain = build(f"abacus:over={other}"), build(other)
+    module, plain = build(f"abacus:over={other}"), build(other)
     hooks = ("features", "rotate", "bias", "score")
-    assert [encoding.overrides(made, hook) for hook in hooks] == [encoding.overrides(plain, hook) for hook in hooks]
-    assert attention.kernel(made) == attention.kernel(plain)
-    assert (made.group, made.shared, made.shift_invariant) == ("APE", plain.shared, plain.shift_invariant)
-    plain.load_state_dict({name: each for name, each in made.state_dict().items() if not name.startswith("table.")})
+    assert [encoding.overrides(module, hook) for hook in hooks] == [encoding.overrides(plain, hook) for hook in hooks]
+    assert kernel(module) == kernel(plain)
+    assert (module.group, module.shared, module.shift_invariant) == ("APE", plain.shared, plain.shift_invariant)
+    plain.load_state_dict({name: tensor for name, tensor in module.state_dict().items() if not name.startswith("table.")})
     q, k = draw(1, 9, seed=1), draw(1, 9, seed=2)
-    torch.testing.assert_close(attention_reference.scores(made, q, k), attention_reference.scores(plain, q, k))
+    torch.testing.assert_close(scores(module, q, k), scores(plain, q, k))
     model, ids = model_of(f"abacus:over={other}", n_layer=3), ids_of(2, 9)
-    assert sum(each.table is not None for each in set(model.encodings)) == 1
+    assert sum(module.table is not None for module in set(model.encodings)) == 1
     with torch.no_grad():
         before = model(ids)
         model.encodings[0].table.table_RxM[1:] += torch.randn(M // 2)

@@ -12,7 +12,7 @@ SIZE = Size(16, 1, 2, 16, 4)
 
 @pytest.fixture
 def trainer() -> train_state.Trainer:
-    return train_state.build(steps.config_of(SIZE, "rope"), torch.device("cpu"))
+    return train_state.build_trainer(steps.config_of(SIZE, "rope"), torch.device("cpu"))
 
 
 def test_shares_of_a_step_sum_to_1_and_every_region_is_hit(trainer: train_state.Trainer) -> None:

@@ -22,7 +22,7 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "shaw:reach=0": ({}, ["reach=0", "at least 1"]),
     "t5:buckets=1": ({}, ["buckets=1", "at least 2"]),
     "t5:max_distance=16": ({}, ["max_distance=16", "above half"]),
-    "t5:buckets=3": ({"causal": False}, ["buckets=3", "at least 2 buckets a side"]),
+    "t5:buckets=3": ({"causal": False}, ["buckets=3", "at least 2 buckets per side"]),
     "xpos": ({"causal": False}, ["xpos", "no form for attention in both directions", "attention: causal"]),
     "abacus:over=xpos": ({"causal": False}, ["no form for attention in both directions"]),
     "xpos:gamma=0": ({}, ["gamma=0", "above 0"]),
@@ -38,12 +38,12 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "rope:scaling=yarn:base=1": ({}, ["base=1", "above 1 to be scaled"]),
     "pope:start=one": ({}, ["zero or uniform", "'one'"]),
     "sandwich:width=7": ({}, ["width=7", "width=8"]),
-    "tisa:kernels=0": ({}, ["kernels=0", "at least one"]),
+    "tisa:kernels=0": ({}, ["kernels=0", "at least 1"]),
     "tisa:form=x": ({}, ["paper or code", "'x'"]),
-    "hard-alibi:masked=5": ({}, ["masked=5", "4 heads"]),
-    "window:width=0": ({}, ["width=0", "at least itself"]),
+    "hard-alibi:masked=5": ({}, ["masked=5", "to 4"]),
+    "window:width=0": ({}, ["width=0", "at least 1"]),
     "mlp-bias:depth=0": ({}, ["depth=0", "at least one"]),
-    "abacus:max_k=-1": ({}, ["max_k=-1", "below 0"]),
+    "abacus:max_k=-1": ({}, ["max_k=-1", "at least 0"]),
     "abacus:over=abacus": ({}, ["over=abacus", "another encoding"]),
     "abacus:over=rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
     "./nowhere.py": ({}, ["file ./nowhere.py", "rpe ls encodings"]),
@@ -61,9 +61,9 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "deberta:buckets=7": ({}, ["buckets=7", "even"]),
     "deberta:reach=10:buckets=18": ({}, ["buckets=18", "below reach - 1"]),
     "dape:kind=v3": ({}, ["v1 or v2", "'v3'"]),
-    "dape:hidden=0": ({}, ["hidden=0", "at least one unit"]),
-    "dape:over=rope": ({}, ["over=rope", "more than a bias", "over=alibi"]),
-    "dape:over=learned": ({}, ["over=learned", "more than a bias"]),
+    "dape:hidden=0": ({}, ["hidden=0", "at least 1"]),
+    "dape:over=rope": ({}, ["over=rope", "more than add a bias", "over=alibi"]),
+    "dape:over=learned": ({}, ["over=learned", "more than add a bias"]),
     "dape:over=alibbi": ({}, ["'alibbi'", "did you mean alibi"]),
     "rerope": ({"d_model": 12}, ["odd", "write d_model=16"]),
     "rerope:leak=0.5": ({}, ["leak=0.5", "at least 1"]),
@@ -83,6 +83,6 @@ def test_a_wrong_encoding_is_refused_with_what_to_write_instead(choice):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_dape_over_a_bias_that_hides_keys_is_refused():
-    with pytest.raises(ChoiceError, match="it hides keys"):
+def test_dape_over_a_bias_that_masks_keys_is_refused():
+    with pytest.raises(ChoiceError, match="it masks keys"):
         build("dape:over=hard-alibi")

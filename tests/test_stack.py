@@ -16,6 +16,7 @@ from rpecli.config.recipe import Config
 from rpecli.launch import stacking as launch_stacking
 from rpecli.launch.job import Job
 from rpecli.run.directory import Run, Stopped, find_runs
+from rpecli.train import batches
 from rpecli.train import loop as train
 from rpecli.train import stacked as stack
 from rpecli.train import state as train_state
@@ -48,7 +49,15 @@ def seeds(number: int = 3, **keys: Any) -> list[Config]:
 
 
 def built(configs: list[Config]) -> list[train_state.Trainer]:
-    return [train_state.build(config, CPU) for config in configs]
+    return [train_state.build_trainer(config, CPU) for config in configs]
+
+
+def backward(trainer: train_state.Trainer) -> tuple[float, int]:
+    """The gradients of a run alone in its first step, and its loss and number of tokens."""
+    batch = batches.draw_batch(trainer, 0)
+    loss = train.answer_losses(trainer.model, batch, CPU).mean()
+    loss.backward()
+    return loss.item(), batch.n_tokens
 
 
 def gradient(trainer: train_state.Trainer) -> torch.Tensor:
@@ -65,9 +74,9 @@ def same_gradients(configs: list[Config]) -> None:
     stacked.backward()
     assert stacked.flat_KxP.grad is not None
     for trainer, twin, grad_P in zip(alone, stacked.trainers, stacked.flat_KxP.grad, strict=True):
-        train.backward(trainer)
-        assert twin.losses[0].item() == pytest.approx(trainer.losses[0].item(), abs=1e-5)
-        assert twin.tokens == trainer.tokens
+        loss, n_tokens = backward(trainer)
+        assert twin.losses[0].item() == pytest.approx(loss, abs=1e-5)
+        assert twin.tokens == n_tokens
         torch.testing.assert_close(grad_P, gradient(trainer), atol=1e-5, rtol=1e-4)
         assert all(torch.equal(a, b) for a, b in zip(trainer.model.buffers(), twin.model.buffers(), strict=True))
 
@@ -89,7 +98,7 @@ def test_a_stacked_step_has_the_losses_and_gradients_of_the_runs_alone(encoding_
     if attention != "causal" and catalog.load_class("encodings", encoding_name, encoding.Encoding).causal_only:
         pytest.skip("has no form for attention in both directions")
     configs = seeds(encoding=encoding_name, attention=attention)
-    if why := stack.refusal(configs, CPU):
+    if why := stack.why_not_stackable(configs, CPU):
         assert why.startswith("torch cannot batch it: ")
         pytest.skip(why)
     same_gradients(configs)
@@ -97,7 +106,7 @@ def test_a_stacked_step_has_the_losses_and_gradients_of_the_runs_alone(encoding_
 
 @pytest.mark.parametrize("keys", WAYS, ids=str)
 def test_so_does_every_other_way_to_train(keys: dict[str, Any]) -> None:
-    assert stack.refusal(seeds(**keys), CPU) is None
+    assert stack.why_not_stackable(seeds(**keys), CPU) is None
     same_gradients(seeds(**keys))
 
 
@@ -113,7 +122,7 @@ def stackable(configs: list[Config]) -> tuple[list[list[int]], dict[int, str]]:
     groups: list[list[int]] = []
     alone: dict[int, str] = {}
     for group in same_but_seed(configs):
-        why = stack.refusal([configs[k] for k in group], CPU) if len(group) > 1 else "no other run is of its kind"
+        why = stack.why_not_stackable([configs[k] for k in group], CPU) if len(group) > 1 else "no other run is of its kind"
         if why is None:
             groups.append(group)
         else:
@@ -130,9 +139,9 @@ def test_of_the_shipped_encodings_one_trains_alone() -> None:
 
 def test_padding_is_at_work_in_these_tests() -> None:
     stacked = stack.Stack(built(seeds()))
-    shapes = [stack._draw(trainer).framed.inputs_BxT.shape for trainer in stacked.trainers]
+    shapes = [batches.draw_batch(trainer, 0).shape for trainer in stacked.trainers]
     assert len(set(shapes)) == 3
-    assert len(stack.cut(shapes, stack.LAUNCH["cpu"] / stacked.flat_KxP.shape[1])) == 1
+    assert len(batches.group_by_length(shapes, stack.LAUNCH["cpu"] / stacked.flat_KxP.shape[1])) == 1
 
 
 @pytest.mark.parametrize("launch", [0.0, 1e30])
@@ -143,14 +152,14 @@ def test_however_a_step_is_cut_it_is_the_same_step(launch: float, monkeypatch: p
 
 def test_a_step_is_cut_where_that_costs_the_least() -> None:
     shapes = [(100, 5), (14, 33), (90, 6), (16, 30), (40, 12)]
-    assert sorted(map(sorted, stack.cut(shapes, 0))) == [[0], [1], [2], [3], [4]]
-    assert sorted(map(sorted, stack.cut(shapes, 300))) == [[0, 2], [1, 3], [4]]
-    assert sorted(map(sorted, stack.cut(shapes, 1e9))) == [[0, 1, 2, 3, 4]]
-    assert stack.cut([(7, 9), (7, 9)], 0) != []
+    assert sorted(map(sorted, batches.group_by_length(shapes, 0))) == [[0], [1], [2], [3], [4]]
+    assert sorted(map(sorted, batches.group_by_length(shapes, 300))) == [[0, 2], [1, 3], [4]]
+    assert sorted(map(sorted, batches.group_by_length(shapes, 1e9))) == [[0, 1, 2, 3, 4]]
+    assert batches.group_by_length([(7, 9), (7, 9)], 0) != []
 
 
 def test_runs_of_one_shape_never_go_apart() -> None:
-    assert stack.cut([(3, 8)] * 3, 1) == [[0, 1, 2]]
+    assert batches.group_by_length([(3, 8)] * 3, 1) == [[0, 1, 2]]
 
 
 def test_every_run_is_clipped_by_its_own_norm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,13 +171,13 @@ def test_every_run_is_clipped_by_its_own_norm(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_gradient_below_the_limit_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    configs, seen = seeds(clip=1e6), []
+    configs, gradients = seeds(clip=1e6), []
     alone, stacked = built(configs), stack.Stack(built(configs))
     step = stacked.optimizer.step
-    monkeypatch.setattr(stacked.optimizer, "step", lambda: (seen.extend(r.grad.clone() for r in stacked.rows), step()))
+    monkeypatch.setattr(stacked.optimizer, "step", lambda: (gradients.extend(r.grad.clone() for r in stacked.rows), step()))
     stacked.step()
-    for trainer, grad_P in zip(alone, seen, strict=True):
-        train.backward(trainer)
+    for trainer, grad_P in zip(alone, gradients, strict=True):
+        backward(trainer)
         torch.testing.assert_close(grad_P, gradient(trainer), atol=1e-5, rtol=1e-4)
 
 
@@ -193,8 +202,8 @@ def test_the_models_are_never_behind_the_stack() -> None:
     for trainer, row_P in zip(stacked.trainers, stacked.flat_KxP, strict=True):
         assert torch.equal(parameters(trainer), row_P)
     touched = [trainer.model.state()["encodings.0.touched_R"] for trainer in stacked.trainers]
-    assert all(each.any() for each in touched)
-    assert not all(torch.equal(touched[0], each) for each in touched), "padding must not mark rows that a run has not seen"
+    assert all(rows.any() for rows in touched)
+    assert not all(torch.equal(touched[0], rows) for rows in touched), "padding must not mark rows that a run has not seen"
 
 
 MINE = '''"""An encoding that a stack cannot take."""
@@ -221,11 +230,11 @@ class Mine(Encoding):
 )
 def test_an_encoding_whose_stacked_step_is_another_is_found_out(idle: bool, why: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE.replace("IDLE", str(idle)))
-    assert stack.refusal(seeds(2, encoding=str(tmp_path / "mine.py")), CPU) == why
+    assert stack.why_not_stackable(seeds(2, encoding=str(tmp_path / "mine.py")), CPU) == why
 
 
 def test_an_encoding_that_changes_on_the_way_trains_alone() -> None:
-    assert stack.refusal(seeds(2, encoding="rope:then=none"), CPU) == "its encoding changes on the way"
+    assert stack.why_not_stackable(seeds(2, encoding="rope:then=none"), CPU) == "its encoding changes on the way"
 
 
 def test_only_runs_that_differ_in_seed_or_rate_go_together() -> None:
@@ -249,8 +258,8 @@ def test_runs_that_stand_at_the_same_step_go_together(tmp_path: Path, trap: tiny
         trap.arm(3, "SIGTERM")
         with pytest.raises(Stopped):
             train.train(run, "cpu", threads=1)
-    found = launch_stacking.group_stackable(jobs(runs), 2)
-    assert [list(job.runs) for job in found] == [runs[:2], runs[2:4], runs[4:]]
+    stacks = launch_stacking.group_stackable(jobs(runs), 2)
+    assert [list(job.runs) for job in stacks] == [runs[:2], runs[2:4], runs[4:]]
     assert len(launch_stacking.group_stackable(jobs(runs), 16)) == 2
     runs[0].checkpoint_file.write_bytes(b"no")
     assert sorted(len(job.runs) for job in launch_stacking.group_stackable(jobs(runs), 16)) == [1, 1, 3]
@@ -289,8 +298,8 @@ def test_a_run_of_a_stack_ends_as_it_would_alone(keys: dict[str, Any], tmp_path:
         record, twin = run.record, alone.record
         assert [*record] == [*twin]
         assert (record["stacked"], twin["stacked"]) == (3, None)
-        told = {"status", "step", "steps", "tokens", "sources", "parameters", "error", "commit"}
-        assert {key: record[key] for key in told} == {key: twin[key] for key in told}
+        shared = {"status", "step", "steps", "tokens", "sources", "parameters", "error", "commit"}
+        assert {key: record[key] for key in shared} == {key: twin[key] for key in shared}
 
 
 def stopped_at(step: int, trap: tiny.Trap, go: Callable[[], Any], number: signal.Signals = signal.SIGTERM) -> None:
@@ -349,11 +358,11 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
     good = {20: [1], 30: [0, 2]}
     validate = train.validate
 
-    def judged(trainer: train_state.Trainer, sets: Any) -> dict[str, Any]:
+    def validate_as_told(trainer: train_state.Trainer, sets: Any) -> dict[str, Any]:
         return validate(trainer, sets) | {"exact_match": float(trainer.config.seed in good.get(trainer.step, []))}
 
     sizes, step = list[int](), stack.Stack.step
-    monkeypatch.setattr(train, "validate", judged)
+    monkeypatch.setattr(train, "validate", validate_as_told)
     monkeypatch.setattr(stack.Stack, "step", lambda self: (sizes.append(len(self.trainers)), step(self))[1])
     assert stack.train_together(runs, "cpu", 1) == [runs[3]], "the last one is left to train alone"
     assert sizes == [4] * 20 + [3] * 10
@@ -367,9 +376,9 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
 
 def test_a_run_whose_loss_is_no_number_leaves_and_fails_alone(tmp_path: Path) -> None:
     fine, bad = created(tmp_path, 2), tiny.new_run(tmp_path, seed=2, lr=1e30, warmup=5)
-    told = list[dict[str, Any]]()
-    assert stack.train_together([*fine, bad], "cpu", 1, progress=lambda run, line: told.append(line)) == [bad]
-    assert next(line["diverged"] for line in told if "diverged" in line).startswith("the loss is nan before step")
+    lines = list[dict[str, Any]]()
+    assert stack.train_together([*fine, bad], "cpu", 1, progress=lambda run, line: lines.append(line)) == [bad]
+    assert next(line["diverged"] for line in lines if "diverged" in line).startswith("the loss is nan before step")
     assert bad.record["status"] == "stopped"
     for seed, run in enumerate(fine):
         close(run, tiny.trained_run(tmp_path / "alone", seed=seed))

@@ -13,7 +13,7 @@ from rpecli.report import stats
 SEED = np.random.default_rng(0)
 
 
-def by_hand(k: int, n: int) -> tuple[float, float]:
+def wilson_formula(k: int, n: int) -> tuple[float, float]:
     z = 1.959963984540054
     centre = (k / n + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(k / n * (1 - k / n) / n + z * z / (4 * n * n))
@@ -22,7 +22,7 @@ def by_hand(k: int, n: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("k", "n"), [(5, 10), (1, 7), (250, 256)])
 def test_the_wilson_interval_is_the_formula(k, n):
-    assert stats.wilson(k, n) == pytest.approx(by_hand(k, n), abs=1e-12)
+    assert stats.wilson(k, n) == pytest.approx(wilson_formula(k, n), abs=1e-12)
 
 
 def test_the_wilson_interval_of_five_in_ten():
@@ -36,10 +36,10 @@ def test_the_wilson_interval_of_nothing_and_of_everything_stays_in_zero_to_one()
 
 
 def test_a_summary_is_mean_range_number_and_median():
-    assert stats.summary([0.5, 1.0, 0.9]) == stats.Summary(mean=pytest.approx(0.8), low=0.5, high=1.0, number=3, median=0.9)
+    assert stats.summary([0.5, 1.0, 0.9]) == stats.Summary(mean=pytest.approx(0.8), low=0.5, high=1.0, n=3, median=0.9)
 
 
-def test_a_summary_of_nothing_is_none():
+def test_a_summary_without_values_is_none():
     assert stats.summary([]) is None
 
 
@@ -76,11 +76,8 @@ def test_a_median_counts_never_as_later_than_everything():
     assert stats.censored_median([]) is None
 
 
-def test_the_effective_length_can_be_asked_for_half():
-    assert stats.effective_length({16: 0.96, 32: 0.5, 64: 0.49}, stats.HALF) == 32
-
-
-# ------------------------------------------------------------------------------------------------- resampling and tests
+def test_the_effective_length_takes_another_threshold():
+    assert stats.effective_length({16: 0.96, 32: 0.5, 64: 0.49}, stats.EFFECTIVE_HALF) == 32
 
 
 def test_each_task_weighs_the_same_in_a_mean():
@@ -109,25 +106,25 @@ def test_the_interval_of_equal_seeds_is_a_point():
 
 @pytest.mark.parametrize("strata", [[[0.1, 0.5, 0.4, 0.9, 0.3]], [[0.1, 0.5, 0.4, 0.9], [0.2, 0.3, 0.8, 0.1, 0.6]]])
 def test_the_bootstrap_agrees_with_scipy(strata):
-    def over(*drawn, axis):
-        return sum(each.mean(axis=axis) for each in drawn) / len(drawn)
+    def mean(*resampled, axis):
+        return sum(values.mean(axis=axis) for values in resampled) / len(resampled)
 
-    found = bootstrap(strata, over, method="percentile", n_resamples=50000, random_state=SEED).confidence_interval
-    assert stats.mean_interval(strata) == pytest.approx((found.low, found.high), abs=0.02)
+    interval = bootstrap(strata, mean, method="percentile", n_resamples=50000, random_state=SEED).confidence_interval
+    assert stats.mean_interval(strata) == pytest.approx((interval.low, interval.high), abs=0.02)
 
 
 def test_the_interval_of_an_interquartile_mean_agrees_with_scipy():
     strata = [[0.1, 0.5, 0.4, 0.9], [0.2, 0.3, 0.8, 0.1, 0.6]]
 
-    def over(*drawn, axis):
-        return trim_mean(np.concatenate(drawn, axis=axis), 0.25, axis=axis)
+    def iqm(*resampled, axis):
+        return trim_mean(np.concatenate(resampled, axis=axis), 0.25, axis=axis)
 
-    found = bootstrap(strata, over, method="percentile", n_resamples=50000, random_state=SEED).confidence_interval
-    assert stats.interquartile_interval(strata) == pytest.approx((found.low, found.high), abs=0.02)
+    interval = bootstrap(strata, iqm, method="percentile", n_resamples=50000, random_state=SEED).confidence_interval
+    assert stats.interquartile_interval(strata) == pytest.approx((interval.low, interval.high), abs=0.02)
 
 
 def test_resampling_stays_within_a_task():
-    """Drawn over all six values, the interval of two tasks that each agree with themselves would be wide."""
+    """Resampled over all six values, the interval would be wide."""
     assert stats.mean_interval([[0.0] * 3, [1.0] * 3]) == (0.5, 0.5)
 
 
@@ -145,8 +142,8 @@ def test_a_sign_flip_by_hand():
 
 def test_a_sign_flip_is_scipys_permutation_test_of_pairs():
     first, second = np.array([0.3, 0.9, 0.4, 0.7, 0.5, 0.6, 0.2]), np.array([0.4, 0.6, 0.1, 0.5, 0.55, 0.2, 0.1])
-    found = permutation_test((first, second), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples")
-    assert stats.sign_flip([list(first - second)]) == pytest.approx(found.pvalue)
+    test = permutation_test((first, second), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples")
+    assert stats.sign_flip([list(first - second)]) == pytest.approx(test.pvalue)
 
 
 def test_a_sign_flip_over_tasks_weighs_each_task_the_same():
@@ -155,17 +152,17 @@ def test_a_sign_flip_over_tasks_weighs_each_task_the_same():
     strata = [[0.4, 0.1, 0.3], [-0.1, 0.2, 0.1, 0.05, 0.6]]
     sums = [fmean(signs[i] * v for i, v in enumerate(strata[0])) + fmean(signs[3 + i] * v for i, v in enumerate(strata[1]))
             for signs in product((1, -1), repeat=8)]  # fmt: skip
-    assert stats.sign_flip(strata) == sum(abs(each) >= sums[0] - 1e-12 for each in sums) / 256
+    assert stats.sign_flip(strata) == sum(abs(total) >= sums[0] - 1e-12 for total in sums) / 256
 
 
 def test_many_pairs_are_flipped_at_random_and_never_reach_zero():
     assert stats.sign_flip([[0.5] * 20]) == 1 / 10000
     strata = [[0.5 - 0.11 * (i % 9) for i in range(20)]]
-    found = permutation_test(
+    test = permutation_test(
         (np.array(strata[0]), np.zeros(20)), lambda a, b, axis: np.mean(a - b, axis=axis), permutation_type="samples",
         n_resamples=50000, random_state=SEED,
     )  # fmt: skip
-    assert stats.sign_flip(strata) == pytest.approx(found.pvalue, abs=0.02)
+    assert stats.sign_flip(strata) == pytest.approx(test.pvalue, abs=0.02)
 
 
 def test_mcnemar_by_hand():
@@ -189,13 +186,13 @@ def test_holm_and_mcnemar_agree_with_statsmodels():
     assert stats.mcnemar(3, 11) == pytest.approx(contingency_tables.mcnemar([[5, 3], [11, 9]], exact=True).pvalue)
 
 
-def test_those_that_tie_share_the_mean_of_their_places():
+def test_ties_share_the_mean_of_their_ranks():
     assert stats.ranks([0.5, 0.5, 1.0, 0.0]) == [2.5, 2.5, 1.0, 4.0]
 
 
-def test_bits_are_as_many_as_strings():
-    assert stats.bits("a0", 5).tolist() == [True, False, True, False, False]
-    assert stats.bits("ff", 3).tolist() == [True] * 3
+def test_there_is_one_flag_per_sequence():
+    assert stats.correct_flags("a0", 5).tolist() == [True, False, True, False, False]
+    assert stats.correct_flags("ff", 3).tolist() == [True] * 3
 
 
 @pytest.mark.parametrize("values", [[100, None, 300], [100, 200], [100, None], [None, None, 100], [], [50], [None], [1, 2, 3, 4]])
@@ -204,17 +201,17 @@ def test_with_one_budget_the_kaplan_meier_median_is_the_censored_one(values):
 
 
 def test_a_run_stopped_early_says_nothing_of_later_steps():
-    """Stopped at 100, the first leaves the others to decide: 200 and 400 halve what is left at 400, by hand 1 * 1/2 * 0."""
+    """The first is censored at 100, so the curve of the others is 1 until 200, 1/2 until 400 and then 0."""
     assert stats.median_steps([None, 200, 400], [100, 1000, 1000]) == 300
     assert stats.median_steps([None, 200, 400, 500], [100, 1000, 1000, 1000]) == 400
 
 
 def test_an_interval_between_unpaired_samples_is_second_minus_first_and_agrees_with_scipy():
-    assert stats.between([0.0] * 3, [1.0] * 3) == (1.0, 1.0)
-    assert stats.between([0.0] * 3, [1.0] * 2) is None
+    assert stats.unpaired_interval([0.0] * 3, [1.0] * 3) == (1.0, 1.0)
+    assert stats.unpaired_interval([0.0] * 3, [1.0] * 2) is None
     rng = np.random.default_rng(0)
     first, second = rng.normal(0, 1, 12), rng.normal(2, 1, 9)
-    low, high = stats.between(first, second)
-    over = [second, first], lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis)
-    theirs = bootstrap(*over, method="percentile", random_state=SEED)
-    assert (low, high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.05)
+    low, high = stats.unpaired_interval(first, second)
+    statistic = lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis)  # noqa: E731
+    scipy_result = bootstrap([second, first], statistic, method="percentile", random_state=SEED)
+    assert (low, high) == pytest.approx(tuple(scipy_result.confidence_interval), abs=0.05)

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rpecli import catalog, task
+from rpecli import catalog
+from rpecli import task as tasks
 from rpecli.choice import ChoiceError
 from rpecli.config import recipe
 from rpecli.run import directory as run
@@ -23,25 +25,22 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def answers(batch: Batch) -> np.ndarray:
     """The answer symbols; every sequence of a task and length has the same number of them."""
-    return (batch.tokens_BxT[batch.answer_BxT] - SPECIAL).reshape(len(batch.tokens_BxT), -1)
+    return (batch.tokens_BxT[batch.answer_mask_BxT] - SPECIAL).reshape(len(batch.tokens_BxT), -1)
 
 
 def prompts(batch: Batch) -> np.ndarray:
-    symbols = (batch.tokens_BxT >= SPECIAL) & ~batch.answer_BxT
+    symbols = (batch.tokens_BxT >= SPECIAL) & ~batch.answer_mask_BxT
     return (batch.tokens_BxT[symbols] - SPECIAL).reshape(len(batch.tokens_BxT), -1)
 
 
-# ------------------------------------------------------------------------------------------------------------ every task
+def test_worked_examples_match_their_text(task_name: str) -> None:
+    task = tasks.build(task_name)
+    assert len(task.examples) == 2
+    for symbols, text in task.examples:
+        assert task.text(task.layout(np.array([symbols]))) == text
 
 
-def test_worked_examples_come_out_as_written(task_name):
-    made = task.build(task_name)
-    assert len(made.examples) == 2
-    for given, written in made.examples:
-        assert made.text(made.layout(np.array([given]))) == written
-
-
-def test_a_task_is_described(task_name):
+def test_a_task_is_described(task_name: str) -> None:
     path = catalog.find("tasks", task_name)
     first, *rest = (catalog.load(path).__doc__ or "").splitlines()
     assert first.rstrip()[-1:] in ".:"
@@ -50,45 +49,45 @@ def test_a_task_is_described(task_name):
         assert any(line.startswith(part) for line in rest), f"{path} does not say its {part}"
 
 
-def test_a_task_says_of_what_family_it_is(task_name):
-    family = task.build(task_name).family
+def test_a_task_says_of_what_family_it_is(task_name: str) -> None:
+    family = tasks.build(task_name).family
     assert family != "other"
     assert re.fullmatch("[a-z]+( [a-z]+)?", family)
     assert run.family_of(task_name + ":symbols=9") == family
 
 
-def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name):
-    defaults = task.build(task_name).defaults
+def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name: str) -> None:
+    defaults = tasks.build(task_name).defaults
     assert recipe.task_defaults(task_name) == defaults
     assert recipe.Settings(**defaults)
-    longest = task.build(task_name).longest()
+    longest = tasks.build(task_name).longest()
     assert longest is None or longest >= defaults.get("length", 1)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("length", [1, 2, 5, 8])
-def test_a_draw_is_a_function_of_its_generator_alone(choice, length):
-    made = task.build(choice)
+def test_a_draw_is_a_function_of_its_generator_alone(choice: str, length: int) -> None:
+    task = tasks.build(choice)
     np.random.seed(1)
-    first = made.draw(rng(), 6, length)
+    first = task.draw(rng(), 6, length)
     np.random.seed(2)
-    assert np.array_equal(first, task.build(choice).draw(rng(), 6, length))
+    assert np.array_equal(first, tasks.build(choice).draw(rng(), 6, length))
     assert len(first) == 6
-    going_on = rng()
-    assert any(not np.array_equal(first, made.draw(going_on, 6, length)) for _ in range(4))
+    generator = rng()
+    assert any(not np.array_equal(first, task.draw(generator, 6, length)) for _ in range(4))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("length", [1, 2, 5, 8])
-def test_a_sequence_begins_once_and_ends_with_its_last_answer(choice, length):
-    made = task.build(choice)
-    batch = made.sample(rng(), 50, length)
-    tokens, answer = batch.tokens_BxT, batch.answer_BxT
-    assert tokens.shape == answer.shape == (50, made.sequence(length))
+def test_a_sequence_begins_once_and_ends_with_its_last_answer(choice: str, length: int) -> None:
+    task = tasks.build(choice)
+    batch = task.sample(rng(), 50, length)
+    tokens, answer = batch.tokens_BxT, batch.answer_mask_BxT
+    assert tokens.shape == answer.shape == (50, task.sequence(length))
     assert (tokens.dtype, answer.dtype) == (np.int64, bool)
     assert ((tokens == BOS) == (np.arange(tokens.shape[1]) == 0)).all()
     assert (tokens != PAD).all()
-    assert ((tokens >= 0) & (tokens < made.vocabulary)).all()
+    assert ((tokens >= 0) & (tokens < task.vocabulary)).all()
     assert (tokens[answer] >= SPECIAL).all(), "answers are symbols"
     ended = tokens[0, -1] == END  # a format that the input ends has no end token
     assert ((tokens == END).sum(axis=1) == ended).all()
@@ -97,36 +96,33 @@ def test_a_sequence_begins_once_and_ends_with_its_last_answer(choice, length):
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_a_layout_is_a_function_of_its_input_and_leaves_it_as_it_was(choice):
-    made = task.build(choice)
-    x = made.draw(rng(), 4, 5)
-    kept = x.copy()
-    first, second = made.layout(x), made.layout(x)
+def test_a_layout_is_a_function_of_its_input_and_leaves_it_as_it_was(choice: str) -> None:
+    task = tasks.build(choice)
+    x = task.draw(rng(), 4, 5)
+    before = x.copy()
+    first, second = task.layout(x), task.layout(x)
     assert np.array_equal(first.tokens_BxT, second.tokens_BxT)
-    assert np.array_equal(x, kept)
+    assert np.array_equal(x, before)
     for row in range(4):
-        assert np.array_equal(made.layout(x[row : row + 1]).tokens_BxT[0], first.tokens_BxT[row])
+        assert np.array_equal(task.layout(x[row : row + 1]).tokens_BxT[0], first.tokens_BxT[row])
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("length", [1, 2, 3, 6, 8])
-def test_chance_is_what_the_best_blind_guess_gets(choice, length):
+def test_chance_is_what_the_best_blind_guess_gets(choice: str, length: int) -> None:
     """For each place the likeliest symbol of one half of a large sample, scored on the other half."""
-    made, n = task.build(choice), 30_000
-    seen = answers(made.sample(rng(length), 2 * n, length))
-    guess_A = [np.bincount(place).argmax() for place in seen[:n].T]
-    right_A = (seen[n:] == guess_A).mean(axis=0)
-    chance = made.chance(length)
-    assert chance == pytest.approx(right_A.mean(), abs=4 * np.sqrt(chance * (1 - chance) / n) + 1e-9)
+    task, n = tasks.build(choice), 30_000
+    answer_NxA = answers(task.sample(rng(length), 2 * n, length))
+    guess_A = [np.bincount(place).argmax() for place in answer_NxA[:n].T]
+    accuracy_A = (answer_NxA[n:] == guess_A).mean(axis=0)
+    chance = task.chance(length)
+    assert chance == pytest.approx(accuracy_A.mean(), abs=4 * np.sqrt(chance * (1 - chance) / n) + 1e-9)
 
 
-def test_chance_is_a_share_at_any_length(task_name):
-    made = task.build(task_name)
-    for length in (1, 16, made.longest() or 4096):
-        assert 0 < made.chance(length) <= 1
-
-
-# ------------------------------------------------------------------------------------------------------------- what each is
+def test_chance_is_a_share_at_any_length(task_name: str) -> None:
+    task = tasks.build(task_name)
+    for length in (1, 16, task.longest() or 4096):
+        assert 0 < task.chance(length) <= 1
 
 
 def running_parity(bits: list[int]) -> list[int]:
@@ -151,8 +147,8 @@ ANSWER: dict[str, Callable[[list[int]], list[int]]] = {
 
 @pytest.mark.parametrize("choice", ANSWER)
 @pytest.mark.parametrize("length", [1, 2, 16, 33])
-def test_the_answer_is_the_prompts(choice, length):
-    batch = task.build(choice).sample(rng(), 20, length)
+def test_the_answer_is_the_prompts(choice: str, length: int) -> None:
+    batch = tasks.build(choice).sample(rng(), 20, length)
     for prompt, answer in zip(prompts(batch).tolist(), answers(batch).tolist(), strict=True):
         assert answer == ANSWER[choice](prompt)
 
@@ -169,8 +165,8 @@ SEQUENCE = {
 
 
 @pytest.mark.parametrize("choice", SEQUENCE)
-def test_a_problem_of_nine_has_its_number_of_tokens(choice):
-    assert task.build(choice).sequence(9) == SEQUENCE[choice]
+def test_a_problem_of_nine_has_its_number_of_tokens(choice: str) -> None:
+    assert tasks.build(choice).sequence(9) == SEQUENCE[choice]
 
 
 TEXT = {
@@ -181,67 +177,65 @@ TEXT = {
 
 
 @pytest.mark.parametrize("choice", TEXT)
-def test_each_format_of_parity_is_written_out(choice):
-    made = task.build(choice)
-    assert made.text(made.layout(np.array([[1, 1, 0, 1]]))) == TEXT[choice]
+def test_every_format_of_parity(choice: str) -> None:
+    task = tasks.build(choice)
+    assert task.text(task.layout(np.array([[1, 1, 0, 1]]))) == TEXT[choice]
 
 
-def test_special_tokens_have_marks_and_symbols_follow_them():
+def test_special_tokens_have_marks_and_symbols_follow_them() -> None:
     assert sorted(MARKS) == [PAD, BOS, SEP, END] == list(range(SPECIAL))
-    assert task.build("copy:symbols=3").vocabulary == SPECIAL + 3
+    assert tasks.build("copy:symbols=3").vocabulary == SPECIAL + 3
 
 
 @pytest.mark.parametrize("choice", ["copy", "reverse", "sort:symbols=8", "parity"])
-def test_each_symbol_is_as_likely_as_any_other_and_places_are_independent(choice):
-    made = task.build(choice)
-    x = made.draw(rng(5), 20_000, 2)
-    counts = np.bincount(x[:, 0] * made.symbols + x[:, 1], minlength=made.symbols**2)
-    wanted = 20_000 / made.symbols**2
-    assert abs(counts - wanted).max() < 5 * np.sqrt(wanted)
+def test_all_symbols_are_equally_likely_and_places_are_independent(choice: str) -> None:
+    task = tasks.build(choice)
+    x = task.draw(rng(5), 20_000, 2)
+    counts = np.bincount(x[:, 0] * task.symbols + x[:, 1], minlength=task.symbols**2)
+    expected = 20_000 / task.symbols**2
+    assert abs(counts - expected).max() < 5 * np.sqrt(expected)
 
 
-def test_sort_without_repeats_draws_uniform_subsets_in_random_order():
-    made = task.build("sort:symbols=4:distinct=true")
-    x = made.draw(rng(), 24_000, 3)
+def test_sort_without_repeats_draws_uniform_subsets_in_random_order() -> None:
+    task = tasks.build("sort:symbols=4:distinct=true")
+    x = task.draw(rng(), 24_000, 3)
     assert all(len(set(row)) == 3 for row in x.tolist())
     counts = np.unique(x, axis=0, return_counts=True)[1]
     assert len(counts) == 24
     assert abs(counts - 1000).max() < 5 * np.sqrt(1000)
 
 
-def test_sort_without_repeats_has_a_longest_problem():
-    made = task.build("sort:symbols=8:distinct=true")
-    assert made.longest() == 8
-    assert answers(made.sample(rng(), 1, 8)).tolist() == [list(range(8))]
-    assert made.chance(8) == pytest.approx(1)
-    assert task.build("sort:symbols=8").longest() is None
+def test_sort_without_repeats_has_a_longest_problem() -> None:
+    task = tasks.build("sort:symbols=8:distinct=true")
+    assert task.longest() == 8
+    assert answers(task.sample(rng(), 1, 8)).tolist() == [list(range(8))]
+    assert task.chance(8) == pytest.approx(1)
+    assert tasks.build("sort:symbols=8").longest() is None
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])
-def test_parity_by_count_has_every_number_of_ones_equally_often(length):
-    ones = task.build("parity:law=count").draw(rng(), 8000, length).sum(axis=1)
+def test_parity_by_count_has_every_number_of_ones_equally_often(length: int) -> None:
+    ones = tasks.build("parity:law=count").draw(rng(), 8000, length).sum(axis=1)
     counts = np.bincount(ones, minlength=length + 1)
     assert abs(counts - 8000 / (length + 1)).max() < 5 * np.sqrt(8000 / (length + 1))
 
 
-def test_parity_by_count_shuffles_its_ones():
-    first, last = task.build("parity:law=count").draw(rng(), 8000, 6)[:, [0, 5]].T
+def test_parity_by_count_shuffles_its_ones() -> None:
+    first, last = tasks.build("parity:law=count").draw(rng(), 8000, 6)[:, [0, 5]].T
     assert first.mean() == pytest.approx(0.5, abs=0.03)
     assert last.mean() == pytest.approx(0.5, abs=0.03)
 
 
-def test_recall_has_one_marker_anywhere_but_at_the_end():
-    x = task.build("recall:symbols=5").draw(rng(), 8000, 4)
-    marked = x == 5
+def test_recall_has_one_marker_anywhere_but_at_the_end() -> None:
+    x = tasks.build("recall:symbols=5").draw(rng(), 8000, 4)
+    is_marker = x == 5
     assert x.shape == (8000, 5)
-    assert (marked.sum(axis=1) == 1).all()
-    places = np.bincount(marked.argmax(axis=1), minlength=5)
+    assert (is_marker.sum(axis=1) == 1).all()
+    places = np.bincount(is_marker.argmax(axis=1), minlength=5)
     assert places[4] == 0
     assert abs(places[:4] - 2000).max() < 5 * np.sqrt(2000)
-    assert np.bincount(x[~marked]).min() > 5000
+    assert np.bincount(x[~is_marker]).min() > 5000
 
-
-# ------------------------------------------------------------------------------------------------------------------ errors
 
 REFUSED = {
     "srot": ["unknown task 'srot'", "did you mean sort"],
@@ -254,9 +248,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("choice", REFUSED)
-def test_a_wrong_task_is_refused_with_what_to_write_instead(choice):
+def test_a_wrong_task_is_refused_with_what_to_write_instead(choice: str) -> None:
     with pytest.raises(ChoiceError) as error:
-        task.build(choice)
+        tasks.build(choice)
     assert all(word in str(error.value) for word in REFUSED[choice]), str(error.value)
 
 
@@ -271,11 +265,11 @@ class First(Task):
 '''
 
 
-def test_a_task_of_ones_own_works_by_path(tmp_path):
+def test_a_task_of_ones_own_works_by_path(tmp_path: Path) -> None:
     path = tmp_path / "first.py"
     path.write_text(OWN)
-    made: Task = task.build(str(path))
-    assert made.text(made.layout(np.array([[2, 0, 1]]))) == "> 2 0 1 | [2] ."
-    assert made.sequence(4) == 8
-    assert made.chance(4) == pytest.approx(1 / 3)
-    assert made.longest() is None
+    task: Task = tasks.build(str(path))
+    assert task.text(task.layout(np.array([[2, 0, 1]]))) == "> 2 0 1 | [2] ."
+    assert task.sequence(4) == 8
+    assert task.chance(4) == pytest.approx(1 / 3)
+    assert task.longest() is None

@@ -21,7 +21,7 @@ from rpecli.device import pick_device
 from rpecli.run.directory import Run, Stopped, find_runs
 from rpecli.run.files import RunError, line_bytes
 from rpecli.train import loop as train
-from rpecli.train import state as train_state
+from rpecli.train.batches import TrainBatch
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def untouched(trap: tiny.Trap, folder: Path, **keys: Any) -> Run:
     """The same run as those of a trap, never disturbed."""
     return tiny.trained_run(folder / "untouched", task=str(trap.task), **keys)
+
+
+def train_batch(batch: task.Batch, config: Config) -> TrainBatch:
+    return TrainBatch(data.shift_targets(batch, config), None, batch.tokens_BxT.size)
 
 
 def weights(run: Run) -> bytes:
@@ -63,8 +67,8 @@ def test_a_line_of_metrics_comes_every_validation_and_at_the_end(tmp_path: Path)
 
 def test_the_tokens_are_those_of_the_batches(plain: Run) -> None:
     config = plain.config
-    made = task.build(config.task)
-    sizes = [data.train_batch(made, config, step).tokens_BxT.size for step in range(config.steps)]
+    copy = task.build(config.task)
+    sizes = [data.train_batch(copy, config, step).tokens_BxT.size for step in range(config.steps)]
     assert [line["tokens"] for line in tiny.metrics(plain)] == np.cumsum(sizes)[9::10].tolist()
 
 
@@ -95,9 +99,9 @@ def test_a_trained_run_keeps_no_checkpoint(plain: Run) -> None:
 
 
 def test_progress_is_told_the_lines_of_metrics(tmp_path: Path) -> None:
-    run, heard = tiny.new_run(tmp_path), []
-    train.train(run, "cpu", threads=1, progress=heard.append)
-    assert heard == run.metrics()
+    run, lines = tiny.new_run(tmp_path), []
+    train.train(run, "cpu", threads=1, progress=lines.append)
+    assert lines == run.metrics()
 
 
 def test_the_learning_rate_warms_up_and_comes_down_a_cosine() -> None:
@@ -114,48 +118,48 @@ def test_a_warm_up_longer_than_the_run_never_comes_down() -> None:
 
 
 def test_a_step_uses_the_rate_of_its_number(tmp_path: Path) -> None:
-    trainer = train_state.build(tiny.config(warmup=5, lr=0.5), torch.device("cpu"))
+    trainer = tiny.trainer(warmup=5, lr=0.5)
     for step in range(3):
         train.step(trainer)
         assert trainer.optimizer.param_groups[0]["lr"] == train.learning_rate(trainer.config, step)
 
 
 def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, norms = train_state.build(tiny.config(clip=0.125), torch.device("cpu")), []
+    trainer, norms = tiny.trainer(clip=0.125), []
     step = trainer.optimizer.step
 
-    def look() -> None:
+    def measured_step() -> None:
         gradients = [p.grad.norm() for p in trainer.model.parameters() if p.grad is not None]
         norms.append(torch.stack(gradients).norm().item())
         step()
 
-    monkeypatch.setattr(trainer.optimizer, "step", look)
+    monkeypatch.setattr(trainer.optimizer, "step", measured_step)
     train.step(trainer)
     assert norms == pytest.approx([0.125], rel=1e-3)
 
 
 def test_only_answers_and_end_tokens_are_trained_on() -> None:
     """The loss of hand-picked places: log of the softmax at the place before each."""
-    trainer = train_state.build(tiny.config(), torch.device("cpu"))
+    trainer = tiny.trainer()
     batch = trainer.task.sample(np.random.default_rng(0), 3, 2)  # > a b | a b . : places 4, 5 are answers, 6 the end
     ids_BxT = torch.from_numpy(batch.tokens_BxT)
     log_BxTxV = trainer.model.head(trainer.model(ids_BxT)).log_softmax(-1)
     expected = [-log_BxTxV[b, t - 1, ids_BxT[b, t]].item() for b in range(3) for t in (4, 5, 6)]
-    assert train.losses(trainer.model, data.frame(batch, trainer.config), None, trainer.device).tolist() == pytest.approx(
-        expected, rel=1e-5
-    )
+    losses_N = train.answer_losses(trainer.model, train_batch(batch, trainer.config), trainer.device)
+    assert losses_N.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("keys", [{"task": "recall"}, {"task": "parity"}, {"task": "addition"}, {"attention": "bidirectional"}])
 def test_losses_of_places_that_are_read_alone_are_those_among_all(keys: dict[str, Any]) -> None:
-    trainer = train_state.build(tiny.config(**keys), torch.device("cpu"))
-    batch = data.frame(trainer.task.sample(np.random.default_rng(0), 3, 4), trainer.config)
-    logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(batch.inputs_BxT)))
-    all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(batch.targets_BxT), reduction="none")
-    wanted_N = all_BxT[torch.from_numpy(batch.answer_BxT | batch.end_BxT)]
-    found_N = train.losses(trainer.model, batch, None, trainer.device)
-    torch.testing.assert_close(found_N, wanted_N, atol=1e-5, rtol=0)
-    assert 0 < len(found_N) < all_BxT.numel()
+    trainer = tiny.trainer(**keys)
+    batch = train_batch(trainer.task.sample(np.random.default_rng(0), 3, 4), trainer.config)
+    examples = batch.examples
+    logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(examples.inputs_BxT)))
+    all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(examples.targets_BxT), reduction="none")
+    expected_N = all_BxT[torch.from_numpy(examples.scored_BxT)]
+    losses_N = train.answer_losses(trainer.model, batch, trainer.device)
+    torch.testing.assert_close(losses_N, expected_N, atol=1e-5, rtol=0)
+    assert 0 < len(losses_N) < all_BxT.numel()
 
 
 def test_a_run_stops_early_at_the_exact_match_it_was_told(tmp_path: Path) -> None:
@@ -192,43 +196,40 @@ def test_an_absurd_learning_rate_fails_and_says_what_to_change(tmp_path: Path, r
 def test_training_and_validation_ask_for_training_lengths_only(
     keys: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    lengths = []
     build = task.build
 
-    def spied(choice: str) -> task.Task:
-        made = build(choice)
-        draw = made.draw
-        monkeypatch.setattr(made, "draw", lambda rng, batch, length: asked.append(length) or draw(rng, batch, length))
-        return made
+    def spy(choice: str) -> task.Task:
+        built = build(choice)
+        draw = built.draw
+        monkeypatch.setattr(built, "draw", lambda rng, batch, length: lengths.append(length) or draw(rng, batch, length))
+        return built
 
-    monkeypatch.setattr(task, "build", spied)
+    monkeypatch.setattr(task, "build", spy)
     run = tiny.trained_run(tmp_path, **keys)
     config = run.config
-    assert {config.min_length, config.length} <= set(asked)
-    assert config.min_length <= min(asked)
-    assert max(asked) <= config.length
+    assert {config.min_length, config.length} <= set(lengths)
+    assert config.min_length <= min(lengths)
+    assert max(lengths) <= config.length
 
 
 def test_two_encodings_of_a_seed_see_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, losses = list[str](), train.losses
+    fingerprints, losses = list[str](), train.answer_losses
 
-    def spied(model: Any, batch: data.Framed, *rest: Any) -> torch.Tensor:
-        seen.append(data.fingerprint([task.Batch(batch.inputs_BxT, batch.answer_BxT)]))
-        return losses(model, batch, *rest)
+    def spy(model: Any, batch: TrainBatch, device: torch.device) -> torch.Tensor:
+        fingerprints.append(data.fingerprint([task.Batch(batch.examples.inputs_BxT, batch.examples.answer_mask_BxT)]))
+        return losses(model, batch, device)
 
-    monkeypatch.setattr(train, "losses", spied)
+    monkeypatch.setattr(train, "answer_losses", spy)
     for keys in ({}, {"encoding": "learned"}, {"seed": 1}):
         tiny.trained_run(tmp_path, **keys)
-    rope, learned, other_seed = (seen[n : n + 40] for n in (0, 40, 80))
+    rope, learned, other_seed = (fingerprints[n : n + 40] for n in (0, 40, 80))
     assert rope == learned != other_seed
-    assert len(seen) == 120
+    assert len(fingerprints) == 120
 
 
 def test_two_encodings_of_a_seed_start_from_the_same_weights() -> None:
-    rope, bare, other = (
-        train_state.build(tiny.config(**keys), torch.device("cpu")).model.state()
-        for keys in ({}, {"encoding": "none"}, {"seed": 1})
-    )
+    rope, bare, other = (tiny.trainer(**keys).model.state() for keys in ({}, {"encoding": "none"}, {"seed": 1}))
     assert all(torch.equal(rope[name], bare[name]) for name in bare)
     assert not torch.equal(rope["out.weight"], other["out.weight"])
 
@@ -445,20 +446,20 @@ def test_the_record_of_a_run_that_goes_on_forgets_the_old_error(tmp_path: Path, 
 def test_the_loss_of_metrics_is_a_mean_over_the_steps_since_the_last_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, losses = [], train.losses
+    means, losses = [], train.answer_losses
 
-    def spied(*arguments: Any) -> torch.Tensor:
-        found = losses(*arguments)
-        seen.append(found.mean().item())
-        return found
+    def spy(*arguments: Any) -> torch.Tensor:
+        losses_N = losses(*arguments)
+        means.append(losses_N.mean().item())
+        return losses_N
 
-    monkeypatch.setattr(train, "losses", spied)
+    monkeypatch.setattr(train, "answer_losses", spy)
     lines = tiny.metrics(tiny.trained_run(tmp_path, steps=20))
-    assert [line["loss"] for line in lines] == pytest.approx([np.mean(seen[:10]), np.mean(seen[10:])], abs=1e-5)
+    assert [line["loss"] for line in lines] == pytest.approx([np.mean(means[:10]), np.mean(means[10:])], abs=1e-5)
 
 
 def test_validation_measures_what_predictions_get_right() -> None:
-    trainer = train_state.build(tiny.config(), torch.device("cpu"))
+    trainer = tiny.trainer()
     sets = data.validation_sets(trainer.task, trainer.config)
     train.step(trainer)
     assert trainer.model.training
@@ -467,7 +468,7 @@ def test_validation_measures_what_predictions_get_right() -> None:
     token, exact = [], []
     for batch in sets:
         right_BxT = train.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
-        rows = [right[marked] for right, marked in zip(right_BxT, batch.answer_BxT[:, 1:], strict=True)]
+        rows = [right[mask] for right, mask in zip(right_BxT, batch.answer_mask_BxT[:, 1:], strict=True)]
         token.append(np.concatenate(rows).mean())
         exact.append(np.mean([row.all() for row in rows]))
     assert line["token_accuracy"] == pytest.approx(np.mean(token), abs=1e-6)
@@ -476,7 +477,7 @@ def test_validation_measures_what_predictions_get_right() -> None:
 
 
 def test_randomized_positions_stay_random_in_validation_and_the_same_each_time() -> None:
-    trainer = train_state.build(tiny.config(positions="randomized", max_position=64, encoding="learned"), torch.device("cpu"))
+    trainer = tiny.trainer(positions="randomized", max_position=64, encoding="learned")
     (batch,) = data.validation_sets(trainer.task, trainer.config)[-1:]
     trainer.model.eval()
     first = train.predictions(trainer, batch)
@@ -486,7 +487,7 @@ def test_randomized_positions_stay_random_in_validation_and_the_same_each_time()
 
 
 def test_a_diverged_loss_is_noticed_at_the_next_validation() -> None:
-    trainer = train_state.build(tiny.config(), torch.device("cpu"))
+    trainer = tiny.trainer()
     trainer.step, trainer.losses = 10, [torch.tensor(1.0), torch.tensor(math.nan)]
     with pytest.raises(train.Diverged, match="the loss is nan before step 10: lower lr"):
         train.validate(trainer, [])
@@ -502,17 +503,17 @@ def test_a_users_config_is_the_config_of_the_run(plain: Run) -> None:
 
 
 def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path: Path) -> None:
-    trainer = train_state.build(tiny.config(encoding="learned:then=rope", steps=10, switch_fraction=0.5), torch.device("cpu"))
-    served = []
+    trainer = tiny.trainer(encoding="learned:then=rope", steps=10, switch_fraction=0.5)
+    groups = []
     for _ in range(10):
         train.step(trainer)
-        served.append(trainer.model.current[0].group)
-    assert served == ["APE"] * 5 + ["RPE"] * 5
+        groups.append(trainer.model.current[0].group)
+    assert groups == ["APE"] * 5 + ["RPE"] * 5
 
 
 def test_a_run_whose_encoding_gave_way_is_evaluated_with_the_last_one(tmp_path: Path) -> None:
-    from rpecli.evaluate import measure as evaluate
+    from rpecli.evaluate.load import load
 
     run = tiny.trained_run(tmp_path, encoding="rope:then=none")
-    trainer, _ = evaluate.load(run.path, "cpu")
-    assert [each.group for each in trainer.model.current] == ["none"]
+    loaded, _ = load(run, "cpu")
+    assert [encoding.group for encoding in loaded.model.current] == ["none"]

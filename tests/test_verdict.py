@@ -1,29 +1,45 @@
-"""The verdict on made-up results with a known answer."""
+"""Verdicts on made-up results with a known answer."""
 
 import pytest
-from helpers.fake_runs import made_up, study
+from helpers.fake_runs import fake_run, fake_study
 
 from rpecli.report import format as report_format
-from rpecli.report import paired as compare
-from rpecli.report import verdict
-from rpecli.report.aggregate import panels
-from rpecli.report.verdict import CONTRADICTED, MISSING, MIXED, NEITHER, SUPPORTED, TIE, UNDECIDED
+from rpecli.report import paired, verdict
+from rpecli.report.aggregate import aggregate
+from rpecli.report.records import Difference
+from rpecli.report.verdict import AT_FLOOR, CONTRADICTED, MIXED, NO_DIFFERENCE, NOT_ENOUGH, NOT_MEASURED, SUPPORTED
 
 HIGH, LOW = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
 
 
-def extrapolation(values, *args, **given):
-    return verdict.extrapolation(study(values, *args, **given))
+def extrapolation(scores, *args, **options):
+    return verdict.extrapolation(fake_study(scores, *args, **options))
+
+
+def runs_of(scores, exact, task="copy"):
+    """One run per seed and score; `exact` gives exact match by length for a score."""
+    return [
+        fake_run(name, seed, exact(score), task=task) for name, by_seed in scores.items() for seed, score in enumerate(by_seed)
+    ]
+
+
+def at_32(score):
+    return {16: 1, 32: score}
+
+
+def line_with(result, words):
+    (line,) = [line for line in result.lines if words in line]
+    return line
 
 
 def test_an_encoding_that_is_truly_better_is_supported_with_its_numbers():
-    made = extrapolation({"rope": HIGH, "learned": LOW})
-    assert made.outcome == SUPPORTED
-    assert made.difference.mean == pytest.approx(0.7)
-    assert "+.70 (95 % interval +.6" in made.lines[1]
-    assert "p = .031, 6 pairs of seeds" in made.lines[1]
-    assert any(
-        "rope has the highest mean exact match beyond training, .90, set apart from learned" in line for line in made.lines
+    result = extrapolation({"rope": HIGH, "learned": LOW})
+    assert result.outcome == SUPPORTED
+    assert result.difference.mean == pytest.approx(0.7)
+    assert result.difference.p == 2 / 64
+    assert "+0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds" in result.lines[1]
+    assert "rope has the highest mean exact match beyond training, 0.90" in line_with(
+        result, "significantly different from learned"
     )
 
 
@@ -32,184 +48,193 @@ def test_an_encoding_that_is_worse_contradicts_the_claim():
 
 
 def test_two_seeds_are_not_enough_however_far_apart():
-    made = extrapolation({"rope": [1.0, 1.0], "learned": [0.0, 0.0]}, ("copy", "sort", "parity"))
-    assert made.outcome == UNDECIDED
-    assert "Only 2 seeds for a task: from fewer than 3 nothing is concluded, and nothing is tested." in made.lines
-    assert not any("interval" in line or "p =" in line for line in made.lines)
+    result = extrapolation({"rope": [1.0, 1.0], "learned": [0.0, 0.0]}, ("copy", "sort", "parity"))
+    assert (result.outcome, result.difference.p, result.difference.interval) == (NOT_ENOUGH, None, None)
+    assert "A task has only 2 seeds; at least 3 per task are needed for a test." in result.lines
+    assert not any("p =" in line for line in result.lines)
 
 
 def test_one_task_with_two_seeds_leaves_the_whole_undecided():
-    runs = [made_up(name, s, {16: 1, 32: v}) for name, v in (("rope", 1.0), ("learned", 0.0)) for s in range(9)]
-    runs += [made_up(name, s, {16: 1, 32: v}, task="sort") for name, v in (("rope", 1.0), ("learned", 0.0)) for s in range(2)]
-    assert verdict.extrapolation(panels(runs)).outcome == UNDECIDED
+    runs = runs_of({"rope": [1.0] * 9, "learned": [0.0] * 9}, at_32)
+    runs += runs_of({"rope": [1.0] * 2, "learned": [0.0] * 2}, at_32, task="sort")
+    assert verdict.extrapolation(aggregate(runs)).outcome == NOT_ENOUGH
 
 
 def test_three_seeds_of_one_task_cannot_decide_and_the_page_says_why():
-    made = extrapolation({"rope": HIGH[:3], "learned": LOW[:3]})
-    assert made.outcome == UNDECIDED
-    assert any("smallest p there is is 0.25" in line for line in made.lines)
+    result = extrapolation({"rope": HIGH[:3], "learned": LOW[:3]})
+    assert result.outcome == NOT_ENOUGH
+    assert "3 pairs cannot give p < 0.25; at least 6 are needed." in result.lines
 
 
 def test_three_seeds_of_two_tasks_can_decide():
     assert extrapolation({"rope": HIGH[:3], "learned": LOW[:3]}, ("copy", "sort")).outcome == SUPPORTED
 
 
-def test_equal_encodings_are_a_tie_and_no_victory():
-    near = [value + 0.01 * (-1) ** place for place, value in enumerate(HIGH)]
-    assert extrapolation({"rope": HIGH, "learned": near}).outcome == TIE
-    assert extrapolation({"rope": HIGH, "learned": HIGH}).outcome == TIE
+def test_equal_encodings_are_no_difference_and_no_victory():
+    near = [value + 0.01 * (-1) ** seed for seed, value in enumerate(HIGH)]
+    assert extrapolation({"rope": HIGH, "learned": near}).outcome == NO_DIFFERENCE
+    assert extrapolation({"rope": HIGH, "learned": HIGH}).outcome == NO_DIFFERENCE
 
 
-def test_three_equal_seeds_are_too_few_for_a_tie():
-    assert extrapolation({"rope": HIGH[:3], "learned": HIGH[:3]}).outcome == UNDECIDED
+def test_three_equal_seeds_are_too_few_for_no_difference():
+    assert extrapolation({"rope": HIGH[:3], "learned": HIGH[:3]}).outcome == NOT_ENOUGH
 
 
-def test_a_difference_within_the_margin_is_none_to_speak_of_however_sure():
-    assert extrapolation({"rope": HIGH, "learned": [value - 0.02 for value in HIGH]}).outcome == TIE
+def test_a_difference_within_the_margin_is_negligible_however_sure():
+    assert extrapolation({"rope": HIGH, "learned": [value - 0.02 for value in HIGH]}).outcome == NO_DIFFERENCE
 
 
 def test_seeds_that_disagree_are_not_enough_evidence():
-    assert extrapolation({"rope": [0.9, 0.1, 0.8, 0.2, 0.9, 0.1], "learned": [0.1, 0.9, 0.2, 0.7, 0.3, 0.6]}).outcome == UNDECIDED
+    assert (
+        extrapolation({"rope": [0.9, 0.1, 0.8, 0.2, 0.9, 0.1], "learned": [0.1, 0.9, 0.2, 0.7, 0.3, 0.6]}).outcome == NOT_ENOUGH
+    )
 
 
 def test_a_task_on_which_it_is_the_other_way_round_is_mixed():
-    runs = [made_up(name, s, {16: 1, 32: v}) for name, vs in (("rope", HIGH), ("learned", LOW)) for s, v in enumerate(vs)]
-    runs += [
-        made_up(name, s, {16: 1, 32: v}, task="sort") for name, vs in (("rope", HIGH), ("learned", LOW)) for s, v in enumerate(vs)
-    ]
-    runs += [made_up(name, s, {16: 1, 32: v}, task="parity") for name, v in (("rope", 0.5), ("learned", 0.6)) for s in range(6)]
-    made = verdict.extrapolation(panels(runs))
-    assert made.outcome == MIXED
-    assert any(line.startswith("parity, trained to 16: -.10") for line in made.lines)
+    runs = [run for task in ("copy", "sort") for run in runs_of({"rope": HIGH, "learned": LOW}, at_32, task=task)]
+    result = verdict.extrapolation(aggregate(runs + runs_of({"rope": [0.5] * 6, "learned": [0.6] * 6}, at_32, task="parity")))
+    assert result.outcome == MIXED
+    assert result.by_task["parity, trained to 16"].mean == pytest.approx(-0.1)
+    assert line_with(result, "parity, trained to 16: -0.10")
 
 
-def test_groups_that_both_fail_are_not_told_from_each_other():
-    assert extrapolation({"rope": [0.0] * 6, "learned": [0.0] * 6}).outcome == NEITHER
+def test_groups_that_both_fail_are_at_the_floor():
+    assert extrapolation({"rope": [0.0] * 6, "learned": [0.0] * 6}).outcome == AT_FLOOR
 
 
 def test_a_group_that_learned_nothing_decides_nothing():
-    runs = [made_up("rope", s, {16: 1, 32: 0.9}) for s in range(6)] + [
-        made_up("learned", s, {16: 0.1, 32: 0.0}) for s in range(6)
-    ]
-    made = verdict.extrapolation(panels(runs))
-    assert made.outcome == UNDECIDED
-    assert any("0 of 6 APE runs learned their training length." in line for line in made.lines)
-    assert "Since no APE run learned it, what stands beyond it decides nothing." in made.lines
+    runs = runs_of({"rope": [0.9] * 6}, at_32) + runs_of({"learned": [0.0] * 6}, lambda score: {16: 0.1, 32: score})
+    result = verdict.extrapolation(aggregate(runs))
+    assert result.outcome == NOT_ENOUGH
+    assert line_with(result, "0 of 6 APE runs learned their training length.")
+    assert "No APE run learned its training length, so extrapolation cannot be judged." in result.lines
 
 
-def test_the_highest_that_nothing_sets_apart_is_told_without_a_list_of_all_others():
-    values = dict.fromkeys(("rope", "alibi", "learned"), HIGH)
-    (told,) = [line for line in extrapolation(values).lines if "has the highest" in line]
-    assert told.endswith(".90, set apart from no other (Holm, 3 pairs).")
+def test_runs_that_learned_are_told_with_their_mean_beyond_training():
+    runs = [*runs_of({"rope": [0.8], "learned": [0.2]}, at_32), fake_run("rope", 1, {16: 0.1, 32: 0.0})]
+    result = verdict.extrapolation(aggregate(runs))
+    line = line_with(result, "learned their training length")
+    assert line.startswith("1 of 2 RPE runs learned their training length; their mean exact match beyond training is 0.80. ")
+
+
+def test_the_best_that_differs_from_no_other_is_named_without_a_list_of_all_others():
+    result = extrapolation(dict.fromkeys(("rope", "alibi", "learned"), HIGH))
+    assert line_with(result, "highest").endswith(", 0.90, not significantly different from any other (Holm, 3 pairs).")
 
 
 def test_a_missing_baseline_is_said():
-    made = extrapolation({"rope": HIGH, "alibi": LOW})
-    assert (made.outcome, made.lines) == (MISSING, ["No APE run has the numbers for this, so there is nothing to compare with."])
+    result = extrapolation({"rope": HIGH, "alibi": LOW})
+    assert (result.outcome, result.lines) == (NOT_MEASURED, ["No APE run has the numbers for this claim."])
 
 
 def test_failed_runs_and_the_seed_they_take_with_them_are_said():
-    runs = [made_up(name, s, {16: 1, 32: v}) for name, vs in (("rope", HIGH), ("learned", LOW)) for s, v in enumerate(vs)]
-    runs += [made_up("alibi", s, {16: 1, 32: 0.9}) for s in range(5)] + [made_up("alibi", 5, {}, status="failed")]
-    made = verdict.extrapolation(panels(runs))
-    assert made.difference.pairs == 5
-    assert any("1 of alibi on copy, trained to 16." in line for line in made.lines)
+    runs = [*runs_of({"rope": HIGH, "learned": LOW, "alibi": [0.9] * 5}, at_32), fake_run("alibi", 5, {}, status="failed")]
+    result = verdict.extrapolation(aggregate(runs))
+    assert result.difference.pairs == 5
+    assert line_with(result, "1 of alibi on copy, trained to 16.")
 
 
 def test_groups_without_a_seed_in_common_are_said():
-    runs = [made_up("rope", 0, {16: 1, 32: 1}), made_up("learned", 1, {16: 1, 32: 0})]
-    assert "No seed is shared" in verdict.extrapolation(panels(runs)).lines[0]
+    runs = [fake_run("rope", 0, {16: 1, 32: 1}), fake_run("learned", 1, {16: 1, 32: 0})]
+    result = verdict.extrapolation(aggregate(runs))
+    assert result.outcome == NOT_MEASURED
+    assert "No seed is shared" in result.lines[0]
 
 
 def test_lengths_within_training_measure_no_extrapolation():
-    runs = [made_up(name, s, {16: 1.0}) for name in ("rope", "learned") for s in range(6)]
-    made = verdict.extrapolation(panels(runs))
-    assert (made.outcome, made.lines) == (MISSING, ["No length beyond training is evaluated: rpe eval --lengths 1x:8x"])
+    result = verdict.extrapolation(aggregate(runs_of({"rope": HIGH, "learned": HIGH}, lambda _: {16: 1.0})))
+    assert (result.outcome, result.lines) == (NOT_MEASURED, ["No length beyond training is evaluated: rpe eval --lengths 1x:8x"])
 
 
-def test_no_encoding_at_all_that_beats_the_relative_ones_is_said():
-    made = extrapolation({"rope": LOW, "learned": LOW, "none": HIGH})
-    assert any(line.startswith("Beside the claim, uncorrected, deciding nothing: none against RPE") for line in made.lines)
+def test_no_encoding_is_compared_with_relative_ones_beside_the_claim():
+    result = extrapolation({"rope": LOW, "learned": LOW, "none": HIGH})
+    assert result.outcome == NO_DIFFERENCE
+    assert line_with(result, "Exploratory (uncorrected): none minus RPE")
 
 
-# ---------------------------------------------------------------------------------------------------------- other claims
+def test_faster_learning_is_a_ratio_of_steps():
+    result = verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": 50}))
+    assert (result.outcome, result.difference.mean) == (SUPPORTED, 1.0)
+    assert "2.00x fewer steps [2.00, 2.00], p = 0.031" in result.lines[0]
 
 
-def test_quicker_learning_is_told_as_times_fewer_steps():
-    made = verdict.efficiency(study({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": 50}))
-    assert made.outcome == SUPPORTED
-    assert "2.00x fewer steps (95 % interval 2.00x fewer steps to 2.00x fewer steps), p = .031" in made.lines[0]
+@pytest.mark.parametrize(
+    ("mean", "interval", "text"),
+    [
+        (0.5, (0.25, 1.0), "1.41x fewer steps [1.19, 2.00]"),
+        (-0.5, (-1.0, -0.25), "1.41x more steps [1.19, 2.00]"),
+        (0.0, (-1.0, 0.25), "as many steps [2.00x more, 1.19x fewer]"),
+        (1.0, None, "2.00x fewer steps"),
+    ],
+)
+def test_an_interval_of_a_ratio_tells_its_direction_where_the_ends_differ(mean, interval, text):
+    assert verdict.write_steps(mean, interval) == text
 
 
-def test_runs_that_never_got_there_count_as_their_budget_and_are_counted():
-    made = verdict.efficiency(study({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": None}))
-    assert made.outcome == SUPPORTED
-    assert "4.00x fewer steps" in made.lines[0]
-    assert "6 of 12 runs never got there" in made.lines[-1]
+def test_runs_that_never_reached_the_target_count_their_budget_and_are_counted():
+    result = verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": None}))
+    assert (result.outcome, result.difference.mean) == (SUPPORTED, 2.0)
+    assert result.lines[-1].startswith("6 of 12 runs never reached 90 %")
 
 
-def test_as_many_steps_are_a_tie_and_none_at_all_is_said():
-    assert verdict.efficiency(study({"rope": HIGH, "learned": LOW})).outcome == TIE
-    assert verdict.efficiency(study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None})).outcome == NEITHER
+def test_as_many_steps_are_no_difference_and_no_run_that_learned_is_the_floor():
+    assert verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW})).outcome == NO_DIFFERENCE
+    never = verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None}))
+    assert never.outcome == AT_FLOOR
 
 
 def test_invariance_is_judged_where_it_was_measured():
-    made = study({"rope": HIGH, "learned": LOW})
-    kept = {made[0].title: {"rope": dict.fromkeys(range(6), 1.0), "learned": dict.fromkeys(range(6), 0.4)}}
-    found = verdict.invariance(made, {"positions": kept, "prefix": {}})
-    assert (found.outcome, found.difference.mean) == (SUPPORTED, pytest.approx(0.6))
-    assert verdict.invariance(made, {}).lines == ["Measure it with: rpe inspect RUN --shift"]
-    assert verdict.invariance(made, {"positions": {}, "prefix": {}}).outcome == MISSING
+    tasks = fake_study({"rope": HIGH, "learned": LOW})
+    kept = {tasks[0].title: {"rope": dict.fromkeys(range(6), 1.0), "learned": dict.fromkeys(range(6), 0.4)}}
+    result = verdict.invariance(tasks, {"positions": kept, "prefix": {}})
+    assert (result.outcome, result.difference.mean) == (SUPPORTED, pytest.approx(0.6))
+    assert verdict.invariance(tasks, {}).lines == ["Measure it with: rpe inspect RUN --shift"]
+    assert verdict.invariance(tasks, {"positions": {}, "prefix": {}}).outcome == NOT_MEASURED
 
 
 def test_the_rules_need_the_test_and_the_interval_alike():
-    found = compare.difference([[0.3, 0.2, 0.4, 0.3, 0.2, 0.3]])
-    assert verdict.decide(found, 0.05) == SUPPORTED
-    assert verdict.decide(compare.Difference(0.3, 0.1, 0.5, 0.06, 6, 6, 1), 0.05) == UNDECIDED
-    assert verdict.decide(compare.Difference(0.3, -0.1, 0.5, 0.01, 6, 6, 1), 0.05) == UNDECIDED
-    assert verdict.decide(None, 0.05) == MISSING
+    def difference(low, p):
+        return Difference(mean=0.3, low=low, high=0.5, p=p, pairs=6, seeds=6, tasks=1)
+
+    assert verdict.decide(paired.difference([[0.3, 0.2, 0.4, 0.3, 0.2, 0.3]]), 0.05) == SUPPORTED
+    assert verdict.decide(difference(low=0.1, p=0.06), 0.05) == NOT_ENOUGH
+    assert verdict.decide(difference(low=-0.1, p=0.01), 0.05) == NOT_ENOUGH
+    assert verdict.decide(None, 0.05) == NOT_MEASURED
 
 
-# ------------------------------------------------------------------------------------------------- the claims together
-
-
-def kept_in(made, rope, learned):
-    return {"positions": {made[0].title: {"rope": dict(enumerate(rope)), "learned": dict(enumerate(learned))}}}
-
-
-def judged(pairs: int, kept: float):
-    """All three claims on `pairs` seeds: clear on accuracy, `kept` against .5 of predictions, and half the steps."""
-    made = study({"rope": (HIGH * 2)[:pairs], "learned": (LOW * 2)[:pairs]}, steps={"rope": 25, "learned": 50})
-    return verdict.verdicts(made, kept_in(made, [kept] * pairs, [0.5] * pairs))
+def three_claims(n_pairs: int, kept: float):
+    """All claims on `n_pairs` seeds: clear on accuracy, `kept` against 0.5 of predictions, and half the steps."""
+    tasks = fake_study({"rope": (HIGH * 2)[:n_pairs], "learned": (LOW * 2)[:n_pairs]}, steps={"rope": 25, "learned": 50})
+    by_label = {"rope": dict.fromkeys(range(n_pairs), kept), "learned": dict.fromkeys(range(n_pairs), 0.5)}
+    return verdict.verdicts(tasks, {"positions": {tasks[0].title: by_label}})
 
 
 def test_three_claims_of_six_pairs_are_not_enough_though_each_alone_would_be():
-    made = judged(6, kept=1.0)
-    assert [each.outcome for each in made] == [UNDECIDED] * 3
-    assert [each.p_holm for each in made] == [pytest.approx(3 * 2 / 64)] * 3
-    said = "p adjusted for the 3 claims tested (Holm): .094. Alone it would be supported; among 3 claims it is not enough. "
-    assert made[0].lines[-1] == said + "That takes at least 7 pairs of seeds."
+    result = three_claims(6, kept=1.0)
+    assert [claim.outcome for claim in result] == [NOT_ENOUGH] * 3
+    assert [claim.p_holm for claim in result] == [pytest.approx(3 * 2 / 64)] * 3
+    assert "Without this correction the outcome would be: supported. At least 7 pairs" in result[0].lines[-1]
 
 
 def test_seven_pairs_support_all_three():
-    made = judged(7, kept=1.0)
-    assert [each.outcome for each in made] == [SUPPORTED] * 3
-    assert made[2].lines[-1] == "p adjusted for the 3 claims tested (Holm): .047."
+    result = three_claims(7, kept=1.0)
+    assert [claim.outcome for claim in result] == [SUPPORTED] * 3
+    assert result[2].lines[-1] == "p adjusted for the 3 claims tested (Holm): 0.047."
 
 
-def test_a_tie_rests_on_its_interval_and_stands_whatever_the_others():
-    made = judged(7, kept=0.5)
-    assert [each.outcome for each in made] == [SUPPORTED, TIE, SUPPORTED]
-    assert [each.p_holm for each in made] == pytest.approx([3 * 2 / 128, 1.0, 3 * 2 / 128])
+def test_no_difference_rests_on_its_interval_and_stands_whatever_the_others():
+    result = three_claims(7, kept=0.5)
+    assert [claim.outcome for claim in result] == [SUPPORTED, NO_DIFFERENCE, SUPPORTED]
+    assert [claim.p_holm for claim in result] == pytest.approx([3 * 2 / 128, 1.0, 3 * 2 / 128])
 
 
 def test_a_claim_that_is_tested_alone_is_not_corrected():
-    made = verdict.verdicts(study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None})[:1])
-    assert [each.outcome for each in made] == [UNDECIDED, MISSING, NEITHER], "two are tested"
-    alone = verdict.corrected([verdict.extrapolation(study({"rope": HIGH, "learned": LOW}))])
-    assert (alone[0].outcome, alone[0].p_holm) == (SUPPORTED, 2 / 64)
+    result = verdict.verdicts(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None}))
+    assert [claim.outcome for claim in result] == [NOT_ENOUGH, NOT_MEASURED, AT_FLOOR], "two are tested"
+    (alone,) = verdict.corrected([verdict.extrapolation(fake_study({"rope": HIGH, "learned": LOW}))])
+    assert (alone.outcome, alone.p_holm) == (SUPPORTED, 2 / 64)
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.0001, "< .001"), (0.03125, "= .031"), (1.0, "= 1.000")])
+@pytest.mark.parametrize(("p", "text"), [(0.0001, "p < 0.001"), (0.03125, "p = 0.031"), (1.0, "p = 1.000")])
 def test_p_has_three_digits(p, text):
-    assert report_format.probability(p) == text
+    assert report_format.p_equation(p) == text

@@ -1,5 +1,7 @@
 """Attention for evaluation on long inputs, by blocks of rows, so that no `[T, S]` tensor is ever whole."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -7,36 +9,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli.attention.reference import Normalizer, _scored, causal_mask
-from rpecli.encoding import DistanceBias, DistanceCurve, Encoding
+from rpecli.attention.reference import Normalizer, causal_mask, compute_logits
+from rpecli.encoding import DistanceBias, DistanceCurve, Encoding, QueryKey
 
-CELLS = 1 << 17  # score cells [B, T, S] a block may hold, per head: more fall out of the caches (1 << 20: 2 to 4 times slower)
-
-
-ROWS = 32  # rows a block holds at least, since a few encodings do work on all keys for every block
+CELLS = 1 << 17  # scores [B, T, S] of a block, per head: more fall out of the CPU's caches (1 << 20: 2 to 4 times slower)
 
 
-CURVE_ROWS = 64  # rows of a block where scores go by distance
+@dataclass(frozen=True)
+class BlockSizes:
+    """From how many keys on evaluation goes by blocks of rows, and how large these are."""
+
+    dense_keys: int = 256  # keys up to which a dense bias, built once for all layers, costs no more than blocks (LOG.md)
+    cells: int = CELLS
+    min_rows: int = 32  # a few encodings do work on all keys for every block
+    curve_rows: int = 64  # of a block whose scores go by distance
+
+    def rows(self, S: int, batch: int) -> int:
+        """Rows of a block of scores with S keys of so many sequences."""
+        return max(self.min_rows, self.cells // (S * batch))
 
 
-def _falling(encoding: DistanceBias, S: int, below: int, device: torch.device) -> Tensor:
-    """Biases of distances S-1, S-2, ... down to below + 1, `[H, N]`; of the future minus infinity where attention is causal."""
-    falling_N = torch.arange(S - 1, below, -1, device=device, dtype=torch.float32)
-    vector_HxN = encoding.by_distance(falling_N)
-    return vector_HxN.masked_fill(falling_N < 0, -torch.inf) if encoding.shape.causal else vector_HxN
+def falling_bias(encoding: DistanceBias, S: int, below: int, device: torch.device) -> Tensor:
+    """Biases `[H, N]` of the distances S-1, S-2, ... down to below + 1; minus infinity for the future in causal attention."""
+    distance_N = torch.arange(S - 1, below, -1, device=device, dtype=torch.float32)
+    bias_HxN = encoding.by_distance(distance_N)
+    return bias_HxN.masked_fill(distance_N < 0, -torch.inf) if encoding.shape.causal else bias_HxN
 
 
-class _Toeplitz(torch.autograd.Function):
+class Toeplitz(torch.autograd.Function):
     """A vector `[H, T+S-1]` of falling distances to `[H, T, S]`, row r the last but T-1-r; its gradient sums over diagonals.
 
-    Three times as quick at 512 tokens as a look-up by index, whose gradient adds cell by cell.
+    Three times as fast at 512 tokens as indexing, whose gradient adds cell by cell.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(vector_HxN: Tensor, T: int) -> Tensor:
-        return vector_HxN.unfold(1, vector_HxN.shape[1] - T + 1, 1).flip(1)
+    def forward(bias_HxN: Tensor, T: int) -> Tensor:
+        return bias_HxN.unfold(1, bias_HxN.shape[1] - T + 1, 1).flip(1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
@@ -45,68 +55,67 @@ class _Toeplitz(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_HxTxS: Tensor) -> tuple[Tensor, None]:
         H, T, S = grad_HxTxS.shape
-        wider_HxK = F.pad(grad_HxTxS.flip(1), (0, T)).reshape(H, T * (T + S))
-        return wider_HxK[:, :-T].reshape(H, T, T + S - 1).sum(1), None  # rows one shorter: each moves one to the right
+        wide_HxK = F.pad(grad_HxTxS.flip(1), (0, T)).reshape(H, T * (T + S))
+        return wide_HxK[:, :-T].reshape(H, T, T + S - 1).sum(1), None  # rows one shorter: each moves one to the right
 
 
-def _distance_blocks(encoding: DistanceBias, q: Tensor, k: Tensor, v: Tensor, rows: int = 256) -> Tensor:
-    """Each block of query rows reads its bias from one vector through an overlapping view, so nothing `[T, S]` is built.
+def distance_blocks(encoding: DistanceBias, qk: QueryKey, v: Tensor, rows: int = 256) -> Tensor:
+    """Each block of rows reads its bias from one vector through an overlapping view, so that nothing `[T, S]` is built.
 
-    Row r, key j want the bias of distance r - j. The vector holds falling distances, so the index grows with j; strides must
-    be positive, so the rows of a block are flipped, and the index grows with the flipped row as well.
+    Row r and key j need the bias of distance r - j. The vector holds falling distances, so that the index grows with j. Strides
+    must be positive, so the rows of a block are flipped: the index then grows with the flipped row as well.
     """
-    T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
-    least = 1 - rows if causal else 1 - S - rows
-    vector_HxN = _falling(encoding, S, least - 1, q.device).to(q.dtype)
+    (T, S), q, k = qk.lengths, qk.q_BxHxTxD, qk.k_BxHxSxD
+    below = -rows if encoding.shape.causal else -S - rows
+    bias_HxN = falling_bias(encoding, S, below, q.device).to(q.dtype)
     out = torch.empty_like(v[:, :, S - T :])
     for start in range(0, T, rows):
         stop = min(start + rows, T)
         last = S - T + stop - 1  # place of the block's last row
-        seen = last + 1 if causal else S
+        keys = last + 1 if encoding.shape.causal else S
         begin = S - 1 - last  # where the vector holds distance `last`
-        view_HxNxS = vector_HxN[:, begin : begin + seen + stop - start - 1].unfold(1, seen, 1)
-        flipped = q[:, :, start:stop].flip(2)
-        done = F.scaled_dot_product_attention(
-            flipped, k[:, :, :seen], v[:, :, :seen], attn_mask=view_HxNxS[None], scale=encoding.shape.scale
+        mask_HxNxS = bias_HxN[:, begin : begin + keys + stop - start - 1].unfold(1, keys, 1)
+        y = F.scaled_dot_product_attention(
+            q[:, :, start:stop].flip(2), k[:, :, :keys], v[:, :, :keys], attn_mask=mask_HxNxS[None], scale=encoding.shape.scale
         )
-        out[:, :, start:stop] = done.flip(2)
+        out[:, :, start:stop] = y.flip(2)
     return out
 
 
-def _curve_blocks(encoding: DistanceCurve, q: Tensor, k: Tensor, v: Tensor, qf: Tensor | None, most: int = CURVE_ROWS) -> Tensor:
-    """Scores by distance of a block of query rows, for a few heads at a time, and each row's read at its own offset.
+def curve_blocks(encoding: DistanceCurve, qk: QueryKey, v: Tensor, sizes: BlockSizes) -> Tensor:
+    """Scores by distance of a block of rows, for a few heads at a time, each row read at its own offset.
 
-    `asks_r . vectors[d]` for falling distances d is a matrix whose row r has the score of key j at column j - r + n - 1, n rows
-    in all: a view with rows one shorter than the matrix's. Far keys all have the score of `reach`; less that score, which
-    softmax does not see, they need none, so only a band of the mask is ever written.
+    `query_weights_r . distance_basis(d)` for falling distances d is a matrix whose row r has the score of key j at column
+    j - r + n - 1, with n rows in all: a view with rows one shorter than the matrix's. All far keys have the score of
+    `max_distance`. That score is subtracted, which the softmax does not see, so only a band of the mask is ever written.
     """
-    B, H, T, S = *q.shape[:3], k.shape[2]
-    asks_BxHxTxR, (q, k) = encoding.asks(q, qf), encoding.alone(q, k)
-    rows = min(most, T)
-    heads = max(1, 2 * CELLS // (B * S * rows))  # one at 8192 keys: 1.7 times plain attention there, with four 2.0
-    near = S if encoding.reach is None else min(encoding.reach, S)  # distances that have a vector of their own
+    (T, S), (B, H) = qk.lengths, qk.q_BxHxTxD.shape[:2]
+    weights_BxHxTxR, (q, k) = encoding.query_weights(qk), encoding.content_qk(qk)
+    rows = min(sizes.curve_rows, T)
+    heads = max(1, 2 * sizes.cells // (B * S * rows))  # one at 8192 keys: 1.7 times plain attention there, with four 2.0
+    near = S if encoding.max_distance is None else min(encoding.max_distance, S)  # distances with a vector of their own
     farthest = min(S - 1, near + rows - 2)
-    vectors_HxRxN = encoding.vectors(torch.arange(farthest, -rows, -1, device=q.device))
-    if encoding.reach is not None:
-        vectors_HxRxN = vectors_HxRxN - encoding.vectors(torch.full((1,), encoding.reach, device=q.device))
-    vectors_HxRxN = vectors_HxRxN.expand(H, -1, -1)
+    basis_HxRxN = encoding.distance_basis(torch.arange(farthest, -rows, -1, device=q.device))
+    if encoding.max_distance is not None:
+        basis_HxRxN = basis_HxRxN - encoding.distance_basis(torch.full((1,), encoding.max_distance, device=q.device))
+    basis_HxRxN = basis_HxRxN.expand(H, -1, -1)
     out = torch.empty_like(v[:, :, S - T :])
-    for these in (slice(h, h + heads) for h in range(0, H, heads)):
-        far_BxHxTxS = None  # zeros, but for the band at its right end
+    for group in (slice(h, h + heads) for h in range(0, H, heads)):
+        far_BxHxTxS = None  # zeros, except for the band at its right end
         for start, stop in _short_first(T, rows):
-            n, seen = stop - start, S - T + stop
-            band = min(seen, near + n - 1)
-            columns = vectors_HxRxN[these, :, farthest - band + 1 : farthest + n]
-            curve_BxHxTxN = asks_BxHxTxR[:, these, start:stop] @ columns
+            n, keys = stop - start, S - T + stop
+            band = min(keys, near + n - 1)
+            columns_HxRxN = basis_HxRxN[group, :, farthest - band + 1 : farthest + n]
+            curve_BxHxTxN = weights_BxHxTxR[:, group, start:stop] @ columns_HxRxN
             curve_BxHxTxN[..., band:] = -torch.inf  # the future
             mask = _skewed(curve_BxHxTxN, band)
-            if band < seen:
+            if band < keys:
                 if far_BxHxTxS is None or far_BxHxTxS.shape[2] != n:
                     far_BxHxTxS = mask.new_zeros(*mask.shape[:3], S)
                 far_BxHxTxS[..., S - band :] = mask
-                mask = far_BxHxTxS[..., S - seen :]
-            out[:, these, start:stop] = F.scaled_dot_product_attention(
-                q[:, these, start:stop], k[:, these, :seen], v[:, these, :seen], attn_mask=mask, scale=encoding.shape.scale
+                mask = far_BxHxTxS[..., S - keys :]
+            out[:, group, start:stop] = F.scaled_dot_product_attention(
+                q[:, group, start:stop], k[:, group, :keys], v[:, group, :keys], attn_mask=mask, scale=encoding.shape.scale
             )
     return out
 
@@ -117,72 +126,56 @@ def _skewed(x_BxHxTxN: Tensor, width: int) -> Tensor:
     return x.as_strided((B, H, n, width), (x.stride(0), x.stride(1), N - 1, 1), x.storage_offset() + n - 1)
 
 
-def _short_first(T: int, rows: int) -> list[tuple[int, int]]:
-    """Blocks of `rows` rows, what is left over before the others."""
-    cuts = [0, *range(T % rows or rows, T + 1, rows)]
-    return list(pairwise(cuts))
+def _short_first(T: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Blocks of `rows` rows; a shorter block comes first."""
+    return pairwise([0, *range(T % rows or rows, T + 1, rows)])
 
 
-def rows_at_once(S: int, batch: int) -> int:
-    """Rows of a block of scores with S keys of so many sequences."""
-    return max(ROWS, CELLS // (S * batch))
-
-
-def _bias_blocks(encoding: Encoding, q: Tensor, k: Tensor, v: Tensor, q_pos: Tensor, k_pos: Tensor) -> Tensor:
-    T, S = q.shape[2], k.shape[2]
+def bias_blocks(encoding: Encoding, qk: QueryKey, v: Tensor, sizes: BlockSizes) -> Tensor:
+    """A block of rows of the bias at a time."""
+    T, S = qk.lengths
     out = torch.empty_like(v[:, :, S - T :])
-    rows = rows_at_once(S, q_pos.shape[0])
-    for start in reversed(range(0, T, rows)):  # the largest mask first, for the heap's sake: see _eager_blocks
+    rows = sizes.rows(S, qk.q_pos_BxT.shape[0])
+    for start in reversed(range(0, T, rows)):  # the largest mask first, for the heap's sake: see eager_blocks
         stop = min(start + rows, T)
-        seen = S - T + stop if encoding.shape.causal else S
-        mask = _fresh(encoding, encoding.bias(q_pos[:, start:stop], k_pos[:, :seen]))
+        keys = S - T + stop if encoding.shape.causal else S
+        block = qk.block(start, stop, keys)
+        mask = _writable(encoding, encoding.bias(block.q_pos_BxT, block.k_pos_BxS))
         if encoding.shape.causal:  # only the last columns: a pass over all of them takes a tenth of FIRE's time
             n = stop - start
-            mask[..., seen - n :].masked_fill_(causal_mask(n, n, q.device), -torch.inf)
+            mask[..., keys - n :].masked_fill_(causal_mask(n, n, v.device), -torch.inf)
         out[:, :, start:stop] = F.scaled_dot_product_attention(
-            q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], attn_mask=mask, scale=encoding.shape.scale
+            block.q_BxHxTxD, block.k_BxHxSxD, v[:, :, :keys], attn_mask=mask, scale=encoding.shape.scale
         )
     return out
 
 
-def _fresh(encoding: Encoding, bias: Tensor) -> Tensor:
-    """A bias that may be written into: a copy of one that is a view, or that the encoding keeps."""
-    kept = {each.untyped_storage().data_ptr() for each in (*encoding.parameters(), *encoding.buffers())}
-    return bias.clone() if not bias.is_contiguous() or bias.untyped_storage().data_ptr() in kept else bias
+def _writable(encoding: Encoding, bias: Tensor) -> Tensor:
+    """A bias that may be written to: a copy if it is a view or belongs to the encoding."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*encoding.parameters(), *encoding.buffers())}
+    return bias.clone() if not bias.is_contiguous() or bias.untyped_storage().data_ptr() in own else bias
 
 
-def _eager_blocks(
-    encoding: Encoding,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    q_pos: Tensor,
-    k_pos: Tensor,
-    qf: Tensor | None,
-    kf: Tensor | None,
-    hidden_BxS: Tensor | None,
-    normal: Normalizer,
+def eager_blocks(
+    encoding: Encoding, qk: QueryKey, v: Tensor, padding_mask_BxS: Tensor | None, normalizer: Normalizer, sizes: BlockSizes
 ) -> Tensor:
-    """Rows in blocks that keep `[T, S]` bounded; in training the whole at once, since gradients keep every block anyway."""
-    T, S, causal = q.shape[2], k.shape[2], encoding.shape.causal
-    rows = T if torch.is_grad_enabled() else rows_at_once(S, q.shape[0])
-    q_turned, k_turned = encoding.rotate(q, k, q_pos, k_pos, qf, kf)  # of all rows: a block's are not the last of the keys
+    """Rows in blocks that keep `[T, S]` bounded; all rows at once in training, since gradients keep every block anyway."""
+    (T, S), causal = qk.lengths, encoding.shape.causal
+    rows = T if torch.is_grad_enabled() else sizes.rows(S, v.shape[0])
+    q_rotated, k_rotated = encoding.rotate(qk)  # of all rows, since a block's rows are not the last of the keys
     # one tensor for all blocks, and the block with most keys first: else the heap is left with gaps that the next one does not
     # fit, and grows by every block (path-attention at 16,385 tokens: 2.5 GB, so 0.15)
     out = None if rows >= T else torch.empty_like(v[:, :, S - T :])
     for start in reversed(range(0, T, rows)):
         stop = min(start + rows, T)
-        seen = S - T + stop if causal else S
-        turned = q_turned[:, :, start:stop], k_turned[:, :, :seen]
-        qf_rows = None if qf is None else qf[:, :, start:stop]
-        kf_seen = None if kf is None else kf[:, :, :seen]
-        q_rows, k_seen = q[:, :, start:stop], k[:, :, :seen]
-        logits_BxHxTxS = _scored(encoding, turned, q_rows, k_seen, q_pos[:, start:stop], k_pos[:, :seen], qf_rows, kf_seen)
-        dark = causal_mask(stop - start, seen, q.device) if causal else torch.zeros(1, seen, dtype=torch.bool, device=q.device)
-        dark_BxHxTxS = dark[None, None] if hidden_BxS is None else dark | hidden_BxS[:, None, None, :seen]
-        done_BxHxTxD = normal(logits_BxHxTxS, dark_BxHxTxS) @ v[:, :, :seen]
+        keys = S - T + stop if causal else S
+        rotated = q_rotated[:, :, start:stop], k_rotated[:, :, :keys]
+        logits_BxHxTxS = compute_logits(encoding, qk.block(start, stop, keys), rotated)
+        masked = causal_mask(stop - start, keys, v.device) if causal else torch.zeros(1, keys, dtype=torch.bool, device=v.device)
+        masked_BxHxTxS = masked[None, None] if padding_mask_BxS is None else masked | padding_mask_BxS[:, None, None, :keys]
+        y_BxHxTxD = normalizer(logits_BxHxTxS, masked_BxHxTxS) @ v[:, :, :keys]
         if out is None:
-            return done_BxHxTxD
-        out[:, :, start:stop] = done_BxHxTxD
+            return y_BxHxTxD
+        out[:, :, start:stop] = y_BxHxTxD
     assert out is not None
     return out

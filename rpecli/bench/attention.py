@@ -17,6 +17,7 @@ from rpecli.bench import Log, Options, machine, memory, timing
 from rpecli.bench.result import Result, number, times
 from rpecli.bench.rows import AttentionRow
 from rpecli.device import pick_device
+from rpecli.encoding import QueryKey
 from rpecli.table import Table
 
 N_HEAD, D = 8, 32
@@ -65,8 +66,8 @@ def attention_call(choice: str | None, length: int, device: torch.device) -> tim
 
     @torch.no_grad()
     def call() -> Tensor:
-        features = module.features(x_1xSxM)
-        return attention.attend(module, q, k, v, positions_1xS, features, features, running=True)
+        qk = QueryKey.last(q, k, positions_1xS, module.features(x_1xSxM))
+        return attention.attend(module, qk, v, attention.ForwardContext(contiguous_positions=True))
 
     return call
 

@@ -20,7 +20,7 @@ from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, Settings
 from rpecli.device import pick_device
 from rpecli.evaluate import measure as evaluate
-from rpecli.evaluate import memory as evaluate_memory
+from rpecli.evaluate.memory import batch_size_for, peak_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, build
 from rpecli.run.directory import Run
@@ -71,7 +71,7 @@ def time_run(config: Config, options: Options, log: Log) -> TimeRow:
             run = Run.create(config, Path(folder))
             training.append(train.train(run, options.device, options.threads)["seconds"])
             start = time.perf_counter()
-            evaluate.evaluate(run.path, request, options.device, options.threads)
+            evaluate.evaluate(run, request, options.device, options.threads)
             evaluation.append(time.perf_counter() - start)
     return time_row(config, training, evaluation)
 
@@ -109,7 +109,7 @@ def prepared_call(choice: str, length: int) -> timing.Call:
 
 
 def eval_batch(loaded: LoadedModel, length: int) -> list[Any]:
-    n_sequences = evaluate_memory.at_once(loaded.task.sequence(length))
+    n_sequences = batch_size_for(loaded.task.sequence(length))
     return list(data.evaluation_blocks(loaded.task, length, n_sequences, 0))
 
 
@@ -127,8 +127,8 @@ def memory_rows(choice: str, options: Options, log: Log) -> list[MemoryRow]:
         tokens = loaded.task.sequence(length)
         rows.append(
             MemoryRow(
-                task=TASK, encoding=choice, length=length, tokens=tokens, sequences=evaluate_memory.at_once(tokens),
-                estimated_mb=evaluate_memory.memory(loaded, tokens) / memory.MB, measured_mb=measured_mb, note=note,
+                task=TASK, encoding=choice, length=length, tokens=tokens, sequences=batch_size_for(tokens),
+                estimated_mb=peak_memory(loaded, tokens) / memory.MB, measured_mb=measured_mb, note=note,
             )
         )  # fmt: skip
         if note:

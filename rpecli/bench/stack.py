@@ -44,13 +44,13 @@ def run(options: Options, log: Log) -> Result:
 def trainers(size: Size, choice: str, device: torch.device, seeds: range = range(SEEDS)) -> list[train_state.Trainer]:
     """One per seed, with problems of every length up to the longest as in a run, so that stacked batches need padding."""
     config = steps.config_of(size, choice)
-    return [train_state.build(config.model_copy(update={"seed": seed, "min_length": 1}), device) for seed in seeds]
+    return [train_state.build_trainer(config.model_copy(update={"seed": seed, "min_length": 1}), device) for seed in seeds]
 
 
 def stack_rows(size: Size, choice: str, options: Options) -> list[StackRow]:
     """One row per method, or a single one with a note if the runs cannot be stacked."""
     device = pick_device(options.device)
-    if reason := stack.refusal([trainer.config for trainer in trainers(size, choice, device, range(2))], device):
+    if reason := stack.why_not_stackable([trainer.config for trainer in trainers(size, choice, device, range(2))], device):
         return [stack_row(size, choice, STACKED, timing.Timing(note=reason), timing.Timing())]
     n_processes = min(n_cores(), SEEDS)
     cases = {

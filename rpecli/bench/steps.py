@@ -44,7 +44,7 @@ def config_of(size: Size, encoding: str, dtype: str = "float32") -> Config:
 
 
 def rpe_case(size: Size, encoding: str, dtype: str, device: torch.device) -> Case:
-    trainer = train_state.build(config_of(size, encoding, dtype), device)
+    trainer = train_state.build_trainer(config_of(size, encoding, dtype), device)
 
     def step() -> None:
         train.step(trainer)
@@ -64,8 +64,8 @@ def peer_case(library: Library, setting: str, size: Size, encoding: str, device:
 
     def step() -> None:
         nonlocal n_step
-        batch = data.frame(data.train_batch(own_task, config, n_step), config)
-        index_N = np.flatnonzero(batch.answer_BxT | batch.end_BxT)
+        batch = data.shift_targets(data.train_batch(own_task, config, n_step), config)
+        index_N = np.flatnonzero(batch.scored_BxT)
         target_N = torch.from_numpy(batch.targets_BxT.flat[index_N]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=BFLOAT16 in setting):
             hidden_BxTxM = peer.hidden(torch.from_numpy(batch.inputs_BxT).to(device))

@@ -185,7 +185,7 @@ def efficiency_row(size: Size, dtype: str, repeats: int, device: torch.device) -
 
     def make_batch() -> None:
         nonlocal n_batch
-        data.frame(data.train_batch(own_task, config, n_batch), config)
+        data.shift_targets(data.train_batch(own_task, config, n_batch), config)
         n_batch += 1
 
     cases = {"step": steps.rpe_case(size, REFERENCE, dtype, device).step, "batch": make_batch}

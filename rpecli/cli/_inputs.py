@@ -85,5 +85,5 @@ def _swap(run: Run, encoding: str | None, scaling: str | None) -> str | None:
 
     config = run.config
     choice = canonical(encoding or config.encoding + f":scaling={scaling}")
-    encodings.every(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
+    encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice

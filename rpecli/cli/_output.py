@@ -11,6 +11,7 @@ import typer
 
 from rpecli.cli._exit import FAILURE, stop, warn
 from rpecli.run.directory import Run
+from rpecli.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,12 +33,9 @@ def print_rich(parts: Iterable[Any], markdown: str) -> None:
         typer.echo(markdown)
 
 
-def print_tables(*tables: Any) -> None:
+def print_tables(*tables: Table) -> None:
     """Prints tables; in a pipe as Markdown, with an empty line between them."""
-    from rpecli.launch import progress
-
-    texts = [table.markdown() if hasattr(table, "markdown") else progress.plain(table) for table in tables]
-    print_rich(tables, "\n\n".join(texts))
+    print_rich(tables, "\n\n".join(table.markdown() for table in tables))
 
 
 def print_json(value: Any) -> None:
@@ -67,11 +65,11 @@ def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool) ->
     studies = {run.record.get("study", "default") for run in runs}
     name = name or (studies.pop() if len(studies) == 1 else "all")
     try:
-        report = build.make([run.path for run in runs], name, out, command_line())
+        report = build.build_report([run.path for run in runs], name, out, command_line())
     except ReportError as error:
         stop(str(error), FAILURE)
-    for problem in report.problems:
-        warn(problem)
+    for warning in report.warnings:
+        warn(warning)
     if as_json:
         print_json(report.data)
         return

@@ -1,8 +1,9 @@
 """Tables of runs: one row per run, per field of a record, or per evaluated length."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from rpecli.launch.progress import clock
+from rpecli.launch.status import clock
 from rpecli.run.directory import Run
 from rpecli.table import Table
 
@@ -46,7 +47,8 @@ def record_table(run: Run) -> Table:
 
 def evaluation_table(run: Run) -> Table:
     """One row per evaluated length of a run."""
-    rows = [[_format(line.get(key)) for key in EVALUATION_KEYS] for line in run.evaluations()]
+    lines: list[Mapping[str, Any]] = [*run.evaluations()]
+    rows = [[_format(line.get(key)) for key in EVALUATION_KEYS] for line in lines]
     return Table("", [key.replace("_", " ") for key in EVALUATION_KEYS], "r" * len(EVALUATION_KEYS), rows)
 
 
@@ -62,7 +64,8 @@ def lengths_table(runs: list[Run], metric: str) -> Table:
     """One row per run and encoding override, one column per length: the newest value of one metric."""
     values: dict[str, dict[int, float]] = {}
     for run in runs:
-        for line in run.evaluations():
+        lines: list[Mapping[str, Any]] = [*run.evaluations()]
+        for line in lines:
             name = run.name + (f" as {line['encoding_override']}" if line.get("encoding_override") else "")
             values.setdefault(name, {})[line["length"]] = line[metric]
     lengths = sorted({length for by_length in values.values() for length in by_length})

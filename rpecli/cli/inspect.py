@@ -12,6 +12,7 @@ from rpecli.cli._inputs import absolute_lengths, check_lengths, eval_overrides, 
 from rpecli.cli._output import print_json, print_tables, print_written
 from rpecli.cli._select import select_trained_runs
 from rpecli.evaluate.request import EvalRequest
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -50,43 +51,45 @@ def inspect(
     distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     settings = eval_overrides(overrides, data)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    by_run = eval_requests(select_trained_runs(runs, names), request, settings, swap_encoding, rope_scaling)
-    requests = {run.path: request for run, request in by_run.items()}
+    requests = eval_requests(select_trained_runs(runs, names), request, settings, swap_encoding, rope_scaling)
     if shift:
         _show_shifts(requests, distances, device, out, as_json)
     else:
         _show_attention(requests, lengths, device, out, as_json)
 
 
-def _show_attention(requests: dict[Path, EvalRequest], lengths: str, device: str, out: Path | None, as_json: bool) -> None:
+def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, out: Path | None, as_json: bool) -> None:
     from rpecli.probes import inspect as probe
     from rpecli.report.tables import attention_text
 
-    data = probe.inspect(list(requests), lengths, device, requests)
-    for request, run in zip(requests.values(), data["runs"], strict=True):
-        if run["left_out"]:
-            source = run["task"] if request.folder is None else request.folder
-            warn(f"{run['run']}: {source} has no problem of length {', '.join(map(str, run['left_out']))}: left out")
-    files = _write_figures(out, data, {})
-    print_json(data) if as_json else print_tables(*attention_text.tables(data))
+    inspection = probe.inspect(requests, lengths, device)
+    for request, record in zip(requests.values(), inspection["runs"], strict=True):
+        if record["missing_lengths"]:
+            source = record["task"] if request.folder is None else request.folder
+            missing = ", ".join(map(str, record["missing_lengths"]))
+            warn(f"{record['run']}: {source} has no problem of length {missing}: left out")
+    files = _write_figures(out, inspection, {})
+    print_json(inspection) if as_json else print_tables(*attention_text.tables(inspection))
     _print_files(out, files)
 
 
 def _show_shifts(
-    requests: dict[Path, EvalRequest], distances: tuple[int, ...], device: str, out: Path | None, as_json: bool
+    requests: dict[Run, EvalRequest], distances: tuple[int, ...], device: str, out: Path | None, as_json: bool
 ) -> None:
-    from rpecli.probes import invariance, store
+    from rpecli.probes import invariance
+    from rpecli.probes.store import run_names
+    from rpecli.report.probe_values import run_name
     from rpecli.report.tables import attention_text
     from rpecli.run.directory import Stopped
 
-    facts = [store.facts(path, request) for path, request in requests.items()]
-    lines = {}
-    for (path, request), run in zip(requests.items(), facts, strict=True):
+    records = [run_names(run, request) for run, request in requests.items()]
+    lines: dict[str, list[Any]] = {}
+    for record, (run, request) in zip(records, requests.items(), strict=True):
         try:
-            lines[attention_text.name_of(run)] = invariance.probe(path, distances, device, request)
+            lines[run_name(record)] = invariance.probe(run, distances, device, request)
         except Stopped as stopped:
             raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
-    files = _write_figures(out, {"runs": facts}, lines)
+    files = _write_figures(out, {"runs": records}, lines)
     print_json(lines) if as_json else print_tables(*attention_text.shift_tables(lines))
     _print_files(out, files)
 

@@ -82,16 +82,17 @@ def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, 
 
 def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, interval: float) -> None:
     """Shows runs on stderr until they have ended, including those that start in the meantime."""
-    from rpecli.launch import watch
+    from rpecli.launch import progress
+    from rpecli.launch.status import directories_with_record
 
     select_runs(folder, names)  # stops at once on a wrong name
 
     def find() -> list[Run]:
         named = [run for run in map(Run, map(Path, names or [])) if run.record_file.is_file()]
-        matching = [run for run in watch.directories(folder) if not names or any(run.path.match(name) for name in names)]
+        matching = [run for run in directories_with_record(folder) if not names or any(run.path.match(name) for name in names)]
         return [run for run in dict.fromkeys([*named, *matching]) if ids is None or run.name in ids]
 
     try:
-        watch.follow(watch.Watch(find), new_console(stderr=True), interval)
+        progress.watch(find, new_console(stderr=True), interval)
     except KeyboardInterrupt:
         raise Interrupted from None

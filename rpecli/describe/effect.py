@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli.attention import dispatch as attention
+from rpecli.attention import kernels
 from rpecli.attention import reference as attention_reference
 from rpecli.choice import ChoiceError, parse_choice, split_layers
 from rpecli.describe import source
-from rpecli.encoding import Encoding, Shape, for_layers, overrides
+from rpecli.encoding import Encoding, QueryKey, Shape, for_layers, overrides
 from rpecli.task import SPECIAL
 
 N_CONTENTS = 16
@@ -49,7 +50,7 @@ class EncodingProfile:
     parameters: dict[str, int]  # of each layer, and once for all layers
     shift: dict[str, Any]  # claimed, the largest change of a score, by how much the positions were shifted
     causal_only: bool
-    unseen: str
+    extrapolation: str
     shape: dict[str, int]  # d_model, n_head, train_length, n_positions (how many are drawn), seed
     caption: str  # what the curves and maps are
     heads: list[dict[str, list[float | None]]]  # by distance: mean, low and high over query positions and contents
@@ -99,12 +100,12 @@ def _facts(choice: str, encoding: Encoding) -> dict[str, Any]:
     hooks, kernel = _hooks(encoding, facts), attention.kernel(encoding)
     return {
         **{key: getattr(facts, key) for key in ("summary", "about", "paper", "year")},
-        **{key: getattr(encoding, key) for key in ("group", "causal_only", "unseen")},
+        **{key: getattr(encoding, key) for key in ("group", "causal_only", "extrapolation")},
         "options": {key: {"value": options.get(key, default), "default": default} for key, default in facts.options.items()},
         "hooks": hooks,
         "acts_on": [source.HOOKS[hook] for hook in hooks] or [source.NO_HOOK],
         "kernel": kernel,
-        "cost": source.COST[kernel],
+        "cost": kernels.COST[kernel],
         "channels": _channels(encoding),
     }
 
@@ -112,8 +113,8 @@ def _facts(choice: str, encoding: Encoding) -> dict[str, Any]:
 def _hooks(encoding: Encoding, facts: source.EncodingFacts) -> list[str]:
     """The hooks of the file's class and those that an option gave to this instance.
 
-    The classes between the file's and Encoding implement `bias` by `by_distance`, and `score` by `asks`: there these two are no
-    hooks of the encoding itself.
+    The classes between the file's and Encoding implement `bias` by `by_distance`, and `score` by `query_weights`: there these two
+    are no hooks of the encoding itself.
     """
     inherited = {"distance": "bias", "curve": "score"}.get(facts.kernel)
     added = {hook for hook in ("embed", "features", "rotate", "bias", "score") if hook != inherited and overrides(encoding, hook)}
@@ -125,7 +126,7 @@ def _channels(encoding: Encoding) -> dict[str, int]:
     shape, positions_1xT = encoding.shape, torch.arange(2)[None]
     features = encoding.features(torch.ones(1, 2, shape.d_model))
     q_1xHxTxD = torch.ones(1, shape.n_head, 2, shape.d_head)
-    compared, _ = encoding.rotate(q_1xHxTxD, q_1xHxTxD, positions_1xT, positions_1xT, features, features)
+    compared, _ = encoding.rotate(QueryKey.last(q_1xHxTxD, q_1xHxTxD, positions_1xT, features))
     return {"model": shape.d_head, "compared": compared.shape[-1]}
 
 
@@ -143,11 +144,11 @@ def _shift(choice: str, shape: Shape, seed: int) -> dict[str, Any]:
     encoding, generator = _two_layers(choice, shape, seed)[0], torch.Generator().manual_seed(seed + 1)
     for parameter in encoding.parameters():
         parameter.add_(NOISE * torch.randn(parameter.shape, generator=generator))
-    x_BxTxM = torch.randn(2, shape.trained, shape.d_model, generator=generator)
+    x_BxTxM = torch.randn(2, shape.max_train_length, shape.d_model, generator=generator)
     w_2xMxM = torch.randn(2, shape.d_model, shape.d_model, generator=generator) * shape.d_model**-0.5
-    positions_T = torch.arange(shape.trained)
+    positions_T = torch.arange(shape.max_train_length)
     change_BxHxTxT = _scores(encoding, x_BxTxM, w_2xMxM, positions_T) - _scores(encoding, x_BxTxM, w_2xMxM, positions_T + SHIFT)
-    visible_TxT = ~attention_reference.causal_mask(shape.trained, shape.trained)
+    visible_TxT = ~attention_reference.causal_mask(shape.max_train_length, shape.max_train_length)
     return {"claimed": encoding.shift_invariant, "change": _number(change_BxHxTxT[..., visible_TxT].abs().max()), "by": SHIFT}
 
 

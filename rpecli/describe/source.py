@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rpecli import catalog
+from rpecli.attention import kernels
 
 CONTRACT = catalog.PACKAGE / "encoding.py"  # defines the classes that every encoding derives from
 HOOKS = {
@@ -17,20 +18,10 @@ HOOKS = {
     "rotate": "query and key: rotates, widens or scales them",
     "by_distance": "score: adds a bias that depends only on the distance",
     "bias": "score: adds a bias that depends on the two positions, not on the content",
-    "asks": "score: adds a curve over the distance that the content of the query selects",
+    "query_weights": "score: adds a curve over the distance that the content of the query selects",
     "score": "score: replaces the scores by a function of them and of the content",
 }
 NO_HOOK = "nowhere: only the causal mask carries order"
-COST = {
-    "plain": "fused attention without a bias; memory grows with n, as with no encoding",
-    "distance": "one vector of biases per head, read as a view by blocks of queries; evaluation needs memory that grows with n, "
-    "training a bias of n x n",
-    "curve": "scores of a block of queries with every distance, each row read at its own offset; evaluation needs memory for a "
-    "block x n, training for all scores, or for the wider queries and keys",
-    "rows": "rows of the bias, a block of queries at a time; evaluation needs memory for a block x n, training a bias of n x n",
-    "eager": "scores of a block of queries at a time, without a fused kernel and therefore the slowest; evaluation needs memory "
-    "for a block x n, training for all scores, n x n",
-}
 PARAMETERS = {"Parameter", "ParameterList", "Linear", "Bilinear", "Embedding", "Conv1d", "Conv2d", "LayerNorm", "RMSNorm"}
 PAPER = re.compile(r"(?P<title>.*), (?P<year>\d{4})(?:,? (?P<source>.*))?")
 Learns = Literal["yes", "option", "no"]
@@ -47,7 +38,7 @@ class EncodingFacts:
     title: str  # of the paper
     year: str
     source: str  # arXiv id, or where else the paper is
-    unseen: str
+    extrapolation: str
     shift_invariant: bool
     shared: bool
     causal_only: bool
@@ -74,26 +65,18 @@ def read(name: str) -> EncodingFacts:
     file = SourceFile(path)
     classes = file.encoding_classes()
     nodes = [definition.node for definition in classes]
+    bases = {node.name for node in nodes}
     hooks = [hook for hook in HOOKS if any(own.method(hook) for own in classes if own.file.path != CONTRACT)]
     docstring = ast.get_docstring(file.tree) or ""
     paper: dict[str, Any] = split_paper(_constant(nodes, "paper") or "")
     return EncodingFacts(
         name=catalog.name_of(path), summary=catalog.summary(path), about=docstring.partition("\n")[2].strip(), hooks=hooks,
-        kernel=_kernel({node.name for node in nodes}, hooks), learns=file.learns(), options=_options(classes),
-        **{key: _constant(nodes, key) for key in ("group", "unseen", "shift_invariant", "shared", "causal_only")},
+        kernel=kernels.choose(score="score" in hooks, curve="DistanceCurve" in bases, distance="DistanceBias" in bases,
+                              bias="bias" in hooks),
+        learns=file.learns(), options=_options(classes),
+        **{key: _constant(nodes, key) for key in ("group", "extrapolation", "shift_invariant", "shared", "causal_only")},
         **paper,
     )  # fmt: skip
-
-
-def _kernel(classes: set[str], hooks: list[str]) -> str:
-    """The kernel that serves an encoding with these base classes and hooks, as `attention.dispatch.kernel` chooses it."""
-    if "score" in hooks:
-        return "eager"
-    if "DistanceCurve" in classes:
-        return "curve"
-    if "DistanceBias" in classes:
-        return "distance"
-    return "rows" if "bias" in hooks else "plain"
 
 
 def split_paper(text: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""A short causal convolution along the tokens, a filter of its own for each channel, on the features that the cache keeps.
+"""A short causal convolution along the tokens, with one filter per channel, on the features that the cache keeps.
 
-Features are cached token by token, before the filter, and filtered over all keys each time: then decoding, row blocks and left
-padding (whose features are zero, like what stands before the first token) all see what the full pass sees.
+Features are cached per token, before the filter, and filtered over all keys each time. Decoding, blocks of rows and left padding
+(whose features are 0, like those before the first token) then see what the full pass sees.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ShortConv(nn.Module):
-    """Filters of `width` tokens, the token itself last, without bias; weights ~ U(-1, 1) / sqrt(width), as torch draws them."""
+    """Filters over `width` tokens, the current token last, without bias; weights ~ U(-1, 1) / sqrt(width), as in nn.Conv1d."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -18,6 +18,6 @@ class ShortConv(nn.Module):
 
     def forward(self, f_BxHxSxC: Tensor) -> Tensor:
         heads, width = f_BxHxSxC.shape[1], self.weight_CxW.shape[1]
-        before_BxHCxS = F.pad(f_BxHxSxC.transpose(2, 3).flatten(1, 2), (width - 1, 0))
-        after_BxHCxS = F.conv1d(before_BxHCxS, self.weight_CxW[:, None], groups=len(self.weight_CxW))
-        return after_BxHCxS.unflatten(1, (heads, -1)).transpose(2, 3)
+        padded_BxHCxS = F.pad(f_BxHxSxC.transpose(2, 3).flatten(1, 2), (width - 1, 0))
+        y_BxHCxS = F.conv1d(padded_BxHCxS, self.weight_CxW[:, None], groups=len(self.weight_CxW))
+        return y_BxHCxS.unflatten(1, (heads, -1)).transpose(2, 3)

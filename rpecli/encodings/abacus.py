@@ -1,11 +1,12 @@
-"""Abacus: a learned vector for a digit's place in its number, added to the token embeddings.
+"""Abacus: a learned vector for the place of a digit in its number, added to the token embeddings.
 
 x_i = token_i + P[a_i + k],  a_i = 1, 2, ... within each run of digits, P[0] for other tokens;  P ~ N(0, 1) at first
 
-Numbers are best written with the least significant digit first. In training one k from 0..max_k, the same for a batch, is added
-so that later rows learn too: a pure function of the batch's tokens and the run's seed. `digits` is how many symbols of the
-vocabulary count as digits (0: all), `over` another encoding that acts as well (none, fire, rope, ...). Blank places, as an
-encoder's answers are, have no index. Runs longer than training's longest plus max_k meet rows at their initial values.
+Numbers are best written with the least significant digit first. In training one k from 0..max_k, the same for a whole batch, is
+added so that later rows learn too: a pure function of the batch's tokens and the run's seed. `digits` is how many symbols of the
+vocabulary count as digits (0: all), `over` another encoding that acts as well (none, fire, rope, ...). Blank tokens, as the
+answers of an encoder are, have no place. Past the training length runs of digits longer than training's longest plus max_k meet
+rows at their initial values.
 """
 
 from dataclasses import replace
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from rpecli import catalog
 from rpecli.encoding import Encoding, Shape
+from rpecli.encodings import _require as require
 from rpecli.encodings.learned import Learned
 from rpecli.task import SPECIAL
 
@@ -30,7 +32,7 @@ def places(ids_BxS: Tensor, digits: int) -> Tensor:
 class Abacus(Encoding):
     group = "APE"
     paper = "Transformers Can Do Arithmetic with the Right Embeddings, 2024, arXiv 2405.17399"
-    unseen = "rows at their initial values"
+    extrapolation = "rows at their initial values"
 
     def __new__(cls, *args: Any, over: str = "none", **options: Any) -> Self:
         """An instance of both classes, so that the engine finds the other encoding's hooks where it looks for them."""
@@ -43,13 +45,12 @@ class Abacus(Encoding):
 
     def __init__(self, shape: Shape, *, digits: int = 0, max_k: int = 99, rows: int = 1024, over: str = "none"):
         super().__init__(shape)
-        if digits < 0 or max_k < 0:
-            raise ValueError(f"digits={digits} and max_k={max_k}: neither is below 0")
+        require.at_least(0, digits=digits, max_k=max_k)
         self.digits, self.max_k = digits, max_k
-        self.table: Learned | None = Learned(replace(shape, trained=max(rows, shape.trained + max_k + 1)))
+        self.table: Learned | None = Learned(replace(shape, max_train_length=max(rows, shape.max_train_length + max_k + 1)))
 
-    def tie(self, first: Self) -> None:
-        super().tie(first)
+    def share_with(self, first: Self) -> None:
+        super().share_with(first)
         if first is not self:
             self.table = None  # the first layer's instance adds to the embeddings, once
 
@@ -64,8 +65,8 @@ class Abacus(Encoding):
 
     def _offset(self, ids_BxS: Tensor, seed: int) -> int:
         weight_N = torch.arange(1, ids_BxS.numel() + 1, device=ids_BxS.device)
-        drawn = torch.Generator().manual_seed(int((ids_BxS.flatten() * weight_N).sum()) * 4099 + seed)
-        return int(torch.randint(self.max_k + 1, (1,), generator=drawn))
+        generator = torch.Generator().manual_seed(int((ids_BxS.flatten() * weight_N).sum()) * 4099 + seed)
+        return int(torch.randint(self.max_k + 1, (1,), generator=generator))
 
     def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
         other = super().untrained(positions_BxT, ids_BxT)

@@ -1,10 +1,10 @@
-"""Attention with linear biases: every head loses score in proportion to the distance, each at its own rate.
+"""Attention with linear biases: every head subtracts a penalty that grows linearly with the distance, at its own slope.
 
 logit_ij = q_i . k_j / sqrt(D) - m_h |i-j|,  m_h = 2^(-8h/H), h = 1..H                                   (paper, section 3)
 
-For H that is no power of two: the slopes of the power of two below, then every other slope of the one above. `learned=true`
-starts there and learns the logarithms of the slopes. In both directions the line falls on either side. Past the trained length
-the line goes on: steep heads see a window, and what lies far back fades.
+If H is not a power of two: the slopes of the power of two below H, then every other slope of the power of two above.
+`learned=true` starts from these slopes and learns their logarithms. In bidirectional attention the penalty is the same on both
+sides. Past the training length the penalty keeps growing: steep heads see a window, and distant keys fade.
 """
 
 import torch
@@ -14,7 +14,7 @@ from rpecli.encoding import DistanceBias, Shape
 
 
 def slopes(n_head: int) -> list[float]:
-    """The paper's slope of each head, also for head counts that are no power of two (its official code)."""
+    """The slope of each head in the paper, also for head counts that are not powers of two (its official code)."""
     below = 2 ** (n_head.bit_length() - 1)
     own = [2 ** (-8 * h / below) for h in range(1, below + 1)]
     return own if below == n_head else own + slopes(2 * below)[0::2][: n_head - below]
@@ -23,7 +23,7 @@ def slopes(n_head: int) -> list[float]:
 class ALiBi(DistanceBias):
     paper = "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation, 2021, arXiv 2108.12409"
     shared = True
-    unseen = "the line goes on"
+    extrapolation = "the penalty keeps growing"
     slope_H: Tensor
 
     def __init__(self, shape: Shape, *, learned: bool = False):

@@ -1,10 +1,10 @@
-"""KERPLE, power kernel: score falls with a power of the distance that each head learns.
+"""KERPLE, power kernel: the score falls with a power of the distance that is learned per head.
 
 logit_ij = q_i . k_j / sqrt(D) - a_h |i-j|^p_h,  a_h >= 0.01,  0.01 <= p_h <= 2
 
-p ~ U(0, 2) and a ~ U(0, 1) at first, one pair a head for all layers, as in the authors' code. `weighted=true` is that code's
-compositional kernel, which multiplies q_i . k_j / sqrt(D) by exp(-a'_h |i-j|^p'_h) as well, within the same bounds. Past the
-trained length the power goes on.
+p ~ U(0, 2) and a ~ U(0, 1) at first, one pair per head for all layers, as in the authors' code. `weighted=true` is that code's
+compositional kernel, which also multiplies q_i . k_j / sqrt(D) by exp(-a'_h |i-j|^p'_h), within the same bounds. Past the
+training length the power keeps growing.
 """
 
 from typing import Any, Self
@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from rpecli.encoding import DistanceBias, Shape
+from rpecli.encoding import DistanceBias, QueryKey, Shape
 
 LEAST = 0.01
 
@@ -20,7 +20,7 @@ LEAST = 0.01
 class KerplePower(DistanceBias):
     paper = "KERPLE: Kernelized Relative Positional Embedding for Length Extrapolation, 2022, arXiv 2205.09921"
     shared = True
-    unseen = "the power goes on"
+    extrapolation = "the power keeps growing"
 
     def __new__(cls, *args: Any, weighted: bool = False, **options: Any) -> Self:
         return super().__new__(_Weighted if weighted else cls)  # type: ignore[return-value]
@@ -42,18 +42,16 @@ class _Weighted(KerplePower):
         self.weight_p_H = nn.Parameter(2 * torch.rand(shape.n_head))
         self.weight_a_H = nn.Parameter(torch.rand(shape.n_head))
 
-    def held(self, rows: int, keys: int) -> float:
-        return 7.0  # the bias is built a second time, and the fall
+    def score_buffers(self, rows: int, keys: int) -> float:
+        return 7.0  # the bias is built a second time, and the decay
 
-    def score(
-        self, logits: Tensor, q: Tensor, k: Tensor, q_pos: Tensor, k_pos: Tensor, qf: Tensor | None, kf: Tensor | None
-    ) -> Tensor:
-        fall = _power(self.weight_a_H, self.weight_p_H, q_pos[:, :, None] - k_pos[:, None, :]).transpose(0, 1)
-        bias = self.bias(q_pos, k_pos)
-        return (logits - bias) * torch.exp(-fall) + bias
+    def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
+        power_BxHxTxS = _power(self.weight_a_H, self.weight_p_H, qk.distance_BxTxS).transpose(0, 1)
+        bias_BxHxTxS = self.bias(qk.q_pos_BxT, qk.k_pos_BxS)
+        return (logits_BxHxTxS - bias_BxHxTxS) * torch.exp(-power_BxHxTxS) + bias_BxHxTxS
 
 
 def _power(a_H: Tensor, p_H: Tensor, distance: Tensor) -> Tensor:
     """a |d|^p, `[H, *distance.shape]`."""
-    a, p = (each.view(-1, *[1] * distance.dim()) for each in (a_H.clamp(min=LEAST), p_H.clamp(LEAST, 2)))
+    a, p = (parameter.view(-1, *[1] * distance.dim()) for parameter in (a_H.clamp(min=LEAST), p_H.clamp(LEAST, 2)))
     return a * distance.abs().to(a.dtype) ** p

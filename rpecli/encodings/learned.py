@@ -1,10 +1,10 @@
-"""A learned table of one vector a position, added to the token embeddings.
+"""A learned table with one vector per position, added to the token embeddings.
 
 x_i = token_i + P[i],  P[i] ~ N(0, std^2) at first
 
-Past the trained length rows stand at their initial values: the table grows to whatever is evaluated, row i a pure function of
-the run's seed, and `untrained` counts what training never touched. Trained from random offsets (`--positions offset`) every
-row learns.
+Past the training length rows stand at their initial values: the table grows to whatever length is evaluated, row i is a pure
+function of the run's seed, and `untrained` counts the rows that training never touched. With training from random offsets
+(`--positions offset`) every row learns.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, Shape
 
-BLOCK = 512  # rows drawn at a time, each block from a seed of its own
+BLOCK = 512  # rows drawn at a time, each block from its own seed
 
 
 class Learned(Encoding):
@@ -20,7 +20,7 @@ class Learned(Encoding):
     paper = "Convolutional Sequence to Sequence Learning, 2017, arXiv 1705.03122"
     shared = True
     shift_invariant = False
-    unseen = "rows at their initial values"
+    extrapolation = "rows at their initial values"
     seed: Tensor
     touched_R: Tensor
 
@@ -28,21 +28,20 @@ class Learned(Encoding):
         super().__init__(shape)
         self.std = std
         self.register_buffer("seed", torch.randint(2**31, (1,)))
-        self.table_RxM = nn.Parameter(torch.cat([self._rows(b) for b in range(-(-shape.trained // BLOCK))]))
+        self.table_RxM = nn.Parameter(torch.cat([self._rows(b) for b in range(-(-shape.max_train_length // BLOCK))]))
         self.register_buffer("touched_R", torch.zeros(len(self.table_RxM), dtype=torch.bool))
 
     def _rows(self, block: int) -> Tensor:
-        drawn = torch.Generator().manual_seed(int(self.seed) * 4099 + block)
-        return torch.randn(BLOCK, self.shape.d_model, generator=drawn) * self.std
+        generator = torch.Generator().manual_seed(int(self.seed) * 4099 + block)
+        return torch.randn(BLOCK, self.shape.d_model, generator=generator) * self.std
 
-    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxT: Tensor) -> Tensor:
+    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
         if self.training:
             self.touched_R[positions_BxT] = True
             return x_BxTxM + self.table_RxM[positions_BxT]
-        rows: list[Tensor] = [self.table_RxM]
-        have, want = len(self.table_RxM), int(positions_BxT.max()) + 1
-        rows += [self._rows(b).to(x_BxTxM) for b in range(have // BLOCK, -(-want // BLOCK))]
-        return x_BxTxM + torch.cat(rows)[positions_BxT]
+        rows, length = len(self.table_RxM), int(positions_BxT.max()) + 1
+        more = [self._rows(b).to(x_BxTxM) for b in range(rows // BLOCK, -(-length // BLOCK))]
+        return x_BxTxM + torch.cat([self.table_RxM, *more])[positions_BxT]
 
     def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
         inside_BxT = positions_BxT < len(self.touched_R)

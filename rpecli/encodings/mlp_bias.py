@@ -1,10 +1,10 @@
-"""Dynamic position bias: a small network maps the signed distance to one number for each head.
+"""Dynamic position bias: a small network maps the signed distance to one bias per head.
 
 logit_ij = q_i . k_j / sqrt(D) + MLP(i-j)_h,  with `log=true` MLP(sign(i-j) ln(1 + |i-j|))_h
 
 Linear 1 -> `hidden` (0: a quarter of d_model), SiLU, `depth`-1 more such layers, Linear -> H, one network for all layers;
-`norm=true` puts a layer norm before each SiLU. Known from x-transformers, whose defaults these are. Past the trained length the
-network is asked for distances it never saw: without norm or logarithm it goes on about linearly.
+`norm=true` puts a layer norm before each SiLU. Known from x-transformers, whose defaults these are. Past the training length the
+network extrapolates to distances it never saw: without norm or logarithm about linearly.
 """
 
 from itertools import pairwise
@@ -18,12 +18,12 @@ from rpecli.encoding import DistanceBias, Shape
 class MLPBias(DistanceBias):
     paper = "x-transformers, DynamicPositionBias (no paper)"
     shared = True
-    unseen = "the network is asked anew"
+    extrapolation = "the network extrapolates to new distances"
 
     def __init__(self, shape: Shape, *, hidden: int = 0, depth: int = 2, log: bool = False, norm: bool = False):
         super().__init__(shape)
         if hidden < 0 or depth < 1:
-            raise ValueError(f"hidden={hidden} and depth={depth}: at least one layer of at least one unit")
+            raise ValueError(f"hidden={hidden} and depth={depth}: the network needs at least one layer of at least one unit")
         self.log = log
         widths = [1, *[hidden or max(1, shape.d_model // 4)] * depth]
         layers: list[nn.Module] = []

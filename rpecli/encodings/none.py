@@ -1,8 +1,8 @@
-"""No encoding (NoPE): only the causal mask tells order.
+"""No encoding (NoPE): only the causal mask tells the order of the tokens.
 
 logit_ij = q_i . k_j / sqrt(D)
 
-Past the trained length nothing is undefined; attention spreads over more tokens.
+Past the training length all scores are defined; attention spreads over more tokens.
 """
 
 from rpecli.encoding import Encoding
@@ -12,4 +12,4 @@ class NoPE(Encoding):
     group = "none"
     paper = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
     shared = True
-    unseen = "defined; attention spreads"
+    extrapolation = "defined; attention spreads"

@@ -1,11 +1,11 @@
-"""T5's relative bias: a learned number for each head and bucket of distances, buckets growing with the distance.
+"""T5's relative bias: a learned number per head and bucket of distances; buckets grow with the distance.
 
 logit_ij = q_i . k_j / sqrt(D) + table[bucket(i-j), h]
 bucket(d) = d for d < B/2, else B/2 + floor(ln(d/(B/2)) / ln(max_distance/(B/2)) * B/2), at most B-1      (paper, section 2.1)
 
-B = 32 buckets, max_distance = 128, one table for all layers, drawn from N(0, 1/M) as in Hugging Face. In both directions each
-side has half of the buckets, what is ahead the second half. T5 itself leaves out the scale of q.k; here every encoding has it.
-Past max_distance all distances share the last bucket.
+B = 32 buckets, max_distance = 128, one table for all layers, drawn from N(0, 1/M) as in Hugging Face. In bidirectional attention
+each side has half of the buckets, the keys ahead the second half. T5 itself leaves out the scale of q.k; here every encoding has
+it. Past max_distance all distances share the last bucket.
 """
 
 import math
@@ -19,14 +19,15 @@ from rpecli.encoding import DistanceBias, Shape
 class T5(DistanceBias):
     paper = "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, 2019, arXiv 1910.10683"
     shared = True
-    unseen = "one bucket for all that is far"
+    extrapolation = "all far distances share one bucket"
 
     def __init__(self, shape: Shape, *, buckets: int = 32, max_distance: int = 128):
         super().__init__(shape)
         self.side = buckets if shape.causal else buckets // 2
         if self.side < 2 or max_distance <= self.side // 2:
             raise ValueError(
-                f"buckets={buckets} and max_distance={max_distance}: at least 2 buckets a side, max_distance above half of them"
+                f"buckets={buckets} and max_distance={max_distance}: "
+                "at least 2 buckets per side are needed, and max_distance above half of them"
             )
         self.buckets, self.max_distance = buckets, max_distance
         self.table_NxH = nn.Parameter(torch.randn(buckets, shape.n_head) * shape.d_model**-0.5)

@@ -1,224 +1,180 @@
-"""Exact match at any length from one parallel pass, on strings that are the same for every run.
+"""Evaluation: exact match, token accuracy and likelihood at each length, on sequences that are the same for every run.
 
-For a causal model, teacher-forced argmax gives exactly greedy decoding's exact match: the first error is a failure either way.
-Always float32. Sequences go through the model in batches of a bounded number of tokens, so memory does not grow with the set.
+In a causal model, the argmax under teacher forcing gives exactly the exact match of greedy decoding: the first wrong token is a
+failure in both. Evaluation is always float32. Sequences go through the model in batches of a bounded number of tokens, so memory
+does not grow with the number of sequences.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from torch import Tensor
 
-from rpecli import data, task
-from rpecli.config import ranges as config_ranges
-from rpecli.config import recipe
-from rpecli.device import n_cores, pick_device, stop_signals
-from rpecli.evaluate import hf_dataset as export
-from rpecli.evaluate.memory import _why_not, at_once
+from rpecli import data
+from rpecli.device import available_memory, n_cores, stop_signals
+from rpecli.evaluate.eval_set import eval_lengths, eval_set
+from rpecli.evaluate.load import load
+from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
-from rpecli.model import LoadedModel, Transformer, build
-from rpecli.run import directory as run
-from rpecli.run.files import RunError, append_line, read_lines
+from rpecli.model import LoadedModel, Transformer
+from rpecli.run.directory import Run, Stopped
+from rpecli.run.records import EvalLine, EvalScores
+from rpecli.task import Batch
 
-FEWEST = 32  # sequences a length, however long
-PLACES = 10  # parts of the answer whose accuracy is kept apart
+N_DECILES = 10  # parts of the answer whose accuracy is kept apart
 
 
 def evaluate(
-    path: Path,
+    run: Run,
     request: EvalRequest = EvalRequest(),  # noqa: B008 - frozen
     device: str = "auto",
     threads: int | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
+    progress: Callable[[EvalLine], None] | None = None,
 ) -> list[str]:
-    """Appends a line to eval.jsonl for each length that is not there yet. Returns what could not be measured, and why.
+    """Adds a line to eval.jsonl for each length that has none yet; returns why the others could not be measured.
 
-    Raises run.RunError for a run that is not trained, run.Stopped when a signal asks it to stop (finished lengths are kept).
+    Raises RunError for a run that is not trained, and Stopped on SIGINT or SIGTERM, with the finished lengths saved.
     """
     torch.set_num_threads(threads or n_cores())
-    with run.lock(path), stop_signals() as stopped:
-        loaded, weights = load(path, device, request)
-        have, trouble = measured(path, request, loaded.config, weights), []
-        for length in lengths(loaded.config, loaded.task, request):
+    problems = []
+    with run.lock(), stop_signals() as stopped:
+        loaded, weights = load(run, device, request)
+        fingerprints = already_evaluated(run, loaded, weights, request)
+        for length in eval_lengths(loaded.config, loaded.task, request.folder):
             if stopped:
-                raise run.Stopped(stopped[0])
-            problem = None if length in have else _why_not(loaded, length)
-            if problem:
-                trouble.append(problem)
+                raise Stopped(stopped[0])
+            if length not in fingerprints and (problem := memory_problem(loaded, length, available_memory())):
+                problems.append(problem)
                 continue
             try:
-                blocks = strings(loaded.config, loaded.task, length, request.folder)
-                if data.fingerprint(blocks) in have.get(length, ()):
+                blocks = eval_set(loaded.config, loaded.task, length, request.folder)
+                if data.fingerprint(blocks) in fingerprints.get(length, ()):
                     continue
-                line = measure(loaded, length, blocks, stopped)
-            except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-                if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+                scores = measure(loaded, length, blocks, stopped)
+            except (MemoryError, RuntimeError) as error:
+                if not ran_out_of_memory(error):
                     raise
-                trouble.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
+                problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            append_line(path / "eval.jsonl", line | {"weights": weights, "encoding_override": request.encoding_override})
+            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override}
+            run.append_evaluation(line)
             if progress:
                 progress(line)
         if stopped:
-            raise run.Stopped(stopped[0])
-        return trouble
+            raise Stopped(stopped[0])
+    return problems
 
 
-def load(path: Path, device: str = "auto", request: EvalRequest = EvalRequest()) -> tuple[LoadedModel, str]:  # noqa: B008 - frozen
-    """A trained run's model, ready to evaluate as requested, and the fingerprint of its weights. Raises run.RunError."""
-    file = path / "weights.safetensors"
-    if run.read(path)["status"] != "trained" or not file.exists():
-        raise RunError(f"{path} is not trained yet: rpe train {path / 'recipe.yaml'}")
-    config = run.config_of(path)
-    choices = {"eval": request.settings or config.eval, "encoding": request.encoding_override or config.encoding}
-    loaded = build(config.model_copy(update=choices), pick_device(device))
-    try:
-        state = load_file(file, device=str(loaded.device))
-        if request.encoding_override is not None:
-            _swap(loaded.model, state)
-        loaded.model.load_state(state)
-    except Exception as error:
-        remedy = (
-            f"delete {path} and train it again"
-            if request.encoding_override is None
-            else "choose one without parameters, or the run's own"
-        )
-        raise RunError(f"{file} does not load ({error}): {remedy}") from None
-    loaded.model.switch(True)
-    loaded.model.eval()
-    return loaded, hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[int, set[str]]:
+    """The fingerprints of the sets that these weights were evaluated on, by length; none if the request overwrites."""
+    identity = {"weights": weights, "encoding_override": request.encoding_override, "positions": data.fixed_kind(loaded.config)}
+    fingerprints: dict[int, set[str]] = {}
+    for line in run.evaluations() if not request.overwrite else []:
+        if all(line.get(key) == value for key, value in identity.items()):
+            fingerprints.setdefault(line["length"], set()).add(line["fingerprint"])
+    return fingerprints
 
 
-def _swap(model: Transformer, state: dict[str, torch.Tensor]) -> None:
-    """Drops from a weights file the parameters of an encoding that another one has taken the place of."""
-    own = model.state()
-    for name in [name for name in state if name.split(".")[0] in ("encodings", "later") and name not in own]:
-        del state[name]
+@dataclass
+class SequenceScores:
+    """What is counted of each sequence, `[B]`, and of each tenth of its answer, `[B, N_DECILES]`."""
 
+    exact: np.ndarray  # bool: every answer token is right
+    exact_eos: np.ndarray  # bool: so is the end token
+    n_correct: np.ndarray  # answer tokens that are right
+    n_answer: np.ndarray  # answer tokens
+    nll: np.ndarray  # sum over the answer tokens, in nats
+    n_correct_by_decile: np.ndarray
+    n_answer_by_decile: np.ndarray
 
-def lengths(config: recipe.Config, made: task.Task, request: EvalRequest) -> list[int]:
-    """What is to be measured, ascending: the folder's lengths or the recipe's, the training length always among them.
-
-    Lengths that the task has no problem of are left out; the command says so.
-    """
-    if request.folder is not None:
-        return export.lengths_of(request.folder)
-    wanted = {config.length, *config_ranges.parse_lengths(config.eval.lengths, config.length)}
-    return sorted(n for n in wanted if n <= (made.longest() or n))
-
-
-def measured(path: Path, request: EvalRequest, config: recipe.Config, weights: str) -> dict[int, set[str]]:
-    """Lengths, and the fingerprints of the strings, that these weights were measured on already; none if that is to be again."""
-    have: dict[int, set[str]] = {}
-    same = {"weights": weights, "encoding_override": request.encoding_override, "positions": data.fixed_kind(config)}
-    for line in read_lines(path / "eval.jsonl") if not request.overwrite else []:
-        if all(line.get(key) == value for key, value in same.items()):
-            have.setdefault(line["length"], set()).add(line["fingerprint"])
-    return have
-
-
-def strings(config: recipe.Config, made: task.Task, length: int, folder: Path | None = None) -> list[task.Batch]:
-    """The evaluation set of a length: `samples` sequences, fewer when long to stay within eval_tokens, never under FEWEST."""
-    if folder is None:
-        count = min(config.eval.samples, max(FEWEST, config.eval.eval_tokens // made.sequence(length)))
-        return list(data.evaluation_blocks(made, length, count, config.eval.eval_seed))
-    blocks = list(export.blocks_of(folder, length, config.eval.samples))
-    most = max(int(batch.tokens_BxT.max()) for batch in blocks)
-    if most >= made.vocabulary:
-        raise ValueError(
-            f"{folder}: holds tokens up to {most}, and {config.task} ends at {made.vocabulary - 1}: "
-            f"write a set of this task with rpe data {config.task}"
-        )
-    return blocks
+    @classmethod
+    def concatenate(cls, parts: list["SequenceScores"]) -> "SequenceScores":
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 @torch.no_grad()
-def measure(loaded: LoadedModel, length: int, blocks: list[task.Batch], stopped: list[int]) -> dict[str, Any]:
-    """One line of eval.jsonl, all numbers over the same sequences."""
-    start = time.monotonic()
-    config, made = loaded.config, loaded.task
-    parts, untrained = [], 0.0
+def measure(
+    loaded: LoadedModel, length: int, blocks: list[Batch], stopped: list[int], batch_tokens: int = BATCH_TOKENS
+) -> EvalScores:
+    """Evaluates a model on the evaluation set of a length. Raises Stopped between two batches once `stopped` holds a signal."""
+    start, config = time.monotonic(), loaded.config
+    batch_size = batch_size_for(blocks[0].tokens_BxT.shape[1], batch_tokens)
+    parts, untrained = list[SequenceScores](), 0.0
     for number, block in enumerate(blocks):
-        for piece in _pieces(block, at_once(block.tokens_BxT.shape[1])):
+        for first in range(0, len(block.tokens_BxT), batch_size):
             if stopped:
-                raise run.Stopped(stopped[0])
-            drawn = data.fixed_positions(made, config, piece, "evaluation positions", config.eval.eval_seed, length, number)
-            places = None if drawn is None else torch.from_numpy(drawn).to(loaded.device)
-            framed = data.frame(piece, config)
-            parts.append(_score(loaded, framed, places))
-            untrained += _untrained(loaded, framed, places)
-    total = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return _line(config, made, length, total) | {
-        "sequence": blocks[0].tokens_BxT.shape[1],
-        "eval_seed": config.eval.eval_seed,
-        "fingerprint": data.fingerprint(blocks),
-        "positions": data.fixed_kind(config),
-        "untrained_positions": round(untrained / sum(len(block.tokens_BxT) for block in blocks), 6),
-        "seconds": round(time.monotonic() - start, 3),
-    }
+                raise Stopped(stopped[0])
+            batch = block.rows(first, first + batch_size)
+            places = data.evaluation_positions(loaded.task, config, batch, length, number)
+            positions = None if places is None else torch.from_numpy(places).to(loaded.device)
+            examples = data.shift_targets(batch, config)
+            ids_BxT = torch.from_numpy(examples.inputs_BxT).to(loaded.device)
+            parts.append(score(loaded.model, examples, ids_BxT, positions))
+            untrained += untrained_tokens(loaded.model, ids_BxT, positions) / ids_BxT.shape[1]
+    scores = SequenceScores.concatenate(parts)
+    return _summary(loaded, length, blocks, scores, untrained / len(scores.exact), time.monotonic() - start)
 
 
-def _pieces(block: task.Batch, rows: int) -> Iterable[task.Batch]:
-    for start in range(0, len(block.tokens_BxT), rows):
-        yield task.Batch(block.tokens_BxT[start : start + rows], block.answer_BxT[start : start + rows])
+def untrained_tokens(model: Transformer, ids_BxT: Tensor, positions: Tensor | None) -> int:
+    """How many tokens of a batch use parameters that training never touched: the most of any encoding."""
+    if positions is None:
+        positions = torch.arange(ids_BxT.shape[1], device=ids_BxT.device)
+    positions_BxT = (positions if positions.dim() < 3 else positions[0]).expand(ids_BxT.shape)
+    return max(encoding.untrained(positions_BxT, ids_BxT) for encoding in model.current)
 
 
-def _untrained(loaded: LoadedModel, batch: data.Framed, places: torch.Tensor | None) -> float:
-    """Share of a batch's tokens that use parameters which training never touched, times its sequences."""
-    ids_BxT = torch.from_numpy(batch.inputs_BxT).to(loaded.device)
-    where = torch.arange(ids_BxT.shape[1], device=loaded.device) if places is None else places
-    where_BxT = (where if where.dim() < 3 else where[0]).expand(ids_BxT.shape)
-    return max(each.untrained(where_BxT, ids_BxT) for each in loaded.model.current) / ids_BxT.shape[1]
+def score(model: Transformer, examples: data.Examples, ids_BxT: Tensor, positions: Tensor | None) -> SequenceScores:
+    """Predicts the answer and end tokens of a batch and counts those that are right."""
+    answer_BxT, eos_BxT, index_N = examples.answer_mask_BxT, examples.eos_mask_BxT, np.flatnonzero(examples.scored_BxT)
+    query_index_N = torch.from_numpy(index_N).to(ids_BxT.device)
+    target_N = torch.from_numpy(examples.targets_BxT.flat[index_N]).to(ids_BxT.device)
+    logits_NxV = model.head(model(ids_BxT, positions, query_index_N=query_index_N))
+    correct_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
+    correct_BxT.flat[index_N] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()
+    nll_BxT.flat[index_N] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()
+    exact_B = (correct_BxT | ~answer_BxT).all(1)
+    decile_BxT = (answer_BxT.cumsum(1) - 1) * N_DECILES // answer_BxT.sum(1, keepdims=True)
+    in_decile = [answer_BxT & (decile_BxT == decile) for decile in range(N_DECILES)]
+    return SequenceScores(
+        exact=exact_B,
+        exact_eos=exact_B & (correct_BxT | ~eos_BxT).all(1),
+        n_correct=(correct_BxT & answer_BxT).sum(1),
+        n_answer=answer_BxT.sum(1),
+        nll=(nll_BxT * answer_BxT).sum(1),
+        n_correct_by_decile=np.stack([(correct_BxT & mask_BxT).sum(1) for mask_BxT in in_decile], 1),
+        n_answer_by_decile=np.stack([mask_BxT.sum(1) for mask_BxT in in_decile], 1),
+    )
 
 
-def _score(loaded: LoadedModel, batch: data.Framed, places: torch.Tensor | None) -> dict[str, np.ndarray]:
-    """Per sequence: exact match without and with the end token, answer tokens right and in all, nll, right by place."""
-    answer_BxT, end_BxT = batch.answer_BxT, batch.end_BxT
-    at = np.flatnonzero(answer_BxT | end_BxT)
-    at_N = torch.from_numpy(at).to(loaded.device)
-    logits_NxV = loaded.model.head(loaded.model(torch.from_numpy(batch.inputs_BxT).to(loaded.device), places, wanted_N=at_N))
-    target_N = torch.from_numpy(batch.targets_BxT.flat[at]).to(loaded.device)
-    right_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
-    right_BxT.flat[at] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()
-    nll_BxT.flat[at] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()
-    exact_B = (right_BxT | ~answer_BxT).all(1)
-    place_BxT = (answer_BxT.cumsum(1) - 1) * PLACES // answer_BxT.sum(1, keepdims=True)
-    by_place = [(right_BxT & answer_BxT & (place_BxT == p)).sum(1) for p in range(PLACES)]
-    in_place = [(answer_BxT & (place_BxT == p)).sum(1) for p in range(PLACES)]
-    return {
-        "exact": exact_B,
-        "exact_end": exact_B & (right_BxT | ~end_BxT).all(1),
-        "right": (right_BxT & answer_BxT).sum(1),
-        "answers": answer_BxT.sum(1),
-        "nll": (nll_BxT * answer_BxT).sum(1),
-        "right_by_place": np.stack(by_place, 1),
-        "answers_by_place": np.stack(in_place, 1),
-    }
-
-
-def _line(config: recipe.Config, made: task.Task, length: int, total: dict[str, np.ndarray]) -> dict[str, Any]:
+def _summary(
+    loaded: LoadedModel, length: int, blocks: list[Batch], scores: SequenceScores, untrained: float, seconds: float
+) -> EvalScores:
     from scipy.stats import binomtest
 
-    n, exact, answers = len(total["exact"]), int(total["exact"].sum()), total["answers"].sum()
-    interval = binomtest(exact, n).proportion_ci(0.95, method="wilson")
-    accuracy, chance = float(total["right"].sum() / answers), made.chance(length)
-    right, of = total["right_by_place"].sum(0), total["answers_by_place"].sum(0)
+    n, n_exact, n_answer = len(scores.exact), int(scores.exact.sum()), scores.n_answer.sum()
+    interval = binomtest(n_exact, n).proportion_ci(0.95, method="wilson")
+    accuracy, chance = float(scores.n_correct.sum() / n_answer), loaded.task.chance(length)
+    deciles = zip(scores.n_correct_by_decile.sum(0), scores.n_answer_by_decile.sum(0), strict=True)
     return {
         "length": length,
         "n": n,
-        "exact_match": exact / n,
-        "exact_match_eos": float(total["exact_end"].mean()),
+        "exact_match": n_exact / n,
+        "exact_match_eos": float(scores.exact_eos.mean()),
         "interval": [round(float(interval.low), 6), round(float(interval.high), 6)],
         "token_accuracy": round(accuracy, 6),
         "token_accuracy_rescaled": round((accuracy - chance) / (1 - chance), 6) if chance < 1 else None,
         "chance": round(chance, 6),
-        "nll": round(float(total["nll"].sum() / answers), 6),
-        "accuracy_by_decile": [round(float(r / o), 4) if o else None for r, o in zip(right, of, strict=True)],
-        "correct": np.packbits(total["exact"]).tobytes().hex(),
+        "nll": round(float(scores.nll.sum() / n_answer), 6),
+        "accuracy_by_decile": [round(float(correct / answers), 4) if answers else None for correct, answers in deciles],
+        "correct": np.packbits(scores.exact).tobytes().hex(),
+        "sequence": blocks[0].tokens_BxT.shape[1],
+        "eval_seed": loaded.config.eval.eval_seed,
+        "fingerprint": data.fingerprint(blocks),
+        "positions": data.fixed_kind(loaded.config),
+        "untrained_positions": round(untrained, 6),
+        "seconds": round(seconds, 3),
     }

@@ -1,63 +1,74 @@
-"""How much memory an evaluation needs, and how many sequences fit a batch."""
+"""How many sequences fit a batch, how much memory an evaluation needs, and whether an error says that memory ran out."""
 
 import torch
 
 from rpecli import data
-from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import dispatch as attention
-from rpecli.device import available_memory
-from rpecli.encoding import Encoding
+from rpecli.attention.blocks import BlockSizes
+from rpecli.encoding import Encoding, QueryKey
 from rpecli.model import LoadedModel
 
-BATCH_TOKENS = 16384  # tokens in one forward pass; one sequence at least
+BATCH_TOKENS = 16384  # tokens per forward pass; one sequence at least
+# Where torch has no exception type: messages of the CPU's allocator and of Metal's.
+ALLOCATOR_MESSAGES = ("DefaultCPUAllocator", "MPS backend out of memory")
 
 
-def _why_not(loaded: LoadedModel, length: int) -> str | None:
+def batch_size_for(T: int, batch_tokens: int = BATCH_TOKENS) -> int:
+    """The number of sequences of T tokens in a batch."""
+    return max(1, batch_tokens // T)
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in ALLOCATOR_MESSAGES)
+
+
+def memory_problem(loaded: LoadedModel, length: int, available: int) -> str | None:
+    """Why a length cannot be evaluated in `available` bytes; None if it can, and on other devices than the CPU."""
     if loaded.device.type != "cpu":
         return None
-    there, needed = available_memory(), memory(loaded, length)
-    if needed <= there:  # only then can one sequence be drawn, to count its tokens
-        needed = memory(loaded, loaded.task.sequence(length))
-    if needed > there:
-        return f"length {length}: needs about {needed / 2**30:.0f} GiB, {there / 2**30:.0f} GiB are free: leave it out"
-    return None
+    needed = peak_memory(loaded, length)
+    if needed <= available:  # a sequence has at least `length` tokens; only now is it safe to draw one and count them
+        needed = peak_memory(loaded, loaded.task.sequence(length))
+    if needed <= available:
+        return None
+    return f"length {length}: needs about {needed / 2**30:.0f} GiB, {available / 2**30:.0f} GiB are free: leave it out"
 
 
-def memory(loaded: LoadedModel, T: int) -> int:
-    """Bytes that one batch of sequences of T tokens takes at its peak, within a factor of 2: in an MLP, or in attention."""
+def peak_memory(loaded: LoadedModel, T: int) -> int:
+    """Bytes that a batch of sequences of T tokens takes at its peak, in an MLP or in attention, within a factor of 2."""
     config = loaded.config
-    tokens = T * min(at_once(T), config.eval.samples)
-    running = data.fixed_kind(config) == "start"
+    tokens = T * min(batch_size_for(T), config.eval.samples)
+    contiguous = data.fixed_kind(config) == "start"
     with torch.no_grad(), loaded.device:
-        layers = {_attended(each, config.normalizer, tokens, T, running) for each in loaded.model.current}
-    most = max(tokens * config.d_model * (2 * config.mlp_ratio + 10), *layers)
-    return int(4 * (most + tokens * loaded.task.vocabulary))
+        layers = {
+            _attention_floats(encoding, config.normalizer, tokens, T, contiguous, loaded.model.block_sizes)
+            for encoding in loaded.model.current
+        }
+    mlp_floats = tokens * config.d_model * (2 * config.mlp_ratio + 10)
+    return int(4 * (max(mlp_floats, *layers) + tokens * loaded.task.vocabulary))
 
 
-def _attended(encoding: Encoding, normalizer: str, tokens: int, T: int, running: bool) -> float:
-    """Numbers there are at once in attention: those of every token, and a block of scores where the kernel has one."""
+def _attention_floats(encoding: Encoding, normalizer: str, tokens: int, T: int, contiguous: bool, sizes: BlockSizes) -> float:
+    """Numbers that attention holds at once: those of every token, and a block of scores if the kernel has one."""
     shape = encoding.shape
-    way = attention.kernel(encoding, normalizer, by_curve=running and shape.causal)
-    width = shape.d_head if way == "curve" else _width(encoding)
-    each = tokens * shape.n_head * (6 * shape.d_head + 4 * width)  # q, k, v, those turned, as wide as they are then, the result
-    if way == "plain" or (way == "distance" and running):
-        return each
-    if way == "curve":
-        return each + encoding.held(attention_blocks.CURVE_ROWS, T) * max(
-            2 * attention_blocks.CELLS, attention_blocks.CURVE_ROWS * tokens
-        )
-    keys = tokens if way == "eager" else T  # a bias is the same for all sequences
-    rows = min(T, attention_blocks.rows_at_once(T, keys // T))
-    return each + encoding.held(rows, T) * shape.n_head * rows * keys
+    kernel = attention.kernel(encoding, normalizer, by_curve=contiguous and shape.causal)
+    width = shape.d_head if kernel == "curve" else _rotated_width(encoding)
+    per_token = tokens * shape.n_head * (6 * shape.d_head + 4 * width)  # q, k, v; q and k rotated, which may widen them; y
+    if kernel == "plain" or (kernel == "distance" and contiguous):
+        return per_token
+    if kernel == "curve":
+        rows = sizes.curve_rows
+        return per_token + encoding.score_buffers(rows, T) * max(2 * sizes.cells, rows * tokens)
+    keys = tokens if kernel == "eager" else T  # a bias is the same for all sequences
+    rows = min(T, sizes.rows(T, keys // T))
+    return per_token + encoding.score_buffers(rows, T) * shape.n_head * rows * keys
 
 
-def _width(encoding: Encoding) -> int:
-    """Of a head's queries once they are turned: tried with one token."""
+def _rotated_width(encoding: Encoding) -> int:
+    """The width of a head's rotated queries, found by rotating one token."""
     shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
     q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
-    return encoding.rotate(q_1xHx1xD, q_1xHx1xD, at_1x1, at_1x1, f, f)[0].shape[-1]
-
-
-def at_once(tokens: int) -> int:
-    """Sequences of so many tokens that go through the model together."""
-    return max(1, BATCH_TOKENS // tokens)
+    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, at_1x1, f))[0].shape[-1]

@@ -27,7 +27,7 @@ GRACE = 20.0  # seconds a child gets to save after SIGTERM
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: a run `started`, `ended` (with its exit code), or a `tick` with the active runs."""
+    """Something to show: a run `started`, `ended` (with its exit code), or a `tick`; and the runs that a process works on."""
 
     kind: str
     run: Run | None = None

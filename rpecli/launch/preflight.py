@@ -44,7 +44,7 @@ def _of_run(config: Config) -> Iterator[tuple[str, str]]:
     try:
         causal = config.attention == "causal"
         shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, made), causal)
-        for each in encoding.every(config.encoding, shape):
+        for each in encoding.make_all(config.encoding, shape):
             if config.positions == "coupled" and encoding.reads_distances(each):
                 yield "positions", f"coupled ones do not ascend, and {config.encoding} reads distances: choose one that does not"
     except ChoiceError as error:

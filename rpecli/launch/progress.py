@@ -1,139 +1,153 @@
-"""What people see while runs go on and after: bars in a terminal, one plain line an interval elsewhere."""
+"""The progress of many runs on a console: a view that stays in place in a terminal, plain lines in a pipe."""
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from statistics import fmean
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
-from rpecli import table as tables
 from rpecli.launch.job import INTERRUPTED, SAVED
 from rpecli.launch.pool import Event
+from rpecli.launch.status import RunStatus, State, SweepStatus, clock
 from rpecli.launch.worker import failure_reason
 from rpecli.run.directory import Run
 
-INTERVAL = 10.0  # seconds between plain lines of a run
+INTERVAL = 10.0  # seconds between plain reports
+MAX_LISTED = 8  # runs at work that are listed
 
 
-def clock(seconds: float) -> str:
-    """125 -> `2:05`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def follow(events: Iterable[Event], console: Console, runs: list[Run]) -> dict[Run, int]:
-    """Shows runs until all have ended; returns their exit codes."""
-    show = _Bars(console, runs) if console.is_terminal else _Lines(console, runs)
-    with show:
+def follow(events: Iterable[Event], console: Console, runs: list[Run], interval: float = INTERVAL) -> dict[Run, int]:
+    """Shows the jobs of a pool until all have ended; returns the exit code of each run."""
+    codes: dict[Run, int] = {}
+    sweep = SweepStatus(lambda: runs, queued=True)
+    with Display(console, sweep, interval) as display:
+        display.show(sweep.refresh())
         for event in events:
-            show.on(event)
-    return show.codes
+            messages = []
+            if event.run and event.kind == "ended":
+                codes[event.run] = event.code
+                messages = [f"[{len(codes)}/{len(runs)}] {_end_of(event.run, event.code)}"]
+            if event.kind == "tick":
+                for run, status in sweep.runs.items():
+                    status.active = run in event.active
+                    status.queued = run not in codes and not status.active
+            sweep.refresh()
+            display.show(messages)
+        display.show([], last=True)
+    return codes
 
 
-def _status(run: Run, steps: int) -> dict[str, Any]:
-    """Where a run stands, from its directory alone."""
-    line = run.last_metrics() or {}
-    seconds, step = line.get("seconds") or 0.0, line.get("step", 0)
-    evaluated = len(run.evaluations()) if step >= steps else 0
-    return {"step": step, "steps": steps, "loss": line.get("loss"), "accuracy": line.get("token_accuracy"),
-            "rate": line.get("tokens", 0) / seconds if seconds else None, "evaluated": evaluated,
-            "left": seconds * (steps - step) / step if step else None}  # fmt: skip
+def _end_of(run: Run, code: int) -> str:
+    words = {0: "done", SAVED: "stopped", INTERRUPTED: "stopped"}
+    parts = [run.name, words.get(code) or f"FAILED: {failure_reason(run, code)}"]
+    if (line := run.last_metrics()) and "token_accuracy" in line:
+        parts += [f"acc {line['token_accuracy']:.3f}", clock(run.record.get("seconds") or 0)]
+    return "  ".join(parts)
 
 
-def _words(status: dict[str, Any]) -> str:
-    if status["step"] >= status["steps"]:
-        return f"evaluating, {status['evaluated']} lengths done"
-    if status["loss"] is None:
+def watch(
+    find: Callable[[], Iterable[Run]], console: Console, interval: float, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Shows the runs that `find` returns, looking every `interval` seconds, until no run is waiting, training or evaluated."""
+    sweep = SweepStatus(find)
+    with Display(console, sweep) as display:
+        while True:
+            messages = sweep.refresh()
+            ended = sweep.n_ended == len(sweep.runs)
+            display.show(messages, last=ended)
+            if ended:
+                return
+            sleep(interval)
+
+
+class Display:
+    """Shows messages as they come and the state of a sweep: always in a terminal, every `interval` seconds in a pipe."""
+
+    def __init__(self, console: Console, sweep: SweepStatus, interval: float = INTERVAL):
+        self.console, self.sweep, self.interval = console, sweep, interval
+        self.last_report = -float("inf")
+        live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="ellipsis")
+        self.live = live if console.is_terminal else None
+
+    def __enter__(self) -> "Display":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def show(self, messages: list[str], last: bool = False) -> None:
+        lines = list(messages)
+        if self.live:
+            self.live.update(view(self.sweep), refresh=True)
+        elif last or time.monotonic() - self.last_report >= self.interval:
+            self.last_report = time.monotonic()
+            lines += [self.sweep.summary(), *(f"{status.run.name}  {describe(status)}" for status in _listed(self.sweep))]
+        for line in lines:
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _listed(sweep: SweepStatus) -> list[RunStatus]:
+    return sweep.at_work[:MAX_LISTED]
+
+
+def describe(status: RunStatus) -> str:
+    """How far a run at work is, in words."""
+    done, total = status.steps
+    if status.state == State.EVALUATING:
+        return f"evaluating, {len(status.evaluations)} lengths done"
+    if not status.metrics or not total:
         return "starting"
-    return (
-        f"loss {status['loss']:.3f}  acc {status['accuracy']:.2f}  {status['rate'] / 1000:.0f}k tok/s  "
-        f"{clock(status['left'] or 0)} left"
-    )
+    line, seconds = status.metrics, status.metrics.get("seconds")
+    parts = [f"step {done}/{total}", f"loss {line['loss']:.3f}", f"acc {line['token_accuracy']:.2f}"]
+    if seconds and done:
+        parts += [f"{line['tokens'] / seconds / 1000:.0f}k tok/s", f"{clock(seconds * (total - done) / done)} left"]
+    return "  ".join(parts)
 
 
-class _Screen:
-    """Shared by both ways of showing: what ended, how, and how long the rest may take."""
-
-    def __init__(self, console: Console, runs: list[Run]):
-        self.console, self.runs, self.codes, self.start = console, runs, dict[Run, int](), time.monotonic()
-        self.steps = {run: run.config.steps for run in runs}
-
-    def ended(self, event: Event) -> str:
-        run = event.run
-        assert run
-        self.codes[run] = event.code
-        seconds = run.record.get("seconds") or 0
-        line = run.last_metrics() or {}
-        how = {0: "done", SAVED: "stopped", INTERRUPTED: "stopped"}.get(
-            event.code
-        ) or f"FAILED: {failure_reason(run, event.code)}"
-        numbers = f"acc {line['token_accuracy']:.3f}  {clock(seconds)}" if "token_accuracy" in line else ""
-        return f"[{len(self.codes)}/{len(self.runs)}] {run.name}  {how}  {numbers}".rstrip()
-
-    def total(self) -> str:
-        spent = time.monotonic() - self.start
-        share = len(self.codes) / len(self.runs)
-        rest = f", about {clock(spent * (1 - share) / share)} left" if 0 < share < 1 else ""
-        return f"{len(self.codes)}/{len(self.runs)} runs, {clock(spent)}{rest}"
+def view(sweep: SweepStatus) -> Group:
+    """What a terminal shows: all runs in a line, bars of all and of each run at work, and the results so far."""
+    n_hidden = len(sweep.at_work) - MAX_LISTED
+    more = [Text(f"and {n_hidden} more")] if n_hidden > 0 else []
+    return Group(Text(sweep.summary(), style="bold"), _bars(sweep), *more, Text(), _results(sweep))
 
 
-class _Lines(_Screen):
-    """Not a terminal: a line when a run starts and ends, and one an interval in between."""
-
-    def __enter__(self) -> "_Lines":
-        self.last = dict[Run, float]()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def on(self, event: Event) -> None:
-        if event.kind == "ended":
-            self._print(self.ended(event))
-        for run in event.active:
-            if time.monotonic() - self.last.setdefault(run, time.monotonic()) >= INTERVAL:
-                self.last[run] = time.monotonic()
-                status = _status(run, self.steps[run])
-                self._print(f"{run.name}  step {status['step']}/{status['steps']}  {_words(status)}")
-
-    def _print(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+def _bars(sweep: SweepStatus) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    rows: list[tuple[str, tuple[int, float | None], str]]
+    rows = [("all runs", sweep.steps(), f"{sweep.n_ended}/{len(sweep.runs)} ended")]
+    rows += [(status.run.name, status.steps, describe(status)) for status in _listed(sweep)]
+    for name, (done, total), description in rows:
+        table.add_row(name, ProgressBar(total=total or 1, completed=done, width=20), description)
+    return table
 
 
-class _Bars(_Screen):
-    """A terminal: a bar a run at work and one for the whole."""
-
-    def __enter__(self) -> "_Bars":
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), TextColumn("{task.fields[words]}"))
-        self.progress = Progress(*columns, console=self.console, transient=True)
-        self.whole = self.progress.add_task("all", total=sum(self.steps.values()), words="")
-        self.bars = dict[Run, Any]()
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def on(self, event: Event) -> None:
-        if event.kind == "started" and event.run and event.run not in self.bars:  # a run of a stack starts twice
-            self.bars[event.run] = self.progress.add_task(event.run.name, total=self.steps[event.run], words="starting")
-        if event.kind == "ended" and event.run:
-            self.progress.remove_task(self.bars.pop(event.run))
-            self.progress.console.print(self.ended(event), highlight=False, markup=False)
-        done = sum(self.steps[run] for run in self.codes)
-        for run in event.active:
-            status = _status(run, self.steps[run])
-            done += status["step"]
-            self.progress.update(self.bars[run], completed=status["step"], words=_words(status))
-        self.progress.update(self.whole, completed=done, words=self.total())
+def _results(sweep: SweepStatus) -> Table:
+    """One row per task and encoding: runs that ended, validation, and exact match by multiple of the training length."""
+    groups: dict[tuple[str, str], list[RunStatus]] = defaultdict(list)
+    for status in sweep.runs.values():
+        groups[str(status.record.get("task")), str(status.record.get("encoding"))].append(status)
+    factors = sorted({factor for status in sweep.runs.values() for factor in status.exact_match_by_factor})
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = ("task", "encoding", "ended", "failed", "token acc.", *(f"exact {factor:.3g}x" for factor in factors))
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
+    for (task, encoding), statuses in sorted(groups.items()):
+        ended = f"{sum(status.has_ended for status in statuses)}/{len(statuses)}"
+        failed = sum(status.state == State.FAILED for status in statuses)
+        accuracy = _mean([status.metrics["token_accuracy"] for status in statuses if "token_accuracy" in status.metrics])
+        by_run = [status.exact_match_by_factor for status in statuses]
+        exact = [_mean([values[factor] for values in by_run if factor in values]) for factor in factors]
+        table.add_row(task, encoding, ended, str(failed or ""), accuracy, *exact)
+    return table
 
 
-def plain(table: Table) -> str:
-    """A rich table as Markdown, for pipes and files."""
-    head = [str(column.header) for column in table.columns]
-    rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
-    align = "".join("r" if column.justify == "right" else "l" for column in table.columns)
-    return tables.Table(str(table.title or ""), head, align, list(map(list, rows))).markdown()
+def _mean(values: list[float]) -> str:
+    return f"{fmean(values):.2f}" if values else "-"

@@ -76,7 +76,7 @@ def _train_and_evaluate(job: Job, say: Say) -> list[str]:
         train(job.run, job.device, job.threads, progress=lambda line: say(f"train {line}"))
     if job.request is None:
         return []
-    return evaluate(job.run.path, job.request, job.device, job.threads, progress=lambda line: say(f"eval {line}"))
+    return evaluate(job.run, job.request, job.device, job.threads, progress=lambda line: say(f"eval {line}"))
 
 
 def _train_stack(job: Job, say: Say) -> None:

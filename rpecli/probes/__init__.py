@@ -1,1 +1,1 @@
-"""What a trained model does inside: whether moving the content matters, and where and why its heads look."""
+"""Probes of a trained model: which keys its heads attend to, why, and what changes if its input moves to later positions."""

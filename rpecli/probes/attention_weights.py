@@ -1,6 +1,6 @@
-"""What every layer attends to: inputs caught at the blocks' doors, weights computed again, some rows at a time.
+"""What every layer attends to: its inputs, caught by forward pre-hooks, and its weights, computed from them some rows at a time.
 
-The model runs as it is, with the kernel it has; nothing in it changes.
+The model runs with the kernel that it always has; nothing in it changes.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import reference as attention_reference
 from rpecli.encoding import Encoding
 from rpecli.model import Block, LoadedModel, Transformer
-from rpecli.probes.inputs import Piece
+from rpecli.probes.inputs import ProbeBatch
 
 
 @dataclass(frozen=True)
-class Layer:
-    """What the scores of a layer are made of: queries (scaled if the model scales them), keys, normalised input, positions."""
+class LayerInputs:
+    """What the scores of a layer are computed from: queries (after `logit_scale`), keys, the normalised input, positions."""
 
     encoding: Encoding
     normalizer: str
@@ -35,72 +35,77 @@ class Layer:
         return self.encoding.shape.causal
 
     def scores(self, start: int, stop: int) -> Tensor:
-        """Logits of rows start..stop-1, `[B, H, rows, keys]`, no mask; causal keys end with the last row."""
-        seen = stop if self.causal else self.k_BxHxTxD.shape[2]
-        first = start if self.causal else 0  # both ways, only whole rows of queries line up with their keys
-        q, k = self.q_BxHxTxD[:, :, first:stop] if self.causal else self.q_BxHxTxD, self.k_BxHxTxD[:, :, :seen]
-        logits = attention_reference.scores(self.encoding, q, k, self.h_BxTxM[:, :seen], self.positions_BxT[:, :seen])
+        """Logits of rows start..stop-1 without a mask, `[B, H, rows, keys]`; causal keys end with the last row."""
+        n_keys = stop if self.causal else self.k_BxHxTxD.shape[2]
+        first = start if self.causal else 0  # in bidirectional attention queries line up with keys only if all are there
+        q, k = self.q_BxHxTxD[:, :, first:stop] if self.causal else self.q_BxHxTxD, self.k_BxHxTxD[:, :, :n_keys]
+        logits = attention_reference.scores(self.encoding, q, k, self.h_BxTxM[:, :n_keys], self.positions_BxT[:, :n_keys])
         return logits[:, :, start - first : stop - first]
 
     def weights(self, start: int, stop: int) -> Tensor:
         """Attention of rows start..stop-1 over all keys, `[B, H, rows, T]`."""
         T = self.k_BxHxTxD.shape[2]
         logits = self.scores(start, stop)
-        keys = logits.shape[-1]
-        dark = (
-            attention_reference.causal_mask(stop - start, keys, logits.device)
-            if self.causal
-            else logits.new_zeros(1, keys).bool()
-        )
-        return torch.nn.functional.pad(attention_reference.NORMALIZERS[self.normalizer](logits, dark[None, None]), (0, T - keys))
+        n_keys = logits.shape[-1]
+        if self.causal:
+            masked_RxS = attention_reference.causal_mask(stop - start, n_keys, logits.device)
+        else:
+            masked_RxS = logits.new_zeros(1, n_keys).bool()
+        weights = attention_reference.NORMALIZERS[self.normalizer](logits, masked_RxS[None, None])
+        return torch.nn.functional.pad(weights, (0, T - n_keys))
 
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of rows whose scores stay within a block's cells; all at once where attention goes both ways."""
+    def row_blocks(self) -> Iterator[tuple[int, int]]:
+        """Ranges of rows whose scores stay within a block's cells; all rows at once in bidirectional attention."""
         B, _, T, _ = self.k_BxHxTxD.shape
         rows = max(1, attention_blocks.CELLS // (B * T)) if self.causal else T
         return ((start, min(start + rows, T)) for start in range(0, T, rows))
 
 
 @contextmanager
-def tap(model: Transformer) -> Iterator[list[Layer]]:
-    """A list that fills with the model's layers as it runs, one batch after another."""
-    caught: list[Layer] = []
-    doors = [block.register_forward_pre_hook(partial(_catch, caught), with_kwargs=True) for block in model.blocks]
+def capture_layers(model: Transformer) -> Iterator[list[LayerInputs]]:
+    """A list that receives the inputs of every layer as the model runs, one batch after another."""
+    captured: list[LayerInputs] = []
+    hooks = [block.register_forward_pre_hook(partial(_capture, captured), with_kwargs=True) for block in model.blocks]
     try:
-        yield caught
+        yield captured
     finally:
-        for door in doors:
-            door.remove()
+        for hook in hooks:
+            hook.remove()
 
 
-def layers(loaded: LoadedModel, piece: Piece) -> list[Layer]:
-    """The layers as they are when the model reads a piece."""
-    with tap(loaded.model) as caught:
-        loaded.model(piece.inputs_BxT, piece.positions)
-    return caught
+def layer_inputs(loaded: LoadedModel, batch: ProbeBatch) -> list[LayerInputs]:
+    """The inputs of every layer when the model reads a batch."""
+    with capture_layers(loaded.model) as layers:
+        loaded.model(batch.inputs_BxT, batch.positions)
+    return layers
 
 
-def _catch(caught: list[Layer], block: Block, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    x_BxTxM, encoding, positions_BxT, _ = arguments
+def _capture(captured: list[LayerInputs], block: Block, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    x_BxTxM, encoding, positions_BxT, *_ = arguments
     h_BxTxM = block.norm1(x_BxTxM)
-    q, k = (layer(h_BxTxM).unflatten(-1, (block.n_head, -1)).transpose(1, 2) for layer in (block.q, block.k))
-    caught.append(Layer(encoding, block.normalizer, scaled(block, q), k, h_BxTxM, positions_BxT))
+    q, k = (split_heads(layer(h_BxTxM), block.n_head) for layer in (block.q, block.k))
+    captured.append(LayerInputs(encoding, block.normalizer, scale_queries(block, q), k, h_BxTxM, positions_BxT))
 
 
-def scaled(block: Block, q_BxHxTxD: Tensor) -> Tensor:
-    """Queries times the factor that `logit_scale` gives them."""
+def split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
+    """`[B, T, M]` to `[B, H, T, D]`."""
+    return x_BxTxM.unflatten(-1, (n_head, -1)).transpose(1, 2)
+
+
+def scale_queries(block: Block, q_BxHxTxD: Tensor) -> Tensor:
+    """Queries times the factor of `logit_scale`, in sequences without padding."""
     T = q_BxHxTxD.shape[2]
-    seen_T = torch.arange(1, T + 1, device=q_BxHxTxD.device)
-    return block.logit_scale(q_BxHxTxD, (seen_T if block.causal else torch.full_like(seen_T, T))[None])
+    n_keys_T = torch.arange(1, T + 1, device=q_BxHxTxD.device)
+    return block.logit_scale(q_BxHxTxD, (n_keys_T if block.causal else torch.full_like(n_keys_T, T))[None])
 
 
-def at_rows(layer: Layer, rows_BxT: Tensor) -> Tensor:
-    """Attention `[N, H, T]` of the rows that `rows_BxT` marks, sequence by sequence."""
+def attention_rows(layer: LayerInputs, rows_BxT: Tensor) -> Tensor:
+    """Attention `[N, H, T]` of the rows where `rows_BxT` is true, sequence by sequence."""
     b_N, i_N = rows_BxT.nonzero(as_tuple=True)
     _, H, T, _ = layer.k_BxHxTxD.shape
-    out_NxHxT = layer.k_BxHxTxD.new_empty(len(b_N), H, T)
-    for start, stop in layer.blocks():
-        here_N = (i_N >= start) & (i_N < stop)
-        if here_N.any():
-            out_NxHxT[here_N] = layer.weights(start, stop)[b_N[here_N], :, i_N[here_N] - start]
-    return out_NxHxT
+    weights_NxHxT = layer.k_BxHxTxD.new_empty(len(b_N), H, T)
+    for start, stop in layer.row_blocks():
+        in_block_N = (i_N >= start) & (i_N < stop)
+        if in_block_N.any():
+            weights_NxHxT[in_block_N] = layer.weights(start, stop)[b_N[in_block_N], :, i_N[in_block_N] - start]
+    return weights_NxHxT

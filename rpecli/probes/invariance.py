@@ -1,181 +1,194 @@
-"""Translation invariance of a trained model: the same strings at later positions and behind fillers, lines of probes.jsonl.
+"""Translation invariance of a trained model: the evaluation sequences at later positions and behind a prefix.
 
-    positions   every position is `shift` more, nothing else changes: what an encoding of distances alone cannot notice
-    fillers     `shift` random symbols of the task before the begin token at positions 0, 1, ..., the content behind them at the
-                same positions as above: "Suddenly, the cat sat". The model was never trained on such strings, so this asks more
+    positions   every position is `shift` more, nothing else changes: an encoding of distances alone gives the same answers
+    prefix      `shift` random symbols of the task stand before the begin token, at positions 0, 1, ..., and the sequence behind
+                them at the same positions as above; the model was never trained on such sequences, so this asks for more
 
-Compared at the places that say the answer, over the evaluation strings; attention over the first of their blocks.
+Compared where the model predicts the answer, over the evaluation set; attention over its first block. The numbers become lines
+of probes.jsonl.
 """
 
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import data, task
+from rpecli import data
 from rpecli.device import n_cores, stop_signals
-from rpecli.evaluate.measure import load
+from rpecli.evaluate.eval_set import eval_set
+from rpecli.evaluate.load import load
+from rpecli.evaluate.measure import untrained_tokens
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
-from rpecli.probes import store as kept
-from rpecli.probes.attention_weights import at_rows, tap
-from rpecli.probes.inputs import Piece, fillers, pieces, strings_at
-from rpecli.run import directory as run
+from rpecli.probes import store
+from rpecli.probes.attention_weights import attention_rows, capture_layers
+from rpecli.probes.inputs import ProbeBatch, probe_batches, random_prefix
+from rpecli.run.directory import Run, Stopped
+from rpecli.run.records import ShiftLine, ShiftScores
+from rpecli.task import Batch
 
 SHIFTS = (1, 4, 16, 64, 256)
-KINDS = ("positions", "prefix")
-
-Seen = tuple[Tensor, list[Tensor]]  # logits [N, V] at answers, attention [N, H, T] of every layer there
+Kind = Literal["positions", "prefix"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def probe(
-    path: Path,
+    run: Run,
     shifts: tuple[int, ...] = SHIFTS,
     device: str = "auto",
     request: EvalRequest = EvalRequest(),  # noqa: B008 - frozen
     threads: int | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
-) -> list[dict[str, Any]]:
-    """The lines of a run at its training length, kind by kind; measures and appends those that are not there yet, or all again.
+) -> list[ShiftLine]:
+    """The lines of a run at its training length, by kind and shift. Measures and saves those that are not there yet.
 
-    Raises run.RunError for a run that is not trained, run.Stopped when a signal asks it to stop.
+    Raises RunError for a run that is not trained, and Stopped on SIGINT or SIGTERM.
     """
     torch.set_num_threads(threads or n_cores())
-    with run.lock(path), stop_signals() as stopped:
-        loaded, weights = load(path, device, request)
+    with run.lock(), stop_signals() as stopped:
+        loaded, weights = load(run, device, request)
         length = loaded.config.length
-        blocks = strings_at(loaded, length, request.folder)
-        same = kept.way(loaded, weights, request) | {"length": length, "fingerprint": data.fingerprint(blocks)}
-        have = {} if request.overwrite else known(path, same)
-        missing = [(kind, by) for kind in KINDS for by in shifts if (kind, by) not in have]
-        for line in measure(loaded, length, blocks, missing, stopped) if missing else []:
-            kept.append(path, line | same)
-            if progress:
-                progress(line)
-        have = known(path, same)
-        return [have[kind, by] for kind in KINDS for by in shifts]
+        blocks = eval_set(loaded.config, loaded.task, length, request.folder)
+        identity, fingerprint = store.eval_identity(loaded, weights, request), data.fingerprint(blocks)
+        keys = {**identity, "length": length, "fingerprint": fingerprint}
+        lines = {} if request.overwrite else _stored_lines(run, keys)
+        missing = [(kind, shift) for kind in KINDS for shift in shifts if (kind, shift) not in lines]
+        for scores in measure(loaded, length, blocks, missing, stopped) if missing else []:
+            line: ShiftLine = {**scores, **identity, "length": length, "fingerprint": fingerprint}
+            store.append(run, line)
+            lines[line["probe"], line["shift"]] = line
+        return [lines[kind, shift] for kind in KINDS for shift in shifts]
 
 
-def known(path: Path, same: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
-    """Lines of probes.jsonl that agree with `same`, by kind and shift; the last of several."""
-    return {(line["probe"], line["shift"]): line for line in kept.lines(path, KINDS, same)}
+def _stored_lines(run: Run, keys: dict[str, Any]) -> dict[tuple[Kind, int], ShiftLine]:
+    """The lines of probes.jsonl that agree in all of `keys`, by kind and shift; the newest of each."""
+    return {(line["probe"], line["shift"]): line for line in store.matching_lines(run, KINDS, keys)}
 
 
 @torch.no_grad()
 def measure(
-    loaded: LoadedModel, length: int, blocks: list[task.Batch], moves: list[tuple[str, int]], stopped: list[int]
-) -> list[dict[str, Any]]:
-    """A line for each (kind, shift)."""
-    start, sums = time.monotonic(), {move: Sums() for move in moves}
-    for piece in pieces(loaded, length, blocks, more=max(by for _, by in moves)):
-        before = see(loaded, piece)
-        for kind, by in moves:
+    loaded: LoadedModel, length: int, blocks: list[Batch], shifts: list[tuple[Kind, int]], stopped: list[int]
+) -> list[ShiftScores]:
+    """The scores of every (kind, shift). Raises Stopped between two forward passes once `stopped` holds a signal."""
+    start, sums = time.monotonic(), {shift: ShiftSums() for shift in shifts}
+    for batch in probe_batches(loaded, length, blocks, prefix=max(by for _, by in shifts)):
+        before = answer_state(loaded, batch)
+        for kind, by in shifts:
             if stopped:
-                raise run.Stopped(stopped[0])
-            there = piece.moved(by, fillers(loaded, length, piece, by) if kind == "prefix" else None)
-            sums[kind, by].add(loaded, piece, there, before, see(loaded, there))
-    seconds = round((time.monotonic() - start) / len(moves), 3)
-    return [{"probe": kind, "shift": by, **sums[kind, by].line(), "seconds": seconds} for kind, by in moves]
+                raise Stopped(stopped[0])
+            shifted = batch.shifted(by, random_prefix(loaded, length, batch, by) if kind == "prefix" else None)
+            sums[kind, by].add(batch, before, answer_state(loaded, shifted))
+            sums[kind, by].add_untrained(loaded, shifted)
+    seconds = round((time.monotonic() - start) / len(shifts), 3)
+    return [sums[kind, by].scores(kind, by, seconds) for kind, by in shifts]
 
 
-def see(loaded: LoadedModel, piece: Piece) -> Seen:
-    """Logits at the places that say the answer, and attention there (of the first block; of others none)."""
-    with tap(loaded.model) as layers:
-        hidden_BxTxM = loaded.model(piece.inputs_BxT, piece.positions)
-    logits_NxV = loaded.model.head(hidden_BxTxM[piece.answer_BxT])
-    return logits_NxV, [at_rows(layer, piece.answer_BxT) for layer in layers] if piece.block == 0 else []
+@dataclass(frozen=True)
+class AnswerState:
+    """What a model computes where it predicts the answer."""
+
+    logits_NxV: Tensor
+    attention: list[Tensor]  # `[N, H, T]` of every layer; empty outside the first block of the evaluation set
 
 
-class Sums:
-    """What adds up over pieces: changes of logits, of predictions, of attention."""
+def answer_state(loaded: LoadedModel, batch: ProbeBatch) -> AnswerState:
+    with capture_layers(loaded.model) as layers:
+        hidden_BxTxM = loaded.model(batch.inputs_BxT, batch.positions)
+    logits_NxV = loaded.model.head(hidden_BxTxM[batch.answer_mask_BxT])
+    attention = [attention_rows(layer, batch.answer_mask_BxT) for layer in layers] if batch.block == 0 else []
+    return AnswerState(logits_NxV, attention)
+
+
+class ShiftSums:
+    """Sums over batches of what one shift changes: logits, predictions, attention."""
 
     def __init__(self) -> None:
-        self.sequences = self.answers = self.watched = 0
-        self.largest = self.largest_kl = 0.0
+        self.n_sequences = self.n_answers = self.n_attended = 0
+        self.logits_max = self.kl_max = self.untrained = 0.0
         self.total: dict[str, float] = {}
-        self.moved: list[float] = []
-        self.on_fillers: list[float] = []
+        self.attention: list[float] = []  # of each layer
+        self.on_prefix: list[float] = []
 
-    def add(self, loaded: LoadedModel, piece: Piece, there: Piece, before: Seen, after: Seen) -> None:
-        (logits_NxV, attended), (new_NxV, newly) = before, after
-        change_NxV = (new_NxV - logits_NxV).double().abs()
-        kl_N = _kl(logits_NxV, new_NxV)
-        target_N = piece.targets_BxT[piece.answer_BxT]
-        right_N, newly_right_N = ((each.argmax(-1) == target_N) for each in (logits_NxV, new_NxV))
-        self.sequences, self.answers = self.sequences + len(piece.inputs_BxT), self.answers + len(target_N)
-        self.largest = max(self.largest, float(change_NxV.max()))
-        self.largest_kl = max(self.largest_kl, float(kl_N.max()))
-        added: dict[str, Any] = {
+    def add(self, batch: ProbeBatch, before: AnswerState, after: AnswerState) -> None:
+        """Adds the change from a batch to the same batch shifted."""
+        change_NxV = (after.logits_NxV - before.logits_NxV).double().abs()
+        kl_N = kl_divergence(before.logits_NxV, after.logits_NxV)
+        target_N = batch.targets_BxT[batch.answer_mask_BxT]
+        prediction_N, new_prediction_N = before.logits_NxV.argmax(-1), after.logits_NxV.argmax(-1)
+        self.n_sequences, self.n_answers = self.n_sequences + len(batch.inputs_BxT), self.n_answers + len(target_N)
+        self.logits_max = max(self.logits_max, float(change_NxV.max()))
+        self.kl_max = max(self.kl_max, float(kl_N.max()))
+        added = {
             "logits": change_NxV.mean(1).sum(),
             "kl": kl_N.sum(),
-            "changed": (logits_NxV.argmax(-1) != new_NxV.argmax(-1)).sum(),
-            "right_before": right_N.sum(),
-            "right": newly_right_N.sum(),
-            "exact_before": _exact(right_N, piece.answer_BxT),
-            "exact": _exact(newly_right_N, piece.answer_BxT),
-            "untrained": _untrained(loaded, there),
+            "changed": (prediction_N != new_prediction_N).sum(),
+            "correct_before": (prediction_N == target_N).sum(),
+            "correct": (new_prediction_N == target_N).sum(),
+            "exact_before": _n_exact(prediction_N == target_N, batch.answer_mask_BxT),
+            "exact": _n_exact(new_prediction_N == target_N, batch.answer_mask_BxT),
         }
         for key, value in added.items():
             self.total[key] = self.total.get(key, 0.0) + float(value)
-        self._attention(attended, newly)
+        if before.attention:
+            self._add_attention(before.attention, after.attention)
 
-    def _attention(self, attended: list[Tensor], newly: list[Tensor]) -> None:
-        if not attended:
-            return
-        extra = newly[0].shape[-1] - attended[0].shape[-1]
-        moved = [float(total_variation(F.pad(a, (extra, 0)), b).mean(1).sum()) for a, b in zip(attended, newly, strict=True)]
-        there = [float(b[..., :extra].double().sum(-1).mean(1).sum()) for b in newly]
-        self.moved = [a + b for a, b in zip(self.moved or [0.0] * len(moved), moved, strict=True)]
-        self.on_fillers = [a + b for a, b in zip(self.on_fillers or [0.0] * len(there), there, strict=True)]
-        self.watched += len(newly[0])
+    def _add_attention(self, before: list[Tensor], after: list[Tensor]) -> None:
+        prefix = after[0].shape[-1] - before[0].shape[-1]
+        attention = [
+            float(total_variation(F.pad(a_NxHxT, (prefix, 0)), b_NxHxT).mean(1).sum())
+            for a_NxHxT, b_NxHxT in zip(before, after, strict=True)
+        ]
+        on_prefix = [float(b_NxHxT[..., :prefix].double().sum(-1).mean(1).sum()) for b_NxHxT in after]
+        self.attention = [old + new for old, new in zip(self.attention or [0.0] * len(after), attention, strict=True)]
+        self.on_prefix = [old + new for old, new in zip(self.on_prefix or [0.0] * len(after), on_prefix, strict=True)]
+        self.n_attended += len(after[0])
 
-    def line(self) -> dict[str, Any]:
-        t, n = self.total, self.answers
+    def add_untrained(self, loaded: LoadedModel, shifted: ProbeBatch) -> None:
+        """Adds the tokens of a shifted batch that use parameters which training never touched."""
+        tokens = untrained_tokens(loaded.model, shifted.inputs_BxT, shifted.positions)
+        self.untrained += tokens / shifted.inputs_BxT.shape[1]
+
+    def scores(self, kind: Kind, shift: int, seconds: float) -> ShiftScores:
+        total, n_answers, n_sequences = self.total, self.n_answers, self.n_sequences
         return {
-            "n": self.sequences,
-            "logits_mean": _digits(t["logits"] / n),
-            "logits_max": _digits(self.largest),
-            "kl_mean": _digits(t["kl"] / n),
-            "kl_max": _digits(self.largest_kl),
-            "changed": round(t["changed"] / n, 6),
-            "exact_match_before": t["exact_before"] / self.sequences,
-            "exact_match": t["exact"] / self.sequences,
-            "token_accuracy_before": round(t["right_before"] / n, 6),
-            "token_accuracy": round(t["right"] / n, 6),
-            "attention": [_digits(each / self.watched) for each in self.moved],
-            "on_prefix": [_digits(each / self.watched) for each in self.on_fillers],
-            "untrained_positions": round(t["untrained"] / self.sequences, 6),
+            "probe": kind,
+            "shift": shift,
+            "n": n_sequences,
+            "logits_mean": _five_digits(total["logits"] / n_answers),
+            "logits_max": _five_digits(self.logits_max),
+            "kl_mean": _five_digits(total["kl"] / n_answers),
+            "kl_max": _five_digits(self.kl_max),
+            "changed": round(total["changed"] / n_answers, 6),
+            "exact_match_before": total["exact_before"] / n_sequences,
+            "exact_match": total["exact"] / n_sequences,
+            "token_accuracy_before": round(total["correct_before"] / n_answers, 6),
+            "token_accuracy": round(total["correct"] / n_answers, 6),
+            "attention": [_five_digits(change / self.n_attended) for change in self.attention],
+            "on_prefix": [_five_digits(weight / self.n_attended) for weight in self.on_prefix],
+            "untrained_positions": round(self.untrained / n_sequences, 6),
+            "seconds": seconds,
         }
 
 
 def total_variation(a_NxHxT: Tensor, b_NxHxT: Tensor) -> Tensor:
-    """Half the sum of differences, `[N, H]`: the share of weight that went elsewhere."""
+    """Half the sum of absolute differences, `[N, H]`: the share of attention that went elsewhere."""
     return (a_NxHxT.double() - b_NxHxT.double()).abs().sum(-1) / 2
 
 
-def _kl(before_NxV: Tensor, after_NxV: Tensor) -> Tensor:
-    """KL divergence in nats of the moved prediction from the first; rounding below 0 is 0."""
-    p, q = before_NxV.double().log_softmax(-1), after_NxV.double().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1).clamp(min=0)
+def kl_divergence(before_NxV: Tensor, after_NxV: Tensor) -> Tensor:
+    """KL divergence `[N]` in nats of the predictions after from those before; rounding below 0 is 0."""
+    log_p, log_q = before_NxV.double().log_softmax(-1), after_NxV.double().log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).clamp(min=0)
 
 
-def _exact(right_N: Tensor, answer_BxT: Tensor) -> Tensor:
-    """How many sequences have every answer token right."""
-    right_BxT = torch.ones_like(answer_BxT)
-    right_BxT[answer_BxT] = right_N
-    return right_BxT.all(1).sum()
+def _n_exact(is_correct_N: Tensor, answer_mask_BxT: Tensor) -> Tensor:
+    """The number of sequences with every answer token right."""
+    is_correct_BxT = torch.ones_like(answer_mask_BxT)
+    is_correct_BxT[answer_mask_BxT] = is_correct_N
+    return is_correct_BxT.all(1).sum()
 
 
-def _untrained(loaded: LoadedModel, piece: Piece) -> float:
-    """Share of tokens at positions that training never touched, times the sequences."""
-    where = piece.positions if piece.positions.dim() < 3 else piece.positions[0]
-    where_BxT = where.expand(piece.inputs_BxT.shape)
-    return max(each.untrained(where_BxT, piece.inputs_BxT) for each in loaded.model.current) / where_BxT.shape[1]
-
-
-def _digits(value: float) -> float:
+def _five_digits(value: float) -> float:
     return float(f"{value:.5g}")

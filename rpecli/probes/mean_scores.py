@@ -1,40 +1,33 @@
-"""How much of every layer's and head's mean score over strings is a function of i-j: bias included, whatever the encoding.
+"""How much of every head's mean score over sequences is a function of i-j: bias included, whatever the encoding.
 
 A model without an encoding that has learned to tell distances shows it here.
 """
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
 from rpecli.attention import reference as attention_reference
 from rpecli.model import LoadedModel
 from rpecli.probes import toeplitz
-from rpecli.probes.attention_weights import Layer, layers
-from rpecli.probes.inputs import Piece
+from rpecli.probes.attention_weights import layer_inputs
+from rpecli.probes.inputs import ProbeBatch
+from rpecli.run.records import HeadFit
 
-DARK = -1e4  # scores below it are masking, whatever number an encoding masks with
+MASKED = -1e4  # a mean score below it is a mask, whatever number an encoding masks with
 
 
-def measure(loaded: LoadedModel, pieces: list[Piece]) -> list[list[dict[str, Any]]]:
-    """Of every layer a fit for each head."""
-    sums: list[Tensor] = []
-    for piece in pieces:
-        added = [_sum(layer) for layer in layers(loaded, piece)]
-        sums = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
-    n = sum(len(piece.inputs_BxT) for piece in pieces)
+def measure(loaded: LoadedModel, batches: list[ProbeBatch]) -> list[list[HeadFit]]:
+    """One fit per head, layer by layer."""
+    sums: list[Tensor] = []  # `[H, T, T]` of each layer
+    for batch in batches:
+        layers = layer_inputs(loaded, batch)
+        scores = [layer.scores(0, layer.k_BxHxTxD.shape[2]).cpu().double().sum(0) for layer in layers]
+        sums = [old + new for old, new in zip(sums, scores, strict=True)] if sums else scores
+    n = sum(len(batch.inputs_BxT) for batch in batches)
     causal = loaded.config.attention == "causal"
-    return [[{"head": h + 1, **fit} for h, fit in enumerate(toeplitz.fits([_seen(each / n, causal) for each in layer]))]
-            for layer in sums]  # fmt: skip
+    fits = [toeplitz.fits([_with_visible_pairs(sum_TxT / n, causal) for sum_TxT in layer]) for layer in sums]
+    return [[{"head": n_head + 1, **fit} for n_head, fit in enumerate(layer)] for layer in fits]
 
 
-def _sum(layer: Layer) -> Tensor:
-    """Scores added up over sequences, `[H, T, T]`."""
-    return layer.scores(0, layer.k_BxHxTxD.shape[2]).cpu().double().sum(0)
-
-
-def _seen(mean_TxT: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
-    T = len(mean_TxT)
-    dark = attention_reference.causal_mask(T, T) if causal else torch.zeros(T, T, dtype=torch.bool)
-    return mean_TxT, ~(dark | ~(mean_TxT > DARK))
+def _with_visible_pairs(mean_TxT: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
+    visible_TxT = mean_TxT > MASKED
+    return mean_TxT, visible_TxT & ~attention_reference.causal_mask(*mean_TxT.shape) if causal else visible_TxT

@@ -1,56 +1,70 @@
-"""What a run's probes.jsonl holds of the same weights, measured the same way on the same strings; other lines are another's."""
+"""The lines of a run's probes.jsonl, found again by the weights, the conditions and the evaluation sets they belong to."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rpecli import data
 from rpecli.config import recipe
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
-from rpecli.run import directory as run
-from rpecli.run.files import RunError, append_line, read_lines
-
-FILE = "probes.jsonl"
-
-
-def way(loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[str, Any]:
-    """How a model is looked at; what differs here is never mixed."""
-    config = loaded.config
-    return {
-        "weights": weights,
-        "encoding_override": request.encoding_override,
-        "positions": data.fixed_kind(config),
-        "eval_seed": config.eval.eval_seed,
-    }
+from rpecli.run.directory import Run, group_of
+from rpecli.run.files import RunError
+from rpecli.run.records import AttentionLine, EvalIdentity, ProbeLine, RunIdentity
 
 
-def facts(path: Path, request: EvalRequest) -> dict[str, Any]:
-    """What tables and figures call a run: its record's names, and the encoding put in, if one was."""
-    info = run.read(path)
-    positions, swap = str(info.get("positions", "start")), request.encoding_override
-    label = info["encoding"] + (f"+{positions}" if positions != "start" else "")
-    known = {
-        "run": path.name,
-        "task": info["task"],
-        "encoding": info["encoding"],
-        "encoding_override": swap,
-        "seed": info["seed"],
-    }
-    if swap is None:
-        return known | {"label": label, "group": info.get("group") or "RPE"}
-    return known | {"label": f"{label} as {recipe.label(swap)}", "group": run.group_of(swap)}
+@dataclass(frozen=True)
+class InspectedRun:
+    """A run, how its model was loaded, and where its heads attend."""
+
+    run: Run
+    request: EvalRequest
+    task: str  # with its options
+    identity: EvalIdentity
+    line: AttentionLine
+
+    @property
+    def name(self) -> RunIdentity:
+        return {"run": self.run.name, **self.identity}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the evaluation set at the training length."""
+        return self.line["fingerprints"][str(self.line["trained"])]
+
+    @property
+    def comparable_by(self) -> tuple[Any, ...]:
+        """What two runs must share to be compared: task, evaluation set and direction of attention."""
+        return self.task, self.line["trained"], self.fingerprint, self.identity["eval_seed"], self.line["causal"]
 
 
-def lines(path: Path, probes: Sequence[str], same: dict[str, Any]) -> list[dict[str, Any]]:
-    """The lines of some probes that agree with `same`, oldest first."""
-    found = [line for line in read_lines(path / FILE) if str(line.get("probe")) in probes]
-    return [line for line in found if all(line.get(key) == value for key, value in same.items())]
+def eval_identity(loaded: LoadedModel, weights: str, request: EvalRequest) -> EvalIdentity:
+    """The weights and the conditions of a probe; lines that differ here are never mixed."""
+    positions, seed = data.fixed_kind(loaded.config), loaded.config.eval.eval_seed
+    return {"weights": weights, "encoding_override": request.encoding_override, "positions": positions, "eval_seed": seed}
 
 
-def append(path: Path, line: dict[str, Any]) -> None:
-    """Adds a line. Raises run.RunError where that cannot be, before or after an hour's work alike."""
+def run_names(run: Run, request: EvalRequest) -> dict[str, Any]:
+    """How tables and figures name a run: task, encoding, seed, label and group, with the encoding override if there is one."""
+    record, override = run.record, request.encoding_override
+    positions = str(record.get("positions", "start"))
+    label = record["encoding"] + (f"+{positions}" if positions != "start" else "")
+    names = {"run": run.name, "task": record["task"], "encoding": record["encoding"]}
+    names |= {"encoding_override": override, "seed": record["seed"]}
+    if override is None:
+        return names | {"label": label, "group": record.get("group") or "RPE"}
+    return names | {"label": f"{label} as {recipe.label(override)}", "group": group_of(override)}
+
+
+def matching_lines(run: Run, probes: Sequence[str], keys: Mapping[str, object]) -> list[Any]:
+    """The lines of some probes that agree in all of `keys`, oldest first."""
+    lines = [line for line in run.probes() if line.get("probe") in probes]
+    return [line for line in lines if all(line.get(key) == value for key, value in keys.items())]
+
+
+def append(run: Run, line: ProbeLine) -> None:
+    """Adds a line. Raises RunError where the file cannot be written."""
     try:
-        append_line(path / FILE, line)
+        run.append_probe(line)
     except OSError as error:
-        raise RunError(f"{path / FILE} cannot be written: {error}: copy the run to where it can") from None
+        raise RunError(f"{run.probes_file} cannot be written: {error}: copy the run to a folder where it can") from None

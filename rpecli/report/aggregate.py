@@ -1,4 +1,4 @@
-"""Runs to panels: one per task and training length, a row per encoding averaged over seeds, and the groups APE, RPE, none."""
+"""Runs to results: one per task and training length, with one entry per encoding over its seeds, and one per group."""
 
 import re
 from collections import defaultdict
@@ -6,171 +6,158 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from rpecli.catalog import GROUPS
 from rpecli.report import stats
-from rpecli.report.load import GROUPS, Run
+from rpecli.report.load import EvalLine, RunResults, measure_of
 from rpecli.report.stats import Summary
 
 MEASURES = ("exact_match", "exact_match_eos", "token_accuracy", "rescaled_accuracy", "nll")
+Summaries = dict[str, Summary]  # by measure
 
 
 @dataclass(frozen=True)
-class Row:
-    """One encoding of a panel, as trained one way, over its seeds."""
+class EncodingResults:
+    """One encoding on one task, trained with the same settings, over its seeds."""
 
     label: str
     group: str
-    runs: list[Run]  # every one, also the failed and the unfinished
-    cells: dict[int, dict[str, Summary]]  # length -> measure -> over the runs evaluated there
-    untrained: dict[int, float]  # length -> share of evaluated positions never trained, where there are any
+    runs: list[RunResults]  # all of them, failed and unfinished ones too, by seed
+    by_length: dict[int, Summaries]  # over the runs evaluated at a length
+    untrained_share: dict[int, float]  # by length: share of evaluated positions that training never touched, where above 0
 
     @property
-    def evaluated(self) -> list[Run]:
-        return [each for each in self.runs if each.lines]
+    def evaluated_runs(self) -> list[RunResults]:
+        return [run for run in self.runs if run.evaluations]
 
     @property
-    def failed(self) -> int:
-        return sum(each.failed for each in self.runs)
+    def n_failed(self) -> int:
+        return sum(run.failed for run in self.runs)
 
     @property
-    def judged(self) -> list[bool]:
-        """Solved or not, of each run that can be judged; failed runs did not."""
-        return [each.solved for each in self.runs if each.solved is not None]
+    def solved_flags(self) -> list[bool]:
+        """Per run of which it is known: whether it learned its training length. Failed runs did not."""
+        return [run.solved for run in self.runs if run.solved is not None]
 
-    def effective(self, at: float = stats.EFFECTIVE) -> Summary | None:
-        return stats.summary(stats.effective_length(each.measure("exact_match"), at) for each in self.evaluated)
+    def effective_length(self, threshold: float = stats.EFFECTIVE) -> Summary | None:
+        return stats.summary(stats.effective_length(run.by_length("exact_match"), threshold) for run in self.evaluated_runs)
 
     def area(self, measure: str) -> Summary | None:
-        return stats.summary(stats.area(each.measure(measure)) for each in self.evaluated)
+        return stats.summary(stats.area(run.by_length(measure)) for run in self.evaluated_runs)
 
     @property
     def steps_to_90(self) -> list[float | None]:
-        """Of each trained run that recorded its curve; None for never."""
-        curves = [each.info.get("steps_to_accuracy") for each in self.runs if each.info["status"] == "trained"]
-        return [curve.get("steps_to_90") for curve in curves if curve]
+        """Of each trained run that recorded it; None for a run that never reached 90 %."""
+        recorded = [run.record.get("steps_to_accuracy") for run in self.runs if run.trained]
+        return [steps.get("steps_to_90") for steps in recorded if steps]
 
 
 @dataclass(frozen=True)
-class Group:
-    """The encodings of one group in a panel: means over encodings of their means over seeds."""
+class GroupResults:
+    """The encodings of one group on one task: means over encodings of their means over seeds."""
 
     name: str
-    rows: list[Row]
-    cells: dict[int, dict[str, Summary]]
+    encodings: list[EncodingResults]
+    by_length: dict[int, Summaries]
 
     @property
-    def runs(self) -> int:
-        return sum(len(row.evaluated) + row.failed for row in self.rows)
+    def n_runs(self) -> int:
+        return sum(len(encoding.evaluated_runs) + encoding.n_failed for encoding in self.encodings)
 
     @property
-    def judged(self) -> list[bool]:
-        return [each for row in self.rows for each in row.judged]
+    def solved_flags(self) -> list[bool]:
+        return [flag for encoding in self.encodings for flag in encoding.solved_flags]
 
 
 @dataclass(frozen=True)
-class Panel:
+class TaskResults:
     """One task at one training length."""
 
-    task: str
-    length: int
-    rows: list[Row]
-    groups: list[Group]
+    name: str
+    train_length: int
+    encodings: list[EncodingResults]
+    groups: list[GroupResults]
     lengths: list[int]
     chance: dict[int, float]
     family: str = "other"
 
     @property
     def title(self) -> str:
-        return f"{self.task}, trained to {self.length}"
+        return f"{self.name}, trained to {self.train_length}"
 
     @property
-    def judged(self) -> list[bool]:
-        return [each for row in self.rows for each in row.judged]
+    def solved_flags(self) -> list[bool]:
+        return [flag for encoding in self.encodings for flag in encoding.solved_flags]
 
 
-def panels(runs: list[Run]) -> list[Panel]:
+def aggregate(runs: list[RunResults]) -> list[TaskResults]:
     """Sorted by task, then training length."""
-    found: dict[tuple[str, int], list[Run]] = defaultdict(list)
-    for each in runs:
-        found[str(each.info["task"]), each.config.length].append(each)
-    return [_panel(task, length, members) for (task, length), members in sorted(found.items())]
+    by_task: dict[tuple[str, int], list[RunResults]] = defaultdict(list)
+    for run in runs:
+        by_task[str(run.record["task"]), run.config.length].append(run)
+    return [_task_results(name, train_length, members) for (name, train_length), members in sorted(by_task.items())]
 
 
-def _panel(task: str, length: int, runs: list[Run]) -> Panel:
-    differing = differing_settings(runs)
-    named: dict[tuple[int, str], list[Run]] = defaultdict(list)
-    for each in runs:
-        named[GROUPS.index(each.info["group"]), label(each, differing)].append(each)
-    rows = [_row(name, GROUPS[group], members) for (group, name), members in _in_order(named)]
-    groups = [_group(name, list(members)) for name, members in groupby(rows, key=lambda row: row.group)]
-    lengths = sorted({n for each in runs for n in each.lines})
-    chance = {n: value for each in runs for n, value in each.measure("chance").items()}
-    family = str(min(runs, key=lambda r: (str(r.path), r.id)).info.get("family", "other"))
-    return Panel(task, length, rows, groups, lengths, chance, family)
+def _task_results(name: str, train_length: int, runs: list[RunResults]) -> TaskResults:
+    keys = differing_settings(runs)
+    by_label: dict[tuple[int, str], list[RunResults]] = defaultdict(list)
+    for run in runs:
+        by_label[GROUPS.index(run.record["group"]), label_of(run, keys)].append(run)
+    ordered = sorted(by_label.items(), key=lambda item: (item[0][0], natural_key(item[0][1])))
+    encodings = [_encoding_results(label, GROUPS[group], members) for (group, label), members in ordered]
+    groups = [_group_results(group, list(members)) for group, members in groupby(encodings, key=lambda entry: entry.group)]
+    lengths = sorted({length for run in runs for length in run.evaluations})
+    chance = {length: value for run in runs for length, value in run.by_length("chance").items()}
+    first = min(runs, key=lambda run: (str(run.path), run.id))
+    return TaskResults(name, train_length, encodings, groups, lengths, chance, str(first.record.get("family", "other")))
 
 
-def _in_order(named: dict[tuple[int, str], list[Run]]) -> list[tuple[tuple[int, str], list[Run]]]:
-    return sorted(named.items(), key=lambda item: (item[0][0], natural(item[0][1])))
-
-
-def natural(text: str) -> list[tuple[float, str]]:
+def natural_key(text: str) -> list[tuple[float, str]]:
     """A sort key that puts steps=500 before steps=1000."""
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
     return [(float(part), "") if part[0].isdigit() else (-1.0, part) for part in parts]
 
 
-def differing_settings(runs: list[Run]) -> list[str]:
-    """Recipe keys that these runs do not share; one that a run has no use for (max_position) is not compared with it."""
-    keys = sorted({key for each in runs for key in each.settings} - {"measured"})  # the encoding's label says that one
-    return [key for key in keys if len({each.settings[key] for each in runs if key in each.settings}) > 1]
+def differing_settings(runs: list[RunResults]) -> list[str]:
+    """Recipe keys that these runs do not share. A key that a run does not have (max_position) is not compared with it."""
+    keys = sorted({key for run in runs for key in run.settings} - {"measured"})  # the label says how a run was evaluated
+    return [key for key in keys if len({run.settings[key] for run in runs if key in run.settings}) > 1]
 
 
-def label(each: Run, differing: list[str]) -> str:
-    """`rope`, `learned+offset`, `rope steps=500`: all that tells a row from the others of its panel."""
-    positions = "" if each.config.positions == "start" else f"+{each.config.positions}"
-    settings = [f"{key}={_short(each.settings[key])}" for key in differing if key in each.settings]
-    return " ".join([str(each.info["encoding"]) + positions, *settings])
+def label_of(run: RunResults, keys: list[str]) -> str:
+    """`rope`, `learned+offset`, `rope steps=500`: the encoding, and what else tells it from the others of its task."""
+    positions = "" if run.config.positions == "start" else f"+{run.config.positions}"
+    settings = [f"{key}={_text(run.settings[key])}" for key in keys if key in run.settings]
+    return " ".join([str(run.record["encoding"]) + positions, *settings])
 
 
-def _short(value: Any) -> str:
+def _text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _row(name: str, group: str, runs: list[Run]) -> Row:
-    cells, untrained = {}, {}
-    for length in sorted({n for each in runs for n in each.lines}):
-        lines = [each.lines[length] for each in runs if length in each.lines]
-        cells[length] = _summaries(lines)
-        shares = [line.get("untrained_positions") or 0 for line in lines]
-        if any(shares):
-            untrained[length] = max(shares)
-    return Row(name, group, sorted(runs, key=lambda r: (r.config.seed, r.id)), cells, untrained)
+def _encoding_results(label: str, group: str, runs: list[RunResults]) -> EncodingResults:
+    by_length, untrained_share = {}, {}
+    for length in sorted({length for run in runs for length in run.evaluations}):
+        lines = [run.evaluations[length] for run in runs if length in run.evaluations]
+        by_length[length] = _summaries(lines)
+        share = max(line.get("untrained_positions") or 0 for line in lines)
+        if share:
+            untrained_share[length] = share
+    return EncodingResults(label, group, sorted(runs, key=lambda run: (run.config.seed, run.id)), by_length, untrained_share)
 
 
-def _summaries(lines: list[dict[str, Any]]) -> dict[str, Summary]:
-    made = {}
-    for measure in MEASURES:
-        found = stats.summary(value for line in lines if (value := _value(line, measure)) is not None)
-        if found:
-            made[measure] = found
-    return made
+def _summaries(lines: list[EvalLine]) -> Summaries:
+    summaries = {measure: stats.summary(_values(lines, measure)) for measure in MEASURES}
+    return {measure: summary for measure, summary in summaries.items() if summary}
 
 
-def by_length(each: Run, measure: str) -> dict[int, float]:
-    """`{length: value}` of a run by any measure of a report, those made of others too."""
-    return {n: value for n, line in each.lines.items() if (value := _value(line, measure)) is not None}
+def _values(lines: list[EvalLine], measure: str) -> list[float]:
+    return [value for line in lines if (value := measure_of(line, measure)) is not None]
 
 
-def _value(line: dict[str, Any], measure: str) -> float | None:
-    if measure != "rescaled_accuracy":
-        return line.get(measure)
-    chance = line.get("chance")
-    return None if chance is None or chance >= 1 else stats.rescaled(line["token_accuracy"], chance)
-
-
-def _group(name: str, rows: list[Row]) -> Group:
-    cells: dict[int, dict[str, Summary]] = {}
-    for length in sorted({n for row in rows for n in row.cells}):
-        here = [row.cells[length] for row in rows if length in row.cells]
-        means = {m: stats.summary(cell[m].mean for cell in here if m in cell) for m in MEASURES}
-        cells[length] = {measure: found for measure, found in means.items() if found}
-    return Group(name, rows, cells)
+def _group_results(name: str, encodings: list[EncodingResults]) -> GroupResults:
+    by_length: dict[int, Summaries] = {}
+    for length in sorted({length for encoding in encodings for length in encoding.by_length}):
+        cells = [encoding.by_length[length] for encoding in encodings if length in encoding.by_length]
+        means = {measure: stats.summary(cell[measure].mean for cell in cells if measure in cell) for measure in MEASURES}
+        by_length[length] = {measure: summary for measure, summary in means.items() if summary}
+    return GroupResults(name, encodings, by_length)

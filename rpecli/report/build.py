@@ -1,86 +1,78 @@
-"""The report of runs: tables, figure and page with every run accounted for, written from run directories alone.
-
-    frames   directories -> runs and a frame        panels   runs -> rows, seeds averaged, groups compared
-    views    panels -> tables of text               tables   a table as Markdown and LaTeX
-    compare  differences, tests, ranks              verdict  what is supported, by rules
-    evidence the tables behind the verdict          shifts   what moving the content changed
-    overall  several tasks together                 targets  how much training a target takes
-    figure   accuracy against length                learning_figure   learning curves
-    page     report.md, summary, provenance
-    records  report.json and CSV files              schema   what they hold
-    page_html, page_style, svg, learning            report.html
-    probe_read, probe_table, probe_chart, probe_figure, probe_text   what inspect found
-    versus, versus_page   two studies side by side  watch    a sweep that still runs
-
-The imports that cost (pandas, scipy, matplotlib) wait until a report is asked for.
-"""
+"""A report from run directories alone: load the runs, aggregate, test, tabulate, draw, and write every file."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rpecli.report.content import ReportContent
 from rpecli.report.load import ReportError
+from rpecli.report.records import Verdict
 from rpecli.run.files import write_bytes
 from rpecli.table import Table
-
-if TYPE_CHECKING:
-    from rpecli.report.verdict import Verdict
-
-__all__ = ["Comparison", "Report", "ReportError", "Table", "compare_studies", "make", "markdown_tables"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was made: tables for a terminal, the page as Markdown, data for JSON, the files written, what is missing."""
+    """What was written, and what a terminal shows of it."""
 
-    name: str
-    tables: list[Table]
+    content: ReportContent
     markdown: str
-    data: dict[str, Any]
+    data: dict[str, Any]  # of report.json
     files: list[Path]
-    problems: list[str]
-    verdicts: "list[Verdict]"
-    evidence: list[Table]  # behind the verdicts: in every file, but too long for a terminal
+
+    @property
+    def tables(self) -> list[Table]:
+        return self.content.tables
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return self.content.verdicts
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.content.warnings
 
 
-def make(paths: list[Path], name: str, out: Path, command: str | None = None) -> Report:
+def build_report(paths: list[Path], name: str, out: Path, command: str | None = None) -> Report:
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
-    from rpecli.report import aggregate as panels
-    from rpecli.report import load as frames
-    from rpecli.report import load_probes as probe_read
-    from rpecli.report import verdict
-    from rpecli.report.figures import accuracy as figure
-    from rpecli.report.figures import attention as probe_figure
-    from rpecli.report.figures import attention_chart as probe_chart
-    from rpecli.report.figures import learning as learning_figure
-    from rpecli.report.tables import accuracy as views
-    from rpecli.report.tables import attention as probe_table
-    from rpecli.report.tables import invariance as shifts
-    from rpecli.report.tables import pooled as overall
-    from rpecli.report.tables import seeds as evidence
-    from rpecli.report.write import data as records
-    from rpecli.report.write import html as page_html
-    from rpecli.report.write import markdown as page
+    # the imports of matplotlib and scipy wait until a report is built
+    from rpecli.report.figures import accuracy, attention, learning
+    from rpecli.report.write import data, html, markdown
 
-    _checked(name, out)
-    collected = frames.collect(paths)
-    found = panels.panels(collected.runs)
-    moved, looked = shifts.read(found), probe_read.read(found)
-    tables = [table for panel in found for table in views.panel_tables(panel)]
-    behind = overall.tables(found)
-    for panel in found:
-        behind += views.more_tables(panel) + evidence.tables(panel)
-        behind += shifts.tables(panel, moved[panel.title]) if panel.title in moved else []
-        behind += probe_table.tables(looked[panel.title]) if panel.title in looked else []
-    judged = verdict.verdicts(found, {kind: shifts.kept(moved, kind) for kind in shifts.KINDS})
-    data = records.data(name, command, collected, found, judged)
-    drawn = {**figure.draw(found), **learning_figure.draw(found), **probe_figure.of_report(looked)}
-    text = page.page(name, collected, found, tables + behind, judged, command, list(drawn))
-    contents = {"report.md": text.encode(), "tables.tex": _latex(tables + behind), "report.json": records.as_json(data)}
-    inside = probe_chart.sections(found, looked, moved)
-    contents["report.html"] = page_html.html(name, collected, found, tables + behind, judged, command, inside).encode()
-    contents |= {**records.files(collected, found, data), **drawn}
-    return Report(name, tables, text, data, _write(out / name, contents), collected.problems, judged, behind)
+    check_name(name, out)
+    content = report_content(paths, name, command)
+    figures = {**accuracy.draw(content.tasks), **learning.draw(content.tasks), **attention.of_report(content.probes)}
+    text = markdown.page(content, list(figures))
+    files = {
+        "report.md": text.encode(),
+        "report.html": html.page(content).encode(),
+        "tables.tex": latex_bytes(content.all_tables),
+        **data.files(content),
+        **figures,
+    }
+    return Report(content, text, data.plain(content.data), write_files(out / name, files))
+
+
+def report_content(paths: list[Path], name: str, command: str | None = None) -> ReportContent:
+    """The results, verdicts and tables of these runs. Raises ReportError."""
+    from rpecli.report import verdict
+    from rpecli.report.aggregate import aggregate
+    from rpecli.report.load import load_runs
+    from rpecli.report.load_probes import load_probes
+    from rpecli.report.tables import accuracy, attention, invariance, pooled, seeds
+
+    loaded = load_runs(paths)
+    tasks = aggregate(loaded.runs)
+    probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
+    verdicts = verdict.verdicts(tasks, {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
+
+    tables = [table for task in tasks for table in accuracy.tables(task)]
+    more_tables = pooled.tables(tasks)
+    for task in tasks:
+        more_tables += [*accuracy.more_tables(task), *seeds.tables(task)]
+        more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
+        more_tables += attention.tables(probes[task.title]) if task.title in probes else []
+    return ReportContent(name, command, loaded.runs, loaded.warnings, tasks, probes, shifts, verdicts, tables, more_tables)
 
 
 @dataclass(frozen=True)
@@ -94,24 +86,25 @@ class Comparison:
     files: list[Path]
 
 
-def compare_studies(words: tuple[str, str], runs: Path, out: Path, name: str | None, command: str | None = None) -> Comparison:
+def compare_studies(names: tuple[str, str], runs: Path, out: Path, name: str | None, command: str | None = None) -> Comparison:
     """Compares two studies into the folder `out/name`. Raises ReportError, before anything is written."""
-    from rpecli.report import two_studies as versus
-    from rpecli.report.write import two_studies as versus_page
+    from rpecli.report.studies import load_study
+    from rpecli.report.two_studies import compare
+    from rpecli.report.write import data, two_studies
 
-    a, b = (versus.study(word, runs, out) for word in words)
-    found = versus.versus(a, b)
-    name = _checked(name or versus_page.file_name(*words), out)
-    files = _write(out / name, versus_page.contents(found, command))
-    lines = versus_page.headline(found) + found.notes
-    text = versus_page.markdown(found, command)
-    return Comparison(lines, versus_page.tables(found), text, versus_page.data(found, command), files)
+    first, second = (load_study(study, runs, out) for study in names)
+    comparison = compare(first, second, command)
+    name = name or two_studies.folder_name(*names)
+    check_name(name, out)
+    files = write_files(out / name, two_studies.files(comparison))
+    lines = two_studies.headline(comparison) + comparison.notes
+    return Comparison(lines, two_studies.tables(comparison), two_studies.markdown(comparison), data.plain(comparison.data), files)
 
 
-def _checked(name: str, out: Path) -> str:
+def check_name(name: str, out: Path) -> None:
+    """Raises ReportError unless the name is one folder of `out`."""
     if not name or Path(name).name != name:
-        raise ReportError(f"{name!r} is no name for a report: write one word such as lengths; it becomes a folder of {out}")
-    return name
+        raise ReportError(f"{name!r} is not a name for a report: write one word such as lengths; it becomes a folder of {out}")
 
 
 def markdown_tables(report: Report) -> str:
@@ -119,16 +112,18 @@ def markdown_tables(report: Report) -> str:
     return "\n\n".join(table.markdown(level=2) for table in report.tables) + "\n"
 
 
-def _latex(tables: list[Table]) -> bytes:
+def latex_bytes(tables: list[Table]) -> bytes:
+    """tables.tex."""
     head = "% \\usepackage{booktabs} in the preamble, \\input{tables} where the tables go\n"
     return (head + "\n".join(table.latex() for table in tables)).encode()
 
 
-def _write(folder: Path, contents: dict[str, bytes]) -> list[Path]:
+def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Writes every file into a folder. Raises ReportError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, data in contents.items():
+        for name, data in files.items():
             write_bytes(folder / name, data)
     except OSError as error:
         raise ReportError(f"the report cannot be written: {error}: choose another folder") from error
-    return [folder / name for name in contents]
+    return [folder / name for name in files]

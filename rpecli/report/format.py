@@ -1,58 +1,83 @@
-"""Numbers and words as tables show them."""
+"""Numbers and names as tables show them."""
+
+from collections.abc import Collection
 
 from rpecli.report.stats import Summary
 
-pass
-
-WORDS = {
+MEASURE_NAMES = {
     "exact_match": "exact match",
     "exact_match_eos": "exact match with the end token",
     "token_accuracy": "token accuracy",
     "rescaled_accuracy": "token accuracy rescaled for chance",
 }
-
-
 MISSING = "-"
 
 
-def number(value: float) -> str:
-    """`.84`; only a true 1 is written 1.00 and only a true 0 is written .00."""
-    if value < 0:
-        return ">-.01" if value > -0.005 else "-" + number(-value)
-    if 0.995 <= value < 1:
-        return ">.99"
-    return "<.01" if 0 < value < 0.005 else f"{value:.2f}".removeprefix("0")
+def format_number(value: float) -> str:
+    """`0.84`; only a true 1 is written 1.00 and only a true 0 is written 0.00."""
+    if 0.995 <= abs(value) < 1:
+        return "> 0.99" if value > 0 else "< -0.99"
+    if 0 < abs(value) < 0.005:
+        return "< 0.01" if value > 0 else "> -0.01"
+    return f"{value or 0:.2f}"
 
 
-def spread(found: Summary | None) -> str:
-    """`.84 (.80-.88)`: the mean and, where several differ, their range."""
-    if found is None:
+def format_mean_range(summary: Summary | None) -> str:
+    """`0.84 (0.80 to 0.88)`: the mean and, where the values differ, their range."""
+    if summary is None:
         return MISSING
-    low, high = number(found.low), number(found.high)
-    return number(found.mean) if low == high else f"{number(found.mean)} ({low}-{high})"
+    return format_number(summary.mean) + _range(summary)
 
 
-def factor(length: int, train_length: int) -> str:
-    times = length / train_length
-    return f"{times:.3g}x" if times < 1000 else f"{times:.0f}x"  # .3g would write 8.19e+03
+def format_mean_median(summary: Summary | None) -> str:
+    """`0.84; 0.85 (0.80 to 0.88)`: mean; median (range)."""
+    if summary is None:
+        return MISSING
+    return f"{format_number(summary.mean)}; {format_number(summary.median)}{_range(summary)}"
 
 
-def count(flags: list[bool]) -> str:
+def _range(summary: Summary) -> str:
+    low, high = format_number(summary.low), format_number(summary.high)
+    return "" if low == high else f" ({low} to {high})"
+
+
+def format_interval(interval: tuple[float, float] | None, digits: str = "") -> str:
+    """`0.61 to 0.93`; with a format such as `.2f` for numbers that are not shares."""
+    if interval is None:
+        return MISSING
+    low, high = (format(end, digits) if digits else format_number(end) for end in interval)
+    return f"{low} to {high}"
+
+
+def format_factor(length: int, train_length: int) -> str:
+    """`0.5x`, `4x`: a length as a multiple of the training length."""
+    factor = length / train_length
+    return f"{factor:.3g}x" if factor < 1000 else f"{factor:.0f}x"  # .3g would write 8.19e+03
+
+
+def format_count(flags: Collection[bool]) -> str:
+    """`2/3`: how many of the flags are set."""
     return f"{sum(flags)}/{len(flags)}" if flags else MISSING
 
 
-def middle(found: Summary | None) -> str:
-    """`.84; .85 (.80-.88)`: mean; median (range)."""
-    if found is None:
+def format_p(p: float | None) -> str:
+    """`0.031`, `< 0.001`."""
+    if p is None:
         return MISSING
-    low, high = number(found.low), number(found.high)
-    return f"{number(found.mean)}; {number(found.median)}" + (f" ({low}-{high})" if low != high else "")
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def probability(p: float) -> str:
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("= 0.", "= .")
+def p_equation(p: float) -> str:
+    """`p = 0.031`, `p < 0.001`."""
+    return f"p {'' if p < 0.001 else '= '}{format_p(p)}"
 
 
-def signed(value: float) -> str:
-    """`+.12`, `-.05`, `.00`."""
-    return ("-" if value < 0 else "+" if value > 0 else "") + number(abs(value))
+def format_signed(value: float) -> str:
+    """`+0.12`, `-0.05`, `0.00`."""
+    text = format_number(value)
+    return f"+{text}" if value > 0 and text[0] not in "<>" else text
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"

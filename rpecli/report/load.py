@@ -1,316 +1,219 @@
-"""Reads run directories into one frame: a row per run and length, runs without evaluations kept, and what is wrong said."""
+"""Reads run directories: the evaluations of each run that can be compared with the others, and a warning for all that cannot.
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+Runs of one task are compared on one evaluation set per length. Where runs have several, the set that all of them share is chosen;
+where they share none, the report is refused.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
 from rpecli.config.recipe import Config, label
-from rpecli.report import stats
-from rpecli.run import directory as run
-from rpecli.run.files import RunError, read_lines
+from rpecli.report import stats, warnings
+from rpecli.run.directory import Run, Status, group_of
+from rpecli.run.files import RunError
 
-if TYPE_CHECKING:
-    pass
+LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
+REQUIRED = ("length", "n", "exact_match", "token_accuracy")
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-APART = ("format", "task", "encoding", "positions", "seed", "length")  # keys that tables have a place of their own for
-LINE = ("exact_match", "exact_match_eos", "token_accuracy", "nll", "chance", "untrained_positions", "fingerprint", "eval_seed")
-RECORD = ("step", "parameters", "tokens", "tokens_per_second", "seconds", "commit", "dirty", "machine", "device", "error")
-CURVE = ("steps_to_90", "tokens_to_90", "steps_to_99", "tokens_to_99")
-WHOLE = ("seed", "training_length", "length", "sequence", "n", "eval_seed", "steps", "step", "parameters", "tokens", *CURVE)
-GROUPS = ("APE", "RPE", "content", "none")  # the order of every table and legend
-NAMED = 4  # runs named in one message
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run as a report uses it: its record, its recipe, the one evaluation of each length that counts, and all of them."""
-
-    path: Path
-    info: dict[str, Any]
-    config: Config
-    lines: dict[int, dict[str, Any]]
-    measured: dict[int, list[dict[str, Any]]]
-    settings: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        return str(self.info.get("id", self.path.name))
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.info["status"] == "failed")
-
-    def measure(self, name: str) -> dict[int, float]:
-        """`{length: value}` of one measure, where it was measured."""
-        return {length: line[name] for length, line in self.lines.items() if line.get(name) is not None}
-
-    @cached_property  # curves, figures and targets all ask
-    def validations(self) -> list[dict[str, Any]]:
-        """The validations of a trained run; none where it kept none."""
-        path = self.path / "metrics.jsonl"
-        found = read_lines(path) if self.info["status"] == "trained" else []
-        return [line for line in found if line.get("token_accuracy") is not None]
-
-    @property
-    def solved(self) -> bool | None:
-        """Whether the training length was learned; a run that failed did not; None when nobody measured it."""
-        return False if self.failed else stats.solved(self.measure("exact_match"), self.config.length)
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Everything read: the runs by id, their frame, and a message for all that is missing or wrong."""
-
-    runs: list[Run]
-    frame: "pd.DataFrame"
-    problems: list[str]
-
-
-def collect(paths: Iterable[Path]) -> Collected:
-    """The runs of these directories. Raises ReportError when there is nothing to report, or what there is cannot be compared."""
-    unique = sorted({path.resolve(): path for path in paths}.values())
-    if not unique:
-        raise ReportError("no runs to report: name run directories, or train some first: rpe train")
-    runs, problems = _read_all(unique)
-    runs, twice = _once_each(runs)
-    runs = _on_same_strings(runs)
-    problems += twice + _missing(runs)
-    if not any(each.lines for each in runs):
-        raise ReportError("\n".join(["nothing is evaluated, so there is nothing to report:", *problems]))
-    return Collected(runs, frame(runs), problems + _other_code(runs) + _changed_files(runs))
-
-
-def _read_all(paths: list[Path]) -> tuple[list[Run], list[str]]:
-    runs, problems = [], []
-    for path in paths:
-        try:
-            made, said = _read(path)
-            runs += made
-            problems += said
-        except (RunError, ChoiceError) as error:
-            problems.append(f"{error} (left out)")
-    return sorted(runs, key=lambda r: (r.id, str(r.path))), problems
-
-
-def _read(path: Path) -> tuple[list[Run], list[str]]:
-    """A run, and one more for each other way it was measured: with another encoding in its place, at other positions."""
-    info, config = run.read(path), run.config_of(path)
-    if info.setdefault("group", "RPE") not in GROUPS:
-        raise RunError(f"{path}: its encoding calls itself {info['group']!r}: the groups are {', '.join(GROUPS)}")
-    if "family" not in info:
-        info["family"] = _family(config)
-    lines, problems = read_lines(path / "eval.jsonl"), []
-    if lines and info["status"] != "trained":
-        problems.append(f"{path}: {info['status']}, so its evaluations are of unfinished weights and left out")
-        lines = []
-    newest = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
-    ways = list(dict.fromkeys(_way(line, config) for line in newest)) or [("", None)]
-    older = sorted({line["length"] for line in lines if "length" in line} - {line.get("length") for line in newest})
-    if older:
-        problems.append(f"{path}: measured at {', '.join(map(str, older))} with older weights only, left out: rpe eval {path}")
-    made = []
-    for way, encoding in ways:
-        measured = _by_length([line for line in newest if _way(line, config)[0] == way], path)
-        group = {"group": run.group_of(encoding)} if encoding else {}
-        settings = _settings(info, config) | ({"measured": way} if way else {})
-        made.append(Run(path, info | group | {"encoding": info["encoding"] + way}, config, {}, measured, settings))
-    return made, problems
-
-
-def _family(config: Config) -> str:
-    """For runs made before the record held it: what the task's file says, where it is still there."""
-    try:
-        return run.family_of(config.task)
-    except ChoiceError:
-        return "other"
-
-
-def _way(line: dict[str, Any], config: Config) -> tuple[str, str | None]:
-    """How a line was measured where that is not the run's own way, as a label says it; and the encoding put in, if any."""
-    own = "start" if config.positions == "offset" else config.positions
-    encoding, positions = line.get("encoding_override"), line.get("positions", own)
-    swap = f" as {label(encoding)}" if encoding else ""
-    return swap + (f" at {positions}" if positions != own else ""), encoding
-
-
-def _by_length(lines: list[dict[str, Any]], path: Path) -> dict[int, list[dict[str, Any]]]:
-    """The evaluations of each length, the one on most sequences last, the later one of equals after the earlier."""
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for line in lines:
-        missing = [key for key in ("length", "n", "exact_match", "token_accuracy") if line.get(key) is None]
-        if missing:
-            raise RunError(f"{path / 'eval.jsonl'}: a line has no {', '.join(missing)}: delete that line: rpe eval {path}")
-        found[line["length"]].append(line)
-    return {length: sorted(found[length], key=lambda line: line["n"]) for length in sorted(found)}
-
-
-def _settings(info: dict[str, Any], config: Config) -> dict[str, Any]:
-    """What else decides the weights: runs that differ here are never averaged."""
-    found = {key: value for key, value in config.identity.items() if key not in APART}
-    if any(
-        is_path(parse_choice(part)[0]) for part in split_layers(config.encoding)
-    ):  # two files of the same name are two encodings
-        found["file"] = info.get("sources", {}).get("encodings")
-    return found
-
-
-def _once_each(runs: list[Run]) -> tuple[list[Run], list[str]]:
-    """Copies of one run (same recipe, same seed) count once: a copy is no second seed."""
-    kept: dict[str, Run] = {}
-    problems = []
-    for each in sorted(runs, key=lambda r: not r.measured):
-        key = f"{each.config.task} {each.config.encoding} {each.config.positions} {each.config.seed} {each.config.length}"
-        key += f" {each.settings}"
-        if key in kept:
-            problems.append(f"{each.path} and {kept[key].path} are the same run (recipe and seed): only the second counts")
-        kept.setdefault(key, each)
-    return sorted(kept.values(), key=lambda r: (r.id, str(r.path))), problems
-
-
-def _missing(runs: list[Run]) -> list[str]:
-    """Messages for runs without all that tables want."""
-    problems = []
-    for each in runs:
-        if each.failed:
-            error = " ".join(str(each.info.get("error") or "no error recorded").split())
-            problems.append(f"{each.path}: failed ({error[:200]}): counted as not solved, in no mean: see its log.txt")
-    unfinished = [r for r in runs if r.info["status"] not in ("trained", "failed")]
-    trained = [r for r in runs if r.info["status"] == "trained"]
-    silent = [r for r in trained if not r.lines]
-    unknown = [r for r in trained if r.lines and r.config.length not in r.lines]
-    for group, says in (
-        (unfinished, "not trained to the end, so in no mean: rpe train RUN/recipe.yaml for each of"),
-        (silent, "trained but not evaluated: rpe eval"),
-        (unknown, "not evaluated at the training length, so whether solved is unknown: rpe eval --lengths 1x"),
-    ):
-        if group:
-            problems.append(f"{len(group)} run{'s' * (len(group) > 1)} {says} {_names(group)}")
-    return problems
-
-
-def _names(runs: list[Run]) -> str:
-    more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
-    return " ".join(str(each.path) for each in runs[:NAMED]) + more
-
-
-def _on_same_strings(runs: list[Run]) -> list[Run]:
-    """Picks each run's evaluations. Raises ReportError when runs of one task share no evaluation set at a length."""
-    together: dict[tuple[str, int], list[Run]] = defaultdict(list)
-    for each in runs:
-        for length in each.measured:
-            together[str(each.info["task"]), length].append(each)
-    chosen = {key: _shared_set(*key, members) for key, members in sorted(together.items())}
-    return [replace(each, lines=_lines(each, chosen)) for each in runs]
-
-
-def _shared_set(task: str, length: int, runs: list[Run]) -> str | None:
-    """The evaluation set that all these runs were measured on: the one of most sequences, then the latest."""
-    ranks = [{line.get("fingerprint"): place for place, line in enumerate(each.measured[length])} for each in runs]
-    shared = set.intersection(*(set(rank) for rank in ranks))
-    if not shared:
-        raise ReportError(_mixed(task, length, runs))
-    return max(shared, key=lambda mark: (sum(rank[mark] for rank in ranks), str(mark)))
-
-
-def _lines(each: Run, chosen: dict[tuple[str, int], str | None]) -> dict[int, dict[str, Any]]:
-    found = {}
-    for length, lines in each.measured.items():
-        mark = chosen[str(each.info["task"]), length]
-        found[length] = [line for line in lines if line.get("fingerprint") == mark][-1]
-    return found
-
-
-def _mixed(task: str, length: int, runs: list[Run]) -> str:
-    sets: dict[str, list[Run]] = defaultdict(list)
-    for each in runs:
-        for line in each.measured[length]:
-            sets[f"{line.get('fingerprint')} (n={line['n']}, eval_seed={line.get('eval_seed')})"].append(each)
-    said = [f"{task} at length {length} was measured on different evaluation sets, which cannot be compared:"]
-    said += [f"  set {name}: {_names(members)}" for name, members in sorted(sets.items(), key=lambda s: (-len(s[1]), s[0]))]
-    where = " ".join(str(each.path) for each in runs) if len(runs) <= NAMED else "RUNS"
-    return "\n".join([*said, f"measure them all on one set: rpe eval {where} --overwrite"])
-
-
-def _other_code(runs: list[Run]) -> list[str]:
-    """What says that some runs came from other code than the rest: another commit, or a recipe that is now another run."""
-    measured = [each for each in runs if each.lines]
-    commits = Counter(str(each.info["commit"])[:8] for each in measured if each.info.get("commit"))
-    told = ", ".join(f"{mark} ({number})" for mark, number in sorted(commits.items()))
-    problems = [f"trained by {len(commits)} commits of rpe: {told}: equal recipes may not mean equal training; train anew by one"]
-    older = [each for each in measured if each.info.get("id", each.config.id) != each.config.id]
-    more = f"made by a version of rpe in which their recipes were other runs than today: train anew: {_names(older)}"
-    return (problems if len(commits) > 1 else []) + ([more] if older else [])
-
-
-def versions(runs: list[Run]) -> set[str]:
-    """The versions of the task's and the encoding's files that these runs were trained with."""
-    marks = {tuple(sorted(each.info.get("sources", {}).items())) for each in runs if each.lines}
-    return {str(mark) for mark in marks}
-
-
-def _changed_files(runs: list[Run]) -> list[str]:
-    """A warning for each encoding or task whose file changed between runs."""
-    seen: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for each in runs:
-        if each.lines:
-            for kind, mark in each.info.get("sources", {}).items():
-                name = each.info[kind.removesuffix("s")]
-                seen[kind, parse_choice(str(name))[0]].add(str(mark))
-    return [
-        f"the file of {kind[:-1]} {name} changed between these runs ({', '.join(sorted(marks))}): train them all with one version"
-        for (kind, name), marks in sorted(seen.items())
-        if len(marks) > 1
-    ]
-
-
-def frame(runs: list[Run]) -> "pd.DataFrame":
-    """One row per run and length, and one for each run that was never evaluated."""
-    import pandas as pd
-
-    rows = [_columns(each, line) for each in runs for line in (each.lines.values() or [{}])]
-    made = pd.DataFrame(rows)
-    return made.astype(dict.fromkeys(WHOLE, "Int64"))
-
-
-def _columns(each: Run, line: dict[str, Any]) -> dict[str, Any]:
-    info, config = each.info, each.config
-    row = {"run": each.id, "task": info["task"], "encoding": info["encoding"], "positions": config.positions}
-    row |= {"group": info["group"], "seed": config.seed, "status": info["status"], "training_length": config.length}
-    length = line.get("length")
-    row |= {"length": length, "factor": length / config.length if length else None, "sequence": line.get("sequence")}
-    row["n"] = line.get("n")
-    row |= {key: line.get(key) for key in LINE}
-    row["low"], row["high"] = _interval(line)
-    chance = line.get("chance")
-    row["rescaled_accuracy"] = None if chance is None else stats.rescaled(line["token_accuracy"], chance)
-    row["accuracy_by_decile"] = " ".join(map(str, line.get("accuracy_by_decile") or [])) or None
-    row["weights"] = line.get("weights")
-    curve = info.get("steps_to_accuracy") or {}
-    row |= {key: curve.get(key) for key in CURVE}
-    row |= {key: info.get(key) for key in RECORD} | {"steps": config.steps}
-    row["batch_tokens"] = config.tokens  # the record's `tokens` counts all that was trained on
-    return row | {key: value for key, value in each.settings.items() if key not in row}
-
-
-def _interval(line: dict[str, Any]) -> tuple[float | None, float | None]:
-    if not line:
-        return None, None
-    low, high = line.get("interval") or stats.wilson(round(line["exact_match"] * line["n"]), line["n"])
-    return low, high
+EvalLine = Mapping[str, Any]  # one line of eval.jsonl: rpecli.run.records.EvalLine
 
 
 class ReportError(ValueError):
-    """Nothing to report, or runs that must not be compared; says what to type."""
+    """There is nothing to report, or the runs must not be compared; the message says what to type."""
 
 
-def first(each: Run, target: float) -> tuple[float | None, float | None]:
-    """Steps and tokens of the first validation that reached the target, None for never."""
-    found = next((line for line in each.validations if line["token_accuracy"] >= target), {})
-    return found.get("step"), found.get("tokens")
+@dataclass(frozen=True)
+class RunResults:
+    """One run as a report uses it; a run evaluated with another encoding, or at other positions, is one more of these."""
+
+    path: Path
+    record: dict[str, Any]
+    config: Config
+    evaluations: dict[int, EvalLine]  # by length: the one that counts
+    all_evaluations: dict[int, list[EvalLine]]  # by length: the one on the most sequences last
+    settings: dict[str, Any]  # recipe keys that decide the weights and have no column of their own
+
+    @property
+    def id(self) -> str:
+        return str(self.record.get("id", self.path.name))
+
+    @property
+    def trained(self) -> bool:
+        return bool(self.record["status"] == Status.TRAINED)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.record["status"] == Status.FAILED)
+
+    def by_length(self, measure: str) -> dict[int, float]:
+        """`{length: value}` of one measure, at the lengths that have it. Rescaled accuracy is undefined where chance is 1."""
+        values = {length: measure_of(line, measure) for length, line in self.evaluations.items()}
+        return {length: value for length, value in values.items() if value is not None}
+
+    @cached_property  # read by the tables and by the figures
+    def validations(self) -> list[dict[str, Any]]:
+        """The validations of a trained run, oldest first; none for a run without metrics.jsonl."""
+        lines = Run(self.path).metrics() if self.trained else []
+        return [line for line in lines if line.get("token_accuracy") is not None]
+
+    @property
+    def solved(self) -> bool | None:
+        """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""
+        return False if self.failed else stats.solved(self.by_length("exact_match"), self.config.length)
+
+
+def measure_of(line: EvalLine, measure: str) -> float | None:
+    """One measure of an evaluation; None where it is missing or undefined."""
+    if measure != "rescaled_accuracy":
+        return line.get(measure)
+    chance = line.get("chance")
+    return None if chance is None or chance >= 1 else stats.rescaled(line["token_accuracy"], chance)
+
+
+@dataclass(frozen=True)
+class LoadedRuns:
+    """The runs of a report, sorted by id, and one warning for all that is missing or wrong with them."""
+
+    runs: list[RunResults]
+    warnings: list[str]
+
+
+def load_runs(paths: Iterable[Path]) -> LoadedRuns:
+    """The runs in these directories. Raises ReportError where no run is evaluated, or where runs cannot be compared."""
+    unique = sorted({path.resolve(): path for path in paths}.values())
+    if not unique:
+        raise ReportError("no runs to report: name run directories, or train some first: rpe train")
+    runs, messages = _read_all(unique)
+    runs, duplicates = _without_duplicates(runs)
+    runs = _on_shared_sets(runs)
+    messages += duplicates + warnings.incomplete(runs)
+    if not any(run.evaluations for run in runs):
+        raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
+    return LoadedRuns(runs, messages + warnings.different_code(runs))
+
+
+def _read_all(paths: list[Path]) -> tuple[list[RunResults], list[str]]:
+    runs, messages = [], []
+    for path in paths:
+        try:
+            variants, problems = _read(Run(path))
+            runs += variants
+            messages += problems
+        except (RunError, ChoiceError) as error:
+            messages.append(f"{error} (left out)")
+    return _sorted(runs), messages
+
+
+def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
+    return sorted(runs, key=lambda run: (run.id, str(run.path)))
+
+
+def _read(run: Run) -> tuple[list[RunResults], list[str]]:
+    """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
+    record, config, lines = run.record, run.config, run.evaluations()
+    if record.get("group") not in GROUPS:
+        raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
+    messages = []
+    if lines and record["status"] != Status.TRAINED:
+        messages.append(f"{run}: {record['status']}, so its evaluations are of unfinished weights and left out")
+        lines = []
+    current = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
+    outdated = sorted({line["length"] for line in lines if "length" in line} - {line.get("length") for line in current})
+    if outdated:
+        lengths = ", ".join(map(str, outdated))
+        messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
+    variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [("", None)]
+    results = []
+    for suffix, override in variants:
+        evaluations = _by_length([line for line in current if _variant(line, config)[0] == suffix], run)
+        group = {"group": group_of(override)} if override else {}
+        own = record | group | {"encoding": record["encoding"] + suffix}
+        settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
+        results.append(RunResults(run.path, own, config, {}, evaluations, settings))
+    return results, messages
+
+
+def _variant(line: EvalLine, config: Config) -> tuple[str, str | None]:
+    """What a label adds for an evaluation with another encoding or other positions than the run's, and that encoding."""
+    default = "start" if config.positions == "offset" else config.positions
+    override, positions = line.get("encoding_override"), line.get("positions", default)
+    swapped = f" as {label(override)}" if override else ""
+    return swapped + (f" at {positions}" if positions != default else ""), override
+
+
+def _by_length(lines: list[EvalLine], run: Run) -> dict[int, list[EvalLine]]:
+    """The evaluations of each length, the one on the most sequences last, the later one of equals after the earlier."""
+    by_length: dict[int, list[EvalLine]] = defaultdict(list)
+    for line in lines:
+        missing = [key for key in REQUIRED if line.get(key) is None]
+        if missing:
+            raise RunError(f"{run.evaluations_file}: a line has no {', '.join(missing)}: delete that line: rpe eval {run}")
+        by_length[line["length"]].append(line)
+    return {length: sorted(by_length[length], key=lambda line: line["n"]) for length in sorted(by_length)}
+
+
+def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
+    """The recipe keys that decide the weights: runs that differ here are never averaged."""
+    settings = {key: value for key, value in config.identity.items() if key not in LABEL_KEYS}
+    if any(is_path(parse_choice(part)[0]) for part in split_layers(config.encoding)):
+        settings["file"] = record.get("sources", {}).get("encodings")  # two files of one name are two encodings
+    return settings
+
+
+def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[str]]:
+    """Copies of one run (same recipe, same seed) count once: a copy is not a second seed."""
+    unique: dict[str, RunResults] = {}
+    messages = []
+    for run in sorted(runs, key=lambda run: not run.all_evaluations):
+        config = run.config
+        key = f"{config.task} {config.encoding} {config.positions} {config.seed} {config.length} {run.settings}"
+        if key in unique:
+            messages.append(f"{run.path} and {unique[key].path} are the same run (recipe and seed): only the second counts")
+        unique.setdefault(key, run)
+    return _sorted(unique.values()), messages
+
+
+def _on_shared_sets(runs: list[RunResults]) -> list[RunResults]:
+    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length."""
+    by_cell: dict[tuple[str, int], list[RunResults]] = defaultdict(list)
+    for run in runs:
+        for length in run.all_evaluations:
+            by_cell[str(run.record["task"]), length].append(run)
+    chosen = {cell: _shared_set(*cell, members) for cell, members in sorted(by_cell.items())}
+    return [replace(run, evaluations=_evaluations_on(run, chosen)) for run in runs]
+
+
+def _shared_set(task: str, length: int, runs: list[RunResults]) -> str | None:
+    """The fingerprint of the evaluation set that all these runs share: the one of the most sequences, then the latest."""
+    ranks = [{line.get("fingerprint"): rank for rank, line in enumerate(run.all_evaluations[length])} for run in runs]
+    shared = set.intersection(*map(set, ranks))
+    if not shared:
+        raise ReportError(_different_sets(task, length, runs))
+    return max(shared, key=lambda fingerprint: (sum(rank[fingerprint] for rank in ranks), str(fingerprint)))
+
+
+def _evaluations_on(run: RunResults, chosen: dict[tuple[str, int], str | None]) -> dict[int, EvalLine]:
+    """By length, the last evaluation on the chosen set."""
+    evaluations = {}
+    for length, lines in run.all_evaluations.items():
+        fingerprint = chosen[str(run.record["task"]), length]
+        evaluations[length] = [line for line in lines if line.get("fingerprint") == fingerprint][-1]
+    return evaluations
+
+
+def _different_sets(task: str, length: int, runs: list[RunResults]) -> str:
+    sets: dict[str, list[RunResults]] = defaultdict(list)
+    for run in runs:
+        for line in run.all_evaluations[length]:
+            sets[f"{line.get('fingerprint')} (n={line['n']}, eval_seed={line.get('eval_seed')})"].append(run)
+    message = [f"{task} at length {length} was evaluated on different sets, which cannot be compared:"]
+    by_size = sorted(sets.items(), key=lambda item: (-len(item[1]), item[0]))
+    message += [f"  set {name}: {warnings.paths_of(members)}" for name, members in by_size]
+    where = " ".join(str(run.path) for run in runs) if len(runs) <= warnings.MAX_PATHS else "RUNS"
+    return "\n".join([*message, f"evaluate them all on one set: rpe eval {where} --overwrite"])

@@ -1,81 +1,85 @@
-"""What `rpe inspect` kept in the runs of a report, of the weights, the way and the strings that the report's numbers are of."""
+"""What `rpe inspect` measured of the runs of a report, restricted to the weights and evaluation sets that the report is about."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from rpecli.report.aggregate import Panel
-from rpecli.report.load import Run
-from rpecli.run.files import read_lines
+from rpecli.report.aggregate import TaskResults
+from rpecli.report.load import EvalLine, RunResults
+from rpecli.run.directory import Run
 
-FILE = "probes.jsonl"
+ProbeLine = dict[str, Any]  # one line of probes.jsonl
+INSPECTION, SIMILARITY = "why", "similarity"  # values of its key `probe`
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One panel: its runs as they were looked into, and how alike every two of them attend."""
+class TaskProbes:
+    """The inspections of one task's runs, one per run, and the similarities of pairs of its runs."""
 
-    panel: Panel
-    runs: list[dict[str, Any]]
+    task: TaskResults
+    runs: list[ProbeLine]
     pairs: list[dict[str, Any]]
 
     @property
     def factors(self) -> list[float]:
-        """Lengths looked at, from the trained one on, as its multiples."""
-        trained = self.panel.length
-        return sorted({line["length"] / trained for each in self.runs for line in each["lengths"] if line["length"] >= trained})
+        """The inspected lengths from the training length on, as multiples of it."""
+        trained = self.task.train_length
+        return sorted({line["length"] / trained for run in self.runs for line in run["lengths"] if line["length"] >= trained})
 
-    def of(self, label: str) -> list[dict[str, Any]]:
-        """The runs of one row."""
-        return [each for each in self.runs if each["label"] == label]
+    def runs_of(self, label: str) -> list[ProbeLine]:
+        """The inspected runs of one encoding."""
+        return [run for run in self.runs if run["label"] == label]
 
     @property
     def labels(self) -> list[str]:
-        """Rows that were looked into, in the order of the tables."""
-        return [row.label for row in self.panel.rows if self.of(row.label)]
+        """The inspected encodings, in the order of the tables."""
+        return [encoding.label for encoding in self.task.encodings if self.runs_of(encoding.label)]
+
+    def group_of(self, label: str) -> str:
+        return next(encoding.group for encoding in self.task.encodings if encoding.label == label)
 
 
-def lines(each: Run, *probes: str) -> list[dict[str, Any]]:
-    """Lines of some probes that are of this run's weights, measured as its evaluations were, on their strings; oldest first."""
-    if not (each.path / FILE).is_file():
-        return []
-    found = [line for line in read_lines(each.path / FILE) if line.get("probe") in probes]
-    return [line for line in found if _way(line) in {_way(own) for own in each.lines.values()} and _same_strings(each, line)]
+def probe_lines(run: RunResults, *probes: str) -> list[ProbeLine]:
+    """The lines of some probes that match the run's evaluations in weights, settings and evaluation sets; oldest first."""
+    identities = {_eval_identity(line) for line in run.evaluations.values()}
+    lines = [line for line in Run(run.path).probes() if line.get("probe") in probes]
+    return [line for line in lines if _eval_identity(line) in identities and _same_sets(run, line)]
 
 
-def _way(line: dict[str, Any]) -> tuple[Any, ...]:
+def _eval_identity(line: EvalLine) -> tuple[Any, ...]:
     return tuple(line.get(key) for key in ("weights", "encoding_override", "positions", "eval_seed"))
 
 
-def _same_strings(each: Run, line: dict[str, Any]) -> bool:
-    """On the report's strings of every length that both have, the training length among them."""
-    marks = line["fingerprints"] if "fingerprints" in line else {str(line.get("length")): line.get("fingerprint")}
-    own = {str(length): found.get("fingerprint") for length, found in each.lines.items()}
-    shared = [own[length] == mark for length, mark in marks.items() if length in own]
-    return bool(shared) and all(shared)
+def _same_sets(run: RunResults, line: ProbeLine) -> bool:
+    """Whether the probe used the run's evaluation set at every length that both have, and at one length at least."""
+    used = line["fingerprints"] if "fingerprints" in line else {str(line.get("length")): line.get("fingerprint")}
+    own = {str(length): evaluation.get("fingerprint") for length, evaluation in run.evaluations.items()}
+    matches = [own[length] == fingerprint for length, fingerprint in used.items() if length in own]
+    return bool(matches) and all(matches)
 
 
-def read(panels: list[Panel]) -> dict[str, Seen]:
-    """`{panel.title: Seen}`, of panels with a run that was looked into."""
-    made = [_seen(panel) for panel in panels]
-    return {seen.panel.title: seen for seen in made if seen.runs}
+def load_probes(tasks: list[TaskResults]) -> dict[str, TaskProbes]:
+    """`{task.title: TaskProbes}` of the tasks that have an inspected run."""
+    probes = {task.title: _task_probes(task) for task in tasks}
+    return {title: task_probes for title, task_probes in probes.items() if task_probes.runs}
 
 
-def _seen(panel: Panel) -> Seen:
-    members = [(row, each) for row in panel.rows for each in row.evaluated]
-    runs = [_look(found[-1], row.label, row.group, each) for row, each in members if (found := lines(each, "why"))]
-    labels = {(each.path.name, _way(line)): row.label for row, each in members for line in each.lines.values()}
+def _task_probes(task: TaskResults) -> TaskProbes:
+    members = [(encoding, run) for encoding in task.encodings for run in encoding.evaluated_runs]
+    inspected = []
+    for encoding, run in members:
+        if lines := probe_lines(run, INSPECTION):
+            names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label, "group": encoding.group}
+            inspected.append(lines[-1] | names | {"seed": run.config.seed})
+    labels = {
+        (run.path.name, _eval_identity(line)): encoding.label for encoding, run in members for line in run.evaluations.values()
+    }
     pairs = {}
-    for row, each in members:
-        for line in lines(each, "similarity"):
-            other = line["other"]["run"], _way(line["other"])
+    for encoding, run in members:
+        for line in probe_lines(run, SIMILARITY):
+            other = line["other"]["run"], _eval_identity(line["other"])
             if other in labels:
-                pairs[str((each.path.name, _way(line), other))] = {
-                    "runs": [each.path.name, other[0]], "labels": [row.label, labels[other]], "task": panel.title,
+                pairs[run.path.name, _eval_identity(line), other] = {
+                    "runs": [run.path.name, other[0]], "labels": [encoding.label, labels[other]], "task": task.title,
                     "encoding_overrides": [side["encoding_override"] for side in (line, line["other"])],
                     "layers": line["layers"]}  # fmt: skip
-    return Seen(panel, runs, list(pairs.values()))
-
-
-def _look(line: dict[str, Any], label: str, group: str, each: Run) -> dict[str, Any]:
-    facts = {"run": each.path.name, "task": str(each.info["task"]), "label": label, "group": group, "seed": each.config.seed}
-    return line | facts
+    return TaskProbes(task, inspected, list(pairs.values()))

@@ -1,262 +1,224 @@
-"""Rows and groups of panels compared seed by seed and string by string: differences, their intervals, tests and ranks.
+"""Encodings and groups compared seed by seed and sequence by sequence: differences, their intervals, tests and ranks.
 
-What is compared is fixed beforehand, so that no number is picked because it came out well: each run's mean exact match (first)
-and token accuracy (second) over log2 of the lengths beyond the training length, at lengths that every run of the panel has.
-Seeds are paired: the same seed has the same training data and the same evaluation strings under every encoding.
+What is compared is fixed in advance, so that no number is picked after the fact: each run's mean exact match (first) and token
+accuracy (second) over log2 of the lengths beyond the training length, at the lengths that every run of the task has. Runs are
+paired by seed: the same seed has the same training data and the same evaluation sequences under every encoding.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
 from statistics import fmean
 
+from rpecli.catalog import GROUPS
 from rpecli.report import stats
-from rpecli.report.aggregate import Panel, Row
-from rpecli.report.load import GROUPS, Run
+from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.load import RunResults
+from rpecli.report.records import Difference, McNemarPair, Pair, Pooled
 
 MEASURES = ("exact_match", "token_accuracy")
-Scores = dict[str, dict[int, float]]  # label -> seed -> number
-Scored = Callable[[Panel], Scores]
+ALL_TASKS = "all"  # the family of every task
+Scores = dict[str, dict[int, float]]  # label -> seed -> score
+Strata = tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The mean of paired differences; interval and p from three seeds a task, None below."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    p: float | None
-    pairs: int
-    seeds: int  # of the task that has fewest
-    tasks: int
+def extrapolation_lengths(task: TaskResults) -> list[int]:
+    """The lengths beyond the training length at which every evaluated run of the task was evaluated."""
+    runs = [run for encoding in task.encodings for run in encoding.evaluated_runs]
+    return [length for length in task.lengths if length > task.train_length and all(length in run.evaluations for run in runs)]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two rows of a panel: what the first has over the second, and p adjusted for all pairs of the panel."""
-
-    first: str
-    second: str
-    difference: Difference
-    holm: float | None
-
-
-@dataclass(frozen=True)
-class Strings:
-    """Two trained models on the same strings: how many each alone got right. Says nothing of other seeds."""
-
-    first: str
-    second: str
-    seed: int
-    length: int
-    n: int
-    first_alone: int
-    second_alone: int
-    p: float
-    holm: float
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """A row, or a group (label ""), over all tasks that have it: interquartile mean and mean rank, each with its interval."""
-
-    label: str
-    group: str
-    tasks: int
-    runs: int
-    middle: float
-    middle_interval: tuple[float, float] | None
-    rank: float
-    rank_interval: tuple[float, float] | None
-
-
-# ------------------------------------------------------------------------------------------------------------------ scores
-
-
-def beyond(panel: Panel) -> list[int]:
-    """Lengths beyond the training length at which every evaluated run of the panel was measured."""
-    runs = [each for row in panel.rows for each in row.evaluated]
-    return [n for n in panel.lengths if n > panel.length and all(n in each.lines for each in runs)]
-
-
-def scores(panel: Panel, measure: str) -> Scores:
-    """`area` of each run beyond the training length, `{label: {seed: area}}`; rows without a run are left out."""
-    lengths = beyond(panel)
+def scores(task: TaskResults, measure: str) -> Scores:
+    """The area of a measure over log2 length beyond training, by label and seed; encodings without a run are left out."""
+    lengths = extrapolation_lengths(task)
     if not lengths:
         return {}
-    found = {row.label: {each.config.seed: _area(each, lengths, measure) for each in row.evaluated} for row in panel.rows}
-    return {label: seeds for label, seeds in found.items() if seeds}
+    by_label = {
+        encoding.label: {run.config.seed: area_over(run, lengths, measure) for run in encoding.evaluated_runs}
+        for encoding in task.encodings
+    }
+    return {label: by_seed for label, by_seed in by_label.items() if by_seed}
 
 
-def _area(each: Run, lengths: list[int], measure: str) -> float:
-    return stats.area({n: each.lines[n][measure] for n in lengths})
+def area_over(run: RunResults, lengths: list[int], measure: str) -> float:
+    """The area of a measure over log2 of these lengths."""
+    return stats.area({length: run.evaluations[length][measure] for length in lengths})
 
 
-def shared_seeds(*seeds: dict[int, float]) -> list[int]:
-    """Seeds that all of these have."""
-    return sorted(set.intersection(*map(set, seeds))) if seeds else []
-
-
-# ------------------------------------------------------------------------------------------------------------- differences
+def shared_seeds(*by_seed: dict[int, float]) -> list[int]:
+    """The seeds that all of these have."""
+    return sorted(set.intersection(*map(set, by_seed))) if by_seed else []
 
 
 def difference(strata: Sequence[Sequence[float]]) -> Difference | None:
-    """Of paired differences, a stratum a task; None of none."""
+    """The mean of paired differences, one stratum per task; None without differences."""
     return _difference(_frozen([values for values in strata if len(values)]))
 
 
-@lru_cache(maxsize=100_000)  # tables, files and verdict ask for the same pairs: 60 encodings of a task are 1,770
-def _difference(kept: tuple[tuple[float, ...], ...]) -> Difference | None:
-    if not kept:
+@lru_cache(maxsize=100_000)  # tables, files and verdicts need the same pairs: 60 encodings of a task are 1,770
+def _difference(strata: Strata) -> Difference | None:
+    if not strata:
         return None
-    low, high = stats.mean_interval(kept) or (None, None)
-    sizes = [len(values) for values in kept]
-    return Difference(stats.mean(kept), low, high, stats.sign_flip(kept), sum(sizes), min(sizes), len(kept))
+    low, high = stats.mean_interval(strata) or (None, None)
+    sizes = [len(values) for values in strata]
+    return Difference(mean=stats.mean(strata), low=low, high=high, p=stats.sign_flip(strata),
+                      pairs=sum(sizes), seeds=min(sizes), tasks=len(strata))  # fmt: skip
 
 
-def group_difference(panel: Panel, found: Scores, first: str, second: str) -> list[float]:
-    """By seed that every row of both groups has: the mean of the first group's rows minus that of the second's."""
-    members = {
-        name: [found[row.label] for row in panel.rows if row.group == name and row.label in found] for name in (first, second)
+def group_differences(task: TaskResults, by_label: Scores, first: str, second: str) -> list[float]:
+    """Per seed that every encoding of both groups has: the mean of the first group's encodings minus that of the second's."""
+    groups = {
+        name: [by_label[encoding.label] for encoding in task.encodings if encoding.group == name and encoding.label in by_label]
+        for name in (first, second)
     }
-    if not all(members.values()):
+    if not all(groups.values()):
         return []
-    seeds = shared_seeds(*members[first], *members[second])
-    return [fmean(row[s] for row in members[first]) - fmean(row[s] for row in members[second]) for s in seeds]
+    seeds = shared_seeds(*groups[first], *groups[second])
+    return [fmean(score[seed] for score in groups[first]) - fmean(score[seed] for score in groups[second]) for seed in seeds]
 
 
-def pairs(found: Scores) -> list[Pair]:
-    """Every two rows on the seeds they share, Holm over all that could be tested."""
-    made = []
-    for first, second in combinations(found, 2):
-        seeds = shared_seeds(found[first], found[second])
-        this = difference([[found[first][s] - found[second][s] for s in seeds]])
-        if this:
-            made.append((first, second, this))
-    adjusted = iter(stats.holm([this.p for _, _, this in made if this.p is not None]))
-    return [Pair(*each, None if each[2].p is None else next(adjusted)) for each in made]
+def pairs(task: TaskResults, measure: str) -> list[Pair]:
+    """Every two encodings on the seeds that they share; Holm over all pairs that could be tested."""
+    by_label = scores(task, measure)
+    differences = []
+    for first, second in combinations(by_label, 2):
+        seeds = shared_seeds(by_label[first], by_label[second])
+        paired = difference([[by_label[first][seed] - by_label[second][seed] for seed in seeds]])
+        if paired:
+            differences.append((first, second, paired))
+    adjusted = iter(stats.holm([paired.p for *_, paired in differences if paired.p is not None]))
+    return [
+        Pair(task=task.name, training_length=task.train_length, measure=measure, first=first, second=second,
+             p_holm=None if paired.p is None else next(adjusted), **dict(paired))
+        for first, second, paired in differences
+    ]  # fmt: skip
 
 
-def best(found: Scores) -> str | None:
-    """The row of the highest mean, the first of those that tie."""
-    return max(found, key=lambda label: fmean(found[label].values()), default=None)
+def best_label(by_label: Scores) -> str | None:
+    """The label of the highest mean, the first of those that tie."""
+    return max(by_label, key=lambda label: fmean(by_label[label].values()), default=None)
 
 
-def against(best_label: str, all_pairs: list[Pair]) -> list[Pair]:
-    """The pairs of one row, turned so that it stands first."""
-    mine = [pair for pair in all_pairs if best_label in (pair.first, pair.second)]
-    return [pair if pair.first == best_label else _turned(pair) for pair in mine]
+def pairs_of(label: str, all_pairs: list[Pair]) -> list[Pair]:
+    """The pairs of one encoding, reversed where needed so that it stands first."""
+    own = [pair for pair in all_pairs if label in (pair.first, pair.second)]
+    return [pair if pair.first == label else reverse(pair) for pair in own]
 
 
-def _turned(pair: Pair) -> Pair:
-    this = pair.difference
-    low, high = (None, None) if this.low is None or this.high is None else (-this.high, -this.low)
-    turned = Difference(-this.mean, low, high, this.p, this.pairs, this.seeds, this.tasks)
-    return Pair(pair.second, pair.first, turned, pair.holm)
+def reverse(pair: Pair) -> Pair:
+    """The second encoding minus the first."""
+    low, high = (None, None) if pair.low is None or pair.high is None else (-pair.high, -pair.low)
+    return pair.model_copy(update={"first": pair.second, "second": pair.first, "mean": -pair.mean, "low": low, "high": high})
 
 
-# ----------------------------------------------------------------------------------------------------------------- strings
-
-
-def strings(panel: Panel) -> list[Strings]:
+def mcnemar_pairs(task: TaskResults) -> list[McNemarPair]:
     """McNemar's test of every two runs of one seed at the first length beyond training, Holm over all of them."""
-    lengths = beyond(panel)
+    lengths = extrapolation_lengths(task)
     if not lengths:
         return []
     length = lengths[0]
-    right = {}
-    for row in panel.rows:
-        for each in row.evaluated:
-            line = each.lines[length]
+    correct = {}
+    for encoding in task.encodings:
+        for run in encoding.evaluated_runs:
+            line = run.evaluations[length]
             if line.get("correct") and 4 * len(line["correct"]) >= line["n"]:
-                right[row.label, each.config.seed] = stats.bits(line["correct"], line["n"])
-    made = []
-    for (first, seed), (second, other) in combinations(right, 2):
-        if seed == other and first != second:
-            a, b = right[first, seed], right[second, seed]
-            one, two = int((a & ~b).sum()), int((b & ~a).sum())
-            made.append((first, second, seed, length, len(a), one, two, stats.mcnemar(one, two)))
-    adjusted = stats.holm([each[-1] for each in made])
-    return [Strings(*each, holm) for each, holm in zip(made, adjusted, strict=True)]
+                correct[encoding.label, run.config.seed] = stats.correct_flags(line["correct"], line["n"])
+    rows = []
+    for (first, seed), (second, other_seed) in combinations(correct, 2):
+        if seed == other_seed and first != second:
+            a, b = correct[first, seed], correct[second, seed]
+            rows.append((first, second, seed, len(a), int((a & ~b).sum()), int((b & ~a).sum())))
+    values = [stats.mcnemar(only_first, only_second) for *_, only_first, only_second in rows]
+    return [
+        McNemarPair(task=task.name, training_length=task.train_length, first=first, second=second, seed=seed, length=length,
+                    n=n, only_first_correct=only_first, only_second_correct=only_second, p=p, p_holm=p_holm)
+        for (first, second, seed, n, only_first, only_second), p, p_holm in zip(rows, values, stats.holm(values), strict=True)
+    ]  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------------------------ pooled
+def seed_ranks(by_label: Scores) -> dict[str, list[float]]:
+    """The rank of each encoding within each seed that all encodings have; ties share the mean of their ranks."""
+    seeds = shared_seeds(*by_label.values())
+    by_seed = [stats.ranks([values[seed] for values in by_label.values()]) for seed in seeds]
+    return {label: [ranks[index] for ranks in by_seed] for index, label in enumerate(by_label)}
 
 
-def seed_ranks(found: Scores) -> dict[str, list[float]]:
-    """The rank of each row within each seed that all rows have; ties share the mean of their places."""
-    seeds = shared_seeds(*found.values())
-    by_seed = [stats.ranks([values[s] for values in found.values()]) for s in seeds]
-    return {label: [ranked[i] for ranked in by_seed] for i, label in enumerate(found)}
+def families(tasks: list[TaskResults]) -> dict[str, list[TaskResults]]:
+    """The tasks of each family, sorted, and all of them at the end where there are several families."""
+    names = sorted({task.family for task in tasks})
+    by_family = {name: [task for task in tasks if task.family == name] for name in names}
+    return by_family | ({ALL_TASKS: tasks} if len(names) > 1 else {})
 
 
-def pooled(panels: list[Panel], measure: str) -> list[Pooled]:
-    """Rows that every panel with lengths beyond training has, best interquartile mean first."""
-    found = [(panel, scores(panel, measure)) for panel in panels]
-    found = [(panel, each) for panel, each in found if each]
-    labels = [row.label for row in found[0][0].rows if all(row.label in each for _, each in found)] if found else []
-    kept = [{label: each[label] for label in labels} for _, each in found]
-    ranked = [seed_ranks(each) for each in kept]
-    groups = {row.label: row.group for panel, _ in found for row in panel.rows}
-    made = [_pooled(label, groups[label], kept, ranked) for label in labels]
-    return sorted(made, key=lambda each: (-each.middle, each.label))
+def pooled(tasks: list[TaskResults], measure: str, family: str = ALL_TASKS) -> list[Pooled]:
+    """The encodings that every task with lengths beyond training has, the highest interquartile mean first."""
+    by_task = [(task, by_label) for task in tasks if (by_label := scores(task, measure))]
+    labels = [label for label in by_task[0][1] if all(label in by_label for _, by_label in by_task)] if by_task else []
+    common = [{label: by_label[label] for label in labels} for _, by_label in by_task]
+    ranks = [seed_ranks(by_label) for by_label in common]
+    groups = {encoding.label: encoding.group for task, _ in by_task for encoding in task.encodings}
+    rows = []
+    for label in labels:
+        strata = [list(by_label[label].values()) for by_label in common]
+        rank_strata = [by_label[label] for by_label in ranks if by_label[label]]
+        low, high = stats.mean_interval(rank_strata) or (None, None)
+        rows.append(Pooled(
+            family=family, measure=measure, label=label, group=groups[label], tasks=len(strata), runs=sum(map(len, strata)),
+            rank=stats.mean(rank_strata) if rank_strata else None, rank_low=low, rank_high=high, **_iqm(_frozen(strata)),
+        ))  # fmt: skip
+    return sorted(rows, key=lambda row: (-row.iqm, row.label))
 
 
-def pooled_groups(panels: list[Panel], measure: str) -> list[Pooled]:
-    """Each group over all runs of its encodings, drawn again within each task and encoding; without a rank."""
-    found = [(panel, scores(panel, measure)) for panel in panels]
-    made = []
-    for name in GROUPS:
-        mine = {(panel.title, row.label): list(each[row.label].values())
-                for panel, each in found for row in panel.rows if row.group == name and row.label in each}  # fmt: skip
-        if mine:
-            strata, tasks = list(mine.values()), len({title for title, _ in mine})
-            made.append(Pooled("", name, tasks, sum(map(len, strata)), *_middle(_frozen(strata)), math.nan, None))
-    return made
+def pooled_groups(tasks: list[TaskResults], measure: str, family: str = ALL_TASKS) -> list[Pooled]:
+    """Each group over all runs of its encodings, resampled within each task and encoding; without a rank."""
+    by_task = [(task, scores(task, measure)) for task in tasks]
+    rows = []
+    for group in GROUPS:
+        members = {
+            (task.title, encoding.label): list(by_label[encoding.label].values())
+            for task, by_label in by_task for encoding in task.encodings
+            if encoding.group == group and encoding.label in by_label
+        }  # fmt: skip
+        if members:
+            rows.append(Pooled(
+                family=family, measure=measure, label="", group=group, tasks=len({title for title, _ in members}),
+                runs=sum(map(len, members.values())), rank=None, rank_low=None, rank_high=None,
+                **_iqm(_frozen(list(members.values()))),
+            ))  # fmt: skip
+    return rows
 
 
-def _frozen(strata: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+def _frozen(strata: Sequence[Sequence[float]]) -> Strata:
     return tuple(tuple(values) for values in strata)
 
 
-@lru_cache(maxsize=10_000)  # tables and files ask for the same ones; of a thousand runs each costs half a second
-def _middle(strata: tuple[tuple[float, ...], ...]) -> tuple[float, tuple[float, float] | None]:
-    """The interquartile mean and its interval."""
-    everything = [value for values in strata for value in values]
-    return stats.interquartile_mean(everything), stats.interquartile_interval(strata)
+@lru_cache(maxsize=10_000)  # tables and files need the same ones; of a thousand runs each costs half a second
+def _iqm(strata: Strata) -> dict[str, float | None]:
+    """The interquartile mean and the ends of its interval, as keys of Pooled."""
+    low, high = stats.interquartile_interval(strata) or (None, None)
+    return {"iqm": stats.interquartile_mean([value for values in strata for value in values]), "iqm_low": low, "iqm_high": high}
 
 
-def _pooled(label: str, group: str, found: list[Scores], ranked: list[dict[str, list[float]]]) -> Pooled:
-    strata = [list(each[label].values()) for each in found]
-    places = [each[label] for each in ranked if each[label]]
-    rank = stats.mean(places) if places else math.nan
-    middle, interval = _middle(_frozen(strata))
-    return Pooled(label, group, len(strata), sum(map(len, strata)), middle, interval, rank, stats.mean_interval(places))
+def steps_by_seed(encoding: EncodingResults, key: str = "steps_to_90") -> dict[int, tuple[float | None, float]]:
+    """`{seed: (steps to the target or None for never, budget)}` of the trained runs that recorded it."""
+    runs = [run for run in encoding.runs if run.trained and key in (run.record.get("steps_to_accuracy") or {})]
+    return {run.config.seed: (run.record["steps_to_accuracy"][key], float(run.config.steps)) for run in runs}
 
 
-# ---------------------------------------------------------------------------------------------------------------- learning
+def log_steps(task: TaskResults) -> Scores:
+    """-log2 of the steps to 90 %, so that higher is faster; a run that never reached it counts its whole budget.
 
-
-def steps(row: Row, key: str = "steps_to_90") -> dict[int, tuple[float | None, float]]:
-    """`{seed: (steps to the target or None, budget)}` of the trained runs that recorded their curve."""
-    runs = [each for each in row.runs if each.info["status"] == "trained" and key in (each.info.get("steps_to_accuracy") or {})]
-    return {each.config.seed: (each.info["steps_to_accuracy"][key], float(each.config.steps)) for each in runs}
-
-
-def log_steps(panel: Panel) -> Scores:
-    """-log2 of steps to 90 %, so that higher is quicker; a run that never got there counts its whole budget.
-
-    That understates how much slower such a run is, never overstates it. {} where budgets differ: nothing to compare then.
+    That understates how much slower such a run is, never overstates it. {} where budgets differ: they cannot be compared.
     """
-    found = {row.label: steps(row) for row in panel.rows}
-    budgets = {budget for row in found.values() for _, budget in row.values()}
+    by_label = {encoding.label: steps_by_seed(encoding) for encoding in task.encodings}
+    budgets = {budget for by_seed in by_label.values() for _, budget in by_seed.values()}
     if len(budgets) != 1:
         return {}
     return {
-        label: {seed: -math.log2(min(budget, budget if step is None else max(step, 1))) for seed, (step, budget) in row.items()}
-        for label, row in found.items()
-        if row
+        label: {
+            seed: -math.log2(budget if steps is None else min(budget, max(steps, 1))) for seed, (steps, budget) in by_seed.items()
+        }
+        for label, by_seed in by_label.items()
+        if by_seed
     }

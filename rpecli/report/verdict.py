@@ -1,276 +1,308 @@
-"""The verdict: what the runs support of each claim made for relative encodings, in plain words, by rules fixed beforehand.
+"""Verdicts: what the runs support of each claim made for relative encodings, by rules fixed in advance.
 
-A claim compares the group RPE with the group APE, paired by seed within each task. It is supported or contradicted when the
-sign-flip test over all pairs finds p < .05, adjusted for the claims tested beside it (Holm), and the bootstrap interval leaves
-out 0. There is no difference when the whole
-interval lies within the claim's margin. It is mixed when one task's interval lies wholly on the other side. Anything else is
-not enough evidence. Nothing is decided from fewer than three seeds a task or six pairs in all, where no p below .05 exists,
-nor when a group learned nothing. Each claim has one test that decides, chosen beforehand: exact match, predictions kept at later
-positions, steps to 90 %. Those three are the family that Holm corrects; what a verdict tells beside them decides nothing.
+A claim compares the groups RPE and APE, paired by seed within each task. It is supported or contradicted if the sign-flip test
+over all pairs gives p < 0.05, adjusted for the claims tested together (Holm), and the bootstrap interval excludes 0. There is no
+difference if the whole interval lies within the claim's margin. The outcome is mixed if the interval of one task lies wholly on
+the other side. Otherwise there is not enough evidence; so too with fewer than three seeds per task or six pairs in total, where
+no p below 0.05 exists, and where a group learned nothing. Each claim has one deciding test, chosen in advance: exact match,
+predictions kept at later positions, steps to 90 %. Those three are the family that Holm corrects; other numbers are exploratory.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from statistics import fmean
 
-from rpecli.report import paired as compare
-from rpecli.report import stats
-from rpecli.report.aggregate import Panel
-from rpecli.report.format import number, probability, signed
-from rpecli.report.paired import Difference, Scores
+from rpecli.report import paired, stats
+from rpecli.report.aggregate import TaskResults
+from rpecli.report.format import format_number, format_p, format_signed, p_equation, plural
+from rpecli.report.paired import Scores
+from rpecli.report.records import Difference, Verdict
 
-SUPPORTED, CONTRADICTED, MIXED, TIE = "supported", "contradicted", "mixed", "no difference"
-UNDECIDED, NEITHER, MISSING = "not enough evidence", "neither group does it", "not measured"
-PAIRS = 6  # fewer can never reach p < .05, so fewer never show a tie either
-MARGIN = 0.05  # of accuracy: differences within it are none to speak of
+SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE = "supported", "contradicted", "mixed", "no difference"
+NOT_ENOUGH, AT_FLOOR, NOT_MEASURED = "not enough evidence", "both at floor", "not measured"
+MIN_PAIRS = 6  # with fewer, p < 0.05 cannot be reached, and equivalence is not concluded either
+MARGIN = 0.05  # of accuracy: differences within it are negligible
 MARGIN_STEPS = math.log2(1.1)  # a tenth more or fewer steps
 FLOOR = 0.05  # mean exact match beyond training up to which a group does not extrapolate
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One claim: what came out, and the sentences with the numbers."""
-
-    claim: str
-    outcome: str
-    lines: list[str]
-    difference: Difference | None = None
-    by_task: dict[str, Difference] = field(default_factory=dict)
-    p_holm: float | None = None  # of the test that decides, adjusted for the claims tested in the same report
+EXTRAPOLATION, INVARIANCE, EFFICIENCY = "Length extrapolation", "Translation invariance", "Sample efficiency"
+RULES = (
+    "Relative (RPE) and absolute (APE) encodings are compared, paired by seed within each task, by rules fixed before any run. "
+    "Supported or contradicted: the sign-flip test over all pairs gives p < 0.05, adjusted for the claims tested together "
+    "(Holm), and the 95 % bootstrap interval excludes 0. No difference: the interval lies within 0.05 of accuracy, or a tenth of "
+    "the steps. Mixed: the interval of one task lies on the other side. At least 3 seeds per task and 6 pairs in total are "
+    "required."
+)
+ScoresByTask = list[tuple[TaskResults, Scores]]
+Interval = tuple[float, float] | None
+Writer = Callable[[float, Interval], str]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a claim is about: scores by panel (higher is better), the margin, and how a difference is written."""
+    """What a claim is about: the scores of each task (higher is better), the margin, and how a difference is written."""
 
     name: str
-    what: str
-    scored: list[tuple[Panel, Scores]]
+    measure: str
+    scores: ScoresByTask
     margin: float
-    written: Callable[[float], str]
+    write: Writer
 
 
-def verdicts(panels: list[Panel], shifted: dict[str, dict[str, Scores]] | None = None) -> list[Verdict]:
-    """Of the three claims, in the order of the report. `shifted` has by kind and panel what stays when content is moved."""
-    return corrected([extrapolation(panels), invariance(panels, shifted or {}), efficiency(panels)])
+def write_accuracy(mean: float, interval: Interval) -> str:
+    """`+0.70 [+0.63, +0.77]`."""
+    return format_signed(mean) + (f" [{format_signed(interval[0])}, {format_signed(interval[1])}]" if interval else "")
 
 
-def corrected(made: list[Verdict]) -> list[Verdict]:
-    """Holm over the claims that could be tested: of three tests at .05, one in seven reports would find what is not there."""
-    tested = {each.claim: each.difference.p for each in made if each.difference and each.difference.p is not None}
+def write_steps(mean: float, interval: Interval) -> str:
+    """`1.29x fewer steps [1.23, 1.39]`, from a difference of -log2 steps and its interval."""
+
+    def times(value: float) -> str:
+        return f"{2 ** abs(value):.2f}"
+
+    def signed_times(value: float) -> str:
+        return f"{times(value)}x {'fewer' if value > 0 else 'more'}"
+
+    text = "as many steps" if times(mean) == "1.00" else f"{signed_times(mean)} steps"
+    if interval is None:
+        return text
+    if interval[0] * interval[1] < 0:
+        return f"{text} [{signed_times(interval[0])}, {signed_times(interval[1])}]"
+    near, far = sorted(interval, key=abs)
+    return f"{text} [{times(near)}, {times(far)}]"
+
+
+def accuracy_claim(name: str, measure: str, scores: ScoresByTask) -> Claim:
+    """A claim about shares, with the margin and the notation of accuracies."""
+    return Claim(name, measure, scores, MARGIN, write_accuracy)
+
+
+def verdicts(tasks: list[TaskResults], kept: dict[str, dict[str, Scores]] | None = None) -> list[Verdict]:
+    """Verdicts on the three claims, in the order of the report.
+
+    `kept` holds, by kind of shift and task title, the share of predictions that a shift did not change.
+    """
+    return corrected([extrapolation(tasks), invariance(tasks, kept or {}), efficiency(tasks)])
+
+
+def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
+    """Holm over the claims that could be tested: of three tests at 0.05, one report in seven would find a false effect."""
+    tested = {v.claim: v.difference.p for v in uncorrected if v.difference and v.difference.p is not None}
     adjusted = dict(zip(tested, stats.holm(list(tested.values())), strict=True))
-    return [_corrected(each, adjusted[each.claim], len(tested)) if each.claim in adjusted else each for each in made]
+    return [_corrected(v, adjusted[v.claim], len(tested)) if v.claim in adjusted else v for v in uncorrected]
 
 
-def _corrected(each: Verdict, p: float, claims: int) -> Verdict:
-    """A verdict that rested on p alone falls back to not enough evidence, and says so."""
-    if claims == 1:
-        return replace(each, p_holm=p)
-    note = f"p adjusted for the {claims} claims tested (Holm): {probability(p).removeprefix('= ')}."
-    fell = each.outcome in (SUPPORTED, CONTRADICTED, MIXED) and p >= stats.LEVEL
-    if fell:
-        note += f" Alone it would be {each.outcome}; among {claims} claims it is not enough. {_pairs_for(claims)}"
-    return replace(each, outcome=UNDECIDED if fell else each.outcome, lines=[*each.lines, note], p_holm=p)
+def _corrected(verdict: Verdict, p: float, n_claims: int) -> Verdict:
+    """A verdict that rests on p and loses it in the correction becomes "not enough evidence", and says so."""
+    if n_claims == 1:
+        return verdict.model_copy(update={"p_holm": p})
+    note = f"p adjusted for the {n_claims} claims tested (Holm): {format_p(p)}."
+    lost = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED) and p >= stats.ALPHA
+    if lost:
+        note += f" Without this correction the outcome would be: {verdict.outcome}. {_pairs_needed(n_claims)}"
+    outcome = NOT_ENOUGH if lost else verdict.outcome
+    return verdict.model_copy(update={"outcome": outcome, "lines": [*verdict.lines, note], "p_holm": p})
 
 
-def _pairs_for(claims: int) -> str:
-    """The smallest p of n pairs is 2 / 2**n, and Holm asks the smallest of all to be below level / claims."""
-    pairs = next(n for n in range(1, 64) if 2 / 2**n < stats.LEVEL / claims)
-    return f"That takes at least {pairs} pairs of seeds."
+def _pairs_needed(n_claims: int) -> str:
+    """The smallest p of n pairs is 2 / 2**n, and Holm compares the smallest of all p with alpha / claims."""
+    pairs = next(n for n in range(1, 64) if 2 / 2**n < stats.ALPHA / n_claims)
+    return f"At least {pairs} pairs of seeds are needed for {n_claims} claims."
 
 
-def decide(found: Difference | None, margin: float, by_task: dict[str, Difference] | None = None) -> str:
-    """The rules of the page above, as one word or two."""
-    if found is None:
-        return MISSING
-    if found.p is None or found.low is None or found.high is None or found.pairs < PAIRS:
-        return UNDECIDED
-    if -margin <= found.low and found.high <= margin:
-        return TIE
-    if found.p >= stats.LEVEL or found.low <= 0 <= found.high:
-        return UNDECIDED
-    against = [each for each in (by_task or {}).values() if _wholly(each) == -_wholly(found)]
-    return MIXED if against else (SUPPORTED if found.mean > 0 else CONTRADICTED)
+def decide(difference: Difference | None, margin: float, by_task: dict[str, Difference] | None = None) -> str:
+    """The outcome by the rules above, before the correction."""
+    if difference is None:
+        return NOT_MEASURED
+    if difference.p is None or difference.low is None or difference.high is None or difference.pairs < MIN_PAIRS:
+        return NOT_ENOUGH
+    if -margin <= difference.low and difference.high <= margin:
+        return NO_DIFFERENCE
+    if difference.p >= stats.ALPHA or difference.low <= 0 <= difference.high:
+        return NOT_ENOUGH
+    if any(_side(other) == -_side(difference) for other in (by_task or {}).values()):
+        return MIXED
+    return SUPPORTED if difference.mean > 0 else CONTRADICTED
 
 
-def _wholly(found: Difference) -> int:
+def _side(difference: Difference) -> int:
     """1 or -1 where the interval lies wholly above or below 0, else 0."""
-    if found.low is None or found.high is None:
+    if difference.low is None or difference.high is None:
         return 0
-    return int(found.low > 0) - int(found.high < 0)
+    return int(difference.low > 0) - int(difference.high < 0)
 
 
 def judge(claim: Claim, first: str = "RPE", second: str = "APE") -> Verdict:
-    """A claim by the rules, with a sentence for all tasks together and one for each."""
-    by_panel = {panel.title: compare.group_difference(panel, found, first, second) for panel, found in claim.scored}
-    found = compare.difference(list(by_panel.values()))
-    each = {title: this for title, values in by_panel.items() if (this := compare.difference([values]))}
-    outcome = decide(found, claim.margin, each)
-    if found is None:
-        return Verdict(claim.name, MISSING, [_missing(claim.scored, first, second)])
-    lines = [f"{first} against {second}, {claim.what}: {said(found, claim.written)}."]
-    if len(each) > 1:
-        lines += [f"{title}: {said(this, claim.written)}." for title, this in each.items()]
-    return Verdict(claim.name, outcome, [*lines, *_too_few(found)], found, each)
+    """A claim by the rules, with one sentence over all tasks and one per task."""
+    by_title = {task.title: paired.group_differences(task, by_label, first, second) for task, by_label in claim.scores}
+    overall = paired.difference(list(by_title.values()))
+    by_task = {title: one for title, values in by_title.items() if (one := paired.difference([values]))}
+    if overall is None:
+        return not_measured(claim.name, _why_missing(claim.scores, first, second))
+    lines = [f"{first} minus {second}, {claim.measure} (95 % interval in brackets): {describe_difference(overall, claim.write)}."]
+    if len(by_task) > 1:
+        lines += [f"{title}: {describe_difference(one, claim.write)}." for title, one in by_task.items()]
+    outcome = decide(overall, claim.margin, by_task)
+    return Verdict(claim=claim.name, outcome=outcome, lines=[*lines, *_too_few(overall)], difference=overall, by_task=by_task,
+                   p_holm=None)  # fmt: skip
 
 
-def said(found: Difference, written: Callable[[float], str]) -> str:
-    """A difference with its interval, p and pairs."""
-    text = written(found.mean)
-    if found.low is not None and found.high is not None:
-        text += f" (95 % interval {written(found.low)} to {written(found.high)})"
-    if found.p is not None:
-        text += f", p {probability(found.p)}"
-    return f"{text}, {found.pairs} pair{'s' * (found.pairs != 1)} of seeds"
+def not_measured(claim: str, line: str) -> Verdict:
+    return Verdict(claim=claim, outcome=NOT_MEASURED, lines=[line], difference=None, by_task={}, p_holm=None)
 
 
-def _too_few(found: Difference) -> list[str]:
-    if found.p is None:
-        seeds = f"{found.seeds} seed{'s' * (found.seeds != 1)}"
-        return [f"Only {seeds} for a task: from fewer than {stats.SEEDS} nothing is concluded, and nothing is tested."]
-    if found.pairs < PAIRS:
-        smallest = f"{2 / 2**found.pairs:.3g}"
-        return [f"With {found.pairs} pairs the smallest p there is is {smallest}: {PAIRS} are the fewest that can decide."]
+def describe_difference(difference: Difference, write: Writer) -> str:
+    """`+0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds`."""
+    p = "" if difference.p is None else f", {p_equation(difference.p)}"
+    return f"{write(difference.mean, difference.interval)}{p}, {plural(difference.pairs, 'pair')} of seeds"
+
+
+def _too_few(difference: Difference) -> list[str]:
+    if difference.p is None:
+        return [f"A task has only {plural(difference.seeds, 'seed')}; at least {stats.MIN_SEEDS} per task are needed for a test."]
+    if difference.pairs < MIN_PAIRS:
+        smallest = 2 / 2**difference.pairs
+        return [f"{difference.pairs} pairs cannot give p < {smallest:.3g}; at least {MIN_PAIRS} are needed."]
     return []
 
 
-def _missing(scored: list[tuple[Panel, Scores]], first: str, second: str) -> str:
-    for name in (first, second):
-        if not any(row.group == name and row.label in found for panel, found in scored for row in panel.rows):
-            return f"No {name} run has the numbers for this, so there is nothing to compare with."
+def _why_missing(scores: ScoresByTask, first: str, second: str) -> str:
+    for group in (first, second):
+        if not any(entry.group == group and entry.label in by_label for task, by_label in scores for entry in task.encodings):
+            return f"No {group} run has the numbers for this claim."
     return f"No seed is shared by all {first} and {second} encodings of a task: train them on the same seeds."
 
 
-def extrapolation(panels: list[Panel]) -> Verdict:
-    """Claim 1: relative encodings still work at lengths they were not trained on."""
-    what = {"exact_match": "exact match over log length beyond training", "token_accuracy": "token accuracy there"}
-    scored = {m: [(panel, compare.scores(panel, m)) for panel in panels] for m in compare.MEASURES}
-    first, second = (judge(Claim("Length extrapolation", what[m], scored[m], MARGIN, signed)) for m in compare.MEASURES)
-    if first.difference is None:
-        lengths = any(compare.beyond(panel) for panel in panels)
-        return (
-            first
-            if lengths
-            else Verdict(first.claim, MISSING, ["No length beyond training is evaluated: rpe eval --lengths 1x:8x"])
-        )
-    levels = {group: _level(scored["exact_match"], group) for group in ("RPE", "APE", "none")}
-    known = {group: level for group, level in levels.items() if level is not None}
-    lines = [f"Mean exact match beyond training: {', '.join(f'{group} {number(level)}' for group, level in known.items())}."]
-    lines += [*first.lines, second.lines[0], *_learned(panels), *_left_out(panels)]
-    unpaired = judge(
-        Claim("", "exact match over log length beyond training", scored["exact_match"], MARGIN, signed), "none", "RPE"
-    )
-    lines += [f"Beside the claim, uncorrected, deciding nothing: {unpaired.lines[0]}"] if unpaired.difference else []
-    lines += [line for panel in panels if (line := leader(panel))]
-    return Verdict(first.claim, _guarded(first.outcome, panels, known), lines, first.difference, first.by_task)
+def extrapolation(tasks: list[TaskResults]) -> Verdict:
+    """Claim 1: relative encodings still work at lengths beyond the training length."""
+    if not any(paired.extrapolation_lengths(task) for task in tasks):
+        return not_measured(EXTRAPOLATION, "No length beyond training is evaluated: rpe eval --lengths 1x:8x")
+    exact, token = ([(task, paired.scores(task, measure)) for task in tasks] for measure in paired.MEASURES)
+    what = "exact match over log length beyond training"
+    verdict = judge(accuracy_claim(EXTRAPOLATION, what, exact))
+    if verdict.difference is None:
+        return verdict
+    levels = {group: level for group in ("RPE", "APE", "none") if (level := _mean_level(exact, group)) is not None}
+    means = ", ".join(f"{group} {format_number(level)}" for group, level in levels.items())
+    secondary = judge(accuracy_claim(EXTRAPOLATION, "token accuracy over log length beyond training", token))
+    exploratory = judge(accuracy_claim(EXTRAPOLATION, what, exact), "none", "RPE")
+    lines = [f"Mean exact match beyond training: {means}.", *verdict.lines, secondary.lines[0]]
+    lines += [*_solved_lines(tasks), *_failed_lines(tasks)]
+    lines += [f"Exploratory (uncorrected): {exploratory.lines[0]}"] if exploratory.difference else []
+    lines += [line for task in tasks if (line := leader(task))]
+    outcome = _guarded(verdict.outcome, tasks, levels)
+    return verdict.model_copy(update={"outcome": outcome, "lines": lines})
 
 
-def _level(scored: list[tuple[Panel, Scores]], group: str) -> float | None:
-    """The mean of a group: over tasks of means over encodings of means over seeds."""
-    tasks = [
-        [fmean(found[r.label].values()) for r in panel.rows if r.group == group and r.label in found] for panel, found in scored
+def _mean_level(scores: ScoresByTask, group: str) -> float | None:
+    """The mean score of a group: over tasks of means over encodings of means over seeds."""
+    means = [
+        [fmean(by_label[entry.label].values()) for entry in task.encodings if entry.group == group and entry.label in by_label]
+        for task, by_label in scores
     ]
-    kept = [means for means in tasks if means]
-    return stats.mean(kept) if kept else None
+    strata = [values for values in means if values]
+    return stats.mean(strata) if strata else None
 
 
-def _guarded(outcome: str, panels: list[Panel], levels: dict[str, float]) -> str:
-    """No verdict on extrapolation from a group that learned nothing, or when both are at the floor."""
-    if _without_learning(panels):
-        return UNDECIDED
-    decided = outcome in (SUPPORTED, CONTRADICTED, MIXED, TIE)
-    return NEITHER if decided and max(levels["RPE"], levels["APE"]) <= FLOOR else outcome
+def _guarded(outcome: str, tasks: list[TaskResults], levels: dict[str, float]) -> str:
+    """No verdict on extrapolation from a group that learned nothing, or where both groups are at the floor."""
+    if _groups_that_learned_nothing(tasks):
+        return NOT_ENOUGH
+    decided = outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE)
+    return AT_FLOOR if decided and max(levels["RPE"], levels["APE"]) <= FLOOR else outcome
 
 
-def _without_learning(panels: list[Panel]) -> list[str]:
-    """Which of the two groups has no run that learned its training length."""
-    learned = {group.name for panel in panels for group in panel.groups if any(group.judged)}
+def _groups_that_learned_nothing(tasks: list[TaskResults]) -> list[str]:
+    learned = {group.name for task in tasks for group in task.groups if any(group.solved_flags)}
     return [name for name in ("RPE", "APE") if name not in learned]
 
 
-def _learned(panels: list[Panel]) -> list[str]:
-    """How many runs learned their training length, and how those alone fare beyond it."""
-    made = []
-    for name in ("RPE", "APE"):
-        judged, areas = [], []
-        for panel in panels:
-            lengths = compare.beyond(panel)
-            for each in [run for row in panel.rows if row.group == name for run in row.runs if run.solved is not None]:
-                judged.append(each.solved)
-                if each.solved and lengths:
-                    areas.append(stats.area({n: each.lines[n]["exact_match"] for n in lengths}))
-        alone = f", and these alone have {number(fmean(areas))} beyond it" if areas else ""
-        made.append(f"{sum(map(bool, judged))} of {len(judged)} {name} runs learned their training length{alone}")
-    idle = _without_learning(panels)
-    why = f"Since no {' and no '.join(idle)} run learned it, what stands beyond it decides nothing."
-    return [". ".join(made) + ".", *([why] if idle else [])]
+def _solved_lines(tasks: list[TaskResults]) -> list[str]:
+    """How many runs learned their training length, and how those fare beyond it."""
+    sentences = []
+    for group in ("RPE", "APE"):
+        flags, areas = [], []
+        for task in tasks:
+            lengths = paired.extrapolation_lengths(task)
+            for run in [run for entry in task.encodings if entry.group == group for run in entry.runs if run.solved is not None]:
+                flags.append(run.solved)
+                if run.solved and lengths:
+                    areas.append(paired.area_over(run, lengths, "exact_match"))
+        beyond = f"; their mean exact match beyond training is {format_number(fmean(areas))}" if areas else ""
+        sentences.append(f"{sum(map(bool, flags))} of {len(flags)} {group} runs learned their training length{beyond}.")
+    failed = _groups_that_learned_nothing(tasks)
+    lines = [" ".join(sentences)]
+    if failed:
+        lines.append(f"No {' and no '.join(failed)} run learned its training length, so extrapolation cannot be judged.")
+    return lines
 
 
-def _left_out(panels: list[Panel]) -> list[str]:
-    """Failed runs have no accuracy, so their seed is compared in no pair of groups: said, since failing is a result too."""
-    failed = [f"{row.failed} of {row.label} on {panel.title}" for panel in panels for row in panel.rows if row.failed]
-    return [f"Failed runs are in no comparison, nor is their seed in one of groups: {', '.join(failed)}."] if failed else []
-
-
-def leader(panel: Panel) -> str | None:
-    """Which encoding is highest beyond training, and which others the tests set apart from it."""
-    found = compare.scores(panel, "exact_match")
-    top = compare.best(found)
-    if top is None or len(found) < 2:
-        return None
-    value = fmean(found[top].values())
-    if value == 0:
-        return f"{panel.title}: no encoding has any exact match beyond the training length."
-    rivals = compare.against(top, compare.pairs(found))
-    apart = [pair.second for pair in rivals if pair.holm is not None and pair.holm < stats.LEVEL]
-    text = f"{panel.title}: {top} has the highest mean exact match beyond training, {number(value)}"
-    if all(pair.holm is None for pair in rivals):
-        return f"{text}; too few seeds to test."
-    others = [pair.second for pair in rivals if pair.second not in apart]
-    tested = f" (Holm, {len(compare.pairs(found))} pairs)."
-    if not apart:
-        return f"{text}, set apart from no other{tested}"
-    return f"{text}, set apart from {', '.join(apart)}" + (f"; not from {', '.join(others)}" if others else "") + tested
-
-
-def efficiency(panels: list[Panel]) -> Verdict:
-    """Claim 3: relative encodings learn their training lengths in fewer steps."""
-    scored = [(panel, compare.log_steps(panel)) for panel in panels]
-    name = "Sample efficiency"
-    if not any(found for _, found in scored):
-        return Verdict(name, MISSING, ["No two runs of one training budget recorded their learning curves."])
-    made = judge(Claim(name, "training steps to 90 % token accuracy within the training lengths", scored, MARGIN_STEPS, _quicker))
-    if made.difference is None:
-        return made
-    all_steps = [
-        pair for panel in panels for row in panel.rows if row.group in ("RPE", "APE") for pair in compare.steps(row).values()
+def _failed_lines(tasks: list[TaskResults]) -> list[str]:
+    """Failed runs have no accuracy, so their seed drops out of the comparison of groups; failing is a result too."""
+    failed = [
+        f"{entry.n_failed} of {entry.label} on {task.title}" for task in tasks for entry in task.encodings if entry.n_failed
     ]
-    never = sum(step is None for step, _ in all_steps)
+    if not failed:
+        return []
+    return [f"Failed runs are excluded from all comparisons, and their seeds from those of groups: {', '.join(failed)}."]
+
+
+def leader(task: TaskResults) -> str | None:
+    """Which encoding is highest beyond training, and which others differ from it significantly."""
+    by_label = paired.scores(task, "exact_match")
+    best = paired.best_label(by_label)
+    if best is None or len(by_label) < 2:
+        return None
+    mean = fmean(by_label[best].values())
+    if mean == 0:
+        return f"{task.title}: no encoding has any exact match beyond the training length."
+    all_pairs = paired.pairs(task, "exact_match")
+    own_pairs = paired.pairs_of(best, all_pairs)
+    text = f"{task.title}: {best} has the highest mean exact match beyond training, {format_number(mean)}"
+    if all(pair.p_holm is None for pair in own_pairs):
+        return f"{text}; too few seeds for a test."
+    lower = [pair.second for pair in own_pairs if pair.p_holm is not None and pair.p_holm < stats.ALPHA]
+    others = [pair.second for pair in own_pairs if pair.second not in lower]
+    test = f"(Holm, {plural(len(all_pairs), 'pair')})."
+    if not lower:
+        return f"{text}, not significantly different from any other {test}"
+    rest = f", not from {', '.join(others)}" if others else ""
+    return f"{text}, significantly different from {', '.join(lower)}{rest} {test}"
+
+
+def efficiency(tasks: list[TaskResults]) -> Verdict:
+    """Claim 3: relative encodings learn their training lengths in fewer steps."""
+    scores = [(task, paired.log_steps(task)) for task in tasks]
+    if not any(by_label for _, by_label in scores):
+        return not_measured(EFFICIENCY, "No two runs with the same training budget recorded their steps to 90 %.")
+    what = "training steps to 90 % token accuracy within the training lengths"
+    verdict = judge(Claim(EFFICIENCY, what, scores, MARGIN_STEPS, write_steps))
+    if verdict.difference is None:
+        return verdict
+    steps = [
+        steps for task in tasks for entry in task.encodings if entry.group in ("RPE", "APE")
+        for steps, _ in paired.steps_by_seed(entry).values()
+    ]  # fmt: skip
+    never = sum(count is None for count in steps)
+    if not never:
+        return verdict
     note = (
-        f"{never} of {len(all_steps)} runs never got there and count their whole budget, which can only make a gap look smaller."
+        f"{never} of {len(steps)} runs never reached 90 % and count their whole budget, which can only understate a difference."
     )
-    outcome = NEITHER if never == len(all_steps) and made.outcome == TIE else made.outcome
-    return Verdict(name, outcome, [*made.lines, *([note] if never else [])], made.difference, made.by_task)
+    outcome = AT_FLOOR if never == len(steps) and verdict.outcome == NO_DIFFERENCE else verdict.outcome
+    return verdict.model_copy(update={"outcome": outcome, "lines": [*verdict.lines, note]})
 
 
-def _quicker(doublings: float) -> str:
-    """A difference of log2 steps as how many times fewer."""
-    times = 2 ** abs(doublings)
-    return "as many steps" if f"{times:.2f}" == "1.00" else f"{times:.2f}x {'fewer' if doublings > 0 else 'more'} steps"
-
-
-def invariance(panels: list[Panel], shifted: dict[str, dict[str, Scores]]) -> Verdict:
-    """Claim 2: relative encodings answer the same when the same content stands elsewhere. Positions decide."""
-    name = "Translation invariance"
-    whats = {"positions": "share of predictions kept at later positions", "prefix": "share of predictions kept behind a prefix"}
-    made = {}
-    for kind, what in whats.items():
-        scored = [(panel, shifted.get(kind, {}).get(panel.title, {})) for panel in panels]
-        if any(found for _, found in scored):
-            made[kind] = judge(Claim(name, what, scored, MARGIN, signed))
-    if not made:
-        return Verdict(name, MISSING, ["Measure it with: rpe inspect RUN --shift"])
-    first = made.get("positions") or made["prefix"]
-    lines = [*first.lines, *(made["prefix"].lines[:1] if len(made) > 1 else [])]
-    return Verdict(name, first.outcome, lines, first.difference, first.by_task)
+def invariance(tasks: list[TaskResults], kept: dict[str, dict[str, Scores]]) -> Verdict:
+    """Claim 2: relative encodings predict the same for shifted content. Shifted positions decide; a prefix is exploratory."""
+    measures = {"positions": "share of predictions kept at later positions", "prefix": "share of predictions kept after a prefix"}
+    by_kind = {}
+    for kind, what in measures.items():
+        scores = [(task, kept.get(kind, {}).get(task.title, {})) for task in tasks]
+        if any(by_label for _, by_label in scores):
+            by_kind[kind] = judge(accuracy_claim(INVARIANCE, what, scores))
+    if not by_kind:
+        return not_measured(INVARIANCE, "Measure it with: rpe inspect RUN --shift")
+    verdict = by_kind.get("positions") or by_kind["prefix"]
+    more = by_kind["prefix"].lines[:1] if len(by_kind) > 1 else []
+    return verdict.model_copy(update={"lines": [*verdict.lines, *more]})

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
@@ -39,6 +39,7 @@ from rpecli.run.files import (
     write_json,
 )
 from rpecli.run.provenance import now, sources
+from rpecli.run.records import EvalLine, ProbeLine
 
 REQUIRED = ("task", "encoding", "seed", "status")
 
@@ -153,6 +154,8 @@ class Run:
         missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
         if missing:
             raise RunError(f"{self.record_file}: not a record of rpe (no {', '.join(missing)}): move {self} elsewhere")
+        if record["status"] not in list(Status):
+            raise RunError(f"{self.record_file}: not a record of rpe (status {record['status']!r}): move {self} elsewhere")
         written = record.get("format", 2)  # format 2 did not say so itself
         if written != RECORD_FORMAT:
             raise RunError(
@@ -188,18 +191,18 @@ class Run:
         lines = [line for line in self.metrics() if line["step"] <= step]
         write_bytes(self.metrics_file, b"".join(map(line_bytes, lines)))
 
-    def evaluations(self) -> list[dict[str, Any]]:
+    def evaluations(self) -> list[EvalLine]:
         """The evaluated lengths, oldest first."""
-        return read_lines(self.evaluations_file)
+        return cast(list[EvalLine], read_lines(self.evaluations_file))
 
-    def append_evaluation(self, line: dict[str, Any]) -> None:
+    def append_evaluation(self, line: EvalLine) -> None:
         append_line(self.evaluations_file, line)
 
     def probes(self) -> list[dict[str, Any]]:
-        """The lines of probes.jsonl, oldest first."""
+        """The lines of probes.jsonl, oldest first; each is a ProbeLine."""
         return read_lines(self.probes_file)
 
-    def append_probe(self, line: dict[str, Any]) -> None:
+    def append_probe(self, line: ProbeLine) -> None:
         append_line(self.probes_file, line)
 
     @contextmanager

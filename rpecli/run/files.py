@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -32,7 +33,7 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
-def append_line(path: Path, value: dict[str, Any]) -> None:
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Adds one JSON line; a torn line that a kill left behind is cut off first."""
     with open(path, "a+b") as file:
         _cut_torn_line(file)
@@ -41,7 +42,7 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def line_bytes(value: dict[str, Any]) -> bytes:
+def line_bytes(value: Mapping[str, Any]) -> bytes:
     """A value as the line that `append_line` writes."""
     return json.dumps(value).encode() + b"\n"
 

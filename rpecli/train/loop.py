@@ -1,4 +1,4 @@
-"""Trains one run directory, top to bottom: resume, batch, step, validate, save.
+"""The training loop: batch, forward, loss, backward, clip, schedule, update; validate, save, resume.
 
 A run that is killed at any moment and started again ends bit for bit as if it had not been (CPU, same machine): data is a pure
 function of the step, and the checkpoint holds weights, optimizer state and counters. Validation sees training lengths only.
@@ -16,26 +16,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import data, task
+from rpecli import data
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_malloc
 from rpecli.model import LoadedModel, Transformer
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
-from rpecli.train.state import Trainer, build, load_checkpoint, save_checkpoint, save_weights
+from rpecli.task import Batch
+from rpecli.train.batches import TrainBatch, draw_batch, to_device
+from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint, save_weights
 
 SAVE_SECONDS = 15.0  # between checkpoints
-Progress = Callable[[dict[str, Any]], None]
+Progress = Callable[[dict[str, Any]], None]  # a new line of metrics.jsonl
 
 
 class Diverged(RuntimeError):  # noqa: N818 - what happened, not a mistake in the code
-    """The loss is no number any more."""
+    """The training loss is not finite."""
 
 
 def train(run: Run, device: str = "auto", threads: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Trains a run to its end, from where it stands, and returns its record.
 
-    Raises Stopped after saving when a signal asks it to stop, Diverged when the loss is no number.
+    Raises Stopped after saving when a signal asks it to stop, Diverged when the loss is not finite.
     """
     with run.lock():
         if run.is_trained:
@@ -70,6 +72,45 @@ def _train(run: Run, device: torch.device, threads: int | None, progress: Progre
     return session.finish()
 
 
+def step(trainer: Trainer) -> None:
+    """One optimizer step on the batch of `trainer.step`."""
+    config, model, optimizer = trainer.config, trainer.model, trainer.optimizer
+    batch = draw_batch(trainer, trainer.step)
+    model.train()
+    model.switch(trainer.step >= config.switch_fraction * config.steps)  # rope:then=none: to the encoding of the last steps
+    loss = answer_losses(model, batch, trainer.device).mean()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(config, trainer.step)
+    optimizer.step()
+    optimizer.zero_grad()
+    trainer.step += 1
+    trainer.tokens += batch.n_tokens
+    trainer.losses.append(loss.detach())
+
+
+def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -> Tensor:
+    """Cross-entropy of every answer token and every end token, `[N]`; the last layer computes no other place."""
+    examples, positions = batch.examples, batch.positions
+    scored_BxT = examples.scored_BxT
+    first = int(scored_BxT.any(0).argmax()) if device.type == "cpu" else 0  # elsewhere a mask would turn the flash kernel off
+    scored_BxT = scored_BxT[:, first:]
+    scored_N = None if scored_BxT.all() else torch.from_numpy(np.flatnonzero(scored_BxT)).to(device)
+    targets_N = torch.from_numpy(examples.targets_BxT[:, first:][scored_BxT]).to(device)
+    ids_BxT = torch.from_numpy(examples.inputs_BxT).to(device)
+    logits = model.head(model(ids_BxT, to_device(positions, device), query_start=first, query_index_N=scored_N))
+    return F.cross_entropy(logits.flatten(0, -2), targets_N, reduction="none")
+
+
+def learning_rate(config: Config, step: int) -> float:
+    """Linear warm-up to lr, then a cosine down to lr_end x lr at the last step."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
+    return config.lr * (config.lr_end + (1 - config.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+
+
 @dataclass
 class TrainingSession:
     """A run that this process trains: its trainer and its clock."""
@@ -82,7 +123,7 @@ class TrainingSession:
     def seconds(self) -> float:
         return round(self.earlier_seconds + time.monotonic() - self.start, 3)
 
-    def validate(self, sets: list[task.Batch]) -> dict[str, Any]:
+    def validate(self, sets: list[Batch]) -> dict[str, Any]:
         """A new line of metrics.jsonl. Raises Diverged."""
         line = validate(self.trainer, sets) | {"seconds": self.seconds()}
         self.run.append_metrics(line)
@@ -96,22 +137,23 @@ class TrainingSession:
         """Writes the weights, then the record that says so; returns the record."""
         save_weights(self.trainer, self.run)
         seconds, tokens = self.seconds(), self.trainer.tokens
-        facts = {
-            "step": self.trainer.step,
-            "tokens": tokens,
-            "seconds": seconds,
-            "finished": now(),
-            "steps_to_accuracy": steps_to_accuracy(self.run.metrics()),
-            "peak_memory": peak_memory(self.trainer.device),
-        }
-        record = self.run.update(status=Status.TRAINED, **facts, tokens_per_second=round(tokens / max(seconds, 1e-9)))
+        record = self.run.update(
+            status=Status.TRAINED,
+            step=self.trainer.step,
+            tokens=tokens,
+            seconds=seconds,
+            finished=now(),
+            steps_to_accuracy=steps_to_accuracy(self.run.metrics()),
+            peak_memory=peak_memory(self.trainer.device),
+            tokens_per_second=round(tokens / max(seconds, 1e-9)),
+        )
         self.run.checkpoint_file.unlink(missing_ok=True)
         return record
 
 
 def start_or_resume(run: Run, device: torch.device, stacked: int | None = None) -> TrainingSession:
     """Starts a run, or resumes it from its checkpoint, and records that; `stacked` is how many runs train as one."""
-    record, trainer = run.record, build(run.config, device)
+    record, trainer = run.record, build_trainer(run.config, device)
     tune_malloc()
     resumed = run.checkpoint_file.exists()
     if resumed:
@@ -135,69 +177,8 @@ def should_stop(config: Config, line: dict[str, Any]) -> bool:
     return config.stop_at is not None and line["exact_match"] >= config.stop_at
 
 
-def step(trainer: Trainer) -> None:
-    """One batch: forward, loss on the answers and end tokens, backward, clip, AdamW."""
-    config, model = trainer.config, trainer.model
-    backward(trainer)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = learning_rate(config, trainer.step)
-    trainer.optimizer.step()
-    trainer.optimizer.zero_grad()
-    trainer.step += 1
-
-
-def backward(trainer: Trainer) -> None:
-    """Draws the batch of the step and leaves the gradients of its loss in the parameters; both are counted."""
-    config, model = trainer.config, trainer.model
-    batch = data.train_batch(trainer.task, config, trainer.step)
-    positions = data.train_positions(trainer.task, config, batch, trainer.step)
-    model.train()
-    model.switch(trainer.step >= config.switch_fraction * config.steps)
-    loss = losses(model, data.frame(batch, config), positions, trainer.device).mean()
-    loss.backward()
-    trainer.tokens += batch.tokens_BxT.size
-    trainer.losses.append(loss.detach())
-
-
-def losses(model: Transformer, batch: data.Framed, positions: np.ndarray | None, device: torch.device) -> Tensor:
-    """Cross-entropy of every answer token and every end token, `[N]`; the last layer reads out of nothing else."""
-    scored_BxT = batch.answer_BxT | batch.end_BxT
-    first = int(scored_BxT.any(0).argmax()) if device.type == "cpu" else 0  # elsewhere a mask would turn the flash kernel off
-    scored_BxT = scored_BxT[:, first:]
-    at_N = None if scored_BxT.all() else torch.from_numpy(np.flatnonzero(scored_BxT)).to(device)
-    places = None if positions is None else torch.from_numpy(positions).to(device)
-    targets_N = torch.from_numpy(batch.targets_BxT[:, first:][scored_BxT]).to(device)
-    return losses_at(model, torch.from_numpy(batch.inputs_BxT).to(device), places, at_N, targets_N, first=first)
-
-
-def losses_at(
-    model: Transformer,
-    ids_BxT: Tensor,
-    positions: Tensor | None,
-    at_N: Tensor | None,
-    targets_N: Tensor,
-    hidden_BxT: Tensor | None = None,
-    first: int = 0,
-) -> Tensor:
-    """Cross-entropy `[N]` of the places `at_N` in the flattened batch, or of all, `first` tokens of each sequence left out.
-
-    Nothing on the way asks a tensor for a number.
-    """
-    logits = model.head(model(ids_BxT, positions, hidden_BxT, first=first, wanted_N=at_N))
-    return F.cross_entropy(logits.flatten(0, -2), targets_N, reduction="none")
-
-
-def learning_rate(config: Config, step: int) -> float:
-    """Linear warm-up to lr, then a cosine down to lr_end x lr at the last step."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
-    return config.lr * (config.lr_end + (1 - config.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
-
-
 @torch.no_grad()
-def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
+def validate(trainer: Trainer, sets: list[Batch]) -> dict[str, Any]:
     """A line of metrics.jsonl: mean training loss since the last one, token accuracy and exact match within training lengths."""
     trainer.model.eval()
     loss = torch.stack(trainer.losses).mean().item() if trainer.losses else math.nan
@@ -206,25 +187,30 @@ def validate(trainer: Trainer, sets: list[task.Batch]) -> dict[str, Any]:
         raise Diverged(
             f"the loss is {loss} before step {trainer.step}: lower lr (now {trainer.config.lr}) or clip, or warm up longer"
         )
-    token, exact = [], []
+    token_accuracy, exact_match = [], []
     for batch in sets:
-        framed = data.frame(batch, trainer.config)
-        right_BxT = predictions(trainer, batch) == torch.from_numpy(framed.targets_BxT)
-        answer_BxT = torch.from_numpy(framed.answer_BxT)
-        token.append((right_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
-        exact.append((right_BxT | ~answer_BxT).all(1).float().mean().item())
-    rate = learning_rate(trainer.config, trainer.step - 1)
-    line = {"step": trainer.step, "tokens": trainer.tokens, "loss": round(loss, 6), "lr": rate}
-    return line | {"token_accuracy": round(float(np.mean(token)), 6), "exact_match": round(float(np.mean(exact)), 6)}
+        examples = data.shift_targets(batch, trainer.config)
+        correct_BxT = predictions(trainer, batch) == torch.from_numpy(examples.targets_BxT)
+        answer_BxT = torch.from_numpy(examples.answer_mask_BxT)
+        token_accuracy.append((correct_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
+        exact_match.append((correct_BxT | ~answer_BxT).all(1).float().mean().item())
+    return {
+        "step": trainer.step,
+        "tokens": trainer.tokens,
+        "loss": round(loss, 6),
+        "lr": learning_rate(trainer.config, trainer.step - 1),
+        "token_accuracy": round(float(np.mean(token_accuracy)), 6),
+        "exact_match": round(float(np.mean(exact_match)), 6),
+    }
 
 
-def predictions(loaded: LoadedModel, batch: task.Batch) -> Tensor:
-    """The model's likeliest token at every place, `[B, T]`."""
-    framed = data.frame(batch, loaded.config)
-    drawn = data.fixed_positions(loaded.task, loaded.config, batch, "validation positions", framed.inputs_BxT.shape[1])
-    places = None if drawn is None else torch.from_numpy(drawn).to(loaded.device)
-    inputs_BxT = torch.from_numpy(framed.inputs_BxT).to(loaded.device)
-    return loaded.model.head(loaded.model(inputs_BxT, places)).argmax(-1).cpu()
+def predictions(loaded: LoadedModel, batch: Batch) -> Tensor:
+    """The most likely token at every place of a validation batch, `[B, T]`, on the CPU."""
+    examples = data.shift_targets(batch, loaded.config)
+    positions = data.validation_positions(loaded.task, loaded.config, batch)
+    ids_BxT = torch.from_numpy(examples.inputs_BxT).to(loaded.device)
+    logits_BxTxV = loaded.model.head(loaded.model(ids_BxT, to_device(positions, loaded.device)))
+    return logits_BxTxV.argmax(-1).cpu()
 
 
 def steps_to_accuracy(lines: list[dict[str, Any]]) -> dict[str, int | None]:
@@ -237,10 +223,14 @@ def steps_to_accuracy(lines: list[dict[str, Any]]) -> dict[str, int | None]:
 
 
 def _facts(trainer: Trainer) -> dict[str, Any]:
-    """What run.json says of the model and the machine it runs on."""
-    device = trainer.device.type
-    name = torch.cuda.get_device_name(trainer.device) if device == "cuda" else device
-    sequence = trainer.task.sequence(trainer.config.length)
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    return {"device": name, "threads": torch.get_num_threads(), "parameters": parameters, "sequence": sequence,
-            "steps": trainer.config.steps, "length": trainer.config.length, "pid": os.getpid()}  # fmt: skip
+    """The fields of run.json about the model and where it trains."""
+    on_cuda = trainer.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(trainer.device) if on_cuda else trainer.device.type,
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "sequence": trainer.task.sequence(trainer.config.length),
+        "steps": trainer.config.steps,
+        "length": trainer.config.length,
+        "pid": os.getpid(),
+    }

@@ -32,7 +32,7 @@ def adamw(parameters: Any, c: Config) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=c.lr, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay, fused=True)
 
 
-def build(config: Config, device: torch.device) -> Trainer:
+def build_trainer(config: Config, device: torch.device) -> Trainer:
     """The model of a config with its optimizer, as they stand before the first step."""
     return Trainer(**vars(model.build(config, device)))
 

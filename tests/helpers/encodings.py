@@ -6,28 +6,28 @@ import torch
 from torch import Tensor
 
 from rpecli import catalog, encoding
-from rpecli.attention import reference as attention_reference
+from rpecli.attention.reference import causal_mask
 from rpecli.choice import parse_choice
+from rpecli.encoding import Encoding, QueryKey
 from rpecli.model import Transformer
 
 M, H, D = 64, 4, 16
 BOTH = pytest.mark.parametrize("causal", [True, False], ids=["causal", "bidirectional"])
 
 
-def build(choice: str, trained: int = 32, causal: bool = True, **shape: int) -> encoding.Encoding:
+def build(choice: str, max_train_length: int = 32, causal: bool = True, **shape: int) -> Encoding:
     torch.manual_seed(0)
-    return encoding.build(choice, **{"d_model": M, "n_head": H, **shape}, trained=trained, causal=causal)
+    return encoding.build(choice, **{"d_model": M, "n_head": H, **shape}, max_train_length=max_train_length, causal=causal)
 
 
 def skip_one_way(choice: str, causal: bool) -> None:
-    """Ends a test of both directions where an encoding has one."""
+    """Skips a test of both directions if the encoding is not defined for one of them."""
     name = parse_choice(choice)[0]
-    if not causal and catalog.load_class("encodings", name, encoding.Encoding).causal_only:
-        pytest.skip("has no form for attention in both directions")
+    if not causal and catalog.load_class("encodings", name, Encoding).causal_only:
+        pytest.skip("is not defined for bidirectional attention")
 
 
-def built(choice: str, causal: bool, **options: int) -> encoding.Encoding:
-    """`build`, or a skip."""
+def build_or_skip(choice: str, causal: bool, **options: int) -> Encoding:
     skip_one_way(choice, causal)
     return build(choice, causal=causal, **options)
 
@@ -38,19 +38,19 @@ def model_in(model_of, choice: str, causal: bool, **keys: object) -> Transformer
     return model_of(choice, attention="causal" if causal else "bidirectional", **keys)
 
 
-def moved(made: encoding.Encoding, size: float = 0.5) -> encoding.Encoding:
-    """Away from the initial values, whose zeros and ones would hide mistakes."""
-    draw = torch.Generator().manual_seed(1)
+def move_parameters(module: Encoding, size: float = 0.5) -> Encoding:
+    """Moves parameters away from their initial values, whose zeros and ones would hide mistakes."""
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in made.parameters():
-            parameter += size * torch.randn(parameter.shape, generator=draw, dtype=parameter.dtype)
-    return made
+        for parameter in module.parameters():
+            parameter += size * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+    return module
 
 
 def positions_of(kind: str, n: int) -> Tensor:
+    """`[1, n]` positions from 0, from 100, or scattered."""
     if kind == "scattered":
-        rng = np.random.default_rng(n)
-        return torch.from_numpy(np.sort(rng.choice(200, n, replace=False)))[None]
+        return torch.from_numpy(np.sort(np.random.default_rng(n).choice(200, n, replace=False)))[None]
     return torch.arange(n)[None] + {"start": 0, "offset": 100}[kind]
 
 
@@ -58,6 +58,11 @@ def draw(batch: int, n: int, heads: int = H, width: int = D, seed: int = 3) -> T
     return torch.randn(batch, heads, n, width, generator=torch.Generator().manual_seed(seed))
 
 
-def no_future(T: int, S: int, causal: bool = True) -> np.ndarray:
+def query_key(q: Tensor, k: Tensor) -> QueryKey:
+    """Queries and keys at positions 0, 1, ..."""
+    return QueryKey.last(q, k, torch.arange(k.shape[2])[None])
+
+
+def visible(T: int, S: int, causal: bool = True) -> np.ndarray:
     """1 where a row may look."""
-    return ~attention_reference.causal_mask(T, S).numpy() | (not causal)
+    return ~causal_mask(T, S).numpy() | (not causal)

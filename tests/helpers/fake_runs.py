@@ -1,4 +1,4 @@
-"""Runs made up in memory: what a report reads from directories, with every number given."""
+"""Runs in memory: what a report reads from directories, with every number given."""
 
 from functools import cache
 from pathlib import Path
@@ -6,44 +6,54 @@ from typing import Any
 
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
-from rpecli.report.aggregate import Panel, panels
-from rpecli.report.load import Run
+from rpecli.report.aggregate import TaskResults, aggregate
+from rpecli.report.load import RunResults
 
-GROUP = {"learned": "APE", "sinusoidal": "APE", "rope": "RPE", "alibi": "RPE", "none": "none"}
+GROUP = {"learned": "APE", "sinusoidal": "APE", "rope": "RPE", "alibi": "RPE", "t5": "RPE", "none": "none"}
 
 
 @cache
 def config(task: str, encoding: str, seed: int) -> Config:
     flags = {"task": task, "encoding": encoding, "seed": seed, "length": 16, "steps": 100}
-    (made,) = config_load.load(None, {key: str(value) for key, value in flags.items()})[0].configs()
-    return made
+    recipe, _ = config_load.load(None, {key: str(value) for key, value in flags.items()})
+    (only,) = recipe.configs()
+    return only
 
 
-def made_up(
+def fake_run(
     encoding: str, seed: int, exact: dict[int, float], *, task: str = "copy", token: dict[int, float] | None = None,
-    steps: int | None = 50, right: dict[int, str] | None = None, **info: Any,
-) -> Run:  # fmt: skip
-    """A trained run: exact match by length, token accuracy the same unless given, steps to 90 %, and which strings were right."""
+    steps: int | None = 50, correct: dict[int, str] | None = None, **record: Any,
+) -> RunResults:  # fmt: skip
+    """A trained run: exact match, and token accuracy if it differs, by length; steps to 90 and 99 %; correct sequences."""
     tokens = token or exact
-    lines = {
-        n: {"length": n, "n": 8, "exact_match": exact[n], "token_accuracy": tokens[n], "correct": (right or {}).get(n, "ff")}
+    evaluations = {
+        n: {"length": n, "n": 8, "exact_match": exact[n], "token_accuracy": tokens[n], "correct": (correct or {}).get(n, "ff")}
         for n in exact
     }
-    record = {"id": f"{task}-{encoding}-s{seed}", "task": task, "encoding": encoding, "group": GROUP[encoding], "seed": seed}
-    record |= {"status": "trained", "tokens": 5000, "parameters": 1000}
-    record |= {"steps_to_accuracy": {f"{what}_to_{at}": steps for what in ("steps", "tokens") for at in (90, 99)}}
-    return Run(Path("runs") / record["id"], record | info, config(task, encoding, seed), lines, {}, {})
+    base = {"id": f"{task}-{encoding}-s{seed}", "task": task, "encoding": encoding, "group": GROUP[encoding], "seed": seed}
+    base |= {"status": "trained", "tokens": 5000, "parameters": 1000}
+    base |= {"steps_to_accuracy": {f"{what}_to_{at}": steps for what in ("steps", "tokens") for at in (90, 99)}}
+    return RunResults(Path("runs") / str(base["id"]), base | record, config(task, encoding, seed), evaluations, {}, {})
 
 
-def study(
-    values: dict[str, list[float]],
+def fake_study(
+    scores: dict[str, list[float]],
     tasks: tuple[str, ...] = ("copy",),
     learned: float = 1.0,
     steps: dict[str, int | None] | None = None,
-) -> list[Panel]:
-    """Every encoding on every task: exact match beyond training by seed, the same for each task."""
+) -> list[TaskResults]:
+    """Exact match beyond training by encoding and seed, the same on every task; `learned` is that at the training length."""
     runs = [
-        made_up(name, seed, {16: learned, 32: value, 64: value}, task=task, steps=(steps or {}).get(name, 50))
-        for name, seeds in values.items() for seed, value in enumerate(seeds) for task in tasks
+        fake_run(encoding, seed, {16: learned, 32: score, 64: score}, task=task, steps=(steps or {}).get(encoding, 50))
+        for encoding, by_seed in scores.items() for seed, score in enumerate(by_seed) for task in tasks
     ]  # fmt: skip
-    return panels(runs)
+    return aggregate(runs)
+
+
+def scored(scores: dict[str, dict[int, float]]) -> TaskResults:
+    """One task with these scores beyond training, by encoding and seed."""
+    runs = [
+        fake_run(encoding, seed, {16: 1.0, 32: score}) for encoding, by_seed in scores.items() for seed, score in by_seed.items()
+    ]
+    (task,) = aggregate(runs)
+    return task

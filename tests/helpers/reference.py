@@ -32,8 +32,8 @@ def rope(
     D, total = len(q), 0.0
     for c in range(D // 2):
         one, two = (c, c + D // 2) if pairing == "half" else (2 * c, 2 * c + 1)
-        turn = cmath.exp(1j * (i - j) * base ** (-2 * c / D))
-        total += (complex(q[one], q[two]) * complex(k[one], k[two]).conjugate() * turn).real
+        rotation = cmath.exp(1j * (i - j) * base ** (-2 * c / D))
+        total += (complex(q[one], q[two]) * complex(k[one], k[two]).conjugate() * rotation).real
     return total / math.sqrt(D)
 
 
@@ -76,7 +76,7 @@ def t5(
 def fire(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, threshold: float | None = None) -> float:
     c, factor = float(encoding.c), float(encoding.factor)
     last = i if encoding.shape.causal else max(i, j)
-    reach = max(last, abs(factor * (encoding.shape.trained if threshold is None else threshold)))
+    reach = max(last, abs(factor * (encoding.shape.max_train_length if threshold is None else threshold)))
     share = math.log(abs(c * (i - j)) + 1) / (math.log(abs(c * reach) + 1) + 1e-6)
     first, _, second = encoding.mlp
     total = float(second.bias[head])
@@ -138,24 +138,24 @@ def logits(choice: str, encoding: Encoding, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor
     options = options | ({"length": int(positions_BxS.max()) + 1} if "length" in options else {})
     q, k, positions = array(q_BxHxTxD), array(k_BxHxSxD), positions_BxS.tolist()
     B, H, T, S = *q.shape[:3], k.shape[2]
-    found = np.zeros((B, H, T, S))
+    logits_BxHxTxS = np.zeros((B, H, T, S))
     with torch.no_grad():
         for b, h, row in np.ndindex(B, H, T):
             for key in range(S - T + row + 1 if encoding.shape.causal else S):
                 i, j = positions[b][S - T + row], positions[b][key]
-                found[b, h, row, key] = pair(encoding, q[b, h, row], k[b, h, key], i, j, h, **options)
-    return found
+                logits_BxHxTxS[b, h, row, key] = pair(encoding, q[b, h, row], k[b, h, key], i, j, h, **options)
+    return logits_BxHxTxS
 
 
 def attention(
-    logits_BxHxTxS: np.ndarray, v_BxHxSxD: np.ndarray, hidden_BxS: np.ndarray | None = None, causal: bool = True
+    logits_BxHxTxS: np.ndarray, v_BxHxSxD: np.ndarray, padding_mask_BxS: np.ndarray | None = None, causal: bool = True
 ) -> np.ndarray:
-    """softmax(logits) v row by row over the keys up to the row's own place that are not hidden; 0 where there is none."""
+    """softmax(logits) v row by row over the keys up to the row's own place that are not padding; 0 if there is none."""
     B, H, T, S = logits_BxHxTxS.shape
     out = np.zeros((B, H, T, v_BxHxSxD.shape[-1]))
     for b, h, row in np.ndindex(B, H, T):
-        seen = [j for j in range(S - T + row + 1 if causal else S) if hidden_BxS is None or not hidden_BxS[b, j]]
-        if seen:
-            weight = np.exp(logits_BxHxTxS[b, h, row, seen] - logits_BxHxTxS[b, h, row, seen].max())
-            out[b, h, row] = weight / weight.sum() @ v_BxHxSxD[b, h, seen]
+        keys = [j for j in range(S - T + row + 1 if causal else S) if padding_mask_BxS is None or not padding_mask_BxS[b, j]]
+        if keys:
+            weight = np.exp(logits_BxHxTxS[b, h, row, keys] - logits_BxHxTxS[b, h, row, keys].max())
+            out[b, h, row] = weight / weight.sum() @ v_BxHxSxD[b, h, keys]
     return out

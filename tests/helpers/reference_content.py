@@ -38,11 +38,11 @@ class Sequence:
         return float(self.q_HxSxD[h, i] @ self.k_HxSxD[h, j]) / math.sqrt(self.shape[2])
 
 
-def each_pair(s: Sequence, logit: Callable[[int, int, int], float]) -> np.ndarray:
-    found = np.zeros((s.shape[0], s.shape[1], s.shape[1]))
+def for_pairs(s: Sequence, logit: Callable[[int, int, int], float]) -> np.ndarray:
+    logits_HxSxS = np.zeros((s.shape[0], s.shape[1], s.shape[1]))
     for h, i, j in s.pairs():
-        found[h, i, j] = logit(h, i, j)
-    return found
+        logits_HxSxS[h, i, j] = logit(h, i, j)
+    return logits_HxSxS
 
 
 def sigmoid(z: float) -> float:
@@ -58,13 +58,13 @@ def cope(encoding: Encoding, s: Sequence, npos: int = 64) -> np.ndarray:
         row = (1 - part) * table[low] + part * table[min(low + 1, npos - 1)]
         return s.dot(h, i, j) + float(s.q_HxSxD[h, i] @ row)
 
-    return each_pair(s, logit)
+    return for_pairs(s, logit)
 
 
 def fox(encoding: Encoding, s: Sequence) -> np.ndarray:
     w, b = reference.array(encoding.w_HxM), reference.array(encoding.b_H)
-    kept = [[math.log(sigmoid(float(w[h] @ x) + b[h])) for x in s.x_SxM] for h in range(len(b))]
-    return each_pair(s, lambda h, i, j: s.dot(h, i, j) + sum(kept[h][j + 1 : i + 1]))
+    log_gates = [[math.log(sigmoid(float(w[h] @ x) + b[h])) for x in s.x_SxM] for h in range(len(b))]
+    return for_pairs(s, lambda h, i, j: s.dot(h, i, j) + sum(log_gates[h][j + 1 : i + 1]))
 
 
 def convolved(f_SxC: np.ndarray, weight_CxW: np.ndarray) -> np.ndarray:
@@ -78,26 +78,26 @@ def convolved(f_SxC: np.ndarray, weight_CxW: np.ndarray) -> np.ndarray:
 
 def path(encoding: Encoding, s: Sequence, activation: str = "none") -> np.ndarray:
     H, S, D = s.shape
-    down, up, b, b0 = (reference.array(each) for each in (encoding.down_RxM, encoding.up_MxR, encoding.b_HxM, encoding.b0_H))
+    down, up, b, b0 = map(reference.array, (encoding.down_RxM, encoding.up_MxR, encoding.b_HxM, encoding.b0_H))
     w_SxHxD = convolved(s.x_SxM @ down.T @ up.T, reference.array(encoding.conv.weight_CxW))
     if activation == "silu":
         w_SxHxD = w_SxHxD / (1 + np.exp(-w_SxHxD))
     w_SxHxD = w_SxHxD.reshape(S, H, D)
-    found = np.zeros((H, S, S))
+    logits_HxSxS = np.zeros((H, S, S))
     for h in range(H):
-        mirrors = []
+        reflections = []
         for t in range(S):
             w = w_SxHxD[t, h] / np.linalg.norm(w_SxHxD[t, h])
-            mirrors.append(np.eye(D) - 2 * sigmoid(float(b[h] @ s.x_SxM[t]) + b0[h]) * np.outer(w, w))
+            reflections.append(np.eye(D) - 2 * sigmoid(float(b[h] @ s.x_SxM[t]) + b0[h]) * np.outer(w, w))
         for j in range(S):
             key = s.k_HxSxD[h, j]
             for i in range(j, S):
-                key = mirrors[i] @ key if i > j else key
-                found[h, i, j] = s.q_HxSxD[h, i] @ key / math.sqrt(D)
-    return found
+                key = reflections[i] @ key if i > j else key
+                logits_HxSxS[h, i, j] = s.q_HxSxD[h, i] @ key / math.sqrt(D)
+    return logits_HxSxS
 
 
-def turned_dot(q: np.ndarray, k: np.ndarray, angles: list[float], half: bool) -> float:
+def rotated_dot(q: np.ndarray, k: np.ndarray, angles: list[float], half: bool) -> float:
     """q . R k where pair c of the query stands angles[c] ahead of the key's, over sqrt(D)."""
     D, total = len(q), 0.0
     for c, angle in enumerate(angles):
@@ -119,21 +119,21 @@ def selective_rope(encoding: Encoding, s: Sequence, base: float = 500000) -> np.
     def logit(h: int, i: int, j: int) -> float:
         between = phi[j + 1 : i + 1, h].sum(axis=0)
         angles = [float(between[c]) * base ** (-2 * c / D) for c in range(D // 2)]
-        return turned_dot(s.q_HxSxD[h, i], s.k_HxSxD[h, j], angles, half=True)
+        return rotated_dot(s.q_HxSxD[h, i], s.k_HxSxD[h, j], angles, half=True)
 
-    return each_pair(s, logit)
+    return for_pairs(s, logit)
 
 
 def rel_basis(encoding: Encoding, s: Sequence, width: int = 16, extent: int | None = None) -> np.ndarray:
     w, bank = reference.array(encoding.w_HRxM), reference.array(encoding.bank_RxN)
-    extent = encoding.shape.trained if extent is None else extent
+    extent = encoding.shape.max_train_length if extent is None else extent
 
     def logit(h: int, i: int, j: int) -> float:
         d = s.positions[i] - s.positions[j]
         own = w[h * width : (h + 1) * width] @ s.x_SxM[i]
         return s.dot(h, i, j) + (float(own @ bank[:, d]) if d < extent else 0.0)
 
-    return each_pair(s, logit)
+    return for_pairs(s, logit)
 
 
 def log_bucket(d: int, half: int, reach: int) -> int:
@@ -148,7 +148,7 @@ def log_bucket(d: int, half: int, reach: int) -> int:
 
 def deberta(encoding: Encoding, s: Sequence, reach: int | None = None, buckets: int = 0) -> np.ndarray:
     D = s.shape[2]
-    reach = encoding.shape.trained if reach is None else reach
+    reach = encoding.shape.max_train_length if reach is None else reach
     table = reference.array(encoding.p_NxM)
     keys, queries = table @ reference.array(encoding.key_MxM), table @ reference.array(encoding.query_MxM)
 
@@ -159,23 +159,23 @@ def deberta(encoding: Encoding, s: Sequence, reach: int | None = None, buckets: 
         q, k = s.q_HxSxD[h, i], s.k_HxSxD[h, j]
         return float(q @ k + q @ keys[row, here] + k @ queries[row, here]) / math.sqrt(3 * D)
 
-    return each_pair(s, logit)
+    return for_pairs(s, logit)
 
 
 def dape(encoding: Encoding, s: Sequence, kind: str = "v1", over: str = "alibi") -> np.ndarray:
     H, S, _ = s.shape
     steep = [reference.slope(h, H) if over == "alibi" else 0.0 for h in range(H)]
-    seen = np.zeros((2 * H, S, S))
+    inputs = np.zeros((2 * H, S, S))
     for h, i, j in s.pairs():
-        seen[h, i, j], seen[H + h, i, j] = s.dot(h, i, j), -steep[h] * (s.positions[i] - s.positions[j])
-    first, second = (reference.array(each.weight)[:, :, 0] for each in (encoding.first, encoding.second))
+        inputs[h, i, j], inputs[H + h, i, j] = s.dot(h, i, j), -steep[h] * (s.positions[i] - s.positions[j])
+    first, second = (reference.array(layer.weight)[:, :, 0] for layer in (encoding.first, encoding.second))
     b1, b2 = reference.array(encoding.first.bias), reference.array(encoding.second.bias)
-    found = np.zeros((H, S, S))
+    logits_HxSxS = np.zeros((H, S, S))
     for i in range(S):
-        inner = _along_keys(seen[:, i, : i + 1], first, b1)
+        inner = _along_keys(inputs[:, i, : i + 1], first, b1)
         inner = np.where(inner > 0, inner, 0.01 * inner)
-        found[:, i, : i + 1] = seen[:H, i, : i + 1] + seen[H:, i, : i + 1] + _along_keys(inner, second, b2)
-    return found
+        logits_HxSxS[:, i, : i + 1] = inputs[:H, i, : i + 1] + inputs[H:, i, : i + 1] + _along_keys(inner, second, b2)
+    return logits_HxSxS
 
 
 def _along_keys(row_CxN: np.ndarray, weight_OxCxW: np.ndarray, bias_O: np.ndarray) -> np.ndarray:
@@ -196,15 +196,15 @@ def rotary_by(s: Sequence, distance: Callable[[int, int], float], base: float, h
 
     def logit(h: int, i: int, j: int) -> float:
         r = distance(s.positions[i], s.positions[j])
-        return turned_dot(s.q_HxSxD[h, i], s.k_HxSxD[h, j], [r * base ** (-2 * c / D) for c in range(D // 2)], half)
+        return rotated_dot(s.q_HxSxD[h, i], s.k_HxSxD[h, j], [r * base ** (-2 * c / D) for c in range(D // 2)], half)
 
-    return each_pair(s, logit)
+    return for_pairs(s, logit)
 
 
 def rerope(
     encoding: Encoding, s: Sequence, window: int | None = None, leak: float = 0, base: float = 10000, half: bool = False
 ) -> np.ndarray:
-    w = encoding.shape.trained // 2 if window is None else window
+    w = encoding.shape.max_train_length // 2 if window is None else window
 
     def distance(i: int, j: int) -> float:
         return i - j if i - j < w else w + ((i - j - w) / leak if leak else 0)
@@ -215,7 +215,7 @@ def rerope(
 def self_extend(
     encoding: Encoding, s: Sequence, window: int | None = None, group: int = 8, base: float = 10000, half: bool = False
 ) -> np.ndarray:
-    w = encoding.shape.trained // 4 if window is None else window
+    w = encoding.shape.max_train_length // 4 if window is None else window
 
     def distance(i: int, j: int) -> float:
         return i - j if i - j < w else i // group - j // group + w - w // group
@@ -225,14 +225,14 @@ def self_extend(
 
 def scale_invariant(encoding: Encoding, s: Sequence, tau: float = 10, p: float = 0.75) -> np.ndarray:
     D = s.shape[2]
-    kept = [10000 ** (-2 * c / D) if c < int(p * D / 2) else 0.0 for c in range(D // 2)]
+    w = [10000 ** (-2 * c / D) if c < int(p * D / 2) else 0.0 for c in range(D // 2)]
 
     def logit(h: int, i: int, j: int) -> float:
         d = s.positions[i] - s.positions[j]
         square = 2 * math.log(d / tau + 1) + 1
-        return math.sqrt(square) * turned_dot(s.q_HxSxD[h, i], s.k_HxSxD[h, j], [d * w for w in kept], False) + 1 - square
+        return math.sqrt(square) * rotated_dot(s.q_HxSxD[h, i], s.k_HxSxD[h, j], [d * w_c for w_c in w], False) + 1 - square
 
-    return each_pair(s, logit)
+    return for_pairs(s, logit)
 
 
 WHOLE: dict[str, tuple[Callable[..., np.ndarray], dict[str, object]]] = {
@@ -269,5 +269,5 @@ def logits(
 ) -> np.ndarray:
     """Pre-softmax logits `[B, H, S, S]`, zero where a row may not look."""
     whole, options = WHOLE[choice]
-    q, k, x = (reference.array(each) for each in (q_BxHxSxD, k_BxHxSxD, x_BxSxM))
+    q, k, x = (reference.array(tensor) for tensor in (q_BxHxSxD, k_BxHxSxD, x_BxSxM))
     return np.stack([whole(encoding, Sequence(q[b], k[b], x[b], positions[b].tolist()), **options) for b in range(len(q))])

@@ -12,27 +12,29 @@ from helpers.reference import Pair, array, none
 from rpecli.encoding import Encoding
 
 
-def stretched(
-    scaling: str, f: float, w: float, c: int, width: int, base: float, trained: int, length: int
+def scaled_frequency(
+    scaling: str, f: float, ladder: tuple[int, float], c: int, train_length: int, length: int
 ) -> tuple[float, float]:
-    """The frequency of pair c, and the magnitude of its turns; f = 0 is length / trained, at least 1."""
+    """The frequency of pair c of (width, base), and the magnitude of its rotation; f = 0 is length / train_length, at least 1."""
+    width, base = ladder
+    w, growth = base ** (-2 * c / width), max(1.0, length / train_length)
     if scaling == "dynamic":
-        f = max(1.0, f * length / trained - (f - 1)) if f else max(1.0, length / trained)
-    f = f or max(1.0, length / trained)
+        f = max(1.0, f * length / train_length - (f - 1)) if f else growth
+    f = f or growth
     if scaling == "pi":
         return w / f, 1.0
     if scaling in ("ntk", "dynamic"):
         return (base * f ** (width / (width - 2))) ** (-2 * c / width), 1.0
     if scaling == "llama3":
         wave = 2 * math.pi / w
-        if wave < trained / 4:
+        if wave < train_length / 4:
             return w, 1.0
-        if wave > trained:
+        if wave > train_length:
             return w / f, 1.0
-        kept = (trained / wave - 1) / (4 - 1)
-        return (1 - kept) * w / f + kept * w, 1.0
-    low = math.floor(width * math.log(trained / (32 * 2 * math.pi)) / (2 * math.log(base)))
-    high = math.ceil(width * math.log(trained / (1 * 2 * math.pi)) / (2 * math.log(base)))
+        share = (train_length / wave - 1) / (4 - 1)
+        return (1 - share) * w / f + share * w, 1.0
+    low = math.floor(width * math.log(train_length / (32 * 2 * math.pi)) / (2 * math.log(base)))
+    high = math.ceil(width * math.log(train_length / (1 * 2 * math.pi)) / (2 * math.log(base)))
     low, high = max(low, 0), min(high, width - 1)
     ramp = min(max((c - low) / (high - low or 0.001), 0.0), 1.0)
     return w / f * ramp + w * (1 - ramp), 0.1 * math.log(f) + 1
@@ -46,11 +48,11 @@ def rope(
     total = sum(q[d] * k[d] for d in range(width, len(q)))
     for c in range(width // 2):
         one, two = (c, c + width // 2) if pairing == "half" else (2 * c, 2 * c + 1)
-        w, size = base ** (-2 * c / width), 1.0
+        w, magnitude = base ** (-2 * c / width), 1.0
         if scaling != "none":
-            w, size = stretched(scaling, factor, w, c, width, base, encoding.shape.trained, length)
-        turned = complex(q[one], q[two]) * complex(k[one], k[two]).conjugate() * cmath.exp(1j * (i - j) * w)
-        total += size**2 * turned.real
+            w, magnitude = scaled_frequency(scaling, factor, (width, base), c, encoding.shape.max_train_length, length)
+        product = complex(q[one], q[two]) * complex(k[one], k[two]).conjugate() * cmath.exp(1j * (i - j) * w)
+        total += magnitude**2 * product.real
     return total / math.sqrt(len(q))
 
 
@@ -68,11 +70,11 @@ def p_rope(
 def xpos(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, scale_base: float = 512) -> float:
     D, total = len(q), 0.0
     for c in range(D // 2):
-        fade = ((2 * c / D + 0.4) / 1.4) ** ((i - j) / scale_base)
-        turned = (
+        decay = ((2 * c / D + 0.4) / 1.4) ** ((i - j) / scale_base)
+        product = (
             complex(q[2 * c], q[2 * c + 1]) * complex(k[2 * c], -k[2 * c + 1]) * cmath.exp(1j * (i - j) * 10000 ** (-2 * c / D))
         )
-        total += fade * turned.real
+        total += decay * product.real
     return total / math.sqrt(D)
 
 
@@ -93,17 +95,17 @@ def alibi_learned(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: i
 
 
 def kerple_log(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    p, a = (max(float(each[head]), 0.01) for each in (encoding.p_H, encoding.a_H))
+    p, a = (max(float(parameter[head]), 0.01) for parameter in (encoding.p_H, encoding.a_H))
     return none(encoding, q, k, i, j, head) - p * math.log(1 + a * abs(i - j))
 
 
 def kerple_power(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, weighted: bool = False) -> float:
-    def fall(a: float, p: float) -> float:
+    def power(a: float, p: float) -> float:
         return max(a, 0.01) * abs(i - j) ** min(max(p, 0.01), 2.0)
 
-    weight = fall(float(encoding.weight_a_H[head]), float(encoding.weight_p_H[head])) if weighted else 0.0
+    weight = power(float(encoding.weight_a_H[head]), float(encoding.weight_p_H[head])) if weighted else 0.0
     content = none(encoding, q, k, i, j, head)
-    return content * math.exp(-weight) - fall(float(encoding.a_H[head]), float(encoding.p_H[head]))
+    return content * math.exp(-weight) - power(float(encoding.a_H[head]), float(encoding.p_H[head]))
 
 
 def sandwich(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, width: int = 128) -> float:
@@ -113,7 +115,7 @@ def sandwich(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, h
 
 def tisa(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, form: str = "paper") -> float:
     x = j - i if form == "paper" else i - j - 1
-    curves = zip(*(array(each[:, head]) for each in (encoding.a_KxH, encoding.b_KxH, encoding.c_KxH)), strict=True)
+    curves = zip(*(array(parameter[:, head]) for parameter in (encoding.a_KxH, encoding.b_KxH, encoding.c_KxH)), strict=True)
     return none(encoding, q, k, i, j, head) + sum(a * math.exp(-abs(b) * (x - c) ** 2) for a, b, c in curves)
 
 
@@ -152,11 +154,11 @@ def mlp_bias(
 
 def places(ids: list[int], digits: int = 0) -> list[int]:
     """Abacus: 1, 2, ... within each run of digits (tokens from 4 on, all or the first `digits` of them), 0 for other tokens."""
-    found, run = [], 0
+    row_of, run = [], 0
     for token in ids:
         run = run + 1 if token >= 4 and (not digits or token < 4 + digits) else 0
-        found.append(run)
-    return found
+        row_of.append(run)
+    return row_of
 
 
 SCALED = {f"rope:scaling={kind}:factor=4": (rope, {"scaling": kind, "factor": 4}) for kind in ("pi", "ntk", "yarn", "llama3")}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rpecli.config import load as config_load
-from rpecli.report import build as report
+from rpecli.report import build
 from rpecli.run.directory import Run
 from rpecli.run.files import append_line
 
@@ -97,5 +97,5 @@ def make_page(folder: Path) -> Path:
     for path in paths[:-1]:
         look_into(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name)
         alike(path, [other for other in paths[:-1] if other.name > path.name], 0.5)
-    report.make(paths, "mine", folder / "results", "rpe report '<runs>'")
+    build.build_report(paths, "mine", folder / "results", "rpe report '<runs>'")
     return folder / "results" / "mine" / "report.html"

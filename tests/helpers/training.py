@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rpecli import catalog
 from rpecli.cli import app as cli
 from rpecli.config.recipe import Config
 from rpecli.run.directory import Run
 from rpecli.train import loop as train
+from rpecli.train.state import Trainer, build_trainer
 
 KEYS: dict[str, Any] = {"task": "copy", "encoding": "rope", "d_model": 16, "n_head": 2, "n_layer": 1, "length": 4, "steps": 40,
                         "tokens": 128, "validate_every": 10, "warmup": 5, "samples": 32, "lengths": "1x,2x"}  # fmt: skip
@@ -28,6 +30,7 @@ from pathlib import Path
 
 from rpecli import task
 from rpecli.train import loop as train
+from rpecli.train.state import Trainer, build_trainer
 
 TRAP = Path(__file__).with_name("trap")
 
@@ -106,6 +109,11 @@ def trap_in(folder: Path, save_seconds: float = 0) -> Trap:
 
 def config(**keys: Any) -> Config:
     return Config.from_keys(**KEYS | keys)
+
+
+def trainer(**keys: Any) -> Trainer:
+    """A model and its optimizer before the first step, on the CPU."""
+    return build_trainer(config(**keys), torch.device("cpu"))
 
 
 def new_run(folder: Path, **keys: Any) -> Run:

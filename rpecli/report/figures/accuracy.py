@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from rpecli.catalog import GROUPS
 from rpecli.plot import (
     CHANCE,
     CLEAR,
@@ -26,9 +27,8 @@ from rpecli.plot import (
     place,
     tall,
 )
-from rpecli.report.aggregate import Panel, Row, natural
-from rpecli.report.format import WORDS, factor
-from rpecli.report.load import GROUPS
+from rpecli.report.aggregate import EncodingResults, TaskResults, natural_key
+from rpecli.report.format import MEASURE_NAMES, format_factor
 from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:
@@ -38,18 +38,18 @@ if TYPE_CHECKING:
 PANEL = 2.05  # inches, height of a panel
 
 
-def looks(panels: list[Panel]) -> dict[str, Look]:
+def looks(panels: list[TaskResults]) -> dict[str, Look]:
     """A look for each label that has something to draw, in the order of the tables."""
-    labels = {(GROUPS.index(row.group), row.label) for panel in panels for row in panel.rows if row.cells}
+    labels = {(GROUPS.index(row.group), row.label) for panel in panels for row in panel.encodings if row.by_length}
     made: dict[str, Look] = {}
-    for group, label in sorted(labels, key=lambda pair: (pair[0], natural(pair[1]))):
+    for group, label in sorted(labels, key=lambda pair: (pair[0], natural_key(pair[1]))):
         name = GROUPS[group]
         place = sum(look.group == name for look in made.values())
         made[label] = Look(name, COLOURS[name][place % len(COLOURS[name])], MARKERS[place % len(MARKERS)])
     return made
 
 
-def draw(panels: list[Panel]) -> dict[str, bytes]:
+def draw(panels: list[TaskResults]) -> dict[str, bytes]:
     """`{"accuracy.png": ..., "accuracy.svg": ..., "accuracy.pdf": ...}`."""
     return drawn("accuracy", lambda figure: _compose(figure, [panel for panel in panels if panel.lengths]))
 
@@ -67,13 +67,13 @@ def drawn(name: str, compose: Callable[["Figure"], None]) -> dict[str, bytes]:
     return {f"{name}.{kind}": as_bytes(figure, kind) for kind in UNDATED}
 
 
-def _compose(figure: "Figure", panels: list[Panel]) -> None:
+def _compose(figure: "Figure", panels: list[TaskResults]) -> None:
     """Panels from the top down (token accuracy above exact match; side by side for one task), the legend under them."""
     known = looks(panels)
     cells = _grid(panels)
     rows, columns = len(cells), max(len(line) for line in cells)
     titled = sum(any(title for _, _, title in line) for line in cells)
-    blocks = legends(figure, known, any(len(row.evaluated) > 1 for panel in panels for row in panel.rows))
+    blocks = legends(figure, known, any(len(row.evaluated_runs) > 1 for panel in panels for row in panel.encodings))
     foot = sum(map(tall, blocks))
     height = rows * (PANEL + UNDER) + titled * 0.28 + (rows - titled) * 0.05 + 0.35 + foot
     figure.set_size_inches(WIDTH, height)
@@ -87,13 +87,13 @@ def _compose(figure: "Figure", panels: list[Panel]) -> None:
             _panel(axes, panel, measure, known)
             axes.set_title(title, loc="left", fontweight="bold", color="#222222", pad=7)
             if column == 0 or len(panels) == 1:
-                axes.set_ylabel(WORDS[measure])
+                axes.set_ylabel(MEASURE_NAMES[measure])
             else:
                 axes.tick_params(labelleft=False)
         top -= PANEL + UNDER
 
 
-def _grid(panels: list[Panel]) -> list[list[tuple[Panel, str, str]]]:
+def _grid(panels: list[TaskResults]) -> list[list[tuple[TaskResults, str, str]]]:
     """Lines of (panel, measure, title): the title stands over the upper of a panel's two measures."""
     upper, lower = "token_accuracy", "exact_match"
     if len(panels) == 1:
@@ -106,9 +106,9 @@ def _grid(panels: list[Panel]) -> list[list[tuple[Panel, str, str]]]:
     return lines
 
 
-def title_of(panel: Panel, panels: list[Panel]) -> str:
+def title_of(panel: TaskResults, panels: list[TaskResults]) -> str:
     """The task, with its training length where the task stands twice."""
-    text = panel.title if sum(other.task == panel.task for other in panels) > 1 else panel.task
+    text = panel.title if sum(other.name == panel.name for other in panels) > 1 else panel.name
     return text if len(text) <= 28 else text[:13] + "..." + text[-13:]
 
 
@@ -120,18 +120,18 @@ def box(column: int, columns: int, top: float, height: float) -> tuple[float, fl
     return ((left + column * (width + gap)) / WIDTH, (top - PANEL) / height, width / WIDTH, PANEL / height)
 
 
-def _panel(axes: "Axes", panel: Panel, measure: str, known: dict[str, Look]) -> None:
+def _panel(axes: "Axes", panel: TaskResults, measure: str, known: dict[str, Look]) -> None:
     _frame(axes, panel)
     if measure == "token_accuracy" and panel.chance:
         lengths = sorted(panel.chance)
         axes.plot(lengths, [panel.chance[n] for n in lengths], zorder=1, **CHANCE)
-    for row in panel.rows:
-        if any(measure in cell for cell in row.cells.values()):
-            _row(axes, row, measure, known[row.label], min(0.13, 0.9 / len(panel.rows)))
+    for row in panel.encodings:
+        if any(measure in cell for cell in row.by_length.values()):
+            _row(axes, row, measure, known[row.label], min(0.13, 0.9 / len(panel.encodings)))
 
 
-def _row(axes: "Axes", row: Row, measure: str, look: Look, shade: float) -> None:
-    found = {length: cell[measure] for length, cell in row.cells.items() if measure in cell}
+def _row(axes: "Axes", row: EncodingResults, measure: str, look: Look, shade: float) -> None:
+    found = {length: cell[measure] for length, cell in row.by_length.items() if measure in cell}
     line_of(axes, found, look, shade)
 
 
@@ -139,7 +139,7 @@ def line_of(axes: "Axes", found: dict[int, Summary], look: Look, shade: float, e
     """Means with a band from the lowest to the highest; `every` so many points has a marker."""
     at, values = list(found), list(found.values())
     axes.plot(at, [each.mean for each in values], zorder=3, clip_on=False, markevery=every, **look.line())
-    if any(each.number > 1 for each in values):
+    if any(each.n > 1 for each in values):
         low, high = [each.low for each in values], [each.high for each in values]
         axes.fill_between(at, low, high, color=look.colour, alpha=shade, linewidth=0, zorder=2)
 
@@ -147,39 +147,40 @@ def line_of(axes: "Axes", found: dict[int, Summary], look: Look, shade: float, e
 def accuracies(axes: "Axes") -> None:
     """A vertical axis of accuracies, with its grid."""
     axes.set_ylim(-0.02, 1.03)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.50", "0.75", "1"])
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _frame(axes: "Axes", panel: Panel) -> None:
+def _frame(axes: "Axes", panel: TaskResults) -> None:
     """Axes, ticks at evaluated lengths, and the line that says where training ended."""
-    first, last = min(panel.lengths[0], panel.length), max(panel.lengths[-1], panel.length)
+    first, last = min(panel.lengths[0], panel.train_length), max(panel.lengths[-1], panel.train_length)
     axes.set_xscale("log", base=2)
     span = max(1.0, math.log2(last / first))
     axes.set_xlim(first * 2 ** (-0.13 * span), last * 2 ** ((0.06 if last < 10**5 else 0.1) * span))  # long numbers stick out
     accuracies(axes)
     _label(axes, panel)
-    axes.axvline(panel.length, color="#777777", linewidth=0.9, linestyle=":", zorder=1)
-    inside = panel.length > panel.lengths[0]  # text over lines wants a ground of its own
+    axes.axvline(panel.train_length, color="#777777", linewidth=0.9, linestyle=":", zorder=1)
+    inside = panel.train_length > panel.lengths[0]  # text over lines wants a ground of its own
     ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0} if inside else None
     axes.annotate(
-        f"trained to {panel.length}", (panel.length, 0.03), (-2.5, 0), textcoords="offset points", rotation=90, ha="right",
+        f"trained to {panel.train_length}", (panel.train_length, 0.03), (-2.5, 0), textcoords="offset points", rotation=90,
+        ha="right",
         va="bottom", fontsize=6.5, color="#666666", bbox=ground, zorder=4,
     )  # fmt: skip
 
 
-def _label(axes: "Axes", panel: Panel) -> None:
+def _label(axes: "Axes", panel: TaskResults) -> None:
     """A tick at every evaluated length, labelled where its label, as wide as it is drawn, stands clear of the others.
 
     The training length and both ends are labelled before what lies between them.
     """
-    words = {n: f"{n}\n{factor(n, panel.length)}" for n in panel.lengths}
+    words = {n: f"{n}\n{format_factor(n, panel.train_length)}" for n in panel.lengths}
     axes.set_xticks(list(words), list(words.values()))
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     boxes = [label.get_window_extent(renderer) for label in axes.get_xticklabels()]
     spans = {n: (box.x0, box.x1 + CLEAR * DPI) for n, box in zip(words, boxes, strict=True)}
-    ends = (panel.length, panel.lengths[-1], panel.lengths[0])
+    ends = (panel.train_length, panel.lengths[-1], panel.lengths[0])
     shown: list[int] = []
     for n in dict.fromkeys([*(n for n in ends if n in words), *words]):
         if all(spans[n][0] >= spans[other][1] or spans[n][1] <= spans[other][0] for other in shown):

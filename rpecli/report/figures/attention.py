@@ -24,8 +24,18 @@ from rpecli.plot import (
     as_bytes,
     head_colours,
 )
-from rpecli.report.load_probes import Seen
-from rpecli.report.tables.attention_text import MEASURES, ROUNDING, WORDS, Lines, factor, matrix, measured, name_of, pair_names
+from rpecli.report.load_probes import TaskProbes
+from rpecli.report.probe_values import (
+    ROUNDING,
+    SHIFT_KINDS,
+    SHIFT_MEASURES,
+    ShiftLines,
+    format_factor,
+    pair_names,
+    run_name,
+    shift_value,
+    similarity_matrix,
+)  # fmt: skip
 from rpecli.run.files import write_bytes
 from rpecli.table import slug as table_slug
 
@@ -43,7 +53,7 @@ Figures = dict[str, "Figure"]
 Measure = Callable[[dict[str, Any], dict[str, Any], int], float | None]  # run, length, layer -> a number
 
 
-def write(folder: Path, data: dict[str, Any], shifts: Lines) -> list[Path]:
+def write(folder: Path, data: dict[str, Any], shifts: ShiftLines) -> list[Path]:
     """Every figure there is something for, as png, svg and pdf. Raises FigureError where the folder cannot be written."""
     if folder.suffix.lstrip(".").lower() in UNDATED:
         kinds = "several figures, each as .png, .svg and .pdf, go into a folder"
@@ -60,9 +70,9 @@ def write(folder: Path, data: dict[str, Any], shifts: Lines) -> list[Path]:
     return written
 
 
-def figures(data: dict[str, Any], shifts: Lines) -> Figures:
+def figures(data: dict[str, Any], shifts: ShiftLines) -> Figures:
     """`{"distance-RUN": ..., "entropy-TASK": ..., ...}`; `shifts` holds the lines of runs in `data`."""
-    made: Figures = {f"distance-{slug(name_of(each))}": by_distance(each) for each in data["runs"] if each.get("lengths")}
+    made: Figures = {f"distance-{slug(run_name(each))}": by_distance(each) for each in data["runs"] if each.get("lengths")}
     for task in dict.fromkeys(each["task"] for each in data["runs"]):
         runs = [each for each in data["runs"] if each["task"] == task]
         pairs = [pair for pair in data.get("similarity", []) if pair["task"] == task]
@@ -70,7 +80,7 @@ def figures(data: dict[str, Any], shifts: Lines) -> Figures:
     return made
 
 
-def of_report(looked: dict[str, Seen]) -> dict[str, bytes]:
+def of_report(looked: dict[str, TaskProbes]) -> dict[str, bytes]:
     """`{"why-PANEL-entropy.svg": ...}` for report.md."""
     return {
         f"why-{table_slug(title)}-{name}.svg": as_bytes(figure, "svg")
@@ -79,10 +89,10 @@ def of_report(looked: dict[str, Seen]) -> dict[str, bytes]:
     }
 
 
-def of_task(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], shifts: Lines) -> Figures:
+def of_task(runs: list[dict[str, Any]], pairs: list[dict[str, Any]], shifts: ShiftLines) -> Figures:
     """What sets the runs of one task side by side."""
     seen, made = [each for each in runs if each.get("lengths")], Figures()
-    moved = [each for each in runs if name_of(each) in shifts]
+    moved = [each for each in runs if run_name(each) in shifts]
     if seen:
         made |= {name: against_length(seen, *what) for name, what in AGAINST.items()}
     if any(each["patterned_heads"] for each in seen):
@@ -114,7 +124,7 @@ def by_distance(each: dict[str, Any]) -> "Figure":
                     panel.plot(distances, head["by_distance"], color=colours[n], linestyle=HEAD_DASHES[n % len(HEAD_DASHES)],
                                linewidth=1.2, label=f"head {n + 1}")  # fmt: skip
                 panel.set_ylim(0, 1)
-                times = factor(at["length"], each["trained"])
+                times = format_factor(at["length"], each["trained"])
                 panel.set_title(f"layer {layer + 1}, length {at['length']} ({times})", loc="left", fontsize=8)
                 panel.tick_params(labelleft=panel is line[0])
                 if at["length"] == each["trained"]:
@@ -123,7 +133,7 @@ def by_distance(each: dict[str, Any]) -> "Figure":
         for panel in axes[-1]:
             panel.set_xlabel("distance i-j")
 
-    return _draw(f"{name_of(each)}: attention by distance, where answers are said", n_layer, len(lengths), fill)
+    return _draw(f"{run_name(each)}: attention by distance, where answers are said", n_layer, len(lengths), fill)
 
 
 def _named(panel: "Axes", found: list[dict[str, Any]]) -> None:
@@ -245,7 +255,7 @@ def _bars(panel: "Axes", found: list[tuple[dict[str, Any], list[dict[str, Any]]]
 def similarity(pairs: list[dict[str, Any]]) -> "Figure":
     """Encodings against encodings, brightness and number; runs where each is of an encoding of its own."""
     by_label = len({label for pair in pairs for label in pair["labels"]}) < len({name for p in pairs for name in pair_names(p)})
-    cells = matrix(pairs, (lambda pair: pair["labels"]) if by_label else pair_names)
+    cells = similarity_matrix(pairs, (lambda pair: pair["labels"]) if by_label else pair_names)
     names = sorted({name for key in cells for name in key})
     values = [[cells.get((row, name), float("nan" if by_label else 1)) for name in names] for row in names]
 
@@ -265,24 +275,24 @@ def similarity(pairs: list[dict[str, Any]]) -> "Figure":
     return _draw(title, 1, 1, fill, tall=max(1.0, len(names) / 10), left=2.6)
 
 
-def shift(runs: list[dict[str, Any]], lines: Lines) -> "Figure":
+def shift(runs: list[dict[str, Any]], lines: ShiftLines) -> "Figure":
     """A row a measure, logits first; later positions at the left, prefixes at the right."""
     known = looks(runs)
 
     def fill(axes: list[list["Axes"]]) -> None:
-        for row, measure in enumerate(MEASURES):
-            for panel, (probe, words) in zip(axes[row], WORDS.items(), strict=True):
-                found = {name_of(each): [line for line in lines[name_of(each)] if line["probe"] == probe] for each in runs}
+        for row, measure in enumerate(SHIFT_MEASURES):
+            for panel, (probe, words) in zip(axes[row], SHIFT_KINDS.items(), strict=True):
+                found = {run_name(each): [line for line in lines[run_name(each)] if line["probe"] == probe] for each in runs}
                 for each in runs:
-                    at = [(line["shift"], measured(line, measure)) for line in found[name_of(each)]]
+                    at = [(line["shift"], shift_value(line, measure)) for line in found[run_name(each)]]
                     look = known[each["label"]].line()
                     panel.plot(*zip(*at, strict=True), label=each["label"], clip_on=False, **look)
                 if row == 0:
-                    _still(panel, [each["label"] for each in runs if _rests(found[name_of(each)])])
+                    _still(panel, [each["label"] for each in runs if _rests(found[run_name(each)])])
                 _powers(panel, [line["shift"] for each in found.values() for line in each])
                 panel.set_title(words, loc="left", fontsize=8)
-        every = [line for each in runs for line in lines[name_of(each)]]
-        for row, (measure, words) in enumerate(MEASURES.items()):
+        every = [line for each in runs for line in lines[run_name(each)]]
+        for row, (measure, words) in enumerate(SHIFT_MEASURES.items()):
             axes[row][0].set_ylabel(textwrap.fill(words.partition(" (")[0], 28))
             for panel in axes[row]:
                 if measure.split("_")[0] in ROUNDING:
@@ -291,7 +301,7 @@ def shift(runs: list[dict[str, Any]], lines: Lines) -> "Figure":
         for panel in axes[-1]:
             panel.set_xlabel("moved by")
 
-    return _draw(f"{runs[0]['task']}: the same strings, moved", len(MEASURES), 2, fill, left=0.8)
+    return _draw(f"{runs[0]['task']}: the same strings, moved", len(SHIFT_MEASURES), 2, fill, left=0.8)
 
 
 def _rests(lines: list[dict[str, Any]]) -> bool:
@@ -299,7 +309,7 @@ def _rests(lines: list[dict[str, Any]]) -> bool:
 
 
 def _still(panel: "Axes", encodings: list[str]) -> None:
-    """Lines that lie on one another at 0 are named."""
+    """ShiftLines that lie on one another at 0 are named."""
     if encodings:
         text = textwrap.fill(f"no change: {', '.join(dict.fromkeys(encodings))}", 48)
         panel.annotate(text, (0.02, 0.04), xycoords="axes fraction", fontsize=6.5, color="#444444", va="bottom")

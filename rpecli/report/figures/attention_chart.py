@@ -6,21 +6,20 @@ from html import escape
 from typing import Any
 
 from rpecli.plot import Look
-from rpecli.report import stats
-from rpecli.report.aggregate import Panel
+from rpecli.report import probe_values, stats
+from rpecli.report.aggregate import TaskResults
 from rpecli.report.figures import inline as svg
 from rpecli.report.figures.accuracy import looks
-from rpecli.report.format import number
-from rpecli.report.load_probes import Seen
-from rpecli.report.tables import attention as probe_table
-from rpecli.report.tables.attention_text import matrix, measured
-from rpecli.report.tables.invariance import KINDS, Moves
+from rpecli.report.format import format_number
+from rpecli.report.load_probes import TaskProbes
+from rpecli.report.probe_values import shift_value, similarity_matrix
+from rpecli.report.tables.invariance import KINDS, Shifts
 
-AGAINST: list[tuple[str, Callable[[Seen, str, float], list[float]]]] = [
-    ("mean distance attended to", lambda seen, label, times: probe_table.facts(seen, label, times, "distance")),
-    ("entropy of attention, nats", lambda seen, label, times: probe_table.facts(seen, label, times, "entropy")),
-    ("share of the mean score that is a function of i-j", probe_table.functions),
-    ("what heads that look by a rule keep there", probe_table.kept),
+AGAINST: list[tuple[str, Callable[[TaskProbes, str, float], list[float]]]] = [
+    ("mean distance attended to", lambda seen, label, times: probe_values.head_means(seen, label, times, "distance")),
+    ("entropy of attention, nats", lambda seen, label, times: probe_values.head_means(seen, label, times, "entropy")),
+    ("share of the mean score that is a function of i-j", probe_values.distance_r2),
+    ("what heads that look by a rule keep there", probe_values.pattern_shares),
 ]
 MOVED = {
     "changed": "predictions changed",
@@ -58,7 +57,9 @@ class Axes(svg.Frame):
         return [(self.x(value), *words) for value, words in self.marks.items()]
 
 
-def sections(panels: list[Panel], looked: dict[str, Seen], moved: dict[str, dict[str, dict[int, Moves]]]) -> dict[str, str]:
+def sections(
+    panels: list[TaskResults], looked: dict[str, TaskProbes], moved: dict[str, dict[str, dict[int, Shifts]]]
+) -> dict[str, str]:
     """Of each panel's title, what to show under its tables."""
     known, made = looks([panel for panel in panels if panel.lengths]), {}
     for panel in panels:
@@ -71,7 +72,7 @@ def sections(panels: list[Panel], looked: dict[str, Seen], moved: dict[str, dict
     return made
 
 
-def charts(seen: Seen, known: dict[str, Look]) -> str:
+def charts(seen: TaskProbes, known: dict[str, Look]) -> str:
     """The figures of a panel that was looked into."""
     made = [_against(seen, known, *what) for what in AGAINST]
     made += [_distances(seen, known, times) for times in seen.factors]
@@ -82,7 +83,7 @@ def charts(seen: Seen, known: dict[str, Look]) -> str:
     return f'{svg.legend(known)}<div class="charts">{shown}</div>{folded}'
 
 
-def shifted(panel: Panel, rows: dict[str, dict[int, Moves]], known: dict[str, Look]) -> str:
+def shifted(panel: TaskResults, rows: dict[str, dict[int, Shifts]], known: dict[str, Look]) -> str:
     """What a shift changes: predictions first, the rest folded."""
     parts = {measure: "".join(_shift(panel, rows, known, measure, kind) for kind in KINDS) for measure in MOVED}
     shown, *rest = (f'<div class="charts">{part}</div>' for part in parts.values())
@@ -90,10 +91,10 @@ def shifted(panel: Panel, rows: dict[str, dict[int, Moves]], known: dict[str, Lo
     return svg.legend(known) + shown + folded if parts["changed"] else ""
 
 
-def _shift(panel: Panel, rows: dict[str, dict[int, Moves]], known: dict[str, Look], measure: str, kind: str) -> str:
+def _shift(panel: TaskResults, rows: dict[str, dict[int, Shifts]], known: dict[str, Look], measure: str, kind: str) -> str:
     """One measure by one kind of shift."""
     shifts = sorted({by for seeds in rows.values() for each in seeds.values() for name, by in each if name == kind})
-    found = {label: {by: [measured(each[kind, by], measure) for each in seeds.values() if measure in each.get((kind, by), ())]
+    found = {label: {by: [shift_value(each[kind, by], measure) for each in seeds.values() if measure in each.get((kind, by), ())]
                      for by in shifts} for label, seeds in rows.items()}  # fmt: skip
     every = [value for each in found.values() for values in each.values() for value in values]
     if not every:
@@ -108,16 +109,16 @@ def _shift(panel: Panel, rows: dict[str, dict[int, Moves]], known: dict[str, Loo
 
 
 def _against(
-    seen: Seen, known: dict[str, Look], title: str, measure: Callable[[Seen, str, float], list[float]]
+    seen: TaskProbes, known: dict[str, Look], title: str, measure: Callable[[TaskProbes, str, float], list[float]]
 ) -> tuple[str, str]:
-    trained = seen.panel.length
+    trained = seen.task.train_length
     values = {label: {times * trained: measure(seen, label, times) for times in seen.factors} for label in seen.labels}
     every = [value for found in values.values() for each in found.values() for value in each]
     if not every:
         return title, ""
     marks = {times * trained: (f"{times * trained:g}", f"{times:g}x") for times in seen.factors}
     axes = Axes(marks, 1.0 if "share" in title or "rule" in title else _above(max(every)))
-    return title, _picture(seen.panel, f"{title} against length", values, _lines(axes, values, known, "at {:g}"), "at {:g}")
+    return title, _picture(seen.task, f"{title} against length", values, _lines(axes, values, known, "at {:g}"), "at {:g}")
 
 
 def _above(value: float) -> float:
@@ -133,15 +134,12 @@ def _lines(axes: Axes, values: Any, known: dict[str, Look], where: str) -> str:
     parts = [svg.frame(axes)]
     for place, (label, look) in enumerate(known.items()):
         found = {x: made for x, each in values.get(label, {}).items() if (made := stats.summary(each))}
-        points = [
-            (x, made, f"{where.format(x)}: {made.mean:.3g}, {made.number} run{'s' * (made.number > 1)}")
-            for x, made in found.items()
-        ]
+        points = [(x, made, f"{where.format(x)}: {made.mean:.3g}, {made.n} run{'s' * (made.n > 1)}") for x, made in found.items()]
         parts.append(svg.series(axes, label, points, look, place) if points else "")
     return "".join(parts)
 
 
-def _picture(panel: Panel, title: str, values: Any, drawn: str, where: str) -> str:
+def _picture(panel: TaskResults, title: str, values: Any, drawn: str, where: str) -> str:
     ends = {label: [x for x, each in found.items() if each] for label, found in values.items()}
     said = [
         f"{label} "
@@ -155,11 +153,12 @@ def _picture(panel: Panel, title: str, values: Any, drawn: str, where: str) -> s
 # ------------------------------------------------------------------------------------------------------------ by distance
 
 
-def _distances(seen: Seen, known: dict[str, Look], times: float) -> tuple[str, str]:
+def _distances(seen: TaskProbes, known: dict[str, Look], times: float) -> tuple[str, str]:
     """Attention by distance, mean over the last layer's heads and over seeds."""
     title = f"attention by distance i-j, last layer, at {times:g}x"
-    found = {label: [_mean_line(line["layers"][-1]) for each in seen.of(label) if (line := probe_table.at(each, times))]
-             for label in seen.labels}  # fmt: skip
+    found = {
+        label: [_mean_line(line["layers"][-1]) for _, line in probe_values.lines_at(seen, label, times)] for label in seen.labels
+    }
     lines = {label: [sum(column) / len(runs) for column in zip(*runs, strict=True)] for label, runs in found.items() if runs}
     if not lines:
         return title, ""
@@ -171,8 +170,8 @@ def _distances(seen: Seen, known: dict[str, Look], times: float) -> tuple[str, s
         if label in lines:
             parts.append(_curve(axes, lines[label], least, place, look, label, label))
     peaks = {label: line.index(max(line)) + least for label, line in lines.items()}
-    said = "; ".join(f"{label} most at {peak}, {number(max(lines[label]))}" for label, peak in peaks.items())
-    return title, svg.picture(escape(f"{title} on {seen.panel.title}, mean over heads and seeds: {said}."), "".join(parts))
+    said = "; ".join(f"{label} most at {peak}, {format_number(max(lines[label]))}" for label, peak in peaks.items())
+    return title, svg.picture(escape(f"{title} on {seen.task.title}, mean over heads and seeds: {said}."), "".join(parts))
 
 
 def _mean_line(heads: list[dict[str, Any]]) -> list[float]:
@@ -198,12 +197,12 @@ def _curve(
     return f'<g class="series" data-k="{escape(label)}">{drawn}</g>'
 
 
-def _heads(seen: Seen, known: dict[str, Look], label: str) -> str:
+def _heads(seen: TaskProbes, known: dict[str, Look], label: str) -> str:
     """Every head of one run of an encoding, at the training length and at the longest: a chart a layer and length."""
-    each, place = seen.of(label)[0], list(known).index(label)
+    each, place = seen.runs_of(label)[0], list(known).index(label)
     made = []
     for times in dict.fromkeys((seen.factors[0], seen.factors[-1])):
-        line = probe_table.at(each, times)
+        line = probe_values.line_at(each, times)
         for layer, heads in enumerate(line["layers"] if line else []):
             least = 0 if each["causal"] else 1 - line["sequence"] if line else 0
             axes = _distance_axes(least, len(heads[0]["by_distance"]), 1.0)
@@ -225,36 +224,36 @@ def _rule(rules: dict[int, str], head: int) -> str:
 # ---------------------------------------------------------------------------------------------------------- terms, alike
 
 
-def _terms(seen: Seen) -> tuple[str, str]:
+def _terms(seen: TaskProbes) -> tuple[str, str]:
     """A bar for each encoding and length, its four terms side by side, darker from content to position."""
-    title = f"score terms of the first layer, from pale to full: {', '.join(probe_table.TERMS)}"
+    title = f"score terms of the first layer, from pale to full: {', '.join(probe_values.TERMS)}"
     bars = [
         (label, times, heads)
         for label in seen.labels
         for times in seen.factors
-        if (heads := probe_table.terms(seen, label, times))
+        if (heads := probe_values.term_heads(seen, label, times))
     ]
     if not bars:
         return title, ""
     left, high, parts, said = 130.0, svg.HIGH / max(len(bars), 6), [], []
     for n, (label, times, heads) in enumerate(bars):
-        shares = [sum(head["share"][name] for head in heads) / len(heads) for name in probe_table.TERMS]
+        shares = [sum(head["share"][name] for head in heads) / len(heads) for name in probe_values.TERMS]
         x, y = left, n * high + 4
         parts.append(f'<text x="{left - 6}" y="{y + high / 2 + 3:.1f}" text-anchor="end">{escape(label)} {times:g}x</text>')
-        for share, shade, name in zip(shares, SHADES, probe_table.TERMS, strict=True):
+        for share, shade, name in zip(shares, SHADES, probe_values.TERMS, strict=True):
             wide = share * (svg.WIDE - left - svg.RIGHT)
-            tip = f"<title>{escape(f'{label} at {times:g}x: {name} {number(share)}')}</title>"
+            tip = f"<title>{escape(f'{label} at {times:g}x: {name} {format_number(share)}')}</title>"
             parts.append(f'<g class="point"><path class="bar" style="fill-opacity:{shade}" '
                          f'd="M{x:.1f} {y:.1f}h{wide:.1f}v{high - 6:.1f}h{-wide:.1f}z"/>{tip}</g>')  # fmt: skip
             x += wide
-        said.append(f"{label} at {times:g}x {', '.join(map(number, shares))}")
-    return title, svg.picture(escape(f"{title} on {seen.panel.title}, shares of variance: {'; '.join(said)}."), "".join(parts))
+        said.append(f"{label} at {times:g}x {', '.join(map(format_number, shares))}")
+    return title, svg.picture(escape(f"{title} on {seen.task.title}, shares of variance: {'; '.join(said)}."), "".join(parts))
 
 
-def _alike(seen: Seen) -> tuple[str, str]:
+def _alike(seen: TaskProbes) -> tuple[str, str]:
     """Encodings against encodings: the fuller the colour, the more alike."""
     title = "how alike encodings attend (1 - JS/ln 2); with itself: its seeds"
-    cells = matrix(seen.pairs, lambda pair: pair["labels"])
+    cells = similarity_matrix(seen.pairs, lambda pair: pair["labels"])
     labels = [label for label in seen.labels if any(label in key for key in cells)]
     if not labels:
         return title, ""
@@ -269,11 +268,12 @@ def _alike(seen: Seen) -> tuple[str, str]:
             value = cells.get((a, b))
             if value is not None:
                 path = f"M{left + j * step:.1f} {i * step:.1f}h{step - 1:.1f}v{step - 1:.1f}h{1 - step:.1f}z"
-                tip = f"<title>{escape(f'{a} and {b}: {number(value)}')}</title>"
+                tip = f"<title>{escape(f'{a} and {b}: {format_number(value)}')}</title>"
                 shown = f'<path class="bar" style="fill-opacity:{0.45 * value:.2f}" d="{path}"/>'
-                word = f'<text class="in" x="{left + (j + 0.5) * step:.1f}" y="{(i + 0.5) * step + 4:.1f}">{number(value)}</text>'
+                at = f'x="{left + (j + 0.5) * step:.1f}" y="{(i + 0.5) * step + 4:.1f}"'
+                word = f'<text class="in" {at}>{format_number(value)}</text>'
                 parts.append(f'<g class="point">{shown}{word if step >= FITS else ""}{tip}</g>')
     rest = [(value, key) for key, value in cells.items() if key[0] != key[1]]
-    said = ", ".join(f"{word} {a} and {b} ({number(value)})" for word, (value, (a, b)) in
+    said = ", ".join(f"{word} {a} and {b} ({format_number(value)})" for word, (value, (a, b)) in
                      (("most", max(rest)), ("least", min(rest)))) if rest else ""  # fmt: skip
-    return title, svg.picture(escape(f"{title} on {seen.panel.title}: {said}."), "".join(parts))
+    return title, svg.picture(escape(f"{title} on {seen.task.title}: {said}."), "".join(parts))

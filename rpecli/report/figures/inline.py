@@ -3,10 +3,10 @@
 import math
 from html import escape
 
+from rpecli.catalog import GROUPS
 from rpecli.plot import DARK, TITLES, Look
-from rpecli.report.aggregate import Panel, Row
-from rpecli.report.format import WORDS, factor, number, spread
-from rpecli.report.load import GROUPS
+from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.format import MEASURE_NAMES, format_factor, format_mean_range, format_number
 from rpecli.report.stats import Summary
 
 WIDE, HIGH = 440, 250
@@ -40,18 +40,18 @@ def _legend_entry(place: int, label: str, look: Look) -> str:
     return f'<li data-k="{escape(label)}" tabindex="0">{drawn}{escape(label)}</li>'
 
 
-def chart(panel: Panel, measure: str, known: dict[str, Look]) -> str:
+def chart(panel: TaskResults, measure: str, known: dict[str, Look]) -> str:
     """One chart, with what it shows in words for those who cannot see it."""
     axes = Axes(panel)
-    end = f'<path class="end" d="M{axes.x(panel.length):.1f} {TOP}V{HIGH - FOOT}"><title>the training length</title></path>'
+    end = f'<path class="end" d="M{axes.x(panel.train_length):.1f} {TOP}V{HIGH - FOOT}"><title>the training length</title></path>'
     parts = [frame(axes), end]
     if measure == "token_accuracy" and panel.chance:
         points = [(axes.x(n), axes.y(panel.chance[n])) for n in sorted(panel.chance)]
         parts.append(f'<path class="chance" d="{_path(points)}"><title>chance</title></path>')
     for place, (label, look) in enumerate(known.items()):
-        rows = [row for row in panel.rows if row.label == label]
+        rows = [row for row in panel.encodings if row.label == label]
         parts += [series(axes, label, _points(row, panel, measure), look, place) for row in rows]
-    title = f"{escape(panel.title)}: {WORDS[measure]}"
+    title = f"{escape(panel.title)}: {MEASURE_NAMES[measure]}"
     drawn = picture(escape(described(panel, measure)), "".join(parts))
     return f"<figure><figcaption>{title}</figcaption>{drawn}</figure>"
 
@@ -61,24 +61,29 @@ def picture(words: str, drawn: str) -> str:
     return f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{words}">{drawn}</svg>'
 
 
-def _points(row: Row, panel: Panel, measure: str) -> list[Point]:
-    found = {n: cell[measure] for n, cell in row.cells.items() if measure in cell}
-    return [(n, each, f"at {n} ({factor(n, panel.length)}): {spread(each)}, {_runs(each)}") for n, each in found.items()]
+def _points(row: EncodingResults, panel: TaskResults, measure: str) -> list[Point]:
+    found = {n: cell[measure] for n, cell in row.by_length.items() if measure in cell}
+    return [
+        (n, each, f"at {n} ({format_factor(n, panel.train_length)}): {format_mean_range(each)}, {_runs(each)}")
+        for n, each in found.items()
+    ]
 
 
 def _runs(found: Summary) -> str:
-    return f"{found.number} run{'s' * (found.number != 1)}"
+    return f"{found.n} run{'s' * (found.n != 1)}"
 
 
-def described(panel: Panel, measure: str) -> str:
+def described(panel: TaskResults, measure: str) -> str:
     """The alt text: every encoding at the training length and at the longest."""
-    ends = [n for n in dict.fromkeys((panel.length, panel.lengths[-1])) if n in panel.lengths]
-    said = [_described_row(row, measure, ends) for row in panel.rows if any(measure in cell for cell in row.cells.values())]
-    return f"{WORDS[measure]} against length on {panel.title}, mean over seeds: {'; '.join(said)}."
+    ends = [n for n in dict.fromkeys((panel.train_length, panel.lengths[-1])) if n in panel.lengths]
+    said = [
+        _described_row(row, measure, ends) for row in panel.encodings if any(measure in cell for cell in row.by_length.values())
+    ]
+    return f"{MEASURE_NAMES[measure]} against length on {panel.title}, mean over seeds: {'; '.join(said)}."
 
 
-def _described_row(row: Row, measure: str, ends: list[int]) -> str:
-    found = [f"{number(row.cells[n][measure].mean)} at {n}" for n in ends if measure in row.cells.get(n, {})]
+def _described_row(row: EncodingResults, measure: str, ends: list[int]) -> str:
+    found = [f"{format_number(row.by_length[n][measure].mean)} at {n}" for n in ends if measure in row.by_length.get(n, {})]
     return f"{row.label} {', '.join(found)}"
 
 
@@ -95,7 +100,7 @@ class Frame:
 
     def levels(self) -> list[tuple[float, str]]:
         """Values of the lines across, and what stands beside them."""
-        return [(0, "0"), (0.25, ".25"), (0.5, ".50"), (0.75, ".75"), (1, "1")]
+        return [(0, "0"), (0.25, "0.25"), (0.5, "0.50"), (0.75, "0.75"), (1, "1")]
 
     def labels(self) -> list[tuple[float, str, str]]:
         """Where to write what under the axis, in two lines."""
@@ -105,9 +110,9 @@ class Frame:
 class Axes(Frame):
     """Lengths on a logarithmic axis."""
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: TaskResults) -> None:
         self.panel = panel
-        first, last = min(panel.lengths[0], panel.length), max(panel.lengths[-1], panel.length)
+        first, last = min(panel.lengths[0], panel.train_length), max(panel.lengths[-1], panel.train_length)
         self.first, self.span = math.log2(first), max(1.0, math.log2(last / first))
 
     def x(self, value: float) -> float:
@@ -116,10 +121,10 @@ class Axes(Frame):
     def labels(self) -> list[tuple[float, str, str]]:
         """Lengths that stand clear of those before them, the training length first."""
         kept: list[int] = []
-        for n in [self.panel.length, *self.panel.lengths]:
+        for n in [self.panel.train_length, *self.panel.lengths]:
             if all(abs(self.x(n) - self.x(other)) > CLEAR for other in kept):
                 kept.append(n)
-        return [(self.x(n), str(n), factor(n, self.panel.length)) for n in sorted(kept)]
+        return [(self.x(n), str(n), format_factor(n, self.panel.train_length)) for n in sorted(kept)]
 
 
 def frame(axes: Frame) -> str:

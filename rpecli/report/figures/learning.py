@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rpecli import plot
 from rpecli.plot import COLUMNS, WIDTH, Look
-from rpecli.report.aggregate import Panel
+from rpecli.report.aggregate import TaskResults
 from rpecli.report.figures import accuracy as figure
 from rpecli.report.figures import learning_chart as learning
 from rpecli.report.figures.accuracy import PANEL
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 TITLE = 0.28  # inches, room for a panel's title
 UNDER = 0.26  # and for the steps under it
 DENSE = 12  # points of a curve, beyond which not every one gets a marker
-Curves = list[tuple[Panel, dict[str, Curve]]]
+Curves = list[tuple[TaskResults, dict[str, Curve]]]
 
 
-def draw(panels: list[Panel]) -> dict[str, bytes]:
+def draw(panels: list[TaskResults]) -> dict[str, bytes]:
     """`learning.png`, `.svg` and `.pdf`; nothing where no run kept its validations."""
     known = [(panel, found) for panel in panels if (found := learning.curves(panel))]
     looks = figure.looks([panel for panel in panels if panel.lengths])  # of all, so that a colour means the same in every figure
@@ -31,7 +31,7 @@ def draw(panels: list[Panel]) -> dict[str, bytes]:
 def _compose(made: "Figure", curves: Curves, looks: dict[str, Look]) -> None:
     """Panels in rows, the legend under them."""
     panels = [panel for panel, _ in curves]
-    blocks = plot.legends(made, looks, any(len(row.runs) > 1 for panel in panels for row in panel.rows), chance=False)
+    blocks = plot.legends(made, looks, any(len(row.runs) > 1 for panel in panels for row in panel.encodings), chance=False)
     rows = math.ceil(len(curves) / COLUMNS)
     columns = math.ceil(len(curves) / rows)
     foot = sum(map(plot.tall, blocks))

@@ -7,22 +7,22 @@ from matplotlib.ticker import MaxNLocator
 
 from rpecli.plot import Look
 from rpecli.report import stats
-from rpecli.report.aggregate import Panel, Row
+from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.figures import inline as svg
-from rpecli.report.format import number, spread
+from rpecli.report.format import format_mean_range, format_number
 from rpecli.report.stats import Summary
 
 POINTS = 24  # shown of one curve: every validation of a long training would be a page of dots
 Curve = dict[int, Summary]  # step -> over the runs that were validated there
 
 
-def curves(panel: Panel) -> dict[str, Curve]:
+def curves(panel: TaskResults) -> dict[str, Curve]:
     """`{label: curve}` over seeds, at steps where every run of the row was validated."""
-    found = {row.label: _curve(row) for row in panel.rows}
+    found = {row.label: _curve(row) for row in panel.encodings}
     return {label: curve for label, curve in found.items() if curve}
 
 
-def _curve(row: Row) -> Curve:
+def _curve(row: EncodingResults) -> Curve:
     values: dict[int, list[float]] = defaultdict(list)
     read = [each.validations for each in row.runs if each.validations]
     for line in [line for each in read for line in each]:
@@ -45,7 +45,7 @@ class Axes(svg.Frame):
         return [(self.x(step), f"{step:g}", "") for step in round_steps]
 
 
-def chart(panel: Panel, found: dict[str, Curve], known: dict[str, Look]) -> str:
+def chart(panel: TaskResults, found: dict[str, Curve], known: dict[str, Look]) -> str:
     """The curves of a panel as inline SVG."""
     axes = Axes(max(step for curve in found.values() for step in curve))
     parts = [svg.frame(axes)]
@@ -60,17 +60,17 @@ def chart(panel: Panel, found: dict[str, Curve], known: dict[str, Look]) -> str:
 def _points(curve: Curve) -> list[svg.Point]:
     every = -(-len(curve) // POINTS)
     kept = [step for i, step in enumerate(curve) if i % every == 0 or i == len(curve) - 1]
-    return [(step, curve[step], f"at step {step}: {spread(curve[step])}") for step in kept]
+    return [(step, curve[step], f"at step {step}: {format_mean_range(curve[step])}") for step in kept]
 
 
-def described(panel: Panel, found: dict[str, Curve]) -> str:
+def described(panel: TaskResults, found: dict[str, Curve]) -> str:
     """The alt text: where each curve ends, and when it first stood at .90."""
     return f"token accuracy within the training lengths by step on {panel.title}, mean over seeds: " + "; ".join(
-        f"{label} {_reached(curve)}{number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
+        f"{label} {_reached(curve)}{format_number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
         for label, curve in found.items()
     )
 
 
 def _reached(curve: Curve) -> str:
     step = next((step for step, each in curve.items() if each.mean >= stats.SOLVED), None)
-    return "" if step is None else f".90 by step {step}, "
+    return "" if step is None else f"0.90 by step {step}, "

@@ -1,110 +1,108 @@
-"""What moving the content changed in each run, as `rpe inspect RUN --shift` wrote it there: scores and a table by encoding."""
+"""Tables of what shifted content changes in a run's predictions, as `rpe inspect RUN --shift` measured it."""
 
-from statistics import fmean
 from typing import Any
 
-from rpecli.report import load_probes as probe_read
 from rpecli.report import stats
-from rpecli.report.aggregate import Panel
-from rpecli.report.format import MISSING, number
-from rpecli.report.load import Run
+from rpecli.report.aggregate import TaskResults
+from rpecli.report.format import MISSING, format_number
+from rpecli.report.load_probes import ProbeLine, probe_lines
 from rpecli.report.paired import Scores
+from rpecli.report.probe_values import mean_or_none, shift_value
 from rpecli.table import Table
 
-KINDS = {"positions": "the same tokens at later positions", "prefix": "the same tokens behind a prefix"}
-TITLES = {"positions": "moved positions", "prefix": "behind a prefix"}
-Moves = dict[tuple[str, int], dict[str, Any]]  # (kind, shift) -> the line
-
-
-def moves(each: Run) -> Moves:
-    """The lines that are of what this run's evaluations are of, the last of several."""
-    return {(line["probe"], line["shift"]): line for line in probe_read.lines(each, *KINDS)}
-
-
-def read(panels: list[Panel]) -> dict[str, dict[str, dict[int, Moves]]]:
-    """`{panel: {label: {seed: moves}}}`, of runs that were measured."""
-    made: dict[str, dict[str, dict[int, Moves]]] = {}
-    for panel in panels:
-        for row in panel.rows:
-            for each in row.evaluated:
-                if found := moves(each):
-                    made.setdefault(panel.title, {}).setdefault(row.label, {})[each.config.seed] = found
-    return made
-
-
-def kept(found: dict[str, dict[str, dict[int, Moves]]], kind: str) -> dict[str, Scores]:
-    """The share of predictions that stay, over the shifts that every measured run of a panel has: 1 where nothing changed."""
-    made: dict[str, Scores] = {}
-    for title, rows in found.items():
-        shared = _shared(rows, kind)
-        if shared:
-            made[title] = {
-                label: {seed: 1 - stats.mean([[each[kind, by]["changed"] for by in shared]]) for seed, each in seeds.items()}
-                for label, seeds in rows.items()
-            }
-    return made
-
-
-def _shared(rows: dict[str, dict[int, Moves]], kind: str) -> list[int]:
-    everyone = [{by for name, by in each if name == kind} for seeds in rows.values() for each in seeds.values()]
-    return sorted(set.intersection(*everyone)) if everyone else []
-
-
-def tables(panel: Panel, rows: dict[str, dict[int, Moves]]) -> list[Table]:
-    """Predictions and KL by encoding and shift, a table a kind; then everything that was measured, folded."""
-    made = [_by_shift(panel, rows, kind) for kind in KINDS if _shared(rows, kind)]
-    return [*made, _everything(panel, rows)] if made else []
-
-
-def _by_shift(panel: Panel, rows: dict[str, dict[int, Moves]], kind: str) -> Table:
-    shared = _shared(rows, kind)
-    lines = []
-    for row in panel.rows:
-        if row.label in rows:
-            measured = list(rows[row.label].values())
-            lines.append([row.label, row.group, str(len(measured)), *(_cell(measured, (kind, by)) for by in shared)])
-    columns = ["encoding", "group", "runs", *(f"+{by}" for by in shared)]
-    caption = f"{KINDS[kind].capitalize()}: share of predictions that changed, and the KL divergence in nats, mean over seeds. "
-    caption += "0: nothing changed."
-    mask = [[False] * len(columns) for _ in lines]
-    return Table(f"{panel.title}: {TITLES[kind]}", columns, "ll" + "r" * (len(columns) - 2), lines, mask, caption, [])
-
-
-def _cell(measured: list[Moves], move: tuple[str, int]) -> str:
-    changed, kl = (_mean(measured, move, key) for key in ("changed", "kl_mean"))
-    return f"{number(changed)} ({kl:.2g})" if changed is not None and kl is not None else MISSING
-
-
-def _mean(measured: list[Moves], move: tuple[str, int], key: str) -> float | None:
-    """Over runs; what is given by layer is averaged over layers first. None where no run has it."""
-    known = [each[move].get(key) for each in measured]
-    values = [fmean(value) if isinstance(value, list) else value for value in known if value is not None and value != []]
-    return fmean(values) if values else None
-
-
-EVERYTHING = {
+KINDS = {"positions": "the same tokens at later positions", "prefix": "the same tokens after a prefix of random symbols"}
+TITLES = {"positions": "shifted positions", "prefix": "after a prefix"}
+MEASURES = {
     "changed": "changed", "kl_mean": "KL, nats", "logits_mean": "logits", "attention": "attention",
     "exact_match_before": "exact match before", "exact_match": "exact match", "token_accuracy_before": "token acc. before",
     "token_accuracy": "token acc.",
 }  # fmt: skip
 SHARES = ("changed", "exact_match_before", "exact_match", "token_accuracy_before", "token_accuracy")
+Shifts = dict[tuple[str, int], ProbeLine]  # of one run: by kind and size
+TaskShifts = dict[str, dict[int, Shifts]]  # of one task: by label and seed
 
 
-def _everything(panel: Panel, rows: dict[str, dict[int, Moves]]) -> Table:
-    """A row an encoding and move, a column a measure."""
-    lines = []
+def load_shifts(tasks: list[TaskResults]) -> dict[str, TaskShifts]:
+    """`{task.title: {label: {seed: shifts}}}` of the runs with measured shifts; of several lines of a shift, the last."""
+    by_title: dict[str, TaskShifts] = {}
+    for task in tasks:
+        for encoding in task.encodings:
+            for run in encoding.evaluated_runs:
+                if shifts := {(line["probe"], line["shift"]): line for line in probe_lines(run, *KINDS)}:
+                    by_title.setdefault(task.title, {}).setdefault(encoding.label, {})[run.config.seed] = shifts
+    return by_title
+
+
+def predictions_kept(by_title: dict[str, TaskShifts], kind: str) -> dict[str, Scores]:
+    """By task title, the share of predictions that do not change, mean over the shifts that all measured runs of a task have."""
+    kept: dict[str, Scores] = {}
+    for title, by_label in by_title.items():
+        sizes = shared_sizes(by_label, kind)
+        if sizes:
+            kept[title] = {
+                label: {
+                    seed: 1 - stats.mean([[shifts[kind, size]["changed"] for size in sizes]]) for seed, shifts in by_seed.items()
+                }
+                for label, by_seed in by_label.items()
+            }
+    return kept
+
+
+def shared_sizes(by_label: TaskShifts, kind: str) -> list[int]:
+    """The sizes of shift that every measured run of a task has."""
+    sizes = [{size for name, size in shifts if name == kind} for by_seed in by_label.values() for shifts in by_seed.values()]
+    return sorted(set.intersection(*sizes)) if sizes else []
+
+
+def tables(task: TaskResults, by_label: TaskShifts) -> list[Table]:
+    """Changed predictions by encoding and shift, one table per kind; then all measures, folded."""
+    by_kind = [_changes_table(task, by_label, kind) for kind in KINDS if shared_sizes(by_label, kind)]
+    return [*by_kind, _measures_table(task, by_label)] if by_kind else []
+
+
+def _changes_table(task: TaskResults, by_label: TaskShifts, kind: str) -> Table:
+    sizes = shared_sizes(by_label, kind)
+    rows = []
+    for encoding in task.encodings:
+        if encoding.label in by_label:
+            runs = list(by_label[encoding.label].values())
+            cells = [_change_cell(runs, (kind, size)) for size in sizes]
+            rows.append([encoding.label, encoding.group, str(len(runs)), *cells])
+    columns = ["encoding", "group", "runs", *(f"+{size}" for size in sizes)]
+    caption = f"{KINDS[kind].capitalize()}: share of predictions that changed, and KL divergence in nats; means over seeds."
+    return Table(f"{task.title}: {TITLES[kind]}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption)
+
+
+def _change_cell(runs: list[Shifts], shift: tuple[str, int]) -> str:
+    changed, kl = (_mean(runs, shift, measure) for measure in ("changed", "kl_mean"))
+    return f"{format_number(changed)} ({kl:.2g})" if changed is not None and kl is not None else MISSING
+
+
+def _mean(runs: list[Shifts], shift: tuple[str, int], measure: str) -> float | None:
+    """The mean over the runs that have the measure; None if none has it."""
+    lines = [shifts[shift] for shifts in runs]
+    return mean_or_none(shift_value(line, measure) for line in lines if line.get(measure) not in (None, []))
+
+
+def _measures_table(task: TaskResults, by_label: TaskShifts) -> Table:
+    """One row per encoding and shift, one column per measure."""
+    rows = []
     for kind in KINDS:
-        for row in [row for row in panel.rows if row.label in rows]:
-            measured = list(rows[row.label].values())
-            lines += [[row.label, kind, str(by), *_told(measured, (kind, by))] for by in _shared(rows, kind)]
-    columns = ["encoding", "moved", "by", *EVERYTHING.values()]
-    caption = "Means over seeds: share of predictions that changed, KL divergence, mean change of a logit and of an attention "
-    caption += "weight, and accuracy before and after, on the strings of the training length."
-    mask = [[False] * len(columns) for _ in lines]
-    title, align = f"{panel.title}: moved content, every measure", "ll" + "r" * (len(columns) - 2)
-    return Table(title, columns, align, lines, mask, caption, [], folded=True)
+        for label in [encoding.label for encoding in task.encodings if encoding.label in by_label]:
+            runs = list(by_label[label].values())
+            for size in shared_sizes(by_label, kind):
+                rows.append([label, kind, str(size), *(_measure_cell(runs, (kind, size), measure) for measure in MEASURES)])
+    columns = ["encoding", "shift", "by", *MEASURES.values()]
+    caption = (
+        "Means over seeds, on the evaluation set of the training length: share of predictions that changed, KL divergence, mean "
+        "change of a logit and of an attention weight, and accuracies before and after the shift."
+    )
+    align = "ll" + "r" * (len(columns) - 2)
+    return Table(f"{task.title}: shifted content, all measures", columns, align, rows, caption=caption, folded=True)
 
 
-def _told(measured: list[Moves], move: tuple[str, int]) -> list[str]:
-    found = {key: _mean(measured, move, key) for key in EVERYTHING}
-    return [MISSING if value is None else number(value) if key in SHARES else f"{value:.2g}" for key, value in found.items()]
+def _measure_cell(runs: list[Shifts], shift: tuple[str, int], measure: str) -> str:
+    value: Any = _mean(runs, shift, measure)
+    if value is None:
+        return MISSING
+    return format_number(value) if measure in SHARES else f"{value:.2g}"

@@ -1,155 +1,141 @@
-"""Tables behind the verdict, a task at a time: spread over seeds, comparisons with the best, single models, cost."""
+"""Tables of one task behind the verdict: scores over seeds, comparisons with the best encoding, single models, cost."""
 
 from collections.abc import Iterable
 from dataclasses import replace
 from statistics import fmean, median
 
-from rpecli.report import paired as compare
-from rpecli.report import stats
-from rpecli.report.aggregate import Panel, Row, natural
-from rpecli.report.format import MISSING, number, probability, signed
-from rpecli.report.load import Run
-from rpecli.report.tables import efficiency as targets
+from rpecli.report import paired, stats
+from rpecli.report.aggregate import EncodingResults, TaskResults, natural_key
+from rpecli.report.format import MISSING, format_interval, format_number, format_p, format_signed
+from rpecli.report.load import RunResults
+from rpecli.report.records import Difference, McNemarPair, Pair
+from rpecli.report.tables import efficiency
 from rpecli.table import Table
 
-NARROW = "Of few seeds an interval is narrower than its name says (docs/protocol.md); tests decide, intervals do not."
+FEW_SEEDS = "With few seeds the intervals cover less than 95 % (docs/protocol.md); conclusions rest on the tests."
 
 
-def tables(panel: Panel) -> list[Table]:
-    """Of one panel; a table without rows is left out."""
-    folded = [replace(table, folded=True) for table in (_seeds(panel, "token_accuracy"), _best(panel), _strings(panel))]
-    made = [_seeds(panel, "exact_match"), *folded, targets.table(panel), _cost(panel)]
-    return [table for table in made if table.rows]
+def tables(task: TaskResults) -> list[Table]:
+    """The tables of one task, without those that would be empty."""
+    folded = [replace(table, folded=True) for table in (_scores(task, "token_accuracy"), _best(task), _single_models(task))]
+    task_tables = [_scores(task, "exact_match"), *folded, efficiency.table(task), _cost(task)]
+    return [table for table in task_tables if table.rows]
 
 
-def _table(
-    panel: Panel, title: str, columns: list[str], rows: list[list[str]], caption: str, bold: list[bool] | None = None
-) -> Table:
-    mask = [[mark and i == 0 for i in range(len(columns))] for mark in bold or [False] * len(rows)]
-    return Table(f"{panel.title}: {title}", columns, "ll" + "r" * (len(columns) - 2), rows, mask, caption, [])
+def _table(task: TaskResults, title: str, columns: list[str], rows: list[list[str]], caption: str) -> Table:
+    return Table(f"{task.title}: {title}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption)
 
 
-def interval(found: tuple[float, float] | None) -> str:
-    return f"{number(found[0])}-{number(found[1])}" if found else MISSING
-
-
-# -------------------------------------------------------------------------------------------------------- over seeds
-
-
-def _seeds(panel: Panel, measure: str) -> Table:
-    found = compare.scores(panel, measure)
-    rows = [_seeds_line(row, panel, measure, found[row.label]) for row in panel.rows if row.label in found]
-    columns = ["encoding", "group", "seeds", "mean", "95 % interval", "median", "lowest", "highest"]
-    columns += ["area", *(["to 95 %", "to 50 %"] if measure == "exact_match" else [])]
+def _scores(task: TaskResults, measure: str) -> Table:
+    by_label = paired.scores(task, measure)
+    entries = [entry for entry in task.encodings if entry.label in by_label]
+    rows = [_scores_row(entry, task, measure, list(by_label[entry.label].values())) for entry in entries]
+    columns = ["encoding", "group", "seeds", "mean", "95 % interval", "median", "lowest", "highest", "area"]
     name = measure.replace("_", " ")
-    caption = f"Mean {name} over log2 length beyond training ({', '.join(map(str, compare.beyond(panel)))}), over seeds: "
-    caption += f"bootstrap interval of the mean from {stats.SEEDS} seeds. Area: the same over all evaluated lengths. "
+    lengths = ", ".join(map(str, paired.extrapolation_lengths(task)))
+    caption = f"Mean {name} over log2 length beyond training ({lengths}); the interval is a bootstrap interval of the mean over "
+    caption += f"seeds, from {stats.MIN_SEEDS} seeds. Area: the same mean over all evaluated lengths. "
     if measure == "exact_match":
-        caption += "To 95 %: the longest length up to which exact match stays at least .95, median over seeds; at 50 % likewise. "
-    caption += f"Bold: the highest mean, and all whose interval overlaps its. {NARROW}"
-    return _table(panel, f"{name} beyond training", columns, rows, caption, _level_with_best(found))
+        columns += ["to 95 %", "to 50 %"]
+        caption += "To 95 %: the longest length up to which exact match is at least 0.95, lower median over seeds; to 50 % "
+        caption += "likewise with 0.50. "
+    caption += f"Bold: the highest mean, and those whose interval overlaps its interval. {FEW_SEEDS}"
+    bold = [[flag, *[False] * (len(columns) - 1)] for flag in _overlap_best(by_label)]
+    return replace(_table(task, f"{name} beyond training", columns, rows, caption), bold=bold)
 
 
-def _level_with_best(found: compare.Scores) -> list[bool]:
-    """Whether each row is the best or, by intervals, level with it; without intervals none is said to be either."""
-    intervals = {label: stats.mean_interval([list(values.values())]) for label, values in found.items()}
-    top = compare.best(found)
-    edge = intervals[top] if top is not None else None
-    if edge is None or all(fmean(values.values()) == 0 for values in found.values()):
-        return [False] * len(found)
-    return [label == top or (own is not None and own[1] >= edge[0]) for label, own in intervals.items()]
+def _overlap_best(by_label: paired.Scores) -> list[bool]:
+    """Per encoding, whether it is the best or its interval overlaps the best one's; all False without intervals."""
+    intervals = {label: stats.mean_interval([list(by_seed.values())]) for label, by_seed in by_label.items()}
+    best = paired.best_label(by_label)
+    best_interval = intervals[best] if best is not None else None
+    if best_interval is None or all(fmean(by_seed.values()) == 0 for by_seed in by_label.values()):
+        return [False] * len(by_label)
+    return [label == best or (own is not None and own[1] >= best_interval[0]) for label, own in intervals.items()]
 
 
-def _seeds_line(row: Row, panel: Panel, measure: str, found: dict[int, float]) -> list[str]:
-    values = list(found.values())
-    spread = [fmean(values), median(values), min(values), max(values)]
-    mean, middle, low, high = map(number, spread)
-    areas = stats.summary(stats.area(each.measure(measure)) for each in row.evaluated)
-    lengths = [_length(row, panel, at) for at in (stats.EFFECTIVE, stats.HALF) if measure == "exact_match"]
-    over = interval(stats.mean_interval([values]))
-    shown = [mean, over, middle, low, high, number(areas.mean) if areas else MISSING, *lengths]
-    return [row.label, row.group, str(len(values)), *shown]
+def _scores_row(encoding: EncodingResults, task: TaskResults, measure: str, scores: list[float]) -> list[str]:
+    mean, middle, low, high = map(format_number, (fmean(scores), median(scores), min(scores), max(scores)))
+    area = encoding.area(measure)
+    row = [encoding.label, encoding.group, str(len(scores)), mean, format_interval(stats.mean_interval([scores]))]
+    row += [middle, low, high, format_number(area.mean) if area else MISSING]
+    thresholds = (stats.EFFECTIVE, stats.EFFECTIVE_HALF) if measure == "exact_match" else ()
+    return row + [_effective_length(encoding, task, threshold) for threshold in thresholds]
 
 
-def _length(row: Row, panel: Panel, at: float) -> str:
+def _effective_length(encoding: EncodingResults, task: TaskResults, threshold: float) -> str:
     """The lower median over seeds: an evaluated length, never one between two."""
-    reached = sorted(stats.effective_length(each.measure("exact_match"), at) for each in row.evaluated)
-    middle = reached[(len(reached) - 1) // 2]
-    return f"{middle}" if middle else f"<{panel.lengths[0]}"
+    reached = sorted(stats.effective_length(run.by_length("exact_match"), threshold) for run in encoding.evaluated_runs)
+    length = reached[(len(reached) - 1) // 2]
+    return f"{length}" if length else f"< {task.lengths[0]}"
 
 
-# ------------------------------------------------------------------------------------------------------- comparisons
-
-
-def _best(panel: Panel) -> Table:
-    found = compare.scores(panel, "exact_match")
-    top = compare.best(found)
-    every = compare.pairs(found)
-    rivals = compare.against(top, every) if top is not None else []
-    rows = [_pair_line(pair) for pair in rivals]
-    columns = ["encoding", "against", "difference", "95 % interval", "seeds", "p", "p (Holm)"]
+def _best(task: TaskResults) -> Table:
+    by_label = paired.scores(task, "exact_match")
+    best = paired.best_label(by_label)
+    all_pairs = paired.pairs(task, "exact_match")
+    own_pairs = paired.pairs_of(best, all_pairs) if best is not None else []
+    columns = ["encoding", "minus", "difference", "95 % interval", "seeds", "p", "p (Holm)"]
     caption = (
-        f"Exact match beyond training: what {top}, the highest mean, has over each other encoding on the same seeds and strings. "
+        f"Exact match beyond training: {best}, which has the highest mean, minus each other encoding, paired by seed. Sign-flip "
+        f"permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
     )
-    caption += f"Sign-flip permutation test over seeds, p adjusted for all {len(every)} pairs (pairs.csv). "
-    if any(pair.difference.p is None for pair in rivals):
-        caption += f"Pairs with fewer than {stats.SEEDS} seeds are not tested."
-    return _table(panel, "the highest against the others", columns, rows, caption.strip())
+    if any(pair.p is None for pair in own_pairs):
+        caption += f" Pairs with fewer than {stats.MIN_SEEDS} seeds are not tested."
+    return _table(task, "the best encoding minus the others", columns, list(map(_pair_row, own_pairs)), caption)
 
 
-def _pair_line(pair: compare.Pair) -> list[str]:
-    this = pair.difference
-    between = MISSING if this.low is None or this.high is None else f"{signed(this.low)} to {signed(this.high)}"
-    return [pair.first, pair.second, signed(this.mean), between, str(this.pairs), p_value(this.p), p_value(pair.holm)]
+def _pair_row(pair: Pair) -> list[str]:
+    p_values = [format_p(pair.p), format_p(pair.p_holm)]
+    return [pair.first, pair.second, format_signed(pair.mean), signed_interval(pair), str(pair.pairs), *p_values]
 
 
-def p_value(value: float | None) -> str:
-    return MISSING if value is None else probability(value).removeprefix("= ")
+def signed_interval(difference: Difference) -> str:
+    """`+0.63 to +0.77`."""
+    if difference.interval is None:
+        return MISSING
+    return " to ".join(map(format_signed, difference.interval))
 
 
-def _strings(panel: Panel) -> Table:
-    """Only where seeds are too few for a test over them: there is nothing better to show."""
-    found = compare.scores(panel, "exact_match")
-    top = compare.best(found)
-    few = [each for each in compare.strings(panel) if top in (each.first, each.second) and len(found[top]) < stats.SEEDS]
-    rows = sorted((_string_line(each, str(top)) for each in few), key=lambda line: (natural(line[1]), natural(line[2])))
-    length = few[0].length if few else 0
-    columns = ["encoding", "against", "seed", "only it right", "only the other", "strings", "p (Holm)"]
+def _single_models(task: TaskResults) -> Table:
+    """Only where seeds are too few for a test over them."""
+    by_label = paired.scores(task, "exact_match")
+    best = paired.best_label(by_label)
+    few = best is not None and len(by_label[best]) < stats.MIN_SEEDS
+    models = [pair for pair in paired.mcnemar_pairs(task) if best in (pair.first, pair.second)] if few else []
+    rows = sorted((_model_row(pair, str(best)) for pair in models), key=lambda row: (natural_key(row[1]), natural_key(row[2])))
+    columns = ["encoding", "other", "seed", "only it correct", "only the other correct", "sequences", "p (Holm)"]
     caption = (
-        f"Single trained models on the same strings of length {length}: McNemar's exact test, adjusted for all pairs of models. "
+        f"Single trained models on the same sequences of length {models[0].length if models else 0}: McNemar's exact test, "
+        "adjusted for all pairs of models. The result is about these two models only; another seed may reverse it."
     )
-    caption += "About these two trained models only: another seed may turn it round."
-    return _table(panel, "single models", columns, rows, caption)
+    return _table(task, "single models", columns, rows, caption)
 
 
-def _string_line(each: compare.Strings, top: str) -> list[str]:
-    mine, others = each.first_alone, each.second_alone
-    if each.first != top:
-        mine, others = others, mine
-    other = each.second if each.first == top else each.first
-    return [top, other, str(each.seed), str(mine), str(others), str(each.n), p_value(each.holm)]
+def _model_row(pair: McNemarPair, best: str) -> list[str]:
+    other, own_only, other_only = pair.second, pair.only_first_correct, pair.only_second_correct
+    if pair.first != best:
+        other, own_only, other_only = pair.first, other_only, own_only
+    return [best, other, str(pair.seed), str(own_only), str(other_only), str(pair.n), format_p(pair.p_holm)]
 
 
-# ---------------------------------------------------------------------------------------------------------------- cost
-
-
-def _cost(panel: Panel) -> Table:
-    memory = any(each.info.get("peak_memory") for row in panel.rows for each in row.evaluated)
-    rows = [[row.label, row.group, *_costs(row.evaluated, memory)] for row in panel.rows if row.evaluated]
+def _cost(task: TaskResults) -> Table:
+    memory = any(run.record.get("peak_memory") for entry in task.encodings for run in entry.evaluated_runs)
+    rows = [[entry.label, entry.group, *_costs(entry.evaluated_runs, memory)] for entry in task.encodings if entry.evaluated_runs]
     columns = ["encoding", "group", "parameters", "training tokens/s", "training seconds", "evaluation seconds"]
     columns += [*(["peak memory, MB"] if memory else []), "machines"]
-    caption = "Medians over seeds, from the runs' own records. Speeds compare only on one machine with nothing else on it."
-    return _table(panel, "cost", columns, rows, caption)
+    caption = "Medians over seeds, from the runs' records. Speeds are comparable only on one machine without other load."
+    return _table(task, "cost", columns, rows, caption)
 
 
-def _costs(runs: list[Run], memory: bool) -> list[str]:
-    machines = {f"{each.info.get('machine')}, {each.info.get('device')}" for each in runs}
-    evaluation = [sum(line.get("seconds") or 0 for line in each.lines.values()) for each in runs]
-    kept = [_middle(each.info.get(key) for each in runs) for key in ("parameters", "tokens_per_second", "seconds")]
-    peaks = [each.info["peak_memory"] / 1e6 for each in runs if each.info.get("peak_memory")]
-    return [*kept, f"{median(evaluation):.2f}", *([_middle(peaks)] if memory else []), str(len(machines))]
+def _costs(runs: list[RunResults], memory: bool) -> list[str]:
+    machines = {f"{run.record.get('machine')}, {run.record.get('device')}" for run in runs}
+    evaluation = [sum(line.get("seconds") or 0 for line in run.evaluations.values()) for run in runs]
+    medians = [_median(run.record.get(key) for run in runs) for key in ("parameters", "tokens_per_second", "seconds")]
+    peaks = [run.record["peak_memory"] / 1e6 for run in runs if run.record.get("peak_memory")]
+    return [*medians, f"{median(evaluation):.2f}", *([_median(peaks)] if memory else []), str(len(machines))]
 
 
-def _middle(values: Iterable[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{median(known):,.0f}" if known else MISSING
+def _median(values: Iterable[float | None]) -> str:
+    numbers = [value for value in values if value is not None]
+    return f"{median(numbers):,.0f}" if numbers else MISSING

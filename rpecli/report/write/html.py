@@ -4,13 +4,18 @@ import re
 from html import escape
 from typing import Any
 
-from rpecli.report.aggregate import Panel
+from rpecli.report.aggregate import TaskResults
+from rpecli.report.content import ReportContent
+from rpecli.report.figures import attention_chart
 from rpecli.report.figures import inline as svg
 from rpecli.report.figures import learning_chart as learning
 from rpecli.report.figures.accuracy import looks
-from rpecli.report.load import Collected, Run
-from rpecli.report.verdict import Verdict
-from rpecli.report.write import markdown as page
+from rpecli.report.load import RunResults
+from rpecli.report.provenance import provenance_lines, revision
+from rpecli.report.records import Provenance
+from rpecli.report.tables import runs as runs_table
+from rpecli.report.verdict import RULES, Verdict
+from rpecli.report.write import markdown
 from rpecli.report.write.page_style import CSS, SCRIPT
 from rpecli.table import Table, slug
 
@@ -18,28 +23,19 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
 
 
-def html(
-    name: str,
-    collected: Collected,
-    panels: list[Panel],
-    tables: list[Table],
-    verdicts: list[Verdict],
-    command: str | None,
-    inside: dict[str, str],
-) -> str:
-    """The whole page, the same bytes for the same runs; `inside` holds what the probes found, by panel."""
-    drawn = [panel for panel in panels if panel.lengths]
+def page(content: ReportContent) -> str:
+    """The whole page, the same bytes for the same runs."""
+    drawn = [panel for panel in content.tasks if panel.lengths]
     known = looks(drawn)
-    parts = [f"<h1>Report: {escape(name)}</h1><p>{escape(page.what(collected.runs, panels))}</p>", ""]
-    parts += [_verdicts(verdicts), _figure(drawn, known)]
-    over = [table_html(table, None, 2) for table in tables if page.panel_of(table, panels) is None]
+    inside = attention_chart.sections(content.tasks, content.probes, content.shifts)
+    parts = [f"<h1>Report: {escape(content.name)}</h1><p>{escape(content.summary)}</p>", ""]
+    parts += [_verdicts(content.verdicts), _figure(drawn, known)]
+    over = [table_html(table, None, 2) for table in content.tables_over_tasks]
     parts += [f'<section id="overall">{"".join(over)}</section>'] if over else []
-    for panel in panels:
-        mine = [table for table in tables if page.panel_of(table, panels) is panel]
-        parts.append(_panel(panel, mine, inside[panel.title]))
-    parts += [problems_html(collected.problems), _provenance(page.provenance(collected.runs), command)]
-    parts[1] = _contents(panels, "".join(parts))
-    return document(name, parts, svg.colours(known))
+    parts += [_panel(panel, content.tables_of(panel), inside[panel.title]) for panel in content.tasks]
+    parts += [warnings_html(content.warnings), _provenance(content.provenance, content.command)]
+    parts[1] = _contents(content.tasks, "".join(parts))
+    return document(content.name, parts, svg.colours(known))
 
 
 def document(title: str, parts: list[str], style: str = "") -> str:
@@ -51,11 +47,11 @@ def document(title: str, parts: list[str], style: str = "") -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{CSS}{style}</style></head>\n<body><main>\n{body}\n{ended}'
 
 
-def _contents(panels: list[Panel], body: str) -> str:
+def _contents(panels: list[TaskResults], body: str) -> str:
     """Links to the sections that there are."""
     links = [("verdict", "Verdict"), ("figure", "Accuracy"), ("learning", "Learning curves"), ("overall", "All tasks")]
     links += [(slug(panel.title), panel.title) for panel in panels]
-    links += [("problems", "What is missing or wrong"), ("provenance", "Provenance")]
+    links += [("warnings", "Warnings"), ("provenance", "Provenance")]
     shown = "".join(f'<a href="#{to}">{escape(text)}</a>' for to, text in links if f'<section id="{to}"' in body)
     return f"<nav>{shown}</nav>"
 
@@ -69,56 +65,55 @@ def _verdicts(verdicts: list[Verdict]) -> str:
             f'<h3>{escape(each.claim)}</h3><p class="outcome"><span aria-hidden="true">{sign}</span> {escape(each.outcome)}</p>'
         )
         cards.append(f'<article class="claim {slug(each.outcome)}">{head}<ul>{lines}</ul></article>')
-    rules = f'<p class="quiet">{escape(page.RULES)}</p>'
+    rules = f'<p class="quiet">{escape(RULES)}</p>'
     return f'<section id="verdict"><h2>Verdict</h2><div class="claims">{"".join(cards)}</div>{rules}</section>'
 
 
-def _figure(panels: list[Panel], known: Any) -> str:
+def _figure(panels: list[TaskResults], known: Any) -> str:
     charts = "".join(svg.chart(panel, measure, known) for panel in panels for measure in ("token_accuracy", "exact_match"))
-    said = f'<p class="quiet">{escape(page.LEGEND)}</p>'
+    said = f'<p class="quiet">{escape(markdown.LEGEND)}</p>'
     shown = f'{svg.legend(known)}<div class="charts">{charts}</div>{said}'
     return f'<section id="figure"><h2>Accuracy against length</h2>{shown}</section>{_learning(panels, known)}'
 
 
-def _learning(panels: list[Panel], known: Any) -> str:
+def _learning(panels: list[TaskResults], known: Any) -> str:
     curves = [(panel, learning.curves(panel)) for panel in panels]
     charts = "".join(learning.chart(panel, found, known) for panel, found in curves if found)
-    said = f'<p class="quiet">{escape(page.LEARNING)}</p>'
+    said = f'<p class="quiet">{escape(markdown.LEARNING)}</p>'
     shown = f'{svg.legend(known)}<div class="charts">{charts}</div>{said}'
     return f'<section id="learning"><h2>Learning curves</h2>{shown}</section>' if charts else ""
 
 
-def _panel(panel: Panel, tables: list[Table], inside: str) -> str:
+def _panel(panel: TaskResults, tables: list[Table], inside: str) -> str:
     shown = "".join(table_html(table, panel, 3) for table in tables)
     return f'<section id="{slug(panel.title)}"><h2>{escape(panel.title)}</h2>{shown}{inside}{_runs(panel)}</section>'
 
 
-def _runs(panel: Panel) -> str:
+def _runs(panel: TaskResults) -> str:
     """Which directories each row's numbers come from, and the strings that they were measured on."""
     items = []
-    for row in panel.rows:
+    for row in panel.encodings:
         runs = ", ".join(_run(each) for each in row.runs)
         items.append(f'<li id="{_row_id(panel, row.label)}"><b>{escape(row.label)}</b>: {runs}</li>')
-    said = f"Each is trained again by `rpe train RUN/recipe.yaml`. {page.fingerprints(panel)}."
-    shown = f'<p class="quiet">{_code(said)}</p><ul class="runs">{"".join(items)}</ul>'
+    shown = f'<p class="quiet">{_code(runs_table.description(panel))}</p><ul class="runs">{"".join(items)}</ul>'
     return f"<details><summary><h3>Runs behind these numbers</h3></summary>{shown}</details>"
 
 
-def _run(each: Run) -> str:
-    what = f"seed {each.config.seed}, {each.info['status']}, commit {page.revision(each)}"
+def _run(each: RunResults) -> str:
+    what = f"seed {each.config.seed}, {each.record['status']}, commit {revision(each)}"
     return f"<code>{escape(str(each.path))}</code> ({escape(what)})"
 
 
-def _row_id(panel: Panel, label: str) -> str:
+def _row_id(panel: TaskResults, label: str) -> str:
     """By place, since two labels may differ in signs alone."""
-    return f"runs-{slug(panel.title)}-{[row.label for row in panel.rows].index(label)}"
+    return f"runs-{slug(panel.title)}-{[row.label for row in panel.encodings].index(label)}"
 
 
-def table_html(table: Table, panel: Panel | None, level: int) -> str:
+def table_html(table: Table, panel: TaskResults | None, level: int) -> str:
     """A table that sorts; of a panel, its rows lead to the runs behind them."""
-    title = table.title if panel is None else table.title.removeprefix(f"{panel.title}: ").capitalize()
+    title = table.title
     linked = panel is not None and table.columns[0] == "encoding"
-    links = {row.label: f"#{_row_id(panel, row.label)}" for row in panel.rows} if panel is not None and linked else {}
+    links = {row.label: f"#{_row_id(panel, row.label)}" for row in panel.encodings} if panel is not None and linked else {}
     region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">{table.html(links)}</div>'
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in table.footnotes)
     inner = f'{region}<p class="caption">{escape(table.caption)}</p>{notes}'
@@ -126,17 +121,17 @@ def table_html(table: Table, panel: Panel | None, level: int) -> str:
     return f"<details><summary>{heading}</summary>{inner}</details>" if table.folded else heading + inner
 
 
-def problems_html(problems: list[str]) -> str:
-    items = "".join(f"<li>{escape(' '.join(text.split()))}</li>" for text in problems)
-    return f'<section id="problems"><h2>What is missing or wrong</h2><ul>{items}</ul></section>' if items else ""
+def warnings_html(warnings: list[str]) -> str:
+    items = "".join(f"<li>{escape(' '.join(text.split()))}</li>" for text in warnings)
+    return f'<section id="warnings"><h2>Warnings</h2><ul>{items}</ul></section>' if items else ""
 
 
-def _provenance(found: dict[str, Any], command: str | None) -> str:
-    items = "".join(f"<li>{_code(line)}</li>" for line in page.provenance_lines(found))
-    shared = escape("\n".join(f"{key}: {value}" for key, value in found["shared"].items()))
-    again = f"<h3>Made again with</h3><pre>{escape(command)}</pre>" if command else ""
+def _provenance(found: Provenance, command: str | None) -> str:
+    items = "".join(f"<li>{_code(line)}</li>" for line in provenance_lines(found))
+    shared = escape("\n".join(f"{key}: {value}" for key, value in found.shared.items()))
+    again = f"<h3>Reproduce with</h3><pre>{escape(command)}</pre>" if command else ""
     keys = f"<h3>Recipe keys that all runs share</h3><pre>{shared}</pre>"
-    return f'<section id="provenance"><h2>Provenance</h2>{again}<ul>{items}</ul>{keys}<p>{_code(page.DATA)}</p></section>'
+    return f'<section id="provenance"><h2>Provenance</h2>{again}<ul>{items}</ul>{keys}<p>{_code(markdown.DATA)}</p></section>'
 
 
 def _code(text: str) -> str:

@@ -1,8 +1,6 @@
 """Many runs at a time: a crash costs one run, a stop saves all of them, started again does what is missing."""
 
-import io
 import os
-import shutil
 import signal
 import threading
 import time
@@ -12,11 +10,9 @@ from typing import Any
 
 import pytest
 from helpers import training as tiny
-from rich.console import Console
-from rich.table import Table
 
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch import pool, progress, worker
+from rpecli.launch import pool, worker
 from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
 from rpecli.launch.pool import Event
 from rpecli.run.directory import Run, find_runs
@@ -353,91 +349,6 @@ def test_two_commands_at_once_share_the_work_of_a_folder(tmp_path: Path, rpe: ti
     assert rpe("train", two / "mine.yaml", "--runs", tmp_path / "runs", "--jobs", 1, "--device", "cpu").code == 0
     assert tiny.finish(process).code == 0
     assert [run.record["status"] for run in find_runs(tmp_path / "runs")[0]] == ["trained", "trained"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.9, "0:59"), (125, "2:05"), (3600, "1:00:00"), (36061, "10:01:01")]
-)
-def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
-    assert progress.clock(seconds) == text
-
-
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
-    """A run that is done, one in the middle, one that has not begun."""
-    folder = tmp_path_factory.mktemp("shown")
-    done = tiny.trained_run(folder)
-    half, new = (tiny.new_run(folder, seed=seed) for seed in (1, 2))
-    lines = done.metrics_file.read_bytes().splitlines(keepends=True)
-    half.metrics_file.write_bytes(b"".join(lines[:2]))
-    return [done, half, new]
-
-
-def events(runs: list[Run]) -> Iterator[Event]:
-    done, half, new = runs
-    for run in runs:
-        yield Event("started", run)
-    yield Event("tick", active=tuple(runs))
-    yield Event("ended", done, 0)
-    yield Event("ended", half, 75)
-    yield Event("tick", active=(new,))
-    yield Event("ended", new, 1)
-
-
-@pytest.mark.parametrize("terminal", [False, True])
-def test_progress_shows_every_run_and_how_it_ended(terminal: bool, shown: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "INTERVAL", -1.0)
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
-    codes = progress.follow(events(shown), console, shown)
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    done, half, new = shown
-    assert codes == {done: 0, half: 75, new: 1}
-    for line in (
-        f"[1/3] {done.name}  done  acc 0.",
-        f"[2/3] {half.name}  stopped  acc 0.",
-        f"[3/3] {new.name}  FAILED: exit code 1",
-    ):
-        assert line in text
-    assert ("\x1b[" in text) == terminal
-    if not terminal:
-        assert f"{done.name}  step 40/40  evaluating, 0 lengths done" in text
-        assert f"{half.name}  step 20/40  loss " in text
-        assert f"{new.name}  step 0/40  starting" in text
-
-
-def test_between_starts_and_ends_a_pipe_is_told_little(shown: list[Run]) -> None:
-    console = Console(file=io.StringIO(), force_terminal=False, width=200)
-    progress.follow(events(shown), console, shown)
-    assert len(console.file.getvalue().splitlines()) == 3  # type: ignore[attr-defined]
-
-
-def test_progress_survives_a_run_that_is_deleted_meanwhile(shown: list[Run], tmp_path: Path) -> None:
-    run = tiny.new_run(tmp_path)
-
-    def vanish() -> Iterator[Event]:
-        yield Event("started", run)
-        shutil.rmtree(run.path)
-        yield Event("tick", active=(run,))
-
-    for terminal in (False, True):
-        run = tiny.new_run(tmp_path)
-        progress.follow(vanish(), Console(file=io.StringIO(), force_terminal=terminal), [run])
-
-
-def test_a_table_is_markdown_in_a_pipe() -> None:
-    table = Table(title="numbers")
-    table.add_column("run")
-    table.add_column("a", justify="right")
-    table.add_row("one", "1")
-    table.add_row("a | b", "10.5")
-    assert progress.plain(table).splitlines() == [
-        "**numbers**",
-        "",
-        "| run    |    a |",
-        "| :----- | ---: |",
-        "| one    |    1 |",
-        r"| a \| b | 10.5 |",
-    ]
 
 
 def test_a_job_in_another_thread_is_done_too(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""The evaluation set of a length: drawn from the evaluation seed, or read from a data set that `rpe data` wrote."""
+
+from pathlib import Path
+
+from rpecli import data
+from rpecli.config.ranges import parse_lengths
+from rpecli.config.recipe import Config
+from rpecli.evaluate import hf_dataset
+from rpecli.run.files import RunError
+from rpecli.task import Batch, Task
+
+MIN_SEQUENCES = 32  # per length, however long the sequences are
+
+
+def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list[int]:
+    """The lengths to evaluate, ascending: those of the data set, or those of the settings and the training length.
+
+    Lengths above the task's greatest are left out; `rpe eval` warns of them.
+    """
+    if folder is not None:
+        return hf_dataset.lengths(folder)
+    lengths = {config.length, *parse_lengths(config.eval.lengths, config.length)}
+    longest = task.longest()
+    return sorted(length for length in lengths if longest is None or length <= longest)
+
+
+def eval_set(config: Config, task: Task, length: int, folder: Path | None = None) -> list[Batch]:
+    """The evaluation set of a length, in blocks of data.BLOCK sequences.
+
+    It has `samples` sequences; long ones are fewer, so that they have `eval_tokens` tokens at most, but at least MIN_SEQUENCES.
+    Raises RunError for a length that the data set does not have, ValueError for a data set with a larger vocabulary.
+    """
+    settings = config.eval
+    if folder is None:
+        sequences = min(settings.samples, max(MIN_SEQUENCES, settings.eval_tokens // task.sequence(length)))
+        return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed))
+    if length not in hf_dataset.lengths(folder):
+        raise RunError(f"{folder} has no sequences of length {length}: write them with rpe data, or name --lengths it has")
+    blocks = list(hf_dataset.read(folder, length, settings.samples))
+    largest = max(int(batch.tokens_BxT.max()) for batch in blocks)
+    if largest >= task.vocabulary:
+        raise ValueError(
+            f"{folder}: has tokens up to {largest}, but the tokens of {config.task} end at {task.vocabulary - 1}: "
+            f"write a set of this task with rpe data {config.task}"
+        )
+    return blocks

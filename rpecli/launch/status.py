@@ -1,0 +1,226 @@
+"""How far runs are, read from their directories alone: what changed is read again, the rest is kept in memory.
+
+Runs look the same from wherever they were started: by this command, by another one, or on another machine.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rpecli.config.ranges import parse_lengths
+from rpecli.run.directory import Run, Status
+from rpecli.run.files import RunError
+from rpecli.run.provenance import machine
+
+QUIET_SECONDS = 1800.0  # without a change after which a process with the run's number counts as another one
+Stamp = tuple[int, int]  # time of the last change in ns, size
+
+
+class State(StrEnum):
+    """What a run is doing: the status of its record, and what the record cannot say."""
+
+    WAITING = "waiting"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    TRAINED = "trained"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    UNREADABLE = "unreadable"
+
+
+AT_WORK = (State.TRAINING, State.EVALUATING)
+STATES = {Status.CREATED: State.WAITING, Status.TRAINING: State.TRAINING, Status.TRAINED: State.TRAINED}
+STATES |= {Status.STOPPED: State.STOPPED, Status.FAILED: State.FAILED}
+
+
+class RunStatus:
+    """One run as it was when its files last changed."""
+
+    def __init__(self, run: Run, queued: bool = False):
+        self.run = run
+        self.record: dict[str, Any] = {}
+        self.metrics: dict[str, Any] = {}  # the latest line of metrics.jsonl
+        self.evaluations: dict[int, Any] = {}  # the latest line of each length, of the run's own encoding and current weights
+        self.problem: str | None = None  # why the record cannot be read
+        self.queued = queued  # a job of this command waits for it, or
+        self.active = False  # works on it
+        self._lengths: list[int] | None = None  # that its recipe evaluates; read when needed
+        self._stamps: dict[Path, Stamp] = {}
+
+    def refresh(self) -> bool:
+        """Reads the files that changed; returns whether any did. A file that is damaged for a moment counts as unchanged."""
+        reads = {
+            self.run.record_file: self._read_record,
+            self.run.metrics_file: self._read_metrics,
+            self.run.evaluations_file: self._read_evaluations,
+        }
+        changed = [file for file in reads if self._has_changed(file)]
+        for file in changed:
+            with suppress(RunError, OSError):
+                reads[file]()
+        return bool(changed)
+
+    def _has_changed(self, file: Path) -> bool:
+        with suppress(OSError):
+            stat = file.stat()
+            stamp, before = (stat.st_mtime_ns, stat.st_size), self._stamps.get(file)
+            self._stamps[file] = stamp
+            return stamp != before
+        return False
+
+    def _read_record(self) -> None:
+        try:
+            self.record, self.problem = self.run.record, None
+        except RunError as error:
+            self.problem = None if self.record else str(error)
+
+    def _read_metrics(self) -> None:
+        self.metrics = self.run.last_metrics() or self.metrics
+
+    def _read_evaluations(self) -> None:
+        lines = [line for line in self.run.evaluations() if not line.get("encoding_override")]
+        current = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
+        self.evaluations = {line["length"]: line for line in current if "length" in line}
+
+    @property
+    def state(self) -> State:
+        if self.problem:
+            return State.UNREADABLE
+        status = self.record.get("status", Status.CREATED)
+        if self.active:
+            return State.EVALUATING if status == Status.TRAINED else State.TRAINING
+        if self.queued:
+            return State.WAITING
+        if status == Status.TRAINED and self._is_being_evaluated():
+            return State.EVALUATING
+        return STATES[status]
+
+    def _is_being_evaluated(self) -> bool:
+        """Whether lengths are missing, and the process on this machine that trained the run lives and goes on writing."""
+        last_change = max((stamp[0] for stamp in self._stamps.values()), default=0) / 1e9
+        if time.time() - last_change > QUIET_SECONDS or not _is_alive(self.record.get("pid")):
+            return False
+        if self.record.get("machine") != machine():
+            return False
+        if self._lengths is None:
+            config = self.run.config
+            self._lengths = parse_lengths(config.eval.lengths, config.length)
+        return any(length not in self.evaluations for length in self._lengths)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state not in (State.WAITING, *AT_WORK)
+
+    @property
+    def steps(self) -> tuple[int, int | None]:
+        """Steps done, and all steps: None until training has started."""
+        total = self.record.get("steps")
+        done = total if self.record.get("status") == Status.TRAINED else self.metrics.get("step", 0)
+        return int(done or 0), total
+
+    @property
+    def exact_match_by_factor(self) -> dict[float, float]:
+        """Exact match by multiple of the training length, where it is known."""
+        if not (length := self.record.get("length")):
+            return {}
+        return {n / length: line["exact_match"] for n, line in self.evaluations.items() if "exact_match" in line}
+
+
+def _is_alive(pid: object) -> bool:
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and belongs to another user
+        return True
+    return True
+
+
+class SweepStatus:
+    """All runs that `find` returns, new ones included."""
+
+    def __init__(self, find: Callable[[], Iterable[Run]], queued: bool = False, now: Callable[[], float] = time.monotonic):
+        self.find, self.queued = find, queued
+        self.runs: dict[Run, RunStatus] = {}
+        self.now, self.start = now, now()
+        self.first: tuple[int, int] | None = None  # steps done and runs ended when this command began
+
+    def refresh(self) -> list[str]:
+        """Reads what changed and returns a line for each run that changed its state or was evaluated at another length.
+
+        The first call returns no lines but those of runs that cannot be read.
+        """
+        self.runs = {run: self.runs.get(run) or RunStatus(run, self.queued) for run in self.find()}
+        first, news = self.first is None, list[str]()
+        for status in self.runs.values():
+            before, lengths = (status.state if status.record else None), set(status.evaluations)
+            if (status.refresh() or before == State.EVALUATING) and (status.problem or not first):
+                news += _news(status, before, lengths)
+        self.first = self.first or (self.steps()[0], self.n_ended)
+        return news
+
+    @property
+    def n_ended(self) -> int:
+        return sum(status.has_ended for status in self.runs.values())
+
+    @property
+    def at_work(self) -> list[RunStatus]:
+        return [status for status in self.runs.values() if status.state in AT_WORK]
+
+    def steps(self) -> tuple[int, float]:
+        """Steps done and all steps, over all runs; a run that has not started counts as the mean of those that have."""
+        pairs = [status.steps for status in self.runs.values()]
+        totals = [total for _, total in pairs if total]
+        return sum(done for done, _ in pairs), sum(total or (fmean(totals) if totals else 0) for _, total in pairs)
+
+    def summary(self) -> str:
+        """All runs in one line: how many there are of each state, the share of steps, and the time left."""
+        counts = Counter(status.state for status in self.runs.values())
+        states = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+        done, total = self.steps()
+        share = f", {done / total:.0%} of the steps" if total else ""
+        seconds = self.seconds_left()
+        left = f", about {clock(seconds)} left" if seconds else ""
+        return f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}: {states}{share}{left}"
+
+    def seconds_left(self) -> float | None:
+        """Extrapolated from the steps since the start, or from the runs where only evaluations are left; None: not known yet."""
+        first_step, first_ended = self.first or (0, 0)
+        done, total = self.steps()
+        gained, rest = done - first_step, total - done
+        if rest <= 0:
+            gained, rest = self.n_ended - first_ended, len(self.runs) - self.n_ended
+        return (self.now() - self.start) * rest / gained if gained > 0 else None
+
+
+def _news(status: RunStatus, before: State | None, lengths: set[int]) -> list[str]:
+    state, parts = status.state, list[str]()
+    if state != before:
+        error = {State.FAILED: status.record.get("error"), State.UNREADABLE: status.problem}.get(state)
+        parts.append(f"{state}: {error}" if error else state)
+        if state == State.TRAINED and "token_accuracy" in status.metrics:
+            parts.append(f"token accuracy {status.metrics['token_accuracy']:.3f}")
+    for length in sorted(set(status.evaluations) - lengths):
+        parts.append(f"exact match {status.evaluations[length]['exact_match']:.3f} at {length}")
+    return [f"{status.run.name}  {'  '.join(parts)}"] if parts else []
+
+
+def clock(seconds: float) -> str:
+    """125 -> `2:05`."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def directories_with_record(folder: Path) -> list[Run]:
+    """The directories under a folder that have a record, which is not read."""
+    runs = [Run(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    return [run for run in runs if run.record_file.is_file()]

@@ -1,0 +1,85 @@
+"""What a report is made of, before it is written to files."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from rpecli import __version__
+from rpecli.report import rows
+from rpecli.report.aggregate import TaskResults
+from rpecli.report.format import plural
+from rpecli.report.load import RunResults
+from rpecli.report.load_probes import TaskProbes
+from rpecli.report.provenance import provenance
+from rpecli.report.records import FORMAT, Provenance, ReportData, Verdict
+from rpecli.report.tables.invariance import TaskShifts
+from rpecli.table import Table
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """The results, verdicts and tables of a report: all that its writers take."""
+
+    name: str
+    command: str | None  # reproduces the report
+    runs: list[RunResults]
+    warnings: list[str]  # what is missing or wrong
+    tasks: list[TaskResults]
+    probes: dict[str, TaskProbes]  # by task title
+    shifts: dict[str, TaskShifts]  # by task title
+    verdicts: list[Verdict]
+    tables: list[Table]  # shown in the terminal too
+    more_tables: list[Table]  # behind the verdicts: in every file, but too long for a terminal
+
+    @property
+    def summary(self) -> str:
+        """How many runs, tasks, encodings and seeds, and which lengths."""
+        statuses = Counter(str(run.record["status"]) for run in self.runs)
+        by_number = sorted(statuses.items(), key=lambda item: (-item[1], item[0]))
+        labels = {encoding.label for task in self.tasks for encoding in task.encodings}
+        seeds = {run.config.seed for run in self.runs}
+        lengths = sorted({length for task in self.tasks for length in task.lengths})
+        return (
+            f"{plural(len(self.runs), 'run')} ({', '.join(f'{number} {status}' for status, number in by_number)}): "
+            f"{plural(len(self.tasks), 'task')} ({'; '.join(task.title for task in self.tasks)}), "
+            f"{plural(len(labels), 'encoding')}, {plural(len(seeds), 'seed')}, "
+            f"evaluated at lengths {', '.join(map(str, lengths))}."
+        )
+
+    @property
+    def all_tables(self) -> list[Table]:
+        return [*self.tables, *self.more_tables]
+
+    def tables_of(self, task: TaskResults) -> list[Table]:
+        """The tables of one task, in order, with titles that do not repeat the task's."""
+        start = f"{task.title}: "
+        tables = [table for table in self.all_tables if table.title.startswith(start)]
+        return [replace(table, title=table.title.removeprefix(start).capitalize()) for table in tables]
+
+    @property
+    def tables_over_tasks(self) -> list[Table]:
+        """The tables that are not about one task."""
+        titles = tuple(f"{task.title}: " for task in self.tasks)
+        return [table for table in self.all_tables if not table.title.startswith(titles)]
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        return provenance(self.runs)
+
+    @cached_property
+    def data(self) -> ReportData:
+        """The records of report.json."""
+        return ReportData(
+            format=FORMAT,
+            rpe=__version__,
+            name=self.name,
+            command=self.command,
+            verdicts=self.verdicts,
+            provenance=self.provenance,
+            runs=[rows.run_record(run) for run in self.runs],
+            rows=rows.summary_rows(self.tasks),
+            groups=rows.group_rows(self.tasks),
+            pairs=rows.pair_rows(self.tasks),
+            pooled=rows.pooled_rows(self.tasks),
+            warnings=self.warnings,
+        )

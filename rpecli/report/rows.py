@@ -1,0 +1,153 @@
+"""The rows of report.json and of the CSV files, from the results of tasks."""
+
+from typing import Any
+
+from rpecli.report import paired, stats
+from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults
+from rpecli.report.load import EvalLine, RunResults
+from rpecli.report.paired import ALL_TASKS, families
+from rpecli.report.records import (
+    GroupRow,
+    McNemarPair,
+    Pair,
+    Pooled,
+    Range,
+    RunRecord,
+    RunRow,
+    Spread,
+    SpreadInterval,
+    StepsToTarget,
+    SummaryRow,
+)  # fmt: skip
+from rpecli.report.stats import Summary
+
+STEPS = ("steps_to_90", "tokens_to_90", "steps_to_99", "tokens_to_99")
+FROM_EVALUATION = ("exact_match", "exact_match_eos", "token_accuracy", "nll", "chance", "untrained_positions", "fingerprint",
+                   "eval_seed")  # fmt: skip
+FROM_RECORD = ("step", "parameters", "tokens", "tokens_per_second", "seconds", "commit", "dirty", "machine", "device", "error")
+
+
+def summary_rows(tasks: list[TaskResults]) -> list[SummaryRow]:
+    """One row per task, encoding and length; an encoding without evaluations has one row."""
+    return [
+        _summary_row(task, encoding, length)
+        for task in tasks for encoding in task.encodings for length in (encoding.by_length or [None])
+    ]  # fmt: skip
+
+
+def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | None) -> SummaryRow:
+    summaries = encoding.by_length[length] if length else {}
+    steps, flags = encoding.steps_to_90, encoding.solved_flags
+    area, exact_area = encoding.area("token_accuracy"), encoding.area("exact_match")
+
+    def interval(measure: str) -> SpreadInterval:
+        lines = [run.evaluations[length] for run in encoding.evaluated_runs if length in run.evaluations] if length else []
+        low, high = stats.mean_interval([[line[measure] for line in lines]]) or (None, None)
+        return SpreadInterval(**_parts(summaries.get(measure)), interval_low=low, interval_high=high)
+
+    def spread(measure: str) -> Spread:
+        return Spread(**_parts(summaries.get(measure)))
+
+    return SummaryRow(
+        task=task.name,
+        training_length=task.train_length,
+        encoding=encoding.label,
+        group=encoding.group,
+        length=length,
+        factor=length / task.train_length if length else None,
+        runs=summaries["token_accuracy"].n if summaries else 0,
+        exact_match=interval("exact_match"),
+        exact_match_eos=spread("exact_match_eos"),
+        token_accuracy=interval("token_accuracy"),
+        rescaled_accuracy=spread("rescaled_accuracy"),
+        nll=spread("nll"),
+        chance=task.chance.get(length) if length else None,
+        untrained_positions=encoding.untrained_share.get(length or 0, 0.0),
+        solved=sum(flags),
+        solved_known=len(flags),
+        failed=encoding.n_failed,
+        effective_length=_range(encoding.effective_length()),
+        half_length=_range(encoding.effective_length(stats.EFFECTIVE_HALF)),
+        area_mean=area.mean if area else None,
+        exact_match_area_mean=exact_area.mean if exact_area else None,
+        steps_to_90=StepsToTarget(
+            median=stats.censored_median(steps), reached=sum(count is not None for count in steps), runs=len(steps)
+        ),
+    )
+
+
+def _parts(summary: Summary | None) -> dict[str, float | None]:
+    return {part: getattr(summary, part, None) for part in ("mean", "median", "low", "high")}
+
+
+def _range(summary: Summary | None) -> Range:
+    return Range(**{part: getattr(summary, part, None) for part in ("mean", "low", "high")})
+
+
+def group_rows(tasks: list[TaskResults]) -> list[GroupRow]:
+    """One row per task, group and length."""
+    return [
+        GroupRow(
+            task=task.name, training_length=task.train_length, group=group.name, encodings=len(group.encodings),
+            runs=group.n_runs, solved=sum(group.solved_flags), solved_known=len(group.solved_flags), length=length,
+            factor=length / task.train_length,
+            **{measure: summaries[measure].mean if measure in summaries else None for measure in MEASURES},
+        )
+        for task in tasks for group in task.groups for length, summaries in group.by_length.items()
+    ]  # fmt: skip
+
+
+def pair_rows(tasks: list[TaskResults]) -> list[Pair]:
+    """Every two encodings of a task by both measures."""
+    return [pair for task in tasks for measure in paired.MEASURES for pair in paired.pairs(task, measure)]
+
+
+def mcnemar_rows(tasks: list[TaskResults]) -> list[McNemarPair]:
+    """Every two models of one seed, where their evaluations recorded which sequences were correct."""
+    return [pair for task in tasks for pair in paired.mcnemar_pairs(task)]
+
+
+def pooled_rows(tasks: list[TaskResults]) -> list[Pooled]:
+    """Encodings and groups over all tasks and over each family, by both measures."""
+    return [
+        row
+        for family, members in ({ALL_TASKS: tasks} | families(tasks)).items() for measure in paired.MEASURES
+        for row in (*paired.pooled(members, measure, family), *paired.pooled_groups(members, measure, family))
+    ]  # fmt: skip
+
+
+def run_record(run: RunResults) -> RunRecord:
+    """A run with all that `rpe report --compare` needs to read it again."""
+    record: Any = {"id": run.id, "path": str(run.path), **run.record, "recipe": run.config.to_keys(), "settings": run.settings}
+    record["evaluations"] = list(run.evaluations.values())
+    return record
+
+
+def run_rows(runs: list[RunResults]) -> list[RunRow]:
+    """`runs.csv`: one row per run and length, and one for each run without evaluations."""
+    return [_run_row(run, line) for run in runs for line in (run.evaluations.values() or [{}])]
+
+
+def _run_row(run: RunResults, line: EvalLine) -> RunRow:
+    record, config = run.record, run.config
+    row: Any = {"run": run.id, "task": record["task"], "encoding": record["encoding"], "positions": config.positions}
+    row |= {"group": record["group"], "seed": config.seed, "status": record["status"], "training_length": config.length}
+    length, chance = line.get("length"), line.get("chance")
+    row |= {"length": length, "factor": length / config.length if length else None}
+    row |= {"sequence": line.get("sequence"), "n": line.get("n")} | {key: line.get(key) for key in FROM_EVALUATION}
+    row["low"], row["high"] = _exact_match_interval(line)
+    row["rescaled_accuracy"] = None if chance is None else stats.rescaled(line["token_accuracy"], chance)
+    row["accuracy_by_decile"] = " ".join(map(str, line.get("accuracy_by_decile") or [])) or None
+    row["weights"] = line.get("weights")
+    row |= {key: (record.get("steps_to_accuracy") or {}).get(key) for key in STEPS}
+    row |= {key: record.get(key) for key in FROM_RECORD} | {"steps": config.steps}
+    row["batch_tokens"] = config.tokens  # the record's `tokens` counts all that was trained on
+    row |= {key: value for key, value in run.settings.items() if key not in row}
+    return row
+
+
+def _exact_match_interval(line: EvalLine) -> tuple[float | None, float | None]:
+    if not line:
+        return None, None
+    low, high = line.get("interval") or stats.wilson(round(line["exact_match"] * line["n"]), line["n"])
+    return low, high

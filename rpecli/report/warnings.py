@@ -1,0 +1,74 @@
+"""Warnings about the runs of a report: incomplete ones, and those that different code trained."""
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from rpecli.choice import parse_choice
+
+if TYPE_CHECKING:
+    from rpecli.report.load import RunResults
+
+MAX_PATHS = 4  # in one message
+
+
+def incomplete(runs: "list[RunResults]") -> list[str]:
+    """One warning per failed run, and one per kind of missing evaluation, with the command that adds it."""
+    messages = []
+    for run in runs:
+        if run.failed:
+            error = " ".join(str(run.record.get("error") or "no error recorded").split())
+            messages.append(f"{run.path}: failed ({error[:200]}): counted as not solved and excluded from means: see its log.txt")
+    unfinished = [run for run in runs if not run.trained and not run.failed]
+    trained = [run for run in runs if run.trained]
+    unevaluated = [run for run in trained if not run.evaluations]
+    unsolved = [run for run in trained if run.evaluations and run.config.length not in run.evaluations]
+    for members, problem in (
+        (unfinished, "not trained to the end, so excluded from means: rpe train RUN/recipe.yaml for each of"),
+        (unevaluated, "trained but not evaluated: rpe eval"),
+        (unsolved, "not evaluated at the training length, so whether solved is unknown: rpe eval --lengths 1x"),
+    ):
+        if members:
+            messages.append(f"{len(members)} run{'s' * (len(members) > 1)} {problem} {paths_of(members)}")
+    return messages
+
+
+def different_code(runs: "list[RunResults]") -> list[str]:
+    """Warnings where equal recipes may not mean equal training: other commits, other versions of rpe, changed files."""
+    evaluated = [run for run in runs if run.evaluations]
+    messages = []
+    commits = Counter(str(run.record["commit"])[:8] for run in evaluated if run.record.get("commit"))
+    if len(commits) > 1:
+        counts = ", ".join(f"{commit} ({number})" for commit, number in sorted(commits.items()))
+        messages.append(f"trained by {len(commits)} commits of rpe: {counts}: equal recipes may not mean equal training; "
+                        "train them again with one")  # fmt: skip
+    renamed = [run for run in evaluated if run.record.get("id", run.config.id) != run.config.id]
+    if renamed:
+        messages.append(
+            f"trained by a version of rpe in which their recipes had other ids: train them again: {paths_of(renamed)}"
+        )
+    return messages + _changed_files(evaluated)
+
+
+def _changed_files(runs: "list[RunResults]") -> list[str]:
+    """One warning per encoding or task whose file changed between runs."""
+    fingerprints: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for run in runs:
+        for kind, fingerprint in run.record.get("sources", {}).items():
+            name = run.record[kind.removesuffix("s")]
+            fingerprints[kind, parse_choice(str(name))[0]].add(str(fingerprint))
+    return [
+        f"the file of {kind[:-1]} {name} changed between these runs ({', '.join(sorted(versions))}): train them with one version"
+        for (kind, name), versions in sorted(fingerprints.items())
+        if len(versions) > 1
+    ]
+
+
+def source_versions(runs: "list[RunResults]") -> int:
+    """The number of versions of the task's and the encoding's files that these runs were trained with."""
+    return len({str(sorted(run.record.get("sources", {}).items())) for run in runs if run.evaluations})
+
+
+def paths_of(runs: "list[RunResults]") -> str:
+    """The paths of the first runs, and how many more there are."""
+    more = f" and {len(runs) - MAX_PATHS} more" if len(runs) > MAX_PATHS else ""
+    return " ".join(str(run.path) for run in runs[:MAX_PATHS]) + more

@@ -1,0 +1,286 @@
+"""The progress of runs, read from directories that the tests change by hand, and how a console shows it."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers import training as tiny
+from helpers.run_folders import evaluation, made_up_run
+from rich.console import Console
+
+from rpecli.launch import progress
+from rpecli.launch.pool import Event
+from rpecli.launch.status import RunStatus, State, SweepStatus, clock, directories_with_record
+from rpecli.run.directory import Run, Status
+from rpecli.run.provenance import machine
+
+LINE = {"loss": 1.5, "token_accuracy": 0.25, "exact_match": 0.125}
+
+
+def training_run(folder: Path, seed: int = 0, step: int = 50, **record: object) -> Run:
+    run = made_up_run(folder, {}, seed=seed, info={"status": Status.TRAINING, "length": 16, **record})
+    run.append_metrics({"step": step, "tokens": 20 * step, "seconds": 0.01 * step, **LINE})
+    return run
+
+
+def finish(run: Run, exact: float = 0.75) -> None:
+    run.update(status=Status.TRAINED)
+    for length in (16, 32, 64, 128):  # what the recipe evaluates: 1x to 8x
+        run.append_evaluation(evaluation(length, exact, exact))
+
+
+def console_of(terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=200, height=30, force_terminal=terminal)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def viewed(sweep: SweepStatus) -> list[str]:
+    """The lines of the terminal's view."""
+    console = console_of()
+    console.print(progress.view(sweep))
+    return text_of(console).splitlines()
+
+
+def refreshed(run: Run) -> RunStatus:
+    status = RunStatus(run)
+    status.refresh()
+    return status
+
+
+def test_a_sweep_that_has_ended_is_shown_once_and_left(tmp_path: Path) -> None:
+    made_up_run(tmp_path, {16: 1.0})
+    made_up_run(tmp_path, {}, seed=1, info={"status": "failed", "error": "nan"})
+    made_up_run(tmp_path, {}, seed=2, info={"status": "stopped"})
+    console = console_of()
+    progress.watch(lambda: directories_with_record(tmp_path), console, 1, sleep=pytest.fail)
+    assert text_of(console).splitlines() == ["3 runs: 1 trained, 1 stopped, 1 failed, 33% of the steps"]
+
+
+def test_a_watch_goes_on_until_no_run_is_waiting_or_at_work(tmp_path: Path) -> None:
+    """At every look the next thing happens: one run ends, one that had not begun begins, it fails."""
+    first = training_run(tmp_path)
+    second = made_up_run(tmp_path, {}, seed=1, info={"status": "created"})
+    actions: list[Callable[[], object]] = [
+        lambda: finish(first),
+        lambda: second.update(status="training"),
+        lambda: second.update(status="failed", error="nan"),
+    ]
+    console = console_of()
+    progress.watch(lambda: directories_with_record(tmp_path), console, 1, sleep=lambda _: actions.pop(0)())
+    lines = text_of(console).splitlines()
+    assert actions == []
+    assert lines[0] == "2 runs: 1 waiting, 1 training, 25% of the steps"
+    assert lines[1] == f"{first.name}  step 50/100  loss 1.500  acc 0.25  2k tok/s  0:00 left"
+    assert lines[2].startswith(f"{first.name}  trained  token accuracy 0.250  exact match 0.750 at 16  exact match 0.750 at 32")
+    assert lines[3] == f"{second.name}  training"
+    assert lines[4] == f"{second.name}  failed: nan"
+    assert lines[5].startswith("2 runs: 1 trained, 1 failed")
+
+
+def test_a_run_that_cannot_be_read_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    run = training_run(tmp_path, format=2)
+    console = console_of()
+    progress.watch(lambda: [run], console, 1, sleep=pytest.fail)
+    lines = text_of(console).splitlines()
+    assert lines[0].startswith(f"{run.name}  unreadable: {run} was written by another version of rpe")
+    assert lines[1] == "1 run: 1 unreadable"
+
+
+def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
+    runs = [training_run(tmp_path, seed) for seed in range(3)]
+    sweep = SweepStatus(lambda: runs)
+    sweep.refresh()
+    contents = [(status.record, status.metrics, status.evaluations) for status in sweep.runs.values()]
+    runs[1].append_evaluation(evaluation(16, 0.5, 0.5))
+    sweep.refresh()
+    for number, (status, (record, metrics, evaluations)) in enumerate(zip(sweep.runs.values(), contents, strict=True)):
+        assert status.record is record
+        assert status.metrics is metrics
+        assert (status.evaluations is evaluations) == (number != 1)
+
+
+def test_runs_that_begin_later_are_included_and_those_that_are_deleted_forgotten(tmp_path: Path) -> None:
+    sweep = SweepStatus(lambda: directories_with_record(tmp_path))
+    sweep.refresh()
+    assert sweep.n_ended == len(sweep.runs) == 0
+    run = training_run(tmp_path)
+    assert sweep.refresh() == [f"{run.name}  training"]
+    assert sweep.n_ended == 0
+    run.record_file.unlink()
+    sweep.refresh()
+    assert sweep.runs == {}
+
+
+@pytest.mark.parametrize("end", [b'{"step": 100, "lo', b"not json\n"])
+def test_a_last_line_that_is_torn_or_damaged_leaves_the_line_before(tmp_path: Path, end: bytes) -> None:
+    run = training_run(tmp_path, step=50)
+    status = refreshed(run)
+    with open(run.metrics_file, "ab") as file:
+        file.write(end)
+    assert status.refresh()
+    assert status.steps[0] == status.metrics["step"] == 50
+
+
+def test_a_record_that_is_damaged_for_a_moment_stays_as_it_was(tmp_path: Path) -> None:
+    run = training_run(tmp_path)
+    status = refreshed(run)
+    run.record_file.write_text("{")
+    assert status.refresh()
+    assert status.state == State.TRAINING
+
+
+def ended_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    ("pid", "machine_name", "lengths", "state"),
+    [
+        (os.getpid, machine, (16,), "evaluating"),
+        (os.getpid, machine, (16, 32, 64, 128), "trained"),
+        (ended_process, machine, (16,), "trained"),
+        (os.getpid, lambda: "another", (16,), "trained"),
+    ],
+)
+def test_a_trained_run_is_at_work_while_its_process_evaluates_it(
+    tmp_path: Path, pid: Callable[[], int], machine_name: Callable[[], str], lengths: tuple[int, ...], state: str
+) -> None:
+    record = {"pid": pid(), "machine": machine_name(), "length": 16}
+    status = refreshed(made_up_run(tmp_path, dict.fromkeys(lengths, 0.5), info=record))
+    assert (status.state, status.has_ended) == (state, state != "evaluating")
+
+
+def test_a_process_that_has_written_nothing_for_long_is_another_one(tmp_path: Path) -> None:
+    run = made_up_run(tmp_path, {16: 0.5}, info={"pid": os.getpid(), "machine": machine()})
+    for file in run.path.iterdir():
+        os.utime(file, (0, 0))
+    assert refreshed(run).state == State.TRAINED
+
+
+def test_the_view_shows_all_runs_those_at_work_and_the_results_so_far(tmp_path: Path) -> None:
+    finish(training_run(tmp_path), exact=0.5)
+    finish(training_run(tmp_path, seed=1), exact=1.0)
+    run = training_run(tmp_path, seed=2, step=40)
+    sweep = SweepStatus(lambda: directories_with_record(tmp_path))
+    sweep.refresh()
+    lines = viewed(sweep)
+    assert lines[0] == "3 runs: 1 training, 2 trained, 80% of the steps"
+    assert lines[1].split() == ["all", "runs", lines[1].split()[2], "2/3", "ended"]
+    assert lines[2].startswith(run.name)
+    assert "step 40/100  loss 1.500  acc 0.25" in lines[2]
+    assert lines[4].split()[:6] == ["task", "encoding", "ended", "failed", "token", "acc."]
+    assert lines[5].split() == ["copy", "rope", "2/3", "0.25", "0.75", "0.75", "0.75", "0.75"]
+
+
+def test_many_runs_at_work_do_not_fill_the_screen(tmp_path: Path) -> None:
+    for seed in range(progress.MAX_LISTED + 2):
+        training_run(tmp_path, seed)
+    sweep = SweepStatus(lambda: directories_with_record(tmp_path))
+    sweep.refresh()
+    assert "and 2 more" in viewed(sweep)
+
+
+def test_in_a_terminal_the_view_stays_in_place(tmp_path: Path) -> None:
+    run = training_run(tmp_path)
+    console = console_of(terminal=True)
+    progress.watch(lambda: [run], console, 1, sleep=lambda _: finish(run))
+    assert "1 training" in text_of(console)
+    assert "\x1b[2K" in text_of(console), "lines are taken back"
+
+
+def test_the_time_left_is_told_once_something_has_moved(tmp_path: Path) -> None:
+    run, seconds = training_run(tmp_path, step=50), [0.0]
+    sweep = SweepStatus(lambda: [run], now=lambda: seconds[0])
+    sweep.refresh()
+    assert sweep.summary() == "1 run: 1 training, 50% of the steps"
+    seconds[0] = 10.0
+    run.append_metrics({"step": 60})
+    sweep.refresh()
+    assert sweep.summary() == "1 run: 1 training, 60% of the steps, about 0:40 left"
+
+
+def test_the_time_left_of_evaluations_is_told_from_the_runs_that_ended(tmp_path: Path) -> None:
+    runs, seconds = [made_up_run(tmp_path, {16: 1.0}, seed=seed) for seed in range(3)], [0.0]
+    sweep = SweepStatus(lambda: runs, queued=True, now=lambda: seconds[0])
+    sweep.refresh()
+    seconds[0] = 10.0
+    sweep.runs[runs[0]].queued = False
+    assert sweep.summary() == "3 runs: 2 waiting, 1 trained, 100% of the steps, about 0:20 left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.9, "0:59"), (125, "2:05"), (3600, "1:00:00"), (36061, "10:01:01")]
+)
+def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> list[Run]:
+    """A run that is trained, one in training, one that has not begun."""
+    done = made_up_run(tmp_path, {16: 1.0, 32: 0.5})
+    done.append_metrics({"step": 100, **LINE})
+    return [done, training_run(tmp_path, seed=1), made_up_run(tmp_path, {}, seed=2, info={"status": "created"})]
+
+
+def events(runs: list[Run]) -> Iterator[Event]:
+    done, half, new = runs
+    for run in runs:
+        yield Event("started", run)
+    yield Event("tick", active=tuple(runs))
+    yield Event("ended", done, 0)
+    half.update(status="stopped")
+    yield Event("ended", half, 75)
+    yield Event("tick", active=(new,))
+    new.update(status="failed")
+    yield Event("ended", new, 1)
+    yield Event("tick")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_shows_every_run_and_how_it_ended(terminal: bool, three: list[Run]) -> None:
+    console = console_of(terminal)
+    codes = progress.follow(events(three), console, three, interval=0)
+    done, half, new = three
+    assert codes == {done: 0, half: 75, new: 1}
+    for line in (
+        f"[1/3] {done.name}  done  acc 0.250  0:02",
+        f"[2/3] {half.name}  stopped  acc 0.250",
+        f"[3/3] {new.name}  FAILED: exit code 1",
+        "3 runs: 3 waiting",
+        "3 runs: 1 trained, 1 stopped, 1 failed",
+    ):
+        assert line in text_of(console)
+    assert ("\x1b[" in text_of(console)) == terminal
+    if not terminal:
+        assert f"{done.name}  evaluating, 2 lengths done" in text_of(console)
+        assert f"{half.name}  step 50/100  loss 1.500" in text_of(console)
+        assert f"{new.name}  starting" in text_of(console)
+
+
+def test_a_pipe_gets_one_line_per_run_that_ended_between_a_summary_at_the_start_and_at_the_end(three: list[Run]) -> None:
+    console = console_of()
+    progress.follow(events(three), console, three)
+    assert len(text_of(console).splitlines()) == 5
+
+
+def test_progress_survives_a_run_that_is_deleted_meanwhile(tmp_path: Path) -> None:
+    def vanish(run: Run) -> Iterator[Event]:
+        yield Event("started", run)
+        shutil.rmtree(run.path)
+        yield Event("tick", active=(run,))
+
+    for terminal in (False, True):
+        run = tiny.new_run(tmp_path)
+        assert progress.follow(vanish(run), console_of(terminal), [run]) == {}
