@@ -1,8 +1,8 @@
-"""Add two numbers of n digits, written least significant digit first (`reverse=false`: most significant first).
+"""Add two numbers of n digits, written from the least significant digit (`reverse=false`: from the most significant).
 
 Format       > a1 ... an + b1 ... bn | [c1 ... cn+1] .
-Input law    every digit of both operands uniform on 0..9, independent; leading zeros are written
-Chance       1/10 a token, nearly: the last carry is 0 or 1, and fair but for the first digit's
+Input law    every digit of both operands is uniform on 0..9 and independent; leading zeros are written
+Chance       about 1/10 per token; the last digit is a carry, 0 or 1, and a guess of it is right about half of the time
 Why          a digit of the answer needs two digits far apart and a carry; with `positions: coupled` the three share an id
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from rpecli.task import Batch, Task, prompt_answer
 
-PLUS = 10  # the symbol behind the ten digits
+PLUS = 10  # the symbol after the ten digits
 
 
 class Addition(Task):
@@ -42,7 +42,7 @@ class Addition(Task):
         return np.stack([*digits, carry_B], axis=1)
 
     def coupled(self, batch: Batch) -> np.ndarray:
-        """Digits of one significance share an id (the least has 1); + and the separator of a reversed sum have 0.
+        """Digits of the same significance share an id (the least has 1); + and the separator of a reversed sum have 0.
 
         Cho et al. 2024, "Position Coupling", arXiv 2405.20671.
         """
@@ -53,7 +53,7 @@ class Addition(Task):
         return np.broadcast_to(ids_T, batch.tokens_BxT.shape)
 
     def chance(self, length: int) -> float:
-        carry = 0.0  # probability of a carry out of each place; the likeliest last digit is 0
+        carry = 0.0  # probability of a carry out of a place
         for _ in range(length):
             carry = 0.45 + 0.1 * carry
         return (0.1 * length + max(carry, 1 - carry)) / (length + 1)

@@ -1,9 +1,9 @@
 """Copy a string of random symbols.
 
 Format       > x1 ... xn | [x1 ... xn] .
-Input law    each symbol uniform over the vocabulary, independent
-Chance       1 / symbols a token
-Why          every answer token sits a constant distance behind its source: the plainest test of "how far apart are we?"
+Input law    every symbol is uniform over the vocabulary and independent
+Chance       1 / symbols per token
+Why          every answer token is the same distance from its source: the simplest test of whether a model can use distances
 """
 
 import numpy as np

@@ -1,11 +1,11 @@
-"""Parity of bits: after every bit (`format=running`), once (`bit`), or with a scratchpad behind the input (`scratchpad`).
+"""Parity of bits: after every bit (`format=running`), once at the end (`bit`), or in a scratchpad after the input (`scratchpad`).
 
-Format       running     > b1 [c1] b2 [c2] ... bn [cn]      ci = b1 + ... + bi mod 2; the input ends it, so no end token
+Format       running     > b1 [c1] b2 [c2] ... bn [cn]      ci = b1 + ... + bi mod 2; no end token, since the input ends it
              bit         > b1 ... bn | [cn] .
              scratchpad  > b1 ... bn | [c1 ... cn] .
-Input law    iid: fair independent bits; count: the number of ones uniform on 0..n, then shuffled (short sums are common)
-Chance       1/2 a token; law=count a little more, since an even number of ones is likelier
-Why          running needs one step back only; the other formats need every position, and are known to be hard
+Input law    iid: fair independent bits; count: the number of ones is uniform on 0..n, their order random (few ones are common)
+Chance       1/2 per token; slightly more for law=count, since an even number of ones is more likely
+Why          running only needs the previous answer; the other formats need every bit and are known to be hard
 """
 
 import numpy as np
@@ -48,5 +48,5 @@ class Parity(Task):
     def chance(self, length: int) -> float:
         if self.law == "iid":
             return 0.5
-        even_N = [(i // 2 + 1) / (i + 1) for i in range(1, length + 1)]  # ones among the first i are uniform on 0..i as well
+        even_N = [(i // 2 + 1) / (i + 1) for i in range(1, length + 1)]  # the ones among the first i are uniform on 0..i too
         return even_N[-1] if self.format == "bit" else sum(even_N) / length

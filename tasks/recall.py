@@ -1,9 +1,9 @@
-"""Recall the symbol behind a marker: one marker in a string of random symbols.
+"""Recall the symbol after a marker in a string of random symbols.
 
-Format       > x1 ... xk * xk+1 ... xn | [xk+1] .      * is the marker; n symbols, the marker not counted
-Input law    each symbol uniform and independent; the marker's place uniform over the n places before a symbol
+Format       > x1 ... xk * xk+1 ... xn | [xk+1] .      * is the marker; n symbols, not counting the marker
+Input law    every symbol is uniform and independent; the marker's place is uniform over the n places before a symbol
 Chance       1 / symbols
-Why          one token out of thousands: what an encoding cannot see far back it cannot answer; cheap at any length
+Why          the answer is one token out of thousands, so an encoding has to reach far back; cheap at any length
 """
 
 import numpy as np
@@ -26,8 +26,8 @@ class Recall(Task):
         return x_BxN
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
-        behind_B = (x_BxN == self.marker).argmax(axis=1) + 1
-        return prompt_answer(x_BxN, x_BxN[np.arange(len(x_BxN)), behind_B][:, None])
+        answer_index_B = (x_BxN == self.marker).argmax(axis=1) + 1
+        return prompt_answer(x_BxN, x_BxN[np.arange(len(x_BxN)), answer_index_B][:, None])
 
     def chance(self, length: int) -> float:
         return 1 / self.marker

@@ -1,9 +1,9 @@
-"""Write a string of random symbols backwards.
+"""Reverse a string of random symbols.
 
 Format       > x1 ... xn | [xn ... x1] .
-Input law    each symbol uniform over the vocabulary, independent
-Chance       1 / symbols a token
-Why          the distance from an answer token to its source grows by two with every token, so no fixed look-back serves
+Input law    every symbol is uniform over the vocabulary and independent
+Chance       1 / symbols per token
+Why          the distance from an answer token to its source grows by two with every token, so no fixed distance is enough
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-"""Sort symbols in ascending order, with repeats or (`distinct=true`) without.
+"""Sort symbols in ascending order, with repeats or, with `distinct=true`, without.
 
 Format       > x1 ... xn | [the same symbols, ascending] .
-Input law    with repeats: each symbol uniform, independent; distinct: a uniform random subset in random order
-Chance       the likeliest order statistic of each place, averaged over places (the first is small, the last large)
-Why          solvable from content alone, so it shows whether an encoding stands in the way
+Input law    with repeats: every symbol is uniform and independent; distinct: a uniform random subset in random order
+Chance       the most likely symbol of each place, averaged over places (the first are small, the last large)
+Why          solvable from content alone, so it shows whether an encoding gets in the way
 """
 
 import numpy as np
@@ -27,8 +27,8 @@ class Sort(Task):
             return rng.integers(self.symbols, size=(batch, length))
         if length > self.symbols:
             raise ValueError(f"no {length} distinct symbols among {self.symbols}: length {self.symbols} is the longest")
-        every_BxS = np.broadcast_to(np.arange(self.symbols), (batch, self.symbols))
-        return rng.permuted(every_BxS, axis=1)[:, :length]
+        symbols_BxS = np.broadcast_to(np.arange(self.symbols), (batch, self.symbols))
+        return rng.permuted(symbols_BxS, axis=1)[:, :length]
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
         return prompt_answer(x_BxN, np.sort(x_BxN, axis=1))
@@ -46,6 +46,6 @@ class Sort(Task):
             n, k = np.where(possible, n, 0), np.where(possible, k, 0)
             return np.where(possible, gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1), -np.inf)
 
-        every = log_choose(np.array(self.symbols), np.array(length))
+        subsets = log_choose(np.array(self.symbols), np.array(length))
         smaller, greater = log_choose(symbol_S, place_N - 1), log_choose(self.symbols - 1 - symbol_S, length - place_N)
-        return float(np.exp(smaller + greater - every).max(axis=1).mean())
+        return float(np.exp(smaller + greater - subsets).max(axis=1).mean())

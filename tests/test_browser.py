@@ -1,6 +1,6 @@
-"""The page of a report in a real browser: with and without its script, wide and narrow, light and dark, asking for nothing.
+"""The page of a report in a real browser: with and without its script, wide and narrow, light and dark, loading nothing else.
 
-Skipped where no browser is found, a failure there where RPE_BROWSER=required, as the gate sets it.
+Skipped if no browser is installed; a failure then if RPE_BROWSER=required, as the gate sets it.
 """
 
 import json
@@ -22,20 +22,12 @@ from helpers.run_folders import make_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 MISSING = "no browser for the report's page: apt-get install chromium, or put Chromium or Chrome on PATH"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-sync",
-    "--disable-component-update",
-    "--enable-logging=stderr",
-    "--allow-file-access-from-files",
-]  # the last: to read a frame
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
+         "--disable-component-update", "--enable-logging=stderr", "--window-size=1400,1000",
+         "--allow-file-access-from-files"]  # fmt: skip  # the last one: to read a frame
 LIGHT, DARK = "--blink-settings=preferredColorScheme=1", "--blink-settings=preferredColorScheme=0"
 
-FRAME = """<!DOCTYPE html><body><iframe src="page.html" width="WIDE" height="900" SANDBOX></iframe><script>
+FRAME = """<!DOCTYPE html><body><iframe src="page.html" width="WIDTH" height="900" SANDBOX></iframe><script>
 addEventListener("load", () => {
   const page = document.querySelector("iframe").contentDocument, out = {};
   (LOOK)(page, out);
@@ -43,17 +35,24 @@ addEventListener("load", () => {
 });
 </script></body>"""
 
-USE = """(page, out) => {
+SORT_AND_HOVER = """(page, out) => {
   const table = page.querySelectorAll("table")[1], head = table.tHead.rows[0].cells[4], button = head.querySelector("button");
   const labels = () => Array.from(table.tBodies[0].rows, row => row.cells[0].firstChild.textContent).join(" ");
   button.click(); out.first = labels() + " " + head.getAttribute("aria-sort");
   button.click(); out.second = labels() + " " + head.getAttribute("aria-sort");
   out.foot = table.tFoot ? table.tFoot.textContent : "";
-  const point = page.querySelector(".point path"), Pointer = page.defaultView.PointerEvent;
-  point.dispatchEvent(new Pointer("pointerover", { bubbles: true }));
-  out.tip = page.getElementById("tip").textContent;
-  out.hidden = page.getElementById("tip").hidden;
-  out.lit = page.querySelectorAll(".series.lit").length;
+  const Pointer = page.defaultView.PointerEvent, tip = page.getElementById("tip");
+  const point = element => element.dispatchEvent(new Pointer("pointerover", { bubbles: true }));
+  const series = () => Array.from(page.querySelectorAll(".series.lit"), element => element.dataset.k);
+  point(page.querySelector(".series .point"));
+  out.tip = tip.textContent; out.hidden = tip.hidden; out.lit = series();
+  out.charts = new Set(Array.from(page.querySelectorAll(".series.lit"), element => element.closest("figure"))).size;
+  const faded = page.querySelector('figure .series:not(.lit)');
+  out.opacity = [getComputedStyle(page.querySelector("figure .series.lit")).opacity, getComputedStyle(faded).opacity];
+  point(page.querySelector('.legend [data-k="rope"]'));
+  out.legend = [tip.hidden, [...new Set(series())]];
+  point(page.body);
+  out.left = [tip.hidden, series().length, page.body.classList.contains("faded")];
 }"""
 SORT_ALL = """(page, out) => {
   out.wrong = [];
@@ -71,36 +70,46 @@ SORT_ALL = """(page, out) => {
 LAYOUT = """(page, out) => {
   const root = page.documentElement, main = page.querySelector("main");
   for (const fold of page.querySelectorAll("details")) fold.open = true;
-  out.wide = [root.scrollWidth, root.clientWidth];
+  out.width = [root.scrollWidth, root.clientWidth];
   out.buttons = page.querySelectorAll("button").length;
   out.text = main.innerText;
-  const seen = each => each.getBoundingClientRect().width > 20 && each.getBoundingClientRect().height > 10;
-  out.tables = Array.from(page.querySelectorAll("table"), seen);
-  out.charts = Array.from(page.querySelectorAll("figure svg"), seen);
-  out.small = Math.min(...Array.from(page.querySelectorAll("p, li, td, th"), e => parseFloat(getComputedStyle(e).fontSize)));
+  const size = element => element.getBoundingClientRect();
+  const visible = element => size(element).width > 20 && size(element).height > 10;
+  out.tables = Array.from(page.querySelectorAll("table"), visible);
+  out.charts = Array.from(page.querySelectorAll("figure svg"), visible);
+  out.markers = Array.from(page.querySelectorAll(".series use"), element => size(element).width > 3);
+  out.smallest = Math.min(...Array.from(page.querySelectorAll("p, li, td, th"), e => parseFloat(getComputedStyle(e).fontSize)));
+  const scale = svg => size(svg).width / svg.viewBox.baseVal.width;
+  out.label = Math.min(...Array.from(page.querySelectorAll("figure svg"), svg => 8 * scale(svg)));
+  const inside = text => { const box = size(text), svg = size(text.closest("svg"));
+    return box.left > svg.left - 3 && box.right < svg.right + 3 && box.bottom < svg.bottom + 3 && box.top > svg.top - 3; };
+  out.outside = Array.from(page.querySelectorAll("figure svg text")).filter(text => !inside(text)).map(text => text.textContent);
 }"""
-REQUESTS = """(page, out) => { out.asked = page.defaultView.performance.getEntriesByType("resource").map(each => each.name); }"""
+REQUESTS = (
+    """(page, out) => { out.loaded = page.defaultView.performance.getEntriesByType("resource").map(entry => entry.name); }"""
+)
 CONTRAST = """(page, out) => {
-  const light = text => {
+  for (const fold of page.querySelectorAll("details")) fold.open = true;
+  const luminance = text => {
     const [r, g, b] = text.match(/[\\d.]+/g).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
     return .2126 * r + .7152 * g + .0722 * b;
   };
   const ratio = (a, b) => (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-  const ground = each => {
-    for (let at = each; at; at = at.parentElement) {
-      const found = getComputedStyle(at).backgroundColor;
-      if (!/, 0\\)|transparent/.test(found)) return light(found);
+  const ground = element => {
+    for (let parent = element; parent; parent = parent.parentElement) {
+      const color = getComputedStyle(parent).backgroundColor;
+      if (!/, 0\\)|transparent/.test(color)) return luminance(color);
     }
   };
-  const least = (selector, property) => Array.from(page.querySelectorAll(selector)).reduce((most, each) => {
-    const found = ratio(light(getComputedStyle(each)[property]), ground(each));
-    return found < most[0] ? [found, each.className.baseVal ?? each.className, each.textContent.slice(0, 40)] : most;
+  const lowest = (selector, property) => Array.from(page.querySelectorAll(selector)).reduce((lowest, element) => {
+    const value = ratio(luminance(getComputedStyle(element)[property]), ground(element));
+    return value < lowest[0] ? [value, element.className.baseVal ?? element.className, element.textContent.slice(0, 40)] : lowest;
   }, [99]);
   out.ground = getComputedStyle(page.body).backgroundColor;
-  out.text = least("h1, h2, h3, p, li, td, th, a, code, pre, summary, figcaption, button", "color");
-  out.labels = least("svg text", "fill");
-  out.lines = least(".series path.line", "stroke");
-  out.markers = least(".series .point path", "fill");
+  out.text = lowest("h1, h2, h3, p, li, td, th, a, code, pre, summary, figcaption, button", "color");
+  out.labels = lowest("figure svg text", "fill");
+  out.lines = lowest(".series > path.point, .series:has(use) > path", "stroke");
+  out.markers = lowest(".series use", "fill");
 }"""
 
 
@@ -111,108 +120,117 @@ def page(tmp_path_factory) -> Path:
         pytest.fail(MISSING)
     if BROWSER is None:
         pytest.skip(MISSING)
-    made = make_page(tmp_path_factory.mktemp("page"))
-    return made.rename(made.with_name("page.html"))
+    report = make_page(tmp_path_factory.mktemp("page"))
+    return report.rename(report.with_name("page.html"))
 
 
 def browse(
-    page: Path, look: str, *flags: str, wide: int = 1200, script: bool = True, address: str | None = None
+    page: Path, look: str, *flags: str, width: int = 1200, script: bool = True, address: str | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """What `look` finds in the page, shown in a frame of that width, and what the console said of the page's own."""
-    frame = (
-        FRAME.replace("WIDE", str(wide)).replace("LOOK", look).replace("SANDBOX", "" if script else 'sandbox="allow-same-origin"')
-    )
+    """What the function `look` reports of the page in a frame of that width, and the page's own lines on the console."""
+    sandbox = "" if script else 'sandbox="allow-same-origin"'
     around = page.with_name("around.html")
-    around.write_text(frame)
-    command = [str(BROWSER), *FLAGS, f"--user-data-dir={page.parent / 'profile'}", "--window-size=1400,1000", *flags]
-    home = os.environ | {"HOME": str(page.parent / "profile")}
-    done = subprocess.run(
-        [*command, "--dump-dom", (address or f"{page.parent.as_uri()}/") + around.name],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=home,
-    )
-    found = re.search(r'data-out="([^"]*)"', done.stdout)
-    assert found, f"the page did not load: {done.stdout[:2000]}\n{done.stderr[-2000:]}"
-    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "'allow-scripts' permission" not in line]
-    return json.loads(unescape(found.group(1))), said
+    around.write_text(FRAME.replace("WIDTH", str(width)).replace("LOOK", look).replace("SANDBOX", sandbox))
+    profile = page.parent / "profile"
+    command = [str(BROWSER), *FLAGS, f"--user-data-dir={profile}", *flags, "--dump-dom"]
+    command.append((address or f"{page.parent.as_uri()}/") + around.name)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(profile)})
+    match = re.search(r'data-out="([^"]*)"', done.stdout)
+    assert match, f"the page did not load: {done.stdout[:2000]}\n{done.stderr[-2000:]}"
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "'allow-scripts' permission" not in line]
+    return json.loads(unescape(match[1])), console
 
 
-@pytest.mark.parametrize("wide", [1200, 360])
-def test_a_browser_sorts_and_hovers_without_an_error(page, wide):
-    out, said = browse(page, USE, wide=wide)
-    assert said == []
+@pytest.mark.parametrize("width", [1200, 360])
+def test_a_browser_sorts_and_hovers_without_an_error(page, width) -> None:
+    out, console = browse(page, SORT_AND_HOVER, width=width)
+    assert console == []
     assert out["first"] == "alibi rope learned none descending"
     assert out["second"] == "learned rope alibi none ascending"
-    assert (out["tip"], out["hidden"]) == ("learned at 16 (1x): 1.00, 3 runs", False)
     assert out["foot"].startswith("chance")
-    assert out["lit"] >= 2
+    assert (out["tip"], out["hidden"]) == ("learned at 16 (1x): 1.00, 3 runs", False)
+    assert {*out["lit"]} == {"learned"}, "one encoding is highlighted"
+    assert out["charts"] > 10, "in every chart of the page"
+    assert float(out["opacity"][0]) == 1 > 0.2 > float(out["opacity"][1])
+    assert out["legend"] == [True, ["rope"]]
+    assert out["left"] == [True, 0, False]
 
 
-def test_every_column_of_every_table_sorts(page):
-    out, said = browse(page, SORT_ALL)
-    assert (out["wrong"], said) == ([], [])
+def test_every_column_of_every_table_sorts(page) -> None:
+    out, console = browse(page, SORT_ALL)
+    assert (out["wrong"], console) == ([], [])
     assert out["heads"] > 30
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
-@pytest.mark.parametrize("wide", [1200, 360])
-def test_a_page_of_any_width_is_whole_with_and_without_its_script(page, wide, script):
-    out, said = browse(page, LAYOUT, wide=wide, script=script)
-    assert said == []
-    assert out["wide"][0] <= out["wide"][1] <= wide
+@pytest.mark.parametrize("width", [1200, 360])
+def test_a_page_of_any_width_is_whole_with_and_without_its_script(page, width, script) -> None:
+    out, console = browse(page, LAYOUT, width=width, script=script)
+    assert console == []
+    assert out["width"][0] <= out["width"][1] <= width
     assert (out["buttons"] > 0) == script
-    assert out["tables"]
-    assert out["charts"]
-    assert all(out["tables"] + out["charts"])
-    assert out["small"] >= 12
-    words = ("Length extrapolation", ".80", "95 % interval", "commit", "copy-rope-s0-", "Where and why heads look", "distance n")
-    for word in words:
-        assert word in out["text"]
+    for elements in ("tables", "charts", "markers"):
+        assert out[elements]
+        assert all(out[elements]), elements
+    assert out["smallest"] >= 12
+    assert out["label"] >= 8
+    assert out["outside"] == []
+    for words in ("Length extrapolation", ".80", "95 % interval", "commit", "copy-rope-s0-", "Attention", "distance n"):
+        assert words in out["text"]
+
+
+@pytest.mark.parametrize(("flag", "ground"), [(LIGHT, "rgb(255, 255, 255)"), (DARK, "rgb(20, 23, 27)")], ids=["light", "dark"])
+def test_text_lines_and_markers_stand_out_from_either_ground(page, flag, ground) -> None:
+    out, _ = browse(page, CONTRAST, flag)
+    assert out["ground"] == ground
+    assert out["text"][0] >= 4.5, out["text"]
+    assert out["labels"][0] >= 4.5, out["labels"]
+    assert out["lines"][0] >= 2, out["lines"]
+    assert out["markers"][0] >= 2, out["markers"]
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """The address of a folder, and what was asked of it: a browser counts no requests of files."""
-    asked: list[str] = []
+    """The address of a folder on a server, and the paths that were requested: a browser counts no requests of files."""
+    paths: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Writes nothing."""
 
         def log_request(self, *_: object) -> None:
-            if self.path != "/favicon.ico":  # browsers ask any server for that
-                asked.append(self.path)
+            if self.path != "/favicon.ico":  # browsers request that of any server
+                paths.append(self.path)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/", asked
+        yield f"http://127.0.0.1:{server.server_port}/", paths
     finally:
         server.shutdown()
         server.server_close()
 
 
-def test_a_page_asks_for_nothing_but_itself(page):
-    with served(page.parent) as (address, asked):
-        assert browse(page, REQUESTS, address=address) == ({"asked": []}, [])
-    assert asked == ["/around.html", "/page.html"]
+def test_a_page_requests_nothing_but_itself(page) -> None:
+    with served(page.parent) as (address, paths):
+        assert browse(page, REQUESTS, address=address) == ({"loaded": []}, [])
+    assert paths == ["/around.html", "/page.html"]
 
 
-def test_a_page_that_asked_for_more_would_be_refused_it_and_found_out(page, tmp_path):
+def test_a_page_that_requested_more_would_be_refused_and_noticed(page, tmp_path) -> None:
     text = page.read_text().replace("</main>", '<img src="picture.svg"></main>')
-    found = {}
-    for name, content in {"as it is": text, "without the policy": re.sub("<meta http-equiv[^>]*>", "", text)}.items():
-        folder = tmp_path / name  # and a profile: a page changed within a second is not modified, says a server of files
+    versions = {"with the policy": text, "without the policy": re.sub("<meta http-equiv[^>]*>", "", text)}
+    results = {}
+    for name, content in versions.items():
+        folder = tmp_path / name  # and a profile: to a file server, a page changed within a second is not modified
         folder.mkdir()
         (folder / "picture.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
         (folder / "page.html").write_text(content)
-        with served(folder) as (address, asked):
-            found[name] = browse(folder / "page.html", REQUESTS, address=address), "/picture.svg" in asked
-    (_, said), asked = found["as it is"]
-    assert "Content Security Policy" in said[0]
-    assert not asked
-    (out, _), asked = found["without the policy"]
-    assert out["asked"][0].endswith("/picture.svg")
-    assert asked
+        with served(folder) as (address, paths):
+            results[name] = *browse(folder / "page.html", REQUESTS, address=address), "/picture.svg" in paths
+    _, console, requested = results["with the policy"]
+    assert "Content Security Policy" in console[0]
+    assert not requested
+    out, _, requested = results["without the policy"]
+    assert out["loaded"][0].endswith("/picture.svg")
+    assert requested

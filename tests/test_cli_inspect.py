@@ -45,7 +45,7 @@ def test_inspect_swaps_the_encoding_of_trained_models(rpe: tiny.Rpe, runs: Path,
     result = rpe(*words, "--lengths", "1x", "--out", tmp_path)
     assert result.code == 0
     assert re.search(r"copy-rope-s0-\w+ as none +\|", result.out)
-    assert [path.name for path in tmp_path.glob("distance*as-none.png")]
+    assert [path.name for path in tmp_path.glob("heads*as-none.png")]
     (lines,) = json.loads(rpe(*words, "--shift", "--shifts", "2", "--json").out).values()
     assert {(line["encoding_override"], line["eval_seed"], line["n"]) for line in lines} == {("none", 3, 8)}
     (record,) = json.loads(rpe("inspect", "copy-rope*", "--runs", runs, "--rope-scaling", "pi", "--json").out)["runs"]

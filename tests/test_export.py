@@ -2,19 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from helpers import training as tiny
+from helpers.evaluation import numbers
 
 from rpecli import data
 from rpecli import task as tasks
 from rpecli.evaluate import hf_dataset
 from rpecli.evaluate.measure import evaluate
 from rpecli.evaluate.request import EvalRequest
-from rpecli.run.directory import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets.*", "ignore::DeprecationWarning:multiprocess.*")
 
@@ -95,10 +94,6 @@ def test_datasets_loads_every_split_by_itself(tmp_path: Path, monkeypatch: pytes
         "length": 8, "tokens": block.tokens_BxT[0].tolist(), "answer": block.answer_mask_BxT[0].tolist(),
         "text": task.text(block),
     }  # fmt: skip
-
-
-def numbers(run: Run) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in run.evaluations()]
 
 
 def test_evaluation_on_a_written_set_gives_the_numbers_of_the_drawn_one(tmp_path: Path, rpe: tiny.Rpe) -> None:

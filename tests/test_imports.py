@@ -45,7 +45,7 @@ NO_TORCH = {
 BEFORE_LAUNCH = {"rpecli.launch.preflight", "rpecli.launch.stacking"}  # these load torch: commands import them inside functions
 HEAVY = {"torch", "datasets", "safetensors", "transformers"}  # seconds to import
 NUMERIC = {"numpy", "pandas", "scipy", "matplotlib"}
-LATE = {"filelock"}  # milliseconds, with rpecli.run, and only commands that look at runs need it
+LATE = {"filelock", "jinja2"}  # milliseconds; only commands that look at runs, or write a report, need them
 NAMED = {
     "config.recipe": {"copy", "sort", "parity", "recall", "rope"},  # the defaults of Recipe.task and Recipe.encoding
     "bench.peers": {"rope", "alibi", "t5", "learned"},  # what other libraries call them

@@ -288,7 +288,7 @@ def test_figures_are_the_same_bytes_again_in_every_kind_and_name_no_date(
     first, second = (probe_figure.write(tmp_path / name, inspection, shifts) for name in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     words = {path.stem.partition("-")[0] for path in first}
-    assert words == {"distance", "attended", "entropy", "function", "terms", "similarity", "shift"}
+    assert words == {"heads", "distance", "mean", "entropy", "function", "terms", "similarity", "shift"}
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert len(first) == len({path.stem for path in first}) * len(starts)
     for path in first:

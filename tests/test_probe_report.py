@@ -1,12 +1,13 @@
 """Results of `rpe inspect` in a report: only those of the report's own weights, settings and evaluation sets."""
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from helpers.run_folders import WAY, alike, look_into, make_run
 
 from rpecli.report import build, probe_values
-from rpecli.report.figures import attention_chart as probe_chart
 from rpecli.report.load import ReportError
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.tables import attention
@@ -84,18 +85,36 @@ def test_a_swapped_encoding_has_a_row_of_its_own(tmp_path):
 
 def test_a_report_shows_it_in_text_in_figures_and_on_the_page(runs, tmp_path):
     report = build.build_report(runs, "mine", tmp_path)
-    drawn = {path.name for path in report.files if path.name.startswith("why-")}
-    kinds = ("attended", "entropy", "function", "rules", "terms", "similarity")
-    assert drawn == {f"why-copy-trained-to-16-{kind}.svg" for kind in kinds}
-    assert all(f"({name})" in report.markdown for name in drawn)
+    figures = {path.name for path in report.files if path.name.startswith("inspect-")}
+    kinds = ("mean-distance", "entropy", "function", "patterns", "distance", "terms", "similarity")
+    assert figures == {f"inspect-copy-trained-to-16-{kind}.svg" for kind in kinds}
+    assert all(f"({name})" in report.markdown for name in figures)
     page = (tmp_path / "mine" / "report.html").read_text()
-    for words in ("mean distance attended to", "entropy of attention", "function of i-j", "attention by distance", "score terms",
-                  "how alike encodings attend", "layer 1 at 2x: head 1: distance n"):  # fmt: skip
-        assert words in page
-    assert "Heads that follow a pattern" in report.markdown
+    titles = re.findall("<figcaption>(.*?)</figcaption>", page)
+    for title in ("mean attention distance, layer 1", "attention entropy, layer 1", "similarity of attention (1 - JS/ln 2)",
+                  "attention weight by distance i-j, last layer, at 2x the training length",
+                  "rope, seed 0, layer 1 at 2x: head 1: distance n", "rope, seed 0, layer 1 at 1x: head 1: distance n",
+                  "learned, seed 0, layer 1 at 2x: head 1: distance n"):  # fmt: skip
+        assert titles.count(title) == 1, title
+    assert "<title>learned, 1x: content-position 0.20</title>" in page
+    assert "<title>learned and rope: 0.40</title>" in page
 
 
-def test_what_moving_changed_is_on_the_page_by_measure(tmp_path):
+def test_a_page_and_a_file_show_the_same_points(runs, tmp_path):
+    report = build.build_report(runs, "mine", tmp_path)
+    (file,) = [path for path in report.files if path.name.endswith("mean-distance.svg")]
+    panel = ElementTree.fromstring(file.read_bytes()).find(".//*[@id='panel-1']")
+    points = [use.attrib for use in panel.iter() if use.tag.endswith("use") and "#0072b2" in use.attrib["style"]]
+    page = (tmp_path / "mine" / "report.html").read_text()
+    chart = page.partition("<figcaption>mean attention distance, layer 1</figcaption>")[2].partition("</figure>")[0]
+    marks = ElementTree.fromstring(chart).findall(".//*[@data-k='rope']//use")
+    assert [mark[0].text for mark in marks] == [f"rope at {length}: {0.75 * length:g}, 2 runs" for length in (8, 16, 32)]
+    for point, mark in zip(points[: len(marks)], marks, strict=True):
+        for axis in "xy":
+            assert float(mark.attrib[axis]) == pytest.approx(float(point[axis]), abs=0.051)
+
+
+def test_what_a_shift_changed_is_on_the_page_by_measure(tmp_path):
     path = make_run(tmp_path, {16: 1.0})
     numbers = {"changed": 0.25, "kl_mean": 0.03, "logits_mean": 1.5, "exact_match": 0.5, "attention": [0.2, 0.4]}
     for kind, by in (("positions", 1), ("positions", 16), ("prefix", 1)):
@@ -103,17 +122,16 @@ def test_what_moving_changed_is_on_the_page_by_measure(tmp_path):
         append_line(path / "probes.jsonl", line)
     build.build_report([path], "mine", tmp_path / "out")
     page = (tmp_path / "out" / "mine" / "report.html").read_text()
-    for words in ("rope moved by 16: 0.25, 1 run<", "rope moved by 16: 0.3, 1 run<", "rope moved by 1: 0.03, 1 run<"):
+    for words in ("rope shifted by 16: 0.25, 1 run<", "rope shifted by 16: 0.3, 1 run<", "rope shifted by 1: 0.03, 1 run<"):
         assert words in page
-    assert (
-        "exact match, the same tokens after a prefix of random symbols on copy, trained to 16, mean over seeds: rope 0.5 +1."
-        in page
-    )
+    words = "exact match, the same tokens after a prefix of random symbols on copy, trained to 16, mean over seeds: rope 0.5 +1."
+    assert f'aria-label="{words}"' in page
+    assert (tmp_path / "out" / "mine" / "inspect-copy-trained-to-16-shift.svg").is_file()
 
 
 def test_without_probes_a_report_says_nothing_of_them(tmp_path):
     report = build.build_report([make_run(tmp_path, {16: 1.0})], "mine", tmp_path / "out")
-    assert not [path for path in report.files if path.name.startswith("why-")]
+    assert not [path for path in report.files if path.name.startswith("inspect-")]
     page = (tmp_path / "out" / "mine" / "report.html").read_text()
     for text in (report.markdown, page):
         assert "attention patterns" not in text.lower()
@@ -124,8 +142,3 @@ def test_a_damaged_line_is_named(runs, tmp_path):
     (path / "probes.jsonl").write_text("{broken\n")
     with pytest.raises((ReportError, RunError), match=r"probes\.jsonl:1"):
         build.report_content([path], "mine")
-
-
-@pytest.mark.parametrize(("value", "above"), [(0.03, 0.04), (1, 1), (3.2, 4), (7, 8), (99, 100)])
-def test_an_axis_ends_at_a_round_number(value, above):
-    assert probe_chart._above(value) == pytest.approx(above)

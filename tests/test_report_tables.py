@@ -9,10 +9,11 @@ import pytest
 from helpers.fake_runs import fake_run, fake_study
 from helpers.run_folders import make_run
 
-from rpecli.plot import Look
+from rpecli.plot import SeriesStyle, new_figure
 from rpecli.report import build
 from rpecli.report.aggregate import TaskResults, aggregate
-from rpecli.report.figures import accuracy as figure
+from rpecli.report.figures.layout import Drawing
+from rpecli.report.figures.series import Series, add_series
 from rpecli.report.stats import Summary
 from rpecli.report.tables import seeds
 from rpecli.run.files import append_line
@@ -103,10 +104,10 @@ def test_a_run_that_was_stopped_early_is_censored_at_its_own_budget():
 
 
 def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
-    from matplotlib.figure import Figure
-
-    axes = Figure().add_subplot()
-    figure.line_of(axes, {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}, Look("RPE", "#0072B2", "o"), 0.1)
+    axes = new_figure().add_subplot()
+    points = {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}
+    line = Series("rope", SeriesStyle("RPE", "#0072B2", "o"), points, lambda step, summary: f"at {step}: {summary.mean}")
+    add_series(Drawing(axes.figure), axes, line)
     (band,) = axes.collections
     extent = band.get_paths()[0].get_extents()
     assert (extent.x0, extent.y0, extent.x1, extent.y1) == (10, 0.25, 20, 1.0)

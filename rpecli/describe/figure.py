@@ -1,6 +1,6 @@
 """A profile of an encoding as a figure: score against distance above maps of queries and keys.
 
-Heads differ in colour and dashes; the maps share one scale of brightness, which reads alike for colour-blind readers and in grey.
+Heads differ in color and dashes; the maps share one scale of brightness, which reads alike for color-blind readers and in grey.
 The same profile gives the same bytes.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpecli.describe.effect import EncodingProfile
-from rpecli.plot import DPI, HEAD_DASHES, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colours
+from rpecli.plot import HEAD_DASHES, QUIET, REFERENCE, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colors, new_figure
 from rpecli.run.files import write_bytes
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-COLOUR_MAP, MASKED_COLOUR = "cividis", "#E4E4E4"
+COLOR_MAP, MASKED_COLOR = "cividis", "#E4E4E4"
 MAX_MAPS, COLUMNS = 10, 5  # the mean of all heads is one of the maps; maps per row
 LEFT, RIGHT, HEADER, CURVES = 0.75, 0.95, 0.75, 2.3  # inches: margins, titles, height of the curves
 UNDER_CURVES, GAP, ROW_GAP = 0.75, 0.3, 0.42  # inches: below the curves, between maps, between rows of maps
@@ -39,12 +39,9 @@ def write(profile: EncodingProfile, path: Path) -> None:
 def draw(profile: EncodingProfile, kind: str = "svg") -> bytes:
     """The figure as `svg`, `png` or `pdf`."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1), dpi=DPI)
-        FigureCanvasAgg(figure)
+        figure = new_figure()
         _compose(figure, profile)
     return as_bytes(figure, kind)
 
@@ -76,10 +73,10 @@ def _box(left: float, top: float, width: float, height: float, figure_height: fl
 
 
 def _titles(figure: "Figure", profile: EncodingProfile, footer: list[str], height: float) -> None:
-    figure.text(0.1 / WIDTH, 1 - 0.12 / height, profile.encoding, fontsize=12, fontweight="bold", color="#222222", va="top")
+    figure.text(0.1 / WIDTH, 1 - 0.12 / height, profile.encoding, fontsize=12, fontweight="bold", va="top")
     summary = textwrap.shorten(profile.summary, 160, placeholder=" ...")
-    figure.text(0.1 / WIDTH, 1 - 0.38 / height, summary, color="#444444", va="top")
-    figure.text(0.1 / WIDTH, 0.1 / height, "\n".join(footer), fontsize=7, color="#666666", va="bottom", linespacing=1.5)
+    figure.text(0.1 / WIDTH, 1 - 0.38 / height, summary, color=QUIET, va="top")
+    figure.text(0.1 / WIDTH, 0.1 / height, "\n".join(footer), fontsize=7, color=QUIET, va="bottom", linespacing=1.5)
 
 
 def note(profile: EncodingProfile) -> str:
@@ -99,31 +96,30 @@ def note(profile: EncodingProfile) -> str:
 
 def _curves(axes: "Axes", profile: EncodingProfile) -> None:
     """The mean effect of every head by distance, with a band where it varies."""
-    colours = head_colours(len(profile.heads))
+    colors = head_colors(len(profile.heads))
     for n, head in enumerate(profile.heads):
         mean, low, high = (_with_nan(head[side]) for side in ("mean", "low", "high"))
         dashes = HEAD_DASHES[n % len(HEAD_DASHES)]
-        axes.plot(mean, color=colours[n], linestyle=dashes, linewidth=1.4, label=f"head {n + 1}", zorder=3)
-        _mark_end(axes, mean, colours[n])
+        axes.plot(mean, color=colors[n], linestyle=dashes, linewidth=1.4, label=f"head {n + 1}", zorder=3)
+        _mark_end(axes, mean, colors[n])
         if head["low"] != head["high"]:
-            axes.fill_between(range(len(low)), low, high, color=colours[n], alpha=0.12, linewidth=0, zorder=2)
+            axes.fill_between(range(len(low)), low, high, color=colors[n], alpha=0.12, linewidth=0, zorder=2)
     axes.set_xlim(0, profile.shape["n_positions"] - 1)
     axes.set_xlabel("distance i-j")
     axes.set_ylabel("effect on the score")
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
-    axes.set_axisbelow(True)
+    axes.grid(axis="y")
     train_length = profile.shape["train_length"]
-    axes.axvline(train_length, color="#777777", linewidth=0.9, linestyle=":", zorder=1)
+    axes.axvline(train_length, **REFERENCE)
     axes.annotate(f"trained to {train_length}", (train_length, 1), (3, 1), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", va="bottom", fontsize=6.5, color="#666666")  # fmt: skip
+                  textcoords="offset points", va="bottom", fontsize=6.5, color=QUIET)  # fmt: skip
     axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1), frameon=False, handlelength=2.6, borderaxespad=0, fontsize=7)
 
 
-def _mark_end(axes: "Axes", mean: list[float], colour: str) -> None:
+def _mark_end(axes: "Axes", mean: list[float], color: str) -> None:
     """A dot where a curve ends before the panel does, because greater distances are masked."""
     last = max((distance for distance, value in enumerate(mean) if not math.isnan(value)), default=len(mean) - 1)
     if last < len(mean) - 1:
-        axes.plot(last, mean[last], color=colour, marker="o", markersize=4, zorder=4, clip_on=False)
+        axes.plot(last, mean[last], color=color, marker="o", markersize=4, zorder=4, clip_on=False)
 
 
 def _with_nan(values: list[float | None]) -> list[float]:
@@ -140,11 +136,11 @@ def titled_maps(profile: EncodingProfile) -> list[tuple[str, list[list[float]]]]
 def _map(axes: "Axes", title: str, cells: list[list[float]], profile: EncodingProfile) -> "AxesImage":
     low, high = _range(profile)
     n_positions, train_length = profile.shape["n_positions"], profile.shape["train_length"]
-    axes.set_facecolor(MASKED_COLOUR)
-    image = axes.imshow(cells, cmap=COLOUR_MAP, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
+    axes.set_facecolor(MASKED_COLOR)
+    image = axes.imshow(cells, cmap=COLOR_MAP, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
     for line in (axes.axvline, axes.axhline):
-        line(train_length - 0.5, color="#777777", linewidth=0.8, linestyle=":")
-    axes.set_title(title, loc="left", fontsize=8, color="#222222", pad=4)
+        line(train_length - 0.5, **REFERENCE | {"zorder": 2})
+    axes.set_title(title, fontsize=8, fontweight="normal", pad=4)
     axes.set_xticks([0, train_length, n_positions - 1])
     axes.set_yticks([0, train_length, n_positions - 1])
     return image

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rpecli.attention import blocks as attention_blocks
 from rpecli.attention import reference as attention_reference
 from rpecli.encoding import Encoding
-from rpecli.model import Block, LoadedModel, Transformer
+from rpecli.model import Attention, Block, LoadedModel, Transformer
 from rpecli.probes.inputs import ProbeBatch
 
 
@@ -29,6 +28,7 @@ class LayerInputs:
     k_BxHxTxD: Tensor
     h_BxTxM: Tensor
     positions_BxT: Tensor
+    max_cells: int  # of a block of scores `[B, rows, T]`
 
     @property
     def causal(self) -> bool:
@@ -55,9 +55,9 @@ class LayerInputs:
         return torch.nn.functional.pad(weights, (0, T - n_keys))
 
     def row_blocks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of rows whose scores stay within a block's cells; all rows at once in bidirectional attention."""
+        """Ranges of rows whose scores stay within `max_cells`; all rows at once in bidirectional attention."""
         B, _, T, _ = self.k_BxHxTxD.shape
-        rows = max(1, attention_blocks.CELLS // (B * T)) if self.causal else T
+        rows = max(1, self.max_cells // (B * T)) if self.causal else T
         return ((start, min(start + rows, T)) for start in range(0, T, rows))
 
 
@@ -65,7 +65,8 @@ class LayerInputs:
 def capture_layers(model: Transformer) -> Iterator[list[LayerInputs]]:
     """A list that receives the inputs of every layer as the model runs, one batch after another."""
     captured: list[LayerInputs] = []
-    hooks = [block.register_forward_pre_hook(partial(_capture, captured), with_kwargs=True) for block in model.blocks]
+    capture = partial(_capture, captured, model.block_sizes.cells)
+    hooks = [block.register_forward_pre_hook(capture, with_kwargs=True) for block in model.blocks]
     try:
         yield captured
     finally:
@@ -80,11 +81,14 @@ def layer_inputs(loaded: LoadedModel, batch: ProbeBatch) -> list[LayerInputs]:
     return layers
 
 
-def _capture(captured: list[LayerInputs], block: Block, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-    x_BxTxM, encoding, positions_BxT, *_ = arguments
+def _capture(
+    captured: list[LayerInputs], max_cells: int, block: Block, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    (x_BxTxM, layer), attention = arguments, block.attention
     h_BxTxM = block.norm1(x_BxTxM)
-    q, k = (split_heads(layer(h_BxTxM), block.n_head) for layer in (block.q, block.k))
-    captured.append(LayerInputs(encoding, block.normalizer, scale_queries(block, q), k, h_BxTxM, positions_BxT))
+    q, k = (split_heads(linear(h_BxTxM), attention.n_head) for linear in (attention.q, attention.k))
+    q = scale_queries(attention, q)
+    captured.append(LayerInputs(layer.encoding, attention.normalizer, q, k, h_BxTxM, layer.positions_BxS, max_cells))
 
 
 def split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
@@ -92,11 +96,11 @@ def split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
     return x_BxTxM.unflatten(-1, (n_head, -1)).transpose(1, 2)
 
 
-def scale_queries(block: Block, q_BxHxTxD: Tensor) -> Tensor:
+def scale_queries(attention: Attention, q_BxHxTxD: Tensor) -> Tensor:
     """Queries times the factor of `logit_scale`, in sequences without padding."""
     T = q_BxHxTxD.shape[2]
     n_keys_T = torch.arange(1, T + 1, device=q_BxHxTxD.device)
-    return block.logit_scale(q_BxHxTxD, (n_keys_T if block.causal else torch.full_like(n_keys_T, T))[None])
+    return attention.logit_scale(q_BxHxTxD, (n_keys_T if attention.causal else torch.full_like(n_keys_T, T))[None])
 
 
 def attention_rows(layer: LayerInputs, rows_BxT: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from rpecli import data
-from rpecli.attention import blocks as attention_blocks
 from rpecli.model import LoadedModel
 from rpecli.task import SPECIAL, Batch
 
@@ -41,7 +40,7 @@ class ProbeBatch:
 def probe_batches(loaded: LoadedModel, length: int, blocks: Iterable[Batch], prefix: int = 0) -> Iterator[ProbeBatch]:
     """An evaluation set in batches so small that a head's scores, with `prefix` more tokens, stay within a block's cells."""
     for number, block in enumerate(blocks):
-        size = max(1, attention_blocks.CELLS // (block.tokens_BxT.shape[1] + prefix) ** 2)
+        size = max(1, loaded.model.block_sizes.cells // (block.tokens_BxT.shape[1] + prefix) ** 2)
         for first in range(0, len(block.tokens_BxT), size):
             yield _probe_batch(loaded, length, block.rows(first, first + size), number, first)
 

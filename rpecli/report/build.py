@@ -36,19 +36,20 @@ class Report:
 def build_report(paths: list[Path], name: str, out: Path, command: str | None = None) -> Report:
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
     # the imports of matplotlib and scipy wait until a report is built
-    from rpecli.report.figures import accuracy, attention, learning
+    from rpecli.report.figures.report import report_figures
     from rpecli.report.write import data, html, markdown
 
     check_name(name, out)
     content = report_content(paths, name, command)
-    figures = {**accuracy.draw(content.tasks), **learning.draw(content.tasks), **attention.of_report(content.probes)}
-    text = markdown.page(content, list(figures))
+    figures = report_figures(content)
+    figure_files = figures.files()
+    text = markdown.page(content, list(figure_files))
     files = {
         "report.md": text.encode(),
-        "report.html": html.page(content).encode(),
+        "report.html": html.page(content, figures).encode(),
         "tables.tex": latex_bytes(content.all_tables),
         **data.files(content),
-        **figures,
+        **figure_files,
     }
     return Report(content, text, data.plain(content.data), write_files(out / name, files))
 

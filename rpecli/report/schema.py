@@ -5,12 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rpecli.report.records import (
-    Difference,
+from rpecli.report.records import Difference, McNemarPair, Pair, Pooled, Verdict
+from rpecli.report.report_data import (
     GroupRow,
-    McNemarPair,
-    Pair,
-    Pooled,
     Provenance,
     Range,
     ReportData,
@@ -20,8 +17,7 @@ from rpecli.report.records import (
     SpreadInterval,
     StepsToTarget,
     SummaryRow,
-    Verdict,
-)  # fmt: skip
+)
 from rpecli.report.two_studies import ComparisonData, ComparisonRow, Side
 from rpecli.table import Table
 
@@ -37,7 +33,7 @@ FILES = {
     "tables.tex": "all tables for LaTeX (booktabs)",
     "accuracy.png": "accuracy against length, one panel per task; also `.svg` and `.pdf`",
     "learning.png": "learning curves, where runs have them; also `.svg` and `.pdf`",
-    "why-*.svg": "results of `rpe inspect`, one figure per task and question",
+    "inspect-*.svg": "results of `rpe inspect`, one figure per task and question",
 }
 RECORDS: dict[str, Any] = {
     "report.json": ReportData, "verdicts": Verdict, "difference": Difference, "provenance": Provenance, "runs": RunRecord,

@@ -1,61 +1,82 @@
-"""The figure of learning curves: a panel per task, token accuracy within the training lengths by step, bands over seeds."""
+"""The figure of learning curves: a panel per task, token accuracy within the training lengths by step, with bands over seeds."""
 
 import math
+from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rpecli import plot
-from rpecli.plot import COLUMNS, WIDTH, Look
-from rpecli.report.aggregate import TaskResults
-from rpecli.report.figures import accuracy as figure
-from rpecli.report.figures import learning_chart as learning
-from rpecli.report.figures.accuracy import PANEL
-from rpecli.report.figures.learning_chart import Curve
+from rpecli.plot import SeriesStyle
+from rpecli.report import stats
+from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.figures.accuracy import COLUMNS, heading_of
+from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend
+from rpecli.report.figures.series import Series, add_series, shade, share_axis
+from rpecli.report.format import format_mean_range, format_number
+from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-TITLE = 0.28  # inches, room for a panel's title
-UNDER = 0.26  # and for the steps under it
-DENSE = 12  # points of a curve, beyond which not every one gets a marker
-Curves = list[tuple[TaskResults, dict[str, Curve]]]
+UNDER = 0.28  # inches, room for one line of tick labels
+Curve = dict[int, Summary]  # by step, over the runs that were validated there
 
 
-def draw(panels: list[TaskResults]) -> dict[str, bytes]:
-    """`learning.png`, `.svg` and `.pdf`; nothing where no run kept its validations."""
-    known = [(panel, found) for panel in panels if (found := learning.curves(panel))]
-    looks = figure.looks([panel for panel in panels if panel.lengths])  # of all, so that a colour means the same in every figure
-    return figure.drawn("learning", lambda made: _compose(made, known, looks)) if known else {}
+def curves(task: TaskResults) -> dict[str, Curve]:
+    """`{label: curve}` over seeds, at the steps where every run of the encoding was validated."""
+    by_label = {encoding.label: _curve(encoding) for encoding in task.encodings}
+    return {label: curve for label, curve in by_label.items() if curve}
 
 
-def _compose(made: "Figure", curves: Curves, looks: dict[str, Look]) -> None:
-    """Panels in rows, the legend under them."""
-    panels = [panel for panel, _ in curves]
-    blocks = plot.legends(made, looks, any(len(row.runs) > 1 for panel in panels for row in panel.encodings), chance=False)
-    rows = math.ceil(len(curves) / COLUMNS)
-    columns = math.ceil(len(curves) / rows)
-    foot = sum(map(plot.tall, blocks))
-    height = rows * (TITLE + PANEL + UNDER) + 0.3 + foot
-    made.set_size_inches(WIDTH, height)
-    plot.place(made, blocks, height)
-    made.text(0.5, (foot + 0.15) / height, "training step", ha="center", color="#333333")
-    for place, (panel, found) in enumerate(curves):
-        top = height - 0.05 - (place // columns) * (TITLE + PANEL + UNDER) - TITLE
-        axes = made.add_axes(figure.box(place % columns, columns, top, height))
-        _panel(axes, found, looks)
-        axes.set_title(figure.title_of(panel, panels), loc="left", fontweight="bold", color="#222222", pad=7)
-        if place % columns == 0:
-            axes.set_ylabel("token accuracy")
-        else:
-            axes.tick_params(labelleft=False)
+def _curve(encoding: EncodingResults) -> Curve:
+    values: dict[int, list[float]] = defaultdict(list)
+    runs = [run.validations for run in encoding.runs if run.validations]
+    for line in [line for lines in runs for line in lines]:
+        values[line["step"]].append(line["token_accuracy"])
+    complete = {step: stats.summary(accuracies) for step, accuracies in sorted(values.items()) if len(accuracies) == len(runs)}
+    return {step: summary for step, summary in complete.items() if summary}
 
 
-def _panel(axes: "Axes", found: dict[str, Curve], looks: dict[str, Look]) -> None:
-    last = max(step for curve in found.values() for step in curve)
+def learning_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Drawing | None:
+    """The learning curves of every task; None where no run kept its validations."""
+    by_task = [(task, lines) for task in tasks if (lines := curves(task))]
+    if not by_task:
+        return None
+    columns = math.ceil(len(by_task) / math.ceil(len(by_task) / COLUMNS))
+    subplots = [_subplot(task, lines, tasks, styles) for task, lines in by_task]
+    rows = [subplots[start : start + columns] for start in range(0, len(subplots), columns)]
+    several = any(len(encoding.runs) > 1 for task, _ in by_task for encoding in task.encodings)
+    entries = legend(styles, *([band_entry()] if several else []))
+    return draw(rows, Layout(below="training step", legend=entries, under=UNDER))
+
+
+def _subplot(task: TaskResults, lines: dict[str, Curve], tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:
+    return Subplot(
+        partial(_draw, lines=lines, styles=styles), title=f"{task.title}: token accuracy by training step",
+        alt=described(task, lines), heading=heading_of(task, tasks), label="token accuracy",
+    )  # fmt: skip
+
+
+def _draw(drawing: Drawing, axes: "Axes", lines: dict[str, Curve], styles: dict[str, SeriesStyle]) -> None:
+    last = max(step for curve in lines.values() for step in curve)
     axes.set_xlim(-0.02 * last, 1.03 * last)
-    figure.accuracies(axes)
+    share_axis(axes)
     axes.locator_params(axis="x", nbins=5, integer=True)
-    shade = min(0.13, 0.9 / len(found))
-    for label, look in looks.items():
-        if label in found:
-            figure.line_of(axes, found[label], look, shade, every=-(-len(found[label]) // DENSE))
+    for label, style in styles.items():
+        if label in lines:
+            add_series(drawing, axes, Series(label, style, lines[label], _words), shade(len(lines)))
+
+
+def _words(step: int, summary: Summary) -> str:
+    return f"at step {step}: {format_mean_range(summary)}"
+
+
+def described(task: TaskResults, lines: dict[str, Curve]) -> str:
+    """The panel in words: where each curve ends, and when it first reached the bar of a solved task."""
+    ends = [f"{label} {_reached(curve)}{format_number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
+            for label, curve in lines.items()]  # fmt: skip
+    return f"token accuracy within the training lengths by step on {task.title}, mean over seeds: {'; '.join(ends)}."
+
+
+def _reached(curve: Curve) -> str:
+    step = next((step for step, summary in curve.items() if summary.mean >= stats.SOLVED), None)
+    return "" if step is None else f"{format_number(stats.SOLVED)} by step {step}, "

@@ -1,0 +1,235 @@
+"""The layout of a figure: rows of panels over a legend, drawn once, in files as a whole and on a page panel by panel."""
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from rpecli.catalog import GROUPS
+from rpecli.plot import DPI, FRAME, QUIET, STYLE, TITLES, UNDATED, WIDTH, SeriesStyle, as_bytes, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+WIDEST, NARROW = 3.2, 5.0  # inches: a panel at most, so that a page shows its text large enough; a figure at least
+TITLE, BELOW = 11.5, 0.24  # characters of a title that fit an inch; inches, room for the label under all axes
+PANEL, HEADING, UNDER = 2.05, 0.28, 0.42  # inches: height of a panel, room for its heading and for two lines of tick labels
+LEFT, RIGHT, GAP, LABELED = 0.6, 0.12, 0.42, 0.62  # inches: margins, between panels, and between panels with labels
+COLUMNS = 3  # panels side by side, where a figure has no other order of its own
+LEGEND_ROWS, BETWEEN = 4, 0.35  # entries of one legend before it takes a second column; inches between legends
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of a figure that a page shows by itself: an element, where it is, and what to say about it."""
+
+    gid: str
+    box: tuple[float, float, float, float]  # inches from the left and the top of the figure, width and height
+    title: str
+    alt: str  # what it shows, for those who cannot see it
+    key: str = ""  # by which a page tells the panels of one figure apart
+    part: str = ""  # the only marks that it shows; all of them where it is empty
+
+
+@dataclass(frozen=True)
+class Tips:
+    """What an artist says when it is pointed at: one text per marker, or one for all of it."""
+
+    label: str | None  # the series it belongs to, which is highlighted with it
+    texts: list[str]
+    part: str = ""
+
+
+@dataclass
+class Drawing:
+    """A figure, and what a page needs to show its panels one by one."""
+
+    figure: "Figure"
+    crops: list[Crop] = field(default_factory=list)
+    tips: dict[str, Tips] = field(default_factory=dict)
+
+    def tip(self, artist: "Artist", label: str | None, texts: Iterable[str] = (), part: str = "") -> None:
+        """Notes what an artist says when it is pointed at."""
+        gid = f"mark-{len(self.tips) + 1}"
+        artist.set_gid(gid)
+        self.tips[gid] = Tips(label, list(texts), part)
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The whole figure as SVG, which files and pages share."""
+        return as_bytes(self.figure, "svg")
+
+    def files(self, name: str, kinds: Iterable[str] = UNDATED) -> dict[str, bytes]:
+        """The whole figure by file name."""
+        return {f"{name}.{kind}": self.svg if kind == "svg" else as_bytes(self.figure, kind) for kind in kinds}
+
+
+@dataclass(frozen=True)
+class Subplot:
+    """One panel of a figure: what draws it, the heading over it in the figure, and title and text for a page."""
+
+    draw: Callable[[Drawing, "Axes"], None]
+    title: str
+    alt: str
+    heading: str = ""
+    label: str = ""  # of the vertical axis
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What stands around the panels of a figure, and how large they are."""
+
+    title: str = ""
+    below: str = ""  # a label under all horizontal axes
+    legend: Sequence[tuple[str, list["Artist"]]] = ()  # title and entries of each block
+    panel: float = PANEL  # inches: height of a panel
+    under: float = UNDER
+    left: float = LEFT
+    right: float = RIGHT
+    widest: float = WIDEST  # of a panel
+
+
+def draw(rows: Sequence[Sequence[Subplot]], layout: Layout) -> Drawing:
+    """Rows of panels from the top down, under a title and over the legend."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        drawing = Drawing(new_figure())
+        rows = [_labeled_once(row) for row in rows]
+        wide, gap, width = _widths(rows, layout)
+        blocks = _flow([_block(drawing.figure, width, *block) for block in layout.legend], width)
+        title = textwrap.wrap(layout.title, int(width * TITLE))
+        headings = [HEADING if any(subplot.heading for subplot in row) else 0.08 for row in rows]
+        foot = sum(map(_tall, blocks)) + (BELOW if layout.below else 0)
+        top = 0.06 + 0.19 * len(title)
+        drawing.figure.set_size_inches(width, top + sum(headings) + len(rows) * (layout.panel + layout.under) + foot)
+        _write(drawing.figure, "\n".join(title), layout.below, foot)
+        _place(drawing.figure, blocks)
+        for row, heading in zip(rows, headings, strict=True):
+            top += heading
+            for column, subplot in enumerate(row):
+                _panel(drawing, subplot, (layout.left + column * (wide + gap), top, wide, layout.panel), layout)
+            top += layout.panel + layout.under
+    return drawing
+
+
+def _widths(rows: Sequence[Sequence[Subplot]], layout: Layout) -> tuple[float, float, float]:
+    """Inches of a panel, of the gap between two, and of the figure."""
+    columns = max(map(len, rows))
+    gap = LABELED if any(subplot.label for row in rows for subplot in row[1:]) else GAP
+    margins = layout.left + layout.right + gap * (columns - 1)
+    wide = min(layout.widest, (WIDTH - margins) / columns)
+    return wide, gap, max(NARROW, margins + columns * wide)
+
+
+def _write(figure: "Figure", title: str, below: str, foot: float) -> None:
+    """The title at the top, and the label under all axes, right over the legend."""
+    width, height = figure.get_size_inches()
+    figure.text(0.1 / width, 1 - 0.06 / height, title, fontsize=9.5, fontweight="bold", va="top")
+    figure.text(0.5, (foot - 0.12) / height, below, ha="center", color=QUIET)
+
+
+def _labeled_once(row: Sequence[Subplot]) -> list[Subplot]:
+    """Panels without a label that the panel to their left has too."""
+    labels = [None, *(subplot.label for subplot in row)]
+    return [replace(subplot, label="") if subplot.label == left else subplot for subplot, left in zip(row, labels, strict=False)]
+
+
+def _panel(drawing: Drawing, subplot: Subplot, box: tuple[float, float, float, float], layout: Layout) -> None:
+    left, top, wide, high = box
+    width, height = drawing.figure.get_size_inches()
+    axes = drawing.figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+    axes.set_gid(f"panel-{len(drawing.crops) + 1}")
+    axes.patch.set_visible(False)
+    subplot.draw(drawing, axes)
+    if subplot.heading:
+        axes.set_title(subplot.heading).set_gid(f"heading-{len(drawing.crops) + 1}")
+    if subplot.label:
+        axes.set_ylabel(subplot.label).set_gid(f"label-{len(drawing.crops) + 1}")
+    margin = 0.4 if layout.left == LEFT else layout.left - 0.05  # of a page's panel: tick labels, no label of the axis
+    crop = (left - margin, top - 0.08, wide + margin + layout.right, high + layout.under + 0.08)
+    drawing.crops.append(Crop(str(axes.get_gid()), crop, subplot.title, subplot.alt, subplot.key))
+
+
+def legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[str, list["Artist"]]]:
+    """One block per group, and one for the reference lines and bands."""
+    blocks = [(TITLES[group], [line_entry(label, **style.line()) for label, style in styles.items() if style.group == group])
+              for group in GROUPS]  # fmt: skip
+    return [(title, entries) for title, entries in [*blocks, ("reference", list(references))] if entries]
+
+
+def line_entry(label: str, **look: Any) -> "Artist":
+    """An entry of a legend that is a line."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **look)
+
+
+def patch_entry(label: str, **look: Any) -> "Artist":
+    """An entry of a legend that is a filled box."""
+    from matplotlib.patches import Patch
+
+    return Patch(label=label, **look)
+
+
+def band_entry() -> "Artist":
+    """The entry of a legend for bands over seeds."""
+    return patch_entry("lowest to highest seed", facecolor=FRAME, alpha=0.35)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A legend and its measured size in inches."""
+
+    legend: "Legend"
+    width: float
+    height: float
+
+
+def _block(figure: "Figure", width: float, title: str, entries: list["Artist"]) -> Block:
+    """A legend under one title, in as many columns as its entries need and the width allows."""
+    for columns in range(-(-len(entries) // LEGEND_ROWS), 0, -1):
+        legend = figure.legend(
+            handles=entries, title=title, ncols=columns, loc="upper left", alignment="left", frameon=False, borderpad=0,
+            borderaxespad=0, handlelength=2.9, labelspacing=0.42, columnspacing=1.4,
+            title_fontproperties={"weight": "bold", "size": 8},
+        )  # fmt: skip
+        extent = legend.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        if extent.width / DPI <= width - LEFT or columns == 1:
+            break
+        legend.remove()
+    return Block(legend, extent.width / DPI, extent.height / DPI)
+
+
+def _flow(blocks: list[Block], width: float) -> list[list[Block]]:
+    """Blocks side by side, in a new line where the width is used up."""
+    lines: list[list[Block]] = []
+    used = width
+    for block in blocks:
+        if used + block.width > width - LEFT:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(block)
+        used += block.width + BETWEEN
+    return lines
+
+
+def _tall(line: list[Block]) -> float:
+    return max(block.height for block in line) + 0.14
+
+
+def _place(figure: "Figure", lines: list[list[Block]]) -> None:
+    """Puts legends at the foot of a figure that has its height."""
+    width, height = figure.get_size_inches()
+    top = sum(map(_tall, lines))
+    for line in lines:
+        left = LEFT
+        for block in line:
+            block.legend.set_bbox_to_anchor((left / width, top / height), transform=figure.transFigure)
+            left += block.width + BETWEEN
+        top -= _tall(line)

@@ -1,0 +1,54 @@
+"""Every figure of a report, each drawn once: the files that show it, and the drawings that a page takes apart."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rpecli.plot import SeriesStyle, no_collection
+from rpecli.report.content import ReportContent
+from rpecli.report.figures.accuracy import accuracy_figure, series_styles
+from rpecli.report.figures.attention import task_figures
+from rpecli.report.figures.heads import head_looks, heads_overview
+from rpecli.report.figures.invariance import shift_figure
+from rpecli.report.figures.layout import Drawing
+from rpecli.report.figures.learning import learning_figure
+from rpecli.table import slug
+
+PROBES = "inspect-"  # how the names of the files of probes begin
+SHIFT = "shift"  # the name of the figure of what a shift changes
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a report; those of probes by the title of their task and their own name."""
+
+    styles: dict[str, SeriesStyle]
+    accuracy: Drawing
+    learning: Drawing | None
+    probes: dict[str, dict[str, Drawing]]
+    heads: dict[str, Drawing]  # by the title of the task, one run per encoding
+    head_looks: dict[str, dict[str, Any]]
+
+    @no_collection()
+    def files(self) -> dict[str, bytes]:
+        """Every file by name: accuracy and learning curves as png, svg and pdf, those of probes as svg."""
+        files = self.accuracy.files("accuracy") | (self.learning.files("learning") if self.learning else {})
+        for title, drawings in self.probes.items():
+            for name, drawing in drawings.items():
+                files |= drawing.files(f"{PROBES}{slug(title)}-{name}", ["svg"])
+        return files
+
+
+@no_collection()
+def report_figures(content: ReportContent) -> Figures:
+    """Draws every figure that there are data for."""
+    tasks = [task for task in content.tasks if task.lengths]
+    styles = series_styles(tasks)
+    probes = {title: task_figures(title, inspected.runs, inspected.pairs, styles) for title, inspected in content.probes.items()}
+    for title, by_label in content.shifts.items():
+        lines = {label: [list(shifts.values()) for shifts in by_seed.values()] for label, by_seed in by_label.items()}
+        probes.setdefault(title, {})[SHIFT] = shift_figure(title, lines, styles)
+    heads = {title: heads_overview([inspected.runs_of(label)[0] for label in inspected.labels])
+             for title, inspected in content.probes.items()}  # fmt: skip
+    looks = [head_looks(run) for inspected in content.probes.values() for run in inspected.runs]
+    accuracy, learning = accuracy_figure(tasks, styles), learning_figure(tasks, styles)
+    return Figures(styles, accuracy, learning, probes, heads, max(looks, key=len, default={}))
