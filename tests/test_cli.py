@@ -756,7 +756,7 @@ def test_two_studies_are_set_side_by_side(rpe: tiny.Rpe, done: Path, here: Path)
     rpe("report", "--runs", done, "--name", "mine")
     said = rpe("report", "--compare", "mine", done, "--runs", done)
     assert "# mine (A) against" in said.out
-    assert "are the very runs of B" in said.out
+    assert "are identical to runs in B" in said.out
     assert (here / "results" / f"mine-against-{done.name}" / "compare.html").exists()
     assert json.loads(rpe("report", "--compare", "mine", done, "--json").out)["a"]["word"] == "mine"
 
