@@ -6,7 +6,6 @@ from typing import Any
 
 from rpecli.report.load_probes import ProbeLine, TaskProbes
 
-TERMS = ("content-content", "content-position", "position-content", "position-position")  # query-key
 FITS = {"r2": "f(i-j)", "r2_row_centered": "f(i-j) + g(i)", "r2_chance": "chance"}  # R^2 of a function of i-j
 SHIFT_KINDS = {"positions": "later positions", "prefix": "after a prefix"}
 SHIFT_MEASURES = {

@@ -9,7 +9,6 @@ from rpecli.report.probe_values import (
     ROUNDING,
     SHIFT_KINDS,
     SHIFT_MEASURES,
-    TERMS,
     Matrix,
     ShiftLines,
     factors_of,
@@ -21,6 +20,7 @@ from rpecli.report.probe_values import (
     shift_value,
     similarity_matrix,
 )  # fmt: skip
+from rpecli.run.records import SCORE_TERMS
 from rpecli.table import Table
 
 MAX_RUNS = 12  # up to which all pairs of runs are shown
@@ -129,11 +129,11 @@ def _terms(runs: list[ProbeLine]) -> Table:
     for run in sorted(runs, key=run_name):
         heads = [(head, line["length"]) for line in run["lengths"] for head in line["terms"] or []]
         for head, length in sorted(heads, key=lambda entry: entry[0]["head"]):
-            shares = [_percent(head["share"][term]) for term in TERMS]
+            shares = [_percent(head["share"][term]) for term in SCORE_TERMS]
             fits = [_percent(head["toeplitz"][fit]) for fit in FITS]
             rows.append([run_name(run), f"1.{head['head']}", format_factor(length, run["trained"]), *shares, *fits])
     title = "First-layer scores by term (query-key; share of variance within rows); position-position as a function of i-j"
-    columns = ["run", "head", "length", *TERMS, *FITS.values()]
+    columns = ["run", "head", "length", *SCORE_TERMS, *FITS.values()]
     return Table(title, columns, "lll" + "r" * (len(columns) - 3), rows)
 
 
