@@ -32,7 +32,7 @@ def format_factor(length: int | str, train_length: int) -> str:
 
 def factors_of(runs: list[ProbeLine]) -> list[str]:
     """The inspected lengths of several runs, as multiples of each run's training length."""
-    factors = {line["length"] / run["trained"] for run in runs for line in run["lengths"]}
+    factors = {line["length"] / run["train_length"] for run in runs for line in run["lengths"]}
     return [f"{factor:g}x" for factor in sorted(factors)]
 
 
@@ -49,7 +49,7 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
 
 def line_at(run: ProbeLine, factor: float) -> dict[str, Any] | None:
     """What was measured at a multiple of the training length."""
-    return next((line for line in run["lengths"] if line["length"] == factor * run["trained"]), None)
+    return next((line for line in run["lengths"] if line["length"] == factor * run["train_length"]), None)
 
 
 def lines_at(probes: TaskProbes, label: str, factor: float) -> list[tuple[ProbeLine, dict[str, Any]]]:

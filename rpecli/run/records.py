@@ -135,7 +135,7 @@ class AttentionScores(TypedDict):
     """Where and why the heads of a model attend."""
 
     normalizer: str
-    trained: int  # training length
+    train_length: int
     causal: bool
     lengths: list[LengthAttention]
     patterned_heads: list[PatternedHead]

@@ -59,7 +59,7 @@ def look_into(path: Path, share: float, *, terms: bool = False, **other: object)
         "normalizer": "softmax",
     }
     line |= {
-        "trained": 16,
+        "train_length": 16,
         "causal": True,
         "lengths": lengths,
         "patterned_heads": [named | {"share": {"8": 1.0, "16": share, "32": 0.25}}],

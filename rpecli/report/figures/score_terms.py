@@ -49,8 +49,8 @@ def _bars(runs: list[dict[str, Any]]) -> list[Bar]:
     bars = []
     for label in dict.fromkeys(run["label"] for run in runs):
         own = [run for run in runs if run["label"] == label]
-        for times in sorted({at["length"] / run["trained"] for run in own for at in run["lengths"] if at["terms"]}):
-            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["trained"]]
+        for times in sorted({at["length"] / run["train_length"] for run in own for at in run["lengths"] if at["terms"]}):
+            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["train_length"]]
             heads = [head for at in entries for head in at["terms"] or []]
             of_heads = [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
             bars += of_heads if len(runs) == 1 else [_bar(f"{label}, {times:g}x", heads)]

@@ -44,7 +44,7 @@ def _patterns(probes: TaskProbes) -> Table:
         heads: dict[tuple[int, str], list[dict[float, float]]] = defaultdict(list)
         for run in probes.runs_of(label):
             for head in run["patterned_heads"]:
-                shares = {float(length) / run["trained"]: share for length, share in head["share"].items()}
+                shares = {float(length) / run["train_length"]: share for length, share in head["share"].items()}
                 heads[head["layer"], head["rule"]].append(shares)
         for (layer, pattern), shares_by_factor in sorted(heads.items()):
             cells = [_mean(shares[factor] for shares in shares_by_factor if factor in shares) for factor in probes.factors]

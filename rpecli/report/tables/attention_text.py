@@ -1,5 +1,6 @@
 """Tables of `rpe inspect` in the terminal: shifts, attention per head, patterns, score terms, similarity of runs."""
 
+from functools import partial
 from typing import Any
 
 from rpecli.report.format import MISSING
@@ -50,19 +51,15 @@ def _shift_table(run: str, lines: list[ProbeLine]) -> Table:
 def _measure_table(lines: ShiftLines, measure: str, title: str) -> Table:
     shifts = sorted({line["shift"] for run_lines in lines.values() for line in run_lines})
     before = f"{measure}_before" if measure == "exact_match" else None
+    write = partial(_small, measure) if measure.split("_")[0] in ROUNDING else _percent
     rows = []
     for kind, words in SHIFT_KINDS.items():
         for run, run_lines in lines.items():
-            cells = {line["shift"]: _measure_cell(line, measure) for line in run_lines if line["probe"] == kind}
+            cells = {line["shift"]: write(shift_value(line, measure)) for line in run_lines if line["probe"] == kind}
             unshifted = [_percent(run_lines[0][before])] if before else []
             rows.append([run, words, *unshifted, *(cells.get(shift, "") for shift in shifts)])
     columns = ["run", "shift", *(["0"] if before else []), *map(str, shifts)]
     return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows)
-
-
-def _measure_cell(line: ProbeLine, measure: str) -> str:
-    value = shift_value(line, measure)
-    return _small(measure, value) if measure.split("_")[0] in ROUNDING else _percent(value)
 
 
 def tables(data: dict[str, Any]) -> list[Table]:
@@ -81,7 +78,7 @@ def _head_table(title: str, names: list[str], runs: list[ProbeLine], cell: Any) 
     factors = factors_of(runs)
     rows = []
     for run in runs:
-        lines = {format_factor(line["length"], run["trained"]): line for line in run["lengths"]}
+        lines = {format_factor(line["length"], run["train_length"]): line for line in run["lengths"]}
         for layer, head in heads_of(run):
             cells = [cell(lines[factor], layer, head, name) if factor in lines else "" for name in names for factor in factors]
             rows.append([run_name(run), f"{layer + 1}.{head + 1}", *cells])
@@ -113,7 +110,7 @@ def _patterns(runs: list[ProbeLine]) -> Table:
     rows = []
     for run in runs:
         for head in run["patterned_heads"]:
-            shares = {format_factor(length, run["trained"]): _percent(share) for length, share in head["share"].items()}
+            shares = {format_factor(length, run["train_length"]): _percent(share) for length, share in head["share"].items()}
             name = f"layer {head['layer']} head {head['head']}"
             rows.append([run_name(run), name, head["rule"], *(shares.get(factor, "") for factor in factors)])
         if not run["patterned_heads"]:
@@ -131,7 +128,7 @@ def _terms(runs: list[ProbeLine]) -> Table:
         for head, length in sorted(heads, key=lambda entry: entry[0]["head"]):
             shares = [_percent(head["share"][term]) for term in SCORE_TERMS]
             fits = [_percent(head["toeplitz"][fit]) for fit in FITS]
-            rows.append([run_name(run), f"1.{head['head']}", format_factor(length, run["trained"]), *shares, *fits])
+            rows.append([run_name(run), f"1.{head['head']}", format_factor(length, run["train_length"]), *shares, *fits])
     title = "First-layer scores by term (query-key; share of variance within rows); position-position as a function of i-j"
     columns = ["run", "head", "length", *SCORE_TERMS, *FITS.values()]
     return Table(title, columns, "lll" + "r" * (len(columns) - 3), rows)
