@@ -31,8 +31,6 @@ def same_scores(choice: str, module: encoding.Encoding, q: torch.Tensor, k: torc
     logits = scores(module, draw(2, N, seed=1), draw(2, N, seed=2))
     expected = q @ k.transpose(-1, -2) * module.shape.scale
     torch.testing.assert_close(causal(logits), causal(expected), atol=1e-4, rtol=0, msg=choice)
-        causal(logits), causal(q @ k.transpose(-1, -2) * module.shape.scale), atol=1e-4, rtol=0, msg=choice
-    )
 
 
 def same_bias(module: encoding.DistanceBias, bias_HxTxS: torch.Tensor) -> None:
