@@ -88,13 +88,16 @@ class QueryKey:
 
 
 class Encoding(nn.Module):
-    """One instance per layer, or one for all layers if `shared`. Options are the keyword-only parameters of `__init__`."""
+    """One instance per layer, or one for all layers if `shared`. Options are the keyword-only parameters of `__init__`.
+
+    An option may change `shared`, `shift_invariant` and `causal_only` of an instance, and give it a hook (`self.score = ...`).
+    """
 
     group: ClassVar[str] = "RPE"  # one of catalog.GROUPS: reports compare encodings by it
     paper: ClassVar[str] = ""  # title, year, arXiv id
-    shared: ClassVar[bool] = False  # one instance serves all layers
-    shift_invariant: bool = True  # scores do not change if all positions move by the same amount; an instance may differ
-    causal_only: ClassVar[bool] = False  # not defined for bidirectional attention
+    shared: bool = False  # one instance serves all layers
+    shift_invariant: bool = True  # scores do not change if all positions move by the same amount
+    causal_only: bool = False  # not defined for bidirectional attention
     extrapolation: ClassVar[str] = "defined"  # what happens past the training length, in a few words
 
     def __init__(self, shape: Shape):
@@ -102,6 +105,11 @@ class Encoding(nn.Module):
         if self.causal_only and not shape.causal:
             raise ValueError("it has no form for attention in both directions: write attention: causal")
         self.shape = shape
+
+    @property
+    def on_scores(self) -> "Encoding":
+        """The encoding whose hooks `features`, `rotate`, `bias` and `score` act: itself, or another one that it holds."""
+        return self
 
     def share_with(self, first: Self) -> None:
         """Shares parameters across layers: called on the instance of every layer with that of the first layer."""
@@ -183,8 +191,8 @@ class DistanceCurve(Encoding):
 
 
 def overrides(encoding: Encoding, hook: str) -> bool:
-    """Whether an encoding has its own `hook`."""
-    return getattr(type(encoding), hook) is not getattr(Encoding, hook)
+    """Whether an encoding, or the one that it holds for the scores, has its own `hook`."""
+    return any(getattr(module, hook).__func__ is not getattr(Encoding, hook) for module in (encoding, encoding.on_scores))
 
 
 def inside_functorch() -> bool:

@@ -1,17 +1,16 @@
 """A pre-norm decoder-only transformer that takes any encoding and has no maximum length.
 
-Initialisation, the same for every encoding and seed:
+Initialization, the same for every encoding and seed:
     token embedding   N(0, 1)            0.02 would drown the token under a sinusoid of amplitude 1 (copy stays at chance)
     linear weights    N(0, 1/fan_in)
     norms             weight 1, bias 0
-Linear layers have no bias; the MLP is GELU. `dtype` is that of matrix products in training, attention's too where a kernel gains
-by it, and of what only goes from one of them to the next; all else is float32. Where only the tokens from `query_start` on, or
-those of `query_index_N`, are read, the last layer has no other queries, and what follows its attention runs on these alone.
+Linear layers have no bias; the MLP has one hidden layer with GELU. `dtype` is the dtype of matrix products in training, and of
+attention where a kernel gains by it; all else is float32. If only the tokens from `query_start` on, or those of `query_index_N`,
+are read, the last layer computes no other queries, and what follows its attention runs on these alone.
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +27,7 @@ from rpecli.task import Task
 
 
 class Linear(nn.Module):
-    """y = x W^T, the product in `dtype`, the rest in float32."""
+    """y = x W^T, the product in `dtype`, the result in float32."""
 
     def __init__(self, n_in: int, n_out: int, dtype: torch.dtype):
         super().__init__()
@@ -49,29 +48,66 @@ class Linear(nn.Module):
 
 @dataclass
 class Cache:
-    """Raw keys, values and features of every layer, and the positions so far: what one-token decoding carries along."""
+    """What decoding carries along: all tokens so far, and the raw keys, values and features of every layer."""
 
+    ids: Tensor | None = None  # [B, S]
+    positions: Tensor | None = None  # [layers or 1, B or 1, S]
+    padding_mask: Tensor | None = None  # [B, S], true for padding tokens; None while there are none
     layers: list[dict[str, Tensor]] = field(default_factory=list)
-    positions: Tensor | None = None
-    ids: Tensor | None = None
-    padding_mask: Tensor | None = None  # true for padding tokens
+
+    @property
+    def length(self) -> int:
+        return 0 if self.positions is None else self.positions.shape[-1]
+
+    def extend(self, ids_BxT: Tensor, positions_LxBxT: Tensor, padding_mask_BxT: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Adds new tokens; returns the ids and positions of all tokens."""
+        if padding_mask_BxT is not None or self.padding_mask is not None:
+            new = torch.zeros_like(ids_BxT, dtype=torch.bool) if padding_mask_BxT is None else padding_mask_BxT
+            old = new.new_zeros(len(ids_BxT), self.length) if self.padding_mask is None else self.padding_mask
+            self.padding_mask = torch.cat([old, new], dim=1)
+        self.ids = ids_BxT if self.ids is None else torch.cat([self.ids, ids_BxT], dim=1)
+        self.positions = positions_LxBxT if self.positions is None else torch.cat([self.positions, positions_LxBxT], dim=2)
+        return self.ids, self.positions
+
+
+@dataclass(frozen=True)
+class LayerInput:
+    """What a layer needs beside the hidden states. `cache` is its part of a Cache, or None."""
+
+    encoding: Encoding
+    positions_BxS: Tensor
+    context: ForwardContext
+    cache: dict[str, Tensor] | None = None
+    query_start: int = 0
+    query_index_N: Tensor | None = None
+
+    def queried(self, x_BxTxM: Tensor) -> Tensor:
+        """Hidden states of the tokens that are queries: `[B, T - query_start, M]`, or `[N, M]` of these."""
+        x_BxTxM = x_BxTxM[:, self.query_start :]
+        return x_BxTxM if self.query_index_N is None else x_BxTxM.flatten(0, 1)[self.query_index_N]
+
+    def with_cache(self, name: str, new_BxHxTxD: Tensor) -> Tensor:
+        """Adds new keys, values or features to the cache, and returns all of them."""
+        if self.cache is None:
+            return new_BxHxTxD
+        self.cache[name] = torch.cat([self.cache[name], new_BxHxTxD], dim=2) if name in self.cache else new_BxHxTxD
+        return self.cache[name]
 
 
 class LogitScale(nn.Module):
-    """A factor on every query that grows with the keys it sees, against attention that thins out over long inputs.
+    """A factor on every query that grows with its number of keys, against attention that thins out over long inputs.
 
-    logn    max(1, ln n / ln N), N the training length                 Su 2021 (kexue.fm), "attention entropy invariance"
-    ssmax   s_h ln n, s learned for each head                          Nakanishi 2025, "Scalable-Softmax", arXiv 2501.19399
+    logn    max(1, ln n / ln N), N the training length               Su 2021 (kexue.fm), "attention entropy invariance"
+    ssmax   s_h ln n, s learned per head                             Nakanishi 2025, "Scalable-Softmax", arXiv 2501.19399
     """
 
     def __init__(self, kind: str, n_head: int, max_train_length: int):
         super().__init__()
         self.kind, self.max_train_length = kind, max_train_length
-        if kind == "ssmax":
+        if kind == "ssmax":  # starts at a factor of 1 at the training length
             self.s_Hx1x1 = nn.Parameter(torch.full((n_head, 1, 1), 1 / math.log(max(2, max_train_length))))
 
     def forward(self, q_BxHxTxD: Tensor, n_keys_BxT: Tensor) -> Tensor:
-        """Queries times the factor of their numbers of keys."""
         if self.kind == "none":
             return q_BxHxTxD
         log_Bx1xTx1 = n_keys_BxT.float().log()[..., None, :, None]
@@ -80,83 +116,74 @@ class LogitScale(nn.Module):
         return q_BxHxTxD * (log_Bx1xTx1 / math.log(max(2, self.max_train_length))).clamp(min=1)
 
 
+class Attention(nn.Module):
+    """Multi-head attention with an encoding."""
+
+    def __init__(self, config: Config, dtype: torch.dtype, logit_scale: LogitScale):
+        super().__init__()
+        self.n_head, self.causal, self.normalizer = config.n_head, config.attention == "causal", config.normalizer
+        self.logit_scale = logit_scale
+        self.q, self.k, self.v, self.o = (Linear(config.d_model, config.d_model, dtype) for _ in range(4))
+
+    def forward(self, h_BxTxM: Tensor, layer: LayerInput) -> Tensor:
+        """`[B, T - query_start, M]`, or `[N, M]` of the tokens of `query_index_N`."""
+        cast_BxTxM = self.q.cast(h_BxTxM)  # once for the three products
+        q = self._heads(self.q.matmul(cast_BxTxM[:, layer.query_start :]))
+        k = layer.with_cache("k", self._heads(self.k.matmul(cast_BxTxM)))
+        v = layer.with_cache("v", self._heads(self.v.matmul(cast_BxTxM)))
+        features = layer.encoding.features(h_BxTxM)
+        if features is not None:
+            features = layer.with_cache("features", features)
+        if self.logit_scale.kind != "none":
+            q = self.logit_scale(q, self._n_keys(q, k, layer.context.padding_mask_BxS))
+        qk = QueryKey.last(q, k, layer.positions_BxS, features)
+        y_BxHxTxD = dispatch.attend(layer.encoding, qk, v, layer.context, self.normalizer)
+        y_BxTxM = y_BxHxTxD.transpose(1, 2).flatten(2)
+        return self.o(y_BxTxM if layer.query_index_N is None else y_BxTxM.flatten(0, 1)[layer.query_index_N])
+
+    def _heads(self, x_BxTxM: Tensor) -> Tensor:
+        return x_BxTxM.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
+
+    def _n_keys(self, q: Tensor, k: Tensor, padding_mask_BxS: Tensor | None) -> Tensor:
+        """How many keys that are not padding each query sees, `[B or 1, T]`, at least 1."""
+        T, S = q.shape[2], k.shape[2]
+        key_BxS = torch.ones(1, S, dtype=torch.bool, device=k.device) if padding_mask_BxS is None else ~padding_mask_BxS
+        count_BxS = key_BxS.cumsum(1) if self.causal else key_BxS.sum(1, keepdim=True).expand_as(key_BxS)
+        return count_BxS[:, S - T :].clamp(min=1)
+
+
+class MLP(nn.Module):
+    """The hidden layer stays in `dtype`, since the next product rounds it anyway."""
+
+    def __init__(self, config: Config, dtype: torch.dtype):
+        super().__init__()
+        width = config.mlp_ratio * config.d_model
+        self.up, self.down = Linear(config.d_model, width, dtype), Linear(width, config.d_model, dtype)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up.matmul(self.up.cast(h))))
+
+
 class Block(nn.Module):
+    """One layer: attention, then an MLP, each on normalized hidden states and added to them."""
+
     def __init__(self, config: Config, max_train_length: int, dtype: torch.dtype):
         super().__init__()
-        M = config.d_model
-        self.n_head, self.causal, self.normalizer = config.n_head, config.attention == "causal", config.normalizer
+        # registered here as well, as the first: the order of parameters decides the last bit of the norm of their gradients
         self.logit_scale = LogitScale(config.logit_scale, config.n_head, max_train_length)
-        self.norm1, self.norm2 = nn.LayerNorm(M), nn.LayerNorm(M)
-        self.q, self.k, self.v, self.o = (Linear(M, M, dtype) for _ in range(4))
-        self.up, self.down = Linear(M, config.mlp_ratio * M, dtype), Linear(config.mlp_ratio * M, M, dtype)
+        self.norm1, self.norm2 = nn.LayerNorm(config.d_model), nn.LayerNorm(config.d_model)
+        self.attention, self.mlp = Attention(config, dtype, self.logit_scale), MLP(config, dtype)
 
-    def forward(
-        self,
-        x_BxTxM: Tensor,
-        encoding: Encoding,
-        positions_BxS: Tensor,
-        past: dict[str, Tensor] | None,
-        context: ForwardContext,
-        query_start: int = 0,
-        query_index_N: Tensor | None = None,
-    ) -> Tensor:
-        """`[B, T - query_start, M]`, or `[N, M]` of the tokens of that, flattened, that `query_index_N` names."""
-        h_BxTxM = self.norm1(x_BxTxM)
-        cast = self.q.cast(h_BxTxM)  # once for the three
-        q, k, v = self._heads(self.q, cast[:, query_start:]), self._heads(self.k, cast), self._heads(self.v, cast)
-        features = encoding.features(h_BxTxM)
-        if past is not None:
-            k, v, features = (_extend(past, name, new) for name, new in (("k", k), ("v", v), ("features", features)))
-        if self.logit_scale.kind != "none":
-            q = self.logit_scale(q, _n_keys(q.shape[2], k, context.padding_mask_BxS, self.causal))
-        qk = QueryKey.last(q, k, positions_BxS, features)
-        y_BxHxTxD = dispatch.attend(encoding, qk, v, context, self.normalizer)
-        x_BxTxM, y_BxTxM = x_BxTxM[:, query_start:], y_BxHxTxD.transpose(1, 2).flatten(2)
-        if query_index_N is None:
-            return self._rest(x_BxTxM, y_BxTxM)
-        return self._rest(x_BxTxM.flatten(0, 1)[query_index_N], y_BxTxM.flatten(0, 1)[query_index_N])
-
-    def _heads(self, layer: Linear, cast_BxTxM: Tensor) -> Tensor:
-        """`[B, H, T, D]` in the products' dtype."""
-        return layer.matmul(cast_BxTxM).unflatten(-1, (self.n_head, -1)).transpose(1, 2)
-
-    def _rest(self, x: Tensor, y: Tensor) -> Tensor:
-        """What every token does for itself; the MLP's hidden layer stays in `dtype`: the next product rounds it anyway."""
-        x = x + self.o(y)
-        up = self.up.matmul(self.up.cast(self.norm2(x)))
-        return x + self.down(F.gelu(up))
-
-
-def _n_keys(T: int, k: Tensor, padding_mask_BxS: Tensor | None, causal: bool) -> Tensor:
-    """How many keys that are not padding each row sees, `[B or 1, T]`, at least 1."""
-    S = k.shape[2]
-    key_BxS = torch.ones(1, S, dtype=torch.bool, device=k.device) if padding_mask_BxS is None else ~padding_mask_BxS
-    count_BxS = key_BxS.cumsum(1) if causal else key_BxS.sum(1, keepdim=True).expand_as(key_BxS)
-    return count_BxS[:, S - T :].clamp(min=1)
-
-
-def _extend(past: dict[str, Tensor], name: str, new: Any) -> Any:
-    """Adds a layer's new keys (values, features) to its cache and returns all of them."""
-    if new is None:
-        return None
-    past[name] = torch.cat([past[name], new], dim=2) if name in past else new
-    return past[name]
-
-
-def _extend_padding(cache: Cache, padding_mask_BxT: Tensor | None, past: int, ids_BxT: Tensor) -> Tensor | None:
-    """Adds the padding among new tokens to the cache and returns the mask of all tokens; None while there is no padding."""
-    if padding_mask_BxT is None and cache.padding_mask is None:
-        return None
-    new = torch.zeros_like(ids_BxT, dtype=torch.bool) if padding_mask_BxT is None else padding_mask_BxT
-    old = new.new_zeros(len(ids_BxT), past) if cache.padding_mask is None else cache.padding_mask
-    cache.padding_mask = torch.cat([old, new], dim=1)
-    return cache.padding_mask
+    def forward(self, x_BxTxM: Tensor, layer: LayerInput) -> Tensor:
+        """`[B, T - query_start, M]`, or `[N, M]` of the tokens of `query_index_N`."""
+        x = layer.queried(x_BxTxM) + self.attention(self.norm1(x_BxTxM), layer)
+        return x + self.mlp(self.norm2(x))
 
 
 class Transformer(nn.Module):
     """`forward` gives the last hidden states, `head` the logits of hidden states."""
 
-    block_sizes = BlockSizes()
+    block_sizes = BlockSizes()  # of evaluation
 
     def __init__(self, config: Config, vocabulary: int, max_train_length: int):
         """`max_train_length` is the longest sequence, or position range, that training shows, in tokens."""
@@ -164,7 +191,7 @@ class Transformer(nn.Module):
         dtype = getattr(torch, config.dtype)
         shape = Shape(config.d_model, config.n_head, max_train_length, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed * 2 + 1)  # the encoding's own draws, so that all else starts alike for every encoding
+            torch.manual_seed(config.seed * 2 + 1)  # draws of the encoding alone, so that all else is the same for every encoding
             first, later = split_switch(config.encoding)
             self.encodings = nn.ModuleList(for_layers(first, shape, config.n_layer))
             self.later = nn.ModuleList(for_layers(later, shape, config.n_layer) if later else [])  # take over after `switch`
@@ -176,7 +203,7 @@ class Transformer(nn.Module):
         self.init_weights(torch.Generator().manual_seed(config.seed * 2))
 
     def switch(self, to_later: bool) -> None:
-        """Whether the later encodings (`rope:then=none`), where there are any, serve the layers; at the start the first do."""
+        """Whether the later encodings (`rope:then=none`), if there are any, serve the layers; at the start the first ones do."""
         self.current: list[Encoding] = list(self.later if to_later and len(self.later) else self.encodings)  # type: ignore[arg-type]
 
     def init_weights(self, generator: torch.Generator) -> None:
@@ -200,50 +227,53 @@ class Transformer(nn.Module):
         `positions` are `[T]`, `[B or 1, T]` or, one for each layer, `[layers, B or 1, T]`; by default 0, 1, ...
         `padding_mask_BxT` is true for padding tokens, which nobody attends to. `cache` continues after the last call with it.
         """
-        past = cache.positions.shape[-1] if cache and cache.positions is not None else 0
-        contiguous_positions = positions is None
-        if positions is None:
-            positions = torch.arange(past, past + ids_BxT.shape[1], device=ids_BxT.device)
-        positions_LxBxT = positions[(None,) * (3 - positions.dim())]
-        x_BxTxM = self.embedding(ids_BxT)
-        ids_BxS = ids_BxT
-        if cache is not None:
-            ids_BxS = cache.ids = ids_BxT if cache.ids is None else torch.cat([cache.ids, ids_BxT], dim=1)
-        for encoding in dict.fromkeys(self.current):  # encodings that alternate over the layers all add to the embeddings, once
-            x_BxTxM = encoding.embed(x_BxTxM, positions_LxBxT[0], ids_BxS)
-        positions_LxBxS, padding_mask_BxS = positions_LxBxT, padding_mask_BxT
-        if cache is not None:
-            positions_LxBxS = positions_LxBxT if cache.positions is None else torch.cat([cache.positions, positions_LxBxT], dim=2)
-            cache.positions = positions_LxBxS
-            padding_mask_BxS = _extend_padding(cache, padding_mask_BxT, past, ids_BxT)
-            cache.layers = cache.layers or [{} for _ in self.blocks]
-        context = ForwardContext(padding_mask_BxS, contiguous_positions, bias_cache={}, sizes=self.block_sizes)
+        whole, positions_LxBxT = Cache() if cache is None else cache, self._positions(ids_BxT, positions, cache)
+        ids_BxS, positions_LxBxS = whole.extend(ids_BxT, positions_LxBxT, padding_mask_BxT)
+        if cache is not None and not cache.layers:
+            cache.layers = [{} for _ in self.blocks]
+        context = ForwardContext(whole.padding_mask, positions is None, bias_cache={}, sizes=self.block_sizes)
+        x_BxTxM = self._embed(ids_BxT, positions_LxBxT[0], ids_BxS)
         for n, block in enumerate(self.blocks):
-            layer_cache = cache.layers[n] if cache is not None else None
             positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            last = {"query_start": query_start, "query_index_N": query_index_N} if n == len(self.blocks) - 1 else {}
-            x_BxTxM = block(x_BxTxM, self.current[n], positions_BxS, layer_cache, context, **last)
+            layer = LayerInput(self.current[n].on_scores, positions_BxS, context, cache.layers[n] if cache else None)
+            if n == len(self.blocks) - 1:
+                layer = replace(layer, query_start=query_start, query_index_N=query_index_N)
+            x_BxTxM = block(x_BxTxM, layer)
         return self.norm(x_BxTxM)
+
+    def _positions(self, ids_BxT: Tensor, positions: Tensor | None, cache: Cache | None) -> Tensor:
+        """`[layers or 1, B or 1, T]`."""
+        if positions is None:
+            start = cache.length if cache is not None else 0
+            positions = torch.arange(start, start + ids_BxT.shape[1], device=ids_BxT.device)
+        return positions[(None,) * (3 - positions.dim())]
+
+    def _embed(self, ids_BxT: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
+        """Token embeddings, to which each encoding adds once, also where encodings alternate over the layers."""
+        x_BxTxM = self.embedding(ids_BxT)
+        for encoding in dict.fromkeys(self.current):
+            x_BxTxM = encoding.embed(x_BxTxM, positions_BxT, ids_BxS)
+        return x_BxTxM
 
     def head(self, x: Tensor) -> Tensor:
         """Logits `[..., vocabulary]` of hidden states."""
         return self.out(x)
 
     def state(self) -> dict[str, Tensor]:
-        """Every parameter and kept buffer once, whatever is shared: what a weights file holds."""
-        kept = set(self.state_dict())
-        named = [*self.named_parameters(), *self.named_buffers()]
-        return {name: tensor.detach() for name, tensor in named if name in kept}
+        """Every parameter and persistent buffer once, whatever is shared: the content of a weights file."""
+        persistent = set(self.state_dict())
+        tensors = [*self.named_parameters(), *self.named_buffers()]
+        return {name: tensor.detach() for name, tensor in tensors if name in persistent}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Copies a weights file in. Raises ValueError that names what is missing, foreign or of another shape."""
+        """Copies the content of a weights file in. Raises ValueError that names what is missing, unknown or of another shape."""
         own = self.state()
         if own.keys() != state.keys():
             raise ValueError(f"weights do not fit: {', '.join(sorted(own.keys() ^ state.keys()))}")
         for name, tensor in own.items():
             if tensor.shape != state[name].shape:
                 raise ValueError(f"weights do not fit: {name} is {list(state[name].shape)}, here {list(tensor.shape)}")
-        for name, tensor in own.items():  # only once all fit, so that refused weights leave the model as it was
+        for name, tensor in own.items():  # only once all fit, so that a refused file leaves the model as it was
             tensor.copy_(state[name])
 
 

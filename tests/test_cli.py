@@ -230,9 +230,9 @@ def test_a_mistake_is_told_with_what_to_type_instead(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("eval",), "no runs under runs: rpe train --encoding rope makes some"),
-        (("report",), "no runs under runs: rpe train --encoding rope makes some"),
-        (("ls", "runs"), "no runs under runs: rpe train --encoding rope makes some"),
+        (("eval",), "no runs under runs: create some with rpe train --encoding rope"),
+        (("report",), "no runs under runs: create some with rpe train --encoding rope"),
+        (("ls", "runs"), "no runs under runs: create some with rpe train --encoding rope"),
     ],
 )
 def test_without_runs_the_first_command_is_told(words: tuple[str, ...], message: str, rpe: tiny.Rpe, here: Path) -> None:
@@ -243,7 +243,7 @@ def test_without_runs_the_first_command_is_told(words: tuple[str, ...], message:
 def test_where_there_is_no_run_no_name_is_near(rpe: tiny.Rpe, here: Path) -> None:
     said = rpe("show", "copy-rope")
     assert said.code == 2
-    assert "no run 'copy-rope' under runs: there is none yet" in said.err
+    assert "no run 'copy-rope' under runs: there are none yet" in said.err
 
 
 def test_a_file_in_the_place_of_the_runs_is_named(rpe: tiny.Rpe, here: Path) -> None:
@@ -303,7 +303,7 @@ def test_lists_in_flags_are_a_grid(rpe: tiny.Rpe, here: Path) -> None:
 def test_a_shipped_recipe_is_well(name: str, rpe: tiny.Rpe) -> None:
     said = rpe("check", name)
     assert (said.code, said.err) == (0, "")
-    assert re.fullmatch(rf"{name}: \d+ runs, all well\n", said.out)
+    assert re.fullmatch(rf"{name}: \d+ runs, no errors\n", said.out)
 
 
 def test_without_a_name_every_shipped_recipe_is_checked(rpe: tiny.Rpe) -> None:
@@ -546,7 +546,7 @@ def test_a_changed_file_of_a_trained_run_is_said(rpe: tiny.Rpe, done: Path, here
         run.update(path, sources=sources | {kind: "00000000"})
         said = rpe("train", tiny.recipe_file(here), "--jobs", 0)
         assert said.code == 0
-        assert f"{path.name}: the {word}'s file has changed since; delete runs/{path.name} to train anew" in said.err
+        assert f"{path.name}: the file of its {word} has changed since; delete runs/{path.name} to train again" in said.err
 
 
 # -------------------------------------------------------------------------------------------------------- stops in process
@@ -756,14 +756,14 @@ def test_two_studies_are_set_side_by_side(rpe: tiny.Rpe, done: Path, here: Path)
     rpe("report", "--runs", done, "--name", "mine")
     said = rpe("report", "--compare", "mine", done, "--runs", done)
     assert "# mine (A) against" in said.out
-    assert "are the very runs of B" in said.out
+    assert "are identical to runs in B" in said.out
     assert (here / "results" / f"mine-against-{done.name}" / "compare.html").exists()
     assert json.loads(rpe("report", "--compare", "mine", done, "--json").out)["a"]["word"] == "mine"
 
 
 def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, done: Path) -> None:
     said = rpe("report", "copy-*", "--compare", "a", "b", "--runs", done)
-    assert (said.code, "takes two studies and nothing beside them: leave out 'copy-*'" in said.err) == (2, True)
+    assert (said.code, "takes two studies and nothing else: remove 'copy-*'" in said.err) == (2, True)
     assert rpe("report", "--compare", "a", "b", "--runs", done).code == 1
 
 

@@ -65,7 +65,7 @@ def test_inspect_leaves_out_runs_that_are_not_trained(rpe: tiny.Rpe, tmp_path: P
     tiny.new_run(tmp_path)
     result = rpe("inspect", "--runs", tmp_path)
     assert result.code == 1
-    assert "is not trained, so it is left out" in result.err
+    assert "is not trained and is left out" in result.err
 
 
 @pytest.mark.parametrize(

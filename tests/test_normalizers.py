@@ -170,7 +170,7 @@ def test_a_scale_multiplies_the_scores_of_a_row_and_not_the_bias(model_of, ids_o
     model, ids = model_of("alibi", max_train_length=3, logit_scale="logn", n_layer=1), ids_of(1, 9)
     plain = model_of("alibi", max_train_length=3, n_layer=1)
     with torch.no_grad():
-        plain.blocks[0].q.weight *= math.log(9) / math.log(3)
+        plain.blocks[0].attention.q.weight *= math.log(9) / math.log(3)
         torch.testing.assert_close(model(ids)[:, -1], plain(ids)[:, -1], atol=1e-5, rtol=0)
         assert float((model(ids)[:, 5] - plain(ids)[:, 5]).abs().max()) > 1e-3
 

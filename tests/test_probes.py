@@ -28,7 +28,7 @@ def weights_times_values(block: Any, layer: LayerInputs) -> Tensor:
     """`[B, T, M]`, from the attention of every row."""
     B, T, _ = layer.h_BxTxM.shape
     weights_BxHxTxT = attention_rows(layer, torch.ones(B, T, dtype=torch.bool)).unflatten(0, (B, T)).transpose(1, 2)
-    return (weights_BxHxTxT @ split_heads(block.v(layer.h_BxTxM), block.n_head)).transpose(1, 2).flatten(2)
+    return (weights_BxHxTxT @ split_heads(block.attention.v(layer.h_BxTxM), block.attention.n_head)).transpose(1, 2).flatten(2)
 
 
 @pytest.mark.parametrize("keys", SETTINGS, ids=str)
@@ -40,7 +40,7 @@ def test_the_weights_computed_again_are_those_the_model_used(
     model.block_sizes = BlockSizes(cells=60)
     projected: list[Tensor] = []
     for block in model.blocks:
-        block.o.register_forward_pre_hook(lambda _, inputs: projected.append(inputs[0]))
+        block.attention.o.register_forward_pre_hook(lambda _, inputs: projected.append(inputs[0]))
     with torch.no_grad(), capture_layers(model) as captured:
         model(ids_BxT, torch.arange(10)[None] + 5)
         for block, layer, y_BxTxM in zip(model.blocks, captured, projected, strict=True):
@@ -50,7 +50,7 @@ def test_the_weights_computed_again_are_those_the_model_used(
 
 def test_bidirectional_attention_is_computed_again(model_of: Callable[..., Any], ids_of: Callable[..., Tensor]) -> None:
     model, projected = model_of("t5", attention="bidirectional"), list[Tensor]()
-    model.blocks[1].o.register_forward_pre_hook(lambda _, inputs: projected.append(inputs[0]))
+    model.blocks[1].attention.o.register_forward_pre_hook(lambda _, inputs: projected.append(inputs[0]))
     with torch.no_grad(), capture_layers(model) as captured:
         model(ids_of(2, 7))
     torch.testing.assert_close(weights_times_values(model.blocks[1], captured[1]), projected[0], atol=1e-5, rtol=1e-4)
@@ -96,7 +96,7 @@ def test_equal_weights_spread_over_the_prefix_as_over_the_rest() -> None:
     loaded = untrained_model("none")
     with torch.no_grad():
         for block in loaded.model.blocks:
-            block.q.weight.zero_()
+            block.attention.q.weight.zero_()
     (line,) = shift_scores(loaded, [("prefix", 6)])
     share = sum(6 / (6 + i + 1) for i in (5, 6, 7, 8)) / 4  # places that predict the 4 answers behind > x x x x |
     assert line["on_prefix"] == [pytest.approx(share, rel=1e-4)]

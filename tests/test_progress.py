@@ -12,7 +12,6 @@ import pytest
 from helpers import training as tiny
 from helpers.run_folders import evaluation, made_up_run
 from rich.console import Console
-from rich.table import Table
 
 from rpecli.launch import progress
 from rpecli.launch.pool import Event
@@ -285,19 +284,3 @@ def test_progress_survives_a_run_that_is_deleted_meanwhile(tmp_path: Path) -> No
     for terminal in (False, True):
         run = tiny.new_run(tmp_path)
         assert progress.follow(vanish(run), console_of(terminal), [run]) == {}
-
-
-def test_a_table_is_markdown_in_a_pipe() -> None:
-    table = Table(title="numbers")
-    table.add_column("run")
-    table.add_column("a", justify="right")
-    table.add_row("one", "1")
-    table.add_row("a | b", "10.5")
-    assert progress.plain(table).splitlines() == [
-        "**numbers**",
-        "",
-        "| run    |    a |",
-        "| :----- | ---: |",
-        "| one    |    1 |",
-        r"| a \| b | 10.5 |",
-    ]

@@ -10,11 +10,11 @@ from helpers.run_folders import look_into, make_run
 from pydantic import BaseModel, ValidationError
 
 from rpecli.config import recipe
-from rpecli.report import build, records, schema
+from rpecli.report import build, records, report_data, schema
 from rpecli.run.files import append_line
 
 CSV_FILES = {
-    "summary.csv": records.SummaryRow,
+    "summary.csv": report_data.SummaryRow,
     "pairs.csv": records.Pair,
     "pooled.csv": records.Pooled,
     "mcnemar.csv": records.McNemarPair,
@@ -53,8 +53,8 @@ def flat_columns(model: type[BaseModel]) -> list[str]:
 
 def test_a_report_is_what_the_records_say(report):
     text = written(report)["report.json"].read_bytes()
-    assert records.ReportData.model_validate_json(text, strict=True).name == "mine"
-    assert list(json.loads(text)) == list(records.ReportData.model_fields)
+    assert report_data.ReportData.model_validate_json(text, strict=True).name == "mine"
+    assert list(json.loads(text)) == list(report_data.ReportData.model_fields)
 
 
 def test_every_run_in_it_can_be_traced(report):
@@ -68,12 +68,12 @@ def test_every_run_in_it_can_be_traced(report):
 
 def test_two_seeds_without_a_baseline_fit_the_records_too(tmp_path):
     few = build.build_report([make_run(tmp_path, {32: 1.0}, seed=seed) for seed in (0, 1)], "few", tmp_path / "results")
-    assert records.ReportData.model_validate(few.data, strict=True).pairs == []
+    assert report_data.ReportData.model_validate(few.data, strict=True).pairs == []
 
 
 def test_a_key_that_is_not_described_is_refused(report):
     with pytest.raises(ValidationError, match="surprise"):
-        records.ReportData.model_validate(report.data | {"surprise": 1})
+        report_data.ReportData.model_validate(report.data | {"surprise": 1})
 
 
 @pytest.mark.parametrize("name", CSV_FILES)
@@ -82,7 +82,7 @@ def test_a_csv_file_has_the_columns_that_are_described(report, name):
 
 
 def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(report):
-    described, actual = set(get_type_hints(records.RunRow)), set(columns(report, "runs.csv"))
+    described, actual = set(get_type_hints(report_data.RunRow)), set(columns(report, "runs.csv"))
     assert described <= actual
     assert actual - described <= {*recipe.Settings.model_fields}
 

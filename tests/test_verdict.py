@@ -149,7 +149,7 @@ def test_lengths_within_training_measure_no_extrapolation():
 def test_no_encoding_is_compared_with_relative_ones_beside_the_claim():
     result = extrapolation({"rope": LOW, "learned": LOW, "none": HIGH})
     assert result.outcome == NO_DIFFERENCE
-    assert line_with(result, "Exploratory (uncorrected): none minus RPE")
+    assert line_with(result, "Exploratory (uncorrected): NoPE minus RPE")
 
 
 def test_faster_learning_is_a_ratio_of_steps():
@@ -168,7 +168,7 @@ def test_faster_learning_is_a_ratio_of_steps():
     ],
 )
 def test_an_interval_of_a_ratio_tells_its_direction_where_the_ends_differ(mean, interval, text):
-    assert verdict.write_steps(mean, interval) == text
+    assert report_format.write_steps(mean, interval) == text
 
 
 def test_runs_that_never_reached_the_target_count_their_budget_and_are_counted():

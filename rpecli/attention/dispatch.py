@@ -32,9 +32,10 @@ class ForwardContext:
 
 def kernel(encoding: Encoding, normalizer: str = "softmax", by_curve: bool = True) -> str:
     """The name of the kernel that serves an encoding; `by_curve` is false where the curve kernel does not apply."""
-    curve = by_curve and isinstance(encoding, DistanceCurve) and type(encoding).score in (DistanceCurve.score, Encoding.score)
+    encoding = encoding.on_scores
     if normalizer != "softmax":
         return "eager"
+    curve = by_curve and isinstance(encoding, DistanceCurve) and type(encoding).score in (DistanceCurve.score, Encoding.score)
     return kernels.choose(
         score=overrides(encoding, "score") and not curve,
         curve=curve,
@@ -51,7 +52,7 @@ def attend(
     normalizer: str = "softmax",
 ) -> Tensor:
     """normalizer(scores) v, `[B, H, T, D]`, in float32, or in the dtype of the values if a kernel works in it."""
-    padding_mask_BxS, trains = context.padding_mask_BxS, torch.is_grad_enabled()
+    encoding, padding_mask_BxS, trains = encoding.on_scores, context.padding_mask_BxS, torch.is_grad_enabled()
     if qk.k_feat_BxHxSxF is not None and padding_mask_BxS is not None:
         features = without_padding(qk.k_feat_BxHxSxF, padding_mask_BxS)
         qk = QueryKey.last(qk.q_BxHxTxD, qk.k_BxHxSxD, qk.k_pos_BxS, features)

@@ -23,6 +23,7 @@ def scores(
     need. `positions` are those of the keys, `[S]` or `[B or 1, S]`; by default 0, 1, ... `padding_mask_BxS` is true for padding
     keys: their features become 0, but they are not masked either.
     """
+    encoding = encoding.on_scores
     positions = torch.arange(k_BxHxSxD.shape[2], device=q_BxHxTxD.device) if positions is None else positions
     positions_BxS = positions[None] if positions.dim() == 1 else positions
     features = encoding.features(x_BxSxM) if x_BxSxM is not None else None

@@ -61,7 +61,7 @@ def attention_call(choice: str | None, length: int, device: torch.device) -> tim
     if choice is None:
         return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True)
     torch.manual_seed(0)
-    module = encoding.build(choice, N_HEAD * D, N_HEAD).to(device)
+    module = encoding.build(choice, N_HEAD * D, N_HEAD).to(device).on_scores
     positions_1xS = torch.arange(length, device=device)[None]
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""How a command ends: a line or two on stderr, and an exit code for each kind of end."""
+"""How a command ends: one or two lines on stderr, and an exit code for each kind of end."""
 
 import os
 import signal
@@ -8,39 +8,40 @@ from typing import NoReturn
 
 import typer
 
-USAGE, FAILURE = 2, 1  # beside those of a job that was stopped
+USAGE, FAILURE = 2, 1  # beside the codes of a job that was stopped, in launch/job.py
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, by a name that typer does not know: it would end the command without a word."""
+    """Ctrl-C, under a name that typer does not handle: it would end the command without a message."""
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception, so that `finally` blocks stop the children."""
+    """SIGTERM as an exception, so that `finally` blocks stop the child processes."""
 
 
 def stop(message: str, code: int) -> NoReturn:
+    """Ends the command with a message on stderr and an exit code."""
     warn(message, "red")
     raise SystemExit(code)
 
 
-def warn(message: str, colour: str = "yellow") -> None:
-    """To stderr, a line at a time; typer knows nothing of NO_COLOR."""
+def warn(message: str, color: str = "yellow") -> None:
+    """Prints a message to stderr, in color unless NO_COLOR is set, which typer does not check."""
     for line in message.splitlines():
-        typer.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else colour)
+        typer.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else color)
 
 
 @contextmanager
-def signals_end_it() -> Iterator[None]:
-    """Within, SIGTERM and Ctrl-C are exceptions that `main` knows."""
+def signals_as_exceptions() -> Iterator[None]:
+    """Within, SIGTERM raises Terminated and Ctrl-C raises Interrupted."""
 
-    def end(*_: object) -> None:
+    def terminate(*_: object) -> None:
         raise Terminated
 
-    old = signal.signal(signal.SIGTERM, end)
+    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted from None
     finally:
-        signal.signal(signal.SIGTERM, old)
+        signal.signal(signal.SIGTERM, previous)

@@ -37,7 +37,7 @@ Command = Callable[..., None]
 
 
 def takes_recipe_keys(*names: str) -> Callable[[Command], Command]:
-    """Adds a flag for every recipe key (`--lr 1e-3`), or for some; the command gets the values that were given as `given`.
+    """Adds a flag for every recipe key (`--lr 1e-3`), or for some; the command gets those that were given as `overrides`.
 
     There is no flag for `by_task`: a flag holds for every task, and `--task` chooses one.
     """
@@ -46,7 +46,7 @@ def takes_recipe_keys(*names: str) -> Callable[[Command], Command]:
 
 
 def _add_flags(function: Command, keys: list[RecipeKey]) -> Command:
-    parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "given"]
+    parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "overrides"]
     by_task = keys_set_by_tasks()
     for key in keys:
         flag = Annotated[str | None, _key_option(key, by_task)]
@@ -54,8 +54,8 @@ def _add_flags(function: Command, keys: list[RecipeKey]) -> Command:
 
     @functools.wraps(function)
     def command(**values: Any) -> None:
-        given = {key.name: values.pop(key.name) for key in keys}
-        function(given={key: value for key, value in given.items() if value is not None}, **values)
+        flags = {key.name: values.pop(key.name) for key in keys}
+        function(overrides={key: value for key, value in flags.items() if value is not None}, **values)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -74,36 +74,35 @@ def _key_option(key: RecipeKey, by_task: set[str]) -> Any:
     )
 
 
-RecipeName = Annotated[
-    str, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=complete_names("recipes"))
-]
-MaybeRecipeName = Annotated[
-    str | None, typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=complete_names("recipes"))
-]
+RECIPE_ARGUMENT = typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=complete_names("recipes"))
+RecipeName = Annotated[str, RECIPE_ARGUMENT]
+MaybeRecipeName = Annotated[str | None, RECIPE_ARGUMENT]
 RunNames = Annotated[
-    list[str] | None, typer.Argument(help="Runs: ids, paths or patterns; all unless given.", autocompletion=complete_runs)
+    list[str] | None, typer.Argument(help="Runs: ids, paths or patterns; all runs by default.", autocompletion=complete_runs)
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A recipe key as key=value, like its flag.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=0, help="Runs at a time; as many as cores unless given; 0: one by one in this process."),
+    typer.Option("--jobs", "-j", min=0, help="Runs at a time, by default one per core; 0: one by one in this process."),
 ]
 Stack = Annotated[
     str,
     typer.Option(
         metavar="auto|on|off|N",
-        help="Train runs that differ only in seed as one batched program, at most N: auto does so on CUDA, where small models "
-        "wait for launches, and not on a CPU, where processes are quicker.",
+        help="Train runs that differ only in seed as one batched program, at most N at a time. auto: on for CUDA, where small "
+        "models wait for kernel launches; off for a CPU, where separate processes are faster.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Name = Annotated[str | None, typer.Option(help="Name of the report; the recipe's unless given.")]
+Name = Annotated[str | None, typer.Option(help="Name of the report; by default that of the recipe.")]
 Out = Annotated[Path, typer.Option(help="Folder of reports.")]
-Json = Annotated[bool, typer.Option("--json", help="Data on stdout instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Re-evaluate lengths that are already done.")]
-Data = Annotated[Path | None, typer.Option(help="Strings from a dataset that `rpe data` wrote.")]
+Data = Annotated[Path | None, typer.Option(help="Evaluation sets from a dataset that `rpe data` wrote.")]
 SwapEncoding = Annotated[
     str | None, typer.Option(help="Evaluate the trained models with another encoding: none, rope:scaling=yarn, rerope.")
 ]
-RopeScaling = Annotated[str | None, typer.Option(help="Rope frequencies beyond training: pi, ntk, dynamic, yarn, llama3.")]
+RopeScaling = Annotated[
+    str | None, typer.Option(help="Scaling of RoPE frequencies beyond the training length: pi, ntk, dynamic, yarn, llama3.")
+]

@@ -1,4 +1,4 @@
-"""What the flags ask for, as a recipe or as an order of measurements, checked before anything starts."""
+"""Turns flags into recipes, lengths and evaluation requests, and stops on every error before anything starts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,75 +6,79 @@ from typing import Any
 
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop
-from rpecli.config import load as config_load
-from rpecli.config import ranges as config_ranges
-from rpecli.config import yaml_source as config_yaml_source
+from rpecli.config import load
 from rpecli.config.load import RecipeSource
+from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Recipe
+from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 
 
-def asked_recipe(name: str | None, given: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
-    """The recipe with every flag of this command on top, checked to the last option."""
+def checked_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
+    """The recipe with the flags and every `--set` above it, checked completely."""
     for text in sets or []:
         key, equals, value = text.partition("=")
         if not equals:
             stop(f"--set {text}: write --set key=value", USAGE)
-        given[key.strip()] = value.strip()
-    made, source = load_recipe(name, given)
-    check_recipe(made, source)
-    return made, source
+        overrides[key.strip()] = value.strip()
+    recipe, source = load_recipe(name, overrides)
+    check_recipe(recipe, source)
+    return recipe, source
 
 
-def load_recipe(name: str | None, given: dict[str, str]) -> tuple[Recipe, RecipeSource]:
+def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, RecipeSource]:
+    """The recipe with the flags above it; tasks and encodings are not built."""
     try:
-        return config_load.load(name, given)
-    except config_yaml_source.RecipeError as error:
+        return load.load(name, overrides)
+    except RecipeError as error:
         stop(str(error), USAGE)
 
 
-def check_recipe(made: Recipe, source: RecipeSource) -> None:
-    from rpecli.launch import preflight as check
+def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
+    """Builds every task and encoding of a recipe, which finds the errors that only their code can find."""
+    from rpecli.launch import preflight
 
-    found = check.problems(made, source)
-    if found:
-        stop("\n".join(map(str, found)), USAGE)
+    problems = preflight.problems(recipe, source)
+    if problems:
+        stop("\n".join(map(str, problems)), USAGE)
 
 
 def check_lengths(flag: str, text: str) -> None:
+    """Checks lengths whose multiples of the training length are resolved later, run by run."""
     try:
-        config_ranges.parse_lengths(text)
+        parse_lengths(text)
     except ValueError as error:
         stop(f"{flag}: {error}", USAGE)
 
 
-def whole_lengths(flag: str, text: str, remedy: str) -> list[int]:
+def absolute_lengths(flag: str, text: str, remedy: str) -> list[int]:
     """Lengths where there is no training length to multiply."""
     check_lengths(flag, text)
     if "x" in text:
         stop(f"{flag} {text}: {remedy}", USAGE)
-    return config_ranges.parse_lengths(text)
+    return parse_lengths(text)
 
 
-def check_eval_keys(given: dict[str, str], data: Path | None) -> dict[str, Any]:
-    """The evaluation keys given as flags, typed; stops on a wrong value, or a folder without a data set."""
-    recipe, _ = load_recipe(None, given)
+def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, Any]:
+    """The typed values of evaluation flags; also checks the folder of `--data`."""
+    recipe, _ = load_recipe(None, overrides)
     if data is not None and not (data / "data").is_dir():
-        stop(f"--data {data}: no data/length_N.parquet there: write it with rpe data TASK --lengths 16,32 --out {data}", USAGE)
-    return {key: getattr(recipe, key) for key in given}
+        remedy = f"write it with rpe data TASK --lengths 16,32 --out {data}"
+        stop(f"--data {data}: it has no data/length_N.parquet: {remedy}", USAGE)
+    return {key: getattr(recipe, key) for key in overrides}
 
 
 def eval_requests(
     runs: list[Run], request: EvalRequest, overrides: dict[str, Any], encoding: str | None, scaling: str | None
 ) -> dict[Run, EvalRequest]:
-    """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to put into it."""
+    """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to swap in."""
     settings = {run: run.config.eval.model_copy(update=overrides) for run in runs}
     return {run: replace(request, settings=settings[run], encoding_override=_swap(run, encoding, scaling)) for run in runs}
 
 
 def _swap(run: Run, encoding: str | None, scaling: str | None) -> str | None:
-    """The encoding to put into a trained model, checked; None for its own."""
+    """The encoding to swap into a trained model, checked; None for its own."""
     if encoding is None and scaling is None:
         return None
     from rpecli import encoding as encodings

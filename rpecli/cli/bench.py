@@ -1,4 +1,4 @@
-"""`rpe bench`: speed and memory, measured beside plain attention and beside other libraries."""
+"""`rpe bench`: measures speed and memory, compared with plain attention and with other libraries."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +9,8 @@ from rpecli import catalog
 from rpecli.choice import canonical, parse_choice
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import whole_lengths
-from rpecli.cli._output import new_console
+from rpecli.cli._inputs import absolute_lengths
+from rpecli.cli._output import print_rich, print_written
 
 if TYPE_CHECKING:
     from rpecli.bench import Options
@@ -27,22 +27,22 @@ Examples:
 
 
 def bench(
-    what: Annotated[str | None, typer.Argument(help="attention, train, eval or stack; unless given, three in short.")] = None,
+    what: Annotated[str | None, typer.Argument(help="attention, train, eval or stack; by default three in short.")] = None,
     encodings: Annotated[
         str | None, typer.Option(help="Encodings: rope,t5:buckets=16.", autocompletion=flags.complete_names("encodings"))
     ] = None,
     lengths: Annotated[str | None, typer.Option(help="Lengths: 2048:16384 or 512,2048.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds in which the cases take turns.")] = 5,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; in each round, every case is timed once.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Number of torch threads.")] = 1,
     device: flags.Device = "cpu",
     sizes: Annotated[
-        str | None, typer.Option(help="Models of `train`: width x layers x heads x length x batch, as in 64x2x4x64x128,...")
+        str | None, typer.Option(help="Models for `train`: width x layers x heads x length x batch, such as 64x2x4x64x128,...")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Of matrix products in `train`.")] = "float32,bfloat16",
+    dtype: Annotated[str, typer.Option(help="Matmul dtypes for `train`.")] = "float32,bfloat16",
     trained: Annotated[
-        Path | None, typer.Option("--run", help="A trained run for `eval`; a small one is made unless given.")
+        Path | None, typer.Option("--run", help="A trained run for `eval`; without it, a small one is created.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("results/bench"),
+    out: Annotated[Path, typer.Option(help="Folder to write the tables to.")] = Path("results/bench"),
 ) -> None:
     """Measure speed and memory, compared with plain attention and with other installed libraries.
 
@@ -52,7 +52,7 @@ def bench(
     from rpecli.device import pick_device
 
     if what is not None and what not in MODULES:
-        stop(f"unknown benchmark {what!r}: {catalog.nearest(what, list(MODULES))}", USAGE)
+        stop(catalog.unknown("benchmark", what, list(MODULES)), USAGE)
     try:
         pick_device(device)
         options = Options(
@@ -73,7 +73,7 @@ def bench(
 
 
 def _choices(text: str) -> tuple[str, ...]:
-    """`rope, t5:buckets=16` -> both as they are written in recipes, found."""
+    """`rope, t5:buckets=16` in canonical spelling. Raises ChoiceError for an unknown name."""
     choices = tuple(canonical(part.strip()) for part in text.split(","))
     for choice in choices:
         catalog.find("encodings", parse_choice(choice)[0])
@@ -81,19 +81,14 @@ def _choices(text: str) -> tuple[str, ...]:
 
 
 def _lengths(text: str) -> tuple[int, ...]:
-    return tuple(whole_lengths("--lengths", text, "multiples need a training length: write 2048:16384 or 512,2048"))
+    return tuple(absolute_lengths("--lengths", text, "multiples need a training length: write 2048:16384 or 512,2048"))
 
 
 def _measure(name: str, options: "Options", out: Path) -> None:
-    """Runs one benchmark, shows its tables and writes them."""
+    """Runs one benchmark, prints its tables and writes them."""
     from rpecli import bench
 
     result = bench.measure(name, options, lambda text: typer.echo(text, err=True))
-    console = new_console()
-    if console.is_terminal:
-        for table in result.tables:
-            console.print(table, "")
-    else:
-        typer.echo(result.markdown())
+    print_rich(result.tables, result.markdown())
     files = result.write(out)
-    typer.echo(f"Written: {files[0].with_suffix('')}.md, .csv and .json", err=True)
+    print_written(f"{files[0].with_suffix('')}.md, .csv and .json")

@@ -1,4 +1,4 @@
-"""`rpe check`: a recipe checked before hours of training."""
+"""`rpe check`: validates recipes before hours of training."""
 
 from typing import Annotated
 
@@ -29,12 +29,12 @@ def check(
 
     All errors are reported at once, with file, line, key and remedy.
     """
-    from rpecli.describe import listing as tables
+    from rpecli.describe import listing
 
     if keys:
-        print_tables(tables.table(tables.keys()))
+        print_tables(listing.table(listing.keys()))
         return
     for name in [recipe] if recipe else catalog.names("recipes"):
-        made, source = load_recipe(name, {})
-        check_recipe(made, source)
-        typer.echo(f"{name}: {len(made.configs())} runs, all well")
+        loaded, source = load_recipe(name, {})
+        check_recipe(loaded, source)
+        typer.echo(f"{name}: {len(loaded.configs())} runs, no errors")

@@ -1,4 +1,4 @@
-"""`rpe data`: evaluation sets as a dataset that other programs read."""
+"""`rpe data`: exports evaluation sets as a dataset that other programs can read."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import whole_lengths
+from rpecli.cli._inputs import absolute_lengths
 
 EXAMPLES = """
 Examples:
@@ -24,18 +24,18 @@ def data(
     task: Annotated[str, typer.Argument(help="Task: NAME or NAME:option=value.", autocompletion=flags.complete_names("tasks"))],
     lengths: Annotated[str, typer.Option(help="Problem lengths: 16,32 or 16:128.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    samples: Annotated[int, typer.Option(min=1, help="Sequences a length.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Evaluation seed.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Sequences per length.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the evaluation sets.")] = 0,
 ) -> None:
     """Export evaluation sets of a task as a Hugging Face dataset (parquet) with a card."""
     remedy = "multiples need a training length, and a dataset has none: write 16,32 or 16:128"
-    wanted = whole_lengths("--lengths", lengths, remedy)
+    numbers = absolute_lengths("--lengths", lengths, remedy)
     from rpecli import task as tasks
-    from rpecli.evaluate import hf_dataset as export
+    from rpecli.evaluate import hf_dataset
 
-    made = tasks.build(task)
-    longest = made.longest()
-    if longest is not None and wanted[-1] > longest:
+    built = tasks.build(task)
+    longest = built.longest()
+    if longest is not None and numbers[-1] > longest:
         stop(f"--lengths {lengths}: {task} has no problem longer than {longest}", USAGE)
-    export.write(task, made, wanted, samples, seed, out)
-    typer.echo(f"{len(wanted)} lengths, {samples} sequences each, in {out}")
+    hf_dataset.write(task, built, numbers, samples, seed, out)
+    typer.echo(f"{len(numbers)} lengths with {samples} sequences each in {out}")

@@ -1,13 +1,14 @@
-"""`rpe eval`: evaluates trained runs at lengths."""
+"""`rpe eval`: evaluates trained runs at several lengths."""
 
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import warn
-from rpecli.cli._inputs import check_eval_keys, eval_requests
-from rpecli.cli._output import _say_next, print_lengths
-from rpecli.cli._select import select_trained
+from rpecli.cli._inputs import eval_overrides, eval_requests
+from rpecli.cli._output import print_next, print_tables
+from rpecli.cli._run_tables import lengths_table
+from rpecli.cli._select import select_trained_runs
 from rpecli.config.ranges import parse_lengths
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
@@ -28,7 +29,7 @@ Examples:
 
 @flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions")
 def evaluate(
-    given: dict[str, str],
+    overrides: dict[str, str],
     names: flags.RunNames = None,
     overwrite: flags.Overwrite = False,
     data: flags.Data = None,
@@ -42,24 +43,24 @@ def evaluate(
 
     Lengths that are already done are skipped, unless --overwrite is given.
     """
-    overrides = check_eval_keys(given, data)
-    selected = select_trained(runs, names)
+    settings = eval_overrides(overrides, data)
+    selected = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    requests = eval_requests(selected, request, overrides, swap_encoding, rope_scaling)
-    _warn_of_lengths(selected, given.get("lengths"))
+    requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    _warn_of_lengths(selected, overrides.get("lengths"))
     execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
-    print_lengths(selected)
-    _say_next("rpe report", runs)
+    print_tables(lengths_table(selected, "exact_match"), lengths_table(selected, "token_accuracy"))
+    print_next("rpe report", runs)
 
 
 def _warn_of_lengths(runs: list[Run], lengths: str | None) -> None:
-    """Says, once for each task, which of the lengths asked for it has no problem of."""
+    """Warns, once per task, of lengths that its problems cannot have."""
     from rpecli import task
 
-    said = set()
+    warned = set()
     for config in (run.config for run in runs):
         longest = task.build(config.task).longest()
-        past = [n for n in parse_lengths(lengths or config.eval.lengths, config.length) if longest and n > longest]
-        if past and config.task not in said:
-            said.add(config.task)
-            warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, past))}")
+        too_long = [n for n in parse_lengths(lengths or config.eval.lengths, config.length) if longest and n > longest]
+        if too_long and config.task not in warned:
+            warned.add(config.task)
+            warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, too_long))}")

@@ -1,4 +1,4 @@
-"""`rpe inspect`: why the heads of trained models look where they look, and what moving their strings changes."""
+"""`rpe inspect`: measures which keys the heads of trained models attend to, and what shifted positions change."""
 
 import signal
 from pathlib import Path
@@ -8,9 +8,9 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
-from rpecli.cli._inputs import check_eval_keys, check_lengths, eval_requests, whole_lengths
-from rpecli.cli._output import print_json, print_tables
-from rpecli.cli._select import select_trained
+from rpecli.cli._inputs import absolute_lengths, check_lengths, eval_overrides, eval_requests
+from rpecli.cli._output import print_json, print_tables, print_written
+from rpecli.cli._select import select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 
@@ -29,11 +29,11 @@ Examples:
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
 def inspect(
-    given: dict[str, str],
+    overrides: dict[str, str],
     names: flags.RunNames = None,
-    shift: Annotated[bool, typer.Option("--shift", help="Move the evaluation strings instead: what changes?")] = False,
-    shifts: Annotated[str, typer.Option(help="Positions to move by, with --shift.")] = "1,4,16,64,256",
-    lengths: Annotated[str, typer.Option(help="Lengths to look at: 1x,4x or 16:128.")] = "1x,2x,4x",
+    shift: Annotated[bool, typer.Option("--shift", help="Measure instead what changes at shifted positions.")] = False,
+    shifts: Annotated[str, typer.Option(help="Numbers of positions to shift by, with --shift.")] = "1,4,16,64,256",
+    lengths: Annotated[str, typer.Option(help="Measured lengths: 1x,4x or 16:128.")] = "1x,2x,4x",
     overwrite: flags.Overwrite = False,
     data: flags.Data = None,
     swap_encoding: flags.SwapEncoding = None,
@@ -47,59 +47,63 @@ def inspect(
 
     With --shift, measure instead what changes if the same tokens stand at later positions.
     """
-    from rpecli.report import probe_values
-    from rpecli.report.tables import attention_text as probe_text
-
     check_lengths("--lengths", lengths)
-    by = tuple(whole_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
-    overrides = check_eval_keys(given, data)
+    distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
+    settings = eval_overrides(overrides, data)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    requests = eval_requests(select_trained(runs, names), request, overrides, swap_encoding, rope_scaling)
-    if not shift:
-        inspection = _inspect(requests, lengths, device)
-        _show(inspection, probe_text.tables(inspection), inspection, {}, out, as_json)
-        return
-    from rpecli.probes.store import run_names
-
-    records = [run_names(run, request) for run, request in requests.items()]
-    lines = {
-        probe_values.run_name(record): _shift(run, by, device, request)
-        for record, (run, request) in zip(records, requests.items(), strict=True)
-    }
-    _show(lines, probe_text.shift_tables(lines), {"runs": records}, lines, out, as_json)
+    requests = eval_requests(select_trained_runs(runs, names), request, settings, swap_encoding, rope_scaling)
+    if shift:
+        _show_shifts(requests, distances, device, out, as_json)
+    else:
+        _show_attention(requests, lengths, device, out, as_json)
 
 
-def _inspect(requests: dict[Run, EvalRequest], lengths: str, device: str) -> dict[str, Any]:
-    from rpecli.probes import inspect
+def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, out: Path | None, as_json: bool) -> None:
+    from rpecli.probes import inspect as probe
+    from rpecli.report.tables import attention_text
 
-    inspection = inspect.inspect(requests, lengths, device)
+    inspection = probe.inspect(requests, lengths, device)
     for request, record in zip(requests.values(), inspection["runs"], strict=True):
         if record["missing_lengths"]:
-            where = record["task"] if request.folder is None else request.folder
+            source = record["task"] if request.folder is None else request.folder
             missing = ", ".join(map(str, record["missing_lengths"]))
-            warn(f"{record['run']}: {where} has no problem of length {missing}: left out")
-    return inspection
+            warn(f"{record['run']}: {source} has no problem of length {missing}: left out")
+    files = _write_figures(out, inspection, {})
+    print_json(inspection) if as_json else print_tables(*attention_text.tables(inspection))
+    _print_files(out, files)
 
 
-def _shift(run: Run, shifts: tuple[int, ...], device: str, request: EvalRequest) -> list[Any]:
+def _show_shifts(
+    requests: dict[Run, EvalRequest], distances: tuple[int, ...], device: str, out: Path | None, as_json: bool
+) -> None:
     from rpecli.probes import invariance
+    from rpecli.probes.store import run_names
+    from rpecli.report.probe_values import run_name
+    from rpecli.report.tables import attention_text
     from rpecli.run.directory import Stopped
 
-    try:
-        return invariance.probe(run, shifts, device, request)
-    except Stopped as stopped:
-        raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
+    records = [run_names(run, request) for run, request in requests.items()]
+    lines: dict[str, list[Any]] = {}
+    for record, (run, request) in zip(records, requests.items(), strict=True):
+        try:
+            lines[run_name(record)] = invariance.probe(run, distances, device, request)
+        except Stopped as stopped:
+            raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
+    files = _write_figures(out, {"runs": records}, lines)
+    print_json(lines) if as_json else print_tables(*attention_text.shift_tables(lines))
+    _print_files(out, files)
 
 
-def _show(value: Any, tables: list[Any], data: dict[str, Any], lines: dict[str, Any], out: Path | None, as_json: bool) -> None:
-    """What a probe found as JSON or tables, and its figures."""
+def _write_figures(out: Path | None, data: dict[str, Any], lines: dict[str, Any]) -> list[Path]:
     from rpecli.plot import FigureError
-    from rpecli.report.figures import attention as probe_figure
+    from rpecli.report.figures import attention
 
     try:
-        files = probe_figure.write(out, data, lines) if out is not None else []
+        return attention.write(out, data, lines) if out is not None else []
     except FigureError as error:
         stop(str(error), USAGE)
-    print_json(value) if as_json else print_tables(*tables)
+
+
+def _print_files(out: Path | None, files: list[Path]) -> None:
     if files:
-        typer.echo(f"Written: {out}/ ({len(files)} files)", err=True)
+        print_written(f"{out}/ ({len(files)} files)")

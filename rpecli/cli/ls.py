@@ -1,4 +1,4 @@
-"""`rpe ls`: what there is."""
+"""`rpe ls`: lists encodings, tasks, recipes or runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +8,9 @@ import typer
 from rpecli import catalog
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._output import print_json, print_runs, print_tables
-from rpecli.cli._select import select
+from rpecli.cli._output import print_json, print_tables
+from rpecli.cli._run_tables import runs_table
+from rpecli.cli._select import select_runs
 
 EXAMPLES = """
 Examples:
@@ -17,7 +18,7 @@ Examples:
 
   rpe ls runs
 
-  # everything that is known of the tasks, for a program
+  # for a program
   rpe ls tasks --json
 """
 
@@ -28,14 +29,14 @@ def ls(
     as_json: flags.Json = False,
 ) -> None:
     """List encodings, tasks, recipes or runs."""
-    from rpecli.describe import listing as tables
+    from rpecli.describe import listing
 
     kinds = [*catalog.SUFFIX, "runs"]
     if kind not in kinds:
-        stop(f"unknown kind {kind!r}: {catalog.nearest(kind, kinds)}", USAGE)
+        stop(catalog.unknown("kind", kind, kinds), USAGE)
     if kind == "runs":
-        selected = select(runs, None)
-        print_json([run.record for run in selected]) if as_json else print_runs(selected)
+        selected = select_runs(runs, None)
+        print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
-    rows = tables.rows(kind)
-    print_json(rows) if as_json else print_tables(tables.table(rows))
+    rows = listing.rows(kind)
+    print_json(rows) if as_json else print_tables(listing.table(rows))

@@ -1,4 +1,4 @@
-"""`rpe report`: tables and figures of runs, once they have ended too, or two studies side by side."""
+"""`rpe report`: writes tables and figures of runs, after following them to their end with --watch, or compares two studies."""
 
 import shlex
 from pathlib import Path
@@ -9,8 +9,8 @@ import typer
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
 from rpecli.cli._inputs import load_recipe
-from rpecli.cli._output import _typed, new_console, print_json, write_report
-from rpecli.cli._select import select
+from rpecli.cli._output import command_line, new_console, print_json, print_rich, print_written, write_report
+from rpecli.cli._select import select_runs
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -34,9 +34,9 @@ def report(
     ] = None,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="A B", help="Two studies side by side: reports, folders of runs, runs or recipes."),
+        typer.Option(metavar="A B", help="Compare two studies: reports, folders of runs, runs or recipes."),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="First follow the runs until none is waiting or at work.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="First follow the runs until none is waiting or running.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates, with --watch.")] = 2.0,
     name: flags.Name = None,
     out: flags.Out = Path("results"),
@@ -47,53 +47,50 @@ def report(
     With --compare, compare two studies instead.
     """
     if compare is not None:
-        more = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
-        _compare(compare, more, runs, out, name, as_json)
+        superfluous = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
+        if superfluous:
+            words = f"--compare {shlex.join(compare)}"
+            stop(f"{words} takes two studies and nothing else: remove {shlex.join(superfluous)}", USAGE)
+        _compare(compare, runs, out, name, as_json)
         return
-    wanted = None
+    ids = None
     if recipe is not None:
-        made, source = load_recipe(recipe, {})
-        wanted, name = {config.id for config in made.configs()}, name or source.name
+        loaded, source = load_recipe(recipe, {})
+        ids, name = {config.id for config in loaded.configs()}, name or source.name
     if watch:
-        _watch(runs, names, wanted, interval)
-    selected = [run for run in select(runs, names) if wanted is None or run.name in wanted]
+        _watch(runs, names, ids, interval)
+    selected = [run for run in select_runs(runs, names) if ids is None or run.name in ids]
     write_report(selected, name, out, as_json)
 
 
-def _compare(words: tuple[str, str], more: list[str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
-    from rpecli.report import build as report
-    from rpecli.report import load as report_load
+def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
+    from rpecli.report import build
+    from rpecli.report.load import ReportError
 
-    if more:
-        stop(f"--compare {shlex.join(words)} takes two studies and nothing beside them: leave out {shlex.join(more)}", USAGE)
     try:
-        made = report.compare_studies(words, runs, out, name, _typed())
-    except report_load.ReportError as error:
+        comparison = build.compare_studies(studies, runs, out, name, command_line())
+    except ReportError as error:
         stop(str(error), FAILURE)
     if as_json:
-        print_json(made.data)
+        print_json(comparison.data)
         return
-    console = new_console()
-    if console.is_terminal:
-        typer.echo("".join(f"{line}\n" for line in made.lines))
-        for table in made.tables:
-            console.print(table, "")
-    else:
-        typer.echo(made.markdown)
-    typer.secho(f"Written: {made.files[0].parent}/", err=not console.is_terminal)
+    if new_console().is_terminal:
+        typer.echo("".join(f"{line}\n" for line in comparison.lines))
+    print_rich(comparison.tables, comparison.markdown)
+    print_written(f"{comparison.files[0].parent}/")
 
 
-def _watch(runs: Path, names: list[str] | None, wanted: set[str] | None, interval: float) -> None:
-    """Shows runs on stderr until they have ended, those that begin meanwhile too."""
+def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, interval: float) -> None:
+    """Shows runs on stderr until they have ended, including those that start in the meantime."""
     from rpecli.launch import progress
     from rpecli.launch.status import directories_with_record
 
-    select(runs, names)  # a mistake in a name is said at once
+    select_runs(folder, names)  # stops at once on a wrong name
 
     def find() -> list[Run]:
         named = [run for run in map(Run, map(Path, names or [])) if run.record_file.is_file()]
-        matching = [run for run in directories_with_record(runs) if not names or any(run.path.match(name) for name in names)]
-        return [run for run in dict.fromkeys([*named, *matching]) if wanted is None or run.name in wanted]
+        matching = [run for run in directories_with_record(folder) if not names or any(run.path.match(name) for name in names)]
+        return [run for run in dict.fromkeys([*named, *matching]) if ids is None or run.name in ids]
 
     try:
         progress.watch(find, new_console(stderr=True), interval)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, most_together, together
+from rpecli.cli._execute import execute, parse_stack, stack_jobs
 from rpecli.cli._exit import FAILURE
-from rpecli.cli._inputs import asked_recipe
+from rpecli.cli._inputs import checked_recipe
 from rpecli.cli._output import write_report
-from rpecli.cli._select import create
+from rpecli.cli._select import create_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 
@@ -26,7 +26,7 @@ Examples:
 
 @flags.takes_recipe_keys()
 def run(
-    given: dict[str, str],
+    overrides: dict[str, str],
     recipe: flags.RecipeName,
     sets: flags.Sets = None,
     runs: flags.Runs = Path("runs"),
@@ -41,12 +41,12 @@ def run(
 
     Started again, it does only what is missing.
     """
-    made, source = asked_recipe(recipe, given, sets)
-    most = most_together(stack, device)
-    created = create(made, source, runs)
-    requests = {config.id: EvalRequest(config.eval) for config in made.configs()}
+    loaded, source = checked_recipe(recipe, overrides, sets)
+    max_stack = parse_stack(stack, device)
+    created = create_runs(loaded, source, runs)
+    requests = {config.id: EvalRequest(config.eval) for config in loaded.configs()}
     todo = [Job(run, train=not run.is_trained, request=requests[run.name], device=device) for run in created]
-    failed = execute(together(todo, most), jobs, end=False)
+    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
     write_report(created, name or source.name, out, as_json)
     if failed:
         raise SystemExit(FAILURE)

@@ -1,4 +1,4 @@
-"""`rpe ls`, `rpe show` and `rpe check`: what there is, what it says of itself, and whether a recipe is well."""
+"""`rpe show`: shows a run and its evaluation, or what an encoding does to the attention logits."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +9,9 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._output import new_console, print_json, print_tables
-from rpecli.cli._select import select
+from rpecli.cli._output import new_console, print_json, print_tables, print_written
+from rpecli.cli._run_tables import evaluation_table, record_table
+from rpecli.cli._select import select_runs
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -27,13 +28,13 @@ Examples:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A run (id, path, pattern), or an encoding (rope, rope:base=500, ./mine.py).")],
+    name: Annotated[str, typer.Argument(help="A run (id, path or pattern), or an encoding (rope, rope:base=500, ./mine.py).")],
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
     out: Annotated[Path | None, typer.Option(help="Write the figure of an encoding: FILE.svg, .png or .pdf.")] = None,
     d_model: Annotated[int, typer.Option(help="Width to draw an encoding with.")] = 64,
     n_head: Annotated[int, typer.Option(help="Heads to draw an encoding with.")] = 4,
-    length: Annotated[int, typer.Option(help="Trained length of an encoding; drawn to twice that.")] = 64,
+    length: Annotated[int, typer.Option(help="Training length to draw an encoding with; drawn to twice that.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
     """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
@@ -41,19 +42,16 @@ def show(
     if encoding.endswith(".py") or encoding.replace("_", "-") in catalog.names("encodings"):
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
     else:
-        _show_runs(select(runs, [name]), as_json)
+        _show_runs(select_runs(runs, [name]), as_json)
 
 
 def _show_runs(runs: list[Run], as_json: bool) -> None:
-    from rpecli.cli import _run_tables as cli_run_tables
-
-    lines = {run: run.evaluations() for run in runs}
     if as_json:
-        found = [run.record | {"config": run.config.to_keys(), "eval": lines[run]} for run in runs]
-        print_json(found if len(found) > 1 else found[0])
+        records = [run.record | {"config": run.config.to_keys(), "eval": run.evaluations()} for run in runs]
+        print_json(records if len(records) > 1 else records[0])
         return
-    made = [(cli_run_tables.run_table(run), cli_run_tables.evaluation_table(run) if lines[run] else None) for run in runs]
-    print_tables(*(table for pair in made for table in pair if table))
+    tables = [(record_table(run), evaluation_table(run)) for run in runs]
+    print_tables(*(table for pair in tables for table in pair if table.rows))
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
@@ -75,4 +73,4 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
     else:
         typer.echo(text.markdown(profile))
     if out is not None:
-        typer.echo(f"Written: {out}", err=True)
+        print_written(str(out))

@@ -1,14 +1,15 @@
-"""`rpe train`, `rpe eval` and `rpe run`: the commands that start jobs."""
+"""`rpe train`: trains every run of a recipe."""
 
 from pathlib import Path
 
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, most_together, together
-from rpecli.cli._inputs import asked_recipe
-from rpecli.cli._output import _say_next, print_runs
-from rpecli.cli._select import create
+from rpecli.cli._execute import execute, parse_stack, stack_jobs
+from rpecli.cli._inputs import checked_recipe
+from rpecli.cli._output import print_next, print_tables
+from rpecli.cli._run_tables import runs_table
+from rpecli.cli._select import create_runs
 from rpecli.launch.job import Job
 
 EXAMPLES = """
@@ -26,7 +27,7 @@ Examples:
 
 @flags.takes_recipe_keys()
 def train(
-    given: dict[str, str],
+    overrides: dict[str, str],
     recipe: flags.MaybeRecipeName = None,
     sets: flags.Sets = None,
     runs: flags.Runs = Path("runs"),
@@ -38,12 +39,12 @@ def train(
 
     Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
     """
-    made, source = asked_recipe(recipe, given, sets)
-    most = most_together(stack, device)
-    created = create(made, source, runs)
+    loaded, source = checked_recipe(recipe, overrides, sets)
+    max_stack = parse_stack(stack, device)
+    created = create_runs(loaded, source, runs)
     todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
     if len(todo) < len(created):
-        typer.echo(f"{len(created) - len(todo)} of {len(created)} runs are trained already.")
-    execute(together(todo, most), jobs)
-    print_runs(created)
-    _say_next("rpe eval --lengths 512:4096", runs)
+        typer.echo(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
+    execute(stack_jobs(todo, max_stack), jobs)
+    print_tables(runs_table(created))
+    print_next("rpe eval --lengths 512:4096", runs)

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -40,6 +41,7 @@ def recipe_keys() -> list[RecipeKey]:
     ]
 
 
+@cache
 def keys_set_by_tasks() -> set[str]:
     """The keys that a shipped task sets a default for; a task that does not load is an error elsewhere, not in the help."""
     keys: set[str] = set()

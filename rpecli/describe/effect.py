@@ -123,7 +123,7 @@ def _hooks(encoding: Encoding, facts: source.EncodingFacts) -> list[str]:
 
 def _channels(encoding: Encoding) -> dict[str, int]:
     """The width of a query and key of one head before and after `rotate`, which is what the dot products cost."""
-    shape, positions_1xT = encoding.shape, torch.arange(2)[None]
+    encoding, shape, positions_1xT = encoding.on_scores, encoding.shape, torch.arange(2)[None]
     features = encoding.features(torch.ones(1, 2, shape.d_model))
     q_1xHxTxD = torch.ones(1, shape.n_head, 2, shape.d_head)
     compared, _ = encoding.rotate(QueryKey.last(q_1xHxTxD, q_1xHxTxD, positions_1xT, features))

@@ -10,12 +10,12 @@ rows at their initial values.
 """
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from rpecli import catalog
+from rpecli import encoding
 from rpecli.encoding import Encoding, Shape
 from rpecli.encodings import _require as require
 from rpecli.encodings.learned import Learned
@@ -34,28 +34,27 @@ class Abacus(Encoding):
     paper = "Transformers Can Do Arithmetic with the Right Embeddings, 2024, arXiv 2405.17399"
     extrapolation = "rows at their initial values"
 
-    def __new__(cls, *args: Any, over: str = "none", **options: Any) -> Self:
-        """An instance of both classes, so that the engine finds the other encoding's hooks where it looks for them."""
-        if cls is not Abacus:
-            return super().__new__(cls)
-        other = catalog.load_class("encodings", over, Encoding)
-        if issubclass(other, Abacus):
-            raise ValueError("over=abacus: write another encoding, such as over=rope, or leave it out")
-        return super().__new__(type(cls.__name__, (cls, other), {}))
-
     def __init__(self, shape: Shape, *, digits: int = 0, max_k: int = 99, rows: int = 1024, over: str = "none"):
         super().__init__(shape)
         require.at_least(0, digits=digits, max_k=max_k)
+        self.over = encoding.make(over, shape)
+        if isinstance(self.over, Abacus):
+            raise ValueError("over=abacus: write another encoding, such as over=rope, or leave it out")
+        self.shared, self.causal_only, self.shift_invariant = self.over.shared, self.over.causal_only, self.over.shift_invariant
         self.digits, self.max_k = digits, max_k
         self.table: Learned | None = Learned(replace(shape, max_train_length=max(rows, shape.max_train_length + max_k + 1)))
 
+    @property
+    def on_scores(self) -> Encoding:
+        return self.over
+
     def share_with(self, first: Self) -> None:
-        super().share_with(first)
+        self.over.share_with(first.over)
         if first is not self:
             self.table = None  # the first layer's instance adds to the embeddings, once
 
     def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
-        x_BxTxM = super().embed(x_BxTxM, positions_BxT, ids_BxS)
+        x_BxTxM = self.over.embed(x_BxTxM, positions_BxT, ids_BxS)
         if self.table is None:
             return x_BxTxM
         place_BxS = places(ids_BxS, self.digits)
@@ -69,7 +68,7 @@ class Abacus(Encoding):
         return int(torch.randint(self.max_k + 1, (1,), generator=generator))
 
     def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
-        other = super().untrained(positions_BxT, ids_BxT)
+        untrained = self.over.untrained(positions_BxT, ids_BxT)
         if ids_BxT is None or self.table is None:
-            return other
-        return max(other, self.table.untrained(places(ids_BxT, self.digits)))
+            return untrained
+        return max(untrained, self.table.untrained(places(ids_BxT, self.digits)))

@@ -7,8 +7,6 @@ compositional kernel, which also multiplies q_i . k_j / sqrt(D) by exp(-a'_h |i-
 training length the power keeps growing.
 """
 
-from typing import Any, Self
-
 import torch
 from torch import Tensor, nn
 
@@ -22,33 +20,26 @@ class KerplePower(DistanceBias):
     shared = True
     extrapolation = "the power keeps growing"
 
-    def __new__(cls, *args: Any, weighted: bool = False, **options: Any) -> Self:
-        return super().__new__(_Weighted if weighted else cls)  # type: ignore[return-value]
-
     def __init__(self, shape: Shape, *, weighted: bool = False):
         super().__init__(shape)
         self.p_H = nn.Parameter(2 * torch.rand(shape.n_head))
         self.a_H = nn.Parameter(torch.rand(shape.n_head))
+        self.weighted = weighted
+        if weighted:
+            self.weight_p_H = nn.Parameter(2 * torch.rand(shape.n_head))
+            self.weight_a_H = nn.Parameter(torch.rand(shape.n_head))
+            self.score = self.weighted_score  # type: ignore[method-assign]  # not of the class: the bias alone has a faster kernel
 
     def by_distance(self, distance: Tensor) -> Tensor:
         return -_power(self.a_H, self.p_H, distance)
 
-
-class _Weighted(KerplePower):
-    """A class of its own, since having a score hook is what sends an encoding to the eager kernel."""
-
-    def __init__(self, shape: Shape, *, weighted: bool = True):
-        super().__init__(shape)
-        self.weight_p_H = nn.Parameter(2 * torch.rand(shape.n_head))
-        self.weight_a_H = nn.Parameter(torch.rand(shape.n_head))
-
-    def score_buffers(self, rows: int, keys: int) -> float:
-        return 7.0  # the bias is built a second time, and the decay
-
-    def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
+    def weighted_score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
         power_BxHxTxS = _power(self.weight_a_H, self.weight_p_H, qk.distance_BxTxS).transpose(0, 1)
         bias_BxHxTxS = self.bias(qk.q_pos_BxT, qk.k_pos_BxS)
         return (logits_BxHxTxS - bias_BxHxTxS) * torch.exp(-power_BxHxTxS) + bias_BxHxTxS
+
+    def score_buffers(self, rows: int, keys: int) -> float:
+        return 7.0 if self.weighted else super().score_buffers(rows, keys)  # the bias is built a second time, and the decay
 
 
 def _power(a_H: Tensor, p_H: Tensor, distance: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def peak_memory(loaded: LoadedModel, T: int) -> int:
     contiguous = data.fixed_kind(config) == "start"
     with torch.no_grad(), loaded.device:
         layers = {
-            _attention_floats(encoding, config.normalizer, tokens, T, contiguous, loaded.model.block_sizes)
+            _attention_floats(encoding.on_scores, config.normalizer, tokens, T, contiguous, loaded.model.block_sizes)
             for encoding in loaded.model.current
         }
     mlp_floats = tokens * config.d_model * (2 * config.mlp_ratio + 10)

@@ -11,7 +11,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rpecli import table as tables
 from rpecli.launch.job import INTERRUPTED, SAVED
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus, clock
@@ -152,11 +151,3 @@ def _results(sweep: SweepStatus) -> Table:
 
 def _mean(values: list[float]) -> str:
     return f"{fmean(values):.2f}" if values else "-"
-
-
-def plain(table: Table) -> str:
-    """A rich table as Markdown, for pipes and files."""
-    head = [str(column.header) for column in table.columns]
-    rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
-    align = "".join("r" if column.justify == "right" else "l" for column in table.columns)
-    return tables.Table(str(table.title or ""), head, align, list(map(list, rows))).markdown()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rpecli.attention import reference as attention_reference
 from rpecli.encoding import Encoding
-from rpecli.model import Block, LoadedModel, Transformer
+from rpecli.model import Attention, Block, LoadedModel, Transformer
 from rpecli.probes.inputs import ProbeBatch
 
 
@@ -84,10 +84,11 @@ def layer_inputs(loaded: LoadedModel, batch: ProbeBatch) -> list[LayerInputs]:
 def _capture(
     captured: list[LayerInputs], max_cells: int, block: Block, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> None:
-    x_BxTxM, encoding, positions_BxT, *_ = arguments
+    (x_BxTxM, layer), attention = arguments, block.attention
     h_BxTxM = block.norm1(x_BxTxM)
-    q, k = (split_heads(layer(h_BxTxM), block.n_head) for layer in (block.q, block.k))
-    captured.append(LayerInputs(encoding, block.normalizer, scale_queries(block, q), k, h_BxTxM, positions_BxT, max_cells))
+    q, k = (split_heads(linear(h_BxTxM), attention.n_head) for linear in (attention.q, attention.k))
+    q = scale_queries(attention, q)
+    captured.append(LayerInputs(layer.encoding, attention.normalizer, q, k, h_BxTxM, layer.positions_BxS, max_cells))
 
 
 def split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
@@ -95,11 +96,11 @@ def split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
     return x_BxTxM.unflatten(-1, (n_head, -1)).transpose(1, 2)
 
 
-def scale_queries(block: Block, q_BxHxTxD: Tensor) -> Tensor:
+def scale_queries(attention: Attention, q_BxHxTxD: Tensor) -> Tensor:
     """Queries times the factor of `logit_scale`, in sequences without padding."""
     T = q_BxHxTxD.shape[2]
     n_keys_T = torch.arange(1, T + 1, device=q_BxHxTxD.device)
-    return block.logit_scale(q_BxHxTxD, (n_keys_T if block.causal else torch.full_like(n_keys_T, T))[None])
+    return attention.logit_scale(q_BxHxTxD, (n_keys_T if attention.causal else torch.full_like(n_keys_T, T))[None])
 
 
 def attention_rows(layer: LayerInputs, rows_BxT: Tensor) -> Tensor:

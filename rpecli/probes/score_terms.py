@@ -44,8 +44,9 @@ def score_terms(model: Transformer, batch: ProbeBatch) -> Tensor:
         (part - part.mean(-1, keepdim=True)) / std_BxTx1 * norm.weight for part in (token_BxTxM, x_BxTxM - token_BxTxM)
     )
     parts = (content_BxTxM + norm.bias, position_BxTxM)
-    queries = [scale_queries(block, split_heads(block.q(part), block.n_head)) for part in parts]
-    keys = [split_heads(block.k(part), block.n_head) for part in parts]
+    attention = block.attention
+    queries = [scale_queries(attention, split_heads(attention.q(part), attention.n_head)) for part in parts]
+    keys = [split_heads(attention.k(part), attention.n_head) for part in parts]
     return torch.stack([q @ k.transpose(-1, -2) * model.current[0].shape.scale for q in queries for k in keys])
 
 

@@ -4,11 +4,10 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from rpecli.catalog import GROUPS
 from rpecli.report import stats
-from rpecli.report.load import EvalLine, RunResults, measure_of
+from rpecli.report.load import RunResults, measure_of
 from rpecli.report.stats import Summary
 
 MEASURES = ("exact_match", "exact_match_eos", "token_accuracy", "rescaled_accuracy", "nll")
@@ -126,32 +125,20 @@ def differing_settings(runs: list[RunResults]) -> list[str]:
 def label_of(run: RunResults, keys: list[str]) -> str:
     """`rope`, `learned+offset`, `rope steps=500`: the encoding, and what else tells it from the others of its task."""
     positions = "" if run.config.positions == "start" else f"+{run.config.positions}"
-    settings = [f"{key}={_text(run.settings[key])}" for key in keys if key in run.settings]
-    return " ".join([str(run.record["encoding"]) + positions, *settings])
-
-
-def _text(value: Any) -> str:
-    return "none" if value is None else str(value)
+    settings = {key: "none" if run.settings[key] is None else run.settings[key] for key in keys if key in run.settings}
+    return " ".join([str(run.record["encoding"]) + positions, *(f"{key}={value}" for key, value in settings.items())])
 
 
 def _encoding_results(label: str, group: str, runs: list[RunResults]) -> EncodingResults:
     by_length, untrained_share = {}, {}
     for length in sorted({length for run in runs for length in run.evaluations}):
         lines = [run.evaluations[length] for run in runs if length in run.evaluations]
-        by_length[length] = _summaries(lines)
+        summaries = {measure: stats.summary(measure_of(line, measure) for line in lines) for measure in MEASURES}
+        by_length[length] = {measure: summary for measure, summary in summaries.items() if summary}
         share = max(line.get("untrained_positions") or 0 for line in lines)
         if share:
             untrained_share[length] = share
     return EncodingResults(label, group, sorted(runs, key=lambda run: (run.config.seed, run.id)), by_length, untrained_share)
-
-
-def _summaries(lines: list[EvalLine]) -> Summaries:
-    summaries = {measure: stats.summary(_values(lines, measure)) for measure in MEASURES}
-    return {measure: summary for measure, summary in summaries.items() if summary}
-
-
-def _values(lines: list[EvalLine], measure: str) -> list[float]:
-    return [value for line in lines if (value := measure_of(line, measure)) is not None]
 
 
 def _group_results(name: str, encodings: list[EncodingResults]) -> GroupResults:

@@ -11,7 +11,8 @@ from rpecli.report.format import plural
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.provenance import provenance
-from rpecli.report.records import FORMAT, Provenance, ReportData, Verdict
+from rpecli.report.records import FORMAT, Verdict
+from rpecli.report.report_data import Provenance, ReportData
 from rpecli.report.tables.invariance import TaskShifts
 from rpecli.table import Table
 

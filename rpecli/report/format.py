@@ -1,7 +1,8 @@
 """Numbers and names as tables show them."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
+from rpecli.report.records import Difference
 from rpecli.report.stats import Summary
 
 MEASURE_NAMES = {
@@ -11,6 +12,8 @@ MEASURE_NAMES = {
     "rescaled_accuracy": "token accuracy rescaled for chance",
 }
 MISSING = "-"
+Interval = tuple[float, float] | None
+Writer = Callable[[float, Interval], str]
 
 
 def format_number(value: float) -> str:
@@ -26,19 +29,8 @@ def format_mean_range(summary: Summary | None) -> str:
     """`0.84 (0.80 to 0.88)`: the mean and, where the values differ, their range."""
     if summary is None:
         return MISSING
-    return format_number(summary.mean) + _range(summary)
-
-
-def format_mean_median(summary: Summary | None) -> str:
-    """`0.84; 0.85 (0.80 to 0.88)`: mean; median (range)."""
-    if summary is None:
-        return MISSING
-    return f"{format_number(summary.mean)}; {format_number(summary.median)}{_range(summary)}"
-
-
-def _range(summary: Summary) -> str:
     low, high = format_number(summary.low), format_number(summary.high)
-    return "" if low == high else f" ({low} to {high})"
+    return format_number(summary.mean) + ("" if low == high else f" ({low} to {high})")
 
 
 def format_interval(interval: tuple[float, float] | None, digits: str = "") -> str:
@@ -81,3 +73,32 @@ def format_signed(value: float) -> str:
 def plural(number: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def write_accuracy(mean: float, interval: Interval) -> str:
+    """`+0.70 [+0.63, +0.77]`."""
+    return format_signed(mean) + (f" [{format_signed(interval[0])}, {format_signed(interval[1])}]" if interval else "")
+
+
+def write_steps(mean: float, interval: Interval) -> str:
+    """`1.29x fewer steps [1.23, 1.39]`, from a difference of -log2 steps and its interval."""
+
+    def times(value: float) -> str:
+        return f"{2 ** abs(value):.2f}"
+
+    def signed_times(value: float) -> str:
+        return f"{times(value)}x {'fewer' if value > 0 else 'more'}"
+
+    text = "as many steps" if times(mean) == "1.00" else f"{signed_times(mean)} steps"
+    if interval is None:
+        return text
+    if interval[0] * interval[1] < 0:
+        return f"{text} [{signed_times(interval[0])}, {signed_times(interval[1])}]"
+    near, far = sorted(interval, key=abs)
+    return f"{text} [{times(near)}, {times(far)}]"
+
+
+def describe_difference(difference: Difference, write: Writer) -> str:
+    """`+0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds`."""
+    p = "" if difference.p is None else f", {p_equation(difference.p)}"
+    return f"{write(difference.mean, difference.interval)}{p}, {plural(difference.pairs, 'pair')} of seeds"

@@ -5,11 +5,11 @@ where they share none, the report is refused.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
@@ -17,11 +17,10 @@ from rpecli.config.recipe import Config, label
 from rpecli.report import stats, warnings
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
+from rpecli.run.records import EvalLine
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 REQUIRED = ("length", "n", "exact_match", "token_accuracy")
-
-EvalLine = Mapping[str, Any]  # one line of eval.jsonl: rpecli.run.records.EvalLine
 
 
 class ReportError(ValueError):
@@ -71,7 +70,7 @@ class RunResults:
 def measure_of(line: EvalLine, measure: str) -> float | None:
     """One measure of an evaluation; None where it is missing or undefined."""
     if measure != "rescaled_accuracy":
-        return line.get(measure)
+        return cast("dict[str, Any]", line).get(measure)
     chance = line.get("chance")
     return None if chance is None or chance >= 1 else stats.rescaled(line["token_accuracy"], chance)
 

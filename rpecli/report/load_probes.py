@@ -1,10 +1,11 @@
 """What `rpe inspect` measured of the runs of a report, restricted to the weights and evaluation sets that the report is about."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.load import EvalLine, RunResults
+from rpecli.report.load import RunResults
 from rpecli.run.directory import Run
 
 ProbeLine = dict[str, Any]  # one line of probes.jsonl
@@ -45,7 +46,7 @@ def probe_lines(run: RunResults, *probes: str) -> list[ProbeLine]:
     return [line for line in lines if _eval_identity(line) in identities and _same_sets(run, line)]
 
 
-def _eval_identity(line: EvalLine) -> tuple[Any, ...]:
+def _eval_identity(line: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(line.get(key) for key in ("weights", "encoding_override", "positions", "eval_seed"))
 
 

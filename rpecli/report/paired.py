@@ -43,7 +43,8 @@ def scores(task: TaskResults, measure: str) -> Scores:
 
 def area_over(run: RunResults, lengths: list[int], measure: str) -> float:
     """The area of a measure over log2 of these lengths."""
-    return stats.area({length: run.evaluations[length][measure] for length in lengths})
+    by_length = run.by_length(measure)
+    return stats.area({length: by_length[length] for length in lengths})
 
 
 def shared_seeds(*by_seed: dict[int, float]) -> list[int]:

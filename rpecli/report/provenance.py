@@ -6,7 +6,7 @@ from typing import Any
 
 from rpecli.report.format import plural
 from rpecli.report.load import RunResults
-from rpecli.report.records import Provenance
+from rpecli.report.report_data import Provenance
 
 ALWAYS_LISTED = ("task", "encoding", "positions", "seed")  # recipe keys that count as differing even where all runs share them
 

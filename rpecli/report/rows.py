@@ -4,22 +4,12 @@ from typing import Any
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults
-from rpecli.report.load import EvalLine, RunResults
+from rpecli.report.load import RunResults
 from rpecli.report.paired import ALL_TASKS, families
-from rpecli.report.records import (
-    GroupRow,
-    McNemarPair,
-    Pair,
-    Pooled,
-    Range,
-    RunRecord,
-    RunRow,
-    Spread,
-    SpreadInterval,
-    StepsToTarget,
-    SummaryRow,
-)  # fmt: skip
+from rpecli.report.records import McNemarPair, Pair, Pooled
+from rpecli.report.report_data import GroupRow, Range, RunRecord, RunRow, Spread, SpreadInterval, StepsToTarget, SummaryRow
 from rpecli.report.stats import Summary
+from rpecli.run.records import EvalLine
 
 STEPS = ("steps_to_90", "tokens_to_90", "steps_to_99", "tokens_to_99")
 FROM_EVALUATION = ("exact_match", "exact_match_eos", "token_accuracy", "nll", "chance", "untrained_positions", "fingerprint",
@@ -41,8 +31,8 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
     area, exact_area = encoding.area("token_accuracy"), encoding.area("exact_match")
 
     def interval(measure: str) -> SpreadInterval:
-        lines = [run.evaluations[length] for run in encoding.evaluated_runs if length in run.evaluations] if length else []
-        low, high = stats.mean_interval([[line[measure] for line in lines]]) or (None, None)
+        values = [run.by_length(measure) for run in encoding.evaluated_runs] if length else []
+        low, high = stats.mean_interval([[value[length] for value in values if length in value]]) or (None, None)
         return SpreadInterval(**_parts(summaries.get(measure)), interval_low=low, interval_high=high)
 
     def spread(measure: str) -> Spread:
@@ -125,11 +115,12 @@ def run_record(run: RunResults) -> RunRecord:
 
 def run_rows(runs: list[RunResults]) -> list[RunRow]:
     """`runs.csv`: one row per run and length, and one for each run without evaluations."""
-    return [_run_row(run, line) for run in runs for line in (run.evaluations.values() or [{}])]
+    return [_run_row(run, run.evaluations.get(length)) for run in runs for length in (run.evaluations or [0])]
 
 
-def _run_row(run: RunResults, line: EvalLine) -> RunRow:
+def _run_row(run: RunResults, evaluation: EvalLine | None) -> RunRow:
     record, config = run.record, run.config
+    line: Any = evaluation or {}
     row: Any = {"run": run.id, "task": record["task"], "encoding": record["encoding"], "positions": config.positions}
     row |= {"group": record["group"], "seed": config.seed, "status": record["status"], "training_length": config.length}
     length, chance = line.get("length"), line.get("chance")
@@ -146,7 +137,7 @@ def _run_row(run: RunResults, line: EvalLine) -> RunRow:
     return row
 
 
-def _exact_match_interval(line: EvalLine) -> tuple[float | None, float | None]:
+def _exact_match_interval(line: Any) -> tuple[float | None, float | None]:
     if not line:
         return None, None
     low, high = line.get("interval") or stats.wilson(round(line["exact_match"] * line["n"]), line["n"])

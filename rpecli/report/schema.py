@@ -5,12 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from rpecli.report.records import (
-    Difference,
+from rpecli.report.records import Difference, McNemarPair, Pair, Pooled, Verdict
+from rpecli.report.report_data import (
     GroupRow,
-    McNemarPair,
-    Pair,
-    Pooled,
     Provenance,
     Range,
     ReportData,
@@ -20,8 +17,7 @@ from rpecli.report.records import (
     SpreadInterval,
     StepsToTarget,
     SummaryRow,
-    Verdict,
-)  # fmt: skip
+)
 from rpecli.report.two_studies import ComparisonData, ComparisonRow, Side
 from rpecli.table import Table
 

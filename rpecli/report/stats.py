@@ -40,9 +40,9 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def summary(values: Iterable[float]) -> Summary | None:
-    """Mean, range, number and median of values; None without values."""
-    numbers = list(values)
+def summary(values: Iterable[float | None]) -> Summary | None:
+    """Mean, range, number and median of the values that are not None; None without any."""
+    numbers = [value for value in values if value is not None]
     return Summary(fmean(numbers), min(numbers), max(numbers), len(numbers), median(numbers)) if numbers else None
 
 

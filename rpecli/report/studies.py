@@ -15,7 +15,8 @@ from rpecli.config.yaml_source import RecipeError
 from rpecli.report.aggregate import TaskResults, aggregate
 from rpecli.report.format import plural
 from rpecli.report.load import ReportError, RunResults, load_runs
-from rpecli.report.records import FORMAT, RunRecord
+from rpecli.report.records import FORMAT
+from rpecli.report.report_data import RunRecord
 from rpecli.run.directory import Run, find_runs
 
 REPORT = "report.json"

@@ -5,7 +5,6 @@ from typing import Any
 
 from rpecli.choice import parse_choice
 from rpecli.report.aggregate import EncodingResults, TaskResults
-from rpecli.report.load import EvalLine
 from rpecli.report.studies import Study
 
 SOURCES = {"tasks": "task", "encodings": "encoding"}
@@ -78,9 +77,8 @@ def different_sets(cells: set[tuple[str, int]]) -> list[str]:
 
 def shared_runs(a: Study, b: Study) -> list[str]:
     """Runs in both studies, by id and weights: their difference is 0 by construction."""
-    in_a, in_b = ({(run.id, _weights(run.evaluations)) for run in study.runs if run.evaluations} for study in (a, b))
+    in_a, in_b = (
+        {(run.id, str(next(iter(run.evaluations.values())).get("weights"))) for run in study.runs if run.evaluations}
+        for study in (a, b)
+    )
     return [f"{len(in_a & in_b)} of A's {len(in_a)} runs are identical to runs in B."] if in_a & in_b else []
-
-
-def _weights(evaluations: dict[int, EvalLine]) -> str:
-    return str(next(iter(evaluations.values())).get("weights"))

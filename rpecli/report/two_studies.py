@@ -13,7 +13,8 @@ from rpecli.report import paired, stats, study_notes
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.load import ReportError
 from rpecli.report.provenance import provenance
-from rpecli.report.records import FORMAT, Difference, Provenance, Record, TaskKey
+from rpecli.report.records import FORMAT, Difference, Record, TaskKey
+from rpecli.report.report_data import Provenance
 from rpecli.report.studies import Study
 
 MEASURES = paired.MEASURES
@@ -130,7 +131,10 @@ class Match:
         return self.tasks[0].title
 
     def same_eval_set(self, length: int) -> bool:
-        first, second = (_fingerprints(encoding, length) for encoding in self.encodings)
+        first, second = (
+            {str(run.evaluations[length].get("fingerprint")) for run in encoding.evaluated_runs if length in run.evaluations}
+            for encoding in self.encodings
+        )
         return first == second
 
     @cached_property
@@ -141,17 +145,14 @@ class Match:
 
     def values(self, lengths: list[int], measure: str) -> tuple[BySeed, BySeed]:
         """Of each study by seed: the measure at one length, or its area over several."""
-        first, second = (_by_seed(encoding, lengths, measure) for encoding in self.encodings)
+        first, second = (
+            {
+                run.config.seed: paired.area_over(run, lengths, measure)
+                for run in encoding.evaluated_runs if all(length in run.evaluations for length in lengths)
+            }
+            for encoding in self.encodings
+        )  # fmt: skip
         return first, second
-
-
-def _fingerprints(encoding: EncodingResults, length: int) -> set[str]:
-    return {str(run.evaluations[length].get("fingerprint")) for run in encoding.evaluated_runs if length in run.evaluations}
-
-
-def _by_seed(encoding: EncodingResults, lengths: list[int], measure: str) -> BySeed:
-    runs = [run for run in encoding.evaluated_runs if all(length in run.evaluations for length in lengths)]
-    return {run.config.seed: paired.area_over(run, lengths, measure) for run in runs}
 
 
 def compare(a: Study, b: Study, command: str | None = None) -> StudyComparison:

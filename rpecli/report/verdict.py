@@ -9,13 +9,12 @@ predictions kept at later positions, steps to 90 %. Those three are the family t
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import format_number, format_p, format_signed, p_equation, plural
+from rpecli.report.format import Writer, describe_difference, format_number, format_p, plural, write_accuracy, write_steps
 from rpecli.report.paired import Scores
 from rpecli.report.records import Difference, Verdict
 
@@ -33,9 +32,8 @@ RULES = (
     "the steps. Mixed: the interval of one task lies on the other side. At least 3 seeds per task and 6 pairs in total are "
     "required."
 )
+GROUP_NAMES = {"RPE": "RPE", "APE": "APE", "none": "NoPE"}
 ScoresByTask = list[tuple[TaskResults, Scores]]
-Interval = tuple[float, float] | None
-Writer = Callable[[float, Interval], str]
 
 
 @dataclass(frozen=True)
@@ -47,29 +45,7 @@ class Claim:
     scores: ScoresByTask
     margin: float
     write: Writer
-
-
-def write_accuracy(mean: float, interval: Interval) -> str:
-    """`+0.70 [+0.63, +0.77]`."""
-    return format_signed(mean) + (f" [{format_signed(interval[0])}, {format_signed(interval[1])}]" if interval else "")
-
-
-def write_steps(mean: float, interval: Interval) -> str:
-    """`1.29x fewer steps [1.23, 1.39]`, from a difference of -log2 steps and its interval."""
-
-    def times(value: float) -> str:
-        return f"{2 ** abs(value):.2f}"
-
-    def signed_times(value: float) -> str:
-        return f"{times(value)}x {'fewer' if value > 0 else 'more'}"
-
-    text = "as many steps" if times(mean) == "1.00" else f"{signed_times(mean)} steps"
-    if interval is None:
-        return text
-    if interval[0] * interval[1] < 0:
-        return f"{text} [{signed_times(interval[0])}, {signed_times(interval[1])}]"
-    near, far = sorted(interval, key=abs)
-    return f"{text} [{times(near)}, {times(far)}]"
+    relation: str = "minus"  # between the names of two groups
 
 
 def accuracy_claim(name: str, measure: str, scores: ScoresByTask) -> Claim:
@@ -77,12 +53,12 @@ def accuracy_claim(name: str, measure: str, scores: ScoresByTask) -> Claim:
     return Claim(name, measure, scores, MARGIN, write_accuracy)
 
 
-def verdicts(tasks: list[TaskResults], kept: dict[str, dict[str, Scores]] | None = None) -> list[Verdict]:
+def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]] | None = None) -> list[Verdict]:
     """Verdicts on the three claims, in the order of the report.
 
-    `kept` holds, by kind of shift and task title, the share of predictions that a shift did not change.
+    `kept_shares` holds, by kind of shift and task title, the share of predictions that a shift did not change.
     """
-    return corrected([extrapolation(tasks), invariance(tasks, kept or {}), efficiency(tasks)])
+    return corrected([extrapolation(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)])
 
 
 def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
@@ -139,7 +115,8 @@ def judge(claim: Claim, first: str = "RPE", second: str = "APE") -> Verdict:
     by_task = {title: one for title, values in by_title.items() if (one := paired.difference([values]))}
     if overall is None:
         return not_measured(claim.name, _why_missing(claim.scores, first, second))
-    lines = [f"{first} minus {second}, {claim.measure} (95 % interval in brackets): {describe_difference(overall, claim.write)}."]
+    note = " (95 % interval in brackets)" if overall.interval else ""
+    lines = [claim_line(claim, overall, first, second, note)]
     if len(by_task) > 1:
         lines += [f"{title}: {describe_difference(one, claim.write)}." for title, one in by_task.items()]
     outcome = decide(overall, claim.margin, by_task)
@@ -147,14 +124,14 @@ def judge(claim: Claim, first: str = "RPE", second: str = "APE") -> Verdict:
                    p_holm=None)  # fmt: skip
 
 
+def claim_line(claim: Claim, difference: Difference, first: str = "RPE", second: str = "APE", note: str = "") -> str:
+    """`RPE minus APE, exact match ...: +0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds.`"""
+    groups = f"{GROUP_NAMES[first]} {claim.relation} {GROUP_NAMES[second]}"
+    return f"{groups}, {claim.measure}{note}: {describe_difference(difference, claim.write)}."
+
+
 def not_measured(claim: str, line: str) -> Verdict:
     return Verdict(claim=claim, outcome=NOT_MEASURED, lines=[line], difference=None, by_task={}, p_holm=None)
-
-
-def describe_difference(difference: Difference, write: Writer) -> str:
-    """`+0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds`."""
-    p = "" if difference.p is None else f", {p_equation(difference.p)}"
-    return f"{write(difference.mean, difference.interval)}{p}, {plural(difference.pairs, 'pair')} of seeds"
 
 
 def _too_few(difference: Difference) -> list[str]:
@@ -178,17 +155,19 @@ def extrapolation(tasks: list[TaskResults]) -> Verdict:
     if not any(paired.extrapolation_lengths(task) for task in tasks):
         return not_measured(EXTRAPOLATION, "No length beyond training is evaluated: rpe eval --lengths 1x:8x")
     exact, token = ([(task, paired.scores(task, measure)) for task in tasks] for measure in paired.MEASURES)
-    what = "exact match over log length beyond training"
-    verdict = judge(accuracy_claim(EXTRAPOLATION, what, exact))
+    claim = accuracy_claim(EXTRAPOLATION, "exact match over log length beyond training", exact)
+    secondary = accuracy_claim(EXTRAPOLATION, "token accuracy over log length beyond training", token)
+    verdict = judge(claim)
     if verdict.difference is None:
         return verdict
-    levels = {group: level for group in ("RPE", "APE", "none") if (level := _mean_level(exact, group)) is not None}
-    means = ", ".join(f"{group} {format_number(level)}" for group, level in levels.items())
-    secondary = judge(accuracy_claim(EXTRAPOLATION, "token accuracy over log length beyond training", token))
-    exploratory = judge(accuracy_claim(EXTRAPOLATION, what, exact), "none", "RPE")
-    lines = [f"Mean exact match beyond training: {means}.", *verdict.lines, secondary.lines[0]]
+    levels = {group: level for group in GROUP_NAMES if (level := _mean_level(exact, group)) is not None}
+    means = ", ".join(f"{GROUP_NAMES[group]} {format_number(level)}" for group, level in levels.items())
+    lines = [f"Mean exact match beyond training: {means}.", *verdict.lines]
+    if (difference := judge(secondary).difference) is not None:
+        lines.append(claim_line(secondary, difference))
     lines += [*_solved_lines(tasks), *_failed_lines(tasks)]
-    lines += [f"Exploratory (uncorrected): {exploratory.lines[0]}"] if exploratory.difference else []
+    if (difference := judge(claim, "none", "RPE").difference) is not None:
+        lines.append(f"Exploratory (uncorrected): {claim_line(claim, difference, 'none', 'RPE')}")
     lines += [line for task in tasks if (line := leader(task))]
     outcome = _guarded(verdict.outcome, tasks, levels)
     return verdict.model_copy(update={"outcome": outcome, "lines": lines})
@@ -276,7 +255,7 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
     if not any(by_label for _, by_label in scores):
         return not_measured(EFFICIENCY, "No two runs with the same training budget recorded their steps to 90 %.")
     what = "training steps to 90 % token accuracy within the training lengths"
-    verdict = judge(Claim(EFFICIENCY, what, scores, MARGIN_STEPS, write_steps))
+    verdict = judge(Claim(EFFICIENCY, what, scores, MARGIN_STEPS, write_steps, relation="compared with"))
     if verdict.difference is None:
         return verdict
     steps = [
@@ -293,12 +272,12 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
     return verdict.model_copy(update={"outcome": outcome, "lines": [*verdict.lines, note]})
 
 
-def invariance(tasks: list[TaskResults], kept: dict[str, dict[str, Scores]]) -> Verdict:
+def invariance(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]) -> Verdict:
     """Claim 2: relative encodings predict the same for shifted content. Shifted positions decide; a prefix is exploratory."""
     measures = {"positions": "share of predictions kept at later positions", "prefix": "share of predictions kept after a prefix"}
     by_kind = {}
     for kind, what in measures.items():
-        scores = [(task, kept.get(kind, {}).get(task.title, {})) for task in tasks]
+        scores = [(task, kept_shares.get(kind, {}).get(task.title, {})) for task in tasks]
         if any(by_label for _, by_label in scores):
             by_kind[kind] = judge(accuracy_claim(INVARIANCE, what, scores))
     if not by_kind:

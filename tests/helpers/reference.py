@@ -134,7 +134,7 @@ EMBED: dict[str, tuple[Callable[..., list[float]], dict[str, object]]] = {
 
 def logits(choice: str, encoding: Encoding, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, positions_BxS: Tensor) -> np.ndarray:
     """Pre-softmax logits `[B, H, T, S]`, zero where a row may not look."""
-    pair, options = PAIR[choice]
+    (pair, options), encoding = PAIR[choice], encoding.on_scores
     options = options | ({"length": int(positions_BxS.max()) + 1} if "length" in options else {})
     q, k, positions = array(q_BxHxTxD), array(k_BxHxSxD), positions_BxS.tolist()
     B, H, T, S = *q.shape[:3], k.shape[2]

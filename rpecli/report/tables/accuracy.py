@@ -169,17 +169,15 @@ def group_sentence(task: TaskResults) -> str:
         return f"{task.title}: APE and RPE have no evaluated length beyond the training length in common."
     if len(lengths) > MAX_LENGTHS:
         lengths = [n for n in lengths if math.log2(n / task.train_length).is_integer()] or [lengths[-1]]
-    means = "; ".join(
-        f"at {format_factor(n, task.train_length)} {_two_means(rpe.by_length[n], ape.by_length[n])}" for n in lengths
-    )
-    return f"{task.title}, means of RPE and APE: {means}. {_solved_sentence(rpe, ape)}"
-
-
-def _two_means(rpe: Summaries, ape: Summaries) -> str:
-    return ", ".join(
-        f"{MEASURE_NAMES[measure]} {format_number(rpe[measure].mean)} and {format_number(ape[measure].mean)}"
-        for measure in ("token_accuracy", "exact_match")
-    )
+    by_length = []
+    for length in lengths:
+        means = [
+            f"{MEASURE_NAMES[measure]} {format_number(rpe.by_length[length][measure].mean)} and "
+            f"{format_number(ape.by_length[length][measure].mean)}"
+            for measure in ("token_accuracy", "exact_match")
+        ]
+        by_length.append(f"at {format_factor(length, task.train_length)} {', '.join(means)}")
+    return f"{task.title}, means of RPE and APE: {'; '.join(by_length)}. {_solved_sentence(rpe, ape)}"
 
 
 def _solved_sentence(*groups: GroupResults) -> str:

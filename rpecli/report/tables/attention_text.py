@@ -1,5 +1,6 @@
 """Tables of `rpe inspect` in the terminal: shifts, attention per head, patterns, score terms, similarity of runs."""
 
+from functools import partial
 from typing import Any
 
 from rpecli.report.format import MISSING
@@ -50,19 +51,15 @@ def _shift_table(run: str, lines: list[ProbeLine]) -> Table:
 def _measure_table(lines: ShiftLines, measure: str, title: str) -> Table:
     shifts = sorted({line["shift"] for run_lines in lines.values() for line in run_lines})
     before = f"{measure}_before" if measure == "exact_match" else None
+    write = partial(_small, measure) if measure.split("_")[0] in ROUNDING else _percent
     rows = []
     for kind, words in SHIFT_KINDS.items():
         for run, run_lines in lines.items():
-            cells = {line["shift"]: _measure_cell(line, measure) for line in run_lines if line["probe"] == kind}
+            cells = {line["shift"]: write(shift_value(line, measure)) for line in run_lines if line["probe"] == kind}
             unshifted = [_percent(run_lines[0][before])] if before else []
             rows.append([run, words, *unshifted, *(cells.get(shift, "") for shift in shifts)])
     columns = ["run", "shift", *(["0"] if before else []), *map(str, shifts)]
     return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows)
-
-
-def _measure_cell(line: ProbeLine, measure: str) -> str:
-    value = shift_value(line, measure)
-    return _small(measure, value) if measure.split("_")[0] in ROUNDING else _percent(value)
 
 
 def tables(data: dict[str, Any]) -> list[Table]:

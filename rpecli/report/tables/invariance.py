@@ -35,17 +35,17 @@ def load_shifts(tasks: list[TaskResults]) -> dict[str, TaskShifts]:
 
 def predictions_kept(by_title: dict[str, TaskShifts], kind: str) -> dict[str, Scores]:
     """By task title, the share of predictions that do not change, mean over the shifts that all measured runs of a task have."""
-    kept: dict[str, Scores] = {}
+    shares: dict[str, Scores] = {}
     for title, by_label in by_title.items():
         sizes = shared_sizes(by_label, kind)
         if sizes:
-            kept[title] = {
+            shares[title] = {
                 label: {
                     seed: 1 - stats.mean([[shifts[kind, size]["changed"] for size in sizes]]) for seed, shifts in by_seed.items()
                 }
                 for label, by_seed in by_label.items()
             }
-    return kept
+    return shares
 
 
 def shared_sizes(by_label: TaskShifts, kind: str) -> list[int]:

@@ -3,11 +3,20 @@
 from dataclasses import replace
 
 from rpecli.report import stats
-from rpecli.report.format import MEASURE_NAMES, MISSING, format_factor, format_number, format_p, format_signed, plural
-from rpecli.report.records import Provenance
+from rpecli.report.format import (
+    MEASURE_NAMES,
+    MISSING,
+    describe_difference,
+    format_factor,
+    format_number,
+    format_p,
+    format_signed,
+    plural,
+    write_accuracy,
+)
+from rpecli.report.report_data import Provenance
 from rpecli.report.tables.seeds import FEW_SEEDS
 from rpecli.report.two_studies import MEASURES, ComparisonRow, StudyComparison
-from rpecli.report.verdict import describe_difference, write_accuracy
 from rpecli.table import Footnotes, Table
 
 
@@ -69,14 +78,13 @@ def _beyond_training(name: str, rows: list[ComparisonRow]) -> Table:
 def _by_length(name: str, rows: list[ComparisonRow]) -> Table:
     """One row per length and encoding."""
     notes = Footnotes()
-    lines = [[row.encoding, row.group, _length(row), _seeds(row), *_numbers(row, notes)] for row in rows]
+    lengths = [f"{row.length} ({format_factor(row.length, row.training_length)})" for row in rows if row.length is not None]
+    lines = [
+        [row.encoding, row.group, length, _seeds(row), *_numbers(row, notes)] for row, length in zip(rows, lengths, strict=True)
+    ]
     columns = ["encoding", "group", "length", "seeds", "A", "B", "B - A", "95 % interval"]
     caption = f"Mean over seeds by length. Paired by seed unless marked; bootstrap interval over seeds. {FEW_SEEDS}"
     return Table(name, columns, "ll" + "r" * 6, lines, caption=caption, footnotes=notes.lines)
-
-
-def _length(row: ComparisonRow) -> str:
-    return MISSING if row.length is None else f"{row.length} ({format_factor(row.length, row.training_length)})"
 
 
 def _seeds(row: ComparisonRow) -> str:
