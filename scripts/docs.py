@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import report_schema
+
 from rpecli import catalog
 from rpecli.attention import kernels
 from rpecli.describe import listing, source
-from rpecli.report import schema
 from rpecli.report.format import format_number
 from rpecli.table import Table
 
@@ -25,7 +26,7 @@ SCHEMA = ROOT / "docs" / "report.schema.json"
 COMMAND = "python scripts/docs.py"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 INDEX = ["encoding", "group", "what it does"]
-PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the trained length", "year"]
+PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the training length", "year"]
 LEARNS = {"yes": "yes", "no": "no", "option": "only with an option"}
 
 
@@ -56,7 +57,7 @@ def encoding_section(facts: source.EncodingFacts) -> str:
         "Shift invariant": "yes" if facts.shift_invariant else "no",
         "Attention": "causal only" if facts.causal_only else "causal or in both directions",
         "Options": ", ".join(f"`{key}={value}`" for key, value in facts.options.items()) or "none",
-        "Past the trained length": facts.extrapolation,
+        "Past the training length": facts.extrapolation,
     }
     about = f"```text\n{facts.about}\n```\n\n" if facts.about else ""
     return f"## {facts.name}\n\n{facts.summary}\n\n{about}" + "\n".join(f"- {key}: {value}" for key, value in lines.items())
@@ -93,7 +94,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "tasks": lambda: table(listing.rows("tasks")),
     "recipes": lambda: table(listing.rows("recipes")),
     "keys": lambda: table(listing.keys()),
-    "report": schema.documentation,
+    "report": report_schema.documentation,
     "summary": quick_table,
 }
 
@@ -112,7 +113,7 @@ def generated() -> dict[Path, str]:
     """Every file with generated parts, and what it should say. Raises KeyError for a block that no generator is named after."""
     pages = {page: BLOCK.sub(lambda match: f"{match[1]}{GENERATORS[match[2]]()}\n{match[4]}", page.read_text(encoding="utf-8"))
              for page in PAGES}  # fmt: skip
-    return pages | {SCHEMA: json.dumps(schema.json_schema(), indent=1) + "\n"}
+    return pages | {SCHEMA: json.dumps(report_schema.json_schema(), indent=1) + "\n"}
 
 
 def stale() -> dict[Path, str]:

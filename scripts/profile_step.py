@@ -25,7 +25,7 @@ from rpecli.train import state as train_state
 PARTS = ("matrix products", "attention", "pointwise and other", "optimizer", "data", "between")
 MATRIX_PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 OPTIMIZER = ("Optimizer.step", "Optimizer.zero_grad", "clip")
-REGIONS = [(attention, "attend", "attention"), (data, "train_batch", "data"), (data, "frame", "data"),
+REGIONS = [(attention, "attend", "attention"), (data, "train_batch", "data"), (data, "shift_targets", "data"),
            (torch.nn.utils, "clip_grad_norm_", "clip")]  # fmt: skip
 
 

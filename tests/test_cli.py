@@ -129,7 +129,7 @@ def test_without_a_command_the_help_is_shown(rpe: tiny.Rpe) -> None:
 
 
 def test_the_version_is_shown(rpe: tiny.Rpe) -> None:
-    assert rpe("--version") == tiny.Said(0, f"rpe {__version__}\n", "")
+    assert rpe("--version") == tiny.Result(0, f"rpe {__version__}\n", "")
 
 
 def test_the_help_of_every_recipe_key_shows_its_group_type_choices_and_default(
@@ -718,7 +718,7 @@ def test_an_error_that_is_no_mistake_of_the_users_keeps_its_traceback(monkeypatc
 def test_positions_that_do_not_ascend_are_refused_to_an_encoding_that_reads_distances(rpe: tiny.Rpe, here: Path) -> None:
     said = rpe("train", "--task", "addition", "--positions", "coupled", "--encoding", "learned,t5")
     assert said.code == 2
-    assert said.err == "--positions: coupled ones do not ascend, and t5 reads distances: choose one that does not\n"
+    assert said.err == "--positions: coupled positions do not ascend, and t5 reads distances: choose another encoding\n"
 
 
 def test_positions_that_a_task_does_not_have_are_refused(rpe: tiny.Rpe, here: Path) -> None:

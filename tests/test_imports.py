@@ -169,13 +169,13 @@ def test_no_file_names_an_encoding_or_a_task() -> None:
     """
     groups = set(catalog.GROUPS)
     shipped = {*catalog.names("encodings"), *catalog.names("tasks")} - groups
-    found = []
+    names = []
     for module, path in FILES.items():
         if module.startswith("rpecli.encodings."):
             continue
         allowed = NAMED.get(module.removeprefix("rpecli."), set())
-        found += [f"{module}:{line} names {word!r}" for word, line in _literals(path) if word in shipped - allowed]
-    assert not found, "; ".join(found)
+        names += [f"{module}:{line} names {word!r}" for word, line in _literals(path) if word in shipped - allowed]
+    assert not names, "; ".join(names)
 
 
 @pytest.mark.parametrize("module", NAMED)

@@ -67,18 +67,18 @@ def weights(run: Run) -> bytes:
 
 def session(number: int) -> list[int]:
     """The living processes of a session."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            state, _, _, its = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            state, _, _, its_session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
         except OSError:
             continue
-        if int(its) == number and state != "Z":
-            found.append(int(entry.name))
-    return found
+        if int(its_session) == number and state != "Z":
+            pids.append(int(entry.name))
+    return pids
 
 
-def gone(number: int) -> bool:
+def ends(number: int) -> bool:
     """Whether a session empties within seconds."""
     for _ in range(500):
         if not session(number):
@@ -91,23 +91,23 @@ def gone(number: int) -> bool:
 def test_a_crash_costs_one_run_and_starting_again_does_what_is_missing(crash: str, tmp_path: Path, rpe: tiny.Rpe) -> None:
     mine = crashing(tmp_path, crash)
     file = tiny.recipe_file(tmp_path, encoding=f"rope,{mine},none")
-    words = ("train", file, "--runs", tmp_path / "runs", "--jobs", 2, "--device", "cpu")
-    said = rpe(*words)
+    arguments = ("train", file, "--runs", tmp_path / "runs", "--jobs", 2, "--device", "cpu")
+    result = rpe(*arguments)
     runs = runs_of(tmp_path / "runs")
-    assert said.code == 1
+    assert result.code == 1
     assert {name: run.record["status"] for name, run in runs.items()} == {
         "rope-s0": "trained", "crash-s0": "failed", "none-s0": "trained",
     }  # fmt: skip
     failed = runs.pop("crash-s0")
     assert WAYS[crash] in failed.record["error"]
-    assert f"{failed.name}: {failed.record['error']}  ({failed.log_file})" in said.err
-    assert "1 of 3 runs failed" in said.err
+    assert f"{failed.name}: {failed.record['error']}  ({failed.log_file})" in result.err
+    assert "1 of 3 runs failed" in result.err
     assert ("Traceback" in failed.log_file.read_text()) == crash.startswith("raise")
     before = {run: times(run) for run in runs.values()}
     (tmp_path / "armed").unlink()
-    said = rpe(*words)
-    assert said.code == 0
-    assert "2 of 3 runs are trained already." in said.out
+    result = rpe(*arguments)
+    assert result.code == 0
+    assert "2 of 3 runs are trained already." in result.out
     assert failed.record["status"] == "trained"
     assert {run: times(run) for run in runs.values()} == before
 
@@ -116,17 +116,17 @@ def test_a_crash_in_evaluation_does_not_cost_the_training(tmp_path: Path, rpe: t
     """As when the system kills a process that asked for too much memory."""
     mine = crashing(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", when="ids_BxT.shape[1] > 18")
     file = tiny.recipe_file(tmp_path, encoding=f"{mine},none", lengths="1x,2x,4x")
-    words = ("run", file, "--runs", tmp_path / "runs", "--out", tmp_path / "results", "--jobs", 1, "--device", "cpu")
-    said = rpe(*words)
+    arguments = ("run", file, "--runs", tmp_path / "runs", "--out", tmp_path / "results", "--jobs", 1, "--device", "cpu")
+    result = rpe(*arguments)
     run = runs_of(tmp_path / "runs")["crash-s0"]
-    assert said.code == 1
+    assert result.code == 1
     assert run.record["status"] == "trained"
     assert "killed by signal 9, out of memory perhaps" in run.record["error"]
     assert [line["length"] for line in run.evaluations()] == [4, 8]
     assert (tmp_path / "results" / "mine" / "report.md").exists(), "a crash costs the run, not the report"
     before = times(run)["weights.safetensors"]
     (tmp_path / "armed").unlink()
-    assert rpe(*words).code == 0
+    assert rpe(*arguments).code == 0
     assert times(run)["weights.safetensors"] == before
     assert [line["length"] for line in run.evaluations()] == [4, 8, 16]
     assert run.record["error"] is None
@@ -135,14 +135,14 @@ def test_a_crash_in_evaluation_does_not_cost_the_training(tmp_path: Path, rpe: t
 def test_a_crash_in_this_process_leaves_the_other_runs_to_go_on(tmp_path: Path, rpe: tiny.Rpe) -> None:
     mine = crashing(tmp_path, "raise ValueError('no such angle')")
     file = tiny.recipe_file(tmp_path, encoding=f"{mine},none")
-    said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
     runs = runs_of(tmp_path / "runs")
-    assert said.code == 1
-    assert f"{runs['crash-s0'].name}: ValueError: no such angle" in said.err
+    assert result.code == 1
+    assert f"{runs['crash-s0'].name}: ValueError: no such angle" in result.err
     assert {name: run.record["status"] for name, run in runs.items()} == {"crash-s0": "failed", "none-s0": "trained"}
 
 
-def test_a_process_that_cannot_even_start_its_run_is_told_by_its_code(tmp_path: Path) -> None:
+def test_a_process_that_could_not_record_its_failure_is_described_by_its_exit_code(tmp_path: Path) -> None:
     run = tiny.new_run(tmp_path)
     assert worker.failure_reason(run, 1) == "exit code 1"
     run.update(error="what it wrote itself")
@@ -162,23 +162,23 @@ def test_a_stopped_command_saves_its_runs_and_leaves_no_process(
 ) -> None:
     trap = tiny.trap_in(tmp_path)
     file = tiny.recipe_file(tmp_path, task=trap.task, seed="0:2")
-    words = (command, file, "--runs", tmp_path / "runs", "--device", "cpu")
-    words += ("--out", tmp_path / "results") if command == "run" else ()
+    arguments = (command, file, "--runs", tmp_path / "runs", "--device", "cpu")
+    arguments += ("--out", tmp_path / "results") if command == "run" else ()
     trap.arm(17, "wait")
-    process = tiny.start(*words, "--jobs", 2, cwd=tmp_path)
+    process = tiny.start(*arguments, "--jobs", 2, cwd=tmp_path)
     assert len(trap.reached(2)) == 2
     (os.killpg if to_all else os.kill)(process.pid, number)
-    said = tiny.finish(process)
-    assert gone(process.pid)
-    assert said.code == code
-    assert "start the same command again to go on" in said.err
-    assert "Traceback" not in said.err
+    result = tiny.finish(process)
+    assert ends(process.pid)
+    assert result.code == code
+    assert "start the same command again to go on" in result.err
+    assert "Traceback" not in result.err
     trap.disarm()
     runs = find_runs(tmp_path / "runs")[0]
     assert [(run.record["status"], run.record["step"]) for run in runs] == [("stopped", 17)] * 2
-    assert rpe(*words, "--jobs", 0).code == 0
+    assert rpe(*arguments, "--jobs", 0).code == 0
     for run, seed in zip(runs, (0, 1), strict=True):
-        assert weights(run) == weights(tiny.trained_run(tmp_path / "untouched", task=str(trap.task), seed=seed))
+        assert weights(run) == weights(tiny.trained_run(tmp_path / "undisturbed", task=str(trap.task), seed=seed))
 
 
 def test_the_children_of_a_command_killed_outright_save_and_end(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_children_of_a_command_killed_outright_save_and_end(tmp_path: Path) 
     trap.reached()
     process.kill()
     assert tiny.finish(process).code == -signal.SIGKILL
-    assert gone(process.pid)
+    assert ends(process.pid)
     (run,) = find_runs(tmp_path / "runs")[0]
     assert (run.record["status"], run.record["step"]) == ("stopped", 17)
 
@@ -207,68 +207,78 @@ def test_closing_the_events_stops_the_children(tmp_path: Path) -> None:
     assert run.record["status"] == "stopped"
 
 
-class Stub:
-    """A child process that ends after so many looks at it, or never."""
+class FakeProcess:
+    """A child process that has ended when it is asked the third time."""
 
-    started: list[Job] = []
-    sentinel = 0
-
-    def __init__(self, target: Callable[..., None], args: tuple[Job]):
-        self.job, self.looks, self.said = args[0], 0, list[str]()
+    def __init__(self, job: Job, sentinel: int):
+        self.job, self.sentinel, self.n_asked, self.calls = job, sentinel, 0, list[str]()
 
     def start(self) -> None:
-        Stub.started.append(self.job)
+        self.calls.append("start")
 
     @property
     def exitcode(self) -> int | None:
-        self.looks += 1
-        return 0 if self.looks > 2 else None
+        self.n_asked += 1
+        return 0 if self.n_asked > 2 else None
 
     def terminate(self) -> None:
-        self.said.append("terminate")
+        self.calls.append("terminate")
 
     def join(self, seconds: float) -> None:
-        self.said.append("join")
+        self.calls.append("join")
 
     def kill(self) -> None:
-        self.said.append("kill")
+        self.calls.append("kill")
+
+
+class FakeContext:
+    """Makes fake processes, in place of a context of multiprocessing."""
+
+    def __init__(self, sentinel: int):
+        self.sentinel, self.processes = sentinel, list[FakeProcess]()
+
+    def Process(self, target: Callable[..., None], args: tuple[Job]) -> FakeProcess:  # noqa: N802 - as in multiprocessing
+        self.processes.append(FakeProcess(args[0], os.dup(self.sentinel)))
+        return self.processes[-1]
 
 
 @pytest.fixture
-def stubs(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
-    context = type("Context", (), {"Process": Stub})
-    monkeypatch.setattr(pool, "_context", lambda: context)
-    monkeypatch.setattr(pool, "wait", lambda sentinels, seconds: None)
+def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeContext]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield Stub
-    Stub.started.clear()
+    sentinel, write_end = os.pipe()
+    os.close(write_end)  # a pipe whose other end is closed is ready at once
+    context = FakeContext(sentinel)
+    yield context
+    for file in (sentinel, *(process.sentinel for process in context.processes)):
+        os.close(file)
 
 
 @pytest.mark.parametrize(
-    ("cores", "at_once", "jobs", "threads"), [(8, 2, 5, 4), (8, 8, 2, 4), (8, 16, 16, 1), (2, 1, 3, 2), (1, 4, 4, 1)]
+    ("cores", "max_processes", "jobs", "threads"), [(8, 2, 5, 4), (8, 8, 2, 4), (8, 16, 16, 1), (2, 1, 3, 2), (1, 4, 4, 1)]
 )
 def test_cores_are_shared_out_among_the_runs_at_work(
-    cores: int, at_once: int, jobs: int, threads: int, stubs: type[Stub], monkeypatch: pytest.MonkeyPatch
+    cores: int, max_processes: int, jobs: int, threads: int, context: FakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: cores)
-    todo = [Job(Run(Path(str(number))), train=True) for number in range(jobs)]
-    events = list(pool.execute(todo, at_once))
-    assert [job.run for job in stubs.started] == [job.run for job in todo]
-    assert {job.threads for job in stubs.started} == {threads}
-    assert max(len(event.active) for event in events) <= at_once
-    assert sorted(event.run for event in events if event.kind == "ended" and event.run) == sorted(j.run for j in todo)
+    waiting = [Job(Run(Path(str(number))), train=True) for number in range(jobs)]
+    events = list(pool.execute(waiting, max_processes, context=context))
+    assert all(process.calls == ["start"] for process in context.processes)
+    assert [process.job.run for process in context.processes] == [job.run for job in waiting]
+    assert {process.job.threads for process in context.processes} == {threads}
+    assert max(len(event.active) for event in events) <= max_processes
+    assert sorted(event.run for event in events if event.kind == "ended" and event.run) == sorted(job.run for job in waiting)
 
 
 def test_a_child_that_does_not_save_in_time_is_killed() -> None:
-    stuck, quick = Stub(worker.child_main, (Job(Run(Path()), True),)), Stub(worker.child_main, (Job(Run(Path()), True),))
-    quick.looks = 10
-    pool._stop([stuck, quick], grace=0.0)
-    assert stuck.said == ["terminate", "join", "kill"]
-    assert quick.said == ["terminate", "join"]
+    stuck, quick = (FakeProcess(Job(Run(Path()), train=True), sentinel=0) for _ in range(2))
+    quick.n_asked = 10
+    pool.stop([stuck, quick], grace=0.0)
+    assert stuck.calls == ["terminate", "join", "kill"]
+    assert quick.calls == ["terminate", "join"]
 
 
 def test_however_many_run_at_once_the_weights_are_the_same(tmp_path: Path, rpe: tiny.Rpe) -> None:
-    """With as many threads each: here one."""
+    """With the same number of threads: here one."""
     file = tiny.recipe_file(tmp_path, encoding="rope,learned")
     for jobs in (0, 1, 2):
         assert rpe("train", file, "--runs", tmp_path / str(jobs), "--jobs", jobs, "--device", "cpu").code == 0
@@ -284,11 +294,11 @@ def test_however_many_run_at_once_the_weights_are_the_same(tmp_path: Path, rpe: 
 
 def test_what_a_child_says_is_in_its_log_and_not_on_the_screen(tmp_path: Path, rpe: tiny.Rpe) -> None:
     file = tiny.recipe_file(tmp_path)
-    said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 1, "--device", "cpu")
+    result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 1, "--device", "cpu")
     (run,) = find_runs(tmp_path / "runs")[0]
     assert run.log_file.read_text().count("train {'step'") == 4
-    assert "train {" not in said.out + said.err
-    assert f"[1/1] {run.name}  done" in said.out + said.err
+    assert "train {" not in result.out + result.err
+    assert f"[1/1] {run.name}  done" in result.out + result.err
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
@@ -298,9 +308,9 @@ def test_a_run_that_another_command_works_on_is_left_alone(jobs: int, tmp_path: 
     run.update(status="training")
     before = run.record_file.read_bytes()
     with run.lock():
-        said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", jobs, "--device", "cpu")
-    assert said.code == 1
-    assert f"{run.name}: another process works on it: wait for it, or stop it" in said.err
+        result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", jobs, "--device", "cpu")
+    assert result.code == 1
+    assert f"{run.name}: another process works on it: wait for it, or stop it" in result.err
     assert run.record_file.read_bytes() == before
     assert runs_of(tmp_path / "runs")["rope-s0"].record["status"] == "trained"
 
@@ -314,20 +324,20 @@ def test_a_trained_run_that_is_being_evaluated_stays_trained(tmp_path: Path) -> 
 
 
 def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -> None:
-    run, said = tiny.trained_run(tmp_path, steps=2), list[str]()
+    run, messages = tiny.trained_run(tmp_path, steps=2), list[str]()
     run.evaluations_file.write_text("no\n")
-    assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=said.append) == FAILED
+    assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=messages.append) == FAILED
     assert run.record["status"] == "trained"
     assert "eval.jsonl:1: damaged line" in run.record["error"]
-    assert "Traceback" in said[0]
+    assert "Traceback" in messages[0]
 
 
 def test_a_death_is_not_written_into_a_run_that_another_process_has_taken_up(tmp_path: Path) -> None:
     run = tiny.new_run(tmp_path)
     with run.lock():
-        pool._record_death(run, -9)
+        pool.record_death(run, -9)
     assert run.record["status"] == "created"
-    pool._record_death(run, -9)
+    pool.record_death(run, -9)
     assert run.record["status"] == "failed"
 
 
@@ -335,7 +345,7 @@ def test_a_death_is_not_written_into_a_run_that_another_process_has_taken_up(tmp
 def test_the_codes_of_an_orderly_end_change_no_record(code: int, tmp_path: Path) -> None:
     run = tiny.new_run(tmp_path)
     before = run.record_file.read_bytes()
-    pool._record_death(run, code)
+    pool.record_death(run, code)
     assert run.record_file.read_bytes() == before
 
 

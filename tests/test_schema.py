@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import report_schema
 from helpers.run_folders import look_into, make_run
 from pydantic import BaseModel, ValidationError
 
 from rpecli.config import recipe
-from rpecli.report import build, records, report_data, schema
+from rpecli.report import build, records, report_data
 from rpecli.run.files import append_line
 
 CSV_FILES = {
@@ -88,22 +89,22 @@ def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(report):
 
 
 def test_every_file_is_described_and_nothing_else_is(report):
-    figures = {name.removesuffix(".png") for name in schema.FILES if name.endswith(".png")}
+    figures = {name.removesuffix(".png") for name in report_schema.FILES if name.endswith(".png")}
     formats = {name + end for name in figures for end in (".png", ".svg", ".pdf")}
     names = {"inspect-*.svg" if name.startswith("inspect-") else name for name in written(report)}
-    assert names == {*schema.FILES} | formats
+    assert names == {*report_schema.FILES} | formats
 
 
-@pytest.mark.parametrize("name", [*schema.RECORDS, *schema.COMPARISON_RECORDS])
+@pytest.mark.parametrize("name", [*report_schema.RECORDS, *report_schema.COMPARISON_RECORDS])
 def test_every_key_of_a_record_is_described(name):
-    record: Any = (schema.RECORDS | schema.COMPARISON_RECORDS)[name]
-    described = schema.schema_of(record)
+    record: Any = (report_schema.RECORDS | report_schema.COMPARISON_RECORDS)[name]
+    described = report_schema.schema_of(record)
     assert described["description"]
     for key, field in described["properties"].items():
         assert field.get("description"), key
 
 
 def test_the_documentation_holds_every_file_and_key():
-    text = schema.documentation()
-    for name in (*schema.FILES, "iqm_low", "only_first_correct", "interval_low", "accuracy_by_decile", "same_eval_set"):
+    text = report_schema.documentation()
+    for name in (*report_schema.FILES, "iqm_low", "only_first_correct", "interval_low", "accuracy_by_decile", "same_eval_set"):
         assert f"`{name}`" in text

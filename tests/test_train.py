@@ -20,8 +20,9 @@ from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.run.directory import Run, Stopped, find_runs
 from rpecli.run.files import RunError, line_bytes
-from rpecli.train import loop as train
+from rpecli.train import loop
 from rpecli.train.batches import TrainBatch
+from rpecli.train.loop import train
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +31,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return tiny.trained_run(tmp_path_factory.mktemp("plain"), steps=120)
 
 
-def untouched(trap: tiny.Trap, folder: Path, **keys: Any) -> Run:
+def undisturbed(trap: tiny.Trap, folder: Path, **keys: Any) -> Run:
     """The same run as those of a trap, never disturbed."""
-    return tiny.trained_run(folder / "untouched", task=str(trap.task), **keys)
+    return tiny.trained_run(folder / "undisturbed", task=str(trap.task), **keys)
 
 
 def train_batch(batch: task.Batch, config: Config) -> TrainBatch:
@@ -73,11 +74,11 @@ def test_the_tokens_are_those_of_the_batches(plain: Run) -> None:
 
 
 def test_the_record_says_what_was_trained_where_and_how_long(plain: Run) -> None:
-    info, lines = plain.record, plain.metrics()
+    record, lines = plain.record, plain.metrics()
     expected = {"status": "trained", "error": None, "step": 120, "steps": 120, "length": 4, "sequence": 11, "device": "cpu"}
     expected |= {"threads": 1, "pid": os.getpid(), "tokens": lines[-1]["tokens"], "platform": sys.platform}
-    assert expected.items() <= info.items()
-    assert info["parameters"] == sum(tensor.numel() for tensor in load_file(plain.weights_file).values())
+    assert expected.items() <= record.items()
+    assert record["parameters"] == sum(tensor.numel() for tensor in load_file(plain.weights_file).values())
     assert {
         "commit",
         "dirty",
@@ -87,10 +88,10 @@ def test_the_record_says_what_was_trained_where_and_how_long(plain: Run) -> None
         "finished",
         "steps_to_accuracy",
         "tokens_per_second",
-    } <= info.keys()
-    assert info["seconds"] >= lines[-1]["seconds"] > 0
-    assert 10**7 < info["peak_memory"] < 10**11
-    assert info["tokens_per_second"] == round(info["tokens"] / info["seconds"])
+    } <= record.keys()
+    assert record["seconds"] >= lines[-1]["seconds"] > 0
+    assert 10**7 < record["peak_memory"] < 10**11
+    assert record["tokens_per_second"] == round(record["tokens"] / record["seconds"])
 
 
 def test_a_trained_run_keeps_no_checkpoint(plain: Run) -> None:
@@ -100,28 +101,28 @@ def test_a_trained_run_keeps_no_checkpoint(plain: Run) -> None:
 
 def test_progress_is_told_the_lines_of_metrics(tmp_path: Path) -> None:
     run, lines = tiny.new_run(tmp_path), []
-    train.train(run, "cpu", threads=1, progress=lines.append)
+    train(run, "cpu", threads=1, progress=lines.append)
     assert lines == run.metrics()
 
 
 def test_the_learning_rate_warms_up_and_comes_down_a_cosine() -> None:
     config = tiny.config(lr=0.01, warmup=4, steps=15, lr_end=0.1)
-    rates = [train.learning_rate(config, step) for step in (0, 1, 3, 4, 9, 14)]
+    rates = [loop.learning_rate(config, step) for step in (0, 1, 3, 4, 9, 14)]
     middle = 0.01 * (0.1 + 0.9 / 2)  # step 9 is half way from 4 to 14
     assert rates == pytest.approx([0.0025, 0.005, 0.01, 0.01, middle, 0.001])
-    assert train.learning_rate(tiny.config(lr=0.01, warmup=0, steps=1), 0) == 0.01
+    assert loop.learning_rate(tiny.config(lr=0.01, warmup=0, steps=1), 0) == 0.01
 
 
 def test_a_warm_up_longer_than_the_run_never_comes_down() -> None:
     config = tiny.config(lr=1.0, warmup=10, steps=4)
-    assert [train.learning_rate(config, step) for step in range(4)] == [0.1, 0.2, 0.3, 0.4]
+    assert [loop.learning_rate(config, step) for step in range(4)] == [0.1, 0.2, 0.3, 0.4]
 
 
 def test_a_step_uses_the_rate_of_its_number(tmp_path: Path) -> None:
     trainer = tiny.trainer(warmup=5, lr=0.5)
     for step in range(3):
-        train.step(trainer)
-        assert trainer.optimizer.param_groups[0]["lr"] == train.learning_rate(trainer.config, step)
+        loop.step(trainer)
+        assert trainer.optimizer.param_groups[0]["lr"] == loop.learning_rate(trainer.config, step)
 
 
 def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +135,7 @@ def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
         step()
 
     monkeypatch.setattr(trainer.optimizer, "step", measured_step)
-    train.step(trainer)
+    loop.step(trainer)
     assert norms == pytest.approx([0.125], rel=1e-3)
 
 
@@ -145,7 +146,7 @@ def test_only_answers_and_end_tokens_are_trained_on() -> None:
     ids_BxT = torch.from_numpy(batch.tokens_BxT)
     log_BxTxV = trainer.model.head(trainer.model(ids_BxT)).log_softmax(-1)
     expected = [-log_BxTxV[b, t - 1, ids_BxT[b, t]].item() for b in range(3) for t in (4, 5, 6)]
-    losses_N = train.answer_losses(trainer.model, train_batch(batch, trainer.config), trainer.device)
+    losses_N = loop.answer_losses(trainer.model, train_batch(batch, trainer.config), trainer.device)
     assert losses_N.tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -157,7 +158,7 @@ def test_losses_of_places_that_are_read_alone_are_those_among_all(keys: dict[str
     logits_BxTxV = trainer.model.head(trainer.model(torch.from_numpy(examples.inputs_BxT)))
     all_BxT = torch.nn.functional.cross_entropy(logits_BxTxV.mT, torch.from_numpy(examples.targets_BxT), reduction="none")
     expected_N = all_BxT[torch.from_numpy(examples.scored_BxT)]
-    losses_N = train.answer_losses(trainer.model, batch, trainer.device)
+    losses_N = loop.answer_losses(trainer.model, batch, trainer.device)
     torch.testing.assert_close(losses_N, expected_N, atol=1e-5, rtol=0)
     assert 0 < len(losses_N) < all_BxT.numel()
 
@@ -166,29 +167,29 @@ def test_a_run_stops_early_at_the_exact_match_it_was_told(tmp_path: Path) -> Non
     keys = {"task": "copy:symbols=1", "steps": 200, "validate_every": 5, "stop_at": 1.0}
     run = tiny.trained_run(tmp_path, **keys)
     matches = [line["exact_match"] for line in tiny.metrics(run)]
-    info = run.record
+    record = run.record
     assert matches[-1] == 1.0 > max(matches[:-1], default=0)
-    assert (info["status"], info["step"]) == ("trained", 5 * len(matches))
-    assert info["step"] < info["steps"] == 200
+    assert (record["status"], record["step"]) == ("trained", 5 * len(matches))
+    assert record["step"] < record["steps"] == 200
 
 
 def test_steps_to_an_accuracy_are_those_of_the_first_validation_that_reached_it() -> None:
     lines = [{"step": 10 * n, "tokens": 1000 * n, "token_accuracy": a} for n, a in enumerate((0.2, 0.9, 0.7, 0.95, 0.989), 1)]
     expected = {"steps_to_90": 20, "tokens_to_90": 2000, "steps_to_99": None, "tokens_to_99": None}
-    assert train.steps_to_accuracy(lines) == expected
+    assert loop.steps_to_accuracy(lines) == expected
     lines.append({"step": 60, "tokens": 6000, "token_accuracy": 0.99})
-    assert train.steps_to_accuracy(lines) == expected | {"steps_to_99": 60, "tokens_to_99": 6000}
+    assert loop.steps_to_accuracy(lines) == expected | {"steps_to_99": 60, "tokens_to_99": 6000}
 
 
 def test_an_absurd_learning_rate_fails_and_says_what_to_change(tmp_path: Path, rpe: tiny.Rpe) -> None:
     file = tiny.recipe_file(tmp_path, lr="1e30", warmup=0)
-    said = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
     (run,) = find_runs(tmp_path / "runs")[0]
-    info = run.record
-    assert said.code == 1
-    assert info["status"] == "failed"
-    assert "lower lr (now 1e+30) or clip, or warm up longer" in info["error"]
-    assert info["error"] in said.err
+    record = run.record
+    assert result.code == 1
+    assert record["status"] == "failed"
+    assert "lower lr (now 1e+30) or clip, or warm up longer" in record["error"]
+    assert record["error"] in result.err
     assert not run.weights_file.exists()
 
 
@@ -214,13 +215,13 @@ def test_training_and_validation_ask_for_training_lengths_only(
 
 
 def test_two_encodings_of_a_seed_see_the_same_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fingerprints, losses = list[str](), train.answer_losses
+    fingerprints, losses = list[str](), loop.answer_losses
 
     def spy(model: Any, batch: TrainBatch, device: torch.device) -> torch.Tensor:
         fingerprints.append(data.fingerprint([task.Batch(batch.examples.inputs_BxT, batch.examples.answer_mask_BxT)]))
         return losses(model, batch, device)
 
-    monkeypatch.setattr(train, "answer_losses", spy)
+    monkeypatch.setattr(loop, "answer_losses", spy)
     for keys in ({}, {"encoding": "learned"}, {"seed": 1}):
         tiny.trained_run(tmp_path, **keys)
     rope, learned, other_seed = (fingerprints[n : n + 40] for n in (0, 40, 80))
@@ -261,7 +262,7 @@ def test_bfloat16_trains_float32_weights_to_something_else_than_float32(tmp_path
 def test_a_run_in_another_thread_trains_too(tmp_path: Path, plain: Run) -> None:
     """Signals belong to the main thread alone: elsewhere they are left as they are."""
     run = tiny.new_run(tmp_path, steps=120)
-    worker = threading.Thread(target=train.train, args=(run, "cpu", 1))
+    worker = threading.Thread(target=train, args=(run, "cpu", 1))
     worker.start()
     worker.join()
     assert same(run, plain)
@@ -290,14 +291,14 @@ def test_a_run_that_a_signal_stopped_goes_on_as_if_nothing_had_been(
     run = tiny.new_run(tmp_path, task=str(trap.task), **keys)
     trap.arm(17, number.name)
     with pytest.raises(Stopped) as stop:
-        train.train(run, "cpu", threads=1)
-    info = run.record
+        train(run, "cpu", threads=1)
+    record = run.record
     assert stop.value.signal == number
-    assert (info["status"], info["step"]) == ("stopped", 17)
+    assert (record["status"], record["step"]) == ("stopped", 17)
     assert run.checkpoint_file.exists()
     assert not run.weights_file.exists()
-    train.train(run, "cpu", threads=1)
-    assert same(run, untouched(trap, tmp_path, **keys))
+    train(run, "cpu", threads=1)
+    assert same(run, undisturbed(trap, tmp_path, **keys))
     assert not run.checkpoint_file.exists()
 
 
@@ -306,11 +307,11 @@ def test_a_run_stopped_again_and_again_adds_up(tmp_path: Path, trap: tiny.Trap) 
     for step in (9, 10, 30):  # before, at and between validations
         trap.arm(step - run.record.get("step", 0), "SIGTERM")
         with pytest.raises(Stopped):
-            train.train(run, "cpu", threads=1)
+            train(run, "cpu", threads=1)
         assert run.record["step"] == step
     seconds = run.record["seconds"]
-    train.train(run, "cpu", threads=1)
-    assert same(run, untouched(trap, tmp_path))
+    train(run, "cpu", threads=1)
+    assert same(run, undisturbed(trap, tmp_path))
     assert run.record["seconds"] > seconds > 0
 
 
@@ -318,9 +319,9 @@ def test_a_signal_at_the_last_step_still_stops_and_keeps_all(tmp_path: Path, tra
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(40, "SIGTERM")
     with pytest.raises(Stopped):
-        train.train(run, "cpu", threads=1)
-    train.train(run, "cpu", threads=1)
-    assert same(run, untouched(trap, tmp_path))
+        train(run, "cpu", threads=1)
+    train(run, "cpu", threads=1)
+    assert same(run, undisturbed(trap, tmp_path))
 
 
 def test_signals_are_as_before_once_training_has_ended(tmp_path: Path, trap: tiny.Trap) -> None:
@@ -328,8 +329,8 @@ def test_signals_are_as_before_once_training_has_ended(tmp_path: Path, trap: tin
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(1, "SIGTERM")
     with pytest.raises(Stopped):
-        train.train(run, "cpu", threads=1)
-    train.train(run, "cpu", threads=1)
+        train(run, "cpu", threads=1)
+    train(run, "cpu", threads=1)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
@@ -338,12 +339,12 @@ def test_a_failure_in_the_middle_goes_on_from_the_last_checkpoint(tmp_path: Path
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(26, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        train.train(run, "cpu", threads=1)
+        train(run, "cpu", threads=1)
     lines = run.metrics_file.read_bytes()
     late = {"step": 30, "tokens": 1, "loss": 9.0, "lr": 0.1, "token_accuracy": 1.0, "exact_match": 1.0, "seconds": 1.0}
     run.metrics_file.write_bytes(lines + line_bytes(late) + b'{"step": 40, "tok')
-    train.train(run, "cpu", threads=1)
-    assert same(run, untouched(trap, tmp_path))
+    train(run, "cpu", threads=1)
+    assert same(run, undisturbed(trap, tmp_path))
 
 
 def test_a_failure_before_the_first_checkpoint_starts_from_the_start(tmp_path: Path) -> None:
@@ -351,11 +352,11 @@ def test_a_failure_before_the_first_checkpoint_starts_from_the_start(tmp_path: P
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(26, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        train.train(run, "cpu", threads=1)
+        train(run, "cpu", threads=1)
     assert not run.checkpoint_file.exists()
     assert len(tiny.metrics(run)) == 2
-    train.train(run, "cpu", threads=1)
-    assert same(run, untouched(trap, tmp_path))
+    train(run, "cpu", threads=1)
+    assert same(run, undisturbed(trap, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -368,16 +369,16 @@ def test_a_process_killed_in_the_middle_loses_no_more_than_steps(
     monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: 1)
     trap = tiny.trap_in(tmp_path, saves)
     file = tiny.recipe_file(tmp_path, task=trap.task)
-    words = ("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", jobs)
+    arguments = ("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", jobs)
     trap.arm(26, "SIGKILL")
-    said = rpe(*words) if jobs else tiny.finish(tiny.start(*words, cwd=tmp_path))
+    result = rpe(*arguments) if jobs else tiny.finish(tiny.start(*arguments, cwd=tmp_path))
     (run,) = find_runs(tmp_path / "runs")[0]
-    assert said.code == code, said.err
+    assert result.code == code, result.err
     assert run.checkpoint_file.exists() == (saves == 0)
     assert run.record["status"] == ("failed" if error else "training")
-    assert error in said.err
-    assert rpe(*words).code == 0
-    assert same(run, untouched(trap, tmp_path))
+    assert error in result.err
+    assert rpe(*arguments).code == 0
+    assert same(run, undisturbed(trap, tmp_path))
 
 
 def test_a_resumed_run_keeps_the_threads_it_began_with(tmp_path: Path, trap: tiny.Trap) -> None:
@@ -385,22 +386,22 @@ def test_a_resumed_run_keeps_the_threads_it_began_with(tmp_path: Path, trap: tin
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(17, "SIGTERM")
     with pytest.raises(Stopped):
-        train.train(run, "cpu", threads=1)
-    train.train(run, "cpu", threads=2)
+        train(run, "cpu", threads=1)
+    train(run, "cpu", threads=2)
     assert run.record["threads"] == torch.get_num_threads() == 1
 
 
 def test_a_trained_run_is_not_touched(plain: Run) -> None:
     before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in plain.path.iterdir()}
-    info = train.train(plain, "cpu", threads=1)
-    assert info == plain.record
+    record = train(plain, "cpu", threads=1)
+    assert record == plain.record
     assert {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in plain.path.iterdir()} == before
 
 
 def test_a_trained_run_whose_weights_are_gone_is_trained_again(tmp_path: Path, plain: Run) -> None:
     run = tiny.trained_run(tmp_path, steps=120)
     run.weights_file.unlink()
-    train.train(run, "cpu", threads=1)
+    train(run, "cpu", threads=1)
     assert same(run, plain)
 
 
@@ -408,16 +409,16 @@ def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path, trap: ti
     run = tiny.new_run(tmp_path / "runs", task=str(trap.task))
     trap.arm(17, "SIGTERM")
     with pytest.raises(Stopped):
-        train.train(run, "cpu", threads=1)
+        train(run, "cpu", threads=1)
     whole = run.checkpoint_file.read_bytes()
     run.checkpoint_file.write_bytes(whole[: len(whole) // 2])
-    said = rpe("train", run.recipe_file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
-    assert said.code == 1
-    assert f"{run.checkpoint_file} is damaged" in said.err
-    assert "delete it to train from the start" in said.err
+    result = rpe("train", run.recipe_file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    assert result.code == 1
+    assert f"{run.checkpoint_file} is damaged" in result.err
+    assert "delete it to train from the start" in result.err
     run.checkpoint_file.unlink()
-    train.train(run, "cpu", threads=1)
-    assert same(run, untouched(trap, tmp_path))
+    train(run, "cpu", threads=1)
+    assert same(run, undisturbed(trap, tmp_path))
 
 
 def test_a_checkpoint_that_fits_no_such_model_is_named(tmp_path: Path, trap: tiny.Trap) -> None:
@@ -426,34 +427,34 @@ def test_a_checkpoint_that_fits_no_such_model_is_named(tmp_path: Path, trap: tin
     for run in runs:
         trap.arm(5, "SIGTERM")
         with pytest.raises(Stopped):
-            train.train(run, "cpu", threads=1)
+            train(run, "cpu", threads=1)
     runs[0].checkpoint_file.write_bytes(runs[1].checkpoint_file.read_bytes())
     with pytest.raises(RunError, match=r"checkpoint.safetensors .*delete it to train from the start"):
-        train.train(runs[0], "cpu", threads=1)
+        train(runs[0], "cpu", threads=1)
 
 
 def test_the_record_of_a_run_that_goes_on_forgets_the_old_error(tmp_path: Path, trap: tiny.Trap, rpe: tiny.Rpe) -> None:
     file = tiny.recipe_file(tmp_path, task=trap.task)
-    words = ("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    arguments = ("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
     trap.arm(5, "raise")
-    assert rpe(*words).code == 1
+    assert rpe(*arguments).code == 1
     (run,) = find_runs(tmp_path / "runs")[0]
     assert run.record["error"] == "ValueError: the trap"
-    assert rpe(*words).code == 0
+    assert rpe(*arguments).code == 0
     assert run.record["error"] is None
 
 
 def test_the_loss_of_metrics_is_a_mean_over_the_steps_since_the_last_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    means, losses = [], train.answer_losses
+    means, losses = [], loop.answer_losses
 
     def spy(*arguments: Any) -> torch.Tensor:
         losses_N = losses(*arguments)
         means.append(losses_N.mean().item())
         return losses_N
 
-    monkeypatch.setattr(train, "answer_losses", spy)
+    monkeypatch.setattr(loop, "answer_losses", spy)
     lines = tiny.metrics(tiny.trained_run(tmp_path, steps=20))
     assert [line["loss"] for line in lines] == pytest.approx([np.mean(means[:10]), np.mean(means[10:])], abs=1e-5)
 
@@ -461,27 +462,27 @@ def test_the_loss_of_metrics_is_a_mean_over_the_steps_since_the_last_line(
 def test_validation_measures_what_predictions_get_right() -> None:
     trainer = tiny.trainer()
     sets = data.validation_sets(trainer.task, trainer.config)
-    train.step(trainer)
+    loop.step(trainer)
     assert trainer.model.training
-    line = train.validate(trainer, sets)
+    line = loop.validate(trainer, sets)
     assert not trainer.model.training  # float32 whatever training has, and no table marks what it shows
     token, exact = [], []
     for batch in sets:
-        right_BxT = train.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
+        right_BxT = loop.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
         rows = [right[mask] for right, mask in zip(right_BxT, batch.answer_mask_BxT[:, 1:], strict=True)]
         token.append(np.concatenate(rows).mean())
         exact.append(np.mean([row.all() for row in rows]))
     assert line["token_accuracy"] == pytest.approx(np.mean(token), abs=1e-6)
     assert line["exact_match"] == pytest.approx(np.mean(exact), abs=1e-6)
-    assert line["lr"] == train.learning_rate(trainer.config, 0)
+    assert line["lr"] == loop.learning_rate(trainer.config, 0)
 
 
 def test_randomized_positions_stay_random_in_validation_and_the_same_each_time() -> None:
     trainer = tiny.trainer(positions="randomized", max_position=64, encoding="learned")
     (batch,) = data.validation_sets(trainer.task, trainer.config)[-1:]
     trainer.model.eval()
-    first = train.predictions(trainer, batch)
-    assert torch.equal(first, train.predictions(trainer, batch))
+    first = loop.predictions(trainer, batch)
+    assert torch.equal(first, loop.predictions(trainer, batch))
     running = trainer.model.head(trainer.model(torch.from_numpy(batch.tokens_BxT)[:, :-1])).argmax(-1)
     assert not torch.equal(first, running)
 
@@ -489,8 +490,8 @@ def test_randomized_positions_stay_random_in_validation_and_the_same_each_time()
 def test_a_diverged_loss_is_noticed_at_the_next_validation() -> None:
     trainer = tiny.trainer()
     trainer.step, trainer.losses = 10, [torch.tensor(1.0), torch.tensor(math.nan)]
-    with pytest.raises(train.Diverged, match="the loss is nan before step 10: lower lr"):
-        train.validate(trainer, [])
+    with pytest.raises(loop.Diverged, match="the loss is nan before step 10: lower lr"):
+        loop.validate(trainer, [])
 
 
 def test_the_record_stays_json_for_every_reader(plain: Run) -> None:
@@ -506,7 +507,7 @@ def test_an_encoding_gives_way_to_the_next_after_its_share_of_the_steps(tmp_path
     trainer = tiny.trainer(encoding="learned:then=rope", steps=10, switch_fraction=0.5)
     groups = []
     for _ in range(10):
-        train.step(trainer)
+        loop.step(trainer)
         groups.append(trainer.model.current[0].group)
     assert groups == ["APE"] * 5 + ["RPE"] * 5
 

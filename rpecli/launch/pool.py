@@ -49,12 +49,13 @@ class JobQueue:
         return [Event("ended", run, code) for run in job.runs]
 
 
-def execute(jobs: list[Job], max_processes: int, say: worker.Say = print) -> Iterator[Event]:
+def execute(jobs: list[Job], max_processes: int, say: worker.Say = print, context: Any = None) -> Iterator[Event]:
     """Does every job and yields what happens. Closing the generator, or Ctrl-C, stops the children and lets them save.
 
     With `max_processes` 0 the jobs run one by one in this process and print through `say`, until one of them is stopped.
+    `context` makes the processes, as those of multiprocessing do; unless given, a server forks them.
     """
-    return _in_processes(jobs, max_processes) if max_processes else _in_this_process(jobs, say)
+    return _in_processes(jobs, max_processes, context) if max_processes else _in_this_process(jobs, say)
 
 
 def _in_this_process(jobs: list[Job], say: worker.Say) -> Iterator[Event]:
@@ -67,11 +68,11 @@ def _in_this_process(jobs: list[Job], say: worker.Say) -> Iterator[Event]:
             return
 
 
-def _in_processes(jobs: list[Job], max_processes: int) -> Iterator[Event]:
+def _in_processes(jobs: list[Job], max_processes: int, context: Any) -> Iterator[Event]:
     n_runs = sum(len(job.runs) for job in jobs)
     threads = max(1, n_cores() // max(1, min(max_processes, n_runs)))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for the server, before it loads torch
-    context = _context()
+    context = context or _server_context()
     queue = JobQueue([replace(job, threads=threads) for job in jobs])
     children: list[tuple[Job, Any]] = []
     try:
@@ -89,14 +90,14 @@ def _in_processes(jobs: list[Job], max_processes: int) -> Iterator[Event]:
                 children.remove((job, process))
                 for event in queue.end(job, code):
                     assert event.run
-                    _record_death(event.run, code)
+                    record_death(event.run, code)
                     yield event
             yield Event("tick", active=tuple(run for job, _ in children for run in job.runs))
     finally:
-        _stop([process for _, process in children])
+        stop([process for _, process in children])
 
 
-def _context() -> Any:
+def _server_context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -105,8 +106,8 @@ def _context() -> Any:
     return context
 
 
-def _record_death(run: Run, code: int) -> None:
-    """A child that was killed, or left by another exit code than a job's, could not record its own end."""
+def record_death(run: Run, code: int) -> None:
+    """Records the end of a child that could not do so itself: it was killed, or has an exit code that no job has."""
     if code in (0, FAILED, BUSY, SAVED, INTERRUPTED):
         return
     how = f"killed by signal {-code}" + (", out of memory perhaps" if code == -9 else "") if code < 0 else f"exit code {code}"
@@ -114,7 +115,7 @@ def _record_death(run: Run, code: int) -> None:
         worker.record_failure(run, f"the process ended: {how}")
 
 
-def _stop(processes: list[Any], grace: float = GRACE) -> None:
+def stop(processes: list[Any], grace: float = GRACE) -> None:
     """Asks children to save and end, and kills those that have not ended after `grace` seconds."""
     for process in processes:
         process.terminate()

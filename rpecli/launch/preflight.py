@@ -1,4 +1,4 @@
-"""What only the code itself can tell about a recipe: every option, width, position range and length, before anything trains."""
+"""Checks of a recipe that need its tasks and encodings built: options, widths, position ranges, lengths."""
 
 from collections.abc import Iterator
 
@@ -13,39 +13,41 @@ from rpecli.config.yaml_source import Problem
 from rpecli.model import max_train_positions
 
 
-def problems(made: Recipe, source: RecipeSource) -> list[Problem]:
-    """Every problem once, with the place of the key that it is about."""
-    found = {}
-    for config in made.configs():
-        for key, text in _of_run(config):
+def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
+    """Every problem of a recipe once, with the place of the key that it is about."""
+    unique = {}
+    for config in recipe.configs():
+        for key, text in _problems_of(config):
             where, name = source.place(key, config.task)
-            found[name, text] = Problem(where, name, text)
-    return list(found.values())
+            unique[name, text] = Problem(where, name, text)
+    return list(unique.values())
 
 
-def _of_run(config: Config) -> Iterator[tuple[str, str]]:
+def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
+    """Keys of one run, and what is wrong with them."""
     try:
-        made = task.build(config.task)
+        built = task.build(config.task)
     except ChoiceError as error:
         yield "task", str(error)
         return
-    longest = made.longest()
+    longest = built.longest()
     if longest is not None and config.length > longest:
         yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
         return
-    past = [n for n in parse_lengths(config.eval.lengths, config.length) if longest is not None and n > longest]
-    if past:
-        yield "lengths", f"{past[0]}: {config.task} has no problem longer than {longest}: leave lengths above it out"
-    sequence = made.sequence(config.length)
-    if config.positions == "coupled" and made.coupled(made.sample(np.random.default_rng(0), 1, config.length)) is None:
+    too_long = [n for n in parse_lengths(config.eval.lengths, config.length) if longest is not None and n > longest]
+    if too_long:
+        yield "lengths", f"{too_long[0]}: {config.task} has no problem longer than {longest}: leave out longer lengths"
+    sequence = built.sequence(config.length)
+    if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
+    causal = config.attention == "causal"
     try:
-        causal = config.attention == "causal"
-        shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, made), causal)
-        for each in encoding.make_all(config.encoding, shape):
-            if config.positions == "coupled" and encoding.reads_distances(each):
-                yield "positions", f"coupled ones do not ascend, and {config.encoding} reads distances: choose one that does not"
+        shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), causal)
+        encodings = encoding.make_all(config.encoding, shape)
     except ChoiceError as error:
         yield "encoding", str(error)
+        return
+    if config.positions == "coupled" and any(map(encoding.reads_distances, encodings)):
+        yield "positions", f"coupled positions do not ascend, and {config.encoding} reads distances: choose another encoding"

@@ -12,7 +12,7 @@ MAY_DIFFER = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack ma
 MAX_STACK = 16  # runs in a stack, unless --stack gives a number
 
 
-def _same_but_seed(config: Config) -> str:
+def stack_key(config: Config) -> str:
     """Equal for configs that differ only in the keys of MAY_DIFFER."""
     return config.model_dump_json(exclude=MAY_DIFFER | {"eval"})
 
@@ -25,7 +25,7 @@ def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
     groups: dict[str, dict[int | None, list[Job]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
         if job.train:
-            groups[_same_but_seed(job.run.config)][checkpoint_step(job.run)].append(job)
+            groups[stack_key(job.run.config)][checkpoint_step(job.run)].append(job)
     stacks, alone = [], []
     for by_step in groups.values():
         for step, group in by_step.items():

@@ -33,16 +33,11 @@ def made_up_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, fl
 
 
 def evaluation(length: int, accuracy: float, match: float) -> dict:
-    made = {"length": length, "sequence": 2 * length + 3, "n": 100, "exact_match": match, "exact_match_eos": match}
-    made |= {
-        "token_accuracy": accuracy,
-        "nll": 0.5,
-        "chance": CHANCE,
-        "interval": [0.25, 0.75],
-        "accuracy_by_decile": [accuracy] * 10,
-    }
-    made |= {"untrained_positions": 0.0, "fingerprint": f"set{length}", "eval_seed": 0, "samples": 100, "weights": "w"}
-    return made | {"seconds": 0.1, "correct": "ff"}
+    """A line of eval.jsonl."""
+    line = {"length": length, "sequence": 2 * length + 3, "n": 100, "exact_match": match, "exact_match_eos": match}
+    line |= {"token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE, "interval": [0.25, 0.75]}
+    line |= {"accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "fingerprint": f"set{length}", "eval_seed": 0}
+    return line | {"samples": 100, "weights": "w", "seconds": 0.1, "correct": "ff"}
 
 
 WAY = {"weights": "w", "encoding_override": None, "positions": None, "eval_seed": 0}  # of the evaluations above
@@ -50,50 +45,41 @@ WAY = {"weights": "w", "encoding_override": None, "positions": None, "eval_seed"
 
 def look_into(path: Path, share: float, *, terms: bool = False, **other: object) -> None:
     """As `rpe inspect` leaves a run of one layer and two heads, trained to 16: the first head looks back n, with this share."""
-    lengths = [_looked(length, share, terms) for length in (8, 16, 32)]
-    named = {"layer": 1, "head": 1, "rule": "distance n", "family": "distance", "growth": 1, "offset": 0}
-    line = {
-        "probe": "why",
-        **WAY,
-        "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)},
-        "normalizer": "softmax",
-    }
-    line |= {
-        "trained": 16,
-        "causal": True,
-        "lengths": lengths,
-        "patterned_heads": [named | {"share": {"8": 1.0, "16": share, "32": 0.25}}],
-    }
+    lengths = [_length_line(length, share, terms) for length in (8, 16, 32)]
+    pattern = {"layer": 1, "head": 1, "rule": "distance n", "family": "distance", "growth": 1, "offset": 0}
+    line = {"probe": "why", **WAY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
+    line |= {"normalizer": "softmax", "trained": 16, "causal": True, "lengths": lengths}
+    line |= {"patterned_heads": [pattern | {"share": {"8": 1.0, "16": share, "32": 0.25}}]}
     append_line(path / "probes.jsonl", line | other)
 
 
-def _looked(length: int, share: float, terms: bool) -> dict:
+def _length_line(length: int, share: float, terms: bool) -> dict:
     T = 2 * length + 2
     heads = [{"head": n, "distance": n * length / 2, "entropy": 0.5 * n, "uniform": 3.0,
               "by_distance": [share if d == length else (1 - share) / (T - 1) for d in range(T)]} for n in (1, 2)]  # fmt: skip
     fit = {"r2": share, "r2_row_centered": share, "r2_chance": 0.05}
     parts = {"content-content": 0.1, "content-position": 0.2, "position-content": 0.3, "position-position": 0.4}
-    told = [{"head": n, "share": parts, "covariance": parts, "toeplitz": fit} for n in (1, 2)]
+    head_terms = [{"head": n, "share": parts, "covariance": parts, "toeplitz": fit} for n in (1, 2)]
     scores = [[{"head": n, **fit} for n in (1, 2)]]
-    return {"length": length, "sequence": T, "n": 32, "layers": [heads], "scores": scores, "terms": told if terms else None}
+    return {"length": length, "sequence": T, "n": 32, "layers": [heads], "scores": scores, "terms": head_terms if terms else None}
 
 
 def alike(path: Path, others: list[Path], value: float, **other: object) -> None:
     """As `rpe inspect` leaves the similarity of a run with others."""
     layers = [{"mean": value, "paired": value, "pairs": [[1, 1], [2, 2]]}]
-    for each in others:
-        line = {"probe": "similarity", **WAY, "length": 16, "fingerprint": "set16", "other": {"run": each.name, **WAY}}
+    for second in others:
+        line = {"probe": "similarity", **WAY, "length": 16, "fingerprint": "set16", "other": {"run": second.name, **WAY}}
         append_line(path / "probes.jsonl", line | {"layers": layers} | other)
 
 
 def make_page(folder: Path) -> Path:
     """report.html of three seeds of three encodings and a failed run; names and errors hold what HTML would take for tags."""
     accuracy = {"rope": {16: 1.0, 32: 0.8, 64: 0.4}, "alibi": {16: 1.0, 32: 0.9, 64: 0.1}, "learned": {16: 1.0, 32: 0.2, 64: 0.0}}
-    paths = [make_run(folder, found, encoding=name, seed=seed) for name, found in accuracy.items() for seed in range(3)]
+    paths = [make_run(folder, by_length, encoding=name, seed=seed) for name, by_length in accuracy.items() for seed in range(3)]
     paths.append(make_run(folder, {}, encoding="none", info={"status": "failed", "error": '<b>nan</b> & "worse"'}))
     for path in paths[:-1]:
-        for step, reached in ((50, 0.6), (100, 0.97)):
-            append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
+        for step, token_accuracy in ((50, 0.6), (100, 0.97)):
+            append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": token_accuracy})
     for path in paths[:-1]:
         look_into(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name)
         alike(path, [other for other in paths[:-1] if other.name > path.name], 0.5)

@@ -93,9 +93,9 @@ class Trap:
     def reached(self, number: int = 1) -> list[int]:
         """Waits until that many processes sit in the trap and returns their ids."""
         for _ in range(3000):
-            found = [int(path.name.partition("-")[2]) for path in self.task.parent.glob("reached-*")]
-            if len(found) >= number:
-                return found
+            pids = [int(path.name.partition("-")[2]) for path in self.task.parent.glob("reached-*")]
+            if len(pids) >= number:
+                return pids
             time.sleep(0.02)
         raise TimeoutError("no process came to the trap")
 
@@ -144,7 +144,7 @@ def recipe_file(folder: Path, **keys: Any) -> Path:
 
 
 @dataclass(frozen=True)
-class Said:
+class Result:
     """What a command left: its exit code, its output, its messages."""
 
     code: int
@@ -158,8 +158,8 @@ class Rpe:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         self.monkeypatch, self.capsys = monkeypatch, capsys
 
-    def __call__(self, *words: Any) -> Said:
-        self.monkeypatch.setattr(sys, "argv", ["rpe", *map(str, words)])
+    def __call__(self, *arguments: Any) -> Result:
+        self.monkeypatch.setattr(sys, "argv", ["rpe", *map(str, arguments)])
         self.capsys.readouterr()
         code: Any = 0
         try:
@@ -167,21 +167,21 @@ class Rpe:
         except SystemExit as end:
             code = end.code or 0
         captured = self.capsys.readouterr()
-        return Said(code, captured.out, captured.err)
+        return Result(code, captured.out, captured.err)
 
 
-def start(*words: Any, cwd: Path, **keys: Any) -> "subprocess.Popen[str]":
+def start(*arguments: Any, cwd: Path, **keys: Any) -> "subprocess.Popen[str]":
     """The command in a process (and process group) of its own."""
     env = os.environ | {"PYTHONPATH": str(catalog.PACKAGE.parent), "OMP_NUM_THREADS": "1"} | keys.pop("env", {})
-    command = [sys.executable, "-m", "rpecli", *map(str, words)]
+    command = [sys.executable, "-m", "rpecli", *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **keys
     )
 
 
-def finish(process: "subprocess.Popen[str]") -> Said:
+def finish(process: "subprocess.Popen[str]") -> Result:
     out, err = process.communicate(timeout=100)
-    return Said(process.returncode, out, err)
+    return Result(process.returncode, out, err)
 
 
 def metrics(run: Run) -> list[dict[str, Any]]:
