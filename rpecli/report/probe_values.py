@@ -6,7 +6,6 @@ from typing import Any
 
 from rpecli.report.load_probes import ProbeLine, TaskProbes
 
-TERMS = ("content-content", "content-position", "position-content", "position-position")  # query-key
 FITS = {"r2": "f(i-j)", "r2_row_centered": "f(i-j) + g(i)", "r2_chance": "chance"}  # R^2 of a function of i-j
 SHIFT_KINDS = {"positions": "later positions", "prefix": "after a prefix"}
 SHIFT_MEASURES = {
@@ -33,7 +32,7 @@ def format_factor(length: int | str, train_length: int) -> str:
 
 def factors_of(runs: list[ProbeLine]) -> list[str]:
     """The inspected lengths of several runs, as multiples of each run's training length."""
-    factors = {line["length"] / run["trained"] for run in runs for line in run["lengths"]}
+    factors = {line["length"] / run["train_length"] for run in runs for line in run["lengths"]}
     return [f"{factor:g}x" for factor in sorted(factors)]
 
 
@@ -50,7 +49,7 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
 
 def line_at(run: ProbeLine, factor: float) -> dict[str, Any] | None:
     """What was measured at a multiple of the training length."""
-    return next((line for line in run["lengths"] if line["length"] == factor * run["trained"]), None)
+    return next((line for line in run["lengths"] if line["length"] == factor * run["train_length"]), None)
 
 
 def lines_at(probes: TaskProbes, label: str, factor: float) -> list[tuple[ProbeLine, dict[str, Any]]]:

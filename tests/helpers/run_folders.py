@@ -48,7 +48,7 @@ def look_into(path: Path, share: float, *, terms: bool = False, **other: object)
     lengths = [_length_line(length, share, terms) for length in (8, 16, 32)]
     pattern = {"layer": 1, "head": 1, "rule": "distance n", "family": "distance", "growth": 1, "offset": 0}
     line = {"probe": "why", **WAY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
-    line |= {"normalizer": "softmax", "trained": 16, "causal": True, "lengths": lengths}
+    line |= {"normalizer": "softmax", "train_length": 16, "causal": True, "lengths": lengths}
     line |= {"patterned_heads": [pattern | {"share": {"8": 1.0, "16": share, "32": 0.25}}]}
     append_line(path / "probes.jsonl", line | other)
 

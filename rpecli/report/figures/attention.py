@@ -180,7 +180,7 @@ def _draw_against(
     run: dict[str, Any],
     styles: dict[str, SeriesStyle],
 ) -> None:
-    length_axis(drawing, axes, sorted({length for points in lines.values() for length in points}), run["trained"])
+    length_axis(drawing, axes, sorted({length for points in lines.values() for length in points}), run["train_length"])
     highest = max(summary.high for points in lines.values() for summary in points.values())
     if name == "entropy":
         uniform = {at["length"]: at["layers"][0][0]["uniform"] for at in run["lengths"]}

@@ -40,7 +40,7 @@ class Curve:
 
 def distance_figure(task: str, by_label: ByLabel, styles: dict[str, SeriesStyle]) -> Drawing:
     """The last layer: a panel per length from the trained one on, a line per label, mean over heads and runs."""
-    factors = {at["length"] / run["trained"] for runs in by_label.values() for run in runs for at in run["lengths"]}
+    factors = {at["length"] / run["train_length"] for runs in by_label.values() for run in runs for at in run["lengths"]}
     subplots = [_encodings_subplot(task, by_label, styles, times) for times in sorted(factors) if times >= 1]
     rows = [subplots[start : start + COLUMNS] for start in range(0, len(subplots), COLUMNS)]
     shown = {label: style for label, style in styles.items() if label in by_label}
@@ -62,7 +62,7 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
 
 def _mean_over_heads(runs: list[dict[str, Any]], times: float) -> dict[int, float]:
     """The last layer at a multiple of the training length, mean over its heads and over runs."""
-    entries = [(run, at) for run in runs for at in run["lengths"] if at["length"] == times * run["trained"]]
+    entries = [(run, at) for run in runs for at in run["lengths"] if at["length"] == times * run["train_length"]]
     heads = [head["by_distance"] for _, at in entries for head in at["layers"][-1]]
     return dict(enumerate(map(fmean, zip(*heads, strict=True)), first_distance(*entries[0]))) if entries else {}
 

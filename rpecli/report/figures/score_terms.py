@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
 from rpecli.report.format import format_number
-from rpecli.report.probe_values import TERMS, pair_labels, pair_names, similarity_matrix
+from rpecli.report.probe_values import pair_labels, pair_names, similarity_matrix
+from rpecli.run.records import SCORE_TERMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
 COLORS = [HEAD_COLORS[n] for n in (4, 5, 2, 0)]
-TERM_LOOKS = {term: {"color": color, "linewidth": 7, "solid_capstyle": "butt"} for term, color in zip(TERMS, COLORS, strict=True)}
+TERM_LOOKS = {
+    term: {"color": color, "linewidth": 7, "solid_capstyle": "butt"} for term, color in zip(SCORE_TERMS, COLORS, strict=True)
+}
 CELL = HEAD_COLORS[0]  # of the matrix, the fuller the more alike
 FULL = 0.6  # opacity of a similarity of 1: the number in the cell stays legible
 FITS = 20  # rows up to which a number fits into a cell
@@ -33,10 +36,10 @@ def terms_figure(task: str, runs: list[dict[str, Any]]) -> Drawing:
     bars, of = _bars(runs), "one run" if len(runs) == 1 else "mean over heads and seeds"
     title = "first-layer scores by term (query-key), share of variance"
     words = "; ".join(f"{name} {', '.join(map(format_number, shares))}" for name, shares, _ in bars)
-    subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(TERMS)} on {task}, {of}: {words}.")
+    subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(SCORE_TERMS)} on {task}, {of}: {words}.")
     layout = Layout(
         f"{task}: {title}, {of}", "share of variance; at the right: R² of position-position as a function of i-j",
-        [("terms", [patch_entry(name, facecolor=color) for name, color in zip(TERMS, COLORS, strict=True)])],
+        [("terms", [patch_entry(name, facecolor=color) for name, color in zip(SCORE_TERMS, COLORS, strict=True)])],
         panel=0.3 + ROW * len(bars), under=0.28, left=_left(name for name, _, _ in bars), right=RIGHT, widest=WIDEST,
     )  # fmt: skip
     return draw([[subplot]], layout)
@@ -46,8 +49,8 @@ def _bars(runs: list[dict[str, Any]]) -> list[Bar]:
     bars = []
     for label in dict.fromkeys(run["label"] for run in runs):
         own = [run for run in runs if run["label"] == label]
-        for times in sorted({at["length"] / run["trained"] for run in own for at in run["lengths"] if at["terms"]}):
-            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["trained"]]
+        for times in sorted({at["length"] / run["train_length"] for run in own for at in run["lengths"] if at["terms"]}):
+            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["train_length"]]
             heads = [head for at in entries for head in at["terms"] or []]
             of_heads = [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
             bars += of_heads if len(runs) == 1 else [_bar(f"{label}, {times:g}x", heads)]
@@ -61,13 +64,13 @@ def _left(names: Iterable[str]) -> float:
 
 def _bar(name: str, heads: list[dict[str, Any]]) -> Bar:
     fits = [head["toeplitz"][R2] for head in heads if head["toeplitz"][R2] is not None]
-    return name, [fmean(head["share"][term] for head in heads) for term in TERMS], fmean(fits) if fits else None
+    return name, [fmean(head["share"][term] for head in heads) for term in SCORE_TERMS], fmean(fits) if fits else None
 
 
 def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     for row, (name, shares, fit) in enumerate(bars):
         left = 0.0
-        for term, share, color in zip(TERMS, shares, COLORS, strict=True):
+        for term, share, color in zip(SCORE_TERMS, shares, COLORS, strict=True):
             (bar,) = axes.barh(row, share, 0.75, left, color=color, edgecolor=GROUND, linewidth=0.5)
             drawing.tip(bar, None, [f"{name}: {term} {format_number(share)}"])
             left += share
