@@ -15,7 +15,7 @@ from rpecli.report.format import format_number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-POINTS = 200  # of a curve; of more, the highest of each few neighbors
+POINTS = 200  # of a curve; of more, the highest of every few neighbors
 UNDER = 0.28  # inches, room for one line of tick labels
 TICKS = 3  # at least, between the first and the last distance
 ByLabel = dict[str, list[dict[str, Any]]]
@@ -23,7 +23,7 @@ ByLabel = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Curve:
-    """Attention weight by distance, and how it is drawn."""
+    """Attention weight by distance, and the look of its line."""
 
     label: str  # of the series that it belongs to
     words: str
@@ -32,7 +32,7 @@ class Curve:
     part: str = ""  # of a crowded panel, of which a page shows one part at a time
 
     def peaks(self) -> dict[int, float]:
-        """At most POINTS points; of more, the highest of each few neighbors."""
+        """At most POINTS points; of more, the highest of every few neighbors."""
         distances, every = list(self.weights), -(-len(self.weights) // POINTS)
         parts = (distances[start : start + every] for start in range(0, len(distances), every))
         return {distance: self.weights[distance] for part in parts for distance in [max(part, key=self.weights.__getitem__)]}

@@ -25,7 +25,7 @@ class LayerHeads:
 
     @property
     def alt(self) -> str:
-        return f"attention weight by distance of each head: {self.title}"
+        return f"attention weight by distance, a line per head: {self.title}"
 
 
 def heads_figure(run: dict[str, Any]) -> Drawing:
@@ -84,7 +84,7 @@ def layer_heads(run: dict[str, Any], at: dict[str, Any], layer: int) -> LayerHea
 
 
 def head_looks(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """How the line of every head of a run is drawn, by its name."""
+    """The look of every head's line, by the name of the head."""
     number = max(len(heads) for at in run["lengths"] for heads in at["layers"])
     colors = head_colors(number)
     return {f"head {n + 1}": {"color": colors[n], "linestyle": HEAD_DASHES[n % len(HEAD_DASHES)]} for n in range(number)}

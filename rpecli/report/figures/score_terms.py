@@ -23,7 +23,7 @@ CELL = HEAD_COLORS[0]  # of the matrix, the fuller the more alike
 FULL = 0.6  # opacity of a similarity of 1: the number in the cell stays legible
 FITS = 20  # rows up to which a number fits into a cell
 NAME, ROW, RIGHT, WIDEST = 0.075, 0.2, 0.4, 2.4  # inches: a character of a name, a row, room for a number at the right, a panel
-Bar = tuple[str, list[float], float | None]  # name, share of each term, R2 of the last one as a function of i-j
+Bar = tuple[str, list[float], float | None]  # name, shares of the terms, R2 of the last one as a function of i-j
 
 
 def has_terms(run: dict[str, Any]) -> bool:
@@ -82,19 +82,20 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     axes.set_xlim(0, 1)
 
 
-def similarity_figure(task: str, pairs: list[dict[str, Any]]) -> Drawing:
-    """Encodings against encodings, with itself: between its runs. Runs against runs where every encoding has a single run."""
-    labels = {label for pair in pairs for label in pair["labels"]}
-    by_label = len(labels) < len({name for pair in pairs for name in pair_names(pair)})
+def similarity_figure(task: str, pairs: list[dict[str, Any]], order: list[str]) -> Drawing:
+    """Encodings against encodings in this order, with itself: between its runs. Runs against runs if no encoding has several."""
+    labels, names = ({name for pair in pairs for name in of(pair)} for of in (pair_labels, pair_names))
+    by_label = len(labels) < len(names)
     cells = similarity_matrix(pairs, pair_labels if by_label else pair_names)
-    names = list(dict.fromkeys(name for key in sorted(cells) for name in key))
+    rows = sorted(labels if by_label else names, key=lambda name: (order.index(name) if name in order else 0, name))
     apart = {key: value for key, value in cells.items() if key[0] != key[1]}
+    cells = cells if by_label else cells | {(name, name): 1.0 for name in rows}
     title = "similarity of attention (1 - JS/ln 2)"
     ends = {"most": max(apart, key=apart.__getitem__), "least": min(apart, key=apart.__getitem__)} if apart else {}
     words = ", ".join(f"{word} {a} and {b} ({format_number(apart[a, b])})" for word, (a, b) in ends.items())
-    subplot = Subplot(partial(_draw_matrix, names=names, cells=cells), title, f"{title} on {task}: {words}.")
+    subplot = Subplot(partial(_draw_matrix, names=rows, cells=cells), title, f"{title} on {task}: {words}.")
     mean = "heads paired, mean over layers" + (" and pairs of runs" if by_label else "")
-    high, left = 0.1 + ROW * max(len(names), 4), _left(f"{name}  {n}" for n, name in enumerate(names, 1))
+    high, left = 0.1 + ROW * max(len(rows), 4), _left(f"{name}  {n}" for n, name in enumerate(rows, 1))
     layout = Layout(f"{task}: {title}, {mean}", panel=high, under=0.28, left=left, widest=WIDEST)
     return draw([[subplot]], layout)
 
