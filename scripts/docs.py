@@ -26,7 +26,7 @@ SCHEMA = ROOT / "docs" / "report.schema.json"
 COMMAND = "python scripts/docs.py"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 INDEX = ["encoding", "group", "what it does"]
-PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the trained length", "year"]
+PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the training length", "year"]
 LEARNS = {"yes": "yes", "no": "no", "option": "only with an option"}
 
 
@@ -57,7 +57,7 @@ def encoding_section(facts: source.EncodingFacts) -> str:
         "Shift invariant": "yes" if facts.shift_invariant else "no",
         "Attention": "causal only" if facts.causal_only else "causal or in both directions",
         "Options": ", ".join(f"`{key}={value}`" for key, value in facts.options.items()) or "none",
-        "Past the trained length": facts.extrapolation,
+        "Past the training length": facts.extrapolation,
     }
     about = f"```text\n{facts.about}\n```\n\n" if facts.about else ""
     return f"## {facts.name}\n\n{facts.summary}\n\n{about}" + "\n".join(f"- {key}: {value}" for key, value in lines.items())

@@ -53,9 +53,9 @@ def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of)
     for row, columns in enumerate((slice(0, 6), slice(3, 9))):
         wide[row, columns], padding_mask[row, columns], positions[row, columns] = ids, False, torch.arange(6)
     with torch.no_grad():
-        padded, alone = model(wide, positions=positions, padding_mask_BxT=padding_mask), model(ids)[0]
+        padded, unpadded = model(wide, positions=positions, padding_mask_BxT=padding_mask), model(ids)[0]
     for row in range(2):
-        torch.testing.assert_close(padded[row][~padding_mask[row]], alone, atol=2e-5, rtol=0)
+        torch.testing.assert_close(padded[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
 
 
 def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name, ids_of):

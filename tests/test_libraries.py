@@ -28,15 +28,16 @@ def causal(scores: torch.Tensor) -> torch.Tensor:
 
 def same_scores(choice: str, module: encoding.Encoding, q: torch.Tensor, k: torch.Tensor) -> None:
     """`q`, `k` as the library rotated them, against the scores of the same draws here."""
-    mine = scores(module, draw(2, N, seed=1), draw(2, N, seed=2))
-    torch.testing.assert_close(causal(mine), causal(q @ k.transpose(-1, -2) * module.shape.scale), atol=1e-4, rtol=0, msg=choice)
+    logits = scores(module, draw(2, N, seed=1), draw(2, N, seed=2))
+    expected = q @ k.transpose(-1, -2) * module.shape.scale
+    torch.testing.assert_close(causal(logits), causal(expected), atol=1e-4, rtol=0, msg=choice)
 
 
 def same_bias(module: encoding.DistanceBias, bias_HxTxS: torch.Tensor) -> None:
     positions = torch.arange(N)[None]
-    mine = module.bias(positions, positions)[0]
+    bias = module.bias(positions, positions)[0]
     compared = causal if module.shape.causal else torch.Tensor.detach
-    torch.testing.assert_close(compared(mine), compared(bias_HxTxS), atol=1e-4, rtol=0)
+    torch.testing.assert_close(compared(bias), compared(bias_HxTxS), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -50,49 +51,49 @@ def same_bias(module: encoding.DistanceBias, bias_HxTxS: torch.Tensor) -> None:
     ],
 )
 def test_rope_is_that_of_rotary_embedding_torch(choice, options):
-    theirs = library("rotary_embedding_torch").RotaryEmbedding(**options)
-    rotated = (theirs.rotate_queries_or_keys(draw(2, N, seed=seed)) for seed in (1, 2))
+    peer = library("rotary_embedding_torch").RotaryEmbedding(**options)
+    rotated = (peer.rotate_queries_or_keys(draw(2, N, seed=seed)) for seed in (1, 2))
     same_scores(choice, build(choice), *rotated)
 
 
 def test_xpos_is_that_of_rotary_embedding_torch():
-    theirs = library("rotary_embedding_torch").RotaryEmbedding(dim=16, use_xpos=True)
-    same_scores("xpos", build("xpos"), *theirs.rotate_queries_and_keys(draw(2, N, seed=1), draw(2, N, seed=2)))
+    peer = library("rotary_embedding_torch").RotaryEmbedding(dim=16, use_xpos=True)
+    same_scores("xpos", build("xpos"), *peer.rotate_queries_and_keys(draw(2, N, seed=1), draw(2, N, seed=2)))
 
 
 def test_pope_is_that_of_x_transformers():
-    theirs, module = library("x_transformers.x_transformers"), move_parameters(build("pope"))
-    polar = theirs.PolarEmbedding(16, 4)
+    peer, module = library("x_transformers.x_transformers"), move_parameters(build("pope"))
+    polar = peer.PolarEmbedding(16, 4)
     polar.learned_bias.data.copy_(module.bias_HxD.data[:, None])
     freqs, bias = polar(torch.arange(N))
-    q, k = theirs.apply_polar_pos_emb(draw(2, N, seed=1), freqs), theirs.apply_polar_pos_emb(draw(2, N, seed=2), freqs + bias)
+    q, k = peer.apply_polar_pos_emb(draw(2, N, seed=1), freqs), peer.apply_polar_pos_emb(draw(2, N, seed=2), freqs + bias)
     same_scores("pope", module, q, k)
 
 
 @pytest.mark.parametrize("heads", [4, 6])
 @pytest.mark.parametrize("one_way", [True, False])
 def test_alibi_is_that_of_x_transformers(heads, one_way):
-    theirs = library("x_transformers.x_transformers").AlibiPositionalBias(heads)
-    same_bias(build("alibi", causal=one_way, n_head=heads, d_model=16 * heads), theirs(N, N))
+    peer = library("x_transformers.x_transformers").AlibiPositionalBias(heads)
+    same_bias(build("alibi", causal=one_way, n_head=heads, d_model=16 * heads), peer(N, N))
 
 
 @pytest.mark.parametrize("one_way", [True, False])
 def test_t5_is_that_of_x_transformers(one_way):
     options = {"num_buckets": 16, "max_distance": 30}
-    theirs = library("x_transformers.x_transformers").RelativePositionBias(scale=1, causal=one_way, heads=4, **options)
+    peer = library("x_transformers.x_transformers").RelativePositionBias(scale=1, causal=one_way, heads=4, **options)
     module = build("t5:buckets=16:max_distance=30", causal=one_way)
-    module.table_NxH.data.copy_(theirs.relative_attention_bias.weight.data)
-    same_bias(module, theirs(N, N))
+    module.table_NxH.data.copy_(peer.relative_attention_bias.weight.data)
+    same_bias(module, peer(N, N))
 
 
 @pytest.mark.parametrize("log", [True, False])
 def test_mlp_bias_is_that_of_x_transformers(log):
-    theirs = library("x_transformers.x_transformers").DynamicPositionBias(M // 4, heads=4, depth=2, log_distance=log, norm=True)
+    peer = library("x_transformers.x_transformers").DynamicPositionBias(M // 4, heads=4, depth=2, log_distance=log, norm=True)
     module = build(f"mlp-bias:norm=true:log={str(log).lower()}", causal=False)
-    layers = [*theirs.mlp[0], *theirs.mlp[1], theirs.mlp[2]]
-    for mine, other in zip(module.mlp, layers, strict=True):
-        if isinstance(mine, torch.nn.LayerNorm):  # their first one has another name for its weight, and no bias
-            mine.weight.data.copy_(getattr(other, "weight", getattr(other, "gamma", None)).data)
-        elif isinstance(mine, torch.nn.Linear):
-            mine.load_state_dict(other.state_dict())
-    same_bias(module, theirs(N, N))
+    layers = [*peer.mlp[0], *peer.mlp[1], peer.mlp[2]]
+    for layer, peer_layer in zip(module.mlp, layers, strict=True):
+        if isinstance(layer, torch.nn.LayerNorm):  # its first one has another name for its weight, and no bias
+            layer.weight.data.copy_(getattr(peer_layer, "weight", getattr(peer_layer, "gamma", None)).data)
+        elif isinstance(layer, torch.nn.Linear):
+            layer.load_state_dict(peer_layer.state_dict())
+    same_bias(module, peer(N, N))

@@ -81,8 +81,8 @@ def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of,
     states = hidden_states(model, ids, positions=positions, padding_mask_BxT=padding_mask)
     assert bool(states.isfinite().all())
     for row, n in enumerate(LENGTHS):
-        alone = hidden_states(model, whole[row : row + 1, :n])[0]
-        torch.testing.assert_close(states[row][~padding_mask[row]], alone, atol=2e-5, rtol=0)
+        unpadded = hidden_states(model, whole[row : row + 1, :n])[0]
+        torch.testing.assert_close(states[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
 
 
 def test_padding_leaves_gradients_finite(model_of, encoding_name, ids_of):
@@ -102,8 +102,8 @@ def test_decoding_goes_on_behind_left_padding(model_of, encoding_name, ids_of):
         new = whole.gather(1, lengths_3x1 + step)
         states = hidden_states(model, new, positions=lengths_3x1 + step, padding_mask_BxT=nothing, cache=cache)
         for row, n in enumerate(LENGTHS):
-            alone = hidden_states(model, whole[row : row + 1, : n + step + 1])[0, -1]
-            torch.testing.assert_close(states[row, 0], alone, atol=2e-5, rtol=0)
+            unpadded = hidden_states(model, whole[row : row + 1, : n + step + 1])[0, -1]
+            torch.testing.assert_close(states[row, 0], unpadded, atol=2e-5, rtol=0)
 
 
 FORGET = '''"""Forgets at a rate that each token sets."""
@@ -153,8 +153,8 @@ def test_features_of_padding_change_nothing(forgetting, ids_of):
     ids, positions, padding_mask = padded(whole, left=True)
     states = hidden_states(forgetting, ids, positions=positions, padding_mask_BxT=padding_mask)
     for row, n in enumerate(LENGTHS):
-        alone = hidden_states(forgetting, whole[row : row + 1, :n])[0]
-        torch.testing.assert_close(states[row][~padding_mask[row]], alone, atol=2e-5, rtol=0)
+        unpadded = hidden_states(forgetting, whole[row : row + 1, :n])[0]
+        torch.testing.assert_close(states[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
 
 
 def test_features_learn_alike_in_either_form(model_of, tmp_path, ids_of):
@@ -184,8 +184,8 @@ def test_gaps_between_positions_count_unless_there_is_no_encoding(model_of, enco
 
 def test_sequences_of_a_batch_do_not_touch_each_other(model_of, encoding_name, ids_of):
     model, ids = model_of(encoding_name), ids_of(3, 9)
-    alone = torch.cat([hidden_states(model, row) for row in ids.split(1)])
-    torch.testing.assert_close(hidden_states(model, ids), alone, atol=1e-5, rtol=0)
+    one_by_one = torch.cat([hidden_states(model, row) for row in ids.split(1)])
+    torch.testing.assert_close(hidden_states(model, ids), one_by_one, atol=1e-5, rtol=0)
 
 
 def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name, ids_of):
@@ -198,10 +198,10 @@ def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_indexed_tokens_alone_have_the_states_and_gradients_they_have_among_all(model_of, encoding_name, ids_of, dtype):
     model, ids, index_N = model_of(encoding_name, dtype=dtype).train(), ids_of(2, 9), torch.tensor([3, 4, 8, 16])
-    whole, alone = model(ids).flatten(0, 1)[index_N], model(ids, query_index_N=index_N)
-    torch.testing.assert_close(alone, whole, atol=1e-5, rtol=0)
+    whole, indexed = model(ids).flatten(0, 1)[index_N], model(ids, query_index_N=index_N)
+    torch.testing.assert_close(indexed, whole, atol=1e-5, rtol=0)
     if dtype == "float32":  # bfloat16 sums in another order
-        assert_same_gradients(model, alone, whole)
+        assert_same_gradients(model, indexed, whole)
 
 
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])

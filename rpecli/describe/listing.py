@@ -25,7 +25,7 @@ def _encoding(name: str) -> dict[str, str]:
         "shift invariant": "yes" if facts.shift_invariant else "no",
         "kernel": facts.kernel,
         "attention": "causal only" if facts.causal_only else "both directions",
-        "past the trained length": facts.extrapolation,
+        "past the training length": facts.extrapolation,
         "year": facts.year,
         "paper": facts.paper,
     }

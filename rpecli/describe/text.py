@@ -40,7 +40,7 @@ def facts_table(profile: EncodingProfile) -> Table:
         "learns": ", ".join(f"{number:,} parameters {where}" for where, number in parameters.items() if number) or "nothing",
         "shift invariant": _shift(profile),
         "attention": "causal only" if profile.causal_only else "causal or in both directions",
-        "past trained": profile.extrapolation,
+        "past training length": profile.extrapolation,
     }
     return Table("", ["fact", "value"], "ll", [[name, value or "none"] for name, value in facts.items()])
 

@@ -1,14 +1,14 @@
-"""What attention does with length, as figures: distance, entropy, function of the distance, patterned heads; files for inspect.
+"""Attention against length, as figures: mean distance, entropy, functions of the distance, patterned heads.
 
-A run is what `rpe inspect` stored of it (`"probe": "why"` in probes.jsonl) with the facts `run`, `task`, `label`, `group` and
-`seed`. A line is the mean over the runs of one label.
+A run is the line of its inspection in probes.jsonl with the facts `run`, `task`, `label`, `group` and `seed`. A line of a figure
+is the mean over the runs of one label.
 """
 
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rpecli import plot
 from rpecli.plot import UNDATED, FigureError, SeriesStyle
@@ -20,19 +20,20 @@ from rpecli.report.figures.layout import COLUMNS, Drawing, Layout, Subplot, band
 from rpecli.report.figures.score_terms import has_terms, similarity_figure, terms_figure
 from rpecli.report.figures.series import Series, add_series, length_axis, share_axis, value_axis
 from rpecli.report.format import plural
+from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import run_name
 from rpecli.report.stats import Summary
 from rpecli.run.files import write_bytes
+from rpecli.run.records import LengthAttention, ShiftLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
-Measure = Callable[[dict[str, Any], dict[str, Any], int], float | None]  # run, its entry of one length, layer -> a number
+Measure = Callable[[InspectedRun, LengthAttention, int], float | None]  # run, its entry of one length, layer -> a number
 
 
-def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> list[Path]:
-    """Every figure that there are data for, as png, svg and pdf. `shifts` has lines by the name of their run.
+def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[ShiftLine]]) -> list[Path]:
+    """Draws every figure that there are data for, as png, svg and pdf. `shifts` has the lines of shifts by run.
 
     Raises FigureError if the folder cannot be written.
     """
@@ -50,11 +51,11 @@ def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[dict[str, A
     return [folder / name for name in files]
 
 
-def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> dict[str, Drawing]:
+def figures(data: dict[str, Any], shifts: dict[str, list[ShiftLine]]) -> dict[str, Drawing]:
     """`{"heads-RUN": ..., "entropy-TASK": ..., ...}` of inspected runs."""
     drawings = {f"heads-{_slug(run_name(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
     for task in dict.fromkeys(run["task"] for run in data["runs"]):
-        runs = [run for run in data["runs"] if run["task"] == task]
+        runs = _told_apart([run for run in data["runs"] if run["task"] == task])
         styles = plot.styles((run["group"] or "RPE", run["label"]) for run in sorted(runs, key=lambda run: str(run["label"])))
         pairs = [pair for pair in data.get("similarity", []) if pair["task"] == task]
         shifted: ShiftLines = {}
@@ -66,12 +67,21 @@ def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> di
     return drawings
 
 
+def _told_apart(runs: list[InspectedRun]) -> list[InspectedRun]:
+    """Runs of one label are seeds of each other; where they are not, their own names become their labels."""
+    by_label: dict[str, list[tuple[Any, Any]]] = {}
+    for run in runs:
+        by_label.setdefault(run["label"], []).append((run["seed"], run.get("trained")))
+    seeds = {label for label, pairs in by_label.items() if len({*pairs}) == len(pairs) and len({n for _, n in pairs}) == 1}
+    return [run if run["label"] in seeds else run | {"label": run_name(run)} for run in runs]
+
+
 def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
 def task_figures(
-    task: str, runs: list[dict[str, Any]], pairs: list[dict[str, Any]], styles: dict[str, SeriesStyle]
+    task: str, runs: list[InspectedRun], pairs: list[SimilarityPair], styles: dict[str, SeriesStyle]
 ) -> dict[str, Drawing]:
     """What compares the runs of one task: the names of AGAINST, `distance`, `terms`, `similarity`, where there are data."""
     runs = [run for run in runs if run.get("lengths")]
@@ -84,28 +94,28 @@ def task_figures(
     if any(map(has_terms, runs)):
         drawings["terms"] = terms_figure(task, [run for run in runs if has_terms(run)])
     if pairs:
-        drawings["similarity"] = similarity_figure(task, pairs)
+        drawings["similarity"] = similarity_figure(task, pairs, list(styles))
     return drawings
 
 
-def _mean_over_heads(name: str) -> Measure:
+def _mean_over_heads(name: Literal["distance", "entropy"]) -> Measure:
     """The mean over a layer's heads of a number that every head has."""
 
-    def measure(run: dict[str, Any], at: dict[str, Any], layer: int) -> float | None:
+    def measure(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
         heads = at["layers"][layer] if layer < len(at["layers"]) else []
         return stats.fmean(head[name] for head in heads) if heads else None
 
     return measure
 
 
-def function_of_distance(run: dict[str, Any], at: dict[str, Any], layer: int) -> float | None:
+def function_of_distance(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
     """The mean over a layer's heads of how much of their mean score is a function of i-j."""
     heads = at["scores"][layer] if at["scores"] and layer < len(at["scores"]) else []
-    fits = [head[R2] for head in heads if head[R2] is not None]
+    fits = [head["r2"] for head in heads if head["r2"] is not None]
     return stats.fmean(fits) if fits else None
 
 
-def pattern_weight(run: dict[str, Any], at: dict[str, Any], layer: int) -> float | None:
+def pattern_weight(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
     """The mean over a layer's patterned heads of the weight that they give to the position of their pattern."""
     shares = [head["share"][str(at["length"])] for head in run["patterned_heads"] if head["layer"] == layer + 1]
     return stats.fmean(shares) if shares else None
@@ -127,7 +137,7 @@ def _has(by_label: ByLabel, name: str) -> bool:
     return any(_points(runs, name, layer) for runs in by_label.values() for layer in range(_layers(by_label)))
 
 
-def _points(runs: list[dict[str, Any]], name: str, layer: int) -> dict[int, Summary]:
+def _points(runs: list[InspectedRun], name: str, layer: int) -> dict[int, Summary]:
     """One measure of one layer by length, over the runs of a label."""
     measure = AGAINST[name][0]
     values: dict[int, list[float]] = {}
@@ -158,7 +168,7 @@ def against_length(task: str, by_label: ByLabel, name: str, styles: dict[str, Se
 
 
 def _ends(lines: dict[str, dict[int, Summary]]) -> str:
-    """Of each line its first and last value."""
+    """The first and the last value of every line."""
     ends = {label: {length: points[length].mean for length in (min(points), max(points))} for label, points in lines.items()}
     return "; ".join(f"{label} {', '.join(f'{mean:.3g} at {n}' for n, mean in means.items())}" for label, means in ends.items())
 
@@ -168,10 +178,10 @@ def _draw_against(
     axes: "Axes",
     name: str,
     lines: dict[str, dict[int, Summary]],
-    run: dict[str, Any],
+    run: InspectedRun,
     styles: dict[str, SeriesStyle],
 ) -> None:
-    length_axis(drawing, axes, sorted({length for points in lines.values() for length in points}), run["trained"])
+    length_axis(drawing, axes, sorted({length for points in lines.values() for length in points}), run["train_length"])
     highest = max(summary.high for points in lines.values() for summary in points.values())
     if name == "entropy":
         uniform = {at["length"]: at["layers"][0][0]["uniform"] for at in run["lengths"]}

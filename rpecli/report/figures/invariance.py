@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rpecli.plot import SeriesStyle
 from rpecli.report import stats
@@ -12,6 +12,7 @@ from rpecli.report.format import plural
 from rpecli.report.probe_values import ROUNDING, shift_value
 from rpecli.report.stats import Summary
 from rpecli.report.tables.invariance import KINDS
+from rpecli.run.records import ShiftLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 MEASURES = {
     "changed": "predictions changed",
     "exact_match": "exact match",
-    "attention": "attention weight moved",
+    "attention": "attention weight that moved",
     "kl_mean": "KL divergence (nats)",
     "logits_mean": "mean change of a logit",
 }
 UNDER = 0.34  # inches, room for one line of tick labels
-ShiftLines = dict[str, list[list[dict[str, Any]]]]  # of each label its runs, of each run its lines of probes.jsonl
+ShiftLines = dict[str, list[list[ShiftLine]]]  # by label: the runs, and the lines of every run
 
 
 def shift_figure(task: str, shifts: ShiftLines, styles: dict[str, SeriesStyle]) -> Drawing:
@@ -41,7 +42,7 @@ def shift_figure(task: str, shifts: ShiftLines, styles: dict[str, SeriesStyle]) 
 
 
 def _points(shifts: ShiftLines, measure: str, kind: str) -> dict[str, dict[int, Summary]]:
-    """One measure by the size of the shift, of each label over its runs."""
+    """One measure by the size of the shift, over the runs of every label."""
     points = {}
     for label, runs in shifts.items():
         values: dict[int, list[float]] = {}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_fused import CONTIGUOUS, draw, plain, queries_keys_values
+from test_cpu_float32 import CONTIGUOUS, draw, plain, queries_keys_values
 
 from rpecli import encoding
 from rpecli.attention import cpu_bfloat16, dispatch
