@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import Any
 
+from rpecli.report.format import format_factor
 from rpecli.report.load_probes import ProbeLine, TaskProbes
 
 FITS = {"r2": "f(i-j)", "r2_row_centered": "f(i-j) + g(i)", "r2_chance": "chance"}  # R^2 of a function of i-j
@@ -25,15 +26,11 @@ def run_name(run: ProbeLine) -> str:
     return run["run"] + (f" as {run['encoding_override']}" if run["encoding_override"] else "")
 
 
-def format_factor(length: int | str, train_length: int) -> str:
-    """`0.5x`, `4x`: a length as a multiple of the training length."""
-    return f"{int(length) / train_length:g}x"
-
-
 def factors_of(runs: list[ProbeLine]) -> list[str]:
     """The inspected lengths of several runs, as multiples of each run's training length."""
-    factors = {line["length"] / run["train_length"] for run in runs for line in run["lengths"]}
-    return [f"{factor:g}x" for factor in sorted(factors)]
+    lengths = {(line["length"], run["train_length"]) for run in runs for line in run["lengths"]}
+    ordered = sorted(lengths, key=lambda pair: pair[0] / pair[1])
+    return list(dict.fromkeys(format_factor(*pair) for pair in ordered))
 
 
 def heads_of(run: ProbeLine) -> list[tuple[int, int]]:

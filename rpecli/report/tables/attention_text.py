@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from rpecli.report.format import MISSING
+from rpecli.report.format import MISSING, format_factor
 from rpecli.report.load_probes import ProbeLine
 from rpecli.report.probe_values import (
     FITS,
@@ -13,7 +13,6 @@ from rpecli.report.probe_values import (
     Matrix,
     ShiftLines,
     factors_of,
-    format_factor,
     heads_of,
     pair_labels,
     pair_names,
@@ -110,7 +109,7 @@ def _patterns(runs: list[ProbeLine]) -> Table:
     rows = []
     for run in runs:
         for head in run["patterned_heads"]:
-            shares = {format_factor(length, run["train_length"]): _percent(share) for length, share in head["share"].items()}
+            shares = {format_factor(int(length), run["train_length"]): _percent(share) for length, share in head["share"].items()}
             name = f"layer {head['layer']} head {head['head']}"
             rows.append([run_name(run), name, head["rule"], *(shares.get(factor, "") for factor in factors)])
         if not run["patterned_heads"]:
