@@ -1,7 +1,7 @@
 """A profile of an encoding as a figure: score against distance above maps of queries and keys.
 
-Heads differ in color and dashes; the maps share one scale of brightness, which reads alike for color-blind readers and in grayscale.
-The same profile gives the same bytes.
+Heads differ in color and dashes; the maps share one scale of brightness, which reads alike for color-blind readers and in
+grayscale. The same profile gives the same bytes.
 """
 
 import math
