@@ -29,7 +29,7 @@ HEAD_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
 HEAD_DASHES: list[Any] = ["solid", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1.2, 1.5))]
 
 TEXT, QUIET, FRAME, GRID, GROUND = "#222222", "#555555", "#888888", "#E6E6E6", "#FFFFFF"
-DARK = {  # every color above and what it becomes on a dark ground
+DARK = {  # all colors above and what they become on a dark ground
     TEXT: "#E7EAEE", QUIET: "#A3ACB8", FRAME: "#7C8592", GRID: "#363C45", GROUND: "#14171B",
     "#000000": "#FFFFFF", "#666666": "#B0B0B0", "#332288": "#A79BF2", "#882255": "#E07FAE", "#661100": "#D98A6C",
     "#AA4499": "#DB8CCF", "#0072B2": "#5C8DFF", "#56B4E9": "#9BDDFF", "#009E73": "#33C79B", "#D55E00": "#F08A3C",
@@ -59,12 +59,12 @@ WIDTH = 9.0  # inches of a figure; at DPI twice the 900 pixels that a page of Ma
 
 
 class FigureError(ValueError):
-    """A figure that cannot be written where it was asked for; says what to type instead."""
+    """A figure that cannot be written where it was asked for; its message says what to type instead."""
 
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How one encoding is drawn in every panel."""
+    """The color, marker and dashes of one encoding in every panel."""
 
     group: str
     color: str

@@ -18,7 +18,7 @@ ANY_WIDTH = 10_000  # of a terminal that holds every row on one line
 MARKDOWN = re.compile(r"(\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")  # emphasis and tags
 CODE = re.compile(r"`([^`]*)`")
 MARK = re.compile(r" ?\[([a-z]{1,2})\]")
-NUMBER = re.compile(r"[<>]? ?([+-]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
 NUMBER_CELL = re.compile(NUMBER.pattern + r"[x%]?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
 
 
@@ -184,8 +184,7 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """Plain text for LaTeX: no character is a command, a range has a dash of its own, a footnote's mark is raised."""
-    text = re.sub(r"\(([^()-]*\d)-([<>]?[\d.][^()-]*)\)", r"(\1--\2)", text)
+    """Plain text for LaTeX: no character is a command, a footnote's mark is raised, backquotes are code."""
     escaped = "".join(LATEX.get(character, character) for character in text)
     return MARK.sub(r"\\textsuperscript{\1}", CODE.sub(r"\\texttt{\1}", escaped))
 

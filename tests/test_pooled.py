@@ -2,7 +2,7 @@
 
 import pytest
 from helpers.fake_runs import fake_run, fake_study
-from helpers.run_folders import made_up_run, make_run
+from helpers.run_folders import make_run, write_run
 
 from rpecli.report import build, paired, rows
 from rpecli.report.aggregate import TaskResults, aggregate
@@ -90,7 +90,7 @@ def test_the_rows_hold_families_groups_and_all():
 
 
 def test_a_run_records_the_family_of_its_task(tmp_path):
-    assert made_up_run(tmp_path, {16: 1.0}).record["family"] == "copying"
+    assert write_run(tmp_path, {16: 1.0}).record["family"] == "copying"
 
 
 def test_families_are_in_the_report_of_directories(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from helpers.run_folders import WAY, alike, look_into, make_run
+from helpers.run_folders import EVAL_IDENTITY, add_inspection, add_similarity, make_run
 
 from rpecli.report import build, probe_values
 from rpecli.report.load import ReportError
@@ -21,10 +21,10 @@ def runs(tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     paths = [make_run(folder, {16: 1.0, 32: 0.5}, encoding=name, seed=seed) for name in ("rope", "learned") for seed in (0, 1)]
     for path, share in zip(paths, (0.9, 0.7, 0.6, 0.6), strict=True):
-        look_into(path, share, terms="learned" in path.name)
+        add_inspection(path, share, terms="learned" in path.name)
     for n, path in enumerate(sorted(paths)):
         for m, other in enumerate(sorted(paths)[n + 1 :], n + 1):
-            alike(path, [other], 0.8 if (n, m) in ((0, 1), (2, 3)) else 0.4)
+            add_similarity(path, [other], 0.8 if (n, m) in ((0, 1), (2, 3)) else 0.4)
     return [*paths, make_run(folder, {16: 1.0, 32: 0.5}, encoding="t5")]
 
 
@@ -65,10 +65,10 @@ def test_similarity_is_by_encoding_and_with_itself_between_seeds(runs):
 )  # fmt: skip
 def test_an_inspection_of_other_weights_settings_or_sets_is_left_out(tmp_path, other):
     path = make_run(tmp_path, {16: 1.0, 32: 0.5})
-    look_into(path, 0.6)
-    look_into(path, 0.9, **other)
+    add_inspection(path, 0.6)
+    add_inspection(path, 0.9, **other)
     assert probe_values.distance_r2(probes_of([path]), "rope", 1) == [0.6]
-    look_into(path, 0.7)
+    add_inspection(path, 0.7)
     assert probe_values.distance_r2(probes_of([path]), "rope", 1) == [0.7]
 
 
@@ -76,8 +76,8 @@ def test_a_swapped_encoding_has_a_row_of_its_own(tmp_path):
     path = make_run(tmp_path, {16: 1.0, 32: 0.5})
     for line in read_lines(path / "eval.jsonl"):
         append_line(path / "eval.jsonl", line | {"encoding_override": "none", "exact_match": 0.0})
-    look_into(path, 0.6)
-    look_into(path, 0.9, **{"encoding_override": "none"})
+    add_inspection(path, 0.6)
+    add_inspection(path, 0.9, **{"encoding_override": "none"})
     probes = probes_of([path])
     assert sorted(probes.labels) == ["rope", "rope as none"]
     assert [probe_values.distance_r2(probes, label, 1) for label in ("rope", "rope as none")] == [[0.6], [0.9]]
@@ -118,7 +118,7 @@ def test_what_a_shift_changed_is_on_the_page_by_measure(tmp_path):
     path = make_run(tmp_path, {16: 1.0})
     numbers = {"changed": 0.25, "kl_mean": 0.03, "logits_mean": 1.5, "exact_match": 0.5, "attention": [0.2, 0.4]}
     for kind, by in (("positions", 1), ("positions", 16), ("prefix", 1)):
-        line = {"probe": kind, "shift": by, **WAY, "length": 16, "fingerprint": "set16", **numbers}
+        line = {"probe": kind, "shift": by, **EVAL_IDENTITY, "length": 16, "fingerprint": "set16", **numbers}
         append_line(path / "probes.jsonl", line)
     build.build_report([path], "mine", tmp_path / "out")
     page = (tmp_path / "out" / "mine" / "report.html").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers import training as tiny
-from helpers.run_folders import evaluation, made_up_run
+from helpers.run_folders import evaluation, write_run
 from rich.console import Console
 
 from rpecli.launch import progress
@@ -23,7 +23,7 @@ LINE = {"loss": 1.5, "token_accuracy": 0.25, "exact_match": 0.125}
 
 
 def training_run(folder: Path, seed: int = 0, step: int = 50, **record: object) -> Run:
-    run = made_up_run(folder, {}, seed=seed, info={"status": Status.TRAINING, "length": 16, **record})
+    run = write_run(folder, {}, seed=seed, info={"status": Status.TRAINING, "length": 16, **record})
     run.append_metrics({"step": step, "tokens": 20 * step, "seconds": 0.01 * step, **LINE})
     return run
 
@@ -57,9 +57,9 @@ def refreshed(run: Run) -> RunStatus:
 
 
 def test_a_sweep_that_has_ended_is_shown_once_and_left(tmp_path: Path) -> None:
-    made_up_run(tmp_path, {16: 1.0})
-    made_up_run(tmp_path, {}, seed=1, info={"status": "failed", "error": "nan"})
-    made_up_run(tmp_path, {}, seed=2, info={"status": "stopped"})
+    write_run(tmp_path, {16: 1.0})
+    write_run(tmp_path, {}, seed=1, info={"status": "failed", "error": "nan"})
+    write_run(tmp_path, {}, seed=2, info={"status": "stopped"})
     console = console_of()
     progress.watch(lambda: directories_with_record(tmp_path), console, 1, sleep=pytest.fail)
     assert text_of(console).splitlines() == ["3 runs: 1 trained, 1 stopped, 1 failed, 33% of the steps"]
@@ -68,7 +68,7 @@ def test_a_sweep_that_has_ended_is_shown_once_and_left(tmp_path: Path) -> None:
 def test_a_watch_goes_on_until_no_run_is_waiting_or_at_work(tmp_path: Path) -> None:
     """At every look the next thing happens: one run ends, one that had not begun begins, it fails."""
     first = training_run(tmp_path)
-    second = made_up_run(tmp_path, {}, seed=1, info={"status": "created"})
+    second = write_run(tmp_path, {}, seed=1, info={"status": "created"})
     actions: list[Callable[[], object]] = [
         lambda: finish(first),
         lambda: second.update(status="training"),
@@ -157,12 +157,12 @@ def test_a_trained_run_is_at_work_while_its_process_evaluates_it(
     tmp_path: Path, pid: Callable[[], int], machine_name: Callable[[], str], lengths: tuple[int, ...], state: str
 ) -> None:
     record = {"pid": pid(), "machine": machine_name(), "length": 16}
-    status = refreshed(made_up_run(tmp_path, dict.fromkeys(lengths, 0.5), info=record))
+    status = refreshed(write_run(tmp_path, dict.fromkeys(lengths, 0.5), info=record))
     assert (status.state, status.has_ended) == (state, state != "evaluating")
 
 
 def test_a_process_that_has_written_nothing_for_long_is_another_one(tmp_path: Path) -> None:
-    run = made_up_run(tmp_path, {16: 0.5}, info={"pid": os.getpid(), "machine": machine()})
+    run = write_run(tmp_path, {16: 0.5}, info={"pid": os.getpid(), "machine": machine()})
     for file in run.path.iterdir():
         os.utime(file, (0, 0))
     assert refreshed(run).state == State.TRAINED
@@ -211,7 +211,7 @@ def test_the_time_left_is_told_once_something_has_moved(tmp_path: Path) -> None:
 
 
 def test_the_time_left_of_evaluations_is_told_from_the_runs_that_ended(tmp_path: Path) -> None:
-    runs, seconds = [made_up_run(tmp_path, {16: 1.0}, seed=seed) for seed in range(3)], [0.0]
+    runs, seconds = [write_run(tmp_path, {16: 1.0}, seed=seed) for seed in range(3)], [0.0]
     sweep = SweepStatus(lambda: runs, queued=True, now=lambda: seconds[0])
     sweep.refresh()
     seconds[0] = 10.0
@@ -229,9 +229,9 @@ def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
 @pytest.fixture
 def three(tmp_path: Path) -> list[Run]:
     """A run that is trained, one in training, one that has not begun."""
-    done = made_up_run(tmp_path, {16: 1.0, 32: 0.5})
+    done = write_run(tmp_path, {16: 1.0, 32: 0.5})
     done.append_metrics({"step": 100, **LINE})
-    return [done, training_run(tmp_path, seed=1), made_up_run(tmp_path, {}, seed=2, info={"status": "created"})]
+    return [done, training_run(tmp_path, seed=1), write_run(tmp_path, {}, seed=2, info={"status": "created"})]
 
 
 def events(runs: list[Run]) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""One table in four forms: what each escapes, aligns and fills up."""
+"""One table in four formats: escaping, alignment, widths, footnotes."""
 
 import io
 
@@ -7,7 +7,9 @@ from rich.console import Console
 
 from rpecli.table import Footnotes, Table, latex, letter, markdown, sort_key
 
-SPECIAL = Table("a_b & 50 %", ["x_1", "n"], "lr", [["t5:a|b~^ [a]", "<0.01 (0.00-0.50)"]], [[False, True]], "c#$\\", ["[a] {x}"])
+SPECIAL = Table(
+    "a_b & 50 %", ["x_1", "n"], "lr", [["t5:a|b~^ [a]", "< 0.01 (0.00 to 0.50)"]], [[False, True]], "c#$\\", ["[a] {x}"]
+)
 
 
 def shown(table: Table, width: int = 80) -> str:
@@ -99,7 +101,7 @@ def test_html_links_rows_and_keeps_references_below() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("0.84 (0.80-0.88)", 0.84), (".84", 0.84), ("1,217,798", 1217798), ("<0.01", 0.0099), (">0.99", 0.9901), ("-0.05", -0.05),
+    [("0.84 (0.80 to 0.88)", 0.84), ("1,217,798", 1217798), ("<0.01", 0.0099), (">0.99", 0.9901), ("-0.05", -0.05),
      ("+0.40 to +0.50", 0.4), ("-", None), ("rope", None), ("<16 (<16-32)", 15.9999), ("2/3", 2), ("1.2e+05", 120000),
      (">-0.01", -0.0099), ("< 0.001", 0.0009)],
 )  # fmt: skip
@@ -110,14 +112,14 @@ def test_a_cell_sorts_by_the_number_it_begins_with(text, value) -> None:
 def test_latex_escapes_what_it_would_take_for_commands() -> None:
     text = SPECIAL.latex()
     assert r"\caption{a\_b \& 50 \%. c\#\$\textbackslash{}}" in text
-    assert r"t5:a$|$b\textasciitilde{}\textasciicircum{}\textsuperscript{a} & \textbf{$<$0.01 (0.00--0.50)} \\" in text
+    assert r"t5:a$|$b\textasciitilde{}\textasciicircum{}\textsuperscript{a} & \textbf{$<$ 0.01 (0.00 to 0.50)} \\" in text
     assert r"\textsuperscript{a} \{x\}" in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
 
 
 def test_each_format_escapes_in_one_function() -> None:
     assert markdown("a|b*c") == r"a\|b\*c"
-    assert latex("`a_b` (query-key) (2-3)") == r"\texttt{a\_b} (query-key) (2--3)"
+    assert latex("`a_b` (query-key) [a]") == r"\texttt{a\_b} (query-key)\textsuperscript{a}"
 
 
 @pytest.mark.parametrize(("characters", "size"), [(96, "small"), (97, "footnotesize"), (111, "scriptsize"), (200, "tiny")])

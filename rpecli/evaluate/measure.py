@@ -20,6 +20,7 @@ from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
+from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
 from rpecli.model import LoadedModel, Transformer
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.records import EvalLine, EvalScores
@@ -153,20 +154,18 @@ def score(model: Transformer, examples: data.Examples, ids_BxT: Tensor, position
 def _summary(
     loaded: LoadedModel, length: int, blocks: list[Batch], scores: SequenceScores, untrained: float, seconds: float
 ) -> EvalScores:
-    from scipy.stats import binomtest
-
     n, n_exact, n_answer = len(scores.exact), int(scores.exact.sum()), scores.n_answer.sum()
-    interval = binomtest(n_exact, n).proportion_ci(0.95, method="wilson")
     accuracy, chance = float(scores.n_correct.sum() / n_answer), loaded.task.chance(length)
+    rescaled = rescaled_accuracy(accuracy, chance)
     deciles = zip(scores.n_correct_by_decile.sum(0), scores.n_answer_by_decile.sum(0), strict=True)
     return {
         "length": length,
         "n": n,
         "exact_match": n_exact / n,
         "exact_match_eos": float(scores.exact_eos.mean()),
-        "interval": [round(float(interval.low), 6), round(float(interval.high), 6)],
+        "interval": [round(bound, 6) for bound in wilson_interval(n_exact, n)],
         "token_accuracy": round(accuracy, 6),
-        "token_accuracy_rescaled": round((accuracy - chance) / (1 - chance), 6) if chance < 1 else None,
+        "token_accuracy_rescaled": None if rescaled is None else round(rescaled, 6),
         "chance": round(chance, 6),
         "nll": round(float(scores.nll.sum() / n_answer), 6),
         "accuracy_by_decile": [round(float(correct / answers), 4) if answers else None for correct, answers in deciles],

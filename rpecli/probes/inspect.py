@@ -106,7 +106,7 @@ def measure(loaded: LoadedModel, blocks: dict[int, Batch]) -> AttentionScores:
     by_layer = [{length: sums[length][layer] for length in blocks} for layer in range(config.n_layer)]
     return {
         "normalizer": config.normalizer,
-        "trained": config.length,
+        "train_length": config.length,
         "causal": config.attention == "causal",
         "lengths": [_length_attention(loaded, length, batches[length], sums[length]) for length in blocks],
         "patterned_heads": patterned_heads(by_layer, config.length, _second_length(loaded, list(blocks))),

@@ -19,9 +19,7 @@ from rpecli.model import Block, Transformer
 from rpecli.probes import toeplitz
 from rpecli.probes.attention_weights import scale_queries, split_heads
 from rpecli.probes.inputs import ProbeBatch
-from rpecli.run.records import HeadTerms, ToeplitzFit
-
-TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
+from rpecli.run.records import SCORE_TERMS, HeadTerms, ToeplitzFit
 
 
 def adds_positions(model: Transformer) -> bool:
@@ -31,7 +29,7 @@ def adds_positions(model: Transformer) -> bool:
 
 @torch.no_grad()
 def score_terms(model: Transformer, batch: ProbeBatch) -> Tensor:
-    """The terms `[4, B, H, T, T]`, scaled as the scores, in the order of TERMS."""
+    """The terms `[4, B, H, T, T]`, scaled as the scores, in the order of SCORE_TERMS."""
     block: Block = model.blocks[0]  # type: ignore[assignment]
     token_BxTxM = model.embedding(batch.inputs_BxT)
     positions_BxT = batch.positions if batch.positions.dim() < 3 else batch.positions[0]
@@ -76,4 +74,4 @@ def _head(head: int, variance_4: Tensor, covariance_4: Tensor, fit: ToeplitzFit)
 
 def _shares(values_4: Tensor) -> dict[str, float]:
     shares = (values_4 / values_4.sum().clamp(min=1e-300)).tolist()
-    return {term: round(share, 6) for term, share in zip(TERMS, shares, strict=True)}
+    return {term: round(share, 6) for term, share in zip(SCORE_TERMS, shares, strict=True)}

@@ -65,7 +65,7 @@ def _compare_with_later(
 ) -> Iterator[dict[str, Any]]:
     """Compares a run with those that come after it by name. What its probes.jsonl lacks is measured and added there."""
     first = runs[number]
-    length, fingerprint = first.line["trained"], first.fingerprint
+    length, fingerprint = first.line["train_length"], first.fingerprint
     keys = {**first.identity, "length": length, "fingerprint": fingerprint}
     stored = {str(line["other"]): line for line in store.matching_lines(first.run, ["similarity"], keys)}
     for other in range(number + 1, len(runs)):

@@ -30,12 +30,12 @@ class InspectedRun:
     @property
     def fingerprint(self) -> str:
         """Of the evaluation set at the training length."""
-        return self.line["fingerprints"][str(self.line["trained"])]
+        return self.line["fingerprints"][str(self.line["train_length"])]
 
     @property
     def comparable_by(self) -> tuple[Any, ...]:
         """What two runs must share to be compared: task, evaluation set and direction of attention."""
-        return self.task, self.line["trained"], self.fingerprint, self.identity["eval_seed"], self.line["causal"]
+        return self.task, self.line["train_length"], self.fingerprint, self.identity["eval_seed"], self.line["causal"]
 
 
 def eval_identity(loaded: LoadedModel, weights: str, request: EvalRequest) -> EvalIdentity:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
 from rpecli.config.recipe import Config, label
+from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import stats, warnings
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
@@ -72,7 +73,7 @@ def measure_of(line: EvalLine, measure: str) -> float | None:
     if measure != "rescaled_accuracy":
         return cast("dict[str, Any]", line).get(measure)
     chance = line.get("chance")
-    return None if chance is None or chance >= 1 else stats.rescaled(line["token_accuracy"], chance)
+    return None if chance is None else rescaled_accuracy(line["token_accuracy"], chance)
 
 
 @dataclass(frozen=True)

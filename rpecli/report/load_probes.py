@@ -1,12 +1,12 @@
 """What `rpe inspect` measured of the runs of a report, restricted to the weights and evaluation sets that the report is about."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.load import RunResults
 from rpecli.run.directory import Run
+from rpecli.run.records import eval_identity_of
 
 ProbeLine = dict[str, Any]  # one line of probes.jsonl
 INSPECTION, SIMILARITY = "why", "similarity"  # values of its key `probe`
@@ -41,13 +41,9 @@ class TaskProbes:
 
 def probe_lines(run: RunResults, *probes: str) -> list[ProbeLine]:
     """The lines of some probes that match the run's evaluations in weights, settings and evaluation sets; oldest first."""
-    identities = {_eval_identity(line) for line in run.evaluations.values()}
+    identities = {eval_identity_of(line) for line in run.evaluations.values()}
     lines = [line for line in Run(run.path).probes() if line.get("probe") in probes]
-    return [line for line in lines if _eval_identity(line) in identities and _same_sets(run, line)]
-
-
-def _eval_identity(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(line.get(key) for key in ("weights", "encoding_override", "positions", "eval_seed"))
+    return [line for line in lines if eval_identity_of(line) in identities and _same_sets(run, line)]
 
 
 def _same_sets(run: RunResults, line: ProbeLine) -> bool:
@@ -72,14 +68,14 @@ def _task_probes(task: TaskResults) -> TaskProbes:
             names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label, "group": encoding.group}
             inspected.append(lines[-1] | names | {"seed": run.config.seed})
     labels = {
-        (run.path.name, _eval_identity(line)): encoding.label for encoding, run in members for line in run.evaluations.values()
+        (run.path.name, eval_identity_of(line)): encoding.label for encoding, run in members for line in run.evaluations.values()
     }
     pairs = {}
     for encoding, run in members:
         for line in probe_lines(run, SIMILARITY):
-            other = line["other"]["run"], _eval_identity(line["other"])
+            other = line["other"]["run"], eval_identity_of(line["other"])
             if other in labels:
-                pairs[run.path.name, _eval_identity(line), other] = {
+                pairs[run.path.name, eval_identity_of(line), other] = {
                     "runs": [run.path.name, other[0]], "labels": [encoding.label, labels[other]], "task": task.title,
                     "encoding_overrides": [side["encoding_override"] for side in (line, line["other"])],
                     "layers": line["layers"]}  # fmt: skip

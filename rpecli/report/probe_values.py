@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from statistics import fmean
 from typing import Any
 
+from rpecli.report.format import format_factor
 from rpecli.report.load_probes import ProbeLine, TaskProbes
 
-TERMS = ("content-content", "content-position", "position-content", "position-position")  # query-key
 FITS = {"r2": "f(i-j)", "r2_row_centered": "f(i-j) + g(i)", "r2_chance": "chance"}  # R^2 of a function of i-j
 SHIFT_KINDS = {"positions": "later positions", "prefix": "after a prefix"}
 SHIFT_MEASURES = {
@@ -26,15 +26,11 @@ def run_name(run: ProbeLine) -> str:
     return run["run"] + (f" as {run['encoding_override']}" if run["encoding_override"] else "")
 
 
-def format_factor(length: int | str, train_length: int) -> str:
-    """`0.5x`, `4x`: a length as a multiple of the training length."""
-    return f"{int(length) / train_length:g}x"
-
-
 def factors_of(runs: list[ProbeLine]) -> list[str]:
     """The inspected lengths of several runs, as multiples of each run's training length."""
-    factors = {line["length"] / run["trained"] for run in runs for line in run["lengths"]}
-    return [f"{factor:g}x" for factor in sorted(factors)]
+    lengths = {(line["length"], run["train_length"]) for run in runs for line in run["lengths"]}
+    ordered = sorted(lengths, key=lambda pair: pair[0] / pair[1])
+    return list(dict.fromkeys(format_factor(*pair) for pair in ordered))
 
 
 def heads_of(run: ProbeLine) -> list[tuple[int, int]]:
@@ -50,7 +46,7 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
 
 def line_at(run: ProbeLine, factor: float) -> dict[str, Any] | None:
     """What was measured at a multiple of the training length."""
-    return next((line for line in run["lengths"] if line["length"] == factor * run["trained"]), None)
+    return next((line for line in run["lengths"] if line["length"] == factor * run["train_length"]), None)
 
 
 def lines_at(probes: TaskProbes, label: str, factor: float) -> list[tuple[ProbeLine, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults
 from rpecli.report.load import RunResults
@@ -127,7 +128,7 @@ def _run_row(run: RunResults, evaluation: EvalLine | None) -> RunRow:
     row |= {"length": length, "factor": length / config.length if length else None}
     row |= {"sequence": line.get("sequence"), "n": line.get("n")} | {key: line.get(key) for key in FROM_EVALUATION}
     row["low"], row["high"] = _exact_match_interval(line)
-    row["rescaled_accuracy"] = None if chance is None else stats.rescaled(line["token_accuracy"], chance)
+    row["rescaled_accuracy"] = None if chance is None else rescaled_accuracy(line["token_accuracy"], chance)
     row["accuracy_by_decile"] = " ".join(map(str, line.get("accuracy_by_decile") or [])) or None
     row["weights"] = line.get("weights")
     row |= {key: (record.get("steps_to_accuracy") or {}).get(key) for key in STEPS}
@@ -140,5 +141,5 @@ def _run_row(run: RunResults, evaluation: EvalLine | None) -> RunRow:
 def _exact_match_interval(line: Any) -> tuple[float | None, float | None]:
     if not line:
         return None, None
-    low, high = line.get("interval") or stats.wilson(round(line["exact_match"] * line["n"]), line["n"])
+    low, high = line.get("interval") or wilson_interval(round(line["exact_match"] * line["n"]), line["n"])
     return low, high

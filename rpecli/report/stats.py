@@ -32,14 +32,6 @@ class Summary:
     median: float = math.nan
 
 
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of k successes in n. Raises ValueError unless 0 <= k <= n."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def summary(values: Iterable[float | None]) -> Summary | None:
     """Mean, range, number and median of the values that are not None; None without any."""
     numbers = [value for value in values if value is not None]
@@ -49,11 +41,6 @@ def summary(values: Iterable[float | None]) -> Summary | None:
 def solved(exact_match: Mapping[int, float], train_length: int) -> bool | None:
     """Whether a run learned its training length; None if it was not evaluated there."""
     return exact_match[train_length] >= SOLVED if train_length in exact_match else None
-
-
-def rescaled(accuracy: float, chance: float) -> float:
-    """(accuracy - chance) / (1 - chance): 0 at chance, 1 if perfect, below 0 if worse than chance; nan where chance is 1."""
-    return (accuracy - chance) / (1 - chance) if chance < 1 else math.nan
 
 
 def effective_length(exact_match: Mapping[int, float], threshold: float = EFFECTIVE) -> int:

@@ -1,6 +1,9 @@
 """The lines of eval.jsonl and probes.jsonl, typed: what evaluation and inspection write and what reports read."""
 
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
+
+SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
 
 
 class EvalScores(TypedDict):
@@ -39,6 +42,11 @@ class EvalIdentity(TypedDict):
     encoding_override: str | None
     positions: str
     eval_seed: int
+
+
+def eval_identity_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values of a line that EvalIdentity has, in its order; None for those that the line does not have."""
+    return tuple(line.get(key) for key in EvalIdentity.__annotations__)
 
 
 class ShiftScores(TypedDict):
@@ -127,7 +135,7 @@ class AttentionScores(TypedDict):
     """Where and why the heads of a model attend."""
 
     normalizer: str
-    trained: int  # training length
+    train_length: int
     causal: bool
     lengths: list[LengthAttention]
     patterned_heads: list[PatternedHead]

@@ -1,6 +1,7 @@
-"""Runs made up on disk: a directory as training and evaluation leave it, with every number given."""
+"""Runs on disk: directories as training, evaluation and inspection leave them, with every number given."""
 
 from pathlib import Path
+from typing import Any
 
 from rpecli.config import load as config_load
 from rpecli.report import build
@@ -10,14 +11,18 @@ from rpecli.run.files import append_line
 CHANCE = 0.1
 
 
-def make_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Path:
-    return made_up_run(folder, accuracy, exact=exact, **given).path
+def make_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **options: Any) -> Path:
+    """The directory of `write_run`."""
+    return write_run(folder, accuracy, exact=exact, **options).path
 
 
-def made_up_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **given) -> Run:
-    """A trained run with an evaluation for each length; `given` holds recipe keys and, under `info` and `line`, more fields."""
-    info, line = given.pop("info", {}), given.pop("line", {})
-    flags = {"task": "copy", "encoding": "rope", "length": 16, "steps": 100, **given}
+def write_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **options: Any) -> Run:
+    """A trained run with an evaluation for each length.
+
+    `options` holds recipe keys; `info` adds keys to run.json, `line` to the lines of eval.jsonl.
+    """
+    info, line = options.pop("info", {}), options.pop("line", {})
+    flags = {"task": "copy", "encoding": "rope", "length": 16, "steps": 100, **options}
     recipe, _ = config_load.load(None, {key: str(value) for key, value in flags.items()})
     (config,) = recipe.configs()
     run = Run.create(config, folder)
@@ -32,56 +37,56 @@ def made_up_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, fl
     return run
 
 
-def evaluation(length: int, accuracy: float, match: float) -> dict:
+def evaluation(length: int, accuracy: float, match: float) -> dict[str, Any]:
     """A line of eval.jsonl."""
-    line = {"length": length, "sequence": 2 * length + 3, "n": 100, "exact_match": match, "exact_match_eos": match}
-    line |= {"token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE, "interval": [0.25, 0.75]}
-    line |= {"accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "fingerprint": f"set{length}", "eval_seed": 0}
-    return line | {"samples": 100, "weights": "w", "seconds": 0.1, "correct": "ff"}
+    scores = {"exact_match": match, "exact_match_eos": match, "token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE}
+    scores |= {"interval": [0.25, 0.75], "accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "correct": "ff"}
+    about = {"length": length, "sequence": 2 * length + 3, "n": 100, "fingerprint": f"set{length}", "eval_seed": 0}
+    return about | scores | {"samples": 100, "weights": "w", "seconds": 0.1}
 
 
-WAY = {"weights": "w", "encoding_override": None, "positions": None, "eval_seed": 0}  # of the evaluations above
+EVAL_IDENTITY = {"weights": "w", "encoding_override": None, "positions": None, "eval_seed": 0}  # of the evaluations above
 
 
-def look_into(path: Path, share: float, *, terms: bool = False, **other: object) -> None:
+def add_inspection(path: Path, share: float, *, terms: bool = False, **keys: object) -> None:
     """As `rpe inspect` leaves a run of one layer and two heads, trained to 16: the first head looks back n, with this share."""
-    lengths = [_length_line(length, share, terms) for length in (8, 16, 32)]
     pattern = {"layer": 1, "head": 1, "rule": "distance n", "family": "distance", "growth": 1, "offset": 0}
-    line = {"probe": "why", **WAY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
-    line |= {"normalizer": "softmax", "trained": 16, "causal": True, "lengths": lengths}
-    line |= {"patterned_heads": [pattern | {"share": {"8": 1.0, "16": share, "32": 0.25}}]}
-    append_line(path / "probes.jsonl", line | other)
+    line = {"probe": "why", **EVAL_IDENTITY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
+    line |= {"normalizer": "softmax", "train_length": 16, "causal": True}
+    line["lengths"] = [_length_attention(length, share, terms) for length in (8, 16, 32)]
+    line["patterned_heads"] = [pattern | {"share": {"8": 1.0, "16": share, "32": 0.25}}]
+    append_line(path / "probes.jsonl", line | keys)
 
 
-def _length_line(length: int, share: float, terms: bool) -> dict:
+def _length_attention(length: int, share: float, terms: bool) -> dict[str, Any]:
     T = 2 * length + 2
     heads = [{"head": n, "distance": n * length / 2, "entropy": 0.5 * n, "uniform": 3.0,
               "by_distance": [share if d == length else (1 - share) / (T - 1) for d in range(T)]} for n in (1, 2)]  # fmt: skip
     fit = {"r2": share, "r2_row_centered": share, "r2_chance": 0.05}
-    parts = {"content-content": 0.1, "content-position": 0.2, "position-content": 0.3, "position-position": 0.4}
-    head_terms = [{"head": n, "share": parts, "covariance": parts, "toeplitz": fit} for n in (1, 2)]
+    shares = {"content-content": 0.1, "content-position": 0.2, "position-content": 0.3, "position-position": 0.4}
+    head_terms = [{"head": n, "share": shares, "covariance": shares, "toeplitz": fit} for n in (1, 2)]
     scores = [[{"head": n, **fit} for n in (1, 2)]]
-    return {"length": length, "sequence": T, "n": 32, "layers": [heads], "scores": scores, "terms": head_terms if terms else None}
+    attention = {"length": length, "sequence": T, "n": 32, "layers": [heads], "scores": scores}
+    return attention | {"terms": head_terms if terms else None}
 
 
-def alike(path: Path, others: list[Path], value: float, **other: object) -> None:
+def add_similarity(path: Path, others: list[Path], value: float) -> None:
     """As `rpe inspect` leaves the similarity of a run with others."""
     layers = [{"mean": value, "paired": value, "pairs": [[1, 1], [2, 2]]}]
-    for second in others:
-        line = {"probe": "similarity", **WAY, "length": 16, "fingerprint": "set16", "other": {"run": second.name, **WAY}}
-        append_line(path / "probes.jsonl", line | {"layers": layers} | other)
+    for other in others:
+        line = {"probe": "similarity", **EVAL_IDENTITY, "length": 16, "fingerprint": "set16"}
+        append_line(path / "probes.jsonl", line | {"other": {"run": other.name, **EVAL_IDENTITY}, "layers": layers})
 
 
 def make_page(folder: Path) -> Path:
     """report.html of three seeds of three encodings and a failed run; names and errors hold what HTML would take for tags."""
     accuracy = {"rope": {16: 1.0, 32: 0.8, 64: 0.4}, "alibi": {16: 1.0, 32: 0.9, 64: 0.1}, "learned": {16: 1.0, 32: 0.2, 64: 0.0}}
     paths = [make_run(folder, by_length, encoding=name, seed=seed) for name, by_length in accuracy.items() for seed in range(3)]
-    paths.append(make_run(folder, {}, encoding="none", info={"status": "failed", "error": '<b>nan</b> & "worse"'}))
-    for path in paths[:-1]:
-        for step, token_accuracy in ((50, 0.6), (100, 0.97)):
-            append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": token_accuracy})
-    for path in paths[:-1]:
-        look_into(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name)
-        alike(path, [other for other in paths[:-1] if other.name > path.name], 0.5)
-    build.build_report(paths, "mine", folder / "results", "rpe report '<runs>'")
+    failed = make_run(folder, {}, encoding="none", info={"status": "failed", "error": '<b>nan</b> & "worse"'})
+    for path in paths:
+        for step, reached in ((50, 0.6), (100, 0.97)):
+            append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
+        add_inspection(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name)
+        add_similarity(path, [other for other in paths if other.name > path.name], 0.5)
+    build.build_report([*paths, failed], "mine", folder / "results", "rpe report '<runs>'")
     return folder / "results" / "mine" / "report.html"

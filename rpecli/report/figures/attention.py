@@ -1,7 +1,7 @@
-"""What attention does with length, as figures: distance, entropy, function of the distance, patterned heads; files for inspect.
+"""Attention against length, as figures: mean distance, entropy, functions of the distance, patterned heads.
 
-A run is what `rpe inspect` stored of it (`"probe": "why"` in probes.jsonl) with the facts `run`, `task`, `label`, `group` and
-`seed`. A line is the mean over the runs of one label.
+A run is the line of its inspection in probes.jsonl with the facts `run`, `task`, `label`, `group` and `seed`. A line of a figure
+is the mean over the runs of one label.
 """
 
 import re
@@ -32,7 +32,7 @@ Measure = Callable[[dict[str, Any], dict[str, Any], int], float | None]  # run, 
 
 
 def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> list[Path]:
-    """Every figure that there are data for, as png, svg and pdf. `shifts` has lines by the name of their run.
+    """Draws every figure that there are data for, as png, svg and pdf. `shifts` has the lines of shifts by run.
 
     Raises FigureError if the folder cannot be written.
     """
@@ -54,7 +54,7 @@ def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> di
     """`{"heads-RUN": ..., "entropy-TASK": ..., ...}` of inspected runs."""
     drawings = {f"heads-{_slug(run_name(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
     for task in dict.fromkeys(run["task"] for run in data["runs"]):
-        runs = [run for run in data["runs"] if run["task"] == task]
+        runs = _told_apart([run for run in data["runs"] if run["task"] == task])
         styles = plot.styles((run["group"] or "RPE", run["label"]) for run in sorted(runs, key=lambda run: str(run["label"])))
         pairs = [pair for pair in data.get("similarity", []) if pair["task"] == task]
         shifted: ShiftLines = {}
@@ -64,6 +64,15 @@ def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> di
         if any(shifted.values()):
             drawings[f"shift-{_slug(task)}"] = shift_figure(task, shifted, styles)
     return drawings
+
+
+def _told_apart(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Runs of one label are seeds of each other; where they are not, their own names become their labels."""
+    by_label: dict[str, list[tuple[Any, Any]]] = {}
+    for run in runs:
+        by_label.setdefault(run["label"], []).append((run["seed"], run.get("trained")))
+    seeds = {label for label, pairs in by_label.items() if len({*pairs}) == len(pairs) and len({n for _, n in pairs}) == 1}
+    return [run if run["label"] in seeds else run | {"label": run_name(run)} for run in runs]
 
 
 def _slug(name: str) -> str:
@@ -84,7 +93,7 @@ def task_figures(
     if any(map(has_terms, runs)):
         drawings["terms"] = terms_figure(task, [run for run in runs if has_terms(run)])
     if pairs:
-        drawings["similarity"] = similarity_figure(task, pairs)
+        drawings["similarity"] = similarity_figure(task, pairs, list(styles))
     return drawings
 
 
@@ -158,7 +167,7 @@ def against_length(task: str, by_label: ByLabel, name: str, styles: dict[str, Se
 
 
 def _ends(lines: dict[str, dict[int, Summary]]) -> str:
-    """Of each line its first and last value."""
+    """The first and the last value of every line."""
     ends = {label: {length: points[length].mean for length in (min(points), max(points))} for label, points in lines.items()}
     return "; ".join(f"{label} {', '.join(f'{mean:.3g} at {n}' for n, mean in means.items())}" for label, means in ends.items())
 
@@ -171,7 +180,7 @@ def _draw_against(
     run: dict[str, Any],
     styles: dict[str, SeriesStyle],
 ) -> None:
-    length_axis(drawing, axes, sorted({length for points in lines.values() for length in points}), run["trained"])
+    length_axis(drawing, axes, sorted({length for points in lines.values() for length in points}), run["train_length"])
     highest = max(summary.high for points in lines.values() for summary in points.values())
     if name == "entropy":
         uniform = {at["length"]: at["layers"][0][0]["uniform"] for at in run["lengths"]}

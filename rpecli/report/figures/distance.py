@@ -15,7 +15,7 @@ from rpecli.report.format import format_number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-POINTS = 200  # of a curve; of more, the highest of each few neighbors
+POINTS = 200  # of a curve; of more, the highest of every few neighbors
 UNDER = 0.28  # inches, room for one line of tick labels
 TICKS = 3  # at least, between the first and the last distance
 ByLabel = dict[str, list[dict[str, Any]]]
@@ -23,7 +23,7 @@ ByLabel = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Curve:
-    """Attention weight by distance, and how it is drawn."""
+    """Attention weight by distance, and the look of its line."""
 
     label: str  # of the series that it belongs to
     words: str
@@ -32,7 +32,7 @@ class Curve:
     part: str = ""  # of a crowded panel, of which a page shows one part at a time
 
     def peaks(self) -> dict[int, float]:
-        """At most POINTS points; of more, the highest of each few neighbors."""
+        """At most POINTS points; of more, the highest of every few neighbors."""
         distances, every = list(self.weights), -(-len(self.weights) // POINTS)
         parts = (distances[start : start + every] for start in range(0, len(distances), every))
         return {distance: self.weights[distance] for part in parts for distance in [max(part, key=self.weights.__getitem__)]}
@@ -40,7 +40,7 @@ class Curve:
 
 def distance_figure(task: str, by_label: ByLabel, styles: dict[str, SeriesStyle]) -> Drawing:
     """The last layer: a panel per length from the trained one on, a line per label, mean over heads and runs."""
-    factors = {at["length"] / run["trained"] for runs in by_label.values() for run in runs for at in run["lengths"]}
+    factors = {at["length"] / run["train_length"] for runs in by_label.values() for run in runs for at in run["lengths"]}
     subplots = [_encodings_subplot(task, by_label, styles, times) for times in sorted(factors) if times >= 1]
     rows = [subplots[start : start + COLUMNS] for start in range(0, len(subplots), COLUMNS)]
     shown = {label: style for label, style in styles.items() if label in by_label}
@@ -62,7 +62,7 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
 
 def _mean_over_heads(runs: list[dict[str, Any]], times: float) -> dict[int, float]:
     """The last layer at a multiple of the training length, mean over its heads and over runs."""
-    entries = [(run, at) for run in runs for at in run["lengths"] if at["length"] == times * run["trained"]]
+    entries = [(run, at) for run in runs for at in run["lengths"] if at["length"] == times * run["train_length"]]
     heads = [head["by_distance"] for _, at in entries for head in at["layers"][-1]]
     return dict(enumerate(map(fmean, zip(*heads, strict=True)), first_distance(*entries[0]))) if entries else {}
 

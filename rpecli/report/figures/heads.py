@@ -25,12 +25,12 @@ class LayerHeads:
 
     @property
     def alt(self) -> str:
-        return f"attention weight by distance of each head: {self.title}"
+        return f"attention weight by distance, a line per head: {self.title}"
 
 
 def heads_figure(run: dict[str, Any]) -> Drawing:
     """A row of panels per layer, a column per length, a line per head; patterned heads are named at the training length."""
-    rows = [[_subplot(layer_heads(run, at, layer), at["length"] == run["trained"]) for at in run["lengths"]]
+    rows = [[_subplot(layer_heads(run, at, layer), at["length"] == run["train_length"]) for at in run["lengths"]]
             for layer in range(_layers(run))]  # fmt: skip
     entries = [line_entry(name, **look) for name, look in head_looks(run).items()]
     title = f"{run_name(run)}: attention weight by distance at the answer tokens"
@@ -51,7 +51,7 @@ def heads_overview(runs: list[dict[str, Any]]) -> Drawing:
     """
     by_length: list[list[LayerHeads]] = [[], []]
     for run in runs:
-        beyond = [at for at in run["lengths"] if at["length"] >= run["trained"]] or run["lengths"]
+        beyond = [at for at in run["lengths"] if at["length"] >= run["train_length"]] or run["lengths"]
         for place, at in enumerate(beyond[:: max(1, len(beyond) - 1)]):
             by_length[place] += [layer_heads(run, at, layer) for layer in range(_layers(run))]
     rows = [[_crowded(group) for group in by_length if group]]
@@ -76,7 +76,7 @@ def layer_heads(run: dict[str, Any], at: dict[str, Any], layer: int) -> LayerHea
     patterns = {head["head"]: head["rule"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
     names = [f"head {n}{f': {patterns[n]}' if n in patterns else ''}" for n in range(1, len(at["layers"][layer]) + 1)]
     patterned = [name for name in names if ":" in name]
-    first, times = first_distance(run, at), format_factor(at["length"], run["trained"])
+    first, times = first_distance(run, at), format_factor(at["length"], run["train_length"])
     curves = [Curve(run["label"], name, dict(enumerate(head["by_distance"], first)), look)
               for name, head, look in zip(names, at["layers"][layer], head_looks(run).values(), strict=False)]  # fmt: skip
     title = f"{run['label']}, seed {run['seed']}, layer {layer + 1} at {times}: {'; '.join(patterned) or 'no patterned head'}"
@@ -84,7 +84,7 @@ def layer_heads(run: dict[str, Any], at: dict[str, Any], layer: int) -> LayerHea
 
 
 def head_looks(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """How the line of every head of a run is drawn, by its name."""
+    """The look of every head's line, by the name of the head."""
     number = max(len(heads) for at in run["lengths"] for heads in at["layers"])
     colors = head_colors(number)
     return {f"head {n + 1}": {"color": colors[n], "linestyle": HEAD_DASHES[n % len(HEAD_DASHES)]} for n in range(number)}

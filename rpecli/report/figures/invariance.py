@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 MEASURES = {
     "changed": "predictions changed",
     "exact_match": "exact match",
-    "attention": "attention weight moved",
+    "attention": "attention weight that moved",
     "kl_mean": "KL divergence (nats)",
     "logits_mean": "mean change of a logit",
 }
 UNDER = 0.34  # inches, room for one line of tick labels
-ShiftLines = dict[str, list[list[dict[str, Any]]]]  # of each label its runs, of each run its lines of probes.jsonl
+ShiftLines = dict[str, list[list[dict[str, Any]]]]  # by label: the runs, and the lines of every run
 
 
 def shift_figure(task: str, shifts: ShiftLines, styles: dict[str, SeriesStyle]) -> Drawing:
@@ -41,7 +41,7 @@ def shift_figure(task: str, shifts: ShiftLines, styles: dict[str, SeriesStyle]) 
 
 
 def _points(shifts: ShiftLines, measure: str, kind: str) -> dict[str, dict[int, Summary]]:
-    """One measure by the size of the shift, of each label over its runs."""
+    """One measure by the size of the shift, over the runs of every label."""
     points = {}
     for label, runs in shifts.items():
         values: dict[int, list[float]] = {}

@@ -86,7 +86,7 @@ class Layout:
 
     title: str = ""
     below: str = ""  # a label under all horizontal axes
-    legend: Sequence[tuple[str, list["Artist"]]] = ()  # title and entries of each block
+    legend: Sequence[tuple[str, list["Artist"]]] = ()  # blocks of a title and entries
     panel: float = PANEL  # inches: height of a panel
     under: float = UNDER
     left: float = LEFT

@@ -37,7 +37,7 @@ def _curve(encoding: EncodingResults) -> Curve:
 
 
 def learning_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Drawing | None:
-    """The learning curves of every task; None where no run kept its validations."""
+    """The learning curves of every task; None where no run has validations."""
     by_task = [(task, lines) for task in tasks if (lines := curves(task))]
     if not by_task:
         return None
@@ -71,7 +71,7 @@ def _words(step: int, summary: Summary) -> str:
 
 
 def described(task: TaskResults, lines: dict[str, Curve]) -> str:
-    """The panel in words: where each curve ends, and when it first reached the bar of a solved task."""
+    """The panel in words: where every curve ends, and when it first reached the bar of a solved task."""
     ends = [f"{label} {_reached(curve)}{format_number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
             for label, curve in lines.items()]  # fmt: skip
     return f"token accuracy within the training lengths by step on {task.title}, mean over seeds: {'; '.join(ends)}."

@@ -1,4 +1,4 @@
-"""The panels of a figure as SVG for a page: matplotlib's own drawing, taken apart, themed and told what to say when pointed at.
+"""The panels of a figure as SVG for a page: matplotlib's own drawing, taken apart, with themed colors and words on hover.
 
 What matplotlib writes is for one file on white paper. In a page every panel stands by itself, colors are custom properties that
 a dark ground changes, markers are defined once for all panels, and marks carry their words as `<title>`. Metadata, clip paths,
@@ -26,6 +26,7 @@ COLOR = re.compile(r"#[0-9a-f]{6}\b")
 NUMBER = re.compile(r"-?\d+\.\d+")
 NO_ROTATION = re.compile(r"rotate\(-0[^)]*\)")
 ONLY_IN_FILES = ("heading-", "label-")  # groups whose words a page writes above the panel
+THEME = {color.lower(): f"--x{color[1:].lower()}" for color in plot.DARK}  # custom properties by color
 SILENT = iter(())  # words of marks that say nothing
 DEFAULT = {"font-size": "8px", "stroke-dashoffset": "0", "stroke-linejoin": "miter", "stroke-linecap": "square"}
 
@@ -42,7 +43,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A label of a legend, drawn as its line is."""
+    """A label of a legend with a piece of its line."""
 
     label: str
     svg: str
@@ -90,23 +91,19 @@ class PageCharts:
 
     def css(self) -> str:
         """The styles of all charts so far, and every color of the figures as a custom property, on either ground."""
-        light = "".join(f"{_name(color)}:{color};" for color in plot.DARK)
-        dark = "".join(f"{_name(color)}:{other};" for color, other in plot.DARK.items())
+        light = "".join(f"{THEME[color.lower()]}:{color};" for color in plot.DARK)
+        dark = "".join(f"{THEME[color.lower()]}:{other};" for color, other in plot.DARK.items())
         looks = "\n".join(f".{name}{{{style}}}" for style, name in self.looks.items())
         return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{looks}\n"
 
 
-def _name(color: str) -> str:
-    return f"--x{color[1:].lower()}"
-
-
 def _themed(style: str) -> str:
-    names = {color.lower(): _name(color) for color in plot.DARK}
-    return COLOR.sub(lambda match: f"var({names[match[0]]})" if match[0] in names else match[0], style)
+    """A style with custom properties in place of the colors of the figures."""
+    return COLOR.sub(lambda match: f"var({THEME[match[0]]})" if match[0] in THEME else match[0], style)
 
 
 def _legend_drawing(looks: dict[str, dict[str, Any]]) -> Drawing:
-    """A line per label with its marker in the middle, each cropped for itself."""
+    """A line per label with its marker in the middle, cropped one by one."""
     import matplotlib
 
     width, row = 0.6, 0.2  # inches
@@ -171,9 +168,9 @@ class _Panel:
         return f"<{tag} {attributes}{self._class(node, 'point')}><title>{escape(words)}</title></{tag}>"
 
     def _text(self, node: ElementTree.Element) -> str:
-        """Text in the page's own font; rotated or moved as it was."""
-        moved = NUMBER.sub(lambda match: _number(float(match[0])), NO_ROTATION.sub("", node.get("transform", "")))
-        place = f' transform="{moved}"' if moved else ""
+        """Text in the page's own font; rotated or moved as in the file."""
+        transform = NUMBER.sub(lambda match: _number(float(match[0])), NO_ROTATION.sub("", node.get("transform", "")))
+        place = f' transform="{transform}"' if transform else ""
         place += "".join(f' {key}="{_number(float(node.get(key, 0)))}"' for key in ("x", "y") if key in node.attrib)
         spans = "".join(f"<tspan>{escape(child.text or '')}</tspan>" for child in node)
         return f"<text{place}{self._class(node)}>{escape(node.text or '')}{spans}</text>"
@@ -196,7 +193,7 @@ def _number(value: float, digits: int = 1) -> str:
 
 
 def short_path(path: str, x: float = 0, y: float = 0, digits: int = 1) -> str:
-    """A path of SVG, moved and with fewer digits; a line through many points as steps from one to the next."""
+    """A path of SVG, moved by x and y, with fewer digits; a line through many points as steps from one to the next."""
     words = path.split()
     if set(words[::3]) == {"M", "L"} and words.count("M") == 1 and words[0] == "M" and len(words) > 6 and digits == 1:
         points = [(round(10 * (float(a) + x)), round(10 * (float(b) + y))) for a, b in zip(words[1::3], words[2::3], strict=True)]

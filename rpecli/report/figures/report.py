@@ -1,4 +1,4 @@
-"""Every figure of a report, each drawn once: the files that show it, and the drawings that a page takes apart."""
+"""All figures of a report, drawn once: for files as they are, and for a page that takes them apart."""
 
 from dataclasses import dataclass
 from typing import Any

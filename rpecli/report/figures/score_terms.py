@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
 from rpecli.report.format import format_number
-from rpecli.report.probe_values import TERMS, pair_labels, pair_names, similarity_matrix
+from rpecli.report.probe_values import pair_labels, pair_names, similarity_matrix
+from rpecli.run.records import SCORE_TERMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
 COLORS = [HEAD_COLORS[n] for n in (4, 5, 2, 0)]
-TERM_LOOKS = {term: {"color": color, "linewidth": 7, "solid_capstyle": "butt"} for term, color in zip(TERMS, COLORS, strict=True)}
+TERM_LOOKS = {
+    term: {"color": color, "linewidth": 7, "solid_capstyle": "butt"} for term, color in zip(SCORE_TERMS, COLORS, strict=True)
+}
 CELL = HEAD_COLORS[0]  # of the matrix, the fuller the more alike
 FULL = 0.6  # opacity of a similarity of 1: the number in the cell stays legible
 FITS = 20  # rows up to which a number fits into a cell
 NAME, ROW, RIGHT, WIDEST = 0.075, 0.2, 0.4, 2.4  # inches: a character of a name, a row, room for a number at the right, a panel
-Bar = tuple[str, list[float], float | None]  # name, share of each term, R2 of the last one as a function of i-j
+Bar = tuple[str, list[float], float | None]  # name, shares of the terms, R2 of the last one as a function of i-j
 
 
 def has_terms(run: dict[str, Any]) -> bool:
@@ -33,10 +36,10 @@ def terms_figure(task: str, runs: list[dict[str, Any]]) -> Drawing:
     bars, of = _bars(runs), "one run" if len(runs) == 1 else "mean over heads and seeds"
     title = "first-layer scores by term (query-key), share of variance"
     words = "; ".join(f"{name} {', '.join(map(format_number, shares))}" for name, shares, _ in bars)
-    subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(TERMS)} on {task}, {of}: {words}.")
+    subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(SCORE_TERMS)} on {task}, {of}: {words}.")
     layout = Layout(
         f"{task}: {title}, {of}", "share of variance; at the right: R² of position-position as a function of i-j",
-        [("terms", [patch_entry(name, facecolor=color) for name, color in zip(TERMS, COLORS, strict=True)])],
+        [("terms", [patch_entry(name, facecolor=color) for name, color in zip(SCORE_TERMS, COLORS, strict=True)])],
         panel=0.3 + ROW * len(bars), under=0.28, left=_left(name for name, _, _ in bars), right=RIGHT, widest=WIDEST,
     )  # fmt: skip
     return draw([[subplot]], layout)
@@ -46,8 +49,8 @@ def _bars(runs: list[dict[str, Any]]) -> list[Bar]:
     bars = []
     for label in dict.fromkeys(run["label"] for run in runs):
         own = [run for run in runs if run["label"] == label]
-        for times in sorted({at["length"] / run["trained"] for run in own for at in run["lengths"] if at["terms"]}):
-            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["trained"]]
+        for times in sorted({at["length"] / run["train_length"] for run in own for at in run["lengths"] if at["terms"]}):
+            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["train_length"]]
             heads = [head for at in entries for head in at["terms"] or []]
             of_heads = [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
             bars += of_heads if len(runs) == 1 else [_bar(f"{label}, {times:g}x", heads)]
@@ -61,13 +64,13 @@ def _left(names: Iterable[str]) -> float:
 
 def _bar(name: str, heads: list[dict[str, Any]]) -> Bar:
     fits = [head["toeplitz"][R2] for head in heads if head["toeplitz"][R2] is not None]
-    return name, [fmean(head["share"][term] for head in heads) for term in TERMS], fmean(fits) if fits else None
+    return name, [fmean(head["share"][term] for head in heads) for term in SCORE_TERMS], fmean(fits) if fits else None
 
 
 def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     for row, (name, shares, fit) in enumerate(bars):
         left = 0.0
-        for term, share, color in zip(TERMS, shares, COLORS, strict=True):
+        for term, share, color in zip(SCORE_TERMS, shares, COLORS, strict=True):
             (bar,) = axes.barh(row, share, 0.75, left, color=color, edgecolor=GROUND, linewidth=0.5)
             drawing.tip(bar, None, [f"{name}: {term} {format_number(share)}"])
             left += share
@@ -79,19 +82,20 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     axes.set_xlim(0, 1)
 
 
-def similarity_figure(task: str, pairs: list[dict[str, Any]]) -> Drawing:
-    """Encodings against encodings, with itself: between its runs. Runs against runs where every encoding has a single run."""
-    labels = {label for pair in pairs for label in pair["labels"]}
-    by_label = len(labels) < len({name for pair in pairs for name in pair_names(pair)})
+def similarity_figure(task: str, pairs: list[dict[str, Any]], order: list[str]) -> Drawing:
+    """Encodings against encodings in this order, with itself: between its runs. Runs against runs if no encoding has several."""
+    labels, names = ({name for pair in pairs for name in of(pair)} for of in (pair_labels, pair_names))
+    by_label = len(labels) < len(names)
     cells = similarity_matrix(pairs, pair_labels if by_label else pair_names)
-    names = list(dict.fromkeys(name for key in sorted(cells) for name in key))
+    rows = sorted(labels if by_label else names, key=lambda name: (order.index(name) if name in order else 0, name))
     apart = {key: value for key, value in cells.items() if key[0] != key[1]}
+    cells = cells if by_label else cells | {(name, name): 1.0 for name in rows}
     title = "similarity of attention (1 - JS/ln 2)"
     ends = {"most": max(apart, key=apart.__getitem__), "least": min(apart, key=apart.__getitem__)} if apart else {}
     words = ", ".join(f"{word} {a} and {b} ({format_number(apart[a, b])})" for word, (a, b) in ends.items())
-    subplot = Subplot(partial(_draw_matrix, names=names, cells=cells), title, f"{title} on {task}: {words}.")
+    subplot = Subplot(partial(_draw_matrix, names=rows, cells=cells), title, f"{title} on {task}: {words}.")
     mean = "heads paired, mean over layers" + (" and pairs of runs" if by_label else "")
-    high, left = 0.1 + ROW * max(len(names), 4), _left(f"{name}  {n}" for n, name in enumerate(names, 1))
+    high, left = 0.1 + ROW * max(len(rows), 4), _left(f"{name}  {n}" for n, name in enumerate(rows, 1))
     layout = Layout(f"{task}: {title}, {mean}", panel=high, under=0.28, left=left, widest=WIDEST)
     return draw([[subplot]], layout)
 

@@ -20,7 +20,7 @@ BAND = 0.13  # opacity of a band; less where many bands lie on one another
 
 @dataclass(frozen=True)
 class Series:
-    """Summaries over runs along an axis, and how they are drawn."""
+    """Summaries over runs along an axis, and the style of their line."""
 
     label: str
     style: SeriesStyle

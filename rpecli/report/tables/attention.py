@@ -7,7 +7,8 @@ from statistics import fmean
 from rpecli.report import probe_values
 from rpecli.report.format import MISSING, format_number
 from rpecli.report.load_probes import TaskProbes
-from rpecli.report.probe_values import FITS, TERMS, mean_or_none
+from rpecli.report.probe_values import FITS, mean_or_none
+from rpecli.run.records import SCORE_TERMS
 from rpecli.table import Table
 
 
@@ -43,7 +44,7 @@ def _patterns(probes: TaskProbes) -> Table:
         heads: dict[tuple[int, str], list[dict[float, float]]] = defaultdict(list)
         for run in probes.runs_of(label):
             for head in run["patterned_heads"]:
-                shares = {float(length) / run["trained"]: share for length, share in head["share"].items()}
+                shares = {float(length) / run["train_length"]: share for length, share in head["share"].items()}
                 heads[head["layer"], head["rule"]].append(shares)
         for (layer, pattern), shares_by_factor in sorted(heads.items()):
             cells = [_mean(shares[factor] for shares in shares_by_factor if factor in shares) for factor in probes.factors]
@@ -62,10 +63,10 @@ def _terms(probes: TaskProbes) -> Table:
         for factor in probes.factors:
             heads = probe_values.term_heads(probes, label, factor)
             if heads:
-                shares = [_mean(head["share"][term] for head in heads) for term in TERMS]
+                shares = [_mean(head["share"][term] for head in heads) for term in SCORE_TERMS]
                 fits = [_mean(head["toeplitz"][fit] for head in heads) for fit in FITS]
                 rows.append([label, probes.group_of(label), f"{factor:g}x", *shares, *fits])
-    columns = ["encoding", "group", "length", *TERMS, *FITS.values()]
+    columns = ["encoding", "group", "length", *SCORE_TERMS, *FITS.values()]
     caption = (
         "Scores of the first layer by term (query-key): shares of the variance within rows, means over heads and seeds. Then the "
         "share of position-position that is a function of i-j, the same with a constant per row, and what noise would have."

@@ -3,18 +3,16 @@
 from functools import partial
 from typing import Any
 
-from rpecli.report.format import MISSING
+from rpecli.report.format import MISSING, format_factor
 from rpecli.report.load_probes import ProbeLine
 from rpecli.report.probe_values import (
     FITS,
     ROUNDING,
     SHIFT_KINDS,
     SHIFT_MEASURES,
-    TERMS,
     Matrix,
     ShiftLines,
     factors_of,
-    format_factor,
     heads_of,
     pair_labels,
     pair_names,
@@ -22,6 +20,7 @@ from rpecli.report.probe_values import (
     shift_value,
     similarity_matrix,
 )  # fmt: skip
+from rpecli.run.records import SCORE_TERMS
 from rpecli.table import Table
 
 MAX_RUNS = 12  # up to which all pairs of runs are shown
@@ -78,7 +77,7 @@ def _head_table(title: str, names: list[str], runs: list[ProbeLine], cell: Any) 
     factors = factors_of(runs)
     rows = []
     for run in runs:
-        lines = {format_factor(line["length"], run["trained"]): line for line in run["lengths"]}
+        lines = {format_factor(line["length"], run["train_length"]): line for line in run["lengths"]}
         for layer, head in heads_of(run):
             cells = [cell(lines[factor], layer, head, name) if factor in lines else "" for name in names for factor in factors]
             rows.append([run_name(run), f"{layer + 1}.{head + 1}", *cells])
@@ -110,7 +109,7 @@ def _patterns(runs: list[ProbeLine]) -> Table:
     rows = []
     for run in runs:
         for head in run["patterned_heads"]:
-            shares = {format_factor(length, run["trained"]): _percent(share) for length, share in head["share"].items()}
+            shares = {format_factor(int(length), run["train_length"]): _percent(share) for length, share in head["share"].items()}
             name = f"layer {head['layer']} head {head['head']}"
             rows.append([run_name(run), name, head["rule"], *(shares.get(factor, "") for factor in factors)])
         if not run["patterned_heads"]:
@@ -126,11 +125,11 @@ def _terms(runs: list[ProbeLine]) -> Table:
     for run in sorted(runs, key=run_name):
         heads = [(head, line["length"]) for line in run["lengths"] for head in line["terms"] or []]
         for head, length in sorted(heads, key=lambda entry: entry[0]["head"]):
-            shares = [_percent(head["share"][term]) for term in TERMS]
+            shares = [_percent(head["share"][term]) for term in SCORE_TERMS]
             fits = [_percent(head["toeplitz"][fit]) for fit in FITS]
-            rows.append([run_name(run), f"1.{head['head']}", format_factor(length, run["trained"]), *shares, *fits])
+            rows.append([run_name(run), f"1.{head['head']}", format_factor(length, run["train_length"]), *shares, *fits])
     title = "First-layer scores by term (query-key; share of variance within rows); position-position as a function of i-j"
-    columns = ["run", "head", "length", *TERMS, *FITS.values()]
+    columns = ["run", "head", "length", *SCORE_TERMS, *FITS.values()]
     return Table(title, columns, "lll" + "r" * (len(columns) - 3), rows)
 
 
