@@ -272,16 +272,16 @@ def test_training_without_peers(rpe, tmp_path, quick, monkeypatch):
 
 
 def test_evaluation_of_a_run_and_its_memory(rpe, tmp_path, quick):
-    path = tiny.trained(tmp_path / "runs")
-    before = sorted(file.name for file in path.iterdir())
-    result = rpe("bench", "eval", "--run", path, "--lengths", 16, "--repeats", 1, "--out", tmp_path / "out")
+    run = tiny.trained_run(tmp_path / "runs")
+    before = sorted(file.name for file in run.path.iterdir())
+    result = rpe("bench", "eval", "--run", run, "--lengths", 16, "--repeats", 1, "--out", tmp_path / "out")
     assert result.code == 0, result.err
     time, peak = json.loads((tmp_path / "out" / "eval.json").read_text())["rows"]
-    assert time["run"] == path.name
+    assert time["run"] == run.name
     assert time["share"] > 0
     assert (peak["length"], peak["note"]) == (16, "")
     assert peak["measured_mb"] is not None
-    assert sorted(file.name for file in path.iterdir()) == before, "the run itself does not change"
+    assert sorted(file.name for file in run.path.iterdir()) == before, "the run itself does not change"
 
 
 def test_stacked_seeds_beside_other_methods(rpe, tmp_path, quick, monkeypatch):

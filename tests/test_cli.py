@@ -23,8 +23,7 @@ from rpecli.config import recipe
 from rpecli.config.keys import recipe_keys
 from rpecli.evaluate import measure as evaluate
 from rpecli.launch import job as order
-from rpecli.run import directory as run
-from rpecli.run.files import read_lines
+from rpecli.run.directory import Run, find_runs
 
 ENCODING = '''"""Adds a number of its own to every score; a user's own file."""
 
@@ -266,16 +265,16 @@ def test_every_recipe_key_is_a_flag_with_or_without_a_recipe(rpe: tiny.Rpe, here
     words = [word for key, value in (tiny.KEYS | {"steps": 3}).items() for word in (f"--{key.replace('_', '-')}", value)]
     assert rpe("train", *words, "--jobs", 0, "--device", "cpu").code == 0
     assert rpe("train", tiny.recipe_file(here), "--steps=3", "--jobs", 0, "--device", "cpu").code == 0
-    (path,) = run.listing(here / "runs")[0]
-    assert run.config_of(path).steps == 3
-    assert path.name == tiny.config(steps=3).id
+    (run,) = find_runs(here / "runs")[0]
+    assert run.config.steps == 3
+    assert run.name == tiny.config(steps=3).id
 
 
 def test_flags_may_stand_before_the_recipe(rpe: tiny.Rpe, here: Path) -> None:
     file = tiny.recipe_file(here)
     assert rpe("train", "--steps", 3, "--lr", "1e-3", file, "--jobs", 0, "--device", "cpu").code == 0
-    (path,) = run.listing(here / "runs")[0]
-    assert (run.config_of(path).steps, run.config_of(path).lr) == (3, 1e-3)
+    (run,) = find_runs(here / "runs")[0]
+    assert (run.config.steps, run.config.lr) == (3, 1e-3)
 
 
 def test_settings_of_one_task_are_no_flag_and_the_way_out_is_said(rpe: tiny.Rpe, here: Path) -> None:
@@ -287,8 +286,8 @@ def test_settings_of_one_task_are_no_flag_and_the_way_out_is_said(rpe: tiny.Rpe,
 def test_set_takes_any_key_several_times(rpe: tiny.Rpe, here: Path) -> None:
     words = ("--set", "steps=3", "--set", " lr = 1e-3 ", "--jobs", 0, "--device", "cpu")
     assert rpe("train", tiny.recipe_file(here), *words).code == 0
-    (path,) = run.listing(here / "runs")[0]
-    assert (run.config_of(path).steps, run.config_of(path).lr) == (3, 1e-3)
+    (run,) = find_runs(here / "runs")[0]
+    assert (run.config.steps, run.config.lr) == (3, 1e-3)
 
 
 def test_lists_in_flags_are_a_grid(rpe: tiny.Rpe, here: Path) -> None:
@@ -378,51 +377,51 @@ def test_without_a_kind_encodings_are_listed(rpe: tiny.Rpe) -> None:
 def test_runs_are_listed_with_how_they_went(rpe: tiny.Rpe, done: Path) -> None:
     rows = table(rpe("ls", "runs", "--runs", done).out)
     data = json.loads(rpe("ls", "runs", "--runs", done, "--json").out)
-    assert [row["run"] for row in rows] == [info["id"] for info in data] == [path.name for path in run.listing(done)[0]]
+    assert [row["run"] for row in rows] == [info["id"] for info in data] == [run.name for run in find_runs(done)[0]]
     assert {row["status"] for row in rows} == {"trained"}
-    last = read_lines(done / rows[0]["run"] / "metrics.jsonl")[-1]
+    last = Run(done / rows[0]["run"]).metrics()[-1]
     assert rows[0]["acc"] == f"{last['token_accuracy']:.3f}"
 
 
 def test_a_foreign_or_damaged_directory_among_the_runs_is_said_and_skipped(rpe: tiny.Rpe, done: Path, here: Path) -> None:
     shutil.copytree(done, here / "runs")
     (here / "runs" / "holiday").mkdir()
-    damaged = run.listing(here / "runs")[0][0]
-    (damaged / "run.json").write_text("{")
+    damaged = find_runs(here / "runs")[0][0]
+    damaged.record_file.write_text("{")
     for words in (("ls", "runs"), ("report", "--out", "results"), ("eval", "--lengths", "1x", "--jobs", 0)):
         said = rpe(*words)
         assert said.code == 0
         assert "runs/holiday: not a run directory (no run.json): move it elsewhere" in said.err
-        assert f"{damaged.relative_to(here)}/run.json: damaged record: delete" in said.err
+        assert f"{damaged.record_file.relative_to(here)}: damaged record: delete" in said.err
         assert damaged.name not in said.out
         assert "copy-rope-s1" in said.out or words[0] == "report"
 
 
 def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, done: Path, here: Path) -> None:
-    path = run.listing(done)[0][0]
-    by_id = rpe("show", path.name, "--runs", done)
+    run = find_runs(done)[0][0]
+    by_id = rpe("show", run.name, "--runs", done)
     assert by_id.code == 0
-    assert {row["field"]: row["value"] for row in table(by_id.out)}["id"] == path.name
-    assert rpe("show", path).out == by_id.out
-    assert rpe("show", path.name[:-3] + "*", "--runs", done).out == by_id.out
+    assert {row["field"]: row["value"] for row in table(by_id.out)}["id"] == run.name
+    assert rpe("show", run).out == by_id.out
+    assert rpe("show", run.name[:-3] + "*", "--runs", done).out == by_id.out
     both = rpe("show", "copy-rope-*", "--runs", done)
     assert both.out.count("| id ") == 2
 
 
 def test_the_evaluation_of_a_shown_run_is_a_row_a_length(rpe: tiny.Rpe, done: Path) -> None:
-    path = run.listing(done)[0][0]
-    record, rows = tables(rpe("show", path.name, "--runs", done).out)
+    run = find_runs(done)[0][0]
+    record, rows = tables(rpe("show", run.name, "--runs", done).out)
     assert {"field": "status", "value": "trained"} in record
     assert [row["length"] for row in rows] == ["4", "8"]
-    assert rows[0]["exact match"] == f"{read_lines(path / 'eval.jsonl')[0]['exact_match']:.3f}"
+    assert rows[0]["exact match"] == f"{run.evaluations()[0]['exact_match']:.3f}"
 
 
 def test_a_run_shown_as_json_is_all_there_is(rpe: tiny.Rpe, done: Path) -> None:
-    path = run.listing(done)[0][0]
-    shown = json.loads(rpe("show", path.name, "--runs", done, "--json").out)
-    assert shown["id"] == path.name
-    assert shown["config"] == run.config_of(path).to_keys()
-    assert shown["eval"] == read_lines(path / "eval.jsonl")
+    run = find_runs(done)[0][0]
+    shown = json.loads(rpe("show", run.name, "--runs", done, "--json").out)
+    assert shown["id"] == run.name
+    assert shown["config"] == run.config.to_keys()
+    assert shown["eval"] == run.evaluations()
 
 
 def test_several_runs_shown_as_json_are_one_list(rpe: tiny.Rpe, done: Path) -> None:
@@ -464,13 +463,13 @@ def test_runs_are_chosen_by_pattern(rpe: tiny.Rpe, done: Path) -> None:
 
 
 def test_what_was_evaluated_is_shown_without_being_measured_again(rpe: tiny.Rpe, done: Path) -> None:
-    before = [(path / "eval.jsonl").read_bytes() for path in run.listing(done)[0]]
+    before = [run.evaluations_file.read_bytes() for run in find_runs(done)[0]]
     said = rpe("eval", "--runs", done, "--jobs", 0, "--device", "cpu")
     assert said.code == 0
     first = table(said.out)[0]
-    line = read_lines(done / first["run"] / "eval.jsonl")[0]
+    line = Run(done / first["run"]).evaluations()[0]
     assert first["4"] == f"{line['exact_match']:.3f}"
-    assert [(path / "eval.jsonl").read_bytes() for path in run.listing(done)[0]] == before
+    assert [run.evaluations_file.read_bytes() for run in find_runs(done)[0]] == before
 
 
 def test_a_report_is_written_and_its_tables_shown(rpe: tiny.Rpe, done: Path, here: Path) -> None:
@@ -498,8 +497,8 @@ def test_run_trains_evaluates_reports_and_does_nothing_twice(rpe: tiny.Rpe, here
     words = ("run", tiny.recipe_file(here, encoding="rope,none"), "--device", "cpu", "--json", "--jobs")
     first = rpe(*words, 1)
     assert first.code == 0
-    paths = run.listing(here / "runs")[0]
-    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for path in paths for file in path.glob("*[ls]")}
+    created = find_runs(here / "runs")[0]
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for run in created for file in run.path.glob("*[ls]")}
     second = rpe(*words, 0)
     assert second.code == 0
     assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in before} == before
@@ -518,9 +517,9 @@ def test_what_is_said_meanwhile_does_not_mix_with_the_data(rpe: tiny.Rpe, here: 
 
 def test_run_takes_lengths_and_evaluates_them(rpe: tiny.Rpe, here: Path) -> None:
     said = rpe("run", tiny.recipe_file(here), "--lengths", "2,6", "--jobs", 0, "--device", "cpu")
-    (path,) = run.listing(here / "runs")[0]
+    (run,) = find_runs(here / "runs")[0]
     assert said.code == 0
-    assert [line["length"] for line in read_lines(path / "eval.jsonl")] == [2, 4, 6]
+    assert [line["length"] for line in run.evaluations()] == [2, 4, 6]
 
 
 def test_run_trains_and_measures_each_task_by_its_own_settings_and_flags_hold_for_all(rpe: tiny.Rpe, here: Path) -> None:
@@ -532,21 +531,21 @@ def test_run_trains_and_measures_each_task_by_its_own_settings_and_flags_hold_fo
         runs = here / f"runs{len(flags_given)}"
         assert rpe("run", file, *flags_given, "--runs", runs, "--jobs", 0, "--device", "cpu").code == 0
         found = {}
-        for path in run.listing(runs)[0]:
-            lines = read_lines(path / "eval.jsonl")
-            found[run.read(path)["task"]] = run.read(path)["step"], [line["length"] for line in lines], lines[-1]["n"]
+        for run in find_runs(runs)[0]:
+            lines = run.evaluations()
+            found[run.record["task"]] = run.record["step"], [line["length"] for line in lines], lines[-1]["n"]
         assert found == expected
 
 
 def test_a_changed_file_of_a_trained_run_is_said(rpe: tiny.Rpe, done: Path, here: Path) -> None:
     shutil.copytree(done, here / "runs")
-    path = here / "runs" / tiny.config().id
-    sources = run.read(path)["sources"]
+    run = Run(here / "runs" / tiny.config().id)
+    sources = run.record["sources"]
     for kind, word in (("tasks", "task"), ("encodings", "encoding")):
-        run.update(path, sources=sources | {kind: "00000000"})
+        run.update(sources=sources | {kind: "00000000"})
         said = rpe("train", tiny.recipe_file(here), "--jobs", 0)
         assert said.code == 0
-        assert f"{path.name}: the file of its {word} has changed since; delete runs/{path.name} to train again" in said.err
+        assert f"{run.name}: the file of its {word} has changed since; delete runs/{run.name} to train again" in said.err
 
 
 # -------------------------------------------------------------------------------------------------------- stops in process
@@ -562,11 +561,11 @@ def test_a_stop_in_this_process_saves_ends_the_command_and_starts_no_further_run
     said = rpe(*words)
     assert said.code == code
     assert "start the same command again to go on" in said.err
-    first, second = run.listing(here / "runs")[0]
-    assert (run.read(first)["status"], run.read(second)["status"]) == ("stopped", "created")
+    first, second = find_runs(here / "runs")[0]
+    assert (first.record["status"], second.record["status"]) == ("stopped", "created")
     assert rpe(*words).code == 0
-    untouched = tiny.trained(here / "untouched", task=str(trap.task))
-    assert (first / "weights.safetensors").read_bytes() == (untouched / "weights.safetensors").read_bytes()
+    untouched = tiny.trained_run(here / "untouched", task=str(trap.task))
+    assert first.weights_file.read_bytes() == untouched.weights_file.read_bytes()
 
 
 # ----------------------------------------------------------------------------------------------------------------- output
@@ -615,10 +614,10 @@ def test_a_narrow_terminal_gets_narrow_tables_that_lose_nothing(done: Path) -> N
     assert max(map(len, text.splitlines())) <= 60
     assert "|--" not in text
     assert {word.rstrip() for word in re.findall(r"^\S+", text, re.MULTILINE)} >= set(catalog.names("tasks"))
-    for path in run.listing(done)[0]:
+    for run in find_runs(done)[0]:
         shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal("ls", "runs", "--runs", str(done), columns=40, cwd=done))
         assert max(map(len, shown.splitlines())) <= 40
-        assert path.name[:6] in shown
+        assert run.name[:6] in shown
         break
 
 
@@ -639,7 +638,7 @@ def test_a_users_own_encoding_and_task_train_evaluate_and_list_by_path(rpe: tiny
     said = rpe("run", tiny.recipe_file(here), *words)
     assert said.code == 0, said.err
     assert "| mine" in said.out
-    names = [path.name.rpartition("-")[0] for path in run.listing(here / "runs")[0]]
+    names = [run.name.rpartition("-")[0] for run in find_runs(here / "runs")[0]]
     assert names == ["first-mine-s0", "first-rope-s0"]
     assert {row["run"].rpartition("-")[0] for row in table(rpe("ls", "runs").out)} == set(names)
 
@@ -728,7 +727,7 @@ def test_positions_that_a_task_does_not_have_are_refused(rpe: tiny.Rpe, here: Pa
 
 
 def test_a_trained_model_is_measured_with_another_encoding_and_the_report_keeps_them_apart(rpe: tiny.Rpe, here: Path) -> None:
-    tiny.trained(here / "runs", steps=40)
+    tiny.trained_run(here / "runs", steps=40)
     keys = ("--jobs", "0", "--lengths", "4,8")
     assert rpe("eval", *keys).code == 0
     assert rpe("eval", *keys, "--rope-scaling", "yarn").code == 0
@@ -743,7 +742,7 @@ def test_a_trained_model_is_measured_with_another_encoding_and_the_report_keeps_
 
 
 def test_an_encoding_that_cannot_take_a_models_place_is_told_before_anything_runs(rpe: tiny.Rpe, here: Path) -> None:
-    tiny.trained(here / "runs", steps=20)
+    tiny.trained_run(here / "runs", steps=20)
     said = rpe("eval", "--swap-encoding", "rope:scaling=yran")
     assert said.code == 2
     assert "scaling is none, pi, ntk, dynamic, yarn or llama3, not 'yran'" in said.err
@@ -777,13 +776,13 @@ def test_a_watch_of_what_has_ended_reports_at_once(rpe: tiny.Rpe, done: Path, he
 
 
 def test_ctrl_c_ends_a_watch_with_130_and_leaves_the_sweep_alone(here: Path) -> None:
-    from helpers.run_folders import make_run
+    from helpers.run_folders import made_up_run
 
-    path = make_run(here / "runs", {16: 1.0}, info={"status": "training"})
+    run = made_up_run(here / "runs", {16: 1.0}, info={"status": "training"})
     process = tiny.start("report", "--watch", "--interval", "0.1", cwd=here)
     assert process.stderr
     assert "1 run: 1 training" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
     assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted; start the same command again to go on")
-    assert run.read(path)["status"] == "training"
+    assert run.record["status"] == "training"

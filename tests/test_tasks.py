@@ -11,7 +11,7 @@ from rpecli import catalog
 from rpecli import task as tasks
 from rpecli.choice import ChoiceError
 from rpecli.config import recipe
-from rpecli.run import directory as run
+from rpecli.run.directory import family_of
 from rpecli.task import BOS, END, MARKS, PAD, SEP, SPECIAL, Batch, Task
 
 OPTIONS = ["sort:symbols=8", "sort:symbols=8:distinct=true", "recall:symbols=5", "copy:symbols=3", "parity:format=bit"]
@@ -53,7 +53,7 @@ def test_a_task_says_of_what_family_it_is(task_name: str) -> None:
     family = tasks.build(task_name).family
     assert family != "other"
     assert re.fullmatch("[a-z]+( [a-z]+)?", family)
-    assert run.family_of(task_name + ":symbols=9") == family
+    assert family_of(task_name + ":symbols=9") == family
 
 
 def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name: str) -> None:

@@ -247,33 +247,3 @@ def group_of(encoding: str) -> str:
 def family_of(task: str) -> str:
     """The kind of problem, from the task's file."""
     return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get("family", "other"))
-
-
-# For evaluate, probes, report and bench until they take a Run.
-
-
-def create(config: Config, runs: Path, study: str = "default") -> Path:
-    return Run.create(config, runs, study).path
-
-
-def read(path: Path) -> dict[str, Any]:
-    return Run(path).record
-
-
-def update(path: Path, **fields: Any) -> dict[str, Any]:
-    return Run(path).update(**fields)
-
-
-def config_of(path: Path) -> Config:
-    return Run(path).config
-
-
-def listing(runs: Path) -> tuple[list[Path], list[str]]:
-    found, problems = find_runs(runs)
-    return [run.path for run in found], problems
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    with Run(path).lock():
-        yield

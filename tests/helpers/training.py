@@ -127,14 +127,6 @@ def trained_run(folder: Path, **keys: Any) -> Run:
     return run
 
 
-def create(runs: Path, **keys: Any) -> Path:
-    return new_run(runs, **keys).path
-
-
-def trained(runs: Path, **keys: Any) -> Path:
-    return trained_run(runs, **keys).path
-
-
 def recipe_file(folder: Path, **keys: Any) -> Path:
     """A recipe with the tiny keys and these on top."""
     lines = [f"{key}: {value}" for key, value in (KEYS | keys).items()]
