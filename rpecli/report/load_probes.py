@@ -1,15 +1,34 @@
 """What `rpe inspect` measured of the runs of a report, restricted to the weights and evaluation sets that the report is about."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.load import RunResults
 from rpecli.run.directory import Run
-from rpecli.run.records import eval_identity_of
+from rpecli.run.records import AttentionLine, LayerSimilarity, eval_identity_of
 
-ProbeLine = dict[str, Any]  # one line of probes.jsonl
-INSPECTION, SIMILARITY = "why", "similarity"  # values of its key `probe`
+INSPECTION, SIMILARITY = "why", "similarity"  # values of the key `probe`
+
+
+class InspectedRun(AttentionLine):
+    """The inspection of a run, with the names that tables and figures give it."""
+
+    run: str  # name of its directory
+    task: str  # with its options
+    label: str
+    group: str
+    seed: int
+
+
+class SimilarityPair(TypedDict):
+    """How alike two runs attend."""
+
+    runs: list[str]  # names of the two directories
+    labels: list[str]
+    encoding_overrides: list[str | None]
+    task: str
+    layers: list[LayerSimilarity]
 
 
 @dataclass(frozen=True)
@@ -17,8 +36,8 @@ class TaskProbes:
     """The inspections of one task's runs, one per run, and the similarities of pairs of its runs."""
 
     task: TaskResults
-    runs: list[ProbeLine]
-    pairs: list[dict[str, Any]]
+    runs: list[InspectedRun]
+    pairs: list[SimilarityPair]
 
     @property
     def factors(self) -> list[float]:
@@ -26,7 +45,7 @@ class TaskProbes:
         trained = self.task.train_length
         return sorted({line["length"] / trained for run in self.runs for line in run["lengths"] if line["length"] >= trained})
 
-    def runs_of(self, label: str) -> list[ProbeLine]:
+    def runs_of(self, label: str) -> list[InspectedRun]:
         """The inspected runs of one encoding."""
         return [run for run in self.runs if run["label"] == label]
 
@@ -39,14 +58,14 @@ class TaskProbes:
         return next(encoding.group for encoding in self.task.encodings if encoding.label == label)
 
 
-def probe_lines(run: RunResults, *probes: str) -> list[ProbeLine]:
+def probe_lines(run: RunResults, *probes: str) -> list[Any]:
     """The lines of some probes that match the run's evaluations in weights, settings and evaluation sets; oldest first."""
     identities = {eval_identity_of(line) for line in run.evaluations.values()}
     lines = [line for line in Run(run.path).probes() if line.get("probe") in probes]
     return [line for line in lines if eval_identity_of(line) in identities and _same_sets(run, line)]
 
 
-def _same_sets(run: RunResults, line: ProbeLine) -> bool:
+def _same_sets(run: RunResults, line: Any) -> bool:
     """Whether the probe used the run's evaluation set at every length that both have, and at one length at least."""
     used = line["fingerprints"] if "fingerprints" in line else {str(line.get("length")): line.get("fingerprint")}
     own = {str(length): evaluation.get("fingerprint") for length, evaluation in run.evaluations.items()}
@@ -62,7 +81,7 @@ def load_probes(tasks: list[TaskResults]) -> dict[str, TaskProbes]:
 
 def _task_probes(task: TaskResults) -> TaskProbes:
     members = [(encoding, run) for encoding in task.encodings for run in encoding.evaluated_runs]
-    inspected = []
+    inspected: list[InspectedRun] = []
     for encoding, run in members:
         if lines := probe_lines(run, INSPECTION):
             names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label, "group": encoding.group}
@@ -70,7 +89,7 @@ def _task_probes(task: TaskResults) -> TaskProbes:
     labels = {
         (run.path.name, eval_identity_of(line)): encoding.label for encoding, run in members for line in run.evaluations.values()
     }
-    pairs = {}
+    pairs: dict[Any, SimilarityPair] = {}
     for encoding, run in members:
         for line in probe_lines(run, SIMILARITY):
             other = line["other"]["run"], eval_identity_of(line["other"])

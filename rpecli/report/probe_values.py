@@ -1,13 +1,15 @@
 """Numbers of inspected runs, read from the lines of probes.jsonl, for the tables and figures of `rpe inspect` and of a report."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from rpecli.report.format import format_factor
-from rpecli.report.load_probes import ProbeLine, TaskProbes
+from rpecli.report.load_probes import InspectedRun, SimilarityPair, TaskProbes
+from rpecli.run.records import HeadTerms, LengthAttention, ShiftLine
 
-FITS = {"r2": "f(i-j)", "r2_row_centered": "f(i-j) + g(i)", "r2_chance": "chance"}  # R^2 of a function of i-j
+FitKey = Literal["r2", "r2_row_centered", "r2_chance"]
+FITS: dict[FitKey, str] = {"r2": "f(i-j)", "r2_row_centered": "f(i-j) + g(i)", "r2_chance": "chance"}  # R^2 of a function of i-j
 SHIFT_KINDS = {"positions": "later positions", "prefix": "after a prefix"}
 SHIFT_MEASURES = {
     "logits_mean": "mean change of a logit",
@@ -17,23 +19,23 @@ SHIFT_MEASURES = {
     "attention": "attention weight that moved, mean over layers",
 }
 ROUNDING = {"logits": 1e-4, "kl": 1e-8}  # smaller changes are float32 rounding
-ShiftLines = dict[str, list[ProbeLine]]  # by run: one line per kind and size of shift
+ShiftLines = dict[str, list[ShiftLine]]  # by run: one line per kind and size of shift
 Matrix = dict[tuple[str, str], float]
 
 
-def run_name(run: ProbeLine) -> str:
+def run_name(run: Mapping[str, Any]) -> str:
     """The run's directory, and the encoding put in place of the trained one."""
-    return run["run"] + (f" as {run['encoding_override']}" if run["encoding_override"] else "")
+    return str(run["run"]) + (f" as {run['encoding_override']}" if run["encoding_override"] else "")
 
 
-def factors_of(runs: list[ProbeLine]) -> list[str]:
+def factors_of(runs: list[InspectedRun]) -> list[str]:
     """The inspected lengths of several runs, as multiples of each run's training length."""
     lengths = {(line["length"], run["train_length"]) for run in runs for line in run["lengths"]}
     ordered = sorted(lengths, key=lambda pair: pair[0] / pair[1])
     return list(dict.fromkeys(format_factor(*pair) for pair in ordered))
 
 
-def heads_of(run: ProbeLine) -> list[tuple[int, int]]:
+def heads_of(run: InspectedRun) -> list[tuple[int, int]]:
     """`(layer, head)` of every head, from 0."""
     return [(layer, head) for layer, heads in enumerate(run["lengths"][0]["layers"]) for head in range(len(heads))]
 
@@ -44,17 +46,17 @@ def mean_or_none(values: Iterable[float | None]) -> float | None:
     return fmean(numbers) if numbers else None
 
 
-def line_at(run: ProbeLine, factor: float) -> dict[str, Any] | None:
+def line_at(run: InspectedRun, factor: float) -> LengthAttention | None:
     """What was measured at a multiple of the training length."""
     return next((line for line in run["lengths"] if line["length"] == factor * run["train_length"]), None)
 
 
-def lines_at(probes: TaskProbes, label: str, factor: float) -> list[tuple[ProbeLine, dict[str, Any]]]:
+def lines_at(probes: TaskProbes, label: str, factor: float) -> list[tuple[InspectedRun, LengthAttention]]:
     """The runs of an encoding that have this length, each with what was measured there."""
     return [(run, line) for run in probes.runs_of(label) if (line := line_at(run, factor))]
 
 
-def head_means(probes: TaskProbes, label: str, factor: float, name: str) -> list[float]:
+def head_means(probes: TaskProbes, label: str, factor: float, name: Literal["distance", "entropy", "uniform"]) -> list[float]:
     """Per run, the mean over all heads of `distance`, `entropy` or `uniform`."""
     lines = lines_at(probes, label, factor)
     return [fmean(head[name] for layer in line["layers"] for head in layer) for _, line in lines]
@@ -78,17 +80,17 @@ def pattern_shares(probes: TaskProbes, label: str, factor: float) -> list[float]
     return [mean for mean in means if mean is not None]
 
 
-def term_heads(probes: TaskProbes, label: str, factor: float) -> list[dict[str, Any]]:
+def term_heads(probes: TaskProbes, label: str, factor: float) -> list[HeadTerms]:
     """First-layer heads of an encoding's runs, where positions are added to the embeddings."""
     return [head for _, line in lines_at(probes, label, factor) for head in line["terms"] or []]
 
 
-def similarity(pair: dict[str, Any]) -> float:
+def similarity(pair: SimilarityPair) -> float:
     """Similarity of two runs: the mean over layers of their paired heads."""
     return fmean(layer["paired"] for layer in pair["layers"])
 
 
-def pair_names(pair: dict[str, Any]) -> list[str]:
+def pair_names(pair: SimilarityPair) -> list[str]:
     """The names of both runs, as `run_name` gives them."""
     return [
         name + (f" as {override}" if override else "")
@@ -96,13 +98,12 @@ def pair_names(pair: dict[str, Any]) -> list[str]:
     ]
 
 
-def pair_labels(pair: dict[str, Any]) -> list[str]:
+def pair_labels(pair: SimilarityPair) -> list[str]:
     """The encodings of both runs."""
-    labels: list[str] = pair["labels"]
-    return labels
+    return pair["labels"]
 
 
-def similarity_matrix(pairs: list[dict[str, Any]], names: Callable[[dict[str, Any]], list[str]]) -> Matrix:
+def similarity_matrix(pairs: list[SimilarityPair], names: Callable[[SimilarityPair], list[str]]) -> Matrix:
     """Mean similarity of all pairs with the same two names, in both orders; of a name with itself only between its runs."""
     values: dict[tuple[str, str], list[float]] = {}
     for pair in pairs:
@@ -112,7 +113,7 @@ def similarity_matrix(pairs: list[dict[str, Any]], names: Callable[[dict[str, An
     return {key: fmean(cell) for key, cell in values.items()}
 
 
-def shift_value(line: ProbeLine, measure: str) -> float:
+def shift_value(line: Mapping[str, Any], measure: str) -> float:
     """One measure of a shift; of attention, which is measured per layer, the mean."""
     value = line[measure]
     return fmean(value) if isinstance(value, list) else float(value)

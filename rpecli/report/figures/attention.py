@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rpecli import plot
 from rpecli.plot import UNDATED, FigureError, SeriesStyle
@@ -20,18 +20,19 @@ from rpecli.report.figures.layout import COLUMNS, Drawing, Layout, Subplot, band
 from rpecli.report.figures.score_terms import has_terms, similarity_figure, terms_figure
 from rpecli.report.figures.series import Series, add_series, length_axis, share_axis, value_axis
 from rpecli.report.format import plural
+from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import run_name
 from rpecli.report.stats import Summary
 from rpecli.run.files import write_bytes
+from rpecli.run.records import LengthAttention, ShiftLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
-Measure = Callable[[dict[str, Any], dict[str, Any], int], float | None]  # run, its entry of one length, layer -> a number
+Measure = Callable[[InspectedRun, LengthAttention, int], float | None]  # run, its entry of one length, layer -> a number
 
 
-def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> list[Path]:
+def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[ShiftLine]]) -> list[Path]:
     """Draws every figure that there are data for, as png, svg and pdf. `shifts` has the lines of shifts by run.
 
     Raises FigureError if the folder cannot be written.
@@ -50,7 +51,7 @@ def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[dict[str, A
     return [folder / name for name in files]
 
 
-def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> dict[str, Drawing]:
+def figures(data: dict[str, Any], shifts: dict[str, list[ShiftLine]]) -> dict[str, Drawing]:
     """`{"heads-RUN": ..., "entropy-TASK": ..., ...}` of inspected runs."""
     drawings = {f"heads-{_slug(run_name(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
     for task in dict.fromkeys(run["task"] for run in data["runs"]):
@@ -66,7 +67,7 @@ def figures(data: dict[str, Any], shifts: dict[str, list[dict[str, Any]]]) -> di
     return drawings
 
 
-def _told_apart(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _told_apart(runs: list[InspectedRun]) -> list[InspectedRun]:
     """Runs of one label are seeds of each other; where they are not, their own names become their labels."""
     by_label: dict[str, list[tuple[Any, Any]]] = {}
     for run in runs:
@@ -80,7 +81,7 @@ def _slug(name: str) -> str:
 
 
 def task_figures(
-    task: str, runs: list[dict[str, Any]], pairs: list[dict[str, Any]], styles: dict[str, SeriesStyle]
+    task: str, runs: list[InspectedRun], pairs: list[SimilarityPair], styles: dict[str, SeriesStyle]
 ) -> dict[str, Drawing]:
     """What compares the runs of one task: the names of AGAINST, `distance`, `terms`, `similarity`, where there are data."""
     runs = [run for run in runs if run.get("lengths")]
@@ -97,24 +98,24 @@ def task_figures(
     return drawings
 
 
-def _mean_over_heads(name: str) -> Measure:
+def _mean_over_heads(name: Literal["distance", "entropy"]) -> Measure:
     """The mean over a layer's heads of a number that every head has."""
 
-    def measure(run: dict[str, Any], at: dict[str, Any], layer: int) -> float | None:
+    def measure(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
         heads = at["layers"][layer] if layer < len(at["layers"]) else []
         return stats.fmean(head[name] for head in heads) if heads else None
 
     return measure
 
 
-def function_of_distance(run: dict[str, Any], at: dict[str, Any], layer: int) -> float | None:
+def function_of_distance(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
     """The mean over a layer's heads of how much of their mean score is a function of i-j."""
     heads = at["scores"][layer] if at["scores"] and layer < len(at["scores"]) else []
-    fits = [head[R2] for head in heads if head[R2] is not None]
+    fits = [head["r2"] for head in heads if head["r2"] is not None]
     return stats.fmean(fits) if fits else None
 
 
-def pattern_weight(run: dict[str, Any], at: dict[str, Any], layer: int) -> float | None:
+def pattern_weight(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
     """The mean over a layer's patterned heads of the weight that they give to the position of their pattern."""
     shares = [head["share"][str(at["length"])] for head in run["patterned_heads"] if head["layer"] == layer + 1]
     return stats.fmean(shares) if shares else None
@@ -136,7 +137,7 @@ def _has(by_label: ByLabel, name: str) -> bool:
     return any(_points(runs, name, layer) for runs in by_label.values() for layer in range(_layers(by_label)))
 
 
-def _points(runs: list[dict[str, Any]], name: str, layer: int) -> dict[int, Summary]:
+def _points(runs: list[InspectedRun], name: str, layer: int) -> dict[int, Summary]:
     """One measure of one layer by length, over the runs of a label."""
     measure = AGAINST[name][0]
     values: dict[int, list[float]] = {}
@@ -177,7 +178,7 @@ def _draw_against(
     axes: "Axes",
     name: str,
     lines: dict[str, dict[int, Summary]],
-    run: dict[str, Any],
+    run: InspectedRun,
     styles: dict[str, SeriesStyle],
 ) -> None:
     length_axis(drawing, axes, sorted({length for points in lines.values() for length in points}), run["train_length"])

@@ -11,6 +11,8 @@ from rpecli.plot import QUIET, SeriesStyle
 from rpecli.report.figures.layout import COLUMNS, Drawing, Layout, Subplot, draw, legend
 from rpecli.report.figures.series import share_axis, value_axis
 from rpecli.report.format import format_number
+from rpecli.report.load_probes import InspectedRun
+from rpecli.run.records import LengthAttention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 POINTS = 200  # of a curve; of more, the highest of every few neighbors
 UNDER = 0.28  # inches, room for one line of tick labels
 TICKS = 3  # at least, between the first and the last distance
-ByLabel = dict[str, list[dict[str, Any]]]
+ByLabel = dict[str, list[InspectedRun]]
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
     return Subplot(partial(draw_curves, curves=curves), title, alt, f"{times:g}x the training length", "attention weight")
 
 
-def _mean_over_heads(runs: list[dict[str, Any]], times: float) -> dict[int, float]:
+def _mean_over_heads(runs: list[InspectedRun], times: float) -> dict[int, float]:
     """The last layer at a multiple of the training length, mean over its heads and over runs."""
     entries = [(run, at) for run in runs for at in run["lengths"] if at["length"] == times * run["train_length"]]
     heads = [head["by_distance"] for _, at in entries for head in at["layers"][-1]]
     return dict(enumerate(map(fmean, zip(*heads, strict=True)), first_distance(*entries[0]))) if entries else {}
 
 
-def first_distance(run: dict[str, Any], at: dict[str, Any]) -> int:
+def first_distance(run: InspectedRun, at: LengthAttention) -> int:
     """The distance i-j that the first value of `by_distance` is of."""
     return 0 if run["causal"] else 1 - int(at["sequence"])
 

@@ -9,7 +9,9 @@ from rpecli.plot import HEAD_DASHES, head_colors
 from rpecli.report.figures.distance import UNDER, Curve, draw_curves, first_distance
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, line_entry
 from rpecli.report.format import format_factor
+from rpecli.report.load_probes import InspectedRun
 from rpecli.report.probe_values import run_name
+from rpecli.run.records import LengthAttention
 
 LABEL = "attention weight"
 
@@ -28,7 +30,7 @@ class LayerHeads:
         return f"attention weight by distance, a line per head: {self.title}"
 
 
-def heads_figure(run: dict[str, Any]) -> Drawing:
+def heads_figure(run: InspectedRun) -> Drawing:
     """A row of panels per layer, a column per length, a line per head; patterned heads are named at the training length."""
     rows = [[_subplot(layer_heads(run, at, layer), at["length"] == run["train_length"]) for at in run["lengths"]]
             for layer in range(_layers(run))]  # fmt: skip
@@ -43,7 +45,7 @@ def _subplot(heads: LayerHeads, named: bool) -> Subplot:
     return Subplot(draw_panel, heads.title, heads.alt, heads.heading, LABEL)
 
 
-def heads_overview(runs: list[dict[str, Any]]) -> Drawing:
+def heads_overview(runs: list[InspectedRun]) -> Drawing:
     """All heads of all runs in a panel per length, of which a page shows one run and layer at a time.
 
     The lengths are the training length and the longest one. Axes take most of the time of a small figure: with axes of their own
@@ -67,11 +69,11 @@ def _crowded(group: list[LayerHeads]) -> Subplot:
     return Subplot(partial(draw_curves, curves=curves, highest=1.0), "", "", label=LABEL)
 
 
-def _layers(run: dict[str, Any]) -> int:
+def _layers(run: InspectedRun) -> int:
     return len(run["lengths"][0]["layers"])
 
 
-def layer_heads(run: dict[str, Any], at: dict[str, Any], layer: int) -> LayerHeads:
+def layer_heads(run: InspectedRun, at: LengthAttention, layer: int) -> LayerHeads:
     """The curves of one layer at one length, and what to write over them."""
     patterns = {head["head"]: head["rule"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
     names = [f"head {n}{f': {patterns[n]}' if n in patterns else ''}" for n in range(1, len(at["layers"][layer]) + 1)]
@@ -83,7 +85,7 @@ def layer_heads(run: dict[str, Any], at: dict[str, Any], layer: int) -> LayerHea
     return LayerHeads(title, f"layer {layer + 1}, length {at['length']} ({times})", patterned, curves)
 
 
-def head_looks(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def head_looks(run: InspectedRun) -> dict[str, dict[str, Any]]:
     """The look of every head's line, by the name of the head."""
     number = max(len(heads) for at in run["lengths"] for heads in at["layers"])
     colors = head_colors(number)

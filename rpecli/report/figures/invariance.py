@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rpecli.plot import SeriesStyle
 from rpecli.report import stats
@@ -12,6 +12,7 @@ from rpecli.report.format import plural
 from rpecli.report.probe_values import ROUNDING, shift_value
 from rpecli.report.stats import Summary
 from rpecli.report.tables.invariance import KINDS
+from rpecli.run.records import ShiftLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ MEASURES = {
     "logits_mean": "mean change of a logit",
 }
 UNDER = 0.34  # inches, room for one line of tick labels
-ShiftLines = dict[str, list[list[dict[str, Any]]]]  # by label: the runs, and the lines of every run
+ShiftLines = dict[str, list[list[ShiftLine]]]  # by label: the runs, and the lines of every run
 
 
 def shift_figure(task: str, shifts: ShiftLines, styles: dict[str, SeriesStyle]) -> Drawing:

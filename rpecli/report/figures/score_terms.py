@@ -3,18 +3,18 @@
 from collections.abc import Iterable
 from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
 from rpecli.report.format import format_number
+from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import pair_labels, pair_names, similarity_matrix
-from rpecli.run.records import SCORE_TERMS
+from rpecli.run.records import SCORE_TERMS, HeadTerms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-R2 = "r2"  # of a fit in probes.jsonl: the variance that a function of i-j explains
 COLORS = [HEAD_COLORS[n] for n in (4, 5, 2, 0)]
 TERM_LOOKS = {
     term: {"color": color, "linewidth": 7, "solid_capstyle": "butt"} for term, color in zip(SCORE_TERMS, COLORS, strict=True)
@@ -26,12 +26,12 @@ NAME, ROW, RIGHT, WIDEST = 0.075, 0.2, 0.4, 2.4  # inches: a character of a name
 Bar = tuple[str, list[float], float | None]  # name, shares of the terms, R2 of the last one as a function of i-j
 
 
-def has_terms(run: dict[str, Any]) -> bool:
+def has_terms(run: InspectedRun) -> bool:
     """Whether positions are added to the embeddings of a run, so that its first-layer scores split into terms."""
     return any(at["terms"] for at in run["lengths"])
 
 
-def terms_figure(task: str, runs: list[dict[str, Any]]) -> Drawing:
+def terms_figure(task: str, runs: list[InspectedRun]) -> Drawing:
     """A bar per encoding and length, mean over heads and runs; of a single run a bar per head."""
     bars, of = _bars(runs), "one run" if len(runs) == 1 else "mean over heads and seeds"
     title = "first-layer scores by term (query-key), share of variance"
@@ -45,7 +45,7 @@ def terms_figure(task: str, runs: list[dict[str, Any]]) -> Drawing:
     return draw([[subplot]], layout)
 
 
-def _bars(runs: list[dict[str, Any]]) -> list[Bar]:
+def _bars(runs: list[InspectedRun]) -> list[Bar]:
     bars = []
     for label in dict.fromkeys(run["label"] for run in runs):
         own = [run for run in runs if run["label"] == label]
@@ -62,8 +62,8 @@ def _left(names: Iterable[str]) -> float:
     return 0.2 + NAME * max(map(len, names))
 
 
-def _bar(name: str, heads: list[dict[str, Any]]) -> Bar:
-    fits = [head["toeplitz"][R2] for head in heads if head["toeplitz"][R2] is not None]
+def _bar(name: str, heads: list[HeadTerms]) -> Bar:
+    fits = [head["toeplitz"]["r2"] for head in heads if head["toeplitz"]["r2"] is not None]
     return name, [fmean(head["share"][term] for head in heads) for term in SCORE_TERMS], fmean(fits) if fits else None
 
 
@@ -82,7 +82,7 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     axes.set_xlim(0, 1)
 
 
-def similarity_figure(task: str, pairs: list[dict[str, Any]], order: list[str]) -> Drawing:
+def similarity_figure(task: str, pairs: list[SimilarityPair], order: list[str]) -> Drawing:
     """Encodings against encodings in this order, with itself: between its runs. Runs against runs if no encoding has several."""
     labels, names = ({name for pair in pairs for name in of(pair)} for of in (pair_labels, pair_names))
     by_label = len(labels) < len(names)

@@ -1,10 +1,11 @@
 """Tables of `rpe inspect` in the terminal: shifts, attention per head, patterns, score terms, similarity of runs."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from rpecli.report.format import MISSING, format_factor
-from rpecli.report.load_probes import ProbeLine
+from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import (
     FITS,
     ROUNDING,
@@ -20,11 +21,10 @@ from rpecli.report.probe_values import (
     shift_value,
     similarity_matrix,
 )  # fmt: skip
-from rpecli.run.records import SCORE_TERMS
+from rpecli.run.records import SCORE_TERMS, LengthAttention, ShiftLine
 from rpecli.table import Table
 
 MAX_RUNS = 12  # up to which all pairs of runs are shown
-ACCURACIES = ("changed", "exact_match", "exact_match_before", "token_accuracy", "token_accuracy_before")
 
 
 def shift_tables(lines: ShiftLines) -> list[Table]:
@@ -34,13 +34,15 @@ def shift_tables(lines: ShiftLines) -> list[Table]:
     return [_measure_table(lines, measure, title) for measure, title in SHIFT_MEASURES.items()]
 
 
-def _shift_table(run: str, lines: list[ProbeLine]) -> Table:
+def _shift_table(run: str, lines: list[ShiftLine]) -> Table:
     columns = ["shift", "by", "logits mean", "max", "KL mean", "max", "changed", "exact", "before", "token acc", "before"]
     columns += [f"attention {layer}" for layer in range(1, len(lines[0]["attention"]) + 1)] + ["on prefix", "untrained"]
     rows = []
     for line in lines:
-        numbers = [_small(key, line[key]) for key in ("logits_mean", "logits_max", "kl_mean", "kl_max")]
-        accuracies = [_percent(line[key]) for key in ACCURACIES]
+        logits = [_small("logits", line["logits_mean"]), _small("logits", line["logits_max"])]
+        numbers = [*logits, _small("kl", line["kl_mean"]), _small("kl", line["kl_max"])]
+        shares = [line["changed"], line["exact_match"], line["exact_match_before"], line["token_accuracy"]]
+        accuracies = list(map(_percent, [*shares, line["token_accuracy_before"]]))
         on_prefix = MISSING if line["probe"] == "positions" else " ".join(map(_percent, line["on_prefix"]))
         rows.append([SHIFT_KINDS[line["probe"]], str(line["shift"]), *numbers, *accuracies, *map(_percent, line["attention"]),
                      on_prefix, _percent(line["untrained_positions"])])  # fmt: skip
@@ -49,15 +51,15 @@ def _shift_table(run: str, lines: list[ProbeLine]) -> Table:
 
 def _measure_table(lines: ShiftLines, measure: str, title: str) -> Table:
     shifts = sorted({line["shift"] for run_lines in lines.values() for line in run_lines})
-    before = f"{measure}_before" if measure == "exact_match" else None
+    unshifted = measure == "exact_match"
     write = partial(_small, measure) if measure.split("_")[0] in ROUNDING else _percent
     rows = []
     for kind, words in SHIFT_KINDS.items():
         for run, run_lines in lines.items():
             cells = {line["shift"]: write(shift_value(line, measure)) for line in run_lines if line["probe"] == kind}
-            unshifted = [_percent(run_lines[0][before])] if before else []
-            rows.append([run, words, *unshifted, *(cells.get(shift, "") for shift in shifts)])
-    columns = ["run", "shift", *(["0"] if before else []), *map(str, shifts)]
+            before = [_percent(run_lines[0]["exact_match_before"])] if unshifted else []
+            rows.append([run, words, *before, *(cells.get(shift, "") for shift in shifts)])
+    columns = ["run", "shift", *(["0"] if unshifted else []), *map(str, shifts)]
     return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows)
 
 
@@ -72,7 +74,7 @@ def tables(data: dict[str, Any]) -> list[Table]:
     return run_tables
 
 
-def _head_table(title: str, names: list[str], runs: list[ProbeLine], cell: Any) -> Table:
+def _head_table(title: str, names: list[Any], runs: list[InspectedRun], cell: Callable[..., str]) -> Table:
     """One row per head and one column per name and length, as multiples of each run's training length."""
     factors = factors_of(runs)
     rows = []
@@ -85,26 +87,26 @@ def _head_table(title: str, names: list[str], runs: list[ProbeLine], cell: Any) 
     return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows)
 
 
-def _attention(runs: list[ProbeLine]) -> Table:
-    def cell(line: dict[str, Any], layer: int, head: int, name: str) -> str:
+def _attention(runs: list[InspectedRun]) -> Table:
+    def cell(line: LengthAttention, layer: int, head: int, name: Literal["distance", "entropy"]) -> str:
         return f"{line['layers'][layer][head][name]:.2f}"
 
     title = "Attention: mean distance attended to, and entropy (nats), in rows that predict the answer"
     return _head_table(title, ["distance", "entropy"], runs, cell)
 
 
-def _distance_functions(runs: list[ProbeLine]) -> Table:
+def _distance_functions(runs: list[InspectedRun]) -> Table:
     """At the lengths for which whole score matrices were computed."""
     keys = {name: key for key, name in FITS.items()}
 
-    def cell(line: dict[str, Any], layer: int, head: int, name: str) -> str:
+    def cell(line: LengthAttention, layer: int, head: int, name: str) -> str:
         return _percent(line["scores"][layer][head][keys[name]]) if line["scores"] else MISSING
 
     title = "Share of a head's mean score that is a function of i-j, the same with a constant g(i) per row, and of noise"
     return _head_table(title, list(keys), runs, cell)
 
 
-def _patterns(runs: list[ProbeLine]) -> Table:
+def _patterns(runs: list[InspectedRun]) -> Table:
     factors = factors_of(runs)
     rows = []
     for run in runs:
@@ -119,7 +121,7 @@ def _patterns(runs: list[ProbeLine]) -> Table:
     return Table(title, columns, "lll" + "r" * len(factors), rows)
 
 
-def _terms(runs: list[ProbeLine]) -> Table:
+def _terms(runs: list[InspectedRun]) -> Table:
     """One row per first-layer head and length, of runs whose positions are added to the embeddings."""
     rows = []
     for run in sorted(runs, key=run_name):
@@ -133,7 +135,7 @@ def _terms(runs: list[ProbeLine]) -> Table:
     return Table(title, columns, "lll" + "r" * (len(columns) - 3), rows)
 
 
-def similarity_tables(task: str, pairs: list[dict[str, Any]]) -> list[Table]:
+def similarity_tables(task: str, pairs: list[SimilarityPair]) -> list[Table]:
     """Encodings against encodings where some have several runs; runs against runs where they are few."""
     runs = {name for pair in pairs for name in pair_names(pair)}
     labels = {label for pair in pairs for label in pair["labels"]}

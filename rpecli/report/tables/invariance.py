@@ -5,9 +5,10 @@ from typing import Any
 from rpecli.report import stats
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import MISSING, format_number
-from rpecli.report.load_probes import ProbeLine, probe_lines
+from rpecli.report.load_probes import probe_lines
 from rpecli.report.paired import Scores
 from rpecli.report.probe_values import mean_or_none, shift_value
+from rpecli.run.records import ShiftLine
 from rpecli.table import Table
 
 KINDS = {"positions": "the same tokens at later positions", "prefix": "the same tokens after a prefix of random symbols"}
@@ -18,7 +19,7 @@ MEASURES = {
     "token_accuracy": "token acc.",
 }  # fmt: skip
 SHARES = ("changed", "exact_match_before", "exact_match", "token_accuracy_before", "token_accuracy")
-Shifts = dict[tuple[str, int], ProbeLine]  # of one run: by kind and size
+Shifts = dict[tuple[str, int], ShiftLine]  # of one run: by kind and size
 TaskShifts = dict[str, dict[int, Shifts]]  # of one task: by label and seed
 
 
