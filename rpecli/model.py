@@ -227,11 +227,12 @@ class Transformer(nn.Module):
         `positions` are `[T]`, `[B or 1, T]` or, one for each layer, `[layers, B or 1, T]`; by default 0, 1, ...
         `padding_mask_BxT` is true for padding tokens, which nobody attends to. `cache` continues after the last call with it.
         """
-        whole, positions_LxBxT = Cache() if cache is None else cache, self._positions(ids_BxT, positions, cache)
-        ids_BxS, positions_LxBxS = whole.extend(ids_BxT, positions_LxBxT, padding_mask_BxT)
+        tokens = Cache() if cache is None else cache
+        positions_LxBxT = self._positions(ids_BxT, positions, start=tokens.length)
+        ids_BxS, positions_LxBxS = tokens.extend(ids_BxT, positions_LxBxT, padding_mask_BxT)
         if cache is not None and not cache.layers:
             cache.layers = [{} for _ in self.blocks]
-        context = ForwardContext(whole.padding_mask, positions is None, bias_cache={}, sizes=self.block_sizes)
+        context = ForwardContext(tokens.padding_mask, positions is None, bias_cache={}, sizes=self.block_sizes)
         x_BxTxM = self._embed(ids_BxT, positions_LxBxT[0], ids_BxS)
         for n, block in enumerate(self.blocks):
             positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
@@ -241,10 +242,9 @@ class Transformer(nn.Module):
             x_BxTxM = block(x_BxTxM, layer)
         return self.norm(x_BxTxM)
 
-    def _positions(self, ids_BxT: Tensor, positions: Tensor | None, cache: Cache | None) -> Tensor:
-        """`[layers or 1, B or 1, T]`."""
+    def _positions(self, ids_BxT: Tensor, positions: Tensor | None, start: int) -> Tensor:
+        """`[layers or 1, B or 1, T]`, from `start` on if none are given."""
         if positions is None:
-            start = cache.length if cache is not None else 0
             positions = torch.arange(start, start + ids_BxT.shape[1], device=ids_BxT.device)
         return positions[(None,) * (3 - positions.dim())]
 
@@ -295,7 +295,7 @@ class LoadedModel:
 def build(config: Config, device: torch.device) -> LoadedModel:
     """The task and the model of a config, with the weights that training starts from.
 
-    Raises choice.ContentError for a task or an encoding that does not exist or rejects its options.
+    Raises ChoiceError for a task or an encoding that does not exist or rejects its options.
     """
     task = tasks.build(config.task)
     return LoadedModel(config, task, Transformer(config, task.vocabulary, max_train_positions(config, task)).to(device), device)

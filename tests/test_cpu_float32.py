@@ -35,11 +35,12 @@ def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) ->
     return logits_BxHxTxS.masked_fill(causal_mask(q.shape[2], k.shape[2]), -torch.inf).softmax(-1) @ v
 
 
-@pytest.mark.parametrize(("B", "H", "T", "S", "D"), SIZES)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("rows", [1, 4, 7, 64])
 @pytest.mark.parametrize("cells", [1, 100, 1 << 18])
 @pytest.mark.parametrize("bias_kind", ["none", "fixed", "learned", "learned by one head"])
-def test_blocks_equal_the_plain_softmax_forward_and_backward(B, H, T, S, D, rows, cells, bias_kind):
+def test_blocks_equal_the_plain_softmax_forward_and_backward(size, rows, cells, bias_kind):
+    B, H, T, S, D = size
     leaves = queries_keys_values(B, H, T, S, D)
     bias = None if bias_kind == "none" else causal_bias(1 if "one" in bias_kind else H, T, S, "learned" in bias_kind)
     weight = draw(B, H, T, D, seed=5)

@@ -51,7 +51,11 @@ def attend(
     context: ForwardContext = ForwardContext(),
     normalizer: str = "softmax",
 ) -> Tensor:
-    """normalizer(scores) v, `[B, H, T, D]`, in float32, or in the dtype of the values if a kernel works in it."""
+    """normalizer(scores) v, `[B, H, T, D]`, for any encoding.
+
+    `qk` holds raw queries and keys, in float32 or bfloat16 as the values. The output is float32, or bfloat16 if the values are
+    and a kernel for it serves. `normalizer` is one of NORMALIZERS.
+    """
     encoding, padding_mask_BxS, trains = encoding.on_scores, context.padding_mask_BxS, torch.is_grad_enabled()
     if qk.k_feat_BxHxSxF is not None and padding_mask_BxS is not None:
         features = without_padding(qk.k_feat_BxHxSxF, padding_mask_BxS)

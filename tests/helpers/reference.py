@@ -1,13 +1,13 @@
 """The encodings written a second time, plainly: one query and one key at a time, float64, no hook, no kernel.
 
-A function of PAIR gives the logit of query q at position i and key k at position j in one head; one of EMBED gives what is
-added to a token's embedding at position i. Options carry their defaults here, so that a changed default is noticed. An option
-`length` of None is filled in with the evaluated length, the largest position + 1.
+A function of PAIR gives the logit of one query and one key in one head; one of EMBED gives what is added to a token's embedding
+at position i. Options carry their defaults here, so that a changed default is noticed.
 """
 
 import cmath
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,25 +15,46 @@ from torch import Tensor
 
 from rpecli.encoding import Encoding
 
-Pair = Callable[..., float]
+
+@dataclass(frozen=True)
+class Pair:
+    """One query and one key of one head, in float64, at positions i and j; `length` is the largest position + 1."""
+
+    encoding: Encoding
+    head: int
+    q: np.ndarray
+    k: np.ndarray
+    i: int
+    j: int
+    length: int
+
+    @property
+    def distance(self) -> int:
+        return self.i - self.j
+
+    @property
+    def dot(self) -> float:
+        """q . k / sqrt(D)."""
+        return sum(self.q[d] * self.k[d] for d in range(len(self.q))) / math.sqrt(len(self.q))
+
+    def rotated(self, c: int, width: int, angle: float, pairing: str = "interleaved") -> float:
+        """The product of channel pair c, the query's an angle ahead of the key's."""
+        a, b = (c, c + width // 2) if pairing == "half" else (2 * c, 2 * c + 1)
+        q, k = complex(self.q[a], self.q[b]), complex(self.k[a], self.k[b])
+        return (q * k.conjugate() * cmath.exp(1j * angle)).real
 
 
 def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy().astype(np.float64)
 
 
-def none(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    return sum(q[d] * k[d] for d in range(len(q))) / math.sqrt(len(q))
+def none(pair: Pair) -> float:
+    return pair.dot
 
 
-def rope(
-    encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, base: float = 10000, pairing: str = "interleaved"
-) -> float:
-    D, total = len(q), 0.0
-    for c in range(D // 2):
-        one, two = (c, c + D // 2) if pairing == "half" else (2 * c, 2 * c + 1)
-        rotation = cmath.exp(1j * (i - j) * base ** (-2 * c / D))
-        total += (complex(q[one], q[two]) * complex(k[one], k[two]).conjugate() * rotation).real
+def rope(pair: Pair, base: float = 10000, pairing: str = "interleaved") -> float:
+    D = len(pair.q)
+    total = sum(pair.rotated(c, D, pair.distance * base ** (-2 * c / D), pairing) for c in range(D // 2))
     return total / math.sqrt(D)
 
 
@@ -47,8 +68,8 @@ def slope(head: int, n_head: int) -> float:
     return 2 ** (-8 * (2 * (head - below) + 1) / (2 * below))
 
 
-def alibi(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    return none(encoding, q, k, i, j, head) - slope(head, encoding.shape.n_head) * abs(i - j)
+def alibi(pair: Pair) -> float:
+    return pair.dot - slope(pair.head, pair.encoding.shape.n_head) * abs(pair.distance)
 
 
 def bucket(distance: int, buckets: int = 32, max_distance: int = 128) -> int:
@@ -63,39 +84,37 @@ def bucket(distance: int, buckets: int = 32, max_distance: int = 128) -> int:
     return exact + past
 
 
-def t5(
-    encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, buckets: int = 32, max_distance: int = 128
-) -> float:
-    if encoding.shape.causal:
-        row = bucket(i - j, buckets, max_distance)
+def t5(pair: Pair, buckets: int = 32, max_distance: int = 128) -> float:
+    if pair.encoding.shape.causal:
+        row = bucket(pair.distance, buckets, max_distance)
     else:
-        row = bucket(abs(i - j), buckets // 2, max_distance) + (buckets // 2 if j > i else 0)
-    return none(encoding, q, k, i, j, head) + float(encoding.table_NxH[row, head])
+        row = bucket(abs(pair.distance), buckets // 2, max_distance) + (buckets // 2 if pair.distance < 0 else 0)
+    return pair.dot + float(pair.encoding.table_NxH[row, pair.head])
 
 
-def fire(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, threshold: float | None = None) -> float:
-    c, factor = float(encoding.c), float(encoding.factor)
-    last = i if encoding.shape.causal else max(i, j)
-    reach = max(last, abs(factor * (encoding.shape.max_train_length if threshold is None else threshold)))
-    share = math.log(abs(c * (i - j)) + 1) / (math.log(abs(c * reach) + 1) + 1e-6)
+def fire(pair: Pair, threshold: float | None = None) -> float:
+    encoding, c, factor = pair.encoding, float(pair.encoding.c), float(pair.encoding.factor)
+    last = pair.i if encoding.shape.causal else max(pair.i, pair.j)
+    longest = max(last, abs(factor * (encoding.shape.max_train_length if threshold is None else threshold)))
+    x = math.log(abs(c * pair.distance) + 1) / (math.log(abs(c * longest) + 1) + 1e-6)
     first, _, second = encoding.mlp
-    total = float(second.bias[head])
-    for weight, bias, out in zip(first.weight[:, 0].tolist(), first.bias.tolist(), second.weight[head].tolist(), strict=True):
-        total += out * max(0.0, weight * share + bias)
-    return none(encoding, q, k, i, j, head) + total
+    units = zip(first.weight[:, 0].tolist(), first.bias.tolist(), second.weight[pair.head].tolist(), strict=True)
+    return pair.dot + float(second.bias[pair.head]) + sum(out * max(0.0, weight * x + bias) for weight, bias, out in units)
 
 
-def transformer_xl(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    u, v, w = (array(part[head]) for part in (encoding.u_HxD, encoding.v_HxD, encoding.w_HxDxM))
+def transformer_xl(pair: Pair) -> float:
+    encoding, q, k = pair.encoding, pair.q, pair.k
+    u, v, w = (array(part[pair.head]) for part in (encoding.u_HxD, encoding.v_HxD, encoding.w_HxDxM))
     M = w.shape[1]
-    angles = [(i - j) * 10000 ** (-2 * c / M) for c in range(M // 2)]
-    wave = np.array([math.sin(a) for a in angles] + [math.cos(a) for a in angles])
+    angles = [pair.distance * 10000 ** (-2 * c / M) for c in range(M // 2)]
+    wave = np.array([math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles])
     return float((q + u) @ k + (q + v) @ (w @ wave)) / math.sqrt(len(q))
 
 
-def shaw(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, reach: int = 16) -> float:
-    row = min(i - j, reach) if encoding.shape.causal else max(-reach, min(i - j, reach)) + reach
-    return none(encoding, q, k + array(encoding.table_NxD[row]), i, j, head)
+def shaw(pair: Pair, reach: int = 16) -> float:
+    d = pair.distance
+    row = min(d, reach) if pair.encoding.shape.causal else max(-reach, min(d, reach)) + reach
+    return replace(pair, k=pair.k + array(pair.encoding.table_NxD[row])).dot
 
 
 def sinusoidal_row(encoding: Encoding, i: int, base: float = 10000) -> list[float]:
@@ -108,7 +127,7 @@ def learned_row(encoding: Encoding, i: int) -> list[float]:
     return encoding.table_RxM[i].tolist()
 
 
-PAIR: dict[str, tuple[Pair, dict[str, object]]] = {
+PAIR: dict[str, tuple[Callable[..., float], dict[str, object]]] = {
     "none": (none, {}),
     "learned": (none, {}),
     "sinusoidal": (none, {}),
@@ -134,16 +153,15 @@ EMBED: dict[str, tuple[Callable[..., list[float]], dict[str, object]]] = {
 
 def logits(choice: str, encoding: Encoding, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, positions_BxS: Tensor) -> np.ndarray:
     """Pre-softmax logits `[B, H, T, S]`, zero where a row may not look."""
-    (pair, options), encoding = PAIR[choice], encoding.on_scores
-    options = options | ({"length": int(positions_BxS.max()) + 1} if "length" in options else {})
+    (logit, options), encoding = PAIR[choice], encoding.on_scores
     q, k, positions = array(q_BxHxTxD), array(k_BxHxSxD), positions_BxS.tolist()
-    B, H, T, S = *q.shape[:3], k.shape[2]
+    (B, H, T, S), length = (*q.shape[:3], k.shape[2]), int(positions_BxS.max()) + 1
     logits_BxHxTxS = np.zeros((B, H, T, S))
     with torch.no_grad():
         for b, h, row in np.ndindex(B, H, T):
             for key in range(S - T + row + 1 if encoding.shape.causal else S):
                 i, j = positions[b][S - T + row], positions[b][key]
-                logits_BxHxTxS[b, h, row, key] = pair(encoding, q[b, h, row], k[b, h, key], i, j, h, **options)
+                logits_BxHxTxS[b, h, row, key] = logit(Pair(encoding, h, q[b, h, row], k[b, h, key], i, j, length), **options)
     return logits_BxHxTxS
 
 

@@ -3,13 +3,13 @@
 The same form as reference.py, whose tables these are added to.
 """
 
-import cmath
 import math
+from collections.abc import Callable
 
 import numpy as np
+from torch import Tensor
 
 from helpers.reference import Pair, array, none
-from rpecli.encoding import Encoding
 
 
 def scaled_frequency(
@@ -41,40 +41,35 @@ def scaled_frequency(
 
 
 def rope(
-    encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, *, fraction: float = 1,
-    pairing: str = "interleaved", base: float = 10000, scaling: str = "none", factor: float = 0, length: int = 0,
-) -> float:  # fmt: skip
-    width = int(len(q) * fraction)
-    total = sum(q[d] * k[d] for d in range(width, len(q)))
+    pair: Pair,
+    fraction: float = 1,
+    pairing: str = "interleaved",
+    base: float = 10000,
+    scaling: str = "none",
+    factor: float = 0,
+) -> float:
+    width = int(len(pair.q) * fraction)
+    total = sum(pair.q[d] * pair.k[d] for d in range(width, len(pair.q)))
     for c in range(width // 2):
-        one, two = (c, c + width // 2) if pairing == "half" else (2 * c, 2 * c + 1)
         w, magnitude = base ** (-2 * c / width), 1.0
         if scaling != "none":
-            w, magnitude = scaled_frequency(scaling, factor, (width, base), c, encoding.shape.max_train_length, length)
-        product = complex(q[one], q[two]) * complex(k[one], k[two]).conjugate() * cmath.exp(1j * (i - j) * w)
-        total += magnitude**2 * product.real
-    return total / math.sqrt(len(q))
+            max_train_length = pair.encoding.shape.max_train_length
+            w, magnitude = scaled_frequency(scaling, factor, (width, base), c, max_train_length, pair.length)
+        total += magnitude**2 * pair.rotated(c, width, pair.distance * w, pairing)
+    return total / math.sqrt(len(pair.q))
 
 
-def p_rope(
-    encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, p: float = 0.75, pairing: str = "interleaved"
-) -> float:
-    D, total = len(q), 0.0
+def p_rope(pair: Pair, p: float = 0.75, pairing: str = "interleaved") -> float:
+    D = len(pair.q)
+    w = [10000 ** (-2 * c / D) if c < int(p * D / 2) else 0.0 for c in range(D // 2)]
+    return sum(pair.rotated(c, D, pair.distance * w[c], pairing) for c in range(D // 2)) / math.sqrt(D)
+
+
+def xpos(pair: Pair, scale_base: float = 512) -> float:
+    D, total = len(pair.q), 0.0
     for c in range(D // 2):
-        one, two = (c, c + D // 2) if pairing == "half" else (2 * c, 2 * c + 1)
-        w = 10000 ** (-2 * c / D) if c < int(p * D / 2) else 0.0
-        total += (complex(q[one], q[two]) * complex(k[one], k[two]).conjugate() * cmath.exp(1j * (i - j) * w)).real
-    return total / math.sqrt(D)
-
-
-def xpos(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, scale_base: float = 512) -> float:
-    D, total = len(q), 0.0
-    for c in range(D // 2):
-        decay = ((2 * c / D + 0.4) / 1.4) ** ((i - j) / scale_base)
-        product = (
-            complex(q[2 * c], q[2 * c + 1]) * complex(k[2 * c], -k[2 * c + 1]) * cmath.exp(1j * (i - j) * 10000 ** (-2 * c / D))
-        )
-        total += decay * product.real
+        decay = ((2 * c / D + 0.4) / 1.4) ** (pair.distance / scale_base)
+        total += decay * pair.rotated(c, D, pair.distance * 10000 ** (-2 * c / D))
     return total / math.sqrt(D)
 
 
@@ -82,64 +77,56 @@ def softplus(x: float) -> float:
     return math.log1p(math.exp(-abs(x))) + max(x, 0.0)
 
 
-def pope(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    D, total = len(q), 0.0
-    for c, b in enumerate(encoding.bias_HxD[head].tolist()):
+def pope(pair: Pair) -> float:
+    D, total = len(pair.q), 0.0
+    for c, b in enumerate(pair.encoding.bias_HxD[pair.head].tolist()):
         b = min(max(b, -2 * math.pi), 0.0)
-        total += softplus(q[c]) * softplus(k[c]) * math.cos((i - j) * 10000 ** (-c / D) - b)
+        total += softplus(pair.q[c]) * softplus(pair.k[c]) * math.cos(pair.distance * 10000 ** (-c / D) - b)
     return total / math.sqrt(D)
 
 
-def alibi_learned(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    return none(encoding, q, k, i, j, head) - math.exp(float(encoding.log_slope_H[head])) * abs(i - j)
+def alibi_learned(pair: Pair) -> float:
+    return pair.dot - math.exp(float(pair.encoding.log_slope_H[pair.head])) * abs(pair.distance)
 
 
-def kerple_log(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int) -> float:
-    p, a = (max(float(parameter[head]), 0.01) for parameter in (encoding.p_H, encoding.a_H))
-    return none(encoding, q, k, i, j, head) - p * math.log(1 + a * abs(i - j))
+def kerple_log(pair: Pair) -> float:
+    p, a = (max(float(parameter[pair.head]), 0.01) for parameter in (pair.encoding.p_H, pair.encoding.a_H))
+    return pair.dot - p * math.log(1 + a * abs(pair.distance))
 
 
-def kerple_power(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, weighted: bool = False) -> float:
-    def power(a: float, p: float) -> float:
-        return max(a, 0.01) * abs(i - j) ** min(max(p, 0.01), 2.0)
+def kerple_power(pair: Pair, weighted: bool = False) -> float:
+    def power(a_H: Tensor, p_H: Tensor) -> float:
+        a, p = float(a_H[pair.head]), float(p_H[pair.head])
+        return max(a, 0.01) * abs(pair.distance) ** min(max(p, 0.01), 2.0)
 
-    weight = power(float(encoding.weight_a_H[head]), float(encoding.weight_p_H[head])) if weighted else 0.0
-    content = none(encoding, q, k, i, j, head)
-    return content * math.exp(-weight) - power(float(encoding.a_H[head]), float(encoding.p_H[head]))
-
-
-def sandwich(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, width: int = 128) -> float:
-    waves = sum(math.cos((i - j) * 10000 ** (-2 * c / width)) for c in range(width // 2))
-    return none(encoding, q, k, i, j, head) + waves / (8 * (head + 1) / encoding.shape.n_head)
+    encoding = pair.encoding
+    weight = power(encoding.weight_a_H, encoding.weight_p_H) if weighted else 0.0
+    return pair.dot * math.exp(-weight) - power(encoding.a_H, encoding.p_H)
 
 
-def tisa(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, form: str = "paper") -> float:
-    x = j - i if form == "paper" else i - j - 1
-    curves = zip(*(array(parameter[:, head]) for parameter in (encoding.a_KxH, encoding.b_KxH, encoding.c_KxH)), strict=True)
-    return none(encoding, q, k, i, j, head) + sum(a * math.exp(-abs(b) * (x - c) ** 2) for a, b, c in curves)
+def sandwich(pair: Pair, width: int = 128) -> float:
+    waves = sum(math.cos(pair.distance * 10000 ** (-2 * c / width)) for c in range(width // 2))
+    return pair.dot + waves / (8 * (pair.head + 1) / pair.encoding.shape.n_head)
 
 
-def hard_alibi(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, masked: int = 2) -> float:
-    return none(encoding, q, k, i, j, head) - (1e5 if head < masked and abs(i - j) > head else 0.0)
+def tisa(pair: Pair, form: str = "paper") -> float:
+    x, encoding = -pair.distance if form == "paper" else pair.distance - 1, pair.encoding
+    curves = zip(*(array(tensor[:, pair.head]) for tensor in (encoding.a_KxH, encoding.b_KxH, encoding.c_KxH)), strict=True)
+    return pair.dot + sum(a * math.exp(-abs(b) * (x - c) ** 2) for a, b, c in curves)
 
 
-def window(encoding: Encoding, q: np.ndarray, k: np.ndarray, i: int, j: int, head: int, width: int = 16) -> float:
-    return none(encoding, q, k, i, j, head) - (1e5 if abs(i - j) >= width else 0.0)
+def hard_alibi(pair: Pair, masked: int = 2) -> float:
+    return pair.dot - (1e5 if pair.head < masked and abs(pair.distance) > pair.head else 0.0)
 
 
-def mlp_bias(
-    encoding: Encoding,
-    q: np.ndarray,
-    k: np.ndarray,
-    i: int,
-    j: int,
-    head: int,
-    log: bool = False,
-    norm: bool = False,
-    depth: int = 2,
-) -> float:
-    x = np.array([math.copysign(math.log(1 + abs(i - j)), i - j) if log else float(i - j)])
-    layers = iter(encoding.mlp)
+def window(pair: Pair, width: int = 16) -> float:
+    return pair.dot - (1e5 if abs(pair.distance) >= width else 0.0)
+
+
+def mlp_bias(pair: Pair, log: bool = False, norm: bool = False, depth: int = 2) -> float:
+    d = pair.distance
+    x = np.array([math.copysign(math.log(1 + abs(d)), d) if log else float(d)])
+    layers = iter(pair.encoding.mlp)
     for _ in range(depth):
         linear = next(layers)
         x = array(linear.weight) @ x + array(linear.bias)
@@ -149,7 +136,7 @@ def mlp_bias(
         next(layers)  # SiLU
         x = x / (1 + np.exp(-x))
     last = next(layers)
-    return none(encoding, q, k, i, j, head) + float(array(last.weight[head]) @ x + float(last.bias[head]))
+    return pair.dot + float(array(last.weight[pair.head]) @ x + float(last.bias[pair.head]))
 
 
 def places(ids: list[int], digits: int = 0) -> list[int]:
@@ -162,15 +149,13 @@ def places(ids: list[int], digits: int = 0) -> list[int]:
 
 
 SCALED = {f"rope:scaling={kind}:factor=4": (rope, {"scaling": kind, "factor": 4}) for kind in ("pi", "ntk", "yarn", "llama3")}
-GROWING = {
-    f"rope:scaling={kind}": (rope, {"scaling": kind, "length": None}) for kind in ("pi", "ntk", "dynamic", "yarn", "llama3")
-}
-PAIR: dict[str, tuple[Pair, dict[str, object]]] = {
+GROWING = {f"rope:scaling={kind}": (rope, {"scaling": kind}) for kind in ("pi", "ntk", "dynamic", "yarn", "llama3")}
+PAIR: dict[str, tuple[Callable[..., float], dict[str, object]]] = {
     **SCALED,
     **GROWING,
     "rope:fraction=0.5": (rope, {"fraction": 0.5}),
     "rope:fraction=0.25:pairing=half": (rope, {"fraction": 0.25, "pairing": "half"}),
-    "rope:scaling=dynamic:factor=3": (rope, {"scaling": "dynamic", "factor": 3, "length": None}),
+    "rope:scaling=dynamic:factor=3": (rope, {"scaling": "dynamic", "factor": 3}),
     "rope:scaling=yarn:factor=3:fraction=0.5:pairing=half:base=500": (
         rope, {"scaling": "yarn", "factor": 3, "fraction": 0.5, "pairing": "half", "base": 500}
     ),
