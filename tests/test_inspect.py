@@ -271,10 +271,10 @@ def test_tables_name_runs_heads_and_shares(inspection: dict[str, Any], shifts: d
     assert "copy-rope" not in terms
     assert alike.count("1.00") >= 3
     logits, kl, changed, exact, attention = map(Table.markdown, probe_text.shift_tables(shifts))
-    assert re.search(r"copy-rope-s0-\w+ +\| later positions \| +0 \| +0 \|", logits)
+    assert re.search(r"copy-rope-s0-\w+ +\| at later positions \| +0 \| +0 \|", logits)
     assert "0.0 %" in changed
     for table in (changed, attention):
-        assert re.search(r"copy-learned-s0-\w+ +\| later positions \| +[1-9][\d.]* % \|", table)
+        assert re.search(r"copy-learned-s0-\w+ +\| at later positions \| +[1-9][\d.]* % \|", table)
     assert exact.splitlines()[2].split("|")[3].strip() == "0"
     assert "nats" in kl
     name = next(iter(shifts))
