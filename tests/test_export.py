@@ -100,7 +100,7 @@ def test_evaluation_on_a_written_set_gives_the_numbers_of_the_drawn_one(tmp_path
     runs = tmp_path / "runs"
     run = tiny.trained_run(runs, task="copy:symbols=3")
     result = rpe("data", "copy:symbols=3", "--lengths", "4:8", "--samples", 40, "--out", tmp_path / "set")
-    assert (result.code, result.out) == (0, f"2 lengths, 40 sequences each, in {tmp_path / 'set'}\n")
+    assert (result.code, result.out) == (0, f"2 lengths with 40 sequences each in {tmp_path / 'set'}\n")
     words = ("--runs", runs, "--jobs", 0, "--device", "cpu", "--samples", 40)
     assert rpe("eval", "--data", tmp_path / "set", *words).code == 0
     from_set = numbers(run)
@@ -141,7 +141,7 @@ def test_a_set_that_cannot_be_drawn_is_refused(words: tuple[str, ...], message: 
 def test_a_folder_that_holds_no_set_is_refused_before_anything_is_measured(tmp_path: Path, rpe: tiny.Rpe) -> None:
     result = rpe("eval", "--data", tmp_path, "--runs", tmp_path / "runs")
     assert result.code == 2
-    assert f"--data {tmp_path}: no data/length_N.parquet there: write it with rpe data TASK" in result.err
+    assert f"--data {tmp_path}: it has no data/length_N.parquet: write it with rpe data TASK" in result.err
 
 
 def test_a_row_has_its_text(tmp_path: Path) -> None:
