@@ -10,6 +10,7 @@ from helpers import training as tiny
 
 from rpecli import catalog
 from rpecli.config.recipe import Config
+from rpecli.evaluate import measure
 from rpecli.model import Transformer
 from rpecli.train import loop as train
 
@@ -48,6 +49,23 @@ def model_of() -> Callable[..., Transformer]:
 def ids_of() -> Callable[..., torch.Tensor]:
     """`ids_of(2, 9)`: the same random tokens every time."""
     return lambda batch, length: torch.randint(VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four trained and evaluated runs; no test may change it."""
+    runs = tmp_path_factory.mktemp("evaluated") / "runs"
+    for encoding in ("rope", "learned"):
+        for seed in (0, 1):
+            measure.evaluate(tiny.trained_run(runs, encoding=encoding, seed=seed), device="cpu", threads=1)
+    return runs
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ def inspected(encoding: str = "rope", seed: int = 0, layers: int = 1, entropy: f
     lengths = [{"length": n, "sequence": 2 * n + 2, "layers": [heads(n, entropy)] * layers, "scores": [], "terms": None}
                for n in (8, 16, 32)]  # fmt: skip
     pattern = {"layer": 1, "head": 1, "rule": "distance n", "share": {"8": 1.0, "16": 0.9, "32": 0.25}}
-    run = {"run": f"copy-{encoding}-s{seed}", "task": "copy", "label": encoding, "group": "RPE", "seed": seed, "trained": 16}
+    run = {"run": f"copy-{encoding}-s{seed}", "task": "copy", "label": encoding, "group": "RPE", "seed": seed, "train_length": 16}
     return run | {"encoding_override": None, "causal": True, "lengths": lengths, "patterned_heads": [pattern]} | facts
 
 
@@ -38,7 +38,9 @@ def test_a_line_is_the_mean_over_the_seeds_of_an_encoding() -> None:
     assert {"rope at 16: 1, 2 runs", "alibi at 16: 0.5, 1 run", "uniform attention"} <= texts(drawing)
 
 
-@pytest.mark.parametrize("second", [{"seed": 0}, {"seed": 1, "trained": 32}], ids=["the same seed", "another training length"])
+@pytest.mark.parametrize(
+    "second", [{"seed": 0}, {"seed": 1, "train_length": 32}], ids=["the same seed", "another training length"]
+)
 def test_runs_that_are_not_seeds_of_each_other_are_lines_of_their_own(second: dict[str, int]) -> None:
     runs = [inspected(), inspected(**second) | {"run": "another"}]
     drawing = figures({"runs": runs}, {})["entropy-copy"]

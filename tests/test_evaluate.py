@@ -152,7 +152,7 @@ def test_untrained_rows_of_a_table_are_counted(tmp_path: Path) -> None:
     run = tiny.trained_run(tmp_path, encoding="learned", steps=200, validate_every=100)  # every length up to 4 comes up
     evaluate_run(run, "2,4,8")
     shares = {line["length"]: line["untrained_positions"] for line in run.evaluations()}
-    assert shares == {2: 0, 4: 0, 8: pytest.approx(8 / 18, abs=1e-6)}  # 18 positions are seen, 0 to 9 were trained
+    assert shares == {2: 0, 4: 0, 8: pytest.approx(8 / 18, abs=1e-6)}  # of 18 positions, 0 to 9 were trained
 
 
 def test_randomized_positions_are_drawn_anew_by_the_evaluation_seed_alone(tmp_path: Path) -> None:

@@ -101,17 +101,17 @@ def _walk(node: ast.AST, module: str, path: Path, loads: bool) -> Iterator[tuple
 
 def closure(module: str) -> set[str]:
     """Everything that loading a module loads, of rpecli's modules and of the packages they name."""
-    seen: set[str] = set()
+    loaded: set[str] = set()
     todo = [module]
     while todo:
         name = todo.pop()
-        if name in seen:
+        if name in loaded:
             continue
-        seen.add(name)
+        loaded.add(name)
         if name in FILES:
             todo += [target for target, loads, _ in imports(name) if loads]
             todo += [name.rpartition(".")[0]] if "." in name else []
-    return seen
+    return loaded
 
 
 def roots(names: set[str]) -> set[str]:
@@ -156,7 +156,7 @@ def test_a_task_needs_no_torch(module: str) -> None:
 
 
 def _literals(path: Path) -> Iterator[tuple[str, int]]:
-    """The string literals of the code, each as the name it would choose."""
+    """The string literals of the code, as the names that they would choose."""
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value.split(":")[0].strip().replace("_", "-"), node.lineno
@@ -184,7 +184,7 @@ def test_a_name_that_a_file_may_use_is_used_there(module: str) -> None:
 
 
 def test_the_names_in_recipe_are_the_defaults_and_nothing_else() -> None:
-    """The exception of the test above, held to each name once: as a default of `Recipe.task` or `Recipe.encoding`."""
+    """The exception of the test above: every name once, as a default of `Recipe.task` or `Recipe.encoding`."""
     from rpecli.config.recipe import Recipe
 
     words = [word for word, _ in _literals(FILES["rpecli.config.recipe"]) if word in NAMED["config.recipe"]]

@@ -271,10 +271,10 @@ def test_tables_name_runs_heads_and_shares(inspection: dict[str, Any], shifts: d
     assert "copy-rope" not in terms
     assert alike.count("1.00") >= 3
     logits, kl, changed, exact, attention = map(Table.markdown, probe_text.shift_tables(shifts))
-    assert re.search(r"copy-rope-s0-\w+ +\| later positions \| +0 \| +0 \|", logits)
+    assert re.search(r"copy-rope-s0-\w+ +\| at later positions \| +0 \| +0 \|", logits)
     assert "0.0 %" in changed
     for table in (changed, attention):
-        assert re.search(r"copy-learned-s0-\w+ +\| later positions \| +[1-9][\d.]* % \|", table)
+        assert re.search(r"copy-learned-s0-\w+ +\| at later positions \| +[1-9][\d.]* % \|", table)
     assert exact.splitlines()[2].split("|")[3].strip() == "0"
     assert "nats" in kl
     name = next(iter(shifts))
@@ -292,10 +292,10 @@ def test_figures_are_the_same_bytes_again_in_every_kind_and_name_no_date(
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert len(first) == len({path.stem for path in first}) * len(starts)
     for path in first:
-        drawn = path.read_bytes()
-        assert drawn.startswith(starts[path.suffix])
-        assert not re.search(b"dc:date|CreationDate", drawn)
-        assert path.suffix != ".pdf" or (b"/FontFile2" in drawn and b"/Type3" not in drawn)  # text that can be searched
+        content = path.read_bytes()
+        assert content.startswith(starts[path.suffix])
+        assert not re.search(b"dc:date|CreationDate", content)
+        assert path.suffix != ".pdf" or (b"/FontFile2" in content and b"/Type3" not in content)  # text that can be searched
 
 
 def test_shifts_alone_make_one_figure(runs: list[Run], shifts: dict[str, Any], tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_crash_costs_one_run_and_starting_again_does_what_is_missing(crash: st
     (tmp_path / "armed").unlink()
     result = rpe(*arguments)
     assert result.code == 0
-    assert "2 of 3 runs are trained already." in result.out
+    assert "2 of 3 runs" in result.out
     assert failed.record["status"] == "trained"
     assert {run: times(run) for run in runs.values()} == before
 

@@ -144,7 +144,7 @@ def shifted(tmp_path_factory) -> build.Report:
 def test_shifted_content_is_in_the_verdict_and_in_a_table(shifted):
     verdict = shifted.verdicts[1]
     assert (verdict.claim, verdict.outcome, verdict.difference.mean) == ("Translation invariance", "supported", 0.5)
-    assert row(find(shifted.content.more_tables, "shifted positions"), "learned")["+16"] == "0.50 (0.05)"
+    assert row(find(shifted.content.more_tables, "predictions at later positions"), "learned")["+16"] == "0.50 (0.05)"
     assert not any(table.title.endswith("after a prefix") for table in shifted.content.more_tables), "there are no such lines"
 
 

@@ -7,30 +7,49 @@ from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
 from rpecli.run.directory import Run, find_runs
+from rpecli.run.files import RunError
 from rpecli.run.provenance import sources
 
 
 def select_runs(folder: Path, names: list[str] | None) -> list[Run]:
     """Runs by id, path or pattern; without names, all runs of `folder`.
 
-    Warns of directories of `folder` that are damaged, of an older format or not runs, and leaves them out. A directory that
-    was named raises RunError instead.
+    Directories that are damaged, of another format or not runs are left out with a warning each. Where a name stands for
+    nothing else, they are an error.
     """
-    runs, problems = find_runs(folder)
     if not names:
+        runs, problems = find_runs(folder)
         for problem in problems:
             warn(problem)
         if not runs:
             stop(f"no runs under {folder}: create some with rpe train --encoding rope", FAILURE)
         return runs
-    selected: list[Run] = []
-    for name in names:
-        matches = [run for run in runs if run.path.match(name)] or ([Run(Path(name))] if Path(name).is_dir() else [])
-        if not matches:
-            hint = catalog.nearest(name, [run.name for run in runs]) if runs else "there are none yet: rpe train creates some"
-            stop(f"no run {name!r} under {folder}: {hint}", USAGE)
-        selected += [run for run in matches if run.record]  # raises where a directory is not a run
-    return list(dict.fromkeys(selected))
+    return list(dict.fromkeys(run for name in names for run in _usable_runs(find_directories(folder, name))))
+
+
+def find_directories(folder: Path, name: str) -> list[Path]:
+    """The directories of an id, path or pattern; stops where there is none."""
+    paths = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    matches = [path for path in paths if path.match(name)] or [path for path in [Path(name)] if path.is_dir()]
+    if not matches:
+        hint = catalog.nearest(name, [path.name for path in paths]) if paths else "there are none yet: rpe train creates some"
+        stop(f"no run {name!r} under {folder}: {hint}", USAGE)
+    return matches
+
+
+def _usable_runs(directories: list[Path]) -> list[Run]:
+    runs, problems = [], []
+    for run in map(Run, directories):
+        try:
+            run.record  # noqa: B018 - raises where the directory is not a run
+            runs.append(run)
+        except RunError as error:
+            problems.append(str(error))
+    if not runs:
+        stop("\n".join(problems), FAILURE)
+    for problem in problems:
+        warn(problem)
+    return runs
 
 
 def select_trained_runs(folder: Path, names: list[str] | None) -> list[Run]:

@@ -10,7 +10,7 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
 from rpecli.cli._inputs import load_recipe
 from rpecli.cli._output import command_line, new_console, print_json, print_rich, print_written, write_report
-from rpecli.cli._select import select_runs
+from rpecli.cli._select import find_directories, select_runs
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -85,13 +85,16 @@ def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, interval
     from rpecli.launch import progress
     from rpecli.launch.status import directories_with_record
 
-    select_runs(folder, names)  # stops at once on a wrong name
+    for name in names or []:
+        find_directories(folder, name)  # stops on a wrong name
 
     def find() -> list[Run]:
         named = [run for run in map(Run, map(Path, names or [])) if run.record_file.is_file()]
         matching = [run for run in directories_with_record(folder) if not names or any(run.path.match(name) for name in names)]
         return [run for run in dict.fromkeys([*named, *matching]) if ids is None or run.name in ids]
 
+    if not find():
+        return
     try:
         progress.watch(find, new_console(stderr=True), interval)
     except KeyboardInterrupt:

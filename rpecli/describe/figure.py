@@ -1,7 +1,7 @@
 """A profile of an encoding as a figure: score against distance above maps of queries and keys.
 
-Heads differ in color and dashes; the maps share one scale of brightness, which reads alike for color-blind readers and in grey.
-The same profile gives the same bytes.
+Heads differ in color and dashes; the maps share one scale of brightness, which reads alike for color-blind readers and in
+grayscale. The same profile gives the same bytes.
 """
 
 import math
@@ -88,7 +88,7 @@ def note(profile: EncodingProfile) -> str:
         *(["Bands: 10th to 90th percentile over query positions and contents."] if has_bands else []),
         f"Heads: {shape['n_head']}, of width {shape['d_model'] // shape['n_head']}.",
         f"Seed: {shape['seed']}.",
-        "Dotted: the training length. Grey: masked.",
+        "Dotted: the training length. Gray: masked.",
         *([f"Maps not shown: {n_omitted}."] if n_omitted else []),
     ]
     return " ".join(sentences)

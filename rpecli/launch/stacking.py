@@ -26,7 +26,7 @@ def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
     for job in jobs:
         if job.train:
             groups[stack_key(job.run.config)][checkpoint_step(job.run)].append(job)
-    stacks, alone = [], []
+    stacks, unstacked = [], []
     for by_step in groups.values():
         for step, group in by_step.items():
             for start in range(0, len(group), max(1, max_stack)):
@@ -34,8 +34,8 @@ def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
                 if len(part) > 1 and step is not None:
                     stacks.append(replace(part[0], stacked_with=tuple(job.run for job in part[1:])))
                 else:
-                    alone += part
-    return [*stacks, *alone, *(job for job in jobs if not job.train)]
+                    unstacked += part
+    return [*stacks, *unstacked, *(job for job in jobs if not job.train)]
 
 
 def max_stack(option: str, device: str) -> int:

@@ -6,8 +6,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
 from rpecli.run.directory import Run, Status, Stopped
@@ -82,7 +83,7 @@ def _train_and_evaluate(job: Job, say: Say) -> list[str]:
 def _train_stack(job: Job, say: Say) -> None:
     from rpecli.train import stacked
 
-    def log(run: Run, line: dict[str, object]) -> None:
+    def log(run: Run, line: Mapping[str, Any]) -> None:
         with open(run.log_file, "a", encoding="utf-8") as file:
             file.write(f"train {line}\n")
 

@@ -10,7 +10,7 @@ of probes.jsonl.
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -53,18 +53,14 @@ def probe(
         blocks = eval_set(loaded.config, loaded.task, length, request.folder)
         identity, fingerprint = store.eval_identity(loaded, weights, request), data.fingerprint(blocks)
         keys = {**identity, "length": length, "fingerprint": fingerprint}
-        lines = {} if request.overwrite else _stored_lines(run, keys)
+        stored = [] if request.overwrite else store.matching_lines(run, KINDS, keys)
+        lines = {(line["probe"], line["shift"]): line for line in stored}
         missing = [(kind, shift) for kind in KINDS for shift in shifts if (kind, shift) not in lines]
         for scores in measure(loaded, length, blocks, missing, stopped) if missing else []:
             line: ShiftLine = {**scores, **identity, "length": length, "fingerprint": fingerprint}
             store.append(run, line)
             lines[line["probe"], line["shift"]] = line
         return [lines[kind, shift] for kind in KINDS for shift in shifts]
-
-
-def _stored_lines(run: Run, keys: dict[str, Any]) -> dict[tuple[Kind, int], ShiftLine]:
-    """The lines of probes.jsonl that agree in all of `keys`, by kind and shift; the newest of each."""
-    return {(line["probe"], line["shift"]): line for line in store.matching_lines(run, KINDS, keys)}
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from rpecli.model import Block, Transformer
 from rpecli.probes import toeplitz
 from rpecli.probes.attention_weights import scale_queries, split_heads
 from rpecli.probes.inputs import ProbeBatch
-from rpecli.run.records import SCORE_TERMS, HeadTerms, ToeplitzFit
+from rpecli.run.records import SCORE_TERMS, HeadTerms
 
 
 def adds_positions(model: Transformer) -> bool:
@@ -65,11 +65,10 @@ def measure(model: Transformer, batches: Iterable[ProbeBatch]) -> list[HeadTerms
         sums = [old + new for old, new in zip(sums, of_batch, strict=True)] if sums else of_batch
     variance_4xH, covariance_4xH, position_HxTxT, n = sums
     fits = toeplitz.fits([(position_TxT / n, visible_TxT) for position_TxT in position_HxTxT])
-    return [_head(head, variance_4xH[:, head], covariance_4xH[:, head], fit) for head, fit in enumerate(fits)]
-
-
-def _head(head: int, variance_4: Tensor, covariance_4: Tensor, fit: ToeplitzFit) -> HeadTerms:
-    return {"head": head + 1, "share": _shares(variance_4), "covariance": _shares(covariance_4), "toeplitz": fit}
+    return [
+        {"head": head + 1, "share": _shares(variance_4), "covariance": _shares(covariance_4), "toeplitz": fit}
+        for head, (variance_4, covariance_4, fit) in enumerate(zip(variance_4xH.T, covariance_4xH.T, fits, strict=True))
+    ]
 
 
 def _shares(values_4: Tensor) -> dict[str, float]:

@@ -60,7 +60,7 @@ class RunResults:
     def validations(self) -> list[dict[str, Any]]:
         """The validations of a trained run, oldest first; none for a run without metrics.jsonl."""
         lines = Run(self.path).metrics() if self.trained else []
-        return [line for line in lines if line.get("token_accuracy") is not None]
+        return [dict(line) for line in lines if line.get("token_accuracy") is not None]
 
     @property
     def solved(self) -> bool | None:

@@ -10,7 +10,7 @@ from rpecli.run.records import HeadTerms, LengthAttention, ShiftLine
 
 FitKey = Literal["r2", "r2_row_centered", "r2_chance"]
 FITS: dict[FitKey, str] = {"r2": "f(i-j)", "r2_row_centered": "f(i-j) + g(i)", "r2_chance": "chance"}  # R^2 of a function of i-j
-SHIFT_KINDS = {"positions": "later positions", "prefix": "after a prefix"}
+SHIFT_KINDS = {"positions": "at later positions", "prefix": "after a prefix"}
 SHIFT_MEASURES = {
     "logits_mean": "mean change of a logit",
     "kl_mean": "KL divergence of predictions (nats)",

@@ -1,1 +1,1 @@
-"""A run directory: what it holds, how it is written safely, and which code and machine made it."""
+"""A run directory: its files, safe writes, and the code and machine behind them."""

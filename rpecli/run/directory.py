@@ -39,7 +39,7 @@ from rpecli.run.files import (
     write_json,
 )
 from rpecli.run.provenance import now, sources
-from rpecli.run.records import EvalLine, ProbeLine
+from rpecli.run.records import EvalLine, MetricsLine, ProbeLine
 
 REQUIRED = ("task", "encoding", "seed", "status")
 
@@ -73,7 +73,7 @@ class Run:
 
     @classmethod
     def create(cls, config: Config, runs: Path, study: str = "default") -> "Run":
-        """The run of this config under `runs`, made if it is not there. Raises RunError if the directory holds another run."""
+        """The run of this config under `runs`, created if it is not there. Raises RunError if the directory holds another run."""
         run = cls(runs / config.id)
         if run.record_file.exists():
             if run.record.get("id") != config.id:
@@ -154,14 +154,14 @@ class Run:
         missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
         if missing:
             raise RunError(f"{self.record_file}: not a record of rpe (no {', '.join(missing)}): move {self} elsewhere")
-        if record["status"] not in list(Status):
-            raise RunError(f"{self.record_file}: not a record of rpe (status {record['status']!r}): move {self} elsewhere")
-        written = record.get("format", 2)  # format 2 did not say so itself
+        written = record.get("format", 2)  # format 2 had no such key
         if written != RECORD_FORMAT:
             raise RunError(
                 f"{self} was written by another version of rpe (record format {written}; this is {RECORD_FORMAT}): "
                 "move it elsewhere or delete it, and start the same command again"
             )
+        if record["status"] not in list(Status):
+            raise RunError(f"{self.record_file}: not a record of rpe (status {record['status']!r}): move {self} elsewhere")
         return record
 
     def update(self, **fields: Any) -> dict[str, Any]:
@@ -175,15 +175,15 @@ class Run:
         """Whether training has ended and its weights are there."""
         return self.record["status"] == Status.TRAINED and self.weights_file.exists()
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[MetricsLine]:
         """The validations so far, oldest first."""
-        return read_lines(self.metrics_file)
+        return cast(list[MetricsLine], read_lines(self.metrics_file))
 
     def last_metrics(self) -> dict[str, Any] | None:
-        """The latest validation; None where there is none, or where the line is damaged."""
+        """The latest validation, a MetricsLine; None where there is none, or where the line is damaged."""
         return last_line(self.metrics_file)
 
-    def append_metrics(self, line: dict[str, Any]) -> None:
+    def append_metrics(self, line: MetricsLine) -> None:
         append_line(self.metrics_file, line)
 
     def cut_metrics(self, step: int) -> None:

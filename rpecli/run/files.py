@@ -20,13 +20,13 @@ class RunInUse(RunError):  # noqa: N818 - reads as what it says
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a whole file so that a reader, or a kill, sees the old one or the new one."""
-    beside = path.with_name(path.name + f".{os.getpid()}.tmp")
-    with open(beside, "wb") as file:
+    """Writes a whole file so that a reader finds the old one or the new one, whenever the process is killed."""
+    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
+    os.replace(temporary, path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,36 +59,36 @@ def _cut_torn_line(file: IO[bytes]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file (none if it is not there), a torn last line ignored. Raises RunError on any other damage."""
+    """The JSON lines of a file (none if it does not exist), a torn last line left out. Raises RunError on any other damage."""
     if not path.exists():
         return []
-    *whole, _ = path.read_bytes().split(b"\n")
+    *texts, _ = path.read_bytes().split(b"\n")
     lines = []
-    for number, text in enumerate(whole, 1):
-        if (line := _line(text)) is None:
+    for number, text in enumerate(texts, 1):
+        if (line := _parse(text)) is None:
             raise RunError(f"{path}:{number}: damaged line: delete that line, or the run, and start again")
         lines.append(line)
     return lines
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
-    """The last of `read_lines`, read from the file's end: cheap enough to ask for again and again while a run goes on.
+    """The last of `read_lines`, read from the end of the file, so that progress can be shown often and cheaply.
 
-    None where there is none. Also None where it is damaged: what shows progress goes on, and what needs the file names the line.
+    None if there is no line, or if it is damaged: a display of progress goes on, and `read_lines` names the damaged line.
     """
     with suppress(FileNotFoundError), open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         for size in (TAIL, end):
             file.seek(max(0, end - size))
-            *whole, _ = file.read().split(b"\n")
-            if len(whole) > 1:  # the first may have been cut by where reading began
+            *texts, _ = file.read().split(b"\n")
+            if len(texts) > 1:  # the first may be cut where reading began
                 break
-        return _line(whole[-1]) if whole else None
+        return _parse(texts[-1]) if texts else None
     return None
 
 
-def _line(text: bytes) -> dict[str, Any] | None:
-    """The object of a JSON line, None if it is damaged."""
+def _parse(text: bytes) -> dict[str, Any] | None:
+    """The object of a JSON line; None if the line is damaged."""
     try:
         line = json.loads(text)
     except ValueError:  # not JSON, not even text

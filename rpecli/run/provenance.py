@@ -1,4 +1,4 @@
-"""What made a number: commit, versions, machine, and fingerprints of the task's and the encoding's files."""
+"""Provenance of a run: commit, package versions, machine, and fingerprints of the files of its task and encoding."""
 
 import platform
 import subprocess
@@ -10,12 +10,12 @@ from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
-from rpecli.config import recipe
+from rpecli.config.recipe import Config
 from rpecli.device import n_cores
 
 
-def sources(config: "recipe.Config") -> dict[str, str]:
-    """Fingerprints of the task's and the encoding's files, to notice that one changed since a run was trained."""
+def sources(config: Config) -> dict[str, str]:
+    """Fingerprints of the files of the task and the encoding, to notice that one changed since a run was trained."""
     pairs = (("tasks", config.task), ("encodings", config.encoding))
     return {kind: "+".join(_fingerprint(kind, part) for part in split_layers(choice)) for kind, choice in pairs}
 
@@ -33,8 +33,8 @@ def commit() -> tuple[str | None, bool]:
     """The git commit of the code that runs, and whether tracked files differ from it; (None, False) outside a checkout."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=catalog.PACKAGE.parent, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        process = subprocess.run(["git", *arguments], cwd=catalog.PACKAGE.parent, capture_output=True, text=True, check=True)
+        return process.stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != catalog.PACKAGE.parent:
@@ -45,7 +45,7 @@ def commit() -> tuple[str | None, bool]:
 
 
 def provenance() -> dict[str, Any]:
-    """What made a number: commit, versions, machine. Takes no import of torch."""
+    """Commit, versions and machine, as fields of run.json. Does not import torch."""
     revision, dirty = commit()
     packages = ("rpe", "torch", "numpy", "safetensors", "pydantic")
     versions = {"python": platform.python_version()} | {package: package_version(package) for package in packages}

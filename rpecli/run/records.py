@@ -1,9 +1,26 @@
-"""The lines of eval.jsonl and probes.jsonl, typed: what evaluation and inspection write and what reports read."""
+"""The lines of metrics.jsonl, eval.jsonl and probes.jsonl, typed."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
+
+
+class MetricsScores(TypedDict):
+    """One validation during training, at training lengths."""
+
+    step: int  # steps done
+    tokens: int  # tokens trained on so far
+    loss: float  # mean training loss of the steps since the line before, in nats per scored token
+    lr: float  # learning rate of the last step
+    token_accuracy: float  # mean over the validation sets
+    exact_match: float  # mean over the validation sets
+
+
+class MetricsLine(MetricsScores):
+    """A line of metrics.jsonl."""
+
+    seconds: float  # of training so far, earlier sessions included
 
 
 class EvalScores(TypedDict):

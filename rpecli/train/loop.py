@@ -22,12 +22,13 @@ from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_
 from rpecli.model import LoadedModel, Transformer
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
+from rpecli.run.records import MetricsLine, MetricsScores
 from rpecli.task import Batch
 from rpecli.train.batches import TrainBatch, draw_batch, to_device
 from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint, save_weights
 
 SAVE_SECONDS = 15.0  # between checkpoints
-Progress = Callable[[dict[str, Any]], None]  # a new line of metrics.jsonl
+Progress = Callable[[MetricsLine], None]  # a new line of metrics.jsonl
 
 
 class Diverged(RuntimeError):  # noqa: N818 - what happened, not a mistake in the code
@@ -123,9 +124,9 @@ class TrainingSession:
     def seconds(self) -> float:
         return round(self.earlier_seconds + time.monotonic() - self.start, 3)
 
-    def validate(self, sets: list[Batch]) -> dict[str, Any]:
+    def validate(self, sets: list[Batch]) -> MetricsLine:
         """A new line of metrics.jsonl. Raises Diverged."""
-        line = validate(self.trainer, sets) | {"seconds": self.seconds()}
+        line: MetricsLine = {**validate(self.trainer, sets), "seconds": self.seconds()}
         self.run.append_metrics(line)
         return line
 
@@ -172,13 +173,13 @@ def should_validate(trainer: Trainer) -> bool:
     return trainer.step % trainer.config.validate_every == 0 or trainer.step == trainer.config.steps
 
 
-def should_stop(config: Config, line: dict[str, Any]) -> bool:
+def should_stop(config: Config, line: MetricsLine) -> bool:
     """Whether a line of metrics.jsonl ends the run before its last step."""
     return config.stop_at is not None and line["exact_match"] >= config.stop_at
 
 
 @torch.no_grad()
-def validate(trainer: Trainer, sets: list[Batch]) -> dict[str, Any]:
+def validate(trainer: Trainer, sets: list[Batch]) -> MetricsScores:
     """A line of metrics.jsonl: mean training loss since the last one, token accuracy and exact match within training lengths."""
     trainer.model.eval()
     loss = torch.stack(trainer.losses).mean().item() if trainer.losses else math.nan
@@ -213,12 +214,13 @@ def predictions(loaded: LoadedModel, batch: Batch) -> Tensor:
     return logits_BxTxV.argmax(-1).cpu()
 
 
-def steps_to_accuracy(lines: list[dict[str, Any]]) -> dict[str, int | None]:
+def steps_to_accuracy(lines: list[MetricsLine]) -> dict[str, int | None]:
     """Steps and tokens of the first validation with 90 % and 99 % token accuracy; None where there is none."""
     first_at: dict[str, int | None] = {}
     for percent in (90, 99):
-        line = next((line for line in lines if line["token_accuracy"] >= percent / 100), {})
-        first_at |= {f"steps_to_{percent}": line.get("step"), f"tokens_to_{percent}": line.get("tokens")}
+        line = next((line for line in lines if line["token_accuracy"] >= percent / 100), None)
+        step, tokens = (line["step"], line["tokens"]) if line else (None, None)
+        first_at |= {f"steps_to_{percent}": step, f"tokens_to_{percent}": tokens}
     return first_at
 
 

@@ -12,7 +12,7 @@ split into several programs where padding would cost more than another launch.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,7 +36,7 @@ from rpecli.train.loop import Diverged, TrainingSession
 from rpecli.train.state import Trainer, adamw, build_trainer, checkpoint_step
 
 LAUNCH = {"cuda": 2e10, "cpu": 1e8}  # token x parameter products that one more program costs; CPU measured, CUDA guessed
-Progress = Callable[[Run, dict[str, Any]], None]  # a run and its new line
+Progress = Callable[[Run, Mapping[str, Any]], None]  # a run and its new line
 
 
 class NotStackable(ValueError):  # noqa: N818 - what it says, not a mistake in the code

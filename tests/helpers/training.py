@@ -137,7 +137,7 @@ def recipe_file(folder: Path, **keys: Any) -> Path:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left: its exit code, its output, its messages."""
+    """The exit code, the output and the messages of a command."""
 
     code: int
     out: str

@@ -71,7 +71,7 @@ def _told_apart(runs: list[InspectedRun]) -> list[InspectedRun]:
     """Runs of one label are seeds of each other; where they are not, their own names become their labels."""
     by_label: dict[str, list[tuple[Any, Any]]] = {}
     for run in runs:
-        by_label.setdefault(run["label"], []).append((run["seed"], run.get("trained")))
+        by_label.setdefault(run["label"], []).append((run["seed"], run.get("train_length")))
     seeds = {label for label, pairs in by_label.items() if len({*pairs}) == len(pairs) and len({n for _, n in pairs}) == 1}
     return [run if run["label"] in seeds else run | {"label": run_name(run)} for run in runs]
 

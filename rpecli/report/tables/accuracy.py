@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 from rpecli.report import stats, warnings
@@ -21,18 +22,16 @@ def more_tables(task: TaskResults) -> list[Table]:
     """The same lengths by further measures, folded."""
     with_end = (
         "As exact match, and the end token must stand where the answer ends (tasks without one count as before). Area: this "
+        "measure averaged over log2 length, median over seeds."
     )
-    with_end += "measure averaged over log2 length, median over seeds."
     rescaled = "Token accuracy with 0 at chance and 1 if perfect; below 0 it is worse than the best guess without the input."
     captions = {"exact_match_eos": with_end, "rescaled_accuracy": rescaled}
     measured = {measure for encoding in task.encodings for summaries in encoding.by_length.values() for measure in summaries}
-    return [
-        replace(_area_table(task, measure, caption), folded=True) for measure, caption in captions.items() if measure in measured
-    ]
-
-
-def _area_table(task: TaskResults, measure: str, caption: str) -> Table:
-    return _by_length(task, measure, caption, ("median area", lambda encoding: _median_area(encoding, measure)))
+    tables = []
+    for measure in [measure for measure in captions if measure in measured]:
+        last = "median area", partial(_median_area, measure=measure)
+        tables.append(replace(_by_length(task, measure, captions[measure], last), folded=True))
+    return tables
 
 
 def _exact_match(task: TaskResults) -> Table:
@@ -141,10 +140,9 @@ def _groups(task: TaskResults) -> Table:
         best = _best([[_mean(group.by_length.get(n, {}), measure) for group in task.groups] for n in task.lengths])
         bold += [[False] * 5 + flags for flags in transposed(best, len(task.groups))]
     columns = ["group", "measure", "encodings", "runs", "solved", *length_columns(task)]
-    caption = "Mean over the encodings of a group (lowest to highest encoding), each the mean over its seeds. " + group_sentence(
-        task
-    )
-    return Table(f"{task.title}: by group", columns, "ll" + "r" * (len(columns) - 2), rows, bold, caption, notes.lines)
+    caption = "Mean over the encodings of a group (lowest to highest encoding), each the mean over its seeds."
+    align = "ll" + "r" * (len(columns) - 2)
+    return Table(f"{task.title}: by group", columns, align, rows, bold, f"{caption} {group_sentence(task)}", notes.lines)
 
 
 def _group_cell(group: GroupResults, length: int, measure: str, notes: Footnotes) -> str:

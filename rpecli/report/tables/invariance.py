@@ -7,12 +7,11 @@ from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import MISSING, format_number
 from rpecli.report.load_probes import probe_lines
 from rpecli.report.paired import Scores
-from rpecli.report.probe_values import mean_or_none, shift_value
+from rpecli.report.probe_values import SHIFT_KINDS, mean_or_none, shift_value
 from rpecli.run.records import ShiftLine
 from rpecli.table import Table
 
 KINDS = {"positions": "the same tokens at later positions", "prefix": "the same tokens after a prefix of random symbols"}
-TITLES = {"positions": "shifted positions", "prefix": "after a prefix"}
 MEASURES = {
     "changed": "changed", "kl_mean": "KL, nats", "logits_mean": "logits", "attention": "attention",
     "exact_match_before": "exact match before", "exact_match": "exact match", "token_accuracy_before": "token acc. before",
@@ -71,7 +70,9 @@ def _changes_table(task: TaskResults, by_label: TaskShifts, kind: str) -> Table:
             rows.append([encoding.label, encoding.group, str(len(runs)), *cells])
     columns = ["encoding", "group", "runs", *(f"+{size}" for size in sizes)]
     caption = f"{KINDS[kind].capitalize()}: share of predictions that changed, and KL divergence in nats; means over seeds."
-    return Table(f"{task.title}: {TITLES[kind]}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption)
+    return Table(
+        f"{task.title}: predictions {SHIFT_KINDS[kind]}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption
+    )
 
 
 def _change_cell(runs: list[Shifts], shift: tuple[str, int]) -> str:

@@ -29,8 +29,10 @@ def headline(comparison: StudyComparison) -> list[str]:
     sides = (("A", comparison.data.a), ("B", comparison.data.b))
     lines = [f"{letter}: {side.description}. {_origin(side.provenance)}" for letter, side in sides]
     for measure, difference in comparison.overall.items():
-        exploratory = "" if measure == MEASURES[0] else ", exploratory (uncorrected)"
-        what = f"B minus A, {MEASURE_NAMES[measure]} over log length beyond training{exploratory} (95 % interval in brackets)"
+        notes = ["exploratory, uncorrected"] if measure != MEASURES[0] else []
+        notes += ["95 % interval in brackets"] if difference.interval else []
+        note = f" ({'; '.join(notes)})" if notes else ""
+        what = f"B minus A, {MEASURE_NAMES[measure]} over log length beyond training{note}"
         tasks = f"{plural(difference.tasks, 'task')}, mean over paired encodings"
         lines.append(f"{what}: {describe_difference(difference, write_accuracy)}, {tasks}.")
     if any(difference.p is None for difference in comparison.overall.values()):

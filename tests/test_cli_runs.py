@@ -1,0 +1,307 @@
+"""`rpe ls`, `show`, `eval`, `report` and `run` on runs that are trained and evaluated."""
+
+import json
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from helpers import training as tiny
+from helpers.command import table, tables
+
+from rpecli import catalog
+from rpecli.run.directory import Run, find_runs
+
+
+@pytest.mark.parametrize("kind", ["encodings", "tasks", "recipes"])
+def test_every_encoding_task_and_recipe_is_listed_with_what_it_does(kind: str, rpe: tiny.Rpe) -> None:
+    result, data = rpe("ls", kind), json.loads(rpe("ls", kind, "--json").out)
+    assert (result.code, result.err) == (0, "")
+    column, what = kind.removesuffix("s"), next(key for key in data[0] if key.startswith("what"))
+    assert [row[column] for row in table(result.out)] == [row[column] for row in data] == catalog.names(kind)
+    assert all(row[what] for row in data)
+
+
+def test_a_recipe_is_listed_with_the_lengths_of_each_task(monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe, here: Path) -> None:
+    file = tiny.recipe_file(here, task="copy,reverse,sort", by_task="{reverse: {lengths: 1x:8x}}")
+    monkeypatch.setattr(catalog, "names", lambda kind: [str(file)])
+    assert json.loads(rpe("ls", "recipes", "--json").out)[0]["lengths"] == "1x,2x or 1x:8x"
+
+
+def test_without_a_kind_encodings_are_listed(rpe: tiny.Rpe) -> None:
+    assert rpe("ls").out == rpe("ls", "encodings").out
+
+
+def test_runs_are_listed_with_how_they_went(rpe: tiny.Rpe, evaluated: Path) -> None:
+    rows = table(rpe("ls", "runs", "--runs", evaluated).out)
+    data = json.loads(rpe("ls", "runs", "--runs", evaluated, "--json").out)
+    assert [row["run"] for row in rows] == [record["id"] for record in data] == [run.name for run in find_runs(evaluated)[0]]
+    assert {row["status"] for row in rows} == {"trained"}
+    validation = Run(evaluated / rows[0]["run"]).last_metrics()
+    assert validation
+    assert rows[0]["acc"] == f"{validation['token_accuracy']:.3f}"
+
+
+@pytest.fixture
+def unusable(evaluated: Path, here: Path) -> Path:
+    """A folder with two usable runs, a damaged one, one of an older format, and a directory that is not a run."""
+    shutil.copytree(evaluated, here / "runs")
+    (here / "runs" / "holiday").mkdir()
+    damaged, older, *_ = find_runs(here / "runs")[0]
+    damaged.record_file.write_text("{")
+    record = older.record
+    del record["format"]
+    older.record_file.write_text(json.dumps(record))
+    return here / "runs"
+
+
+UNUSABLE = ("damaged record: delete", "written by another version of rpe", "holiday: not a run directory (no run.json): move it")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ls", "runs"),
+        ("report", "--out", "results"),
+        ("eval", "--lengths", "1x", "--jobs", 0, "--device", "cpu"),
+        ("inspect", "--lengths", "1x", "--device", "cpu"),
+    ],
+)
+def test_an_unusable_directory_among_the_runs_is_one_line_and_the_others_are_used(
+    words: tuple[str, ...], unusable: Path, rpe: tiny.Rpe
+) -> None:
+    result = rpe(*words)
+    assert result.code == 0
+    for problem in UNUSABLE:
+        (line,) = [line for line in result.err.splitlines() if problem in line]
+        assert re.search(r"move it elsewhere|delete", line)
+    assert "| rope" in result.out or "| copy-rope" in result.out
+    assert "| learned" not in result.out
+    assert "| copy-learned" not in result.out
+
+
+@pytest.mark.parametrize("command", ["show", "eval", "inspect", "report"])
+def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, unusable: Path, rpe: tiny.Rpe) -> None:
+    older = tiny.config(encoding="learned", seed=1).id
+    result = rpe(command, older)
+    assert (result.code, result.out) == (1, "")
+    (line,) = result.err.splitlines()
+    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is 3)")
+
+
+def test_a_pattern_leaves_out_what_is_unusable(unusable: Path, rpe: tiny.Rpe) -> None:
+    result = rpe("show", "copy-*", "--json")
+    assert result.code == 0
+    assert {run["encoding"] for run in json.loads(result.out)} == {"rope"}
+    assert len(result.err.splitlines()) == 2
+
+
+def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    run = find_runs(evaluated)[0][0]
+    by_id = rpe("show", run.name, "--runs", evaluated)
+    assert by_id.code == 0
+    assert {row["field"]: row["value"] for row in table(by_id.out)}["id"] == run.name
+    assert rpe("show", run.path).out == by_id.out
+    assert rpe("show", run.name[:-3] + "*", "--runs", evaluated).out == by_id.out
+    both = rpe("show", "copy-rope-*", "--runs", evaluated)
+    assert both.out.count("| id ") == 2
+
+
+def test_the_evaluation_of_a_shown_run_is_a_row_a_length(rpe: tiny.Rpe, evaluated: Path) -> None:
+    run = find_runs(evaluated)[0][0]
+    record, rows = tables(rpe("show", run.name, "--runs", evaluated).out)
+    assert {"field": "status", "value": "trained"} in record
+    assert [row["length"] for row in rows] == ["4", "8"]
+    assert rows[0]["exact match"] == f"{run.evaluations()[0]['exact_match']:.3f}"
+
+
+def test_a_run_shown_as_json_is_its_record_config_and_evaluation(rpe: tiny.Rpe, evaluated: Path) -> None:
+    run = find_runs(evaluated)[0][0]
+    shown = json.loads(rpe("show", run.name, "--runs", evaluated, "--json").out)
+    assert shown["id"] == run.name
+    assert shown["config"] == run.config.to_keys()
+    assert shown["eval"] == run.evaluations()
+
+
+def test_several_runs_shown_as_json_are_one_list(rpe: tiny.Rpe, evaluated: Path) -> None:
+    shown = json.loads(rpe("show", "copy-rope-*", "--runs", evaluated, "--json").out)
+    assert [run["id"] for run in shown] == [tiny.config(seed=seed).id for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "message"),
+    [
+        ("eval.jsonl", ("show", "RUN"), "eval.jsonl:1: damaged line: delete that line, or the run, and start again"),
+        ("eval.jsonl", ("eval", "RUN", "--jobs", 0, "--device", "cpu"), "eval.jsonl:1: damaged line: delete that line"),
+        ("recipe.yaml", ("show", "RUN", "--json"), "its recipe.yaml does not load"),
+        ("recipe.yaml", ("eval", "RUN", "--jobs", 1, "--device", "cpu"), "its recipe.yaml does not load"),
+        ("run.json", ("show", "runs/RUN"), "run.json: damaged record: delete"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    file: str, words: tuple[str, ...], message: str, rpe: tiny.Rpe, evaluated: Path, here: Path
+) -> None:
+    name = tiny.config().id
+    shutil.copytree(evaluated / name, here / "runs" / name)
+    (here / "runs" / name / file).write_text("no: good\nat: all\n")
+    result = rpe(*[str(word).replace("RUN", name) for word in words])
+    assert result.code == 1
+    assert message in result.err
+
+
+def test_runs_are_chosen_by_pattern(rpe: tiny.Rpe, evaluated: Path) -> None:
+    result = rpe("eval", "copy-learned-*", "--runs", evaluated, "--jobs", 0, "--device", "cpu")
+    assert result.code == 0
+    exact, token = tables(result.out)
+    assert [row["run"].rpartition("-")[0] for row in exact] == ["copy-learned-s0", "copy-learned-s1"]
+    assert [[*row] for row in (exact[0], token[0])] == [["run", "4", "8"]] * 2
+    assert f"Next: rpe report --runs {evaluated}" in result.out
+
+
+def test_what_is_already_evaluated_is_shown_and_not_evaluated_again(rpe: tiny.Rpe, evaluated: Path) -> None:
+    before = [run.evaluations_file.read_bytes() for run in find_runs(evaluated)[0]]
+    result = rpe("eval", "--runs", evaluated, "--jobs", 0, "--device", "cpu")
+    assert result.code == 0
+    first = table(result.out)[0]
+    line = Run(evaluated / first["run"]).evaluations()[0]
+    assert first["4"] == f"{line['exact_match']:.3f}"
+    assert [run.evaluations_file.read_bytes() for run in find_runs(evaluated)[0]] == before
+
+
+def test_a_report_is_written_and_its_tables_shown(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    result = rpe("report", "--runs", evaluated, "--name", "mine", "--out", "results")
+    assert result.code == 0
+    assert "## copy, trained to 4: exact match" in result.out
+    assert "Written: results/mine/" in result.err
+    assert {"report.md", "report.json", "runs.csv"} <= {path.name for path in (here / "results" / "mine").iterdir()}
+
+
+def test_a_report_as_json_is_json_alone(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    report = json.loads(rpe("report", "--runs", evaluated, "--name", "mine", "--json").out)
+    assert (report["name"], len(report["runs"])) == ("mine", 4)
+    assert report == json.loads((here / "results" / "mine" / "report.json").read_text())
+
+
+def test_a_report_may_be_of_the_runs_of_a_recipe(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    file = tiny.recipe_file(here, encoding="learned")
+    report = json.loads(rpe("report", "--recipe", file, "--runs", evaluated, "--json").out)
+    assert report["name"] == "mine"
+    assert [run["id"] for run in report["runs"]] == [tiny.config(encoding="learned").id]
+
+
+def test_run_trains_evaluates_reports_and_does_nothing_twice(rpe: tiny.Rpe, here: Path) -> None:
+    words = ("run", tiny.recipe_file(here, encoding="rope,none"), "--device", "cpu", "--json", "--jobs")
+    first = rpe(*words, 1)
+    assert first.code == 0
+    runs = find_runs(here / "runs")[0]
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for run in runs for file in run.path.glob("*[ls]")}
+    second = rpe(*words, 0)
+    assert second.code == 0
+    assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in before} == before
+    assert json.loads(first.out)["rows"] == json.loads(second.out)["rows"]
+    assert (here / "results" / "mine" / "report.md").exists()
+
+
+def test_progress_does_not_mix_with_the_data(rpe: tiny.Rpe, here: Path) -> None:
+    file = tiny.recipe_file(here)
+    for jobs, progress in ((0, "train {'step': 10"), (1, "[1/1] copy-rope")):
+        result = rpe("run", file, "--runs", f"runs{jobs}", "--jobs", jobs, "--device", "cpu", "--json")
+        assert result.code == 0
+        assert json.loads(result.out)["name"] == "mine"
+        assert progress in result.err
+
+
+def test_run_takes_lengths_and_evaluates_them(rpe: tiny.Rpe, here: Path) -> None:
+    result = rpe("run", tiny.recipe_file(here), "--lengths", "2,6", "--jobs", 0, "--device", "cpu")
+    (run,) = find_runs(here / "runs")[0]
+    assert result.code == 0
+    assert [line["length"] for line in run.evaluations()] == [2, 4, 6]
+
+
+def test_run_uses_the_settings_of_each_task_and_flags_for_all_tasks(rpe: tiny.Rpe, here: Path) -> None:
+    file = tiny.recipe_file(here, task="copy,reverse", steps=2, by_task="{reverse: {steps: 3, lengths: 1x, samples: 8}}")
+    for flags_given, expected in (
+        ((), {"copy": (2, [4, 8], 32), "reverse": (3, [4], 8)}),
+        (("--steps", 4, "--lengths", "2x"), {"copy": (4, [4, 8], 32), "reverse": (4, [4, 8], 8)}),
+    ):
+        runs = here / f"runs{len(flags_given)}"
+        assert rpe("run", file, *flags_given, "--runs", runs, "--jobs", 0, "--device", "cpu").code == 0
+        by_task = {}
+        for run in find_runs(runs)[0]:
+            record, lines = run.record, run.evaluations()
+            by_task[record["task"]] = record["step"], [line["length"] for line in lines], lines[-1]["n"]
+        assert by_task == expected
+
+
+def test_a_changed_file_of_a_trained_run_is_a_warning(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    shutil.copytree(evaluated, here / "runs")
+    run = Run(here / "runs" / tiny.config().id)
+    sources = run.record["sources"]
+    for kind, word in (("tasks", "task"), ("encodings", "encoding")):
+        run.update(sources=sources | {kind: "00000000"})
+        result = rpe("train", tiny.recipe_file(here), "--jobs", 0)
+        assert result.code == 0
+        assert f"{run.name}: the file of its {word} has changed since; delete runs/{run.name} to train again" in result.err
+
+
+def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, here: Path) -> None:
+    tiny.trained_run(here / "runs", steps=40)
+    keys = ("--jobs", "0", "--lengths", "4,8")
+    assert rpe("eval", *keys).code == 0
+    assert rpe("eval", *keys, "--rope-scaling", "yarn").code == 0
+    result = rpe("eval", *keys, "--swap-encoding", "none")
+    assert result.code == 0
+    assert " as none" in result.out
+    assert " as rope:scaling=yarn" in result.out
+    report = rpe("report")
+    assert report.code == 0
+    rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in report.out.splitlines() if line.startswith("|")}
+    assert {"rope", "rope as none", "rope as rope:scaling=yarn"} <= rows
+
+
+def test_an_encoding_that_cannot_be_swapped_in_is_refused_before_anything_runs(rpe: tiny.Rpe, here: Path) -> None:
+    tiny.trained_run(here / "runs", steps=20)
+    result = rpe("eval", "--swap-encoding", "rope:scaling=yran")
+    assert result.code == 2
+    assert "scaling is none, pi, ntk, dynamic, yarn or llama3, not 'yran'" in result.err
+    result = rpe("eval", "--swap-encoding", "t5", "--jobs", "0")
+    assert result.code == 1
+    assert "choose one without parameters" in result.err
+
+
+def test_two_studies_are_compared(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    rpe("report", "--runs", evaluated, "--name", "mine")
+    result = rpe("report", "--compare", "mine", evaluated, "--runs", evaluated)
+    assert "# mine (A) against" in result.out
+    assert "are identical to runs in B" in result.out
+    assert (here / "results" / f"mine-against-{evaluated.name}" / "compare.html").exists()
+    assert json.loads(rpe("report", "--compare", "mine", evaluated, "--json").out)["a"]["name"] == "mine"
+
+
+def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, evaluated: Path) -> None:
+    result = rpe("report", "copy-*", "--compare", "a", "b", "--runs", evaluated)
+    assert (result.code, "takes two studies and nothing else: remove 'copy-*'" in result.err) == (2, True)
+    assert rpe("report", "--compare", "a", "b", "--runs", evaluated).code == 1
+
+
+def test_a_watch_of_runs_that_have_ended_reports_at_once(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    result = rpe("report", "--watch", "--runs", evaluated, "--name", "mine")
+    assert re.match(r"\d+ runs: \d+ trained", result.err)
+    assert "token accuracy" in result.out
+    assert (here / "results" / "mine" / "report.html").exists()
+    assert rpe("report", "--watch", "--compare", "a", "b").code == 2
+    assert "no run 'nothing'" in rpe("report", "--watch", "nothing", "--runs", evaluated).err
+
+
+def test_ctrl_c_ends_a_watch_with_130_and_does_not_touch_the_runs(here: Path) -> None:
+    from helpers.run_folders import make_run
+
+    path = make_run(here / "runs", {16: 1.0}, info={"status": "training"})
+    process = tiny.start("report", "--watch", "--interval", "0.1", cwd=here)
+    assert process.stderr
+    assert "1 run: 1 training" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=30)
+    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted; start the same command again to go on")
+    assert Run(path).record["status"] == "training"
