@@ -192,7 +192,8 @@ class DistanceCurve(Encoding):
 
 def overrides(encoding: Encoding, hook: str) -> bool:
     """Whether an encoding, or the one that it holds for the scores, has its own `hook`."""
-    return any(getattr(module, hook).__func__ is not getattr(Encoding, hook) for module in (encoding, encoding.on_scores))
+    default = getattr(Encoding, hook)
+    return getattr(encoding, hook).__func__ is not default or getattr(encoding.on_scores, hook).__func__ is not default
 
 
 def inside_functorch() -> bool:
