@@ -276,7 +276,8 @@ def test_a_run_that_is_not_trained_is_named(tmp_path: Path, rpe: tiny.Rpe) -> No
         evaluate_run(run)
     result = rpe("eval", "--runs", tmp_path / "runs", "--jobs", 0)
     assert result.code == 1
-    assert f"{run.name} is not trained, so it is left out: rpe train {run.recipe_file}" in result.err
+    assert run.name in result.err
+    assert f"rpe train {run.recipe_file}" in result.err
     assert f"no trained run under {tmp_path / 'runs'}" in result.err
 
 

@@ -37,19 +37,24 @@ Command = Callable[..., None]
 
 
 def takes_recipe_keys(*names: str) -> Callable[[Command], Command]:
-    """Adds a flag for every recipe key (`--lr 1e-3`), or for some; the command gets those that were given as `overrides`.
+    """Adds flags for recipe keys (`--lr 1e-3`); the command gets the values that were given as `overrides`.
 
-    There is no flag for `by_task`: a flag holds for every task, and `--task` chooses one.
+    Without names there is a flag for every key except `by_task`: a flag holds for every task, and `--task` chooses one. With
+    names the command works on runs that exist, and their own recipes hold the defaults.
     """
     keys = [key for key in recipe_keys() if key.name != BY_TASK and key.name in (names or [key.name])]
-    return lambda function: _add_flags(function, keys)
+    defaults = {key.name: "as in the run's recipe" if names else _default(key) for key in keys}
+    return lambda function: _add_flags(function, keys, defaults)
 
 
-def _add_flags(function: Command, keys: list[RecipeKey]) -> Command:
+def _default(key: RecipeKey) -> str:
+    return f"{key.default}, or the task's default" if key.name in keys_set_by_tasks() else key.default
+
+
+def _add_flags(function: Command, keys: list[RecipeKey], defaults: dict[str, str]) -> Command:
     parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "overrides"]
-    by_task = keys_set_by_tasks()
     for key in keys:
-        flag = Annotated[str | None, _key_option(key, by_task)]
+        flag = Annotated[str | None, _key_option(key, defaults[key.name])]
         parameters.append(inspect.Parameter(key.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=flag))
 
     @functools.wraps(function)
@@ -62,8 +67,7 @@ def _add_flags(function: Command, keys: list[RecipeKey]) -> Command:
     return command
 
 
-def _key_option(key: RecipeKey, by_task: set[str]) -> Any:
-    default = f"{key.default}, or the task's default" if key.name in by_task else key.default
+def _key_option(key: RecipeKey, default: str) -> Any:
     shown = f" [dim]\\[default: {default}][/dim]" if default else ""
     return typer.Option(
         "--" + key.name.replace("_", "-"),

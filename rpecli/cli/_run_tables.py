@@ -1,6 +1,7 @@
 """Tables of runs: one row per run, per field of a record, or per evaluated length."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rpecli.launch.status import clock
@@ -20,6 +21,7 @@ EVALUATION_KEYS = (
     "chance",
     "untrained_positions",
 )
+NARROW_KEYS = ("length", "encoding_override", "exact_match", "interval", "token_accuracy", "chance")
 
 
 def runs_table(runs: list[Run]) -> Table:
@@ -46,10 +48,15 @@ def record_table(run: Run) -> Table:
 
 
 def evaluation_table(run: Run) -> Table:
-    """One row per evaluated length of a run."""
+    """One row per evaluated length of a run; a narrow terminal gets the columns of NARROW_KEYS."""
     lines: list[Mapping[str, Any]] = [*run.evaluations()]
-    rows = [[_format(line.get(key)) for key in EVALUATION_KEYS] for line in lines]
-    return Table("", [key.replace("_", " ") for key in EVALUATION_KEYS], "r" * len(EVALUATION_KEYS), rows)
+    wide, narrow = (_evaluation_table(lines, keys) for keys in (EVALUATION_KEYS, NARROW_KEYS))
+    return replace(wide, narrow=narrow)
+
+
+def _evaluation_table(lines: list[Mapping[str, Any]], keys: tuple[str, ...]) -> Table:
+    rows = [[_format(line.get(key)) for key in keys] for line in lines]
+    return Table("", [key.replace("_", " ") for key in keys], "r" * len(keys), rows)
 
 
 def _format(value: Any) -> str:

@@ -15,6 +15,7 @@ from rpecli.cli._output import print_rich, print_written
 if TYPE_CHECKING:
     from rpecli.bench import Options
 
+LENGTHS_REMEDY = "multiples need a training length: write 2048:16384 or 512,2048"
 EXAMPLES = """
 Examples:
   # a short version of three benchmarks
@@ -57,7 +58,7 @@ def bench(
         pick_device(device)
         options = Options(
             encodings=_choices(encodings) if encodings else None,
-            lengths=_lengths(lengths) if lengths else None,
+            lengths=tuple(absolute_lengths("--lengths", lengths, LENGTHS_REMEDY)) if lengths else None,
             repeats=repeats,
             threads=threads,
             device=device,
@@ -78,10 +79,6 @@ def _choices(text: str) -> tuple[str, ...]:
     for choice in choices:
         catalog.find("encodings", parse_choice(choice)[0])
     return choices
-
-
-def _lengths(text: str) -> tuple[int, ...]:
-    return tuple(absolute_lengths("--lengths", text, "multiples need a training length: write 2048:16384 or 512,2048"))
 
 
 def _measure(name: str, options: "Options", out: Path) -> None:

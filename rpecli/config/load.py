@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,7 +38,10 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
     """
     source, values, problems = RecipeSource(), dict[str, Any](), list[Problem]()
     if recipe is not None:
-        path = _find(recipe)
+        try:
+            path = catalog.find("recipes", recipe)
+        except ChoiceError as error:
+            raise RecipeError([Problem("", "", str(error))]) from None
         source.name = catalog.name_of(path) if path.stem != "recipe" else path.parent.name
         file = yaml_source.read(path)
         values, source.locations, problems = file.values, file.locations, file.problems
@@ -86,13 +88,6 @@ def _line_number(problem: Problem) -> int:
     """Sorts the problems of the file by line, and those of flags behind them."""
     line = problem.location.rpartition(":")[2]
     return int(line) if line.isdigit() else sys.maxsize
-
-
-def _find(recipe: str) -> Path:
-    try:
-        return catalog.find("recipes", recipe)
-    except ChoiceError as error:
-        raise RecipeError([Problem("", "", str(error))]) from None
 
 
 def _explain(error: Any, locations: dict[str, str]) -> Problem:

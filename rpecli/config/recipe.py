@@ -128,12 +128,11 @@ class Config(TrainSettings):
 
 def label(choice: str) -> str:
     """How tables name a choice: a user's file by its stem, options unchanged."""
-    return "+".join(_label(part) for part in split_layers(choice))
-
-
-def _label(choice: str) -> str:
-    name, colon, options = choice.partition(":")
-    return (catalog.name_of(Path(name)) if is_path(name) else name) + colon + options
+    labels = []
+    for part in split_layers(choice):
+        name, colon, options = part.partition(":")
+        labels.append((catalog.name_of(Path(name)) if is_path(name) else name) + colon + options)
+    return "+".join(labels)
 
 
 def task_defaults(task: str) -> dict[str, Any]:

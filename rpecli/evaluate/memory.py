@@ -68,7 +68,7 @@ def _attention_floats(encoding: Encoding, normalizer: str, tokens: int, T: int, 
 
 
 def _rotated_width(encoding: Encoding) -> int:
-    """The width of a head's rotated queries, found by rotating one token."""
+    """The width of a head's rotated queries, measured by rotating one token."""
     shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
     q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
     return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, at_1x1, f))[0].shape[-1]

@@ -1,4 +1,4 @@
-"""The lines of a run's probes.jsonl, found again by the weights, the conditions and the evaluation sets they belong to."""
+"""The lines of a run's probes.jsonl, looked up by the weights, the conditions and the evaluation sets they belong to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -62,6 +62,11 @@ class RunResults:
         lines = Run(self.path).metrics() if self.trained else []
         return [dict(line) for line in lines if line.get("token_accuracy") is not None]
 
+    @cached_property  # read for inspections, similarities and shifts
+    def probes(self) -> list[dict[str, Any]]:
+        """The lines of probes.jsonl, oldest first; none for a run without that file."""
+        return Run(self.path).probes()
+
     @property
     def solved(self) -> bool | None:
         """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""

@@ -5,7 +5,6 @@ from typing import Any, TypedDict
 
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.load import RunResults
-from rpecli.run.directory import Run
 from rpecli.run.records import AttentionLine, LayerSimilarity, eval_identity_of
 
 INSPECTION, SIMILARITY = "why", "similarity"  # values of the key `probe`
@@ -61,7 +60,7 @@ class TaskProbes:
 def probe_lines(run: RunResults, *probes: str) -> list[Any]:
     """The lines of some probes that match the run's evaluations in weights, settings and evaluation sets; oldest first."""
     identities = {eval_identity_of(line) for line in run.evaluations.values()}
-    lines = [line for line in Run(run.path).probes() if line.get("probe") in probes]
+    lines = [line for line in run.probes if line.get("probe") in probes]
     return [line for line in lines if eval_identity_of(line) in identities and _same_sets(run, line)]
 
 
