@@ -28,7 +28,7 @@ def child_main(job: Job) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """A command that is killed stops no child itself: without this its children would go on training, every one of them holding its run."""
+    """A command that is killed stops no child: without this its children would go on training and hold their runs."""
     parent = multiprocessing.parent_process()
     assert parent
 
