@@ -140,7 +140,7 @@ def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_answers_and_end_tokens_are_trained_on() -> None:
-    """The loss of hand-picked places: log of the softmax at the place before each."""
+    """The loss of hand-picked places: log of the softmax at the place before."""
     trainer = tiny.trainer()
     batch = trainer.task.sample(np.random.default_rng(0), 3, 2)  # > a b | a b . : places 4, 5 are answers, 6 the end
     ids_BxT = torch.from_numpy(batch.tokens_BxT)

@@ -1,4 +1,4 @@
-"""Runs many jobs at a time, one process each: a crash costs one run, and stopping the command saves all runs.
+"""Runs many jobs at a time, one process per job: a crash costs one run, and stopping the command saves all runs.
 
 Children are forked from a server that has torch loaded: importing it anew took 2 s of CPU per run, and torch._dynamo, which the
 first optimizer loads, 1 s more. A child reports nothing but its exit code: progress is read from the run directories, so a run
@@ -42,7 +42,7 @@ class JobQueue:
         self.waiting = deque(jobs)
 
     def end(self, job: Job, code: int) -> list[Event]:
-        """The events of a job that has ended. A stack has none, unless it was stopped: its runs come next, one job each."""
+        """The events of a job that has ended. A stack has none, unless it was stopped: its runs come next, one job per run."""
         if job.stacked_with and code not in (SAVED, INTERRUPTED):
             self.waiting.extendleft(reversed(job.unstacked()))
             return []

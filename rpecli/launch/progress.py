@@ -22,7 +22,7 @@ MAX_LISTED = 8  # runs at work that are listed
 
 
 def follow(events: Iterable[Event], console: Console, runs: list[Run], interval: float = INTERVAL) -> dict[Run, int]:
-    """Shows the jobs of a pool until all have ended; returns the exit code of each run."""
+    """Shows the jobs of a pool until all have ended; returns the exit code of every run."""
     codes: dict[Run, int] = {}
     sweep = SweepStatus(lambda: runs, queued=True)
     with Display(console, sweep, interval) as display:
@@ -113,7 +113,7 @@ def describe(status: RunStatus) -> str:
 
 
 def view(sweep: SweepStatus) -> Group:
-    """What a terminal shows: all runs in a line, bars of all and of each run at work, and the results so far."""
+    """What a terminal shows: all runs in a line, a bar of all and one per run at work, and the results so far."""
     n_hidden = len(sweep.at_work) - MAX_LISTED
     more = [Text(f"and {n_hidden} more")] if n_hidden > 0 else []
     return Group(Text(sweep.summary(), style="bold"), _bars(sweep), *more, Text(), _results(sweep))

@@ -46,7 +46,7 @@ class RunStatus:
         self.run = run
         self.record: dict[str, Any] = {}
         self.metrics: dict[str, Any] = {}  # the latest line of metrics.jsonl
-        self.evaluations: dict[int, Any] = {}  # the latest line of each length, of the run's own encoding and current weights
+        self.evaluations: dict[int, Any] = {}  # the latest line per length, of the run's own encoding and current weights
         self.problem: str | None = None  # why the record cannot be read
         self.queued = queued  # a job of this command waits for it, or
         self.active = False  # works on it
@@ -154,7 +154,7 @@ class SweepStatus:
         self.first: tuple[int, int] | None = None  # steps done and runs ended when this command began
 
     def refresh(self) -> list[str]:
-        """Reads what changed and returns a line for each run that changed its state or was evaluated at another length.
+        """Reads what changed and returns one line per run that changed its state or was evaluated at another length.
 
         The first call returns no lines but those of runs that cannot be read.
         """
@@ -182,7 +182,7 @@ class SweepStatus:
         return sum(done for done, _ in pairs), sum(total or (fmean(totals) if totals else 0) for _, total in pairs)
 
     def summary(self) -> str:
-        """All runs in one line: how many there are of each state, the share of steps, and the time left."""
+        """All runs in one line: how many there are of every state, the share of steps, and the time left."""
         counts = Counter(status.state for status in self.runs.values())
         states = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
         done, total = self.steps()

@@ -28,7 +28,7 @@ def child_main(job: Job) -> None:
 
 
 def _end_with_the_parent() -> None:
-    """A command that is killed stops no child itself: without this its children would go on training, each holding its run."""
+    """A command that is killed stops no child: without this its children would go on training and hold their runs."""
     parent = multiprocessing.parent_process()
     assert parent
 
@@ -42,7 +42,7 @@ def _end_with_the_parent() -> None:
 def run_job(job: Job, say: Say) -> int:
     """Does a job and returns its exit code. A failure is recorded in run.json.
 
-    A job of several runs only trains them; afterwards each run has a job of its own, so a failure here is no failure of a run.
+    A job of several runs only trains them; afterwards every run has a job of its own, so a failure here is no failure of a run.
     """
     problems: list[str] = []
     try:

@@ -199,7 +199,7 @@ class Run:
         append_line(self.evaluations_file, line)
 
     def probes(self) -> list[dict[str, Any]]:
-        """The lines of probes.jsonl, oldest first; each is a ProbeLine."""
+        """The lines of probes.jsonl, oldest first, as ProbeLine."""
         return read_lines(self.probes_file)
 
     def append_probe(self, line: ProbeLine) -> None:
@@ -225,7 +225,7 @@ class Run:
 
 
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """The runs under a folder, sorted, and one message for each directory that is damaged or not a run."""
+    """The runs under a folder, sorted, and one message per directory that is damaged or not a run."""
     runs, problems = [], []
     for path in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []:
         run = Run(path)

@@ -74,7 +74,7 @@ def pad_together(batches: list[TrainBatch], config: Config, explicit_positions: 
 
 
 def _pad_positions(batches: list[TrainBatch], T: int, explicit: bool) -> np.ndarray | None:
-    """Positions `[K, (layers,) B or 1, T]`, the last of each repeated; None for 0, 1, ... in all."""
+    """Positions `[K, (layers,) B or 1, T]`, the last of every sequence repeated; None for 0, 1, ... in all."""
     if batches[0].positions is None and not explicit:
         return None
     positions = [np.arange(batch.shape[1])[None] if batch.positions is None else batch.positions for batch in batches]

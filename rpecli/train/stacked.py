@@ -5,7 +5,7 @@ own: data, initial weights, optimizer state, gradient norm, metrics, checkpoint,
 writes, so a run that was stopped in a stack goes on alone, and the other way round; it ends within float tolerance of the run
 alone.
 
-In a step each run draws a batch of its own length, so batches are padded to the largest: behind the last token, where causal
+In a step every run draws a batch of its own length, so batches are padded to the largest: behind the last token, where causal
 attention does not see it (bidirectional attention gets a mask), and in scored places of weight 0. Runs are sorted by length and
 split into several programs where padding would cost more than another launch.
 """
@@ -94,7 +94,7 @@ class Stack:
             trainer.tokens += batch.n_tokens
 
     def _losses(self, group: list[int], batches: list[TrainBatch]) -> Tensor:
-        """The mean loss of each run of a group over its own scored places, `[G]`."""
+        """The mean loss per run of a group, over its own scored places, `[G]`."""
         index_G = torch.tensor(group, device=self.device)
         slices = self.flat_KxP.index_select(0, index_G).split(self.sizes, dim=1)
         parameters = {name: slices[n].view(len(group), *self.shapes[n]) for name, n in self.parameter_names}
@@ -110,7 +110,7 @@ class Stack:
         return loss_G
 
     def _loss_of_run(self, tensors: dict[str, Tensor], *inputs: Any) -> Tensor:
-        """A tied tensor stands under each of its names: torch's own tying spoils modules that layers share."""
+        """A tied tensor stands under all of its names: torch's own tying spoils modules that layers share."""
         return functional_call(self.program, tensors, inputs, tie_weights=False)
 
     def _load_optimizer_state(self, trainer: Trainer, row_P: nn.Parameter) -> None:
@@ -123,7 +123,7 @@ class Stack:
         self.optimizer.state[row_P] = {"step": states[0]["step"].clone(), **flat}
 
     def store_optimizer_states(self) -> None:
-        """Gives each trainer its optimizer state, in the form of a run alone; the models are always up to date."""
+        """Gives every trainer its optimizer state, in the form of a run alone; the models are always up to date."""
         for trainer, row_P in zip(self.trainers, self.rows, strict=True):
             state = self.optimizer.state[row_P]
             slices = {key: state[key].split(self.sizes) for key in state if key != "step"}
@@ -178,7 +178,7 @@ def _named_tensors(model: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
 def train_together(
     runs: Sequence[Run], device: str = "auto", threads: int | None = None, progress: Progress | None = None
 ) -> list[Run]:
-    """Trains runs as one, each until it ends; returns those that are left to train alone, from where they stand.
+    """Trains runs as one, every run until it ends; returns those that are left to train alone, from where they stand.
 
     These are runs that another process holds, runs whose loss is not finite, and the last one left. Raises NotStackable with
     every run as it was, and Stopped after saving all of them when a signal asks it to stop.
@@ -253,7 +253,7 @@ def _save(stack: Stack, sessions: list[TrainingSession]) -> None:
 
 
 def why_not_stackable(configs: list[Config], device: torch.device) -> str | None:
-    """Why runs cannot train together; None where losses, gradients and buffers of the first step are those of each run alone."""
+    """Why runs cannot train together; None where losses, gradients and buffers of the first step are those of the runs alone."""
     if split_switch(configs[0].encoding)[1]:
         return "its encoding changes on the way"  # which would give parameters steps without a gradient
     single, stacked = ([build_trainer(config, device) for config in configs] for _ in range(2))
