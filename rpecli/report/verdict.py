@@ -237,8 +237,8 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
     if not any(by_label for _, by_label in scores):
         return not_measured(EFFICIENCY, "No two runs with the same training budget recorded their steps to 90 %.")
     words = Words(
-        "training steps to 90 % token accuracy within the training lengths", "to 90 % token accuracy", write_steps, ("needs", "need"),
-        higher="fewer training steps than", lower="more training steps than", equal="as many training steps as",
+        "training steps to 90 % token accuracy within the training lengths", "to 90 % token accuracy", write_steps,
+        verbs=("needs", "need"), higher="fewer training steps than", lower="more training steps than", equal="as many training steps as",
     )  # fmt: skip
     verdict = judge(Claim(EFFICIENCY, scores, words, MARGIN_STEPS, stats.ANY))
     if verdict.difference is None:
