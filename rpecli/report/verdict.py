@@ -238,7 +238,8 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
         return not_measured(EFFICIENCY, "No two runs with the same training budget recorded their steps to 90 %.")
     words = Words(
         "training steps to 90 % token accuracy within the training lengths", "to 90 % token accuracy", write_steps,
-        verbs=("needs", "need"), higher="fewer training steps than", lower="more training steps than", equal="as many training steps as",
+        verbs=("needs", "need"),
+        higher="fewer training steps than", lower="more training steps than", equal="as many training steps as",
     )  # fmt: skip
     verdict = judge(Claim(EFFICIENCY, scores, words, MARGIN_STEPS, stats.ANY))
     if verdict.difference is None:
