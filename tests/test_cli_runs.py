@@ -90,7 +90,9 @@ def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, un
     assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is 3)")
 
 
-@pytest.mark.parametrize("words", [("eval", "--lengths", "1x", "--jobs", 0), ("inspect", "--lengths", "1x"), ("report", "--out", "o")])
+@pytest.mark.parametrize(
+    "words", [("eval", "--lengths", "1x", "--jobs", 0), ("inspect", "--lengths", "1x"), ("report", "--out", "o")]
+)
 def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_used(
     words: tuple[str, ...], unusable: Path, rpe: tiny.Rpe
 ) -> None:

@@ -64,7 +64,7 @@ def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name: str) -> None:
 
 
 def test_a_task_has_the_lengths_up_to_its_longest() -> None:
-    few, endless = tasks.build("sort:symbols=20"), tasks.build("copy")
+    few, endless = tasks.build("sort:distinct=true:symbols=20"), tasks.build("copy")
     assert (few.longest(), endless.longest()) == (20, None)
     assert [few.has_length(length) for length in (1, 20, 21)] == [True, True, False]
     assert endless.has_length(10**6)
