@@ -67,11 +67,11 @@ def report_content(paths: list[Path], name: str, command: str | None = None) -> 
     from rpecli.report import verdict
     from rpecli.report.aggregate import aggregate
     from rpecli.report.load import load_runs
-    from rpecli.report.load_probes import load_probes
+    from rpecli.report.load_probes import load_probes, outdated
     from rpecli.report.tables import accuracy, attention, invariance, pooled, seeds
 
     loaded = load_runs(paths)
-    tasks = aggregate(loaded.runs)
+    tasks, messages = aggregate(loaded.runs), loaded.warnings + outdated(loaded.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
     verdicts = verdict.verdicts(tasks, {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
 
@@ -81,7 +81,7 @@ def report_content(paths: list[Path], name: str, command: str | None = None) -> 
         more_tables += [*accuracy.more_tables(task), *seeds.tables(task)]
         more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
         more_tables += attention.tables(probes[task.title]) if task.title in probes else []
-    return ReportContent(name, command, loaded.runs, loaded.warnings, tasks, probes, shifts, verdicts, tables, more_tables)
+    return ReportContent(name, command, loaded.runs, messages, tasks, probes, shifts, verdicts, tables, more_tables)
 
 
 @dataclass(frozen=True)
