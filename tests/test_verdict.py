@@ -38,8 +38,8 @@ def test_an_encoding_that_is_truly_better_is_supported_with_its_numbers():
     assert result.difference.mean == pytest.approx(0.7)
     assert result.difference.p == 2 / 64
     assert "+0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds" in result.lines[1]
-    assert "rope has the highest mean exact match beyond training, 0.90" in line_with(
-        result, "significantly different from learned"
+    assert "RoPE has the highest mean exact match beyond training, 0.90" in line_with(
+        result, "significantly different from Learned APE"
     )
 
 
@@ -94,8 +94,8 @@ def test_a_task_on_which_it_is_the_other_way_round_is_mixed():
     runs = [run for task in ("copy", "sort") for run in runs_of({"rope": HIGH, "learned": LOW}, at_32, task=task)]
     result = verdict.extrapolation(aggregate(runs + runs_of({"rope": [0.5] * 6, "learned": [0.6] * 6}, at_32, task="parity")))
     assert result.outcome == MIXED
-    assert result.by_task["parity, trained to 16"].mean == pytest.approx(-0.1)
-    assert line_with(result, "parity, trained to 16: -0.10")
+    assert result.by_task["Parity, trained to 16"].mean == pytest.approx(-0.1)
+    assert line_with(result, "Parity, trained to 16: -0.10")
 
 
 def test_groups_that_both_fail_are_at_the_floor():
@@ -131,7 +131,7 @@ def test_failed_runs_and_the_seed_they_take_with_them_are_said():
     runs = [*runs_of({"rope": HIGH, "learned": LOW, "alibi": [0.9] * 5}, at_32), fake_run("alibi", 5, {}, status="failed")]
     result = verdict.extrapolation(aggregate(runs))
     assert result.difference.pairs == 5
-    assert line_with(result, "1 of alibi on copy, trained to 16.")
+    assert line_with(result, "1 of ALiBi on Copy, trained to 16.")
 
 
 def test_groups_without_a_seed_in_common_are_said():
@@ -155,16 +155,19 @@ def test_no_encoding_is_compared_with_relative_ones_beside_the_claim():
 def test_faster_learning_is_a_ratio_of_steps():
     result = verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": 50}))
     assert (result.outcome, result.difference.mean) == (SUPPORTED, 1.0)
-    assert "2.00x fewer steps [2.00, 2.00], p = 0.031" in result.lines[0]
+    assert "50 % fewer steps [50, 50], p = 0.031" in result.lines[0]
 
 
 @pytest.mark.parametrize(
     ("mean", "interval", "text"),
     [
-        (0.5, (0.25, 1.0), "1.41x fewer steps [1.19, 2.00]"),
-        (-0.5, (-1.0, -0.25), "1.41x more steps [1.19, 2.00]"),
-        (0.0, (-1.0, 0.25), "as many steps [2.00x more, 1.19x fewer]"),
-        (1.0, None, "2.00x fewer steps"),
+        (0.5, (0.25, 1.0), "29 % fewer steps [16, 50]"),
+        (-0.5, (-1.0, -0.25), "41 % more steps [19, 100]"),
+        (0.0, (-1.0, 0.25), "no clear difference in steps: 0 % [-16, +100]"),
+        (0.36, (0.304, 0.474), "22 % fewer steps [19, 28]"),
+        (-0.0144, (-0.214, 0.304), "no clear difference in steps: +1 % [-19, +16]"),
+        (0.0, None, "as many steps"),
+        (1.0, None, "50 % fewer steps"),
     ],
 )
 def test_an_interval_of_a_ratio_tells_its_direction_where_the_ends_differ(mean, interval, text):

@@ -25,12 +25,31 @@ def format_number(value: float) -> str:
     return f"{value or 0:.2f}"
 
 
-def format_mean_range(summary: Summary | None) -> str:
-    """`0.84 (0.80 to 0.88)`: the mean and, where the values differ, their range."""
+def percent(share: float) -> str:
+    """`84`, for a table whose heading says that it is per cent; only a true 1 is 100 and only a true 0 is 0."""
+    if 0.995 <= abs(share) < 1:
+        return "> 99" if share > 0 else "< -99"
+    if 0 < abs(share) < 0.005:
+        return "< 1" if share > 0 else "> -1"
+    return f"{100 * share or 0:.0f}"
+
+
+def format_percent(share: float) -> str:
+    """`84 %`, `> 99 %`."""
+    return f"{percent(share)} %"
+
+
+def format_percent_range(summary: Summary | None) -> str:
+    """`84 % (80 to 88)`: the mean and, where the values differ, their range."""
     if summary is None:
         return MISSING
-    low, high = format_number(summary.low), format_number(summary.high)
-    return format_number(summary.mean) + ("" if low == high else f" ({low} to {high})")
+    low, high = percent(summary.low), percent(summary.high)
+    return format_percent(summary.mean) + ("" if low == high else f" ({low} to {high})")
+
+
+def format_mean_interval(mean: float, interval: Interval) -> str:
+    """`0.98 [0.97, 0.98]`."""
+    return format_number(mean) + (f" [{format_number(interval[0])}, {format_number(interval[1])}]" if interval else "")
 
 
 def format_interval(interval: tuple[float, float] | None, digits: str = "") -> str:
@@ -80,22 +99,31 @@ def write_accuracy(mean: float, interval: Interval) -> str:
     return format_signed(mean) + (f" [{format_signed(interval[0])}, {format_signed(interval[1])}]" if interval else "")
 
 
+def write_points(mean: float, interval: Interval) -> str:
+    """`+9 points [+5, +12]`, of a difference of shares."""
+    brackets = f" [{_signed_percent(interval[0])}, {_signed_percent(interval[1])}]" if interval else ""
+    return f"{_signed_percent(mean)} points{brackets}"
+
+
 def write_steps(mean: float, interval: Interval) -> str:
-    """`1.29x fewer steps [1.23, 1.39]`, from a difference of -log2 steps and its interval."""
+    """`22 % fewer steps [19, 28]`, from a difference of -log2 steps and its interval; with signs where that holds 0."""
+    change, ends = _change(mean), sorted(map(_change, interval)) if interval else []
+    if ends and ends[0] <= 0 <= ends[1]:
+        return f"no clear difference in steps: {_signed_percent(change)} % [{', '.join(map(_signed_percent, ends))}]"
+    if change == 0:
+        return "as many steps"
+    near_far = f" [{', '.join(percent(abs(end)) for end in sorted(ends, key=abs))}]" if ends else ""
+    return f"{percent(abs(change))} % {'fewer' if change < 0 else 'more'} steps{near_far}"
 
-    def times(value: float) -> str:
-        return f"{2 ** abs(value):.2f}"
 
-    def signed_times(value: float) -> str:
-        return f"{times(value)}x {'fewer' if value > 0 else 'more'}"
+def _change(log_ratio: float) -> float:
+    """The share by which steps change: 2 ** -1 of the steps is -0.5."""
+    return 2**-log_ratio - 1
 
-    text = "as many steps" if times(mean) == "1.00" else f"{signed_times(mean)} steps"
-    if interval is None:
-        return text
-    if interval[0] * interval[1] < 0:
-        return f"{text} [{signed_times(interval[0])}, {signed_times(interval[1])}]"
-    near, far = sorted(interval, key=abs)
-    return f"{text} [{times(near)}, {times(far)}]"
+
+def _signed_percent(share: float) -> str:
+    text = percent(share)
+    return f"+{text}" if share > 0 and text[0] not in "<>" else text
 
 
 def describe_difference(difference: Difference, write: Writer) -> str:
