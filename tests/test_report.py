@@ -291,7 +291,7 @@ def test_only_a_true_one_is_100_per_cent(share, text):
 def test_an_interval_stands_in_brackets_behind_its_number():
     assert report_format.format_mean_interval(0.98, (0.97, 0.983)) == "0.98 [0.97, 0.98]"
     assert report_format.format_mean_interval(0.98, None) == "0.98"
-    assert report_format.write_points(0.09, (0.05, 0.12)) == "+9 points [+5, +12]"
+    assert report_format.write_points(0.09, (0.05, 0.12)) == "+9 points [5, 12]"
     assert report_format.write_points(-0.2, None) == "-20 points"
     assert (report_format.p_equation(0.0123), report_format.p_equation(0.0004)) == ("p = 0.012", "p < 0.001")
 

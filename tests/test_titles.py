@@ -1,6 +1,7 @@
 """Names as people know them, and one color and marker for an encoding in every figure."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,9 @@ def test_every_shipped_file_states_a_name_of_its_own(kind: str) -> None:
 
 
 def test_a_label_with_settings_and_positions_has_a_title() -> None:
-    run = fake_run("learned", 0, {16: 1.0})
-    other = fake_run("learned", 1, {16: 1.0})
-    run.settings["steps"], other.settings["steps"] = 100, 200
-    other.config.__dict__["positions"] = "offset"
+    run = replace(fake_run("learned", 0, {16: 1.0}), settings={"steps": 100})
+    config = run.config.model_copy(update={"positions": "offset"})
+    other = replace(run, settings={"steps": 200}, config=config)
     (task,) = aggregate([run, other])
     assert task.titles == {
         "learned steps=100": "Learned APE, steps=100",

@@ -100,30 +100,33 @@ def write_accuracy(mean: float, interval: Interval) -> str:
 
 
 def write_points(mean: float, interval: Interval) -> str:
-    """`+9 points [+5, +12]`, of a difference of shares."""
-    brackets = f" [{_signed_percent(interval[0])}, {_signed_percent(interval[1])}]" if interval else ""
-    return f"{_signed_percent(mean)} points{brackets}"
+    """`+9 points [4, 13]`: a difference of shares in per cent points."""
+    digits = 0 if abs(mean) >= 0.0095 or mean == 0 else 1
+    return f"{_signed_percent(mean, digits)} points{_percent_interval(interval, digits)}"
 
 
 def write_steps(mean: float, interval: Interval) -> str:
-    """`22 % fewer steps [19, 28]`, from a difference of -log2 steps and its interval; with signs where that holds 0."""
-    change, ends = _change(mean), sorted(map(_change, interval)) if interval else []
-    if ends and ends[0] <= 0 <= ends[1]:
-        return f"no clear difference in steps: {_signed_percent(change)} % [{', '.join(map(_signed_percent, ends))}]"
-    if change == 0:
-        return "as many steps"
-    near_far = f" [{', '.join(percent(abs(end)) for end in sorted(ends, key=abs))}]" if ends else ""
-    return f"{percent(abs(change))} % {'fewer' if change < 0 else 'more'} steps{near_far}"
+    """`22 % fewer steps [19, 28]`, `+1 % steps [-19, +16]` around 0: from a difference of -log2 steps and its interval."""
+    change = 2**-mean - 1
+    ends = None if interval is None else (2 ** -interval[1] - 1, 2 ** -interval[0] - 1)
+    if round(change, 2) == 0 or (ends and ends[0] < 0 < ends[1]):
+        return f"{_signed_percent(change)} % steps{_percent_interval(ends)}"
+    if change < 0:
+        return f"{-change:.0%} fewer steps".replace("%", " %") + _percent_interval(ends and (-ends[1], -ends[0]))
+    return f"{change:.0%} more steps".replace("%", " %") + _percent_interval(ends)
 
 
-def _change(log_ratio: float) -> float:
-    """The share by which steps change: 2 ** -1 of the steps is -0.5."""
-    return 2**-log_ratio - 1
+def _signed_percent(value: float, digits: int = 0) -> str:
+    text = f"{100 * value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
-def _signed_percent(share: float) -> str:
-    text = percent(share)
-    return f"+{text}" if share > 0 and text[0] not in "<>" else text
+def _percent_interval(interval: Interval, digits: int = 0) -> str:
+    """` [4, 13]`, ` [-4, +13]` with signs where they differ."""
+    if interval is None:
+        return ""
+    low, high = (_signed_percent(end, digits) for end in interval)
+    return f" [{low}, {high}]" if interval[0] < 0 < interval[1] else f" [{low.lstrip('+')}, {high.lstrip('+')}]"
 
 
 def describe_difference(difference: Difference, write: Writer) -> str:
