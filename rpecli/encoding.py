@@ -198,6 +198,13 @@ def overrides(encoding: Encoding, hook: str) -> bool:
     return getattr(encoding, hook).__func__ is not default or getattr(encoding.on_scores, hook).__func__ is not default
 
 
+def rotated_width(encoding: Encoding) -> int:
+    """The width of a head's queries and keys after `rotate`, measured by rotating one token."""
+    shape, position_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
+    q_1xHx1xD, features = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
+    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, position_1x1, features))[0].shape[-1]
+
+
 def inside_functorch() -> bool:
     """Whether a torch.func transform (vmap, grad) is running: sizes must not depend on values there, and some kernels fail.
 

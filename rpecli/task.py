@@ -59,6 +59,11 @@ class Task:
         """The greatest problem length; None for no limit."""
         return None
 
+    def has_length(self, length: int) -> bool:
+        """Whether there are problems of this length."""
+        longest = self.longest()
+        return longest is None or length <= longest
+
     @property
     def vocabulary(self) -> int:
         """Number of tokens, special ones included."""

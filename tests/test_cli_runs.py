@@ -90,6 +90,29 @@ def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, un
     assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is 3)")
 
 
+@pytest.mark.parametrize(
+    "words", [("eval", "--lengths", "1x", "--jobs", 0), ("inspect", "--lengths", "1x"), ("report", "--out", "o")]
+)
+def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_used(
+    words: tuple[str, ...], unusable: Path, rpe: tiny.Rpe
+) -> None:
+    older, rope = (tiny.config(encoding=encoding, seed=1).id for encoding in ("learned", "rope"))
+    command, *options = words
+    result = rpe(command, older, rope, *options)
+    assert result.code == 1
+    assert "| rope" in result.out or f"| {rope}" in result.out
+    assert "written by another version of rpe" in result.err
+    assert result.err.splitlines()[-1] == f"could not be read and is left out: {older}"
+
+
+def test_a_mistyped_encoding_to_show_is_recognized(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    result = rpe("show", "rop", "--runs", evaluated)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"no run 'rop' under {evaluated}: did you mean rope (an encoding)?\n"
+    run = find_runs(evaluated)[0][0]
+    assert run.name in rpe("show", run.name[:-2], "--runs", evaluated).err  # a mistyped run is still one
+
+
 def test_a_pattern_leaves_out_what_is_unusable(unusable: Path, rpe: tiny.Rpe) -> None:
     result = rpe("show", "copy-*", "--json")
     assert result.code == 0
