@@ -93,6 +93,8 @@ class Encoding(nn.Module):
     An option may change `shared`, `shift_invariant` and `causal_only` of an instance, and give it a hook (`self.score = ...`).
     """
 
+    title: ClassVar[str] = ""  # the name that reports show; without one, that of the file
+    look: ClassVar[tuple[str, str] | None] = None  # color and marker in every figure; without them, they follow from the name
     group: ClassVar[str] = "RPE"  # one of catalog.GROUPS: reports compare encodings by it
     paper: ClassVar[str] = ""  # title, year, arXiv id
     shared: bool = False  # one instance serves all layers

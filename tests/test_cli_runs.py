@@ -76,7 +76,7 @@ def test_an_unusable_directory_among_the_runs_is_one_line_and_the_others_are_use
     for problem in UNUSABLE:
         (line,) = [line for line in result.err.splitlines() if problem in line]
         assert re.search(r"move it elsewhere|delete", line)
-    assert "| rope" in result.out or "| copy-rope" in result.out
+    assert "| RoPE" in result.out or "| copy-rope" in result.out
     assert "| learned" not in result.out
     assert "| copy-learned" not in result.out
 
@@ -195,7 +195,7 @@ def test_what_is_already_evaluated_is_shown_and_not_evaluated_again(rpe: tiny.Rp
 def test_a_report_is_written_and_its_tables_shown(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
     result = rpe("report", "--runs", evaluated, "--name", "mine", "--out", "results")
     assert result.code == 0
-    assert "## copy, trained to 4: exact match" in result.out
+    assert "## Copy, trained to 4: exact match" in result.out
     assert "Written: results/mine/" in result.err
     assert {"report.md", "report.json", "runs.csv"} <= {path.name for path in (here / "results" / "mine").iterdir()}
 
@@ -280,7 +280,7 @@ def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, her
     report = rpe("report")
     assert report.code == 0
     rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in report.out.splitlines() if line.startswith("|")}
-    assert {"rope", "rope as none", "rope as rope:scaling=yarn"} <= rows
+    assert {"RoPE", "RoPE as NoPE", "RoPE as RoPE (scaling=yarn)"} <= rows
 
 
 def test_an_encoding_that_cannot_be_swapped_in_is_refused_before_anything_runs(rpe: tiny.Rpe, here: Path) -> None:
