@@ -100,7 +100,7 @@ def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_
     command, *options = words
     result = rpe(command, older, rope, *options)
     assert result.code == 1
-    assert "| rope" in result.out or f"| {rope}" in result.out
+    assert "| RoPE" in result.out or f"| {rope}" in result.out
     assert "written by another version of rpe" in result.err
     assert result.err.splitlines()[-1] == f"could not be read and is left out: {older}"
 
