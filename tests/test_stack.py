@@ -258,7 +258,7 @@ def test_runs_that_stand_at_the_same_step_go_together(tmp_path: Path, trap: tiny
     for run in runs[:2]:
         trap.arm(3, "SIGTERM")
         with pytest.raises(Stopped):
-            train(run, "cpu", threads=1)
+            train(run, "cpu")
     stacks = group_stackable(jobs(runs), 2)
     assert [list(job.runs) for job in stacks] == [runs[:2], runs[2:4], runs[4:]]
     assert len(group_stackable(jobs(runs), 16)) == 2

@@ -123,7 +123,7 @@ def new_run(folder: Path, **keys: Any) -> Run:
 
 def trained_run(folder: Path, **keys: Any) -> Run:
     run = new_run(folder, **keys)
-    train.train(run, "cpu", threads=1)
+    train.train(run, "cpu")
     return run
 
 
