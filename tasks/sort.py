@@ -16,7 +16,7 @@ class Sort(Task):
     defaults = {"length": 32, "curriculum": 0.5, "tokens": 2048, "steps": 4000}
     examples = (([3, 1, 8, 2], "> 3 1 8 2 | [1] [2] [3] [8] ."), ([9, 0], "> 9 0 | [0] [9] ."))
 
-    def __init__(self, *, symbols: int = 256, distinct: bool = True):
+    def __init__(self, *, symbols: int = 150, distinct: bool = True):
         self.symbols, self.distinct = symbols, distinct
 
     def longest(self) -> int | None:
