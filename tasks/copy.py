@@ -12,6 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Copy(Task):
+    title = "Copy"
     family = "copying"
     defaults = {"length": 128, "curriculum": 0.5, "tokens": 2048, "steps": 5000}
     examples = (([3, 1, 2], "> 3 1 2 | [3] [1] [2] ."), ([7], "> 7 | [7] ."))

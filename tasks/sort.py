@@ -12,6 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Sort(Task):
+    title = "Sort"
     family = "ordering"
     defaults = {"length": 32, "curriculum": 0.5, "tokens": 2048, "steps": 4000}
     examples = (([3, 1, 8, 2], "> 3 1 8 2 | [1] [2] [3] [8] ."), ([9, 0], "> 9 0 | [0] [9] ."))

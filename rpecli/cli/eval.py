@@ -7,7 +7,7 @@ from rpecli.cli._execute import execute
 from rpecli.cli._inputs import eval_overrides, eval_requests, warn_of_lengths
 from rpecli.cli._output import print_next, print_tables
 from rpecli.cli._run_tables import lengths_table
-from rpecli.cli._select import select_trained_runs
+from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 
@@ -41,10 +41,11 @@ def evaluate(
     Lengths that are already done are skipped, unless --overwrite is given.
     """
     settings = eval_overrides(overrides, data)
-    selected = select_trained_runs(runs, names)
+    selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in selected])
     execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
     print_tables(lengths_table(selected, "exact_match"), lengths_table(selected, "token_accuracy"))
     print_next("rpe report", runs)
+    fail_if_unreadable(unreadable)

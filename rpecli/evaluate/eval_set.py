@@ -23,9 +23,7 @@ def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list
         return hf_dataset.lengths(folder)
     requested = parse_lengths(config.eval.lengths, config.length)
     doublings = itertools.takewhile(lambda length: length < requested[0], (config.length * 2**k for k in itertools.count()))
-    lengths = {config.length, *doublings, *requested}
-    longest = task.longest()
-    return sorted(length for length in lengths if longest is None or length <= longest)
+    return sorted(filter(task.has_length, {config.length, *doublings, *requested}))
 
 
 def eval_set(config: Config, task: Task, length: int, folder: Path | None = None) -> list[Batch]:

@@ -30,7 +30,7 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "task", str(error)
         return
     longest = built.longest()
-    if longest is not None and config.length > longest:
+    if not built.has_length(config.length):
         yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
         return
     sequence = built.sequence(config.length)

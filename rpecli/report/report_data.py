@@ -30,7 +30,7 @@ class SpreadInterval(Spread):
     """A measure over seeds, with the interval of its mean."""
 
     interval_low: float | None
-    """lower end of the 95 % bootstrap interval of the mean; from 3 seeds"""
+    """lower end of the 95 % interval of the mean: t from 3 seeds, bootstrap from 6"""
     interval_high: float | None
     """its upper end"""
 
@@ -49,8 +49,12 @@ class StepsToTarget(Record):
 class SummaryRow(TaskKey):
     """One encoding at one length of one task, over its seeds. summary.csv joins the keys of a nested record with `_`."""
 
+    task_title: str
+    """the task as people know it"""
     encoding: str
     """label: the encoding, its positions, and recipe keys that tell it from others"""
+    title: str
+    """the label as people know it"""
     group: str
     """APE, RPE, content or none"""
     length: int | None

@@ -12,6 +12,7 @@ from rpecli.report.figures.layout import COLUMNS, Drawing, Layout, Subplot, draw
 from rpecli.report.figures.series import share_axis, value_axis
 from rpecli.report.format import format_number
 from rpecli.report.load_probes import InspectedRun
+from rpecli.report.probe_values import line_at
 from rpecli.run.records import LengthAttention
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
     for label, runs in by_label.items():
         weights, style = _mean_over_heads(runs, times), styles[label]
         if weights:
-            curves.append(Curve(label, label, weights, {"color": style.color, "linestyle": plot.DASHES[style.group]}))
-            peaks.append(f"{label} most at {max(weights, key=weights.__getitem__)}, {format_number(max(weights.values()))}")
+            curves.append(Curve(style.title, style.title, weights, {"color": style.color, "linestyle": plot.DASHES[style.group]}))
+            peaks.append(f"{style.title} most at {max(weights, key=weights.__getitem__)}, {format_number(max(weights.values()))}")
     title = f"attention weight by distance i-j, last layer, at {times:g}x the training length"
     alt = f"{title} on {task}, mean over heads and seeds: {'; '.join(peaks)}."
     return Subplot(partial(draw_curves, curves=curves), title, alt, f"{times:g}x the training length", "attention weight")
@@ -64,7 +65,7 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
 
 def _mean_over_heads(runs: list[InspectedRun], times: float) -> dict[int, float]:
     """The last layer at a multiple of the training length, mean over its heads and over runs."""
-    entries = [(run, at) for run in runs for at in run["lengths"] if at["length"] == times * run["train_length"]]
+    entries = [(run, at) for run in runs if (at := line_at(run, times))]
     heads = [head["by_distance"] for _, at in entries for head in at["layers"][-1]]
     return dict(enumerate(map(fmean, zip(*heads, strict=True)), first_distance(*entries[0]))) if entries else {}
 
