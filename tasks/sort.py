@@ -14,7 +14,7 @@ from rpecli.task import Batch, Task, prompt_answer
 class Sort(Task):
     title = "Sort"
     family = "ordering"
-    defaults = {"length": 32, "curriculum": 0.5, "tokens": 2048, "steps": 4000}
+    defaults = {"length": 32, "curriculum": 0.5, "tokens": 2048, "steps": 3500, "lr": 8e-3, "validate_every": 100}
     examples = (([3, 1, 8, 2], "> 3 1 8 2 | [1] [2] [3] [8] ."), ([9, 0], "> 9 0 | [0] [9] ."))
 
     def __init__(self, *, symbols: int = 150, distinct: bool = True):
