@@ -12,6 +12,7 @@ from helpers.command import table, tables
 
 from rpecli import catalog
 from rpecli.run.directory import Run, find_runs
+from rpecli.run.files import RECORD_FORMAT
 
 
 @pytest.mark.parametrize("kind", ["encodings", "tasks", "recipes"])
@@ -87,7 +88,7 @@ def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, un
     result = rpe(command, older)
     assert (result.code, result.out) == (1, "")
     (line,) = result.err.splitlines()
-    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is 3)")
+    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is {RECORD_FORMAT})")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_
     command, *options = words
     result = rpe(command, older, rope, *options)
     assert result.code == 1
-    assert "| rope" in result.out or f"| {rope}" in result.out
+    assert "| RoPE" in result.out or f"| {rope}" in result.out
     assert "written by another version of rpe" in result.err
     assert result.err.splitlines()[-1] == f"could not be read and is left out: {older}"
 
