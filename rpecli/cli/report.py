@@ -40,9 +40,10 @@ def report(
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates, with --watch.")] = 2.0,
     name: flags.Name = None,
     out: flags.Out = Path("results"),
+    tables: flags.Tables = False,
     as_json: flags.Json = False,
 ) -> None:
-    """Write tables and figures of runs to results/NAME/ and show the tables.
+    """Write tables and figures of runs to results/NAME/ and show the answer.
 
     With --compare, compare two studies instead.
     """
@@ -60,7 +61,7 @@ def report(
     if watch:
         _watch(runs, names, ids, interval)
     selected = [run for run in select_runs(runs, names) if ids is None or run.name in ids]
-    write_report(selected, name, out, as_json)
+    write_report(selected, name, out, as_json, tables)
 
 
 def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
