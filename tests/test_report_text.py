@@ -27,13 +27,10 @@ def content_of(tasks):
 
 @pytest.fixture
 def quick():
-    """Seven encodings, three tasks, four lengths; cells as wide as they get."""
-    exact = dict.fromkeys((16, 32, 64, 128), 0.5)
-    return [
-        task
-        for name in ("copy", "parity", "sort")
-        for task in results({one: dict.fromkeys((16, 32, 64, 128), 1.0) for one in ENCODINGS}, {"rope": exact}, task=name)
-    ]
+    """Seven encodings, three tasks, four lengths, one encoding that did not learn its training length."""
+    tokens = {one: {16: 1.0, 32: 1 - place / 9, 64: 0.8 - place / 9, 128: 0.5} for place, one in enumerate(ENCODINGS)}
+    exact = dict.fromkeys((16, 32, 64, 128), 0.2)
+    return [task for name in ("copy", "parity", "sort") for task in results(tokens, {"rope": exact}, task=name)]
 
 
 def test_seven_encodings_on_three_tasks_fit_a_narrow_terminal(quick):
@@ -83,7 +80,7 @@ def test_the_training_length_is_said_once_or_by_task():
     tokens = {"rope": {16: 1, 64: 1, 128: 0.9}}
     assert "Trained on lengths up to 16." in " ".join(lines_of(results(tokens)))
     lines = lines_of(results(tokens) + results(tokens, task="sort", length=64))
-    assert lines[0].split("  ")[-2:] == ["copy, trained to 16", "sort, trained to 64"]
+    assert lines[0].split() == ["copy,", "trained", "to", "16", "sort,", "trained", "to", "64"]
     assert lines[1].split() == ["encoding", "group", "16", "64", "128", "64", "128"], "lengths from the training length on"
 
 
@@ -123,8 +120,8 @@ def test_text_is_wrapped_between_words_only():
 
 def test_headline_claims_and_overview_stand_in_this_order():
     content = content_of(results({"rope": {16: 1, 32: 0.8}, "learned": {16: 1, 32: 0.4}}))
-    joined = " ".join(text.summary(content, 80))
-    order = ["rope (relative) still gets 80 % of tokens right", "Whole strings right at 32", "Length extrapolation: not enough",
-             "Translation invariance: not measured.", "Sample efficiency: not measured.", "encoding group"]  # fmt: skip
+    joined = " ".join(" ".join(text.summary(content, 80)).split())
+    order = ["rope (relative) still gets 80 % of tokens right", "Whole strings right at 32", "Length extrapolation Not enough",
+             "Translation invariance Not measured", "Sample efficiency Not measured", "encoding group"]  # fmt: skip
     places = [joined.index(words) for words in order]
     assert places == sorted(places)

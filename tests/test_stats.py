@@ -6,7 +6,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, permutation_test, trim_mean
+from scipy.stats import bootstrap, permutation_test, trim_mean, ttest_1samp, ttest_ind
 
 from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
 from rpecli.report import stats
@@ -97,15 +97,44 @@ def test_fewer_than_three_seeds_have_no_interval_and_no_test():
         assert stats.sign_flip(strata) is None
 
 
-def test_the_interval_of_three_seeds_is_their_range():
-    assert stats.mean_interval([[0.2, 0.9, 0.4]]) == pytest.approx((0.2, 0.9))
+def test_the_interval_of_few_seeds_is_that_of_students_t():
+    values = [0.2, 0.9, 0.4, 0.5, 0.3]
+    assert stats.mean_interval([values]) == pytest.approx(tuple(ttest_1samp(values, 0).confidence_interval(0.95)))
+    assert stats.mean_interval([[0.1, 0.2, 0.3]]) == pytest.approx((0.2 - 0.248414, 0.2 + 0.248414), abs=1e-6)
+
+
+def test_the_interval_of_few_seeds_of_two_samples_is_that_of_welch():
+    first, second = [0.2, 0.9, 0.4], [0.5, 0.3, 0.6, 0.6]
+    expected = tuple(ttest_ind(second, first, equal_var=False).confidence_interval(0.95))
+    assert stats.unpaired_interval(first, second) == pytest.approx(expected)
+    low, high = stats.mean_interval([second, [-value for value in first]])
+    assert (2 * low, 2 * high) == pytest.approx(expected), "the mean of two tasks is half their sum"
+
+
+def test_tasks_of_one_variance_pool_their_degrees_of_freedom():
+    """Three tasks with the same variance, 0.01 over three seeds: six degrees of freedom, where t is 2.4469."""
+    low, high = stats.mean_interval([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5], [0.6, 0.7, 0.8]])
+    assert (low, high) == pytest.approx((0.4 - 2.446912 / 30, 0.4 + 2.446912 / 30), abs=1e-6)
+
+
+def test_an_interval_of_few_seeds_is_cut_at_the_bounds_of_its_values():
+    assert stats.mean_interval([[0.2, 0.9, 0.4]], (0, 1)) == (0, 1)
+    assert stats.unpaired_interval([0.2, 0.9, 0.4], [0.1, 0.8, 0.0], (-1, 1))[0] == -1
+
+
+def test_equivalence_is_two_one_sided_tests():
+    """The margin minus the second values is 0.04, 0.03, 0.02, 0.01, 0.05, -0.01: three of 64 flips have as large a sum."""
+    assert stats.equivalence([[0.01, -0.01, 0.02, -0.02, 0.0, 0.01]], 0.05) == 1 / 64
+    assert stats.equivalence([[0.01, 0.02, 0.03, 0.04, 0.0, 0.06]], 0.05) == 3 / 64
+    assert stats.equivalence([[0.2, 0.2, 0.2]], 0.05) == 1.0
+    assert stats.equivalence([[0.2, 0.2]], 0.05) is None
 
 
 def test_the_interval_of_equal_seeds_is_a_point():
     assert stats.mean_interval([[0.5] * 4]) == (0.5, 0.5)
 
 
-@pytest.mark.parametrize("strata", [[[0.1, 0.5, 0.4, 0.9, 0.3]], [[0.1, 0.5, 0.4, 0.9], [0.2, 0.3, 0.8, 0.1, 0.6]]])
+@pytest.mark.parametrize("strata", [[[0.1, 0.5, 0.4, 0.9, 0.3, 0.6]], [[0.1, 0.5, 0.4, 0.9] * 2, [0.2, 0.3, 0.8, 0.1, 0.6] * 2]])
 def test_the_bootstrap_agrees_with_scipy(strata):
     def mean(*resampled, axis):
         return sum(values.mean(axis=axis) for values in resampled) / len(resampled)

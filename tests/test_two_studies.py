@@ -36,11 +36,11 @@ def at(comparison: StudyComparison, length: int | None, measure: str = "exact_ma
 
 
 def test_the_same_seeds_on_the_same_strings_are_paired(tmp_path):
-    """0.1, 0.2 and 0.0: the mean is 0.1, and the interval of three seeds is their range."""
+    """0.1, 0.2 and 0.0: the mean is 0.1, its standard error 0.0577, and t 4.303 with two degrees of freedom."""
     studies(tmp_path)
     row = at(compared(tmp_path), 32)
     assert (row.a, row.b, row.difference) == pytest.approx((0.7, 0.8, 0.1))
-    assert (row.low, row.high) == pytest.approx((0.0, 0.2))
+    assert (row.low, row.high) == pytest.approx((0.1 - 4.302653 * 0.1 / 3**0.5, 0.1 + 4.302653 * 0.1 / 3**0.5))
     assert (row.paired, row.same_eval_set, row.a_seeds, row.b_seeds) == (True, True, 3, 3)
 
 
@@ -50,7 +50,7 @@ def test_all_rows_together_are_paired_and_tested(tmp_path):
     overall = comparison.overall["exact_match"]
     assert (overall.mean, overall.p, overall.pairs, overall.tasks) == pytest.approx((0.1, 0.5, 3, 1))
     assert at(comparison, None).difference == pytest.approx(0.1)
-    assert "+0.10 [0.00, +0.20], p = 0.500, 3 pairs of seeds, 1 task" in headline(comparison)[2]
+    assert "+0.10 [-0.15, +0.35], p = 0.500, 3 pairs of seeds, 1 task" in headline(comparison)[2]
 
 
 def test_encodings_of_one_seed_count_as_one_pair(tmp_path):
@@ -188,7 +188,7 @@ def test_every_file_is_written_and_says_the_same(tmp_path):
     assert head == list(ComparisonRow.model_fields)
     assert ",".join(first) == "copy,16,rope,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,1.0,,True,True"
     for name in ("compare.md", "compare.html"):
-        for words in ("0.00 to +0.20", "commit c0ffee", "rpe report --compare a b"):
+        for words in ("-0.15 to +0.35", "commit c0ffee", "rpe report --compare a b"):
             assert words in texts[name], (name, words)
 
 

@@ -37,7 +37,7 @@ def test_an_encoding_that_is_truly_better_is_supported_with_its_numbers():
     assert result.outcome == SUPPORTED
     assert result.difference.mean == pytest.approx(0.7)
     assert result.difference.p == 2 / 64
-    assert "+0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds" in result.lines[1]
+    assert "learned) on this task: exact match over log length beyond training, +70 points [63, 77], p = 0.031" in result.lines[1]
     assert "rope has the highest mean exact match beyond training, 0.90" in line_with(
         result, "significantly different from learned"
     )
@@ -95,7 +95,7 @@ def test_a_task_on_which_it_is_the_other_way_round_is_mixed():
     result = verdict.extrapolation(aggregate(runs + runs_of({"rope": [0.5] * 6, "learned": [0.6] * 6}, at_32, task="parity")))
     assert result.outcome == MIXED
     assert result.by_task["parity, trained to 16"].mean == pytest.approx(-0.1)
-    assert line_with(result, "parity, trained to 16: -0.10")
+    assert line_with(result, "parity, trained to 16: -10 points")
 
 
 def test_groups_that_both_fail_are_at_the_floor():
@@ -149,22 +149,23 @@ def test_lengths_within_training_measure_no_extrapolation():
 def test_no_encoding_is_compared_with_relative_ones_beside_the_claim():
     result = extrapolation({"rope": LOW, "learned": LOW, "none": HIGH})
     assert result.outcome == NO_DIFFERENCE
-    assert line_with(result, "Exploratory (uncorrected): NoPE minus RPE")
+    assert line_with(result, "Exploratory (uncorrected): NoPE has a higher mean than this relative one (rope) on this task")
 
 
 def test_faster_learning_is_a_ratio_of_steps():
     result = verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": 50}))
     assert (result.outcome, result.difference.mean) == (SUPPORTED, 1.0)
-    assert "2.00x fewer steps [2.00, 2.00], p = 0.031" in result.lines[0]
+    assert "50 % fewer steps [50, 50], p = 0.031" in result.lines[0]
 
 
 @pytest.mark.parametrize(
     ("mean", "interval", "text"),
     [
-        (0.5, (0.25, 1.0), "1.41x fewer steps [1.19, 2.00]"),
-        (-0.5, (-1.0, -0.25), "1.41x more steps [1.19, 2.00]"),
-        (0.0, (-1.0, 0.25), "as many steps [2.00x more, 1.19x fewer]"),
-        (1.0, None, "2.00x fewer steps"),
+        (0.362, (0.304, 0.474), "22 % fewer steps [19, 28]"),
+        (-0.585, (-1.0, -0.263), "50 % more steps [20, 100]"),
+        (-0.0144, (-0.214, 0.304), "+1 % steps [-19, +16]"),
+        (0.0, (0.0, 0.0), "0 % steps [0, 0]"),
+        (1.0, None, "50 % fewer steps"),
     ],
 )
 def test_an_interval_of_a_ratio_tells_its_direction_where_the_ends_differ(mean, interval, text):
@@ -222,17 +223,32 @@ def test_seven_pairs_support_all_three():
     assert result[2].lines[-1] == "p adjusted for the 3 claims tested (Holm): 0.047."
 
 
-def test_no_difference_rests_on_its_interval_and_stands_whatever_the_others():
+def test_no_difference_is_a_test_of_the_family():
     result = three_claims(7, kept=0.5)
     assert [claim.outcome for claim in result] == [SUPPORTED, NO_DIFFERENCE, SUPPORTED]
-    assert [claim.p_holm for claim in result] == pytest.approx([3 * 2 / 128, 1.0, 3 * 2 / 128])
+    assert [claim.p_holm for claim in result] == pytest.approx([2 * 2 / 128, 3 / 128, 2 * 2 / 128])
 
 
 def test_a_claim_that_is_tested_alone_is_not_corrected():
     result = verdict.verdicts(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None}))
-    assert [claim.outcome for claim in result] == [NOT_ENOUGH, NOT_MEASURED, AT_FLOOR], "two are tested"
+    assert [claim.outcome for claim in result] == [SUPPORTED, NOT_MEASURED, AT_FLOOR]
+    assert [claim.p_holm for claim in result] == [2 / 64, None, 2 / 64], "two are tested, the smaller p is 1 / 64"
     (alone,) = verdict.corrected([verdict.extrapolation(fake_study({"rope": HIGH, "learned": LOW}))])
     assert (alone.outcome, alone.p_holm) == (SUPPORTED, 2 / 64)
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "text"),
+    [
+        (0.09, (0.04, 0.13), "+9 points [4, 13]"),
+        (-0.09, (-0.13, -0.04), "-9 points [-13, -4]"),
+        (0.09, (-0.04, 0.13), "+9 points [-4, +13]"),
+        (0.004, (0.002, 0.006), "+0.4 points [0.2, 0.6]"),
+        (0.0, None, "0 points"),
+    ],
+)
+def test_differences_of_accuracy_are_points(mean, interval, text):
+    assert report_format.write_points(mean, interval) == text
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0001, "p < 0.001"), (0.03125, "p = 0.031"), (1.0, "p = 1.000")])

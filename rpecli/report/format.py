@@ -80,22 +80,34 @@ def write_accuracy(mean: float, interval: Interval) -> str:
     return format_signed(mean) + (f" [{format_signed(interval[0])}, {format_signed(interval[1])}]" if interval else "")
 
 
+def write_points(mean: float, interval: Interval) -> str:
+    """`+9 points [4, 13]`: a difference of shares in per cent points."""
+    digits = 0 if abs(mean) >= 0.0095 or mean == 0 else 1
+    return f"{_signed_percent(mean, digits)} points{_percent_interval(interval, digits)}"
+
+
 def write_steps(mean: float, interval: Interval) -> str:
-    """`1.29x fewer steps [1.23, 1.39]`, from a difference of -log2 steps and its interval."""
+    """`22 % fewer steps [19, 28]`, `+1 % steps [-19, +16]` around 0: from a difference of -log2 steps and its interval."""
+    change = 2**-mean - 1
+    ends = None if interval is None else (2 ** -interval[1] - 1, 2 ** -interval[0] - 1)
+    if round(change, 2) == 0 or (ends and ends[0] < 0 < ends[1]):
+        return f"{_signed_percent(change)} % steps{_percent_interval(ends)}"
+    if change < 0:
+        return f"{-change:.0%} fewer steps".replace("%", " %") + _percent_interval(ends and (-ends[1], -ends[0]))
+    return f"{change:.0%} more steps".replace("%", " %") + _percent_interval(ends)
 
-    def times(value: float) -> str:
-        return f"{2 ** abs(value):.2f}"
 
-    def signed_times(value: float) -> str:
-        return f"{times(value)}x {'fewer' if value > 0 else 'more'}"
+def _signed_percent(value: float, digits: int = 0) -> str:
+    text = f"{100 * value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
-    text = "as many steps" if times(mean) == "1.00" else f"{signed_times(mean)} steps"
+
+def _percent_interval(interval: Interval, digits: int = 0) -> str:
+    """` [4, 13]`, ` [-4, +13]` with signs where they differ."""
     if interval is None:
-        return text
-    if interval[0] * interval[1] < 0:
-        return f"{text} [{signed_times(interval[0])}, {signed_times(interval[1])}]"
-    near, far = sorted(interval, key=abs)
-    return f"{text} [{times(near)}, {times(far)}]"
+        return ""
+    low, high = (_signed_percent(end, digits) for end in interval)
+    return f" [{low}, {high}]" if interval[0] < 0 < interval[1] else f" [{low.lstrip('+')}, {high.lstrip('+')}]"
 
 
 def describe_difference(difference: Difference, write: Writer) -> str:

@@ -52,31 +52,40 @@ def shared_seeds(*by_seed: dict[int, float]) -> list[int]:
     return sorted(set.intersection(*map(set, by_seed))) if by_seed else []
 
 
-def difference(strata: Sequence[Sequence[float]]) -> Difference | None:
+def difference(strata: Sequence[Sequence[float]], bounds: tuple[float, float] = stats.SHARE_DIFFERENCES) -> Difference | None:
     """The mean of paired differences, one stratum per task; None without differences."""
-    return _difference(_frozen([values for values in strata if len(values)]))
+    return _difference(_frozen([values for values in strata if len(values)]), bounds)
 
 
 @lru_cache(maxsize=100_000)  # tables, files and verdicts need the same pairs: 60 encodings of a task are 1,770
-def _difference(strata: Strata) -> Difference | None:
+def _difference(strata: Strata, bounds: tuple[float, float]) -> Difference | None:
     if not strata:
         return None
-    low, high = stats.mean_interval(strata) or (None, None)
+    low, high = stats.mean_interval(strata, bounds) or (None, None)
     sizes = [len(values) for values in strata]
     return Difference(mean=stats.mean(strata), low=low, high=high, p=stats.sign_flip(strata),
                       pairs=sum(sizes), seeds=min(sizes), tasks=len(strata))  # fmt: skip
 
 
-def group_differences(task: TaskResults, by_label: Scores, first: str, second: str) -> list[float]:
-    """Per seed that every encoding of both groups has: the mean of the first group's encodings minus that of the second's."""
-    groups = {
-        name: [by_label[encoding.label] for encoding in task.encodings if encoding.group == name and encoding.label in by_label]
-        for name in (first, second)
-    }
-    if not all(groups.values()):
-        return []
-    seeds = shared_seeds(*groups[first], *groups[second])
-    return [fmean(score[seed] for score in groups[first]) - fmean(score[seed] for score in groups[second]) for seed in seeds]
+def group_scores(task: TaskResults, by_label: Scores, groups: tuple[str, str]) -> tuple[Scores, Scores]:
+    """The scores of the encodings of two groups on the seeds that all of them have; empty where a group or a seed is missing."""
+    first, second = (
+        {entry.label: by_label[entry.label] for entry in task.encodings if entry.group == group and entry.label in by_label}
+        for group in groups
+    )
+    seeds = shared_seeds(*first.values(), *second.values()) if first and second else []
+    if not seeds:
+        return {}, {}
+    first, second = (
+        {label: {seed: by_seed[seed] for seed in seeds} for label, by_seed in side.items()} for side in (first, second)
+    )
+    return first, second
+
+
+def group_differences(first: Scores, second: Scores) -> list[float]:
+    """Per seed: the mean of the first group's encodings minus that of the second's."""
+    seeds = shared_seeds(*first.values(), *second.values())
+    return [fmean(score[seed] for score in first.values()) - fmean(score[seed] for score in second.values()) for seed in seeds]
 
 
 def pairs(task: TaskResults, measure: str) -> list[Pair]:
@@ -163,7 +172,7 @@ def pooled(tasks: list[TaskResults], measure: str, family: str = ALL_TASKS) -> l
     for label in labels:
         strata = [list(by_label[label].values()) for by_label in common]
         rank_strata = [by_label[label] for by_label in ranks if by_label[label]]
-        low, high = stats.mean_interval(rank_strata) or (None, None)
+        low, high = stats.mean_interval(rank_strata, (1, len(labels))) or (None, None)
         rows.append(Pooled(
             family=family, measure=measure, label=label, group=groups[label], tasks=len(strata), runs=sum(map(len, strata)),
             rank=stats.mean(rank_strata) if rank_strata else None, rank_low=low, rank_high=high, **_iqm(_frozen(strata)),

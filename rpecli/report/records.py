@@ -26,7 +26,7 @@ class Difference(Record):
     mean: float
     """first minus second, or RPE minus APE"""
     low: float | None
-    """lower end of the 95 % bootstrap interval over seeds; from 3 seeds per task"""
+    """lower end of the 95 % interval over seeds: t from 3 seeds per task, bootstrap from 6"""
     high: float | None
     """its upper end"""
     p: float | None
@@ -41,6 +41,15 @@ class Difference(Record):
     @property
     def interval(self) -> tuple[float, float] | None:
         return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def side(self) -> int:
+        """1 or -1 where the interval lies wholly above or below 0, else 0."""
+        return 0 if self.interval is None else int(self.interval[0] > 0) - int(self.interval[1] < 0)
+
+    def within(self, margin: float) -> bool:
+        """Whether the whole interval is negligible."""
+        return self.interval is not None and -margin <= self.interval[0] and self.interval[1] <= margin
 
 
 class PairKey(TaskKey):
@@ -108,7 +117,7 @@ class Pooled(Record):
     rank: float | None
     """mean rank within task and seed, 1 the highest, ties averaged; null for a group"""
     rank_low: float | None
-    """lower end of its 95 % bootstrap interval"""
+    """lower end of its 95 % interval: t from 3 seeds per task, bootstrap from 6"""
     rank_high: float | None
     """its upper end"""
 
@@ -122,17 +131,50 @@ class Pooled(Record):
 
 
 class Verdict(Record):
-    """What the runs support of one claim."""
+    """What the runs support of one claim, about the encodings and the tasks that were run."""
 
     claim: str
     """Length extrapolation, Translation invariance or Sample efficiency"""
     outcome: str
     """supported, contradicted, mixed, no difference, both at floor, not enough evidence or not measured"""
+    summary: str
+    """one sentence: the outcome, the effect with its interval, p, and what was compared"""
+    effect: str | None
+    """the difference with its interval in words: `+9 points [4, 13]`, `22 % fewer steps [19, 28]`"""
+    compared: str | None
+    """`these 4 relative encodings against these 2 absolute ones on these 3 tasks`"""
+    settle: str | None
+    """what should decide a claim that has not enough evidence: a command, or why none is proposed"""
     lines: list[str]
     """sentences with the numbers"""
     difference: Difference | None
     """RPE minus APE over all tasks: what was tested"""
     by_task: dict[str, Difference]
     """the same for each task"""
+    margin: float
+    """differences within it are negligible: of accuracy, or of log2 steps"""
+    p_equivalence: float | None
+    """p of two one-sided sign-flip tests (TOST) that the difference lies within the margin"""
     p_holm: float | None
-    """p of the test, adjusted for the claims tested in this report (Holm)"""
+    """p of the deciding test, adjusted for the claims tested in this report (Holm): that of equivalence where the interval lies
+    within the margin, else that of the difference"""
+    p_labels: float | None
+    """permutation p over labels: the share of all ways to call as many of these encodings relative that differ as much"""
+    p_labels_smallest: float | None
+    """no smaller p_labels exists for these numbers of encodings"""
+    p_welch: float | None
+    """p of Welch's t test over the means of the encodings, for a claim about encodings in general (exploratory)"""
+    seeds_needed: int | None
+    """seeds per task that should decide the claim, from the effect and spread seen; null where decided, or beyond 30"""
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the whole interval lies within the margin, so that the test of equivalence decides."""
+        return self.difference is not None and self.difference.within(self.margin)
+
+    @property
+    def p_deciding(self) -> float | None:
+        """The p that the outcome rests on, before the correction."""
+        if self.difference is None:
+            return None
+        return self.p_equivalence if self.equivalent else self.difference.p

@@ -31,7 +31,7 @@ class SpreadInterval(Spread):
     """A measure over seeds, with the interval of its mean."""
 
     interval_low: float | None
-    """lower end of the 95 % bootstrap interval of the mean; from 3 seeds"""
+    """lower end of the 95 % interval of the mean: t from 3 seeds, bootstrap from 6"""
     interval_high: float | None
     """its upper end"""
 

@@ -33,7 +33,8 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
 
     def interval(measure: str) -> SpreadInterval:
         values = [run.by_length(measure) for run in encoding.evaluated_runs] if length else []
-        low, high = stats.mean_interval([[value[length] for value in values if length in value]]) or (None, None)
+        numbers = [value[length] for value in values if length in value]
+        low, high = stats.mean_interval([numbers], stats.SHARES) or (None, None)
         return SpreadInterval(**_parts(summaries.get(measure)), interval_low=low, interval_high=high)
 
     def spread(measure: str) -> Spread:

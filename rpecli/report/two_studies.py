@@ -43,7 +43,7 @@ class ComparisonRow(TaskKey):
     difference: float | None
     """B minus A; null on different evaluation sets"""
     low: float | None
-    """lower end of the 95 % bootstrap interval over seeds; from 3 seeds"""
+    """lower end of the 95 % interval over seeds: t from 3 seeds, bootstrap from 6"""
     high: float | None
     """its upper end"""
     p: float | None
@@ -193,9 +193,9 @@ def _row(match: Match, at: list[int] | None, measure: str) -> ComparisonRow:
     is_paired = same and set(a) == set(b)
     differences = [[b[seed] - a[seed] for seed in a]] if is_paired else []
     if same and not is_paired:
-        interval = stats.unpaired_interval([*a.values()], [*b.values()])
+        interval = stats.unpaired_interval([*a.values()], [*b.values()], stats.SHARE_DIFFERENCES)
     else:
-        interval = stats.mean_interval(differences)
+        interval = stats.mean_interval(differences, stats.SHARE_DIFFERENCES)
     low, high = interval or (None, None)
     mean_a, mean_b = fmean(a.values()), fmean(b.values())
     task, encoding = match.tasks[0], match.encodings[0]

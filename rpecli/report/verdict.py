@@ -1,36 +1,54 @@
 """Verdicts: what the runs support of each claim made for relative encodings, by rules fixed in advance.
 
 A claim compares the groups RPE and APE, paired by seed within each task. It is supported or contradicted if the sign-flip test
-over all pairs gives p < 0.05, adjusted for the claims tested together (Holm), and the bootstrap interval excludes 0. There is no
-difference if the whole interval lies within the claim's margin. The outcome is mixed if the interval of one task lies wholly on
-the other side. Otherwise there is not enough evidence; so too with fewer than three seeds per task or six pairs in total, where
-no p below 0.05 exists, and where a group learned nothing. Each claim has one deciding test, chosen in advance: exact match,
-predictions kept at later positions, steps to 90 %. Those three are the family that Holm corrects; other numbers are exploratory.
+over all pairs gives p < 0.05, adjusted for the claims tested together (Holm), and the 95 % interval excludes 0. There is no
+difference if the whole interval lies within the claim's margin, and the test of equivalence (two one-sided sign-flip tests, TOST)
+gives p < 0.05, adjusted with the others. The outcome is mixed if the interval of one task lies wholly on the other side.
+Otherwise there is not enough evidence; so too with fewer than three seeds per task or six pairs in total, where no p below 0.05
+exists, and where a group learned nothing. Each claim has one deciding test, chosen in advance: exact match, predictions kept at
+later positions, steps to 90 %. Those three are the family that Holm corrects; other numbers are exploratory. A verdict is about
+the encodings and tasks that were run: the permutation test over labels, beside it, shows how far it depends on which those are.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
-from rpecli.report import paired, stats
+from rpecli.report import paired, sample_size, stats, verdict_lines
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import Writer, describe_difference, format_number, format_p, plural, write_accuracy, write_steps
+from rpecli.report.format import describe_difference, format_number, format_p, plural, write_points, write_steps
+from rpecli.report.labels import LabelTest, label_test
 from rpecli.report.paired import Scores
 from rpecli.report.records import Difference, Verdict
+from rpecli.report.verdict_text import (
+    AT_FLOOR,
+    CONTRADICTED,
+    MIXED,
+    NO_DIFFERENCE,
+    NOT_ENOUGH,
+    NOT_MEASURED,
+    SUPPORTED,
+    Sides,
+    Words,
+    label_line,
+    opposite,
+    sentence,
+    settling,
+    told,
+)
 
-SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE = "supported", "contradicted", "mixed", "no difference"
-NOT_ENOUGH, AT_FLOOR, NOT_MEASURED = "not enough evidence", "both at floor", "not measured"
 MIN_PAIRS = 6  # with fewer, p < 0.05 cannot be reached, and equivalence is not concluded either
 MARGIN = 0.05  # of accuracy: differences within it are negligible
 MARGIN_STEPS = math.log2(1.1)  # a tenth more or fewer steps
 FLOOR = 0.05  # mean exact match beyond training up to which a group does not extrapolate
 EXTRAPOLATION, INVARIANCE, EFFICIENCY = "Length extrapolation", "Translation invariance", "Sample efficiency"
 RULES = (
-    "Relative (RPE) and absolute (APE) encodings are compared, paired by seed within each task, by rules fixed before any run. "
-    "Supported or contradicted: the sign-flip test over all pairs gives p < 0.05, adjusted for the claims tested together "
-    "(Holm), and the 95 % bootstrap interval excludes 0. No difference: the interval lies within 0.05 of accuracy, or a tenth of "
-    "the steps. Mixed: the interval of one task lies on the other side. At least 3 seeds per task and 6 pairs in total are "
-    "required."
+    "The relative (RPE) and absolute (APE) encodings of this study are compared on its tasks, paired by seed, by rules fixed "
+    "before any run. Supported or contradicted: the sign-flip test over all pairs gives p < 0.05, and the 95 % interval excludes "
+    "0. No difference: the interval lies within 5 points of accuracy, or a tenth of the steps, and the test of equivalence gives "
+    "p < 0.05. Mixed: the interval of one task lies on the other side. All p are adjusted for the claims tested together (Holm). "
+    "At least 3 seeds per task and 6 pairs in total are required. Intervals are t intervals over seeds below 6 seeds per task, "
+    "and bootstrap intervals from 6."
 )
 GROUP_NAMES = {"RPE": "RPE", "APE": "APE", "none": "NoPE"}
 ScoresByTask = list[tuple[TaskResults, Scores]]
@@ -38,19 +56,13 @@ ScoresByTask = list[tuple[TaskResults, Scores]]
 
 @dataclass(frozen=True)
 class Claim:
-    """What a claim is about: the scores of each task (higher is better), the margin, and how a difference is written."""
+    """What a claim is about: the scores of each task (higher is better), their margin and bounds, and its words."""
 
     name: str
-    measure: str
     scores: ScoresByTask
-    margin: float
-    write: Writer
-    relation: str = "minus"  # between the names of two groups
-
-
-def accuracy_claim(name: str, measure: str, scores: ScoresByTask) -> Claim:
-    """A claim about shares, with the margin and the notation of accuracies."""
-    return Claim(name, measure, scores, MARGIN, write_accuracy)
+    words: Words
+    margin: float = MARGIN
+    bounds: tuple[float, float] = stats.SHARE_DIFFERENCES
 
 
 def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]] | None = None) -> list[Verdict]:
@@ -63,9 +75,12 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
 
 def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
     """Holm over the claims that could be tested: of three tests at 0.05, one report in seven would find a false effect."""
-    tested = {v.claim: v.difference.p for v in uncorrected if v.difference and v.difference.p is not None}
-    adjusted = dict(zip(tested, stats.holm(list(tested.values())), strict=True))
-    return [_corrected(v, adjusted[v.claim], len(tested)) if v.claim in adjusted else v for v in uncorrected]
+    tested = {verdict.claim: verdict.p_deciding for verdict in uncorrected if verdict.p_deciding is not None}
+    adjusted = dict(zip(tested, stats.holm([p for p in tested.values() if p is not None]), strict=True))
+    return [
+        told(_corrected(verdict, adjusted[verdict.claim], len(tested)) if verdict.claim in adjusted else verdict)
+        for verdict in uncorrected
+    ]
 
 
 def _corrected(verdict: Verdict, p: float, n_claims: int) -> Verdict:
@@ -73,65 +88,99 @@ def _corrected(verdict: Verdict, p: float, n_claims: int) -> Verdict:
     if n_claims == 1:
         return verdict.model_copy(update={"p_holm": p})
     note = f"p adjusted for the {n_claims} claims tested (Holm): {format_p(p)}."
-    lost = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED) and p >= stats.ALPHA
+    lost = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE) and p >= stats.ALPHA
     if lost:
-        note += f" Without this correction the outcome would be: {verdict.outcome}. {_pairs_needed(n_claims)}"
+        pairs = next(pairs for pairs in range(1, 64) if sample_size.p_exists(pairs, n_claims))
+        note += f" Without this correction the outcome would be: {verdict.outcome}. "
+        note += f"At least {pairs} pairs of seeds are needed for {n_claims} claims."
     outcome = NOT_ENOUGH if lost else verdict.outcome
     return verdict.model_copy(update={"outcome": outcome, "lines": [*verdict.lines, note], "p_holm": p})
 
 
-def _pairs_needed(n_claims: int) -> str:
-    """The smallest p of n pairs is 2 / 2**n, and Holm compares the smallest of all p with alpha / claims."""
-    pairs = next(n for n in range(1, 64) if 2 / 2**n < stats.ALPHA / n_claims)
-    return f"At least {pairs} pairs of seeds are needed for {n_claims} claims."
-
-
-def decide(difference: Difference | None, margin: float, by_task: dict[str, Difference] | None = None) -> str:
+def decide(
+    difference: Difference | None, margin: float, p_equivalence: float | None = None, by_task: dict[str, Difference] | None = None
+) -> str:
     """The outcome by the rules above, before the correction."""
     if difference is None:
         return NOT_MEASURED
-    if difference.p is None or difference.low is None or difference.high is None or difference.pairs < MIN_PAIRS:
+    if difference.p is None or difference.interval is None or difference.pairs < MIN_PAIRS:
         return NOT_ENOUGH
-    if -margin <= difference.low and difference.high <= margin:
-        return NO_DIFFERENCE
-    if difference.p >= stats.ALPHA or difference.low <= 0 <= difference.high:
+    if difference.within(margin):
+        return NO_DIFFERENCE if p_equivalence is not None and p_equivalence < stats.ALPHA else NOT_ENOUGH
+    if difference.p >= stats.ALPHA or difference.side == 0:
         return NOT_ENOUGH
-    if any(_side(other) == -_side(difference) for other in (by_task or {}).values()):
+    if opposite(difference, by_task or {}):
         return MIXED
     return SUPPORTED if difference.mean > 0 else CONTRADICTED
 
 
-def _side(difference: Difference) -> int:
-    """1 or -1 where the interval lies wholly above or below 0, else 0."""
-    if difference.low is None or difference.high is None:
-        return 0
-    return int(difference.low > 0) - int(difference.high < 0)
+@dataclass(frozen=True)
+class Comparison:
+    """Two groups of encodings compared by one claim's scores: what differs, on which tasks, and in words."""
+
+    claim: Claim
+    sides: Sides
+    strata: list[list[float]]
+    difference: Difference
+    by_task: dict[str, Difference]
+    means: tuple[list[float], list[float]]  # one number per encoding that all tasks have
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.claim.words, self.difference, self.sides)
 
 
-def judge(claim: Claim, first: str = "RPE", second: str = "APE") -> Verdict:
-    """A claim by the rules, with one sentence over all tasks and one per task."""
-    by_title = {task.title: paired.group_differences(task, by_label, first, second) for task, by_label in claim.scores}
-    overall = paired.difference(list(by_title.values()))
-    by_task = {title: one for title, values in by_title.items() if (one := paired.difference([values]))}
-    if overall is None:
-        return not_measured(claim.name, _why_missing(claim.scores, first, second))
-    note = " (95 % interval in brackets)" if overall.interval else ""
-    lines = [claim_line(claim, overall, first, second, note)]
+def compare(claim: Claim, first: str = "RPE", second: str = "APE") -> Comparison | None:
+    """None where no task has encodings of both groups with a seed in common."""
+    by_title = {task.title: paired.group_scores(task, by_label, (first, second)) for task, by_label in claim.scores}
+    by_title = {title: members for title, members in by_title.items() if members[0]}
+    if not by_title:
+        return None
+    strata = {title: paired.group_differences(*members) for title, members in by_title.items()}
+    overall = paired.difference(list(strata.values()), claim.bounds)
+    by_task = {title: one for title, values in strata.items() if (one := paired.difference([values], claim.bounds))}
+    labels = [list(dict.fromkeys(label for members in by_title.values() for label in members[side])) for side in (0, 1)]
+    means = [
+        [fmean(fmean(members[side][label].values()) for members in by_title.values())
+         for label in labels[side] if all(label in members[side] for members in by_title.values())]
+        for side in (0, 1)
+    ]  # fmt: skip
+    sides = Sides((first, second), labels[0], labels[1], len(by_title))
+    assert overall is not None, "every stratum has a seed"
+    return Comparison(claim, sides, list(strata.values()), overall, by_task, (means[0], means[1]))
+
+
+def judge(claim: Claim) -> Verdict:
+    """A claim by the rules, with one sentence over all tasks, one per task, and one about the labels of encodings."""
+    comparison = compare(claim)
+    if comparison is None:
+        return not_measured(claim.name, _why_missing(claim.scores))
+    difference, by_task, words = comparison.difference, comparison.by_task, claim.words
+    lines = [comparison.sentence[0].upper() + comparison.sentence[1:]]
     if len(by_task) > 1:
-        lines += [f"{title}: {describe_difference(one, claim.write)}." for title, one in by_task.items()]
-    outcome = decide(overall, claim.margin, by_task)
-    return Verdict(claim=claim.name, outcome=outcome, lines=[*lines, *_too_few(overall)], difference=overall, by_task=by_task,
-                   p_holm=None)  # fmt: skip
+        lines += [f"{title}: {describe_difference(one, words.write)}." for title, one in by_task.items()]
+    labels = label_test(*comparison.means) if all(comparison.means) else None
+    lines += [*([label_line(labels, comparison.sides)] if labels else []), *_too_few(difference)]
+    p_equivalence = stats.equivalence(comparison.strata, claim.margin)
+    seeds = sample_size.seeds_needed(comparison.strata, claim.margin)
+    return Verdict(
+        claim=claim.name, outcome=decide(difference, claim.margin, p_equivalence, by_task), summary="",
+        effect=f"{words.write(difference.mean, difference.interval)} {words.of}", compared=comparison.sides.compared,
+        settle=settling([task for task, _ in claim.scores], seeds), lines=lines, difference=difference, by_task=by_task,
+        margin=claim.margin, p_equivalence=p_equivalence, p_holm=None, seeds_needed=seeds, **_label_fields(labels),
+    )  # fmt: skip
 
 
-def claim_line(claim: Claim, difference: Difference, first: str = "RPE", second: str = "APE", note: str = "") -> str:
-    """`RPE minus APE, exact match ...: +0.70 [+0.63, +0.77], p = 0.031, 6 pairs of seeds.`"""
-    groups = f"{GROUP_NAMES[first]} {claim.relation} {GROUP_NAMES[second]}"
-    return f"{groups}, {claim.measure}{note}: {describe_difference(difference, claim.write)}."
+def _label_fields(labels: LabelTest | None) -> dict[str, float | None]:
+    if labels is None:
+        return {"p_labels": None, "p_labels_smallest": None, "p_welch": None}
+    return {"p_labels": labels.p, "p_labels_smallest": labels.smallest, "p_welch": labels.p_welch}
 
 
 def not_measured(claim: str, line: str) -> Verdict:
-    return Verdict(claim=claim, outcome=NOT_MEASURED, lines=[line], difference=None, by_task={}, p_holm=None)
+    return Verdict(claim=claim, outcome=NOT_MEASURED, summary="", effect=None, compared=None, settle=None, lines=[line],
+                   difference=None, by_task={}, margin=MARGIN, p_equivalence=None, p_holm=None, seeds_needed=None,
+                   **_label_fields(None))  # fmt: skip
 
 
 def _too_few(difference: Difference) -> list[str]:
@@ -143,11 +192,11 @@ def _too_few(difference: Difference) -> list[str]:
     return []
 
 
-def _why_missing(scores: ScoresByTask, first: str, second: str) -> str:
-    for group in (first, second):
+def _why_missing(scores: ScoresByTask) -> str:
+    for group in ("RPE", "APE"):
         if not any(entry.group == group and entry.label in by_label for task, by_label in scores for entry in task.encodings):
             return f"No {group} run has the numbers for this claim."
-    return f"No seed is shared by all {first} and {second} encodings of a task: train them on the same seeds."
+    return "No seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
 
 
 def extrapolation(tasks: list[TaskResults]) -> Verdict:
@@ -155,98 +204,31 @@ def extrapolation(tasks: list[TaskResults]) -> Verdict:
     if not any(paired.extrapolation_lengths(task) for task in tasks):
         return not_measured(EXTRAPOLATION, "No length beyond training is evaluated: rpe eval --lengths 1x:8x")
     exact, token = ([(task, paired.scores(task, measure)) for task in tasks] for measure in paired.MEASURES)
-    claim = accuracy_claim(EXTRAPOLATION, "exact match over log length beyond training", exact)
-    secondary = accuracy_claim(EXTRAPOLATION, "token accuracy over log length beyond training", token)
+    words = Words("exact match over log length beyond training", "of exact match beyond training", write_points)
+    claim = Claim(EXTRAPOLATION, exact, words)
     verdict = judge(claim)
     if verdict.difference is None:
         return verdict
-    levels = {group: level for group in GROUP_NAMES if (level := _mean_level(exact, group)) is not None}
+    levels = {group: level for group in GROUP_NAMES if (level := verdict_lines.mean_level(exact, group)) is not None}
     means = ", ".join(f"{GROUP_NAMES[group]} {format_number(level)}" for group, level in levels.items())
     lines = [f"Mean exact match beyond training: {means}.", *verdict.lines]
-    if (difference := judge(secondary).difference) is not None:
-        lines.append(claim_line(secondary, difference))
-    lines += [*_solved_lines(tasks), *_failed_lines(tasks)]
-    if (difference := judge(claim, "none", "RPE").difference) is not None:
-        lines.append(f"Exploratory (uncorrected): {claim_line(claim, difference, 'none', 'RPE')}")
-    lines += [line for task in tasks if (line := leader(task))]
-    outcome = _guarded(verdict.outcome, tasks, levels)
-    return verdict.model_copy(update={"outcome": outcome, "lines": lines})
+    tokens = compare(Claim(EXTRAPOLATION, token, replace(words, measure="token accuracy over log length beyond training")))
+    no_encoding = compare(claim, "none", "RPE")
+    exploratory = [comparison.sentence for comparison in (tokens, no_encoding) if comparison]
+    lines += [f"Exploratory (uncorrected): {line}" for line in exploratory]
+    lines += [*verdict_lines.solved_lines(tasks), *verdict_lines.failed_lines(tasks)]
+    lines += [line for task in tasks if (line := verdict_lines.leader(task))]
+    return _guarded(verdict.model_copy(update={"lines": lines}), tasks, levels)
 
 
-def _mean_level(scores: ScoresByTask, group: str) -> float | None:
-    """The mean score of a group: over tasks of means over encodings of means over seeds."""
-    means = [
-        [fmean(by_label[entry.label].values()) for entry in task.encodings if entry.group == group and entry.label in by_label]
-        for task, by_label in scores
-    ]
-    strata = [values for values in means if values]
-    return stats.mean(strata) if strata else None
-
-
-def _guarded(outcome: str, tasks: list[TaskResults], levels: dict[str, float]) -> str:
+def _guarded(verdict: Verdict, tasks: list[TaskResults], levels: dict[str, float]) -> Verdict:
     """No verdict on extrapolation from a group that learned nothing, or where both groups are at the floor."""
-    if _groups_that_learned_nothing(tasks):
-        return NOT_ENOUGH
-    decided = outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE)
-    return AT_FLOOR if decided and max(levels["RPE"], levels["APE"]) <= FLOOR else outcome
-
-
-def _groups_that_learned_nothing(tasks: list[TaskResults]) -> list[str]:
-    learned = {group.name for task in tasks for group in task.groups if any(group.solved_flags)}
-    return [name for name in ("RPE", "APE") if name not in learned]
-
-
-def _solved_lines(tasks: list[TaskResults]) -> list[str]:
-    """How many runs learned their training length, and how those fare beyond it."""
-    sentences = []
-    for group in ("RPE", "APE"):
-        flags, areas = [], []
-        for task in tasks:
-            lengths = paired.extrapolation_lengths(task)
-            for run in [run for entry in task.encodings if entry.group == group for run in entry.runs if run.solved is not None]:
-                flags.append(run.solved)
-                if run.solved and lengths:
-                    areas.append(paired.area_over(run, lengths, "exact_match"))
-        beyond = f"; their mean exact match beyond training is {format_number(fmean(areas))}" if areas else ""
-        sentences.append(f"{sum(map(bool, flags))} of {len(flags)} {group} runs learned their training length{beyond}.")
-    failed = _groups_that_learned_nothing(tasks)
-    lines = [" ".join(sentences)]
-    if failed:
-        lines.append(f"No {' and no '.join(failed)} run learned its training length, so extrapolation cannot be judged.")
-    return lines
-
-
-def _failed_lines(tasks: list[TaskResults]) -> list[str]:
-    """Failed runs have no accuracy, so their seed drops out of the comparison of groups; failing is a result too."""
-    failed = [
-        f"{entry.n_failed} of {entry.label} on {task.title}" for task in tasks for entry in task.encodings if entry.n_failed
-    ]
-    if not failed:
-        return []
-    return [f"Failed runs are excluded from all comparisons, and their seeds from those of groups: {', '.join(failed)}."]
-
-
-def leader(task: TaskResults) -> str | None:
-    """Which encoding is highest beyond training, and which others differ from it significantly."""
-    by_label = paired.scores(task, "exact_match")
-    best = paired.best_label(by_label)
-    if best is None or len(by_label) < 2:
-        return None
-    mean = fmean(by_label[best].values())
-    if mean == 0:
-        return f"{task.title}: no encoding has any exact match beyond the training length."
-    all_pairs = paired.pairs(task, "exact_match")
-    own_pairs = paired.pairs_of(best, all_pairs)
-    text = f"{task.title}: {best} has the highest mean exact match beyond training, {format_number(mean)}"
-    if all(pair.p_holm is None for pair in own_pairs):
-        return f"{text}; too few seeds for a test."
-    lower = [pair.second for pair in own_pairs if pair.p_holm is not None and pair.p_holm < stats.ALPHA]
-    others = [pair.second for pair in own_pairs if pair.second not in lower]
-    test = f"(Holm, {plural(len(all_pairs), 'pair')})."
-    if not lower:
-        return f"{text}, not significantly different from any other {test}"
-    rest = f", not from {', '.join(others)}" if others else ""
-    return f"{text}, significantly different from {', '.join(lower)}{rest} {test}"
+    if failed := verdict_lines.groups_that_learned_nothing(tasks):
+        settle = f"Train longer (--steps): no {' and no '.join(failed)} run learned its training length"
+        return verdict.model_copy(update={"outcome": NOT_ENOUGH, "settle": settle, "seeds_needed": None})
+    decided = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE)
+    at_floor = decided and max(levels["RPE"], levels["APE"]) <= FLOOR
+    return verdict.model_copy(update={"outcome": AT_FLOOR}) if at_floor else verdict
 
 
 def efficiency(tasks: list[TaskResults]) -> Verdict:
@@ -254,8 +236,12 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
     scores = [(task, paired.log_steps(task)) for task in tasks]
     if not any(by_label for _, by_label in scores):
         return not_measured(EFFICIENCY, "No two runs with the same training budget recorded their steps to 90 %.")
-    what = "training steps to 90 % token accuracy within the training lengths"
-    verdict = judge(Claim(EFFICIENCY, what, scores, MARGIN_STEPS, write_steps, relation="compared with"))
+    words = Words(
+        "training steps to 90 % token accuracy within the training lengths", "to 90 % token accuracy", write_steps,
+        verbs=("needs", "need"),
+        higher="fewer training steps than", lower="more training steps than", equal="as many training steps as",
+    )  # fmt: skip
+    verdict = judge(Claim(EFFICIENCY, scores, words, MARGIN_STEPS, stats.ANY))
     if verdict.difference is None:
         return verdict
     steps = [
@@ -274,14 +260,16 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
 
 def invariance(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]) -> Verdict:
     """Claim 2: relative encodings predict the same for shifted content. Shifted positions decide; a prefix is exploratory."""
-    measures = {"positions": "share of predictions kept at later positions", "prefix": "share of predictions kept after a prefix"}
-    by_kind = {}
-    for kind, what in measures.items():
+    kinds = {"positions": "kept at later positions", "prefix": "kept after a prefix"}
+    claims = {}
+    for kind, how in kinds.items():
         scores = [(task, kept_shares.get(kind, {}).get(task.title, {})) for task in tasks]
         if any(by_label for _, by_label in scores):
-            by_kind[kind] = judge(accuracy_claim(INVARIANCE, what, scores))
-    if not by_kind:
+            words = Words(f"share of predictions {how}", f"of predictions {how}", write_points)
+            claims[kind] = Claim(INVARIANCE, scores, words)
+    if not claims:
         return not_measured(INVARIANCE, "Measure it with: rpe inspect RUN --shift")
-    verdict = by_kind.get("positions") or by_kind["prefix"]
-    more = by_kind["prefix"].lines[:1] if len(by_kind) > 1 else []
+    verdict = judge(claims.get("positions") or claims["prefix"])
+    prefix = compare(claims["prefix"]) if len(claims) > 1 else None
+    more = [f"Exploratory (uncorrected): {prefix.sentence}"] if prefix else []
     return verdict.model_copy(update={"lines": [*verdict.lines, *more]})

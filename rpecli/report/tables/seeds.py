@@ -12,7 +12,7 @@ from rpecli.report.records import Difference, McNemarPair, Pair
 from rpecli.report.tables import efficiency
 from rpecli.table import Table
 
-FEW_SEEDS = "With few seeds the intervals cover less than 95 % (docs/protocol.md); conclusions rest on the tests."
+INTERVAL = "t interval over seeds, bootstrap from 6 seeds"
 
 
 def tables(task: TaskResults) -> list[Table]:
@@ -33,20 +33,20 @@ def _scores(task: TaskResults, measure: str) -> Table:
     columns = ["encoding", "group", "seeds", "mean", "95 % interval", "median", "lowest", "highest", "area"]
     name = measure.replace("_", " ")
     lengths = ", ".join(map(str, paired.extrapolation_lengths(task)))
-    caption = f"Mean {name} over log2 length beyond training ({lengths}); the interval is a bootstrap interval of the mean over "
-    caption += f"seeds, from {stats.MIN_SEEDS} seeds. Area: the same mean over all evaluated lengths. "
+    caption = f"Mean {name} over log2 length beyond training ({lengths}); the interval is that of the mean ({INTERVAL}), "
+    caption += f"from {stats.MIN_SEEDS} seeds. Area: the same mean over all evaluated lengths. "
     if measure == "exact_match":
         columns += ["to 95 %", "to 50 %"]
         caption += "To 95 %: the longest length up to which exact match is at least 0.95, lower median over seeds; to 50 % "
         caption += "likewise with 0.50. "
-    caption += f"Bold: the highest mean, and those whose interval overlaps its interval. {FEW_SEEDS}"
+    caption += "Bold: the highest mean, and those whose interval overlaps its interval."
     bold = [[flag, *[False] * (len(columns) - 1)] for flag in _overlap_best(by_label)]
     return replace(_table(task, f"{name} beyond training", columns, rows, caption), bold=bold)
 
 
 def _overlap_best(by_label: paired.Scores) -> list[bool]:
     """Per encoding, whether it is the best or its interval overlaps the best one's; all False without intervals."""
-    intervals = {label: stats.mean_interval([list(by_seed.values())]) for label, by_seed in by_label.items()}
+    intervals = {label: stats.mean_interval([list(by_seed.values())], stats.SHARES) for label, by_seed in by_label.items()}
     best = paired.best_label(by_label)
     best_interval = intervals[best] if best is not None else None
     if best_interval is None or all(fmean(by_seed.values()) == 0 for by_seed in by_label.values()):
@@ -57,7 +57,7 @@ def _overlap_best(by_label: paired.Scores) -> list[bool]:
 def _scores_row(encoding: EncodingResults, task: TaskResults, measure: str, scores: list[float]) -> list[str]:
     mean, middle, low, high = map(format_number, (fmean(scores), median(scores), min(scores), max(scores)))
     area = encoding.area(measure)
-    row = [encoding.label, encoding.group, str(len(scores)), mean, format_interval(stats.mean_interval([scores]))]
+    row = [encoding.label, encoding.group, str(len(scores)), mean, format_interval(stats.mean_interval([scores], stats.SHARES))]
     row += [middle, low, high, format_number(area.mean) if area else MISSING]
     thresholds = (stats.EFFECTIVE, stats.EFFECTIVE_HALF) if measure == "exact_match" else ()
     return row + [_effective_length(encoding, task, threshold) for threshold in thresholds]

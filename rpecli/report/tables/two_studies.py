@@ -15,7 +15,7 @@ from rpecli.report.format import (
     write_accuracy,
 )
 from rpecli.report.report_data import Provenance
-from rpecli.report.tables.seeds import FEW_SEEDS
+from rpecli.report.tables.seeds import INTERVAL
 from rpecli.report.two_studies import MEASURES, ComparisonRow, StudyComparison
 from rpecli.table import Footnotes, Table
 
@@ -70,8 +70,8 @@ def _beyond_training(name: str, rows: list[ComparisonRow]) -> Table:
     significant = [row.p_holm is not None and row.p_holm < stats.ALPHA for row in rows]
     columns = ["encoding", "group", "task", "seeds", "A", "B", "B - A", "95 % interval", "p", "p (Holm)"]
     caption = (
-        "Mean over log2 length beyond training and over seeds. Paired by seed unless marked; bootstrap interval over seeds. "
-        f"{FEW_SEEDS} p: sign-flip test over seeds, adjusted for all rows of this table; bold where it is below {stats.ALPHA}."
+        f"Mean over log2 length beyond training and over seeds. Paired by seed unless marked; {INTERVAL}. "
+        f"p: sign-flip test over seeds, adjusted for all rows of this table; bold where it is below {stats.ALPHA}."
     )
     bold = [[column == "B - A" and flag for column in columns] for flag in significant]
     return Table(name, columns, "lll" + "r" * 7, lines, bold, caption, notes.lines)
@@ -85,7 +85,7 @@ def _by_length(name: str, rows: list[ComparisonRow]) -> Table:
         [row.encoding, row.group, length, _seeds(row), *_numbers(row, notes)] for row, length in zip(rows, lengths, strict=True)
     ]
     columns = ["encoding", "group", "length", "seeds", "A", "B", "B - A", "95 % interval"]
-    caption = f"Mean over seeds by length. Paired by seed unless marked; bootstrap interval over seeds. {FEW_SEEDS}"
+    caption = f"Mean over seeds by length. Paired by seed unless marked; {INTERVAL}."
     return Table(name, columns, "ll" + "r" * 6, lines, caption=caption, footnotes=notes.lines)
 
 

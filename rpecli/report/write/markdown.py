@@ -8,7 +8,6 @@ from rpecli.report.provenance import provenance_lines
 from rpecli.report.tables import runs
 from rpecli.report.tables.accuracy import group_sentence
 from rpecli.report.verdict import RULES
-from rpecli.report.write import text
 from rpecli.report.write.templates import render
 from rpecli.table import slug
 
@@ -37,9 +36,7 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
         }
         for task in content.tasks
     ]
-    return render(
-        "report.md.j2", report=content, sections=sections, figures=figures, claim=text.claim, **origin(content), **NOTES
-    )
+    return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content), **NOTES)
 
 
 def origin(content: ReportContent) -> dict[str, object]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from rpecli.report.content import ReportContent
 from rpecli.report.overview import UNSOLVED, Block, Overview, Row
-from rpecli.report.records import Verdict
 
 GAP = "  "  # between blocks
 HEAD: Row = ("", "", "")  # the row of headings
@@ -16,19 +15,16 @@ def summary(content: ReportContent, width: int) -> list[str]:
     """Lines of at most `width` characters; the first paragraph is the headline's title."""
     headline = content.headline
     lines = [*wrap(headline.title, width), "", *wrap(" ".join(headline.detail), width), ""]
+    names = max((len(verdict.claim) for verdict in content.verdicts), default=0) + len(GAP)
     for verdict in content.verdicts:
-        lines += wrap(f"{verdict.claim}: {claim(verdict)}", width, indent="  ")
+        lines += wrap(verdict.summary, width, verdict.claim.ljust(names))
     return [*lines, "", *overview_lines(content.overview, width)]
 
 
-def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """Lines broken between words, those behind the first indented."""
-    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def claim(verdict: Verdict) -> str:
-    """The outcome of a claim, and why."""
-    return f"{verdict.outcome}. {verdict.lines[0]}"
+def wrap(text: str, width: int, start: str = "") -> list[str]:
+    """Lines broken between words, the first after `start`, the others below its end."""
+    wrapped = textwrap.wrap(text, width - len(start), break_long_words=False, break_on_hyphens=False)
+    return [f"{' ' * len(start) if number else start}{line}" for number, line in enumerate(wrapped)]
 
 
 def overview_lines(overview: Overview, width: int) -> list[str]:
