@@ -93,6 +93,8 @@ class Encoding(nn.Module):
     An option may change `shared`, `shift_invariant` and `causal_only` of an instance, and give it a hook (`self.score = ...`).
     """
 
+    title: ClassVar[str] = ""  # the name that reports show; without one, that of the file
+    look: ClassVar[tuple[str, str] | None] = None  # color and marker in every figure; without them, they follow from the name
     group: ClassVar[str] = "RPE"  # one of catalog.GROUPS: reports compare encodings by it
     paper: ClassVar[str] = ""  # title, year, arXiv id
     shared: bool = False  # one instance serves all layers
@@ -194,6 +196,13 @@ def overrides(encoding: Encoding, hook: str) -> bool:
     """Whether an encoding, or the one that it holds for the scores, has its own `hook`."""
     default = getattr(Encoding, hook)
     return getattr(encoding, hook).__func__ is not default or getattr(encoding.on_scores, hook).__func__ is not default
+
+
+def rotated_width(encoding: Encoding) -> int:
+    """The width of a head's queries and keys after `rotate`, measured by rotating one token."""
+    shape, position_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
+    q_1xHx1xD, features = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
+    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, position_1x1, features))[0].shape[-1]
 
 
 def inside_functorch() -> bool:

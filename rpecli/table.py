@@ -19,7 +19,7 @@ MARKDOWN = re.compile(r"(\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")  # emphasis and 
 CODE = re.compile(r"`([^`]*)`")
 MARK = re.compile(r" ?\[([a-z]{1,2})\]")
 NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
-NUMBER_CELL = re.compile(NUMBER.pattern + r"[x%]?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
+NUMBER_CELL = re.compile(NUMBER.pattern + r"(x| ?%)?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Batch:
 class Task:
     """A subclass sets the class attributes, describes itself in its module's docstring, and defines `draw` and `layout`."""
 
+    title: ClassVar[str] = ""  # the name that reports show; without one, that of the file
     symbols: int  # size of the vocabulary without the special tokens; an instance may set its own
     family: ClassVar[str] = "other"  # the kind of problem, in a word or two: reports pool the tasks of a family
     defaults: ClassVar[dict[str, Any]] = {}  # recipe keys that suit this task: its training length, its steps
@@ -57,6 +58,11 @@ class Task:
     def longest(self) -> int | None:
         """The greatest problem length; None for no limit."""
         return None
+
+    def has_length(self, length: int) -> bool:
+        """Whether there are problems of this length."""
+        longest = self.longest()
+        return longest is None or length <= longest
 
     @property
     def vocabulary(self) -> int:

@@ -12,6 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Copy(Task):
+    title = "Copy"
     family = "copying"
     defaults = {"length": 16, "steps": 1200}
     examples = (([3, 1, 2], "> 3 1 2 | [3] [1] [2] ."), ([7], "> 7 | [7] ."))

@@ -14,6 +14,7 @@ from rpecli.task import BOS, SPECIAL, Batch, Task, prompt_answer
 
 
 class Parity(Task):
+    title = "Parity"
     symbols = 2
     family = "state tracking"
     defaults = {"length": 16, "steps": 500}

@@ -12,6 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Recall(Task):
+    title = "Recall"
     family = "retrieval"
     defaults = {"length": 64, "steps": 600}
     examples = (([5, 16, 2, 7], "> 5 * 2 7 | [2] ."), ([16, 3, 3], "> * 3 3 | [3] ."))

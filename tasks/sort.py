@@ -12,6 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Sort(Task):
+    title = "Sort"
     family = "ordering"
     defaults = {"length": 16, "steps": 1500, "lr": 8e-3}
     examples = (([3, 1, 3, 2], "> 3 1 3 2 | [1] [2] [3] [3] ."), ([9, 0], "> 9 0 | [0] [9] ."))

@@ -16,6 +16,7 @@ PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["rpecli", "choice", "device"],
     ["catalog"],
+    ["titles"],
     ["config"],
     ["run"],
     ["table", "plot"],
@@ -33,6 +34,7 @@ NO_TORCH = {
     "choice",
     "device",
     "catalog",
+    "titles",
     "config",
     "run",
     "table",

@@ -60,8 +60,14 @@ def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name: str) -> None:
     defaults = tasks.build(task_name).defaults
     assert recipe.task_defaults(task_name) == defaults
     assert recipe.Settings(**defaults)
-    longest = tasks.build(task_name).longest()
-    assert longest is None or longest >= defaults.get("length", 1)
+    assert tasks.build(task_name).has_length(defaults.get("length", 1))
+
+
+def test_a_task_has_the_lengths_up_to_its_longest() -> None:
+    few, endless = tasks.build("sort:distinct=true:symbols=20"), tasks.build("copy")
+    assert (few.longest(), endless.longest()) == (20, None)
+    assert [few.has_length(length) for length in (1, 20, 21)] == [True, True, False]
+    assert endless.has_length(10**6)
 
 
 @pytest.mark.parametrize("choice", CHOICES)

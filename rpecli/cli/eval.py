@@ -8,7 +8,7 @@ from rpecli.cli._exit import warn
 from rpecli.cli._inputs import eval_overrides, eval_requests
 from rpecli.cli._output import print_next, print_tables
 from rpecli.cli._run_tables import lengths_table
-from rpecli.cli._select import select_trained_runs
+from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.config.ranges import parse_lengths
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
@@ -44,13 +44,14 @@ def evaluate(
     Lengths that are already done are skipped, unless --overwrite is given.
     """
     settings = eval_overrides(overrides, data)
-    selected = select_trained_runs(runs, names)
+    selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     _warn_of_lengths(selected, overrides.get("lengths"))
     execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
     print_tables(lengths_table(selected, "exact_match"), lengths_table(selected, "token_accuracy"))
     print_next("rpe report", runs)
+    fail_if_unreadable(unreadable)
 
 
 def _warn_of_lengths(runs: list[Run], lengths: str | None) -> None:
@@ -59,8 +60,8 @@ def _warn_of_lengths(runs: list[Run], lengths: str | None) -> None:
 
     warned = set()
     for config in (run.config for run in runs):
-        longest = task.build(config.task).longest()
-        too_long = [n for n in parse_lengths(lengths or config.eval.lengths, config.length) if longest and n > longest]
+        built = task.build(config.task)
+        too_long = [n for n in parse_lengths(lengths or config.eval.lengths, config.length) if not built.has_length(n)]
         if too_long and config.task not in warned:
             warned.add(config.task)
-            warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, too_long))}")
+            warn(f"{config.task} has no problem longer than {built.longest()}: left out at {', '.join(map(str, too_long))}")

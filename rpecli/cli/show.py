@@ -11,8 +11,8 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import new_console, print_json, print_tables, print_written
 from rpecli.cli._run_tables import evaluation_table, record_table
-from rpecli.cli._select import select_runs
-from rpecli.run.directory import Run
+from rpecli.cli._select import matching_directories, select_runs
+from rpecli.run.directory import Run, directories
 
 EXAMPLES = """
 Examples:
@@ -38,11 +38,15 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
     """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
-    encoding = parse_choice(split_layers(name)[0])[0]
-    if encoding.endswith(".py") or encoding.replace("_", "-") in catalog.names("encodings"):
+    encoding, encodings = parse_choice(split_layers(name)[0])[0], catalog.names("encodings")
+    if encoding.endswith(".py") or encoding.replace("_", "-") in encodings:
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
-    else:
-        _show_runs(select_runs(runs, [name]), as_json)
+        return
+    if not matching_directories(runs, name):
+        closest = catalog.close_names(encoding, encodings + [path.name for path in directories(runs)])[:1]
+        if closest and closest[0] in encodings:
+            stop(f"no run {name!r} under {runs}: did you mean {closest[0]} (an encoding)?", USAGE)
+    _show_runs(select_runs(runs, [name])[0], as_json)
 
 
 def _show_runs(runs: list[Run], as_json: bool) -> None:

@@ -20,8 +20,7 @@ def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list
     if folder is not None:
         return hf_dataset.lengths(folder)
     lengths = {config.length, *parse_lengths(config.eval.lengths, config.length)}
-    longest = task.longest()
-    return sorted(length for length in lengths if longest is None or length <= longest)
+    return sorted(filter(task.has_length, lengths))
 
 
 def eval_set(config: Config, task: Task, length: int, folder: Path | None = None) -> list[Batch]:

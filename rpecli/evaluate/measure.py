@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data
-from rpecli.device import available_memory, n_cores, stop_signals
+from rpecli.device import available_memory, n_cores, stop_signals, to_device
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
@@ -111,7 +111,7 @@ def measure(
                 raise Stopped(stopped[0])
             batch = block.rows(first, first + batch_size)
             places = data.evaluation_positions(loaded.task, config, batch, length, number)
-            positions = None if places is None else torch.from_numpy(places).to(loaded.device)
+            positions = to_device(places, loaded.device)
             examples = data.shift_targets(batch, config)
             ids_BxT = torch.from_numpy(examples.inputs_BxT).to(loaded.device)
             parts.append(score(loaded.model, examples, ids_BxT, positions))

@@ -31,10 +31,10 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "task", str(error)
         return
     longest = built.longest()
-    if longest is not None and config.length > longest:
+    if not built.has_length(config.length):
         yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
         return
-    too_long = [n for n in parse_lengths(config.eval.lengths, config.length) if longest is not None and n > longest]
+    too_long = [n for n in parse_lengths(config.eval.lengths, config.length) if not built.has_length(n)]
     if too_long:
         yield "lengths", f"{too_long[0]}: {config.task} has no problem longer than {longest}: leave out longer lengths"
     sequence = built.sequence(config.length)

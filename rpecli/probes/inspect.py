@@ -73,11 +73,11 @@ def inspect_run(run: Run, lengths: str, device: str, request: EvalRequest) -> tu
 
 def _available_lengths(loaded: LoadedModel, lengths: str, folder: Path | None) -> tuple[list[int], list[int]]:
     """The lengths to inspect, the training length and half of it among them; and those that have no sequences."""
-    config, longest = loaded.config, loaded.task.longest()
+    config = loaded.config
     requested = {config.length, *parse_lengths(lengths, config.length)}
     if folder is None:
         requested.add(_half_length(loaded))
-        available = {length for length in requested if longest is None or length <= longest}
+        available = set(filter(loaded.task.has_length, requested))
     else:
         available = requested & set(hf_dataset.lengths(folder)) | {config.length}
     return sorted(available), sorted(requested - available)

@@ -20,7 +20,7 @@ class EncodingPoint(Record):
     """One encoding at a point: means over tasks of means over seeds."""
 
     encoding: str
-    """its label"""
+    """its name as people know it"""
     group: str
     """APE, RPE, content or none"""
     token_accuracy: float
@@ -35,7 +35,7 @@ class GroupPoint(Record):
     group: str
     """APE, RPE, content or none"""
     encodings: list[str]
-    """labels of its encodings"""
+    """names of its encodings"""
     solved: int
     """number of its runs that learned their training length"""
     runs: int
@@ -50,11 +50,11 @@ class NopePoint(Record):
     """Runs without an encoding (NoPE) on one task, beside the best encoding there."""
 
     task: str
-    """title of the task"""
+    """name of the task"""
     token_accuracy: float
     """share of tokens right without an encoding"""
     best_encoding: str
-    """label of the encoding with the highest token accuracy"""
+    """name of the encoding with the highest token accuracy"""
     best_token_accuracy: float
     """its token accuracy"""
 
@@ -91,9 +91,9 @@ class Unsolved(Record):
     """An encoding of which not every run learned the training length of a task."""
 
     task: str
-    """title of the task"""
+    """name of the task"""
     encoding: str
-    """its label"""
+    """its name"""
     solved: int
     """number of runs that learned the training length"""
     runs: int
@@ -185,14 +185,14 @@ Cells = Collection[tuple[TaskResults, int]]  # a task and one of its lengths
 
 
 def _encoding_points(cells: Cells) -> list[EncodingPoint]:
-    by_label: dict[str, list[tuple[EncodingResults, int]]] = {}
+    by_name: dict[str, list[tuple[EncodingResults, int]]] = {}
     for task, length in cells:
         for encoding in task.encodings:
             if length in encoding.by_length:
-                by_label.setdefault(encoding.label, []).append((encoding, length))
+                by_name.setdefault(encoding.short_title, []).append((encoding, length))
     return [
-        EncodingPoint(encoding=label, group=entries[0][0].group, **_means(entries))
-        for label, entries in by_label.items()
+        EncodingPoint(encoding=name, group=entries[0][0].group, **_means(entries))
+        for name, entries in by_name.items()
         if len(entries) == len(cells)
     ]
 
@@ -208,8 +208,8 @@ def _group_points(cells: Cells) -> list[GroupPoint]:
         if len(entries) < len(cells):
             continue
         flags = [flag for group, _ in entries for flag in group.solved_flags]
-        labels = dict.fromkeys(one.label for group, length in entries for one in group.encodings if length in one.by_length)
-        points.append(GroupPoint(group=name, encodings=list(labels), solved=sum(flags), runs=len(flags), **_means(entries)))
+        names = dict.fromkeys(one.short_title for group, length in entries for one in group.encodings if length in one.by_length)
+        points.append(GroupPoint(group=name, encodings=list(names), solved=sum(flags), runs=len(flags), **_means(entries)))
     return points
 
 
@@ -226,12 +226,12 @@ def _nope_point(task: TaskResults, length: int) -> NopePoint | None:
     mean, best = max(((mean, one) for mean, one in means if one.group != "none"), key=lambda entry: entry[0], default=(0, None))
     if not without or best is None:
         return None
-    return NopePoint(task=task.title, token_accuracy=max(without), best_encoding=best.label, best_token_accuracy=mean)
+    return NopePoint(task=task.short_title, token_accuracy=max(without), best_encoding=best.short_title, best_token_accuracy=mean)
 
 
 def _unsolved(task: TaskResults) -> list[Unsolved]:
     return [
-        Unsolved(task=task.title, encoding=one.label, solved=sum(one.solved_flags), runs=len(one.solved_flags))
+        Unsolved(task=task.short_title, encoding=one.short_title, solved=sum(one.solved_flags), runs=len(one.solved_flags))
         for one in task.encodings
         if not all(one.solved_flags)
     ]

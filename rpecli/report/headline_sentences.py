@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import plural
+from rpecli.report.format import format_percent, plural
 from rpecli.report.headline_numbers import NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point
 
 MARGIN = 0.05  # token accuracies that differ by no more are called equal
@@ -34,17 +34,18 @@ def _times(point: Point) -> str:
 def _comparison(numbers: HeadlineNumbers, point: Point) -> str:
     first, *others = _compared(numbers, point)
     still = "still " if point.above_chance(first.token_accuracy) >= 0.5 else ""
-    right = f"{percent(first.token_accuracy)} of tokens right"
+    right = f"{format_percent(first.token_accuracy)} of tokens right"
     if not others:
         return f"{_subject(first)} {still}{_verb(first)} {right}{_chance(point, first)}"
     (second,) = others
     if unlearned := [group for group in (first, second) if group.runs and not group.solved]:
         return _one_did_not_learn(unlearned[0], second if unlearned[0] is first else first)
     if not _is_tie(first, second):
-        return f"{_subject(first)} {still}{_verb(first)} {right}, {_subject(second, again=True)} {percent(second.token_accuracy)}"
-    both = f"{percent(first.token_accuracy)} and {percent(second.token_accuracy)} of tokens right"
+        others_right = f"{_subject(second, again=True)} {format_percent(second.token_accuracy)}"
+        return f"{_subject(first)} {still}{_verb(first)} {right}, {others_right}"
+    both = f"{format_percent(first.token_accuracy)} and {format_percent(second.token_accuracy)} of tokens right"
     if max(map(point.above_chance, (first.token_accuracy, second.token_accuracy))) <= NEAR_CHANCE:
-        return f"neither relative nor absolute encodings do much better than chance ({percent(point.chance)}): {both}"
+        return f"neither relative nor absolute encodings do much better than chance ({format_percent(point.chance)}): {both}"
     return f"relative and absolute encodings do about equally well: {both}"
 
 
@@ -65,7 +66,7 @@ def _is_tie(first: GroupPoint, second: GroupPoint) -> bool:
 def _one_did_not_learn(unlearned: GroupPoint, other: GroupPoint) -> str:
     word = GROUP_WORDS[unlearned.group]
     return (
-        f"{_subject(other)} {_verb(other)} {percent(other.token_accuracy)} of tokens right; "
+        f"{_subject(other)} {_verb(other)} {format_percent(other.token_accuracy)} of tokens right; "
         f"no {word} encoding learned even the training length"
     )
 
@@ -74,7 +75,7 @@ def _subject(group: GroupPoint, again: bool = False) -> str:
     """`relative encodings`, `absolute ones`, or the name of the only encoding of a group."""
     word = GROUP_WORDS[group.group]
     if len(group.encodings) == 1:
-        return f"{name(group.encodings[0])} ({word})"
+        return f"{group.encodings[0]} ({word})"
     return f"{word} {'ones' if again else 'encodings'}"
 
 
@@ -83,14 +84,14 @@ def _verb(group: GroupPoint) -> str:
 
 
 def _chance(point: Point, group: GroupPoint) -> str:
-    return f" (chance {percent(point.chance)})" if point.above_chance(group.token_accuracy) <= NEAR_CHANCE else ""
+    return f" (chance {format_percent(point.chance)})" if point.above_chance(group.token_accuracy) <= NEAR_CHANCE else ""
 
 
 def training_lengths(numbers: HeadlineNumbers) -> list[str]:
     """`Trained on lengths up to 128 (copy, parity) and 32 (sort).`, where they differ between tasks."""
     by_length: dict[int, list[str]] = {}
     for task in numbers.tasks:
-        by_length.setdefault(task.train_length, []).append(name(task.name))
+        by_length.setdefault(task.train_length, []).append(task.short_title)
     if len(by_length) == 1:
         return []
     texts = [f"{length} ({', '.join(tasks)})" for length, tasks in sorted(by_length.items())]
@@ -121,8 +122,8 @@ def _values(numbers: HeadlineNumbers, point: Point, measure: Literal["token_accu
     """`relative 31 %, absolute 0 %`, or the number of the only group."""
     groups = _compared(numbers, point)
     if len(groups) == 1:
-        return percent(getattr(groups[0], measure))
-    return ", ".join(f"{GROUP_WORDS[group.group]} {percent(getattr(group, measure))}" for group in groups)
+        return format_percent(getattr(groups[0], measure))
+    return ", ".join(f"{GROUP_WORDS[group.group]} {format_percent(getattr(group, measure))}" for group in groups)
 
 
 def encodings(numbers: HeadlineNumbers) -> list[str]:
@@ -138,7 +139,8 @@ def encodings(numbers: HeadlineNumbers) -> list[str]:
         return [f"All encodings are within {round(100 * MARGIN)} points of each other {_where(point)}."]
     lasting = [one for one in ordered if one.token_accuracy >= (best + worst) / 2]
     verb = "holds" if len(lasting) == 1 else "hold"
-    return [f"{_names_with_values(lasting)} {verb} longest.", *_relative_that_fail(point, lasting)]
+    where = f" (tokens right {_where(point)})" if numbers.last and point is numbers.first else ""
+    return [f"{_names_with_values(lasting)} {verb} longest{where}.", *_relative_that_fail(point, lasting)]
 
 
 def _relative_that_fail(point: Point, lasting: Sequence[EncodingPoint]) -> list[str]:
@@ -151,7 +153,7 @@ def _relative_that_fail(point: Point, lasting: Sequence[EncodingPoint]) -> list[
     failing = [one for one in relative if one.token_accuracy <= absolute[0].token_accuracy + MARGIN]
     if not failing:
         return []
-    beside = f"{name(absolute[0].encoding)} (absolute, {percent(absolute[0].token_accuracy)})"
+    beside = f"{absolute[0].encoding} (absolute, {format_percent(absolute[0].token_accuracy)})"
     if len(failing) == len(point.of_group("RPE")) > 1:
         return [f"No relative encoding does better there than {beside}."]
     verb = "does" if len(failing) == 1 else "do"
@@ -169,20 +171,20 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
         if one.token_accuracy >= one.best_token_accuracy - MARGIN and point.above_chance(one.token_accuracy) > NEAR_CHANCE
     ]  # fmt: skip
     if not equal:
-        return [f"Without any encoding (NoPE): {percent(nope.token_accuracy)} there."]
-    texts = [
-        f"{_task_name(one.task)} ({percent(one.token_accuracy)}, {name(one.best_encoding)} {percent(one.best_token_accuracy)})"
-        for one in equal
+        return [f"Without any encoding (NoPE): {format_percent(nope.token_accuracy)} there."]
+    values = [
+        f"{format_percent(one.token_accuracy)} ({one.best_encoding} {format_percent(one.best_token_accuracy)})" for one in equal
     ]
-    return [f"No encoding at all (NoPE) does as well as the best encoding on {_list(texts)}."]
+    tasks = _list([one.task for one in equal])
+    return [f"No encoding at all (NoPE) does as well as the best one on {tasks}: {_list(values)}."]
 
 
 def beside_reference(point: Point, reference: Point) -> str:
     """What the shipped reference results say at the same lengths."""
-    groups = [f"{GROUP_WORDS[one.group]} encodings {percent(one.token_accuracy)}" for one in reference.groups
+    groups = [f"{GROUP_WORDS[one.group]} encodings {format_percent(one.token_accuracy)}" for one in reference.groups
               if one.group in ("RPE", "APE")]  # fmt: skip
     best = reference.encodings[0]
-    return f"Reference results {_where(point)}: {', '.join(groups)}; best {name(best.encoding)} {percent(best.token_accuracy)}."
+    return f"Reference results {_where(point)}: {', '.join(groups)}; best {best.encoding} {format_percent(best.token_accuracy)}."
 
 
 def not_in_the_numbers(numbers: HeadlineNumbers) -> list[str]:
@@ -191,21 +193,19 @@ def not_in_the_numbers(numbers: HeadlineNumbers) -> list[str]:
     if numbers.left_out:
         lines.append(f"No run learned {_list([_with_length(task) for task in numbers.left_out])}: not in these numbers.")
     if numbers.other:
-        lacking = _list([name(task.name) for task in numbers.other])
+        lacking = _list([task.short_title for task in numbers.other])
         lines.append(f"{lacking}: not in these numbers, for lack of runs to compare or of a length beyond training.")
     return lines
 
 
 def _with_length(task: TaskResults) -> str:
-    return f"{name(task.name)} (trained to {task.train_length})"
+    return f"{task.short_title} (trained to {task.train_length})"
 
 
 def not_learned(numbers: HeadlineNumbers) -> list[str]:
     """The encodings of which not every run learned the training length, the worst first."""
     fewest_first = sorted(numbers.unsolved, key=lambda one: one.solved / one.runs)
-    texts = [
-        f"{name(one.encoding)} on {_task_name(one.task)} ({one.solved} of {plural(one.runs, 'run')})" for one in fewest_first
-    ]
+    texts = [f"{one.encoding} on {one.task} ({one.solved} of {plural(one.runs, 'run')})" for one in fewest_first]
     more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
     return [f"Training length not learned by every run: {', '.join(texts[:MAX_NAMES])}{more}."] if texts else []
 
@@ -218,16 +218,16 @@ def without_a_length(numbers: HeadlineNumbers) -> list[str]:
         left_out = [f"No run learned {_with_length(task)}." for task in numbers.left_out]
         return [f"Trained on lengths up to {lengths}; no longer length is tested for all runs.", "To test longer ones: rpe eval.",
                 *left_out, *not_learned(numbers)]  # fmt: skip
-    best = [f"At the training length of {name(task.name)}, {text}." for task in tasks if (text := _best(task))]
+    best = [f"At the training length of {task.short_title}, {text}." for task in tasks if (text := _best(task))]
     return [f"No run learned its training length ({lengths}), so these results say nothing about longer ones.", *best]
 
 
 def _best(task: TaskResults) -> str | None:
     """`RoPE gets most tokens right, 60 %`, at the training length."""
     n = task.train_length
-    means = [(one.by_length[n]["token_accuracy"].mean, one.label) for one in task.encodings if n in one.by_length]
-    accuracy, label = max(means, default=(0.0, ""))
-    return f"{name(label)} gets the most tokens right: {percent(accuracy)}" if means else None
+    means = [(one.by_length[n]["token_accuracy"].mean, one.short_title) for one in task.encodings if n in one.by_length]
+    accuracy, name = max(means, default=(0.0, ""))
+    return f"{name} gets the most tokens right: {format_percent(accuracy)}" if means else None
 
 
 def caveats(tasks: list[TaskResults]) -> str:
@@ -245,7 +245,7 @@ def _millions(count: int) -> str:
 
 
 def _names_with_values(points: Sequence[EncodingPoint]) -> str:
-    texts = [f"{name(one.encoding)} ({percent(one.token_accuracy)})" for one in points]
+    texts = [f"{one.encoding} ({format_percent(one.token_accuracy)})" for one in points]
     if len(texts) > MAX_NAMES:
         texts = [*texts[:MAX_NAMES], f"{len(texts) - MAX_NAMES} more"]
     return _list(texts)
@@ -254,17 +254,3 @@ def _names_with_values(points: Sequence[EncodingPoint]) -> str:
 def _list(texts: Sequence[str]) -> str:
     """`a, b and c`."""
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
-
-
-def _task_name(title: str) -> str:
-    """The task's name from its title."""
-    return name(title.split(", trained to ")[0])
-
-
-def name(label: str) -> str:
-    return label
-
-
-def percent(value: float) -> str:
-    """`92 %`; only a true 1 is 100 % and only a true 0 is 0 %."""
-    return f"{round(100 * value)} %"

@@ -15,7 +15,9 @@ class InspectedRun(AttentionLine):
 
     run: str  # name of its directory
     task: str  # with its options
+    encoding: str  # with its options
     label: str
+    title: str  # the label as people know it
     group: str
     seed: int
 
@@ -83,7 +85,9 @@ def _task_probes(task: TaskResults) -> TaskProbes:
     inspected: list[InspectedRun] = []
     for encoding, run in members:
         if lines := probe_lines(run, INSPECTION):
-            names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label, "group": encoding.group}
+            names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label}
+            names |= {"encoding": str(run.record["encoding"])}
+            names |= {"title": encoding.title, "group": encoding.group}
             inspected.append(lines[-1] | names | {"seed": run.config.seed})
     labels = {
         (run.path.name, eval_identity_of(line)): encoding.label for encoding, run in members for line in run.evaluations.values()

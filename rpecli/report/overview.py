@@ -60,7 +60,7 @@ def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
     lengths = {block.task.train_length for block in blocks}
     notes = _notes(blocks)
     if len(lengths) == 1:  # said once, not in every title
-        blocks = [replace(block, title=block.task.name) for block in blocks]
+        blocks = [replace(block, title=block.task.short_title) for block in blocks]
         notes = [f"Trained on lengths up to {lengths.pop()}.", *notes]
     keys = ["encoding", "group", *(["source"] if reference else [])]
     return Overview(keys, [*_ordered(entries), CHANCE], blocks, notes)
@@ -72,7 +72,7 @@ Entry = tuple[Row, TaskResults, EncodingResults]
 def _entries(tasks: Sequence[TaskResults], source: str) -> Iterator[Entry]:
     for task in tasks:
         for encoding in task.encodings:
-            yield (encoding.label, encoding.group, source), task, encoding
+            yield (encoding.short_title, encoding.group, source), task, encoding
 
 
 def _ordered(entries: list[Entry]) -> list[Row]:

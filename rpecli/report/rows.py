@@ -43,7 +43,9 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
     return SummaryRow(
         task=task.name,
         training_length=task.train_length,
+        task_title=task.short_title,
         encoding=encoding.label,
+        title=encoding.title,
         group=encoding.group,
         length=length,
         factor=length / task.train_length if length else None,

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from rpecli import data
 from rpecli.config.recipe import Config
-from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_malloc
+from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, to_device, tune_malloc
 from rpecli.model import LoadedModel, Transformer
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
 from rpecli.run.records import MetricsLine, MetricsScores
 from rpecli.task import Batch
-from rpecli.train.batches import TrainBatch, draw_batch, to_device
+from rpecli.train.batches import TrainBatch, draw_batch
 from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint, save_weights
 
 SAVE_SECONDS = 15.0  # between checkpoints

@@ -26,12 +26,12 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from rpecli import data
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
-from rpecli.device import n_cores, pick_device, stop_signals
+from rpecli.device import n_cores, pick_device, stop_signals, to_device
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunInUse
 from rpecli.task import Batch
 from rpecli.train import loop
-from rpecli.train.batches import TrainBatch, draw_batch, group_by_length, pad_together, to_device
+from rpecli.train.batches import TrainBatch, draw_batch, group_by_length, pad_together
 from rpecli.train.loop import Diverged, TrainingSession
 from rpecli.train.state import Trainer, adamw, build_trainer, checkpoint_step
 

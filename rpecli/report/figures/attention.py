@@ -1,7 +1,7 @@
 """Attention against length, as figures: mean distance, entropy, functions of the distance, patterned heads.
 
-A run is the line of its inspection in probes.jsonl with the facts `run`, `task`, `label`, `group` and `seed`. A line of a figure
-is the mean over the runs of one label.
+A run is the line of its inspection in probes.jsonl with `run`, `task`, `encoding`, `label`, `title`, `group` and `seed`. A line
+of a figure is the mean over the runs of one label.
 """
 
 import re
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rpecli import plot
+from rpecli.catalog import GROUPS
 from rpecli.plot import UNDATED, FigureError, SeriesStyle
 from rpecli.report import stats
+from rpecli.report.aggregate import natural_key
 from rpecli.report.figures.distance import ByLabel, distance_figure
 from rpecli.report.figures.heads import heads_figure
 from rpecli.report.figures.invariance import ShiftLines, shift_figure
@@ -25,6 +27,7 @@ from rpecli.report.probe_values import run_name
 from rpecli.report.stats import Summary
 from rpecli.run.files import write_bytes
 from rpecli.run.records import LengthAttention, ShiftLine
+from rpecli.titles import display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,15 +59,24 @@ def figures(data: dict[str, Any], shifts: dict[str, list[ShiftLine]]) -> dict[st
     drawings = {f"heads-{_slug(run_name(run))}": heads_figure(run) for run in data["runs"] if run.get("lengths")}
     for task in dict.fromkeys(run["task"] for run in data["runs"]):
         runs = _told_apart([run for run in data["runs"] if run["task"] == task])
-        styles = plot.styles((run["group"] or "RPE", run["label"]) for run in sorted(runs, key=lambda run: str(run["label"])))
+        styles = _styles(runs)
         pairs = [pair for pair in data.get("similarity", []) if pair["task"] == task]
         shifted: ShiftLines = {}
         for run in runs:
             shifted.setdefault(run["label"], []).extend([shifts[run_name(run)]] if run_name(run) in shifts else [])
-        drawings |= {f"{name}-{_slug(task)}": drawing for name, drawing in task_figures(task, runs, pairs, styles).items()}
+        shown = display("tasks", task)
+        drawings |= {f"{name}-{_slug(task)}": drawing for name, drawing in task_figures(shown, runs, pairs, styles).items()}
         if any(shifted.values()):
-            drawings[f"shift-{_slug(task)}"] = shift_figure(task, shifted, styles)
+            drawings[f"shift-{_slug(task)}"] = shift_figure(shown, shifted, styles)
     return drawings
+
+
+def _styles(runs: list[InspectedRun]) -> dict[str, SeriesStyle]:
+    """A style per label, by group and then by name."""
+    ordered = sorted(runs, key=lambda run: (GROUPS.index(run["group"]), natural_key(run["title"].lower())))
+    variants = {run["label"]: (run, run["label"].removeprefix(run["encoding"])) for run in ordered}
+    return {label: plot.series_style(run["encoding"], run["group"], run["title"], variant)
+            for label, (run, variant) in variants.items()}  # fmt: skip
 
 
 def _told_apart(runs: list[InspectedRun]) -> list[InspectedRun]:
@@ -73,7 +85,7 @@ def _told_apart(runs: list[InspectedRun]) -> list[InspectedRun]:
     for run in runs:
         by_label.setdefault(run["label"], []).append((run["seed"], run.get("train_length")))
     seeds = {label for label, pairs in by_label.items() if len({*pairs}) == len(pairs) and len({n for _, n in pairs}) == 1}
-    return [run if run["label"] in seeds else run | {"label": run_name(run)} for run in runs]
+    return [run if run["label"] in seeds else run | {"label": run_name(run), "title": run_name(run)} for run in runs]
 
 
 def _slug(name: str) -> str:
@@ -94,7 +106,7 @@ def task_figures(
     if any(map(has_terms, runs)):
         drawings["terms"] = terms_figure(task, [run for run in runs if has_terms(run)])
     if pairs:
-        drawings["similarity"] = similarity_figure(task, pairs, list(styles))
+        drawings["similarity"] = similarity_figure(task, pairs, {label: style.title for label, style in styles.items()})
     return drawings
 
 
@@ -156,7 +168,7 @@ def against_length(task: str, by_label: ByLabel, name: str, styles: dict[str, Se
     for layer in range(_layers(by_label)):
         lines = {key: points for key, runs in by_label.items() if (points := _points(runs, name, layer))}
         if lines:
-            alt = f"{title} against length in layer {layer + 1} on {task}, mean over heads and seeds: {_ends(lines)}."
+            alt = f"{title} against length in layer {layer + 1} on {task}, mean over heads and seeds: {_ends(lines, styles)}."
             draw_panel = partial(_draw_against, name=name, lines=lines, run=next(iter(by_label.values()))[0], styles=styles)
             subplots.append(Subplot(draw_panel, f"{title}, layer {layer + 1}", alt, f"layer {layer + 1}", label))
     references = [band_entry()] if any(len(runs) > 1 for runs in by_label.values()) else []
@@ -167,10 +179,11 @@ def against_length(task: str, by_label: ByLabel, name: str, styles: dict[str, Se
     return draw([subplots[start : start + COLUMNS] for start in range(0, len(subplots), COLUMNS)], layout)
 
 
-def _ends(lines: dict[str, dict[int, Summary]]) -> str:
+def _ends(lines: dict[str, dict[int, Summary]], styles: dict[str, SeriesStyle]) -> str:
     """The first and the last value of every line."""
     ends = {label: {length: points[length].mean for length in (min(points), max(points))} for label, points in lines.items()}
-    return "; ".join(f"{label} {', '.join(f'{mean:.3g} at {n}' for n, mean in means.items())}" for label, means in ends.items())
+    words = {label: ", ".join(f"{mean:.3g} at {n}" for n, mean in means.items()) for label, means in ends.items()}
+    return "; ".join(f"{styles[label].title} {text}" for label, text in words.items())
 
 
 def _draw_against(
@@ -190,7 +203,7 @@ def _draw_against(
         highest = max(highest, *uniform.values())
     share_axis(axes) if name in ("function", "patterns") else value_axis(axes, highest)
     for label, points in lines.items():
-        add_series(drawing, axes, Series(label, styles[label], points, _words))
+        add_series(drawing, axes, Series(styles[label], points, _words))
 
 
 def _words(length: int, summary: Summary) -> str:

@@ -55,8 +55,8 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
     for label, runs in by_label.items():
         weights, style = _mean_over_heads(runs, times), styles[label]
         if weights:
-            curves.append(Curve(label, label, weights, {"color": style.color, "linestyle": plot.DASHES[style.group]}))
-            peaks.append(f"{label} most at {max(weights, key=weights.__getitem__)}, {format_number(max(weights.values()))}")
+            curves.append(Curve(style.title, style.title, weights, {"color": style.color, "linestyle": plot.DASHES[style.group]}))
+            peaks.append(f"{style.title} most at {max(weights, key=weights.__getitem__)}, {format_number(max(weights.values()))}")
     title = f"attention weight by distance i-j, last layer, at {times:g}x the training length"
     alt = f"{title} on {task}, mean over heads and seeds: {'; '.join(peaks)}."
     return Subplot(partial(draw_curves, curves=curves), title, alt, f"{times:g}x the training length", "attention weight")

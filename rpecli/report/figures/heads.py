@@ -79,9 +79,9 @@ def layer_heads(run: InspectedRun, at: LengthAttention, layer: int) -> LayerHead
     names = [f"head {n}{f': {patterns[n]}' if n in patterns else ''}" for n in range(1, len(at["layers"][layer]) + 1)]
     patterned = [name for name in names if ":" in name]
     first, times = first_distance(run, at), format_factor(at["length"], run["train_length"])
-    curves = [Curve(run["label"], name, dict(enumerate(head["by_distance"], first)), look)
+    curves = [Curve(run["title"], name, dict(enumerate(head["by_distance"], first)), look)
               for name, head, look in zip(names, at["layers"][layer], head_looks(run).values(), strict=False)]  # fmt: skip
-    title = f"{run['label']}, seed {run['seed']}, layer {layer + 1} at {times}: {'; '.join(patterned) or 'no patterned head'}"
+    title = f"{run['title']}, seed {run['seed']}, layer {layer + 1} at {times}: {'; '.join(patterned) or 'no patterned head'}"
     return LayerHeads(title, f"layer {layer + 1}, length {at['length']} ({times})", patterned, curves)
 
 

@@ -56,8 +56,9 @@ def _subplot(
     task: str, measure: str, kind: str, points: dict[str, dict[int, Summary]], styles: dict[str, SeriesStyle]
 ) -> Subplot:
     title = f"{MEASURES[measure]}, {KINDS[kind]}"
-    ends = [f"{label} " + ", ".join(f"{summaries[by].mean:.3g} +{by}" for by in dict.fromkeys((min(summaries), max(summaries))))
-            for label, summaries in points.items()]  # fmt: skip
+    by_label = {label: dict.fromkeys((min(summaries), max(summaries))) for label, summaries in points.items()}
+    ends = [f"{styles[label].title} " + ", ".join(f"{points[label][by].mean:.3g} +{by}" for by in sizes)
+            for label, sizes in by_label.items()]  # fmt: skip
     heading = KINDS[kind] if measure == next(iter(MEASURES)) else ""
     alt = f"{title} on {task}, mean over seeds: {'; '.join(ends)}."
     draw_panel = partial(_draw, measure=measure, points=points, styles=styles)
@@ -78,7 +79,7 @@ def _draw(
     else:
         share_axis(axes)
     for label, summaries in points.items():
-        add_series(drawing, axes, Series(label, styles[label], summaries, _words))
+        add_series(drawing, axes, Series(styles[label], summaries, _words))
 
 
 def _logarithmic(axes: "Axes", rounding: float, top: float) -> None:

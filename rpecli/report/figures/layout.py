@@ -158,7 +158,7 @@ def _panel(drawing: Drawing, subplot: Subplot, box: tuple[float, float, float, f
 
 def legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[str, list["Artist"]]]:
     """One block per group, and one for the reference lines and bands."""
-    blocks = [(TITLES[group], [line_entry(label, **style.line()) for label, style in styles.items() if style.group == group])
+    blocks = [(TITLES[group], [line_entry(style.title, **style.line()) for style in styles.values() if style.group == group])
               for group in GROUPS]  # fmt: skip
     return [(title, entries) for title, entries in [*blocks, ("reference", list(references))] if entries]
 

@@ -11,7 +11,7 @@ from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.figures.accuracy import COLUMNS, heading_of
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend
 from rpecli.report.figures.series import Series, add_series, shade, share_axis
-from rpecli.report.format import format_mean_range, format_number
+from rpecli.report.format import format_percent, format_percent_range
 from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:
@@ -63,20 +63,20 @@ def _draw(drawing: Drawing, axes: "Axes", lines: dict[str, Curve], styles: dict[
     axes.locator_params(axis="x", nbins=5, integer=True)
     for label, style in styles.items():
         if label in lines:
-            add_series(drawing, axes, Series(label, style, lines[label], _words), shade(len(lines)))
+            add_series(drawing, axes, Series(style, lines[label], _words), shade(len(lines)))
 
 
 def _words(step: int, summary: Summary) -> str:
-    return f"at step {step}: {format_mean_range(summary)}"
+    return f"at step {step}: {format_percent_range(summary)}"
 
 
 def described(task: TaskResults, lines: dict[str, Curve]) -> str:
     """The panel in words: where every curve ends, and when it first reached the bar of a solved task."""
-    ends = [f"{label} {_reached(curve)}{format_number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
+    ends = [f"{task.titles[label]} {_reached(curve)}{format_percent(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
             for label, curve in lines.items()]  # fmt: skip
     return f"token accuracy within the training lengths by step on {task.title}, mean over seeds: {'; '.join(ends)}."
 
 
 def _reached(curve: Curve) -> str:
     step = next((step for step, summary in curve.items() if summary.mean >= stats.SOLVED), None)
-    return "" if step is None else f"{format_number(stats.SOLVED)} by step {step}, "
+    return "" if step is None else f"{format_percent(stats.SOLVED)} by step {step}, "

@@ -67,8 +67,8 @@ class PageCharts:
     def styles_legend(self, styles: dict[str, SeriesStyle]) -> list[LegendBlock]:
         """One block per group that has any style."""
         groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
-        for label, style in styles.items():
-            groups[style.group][label] = style.line()
+        for style in styles.values():
+            groups[style.group][style.title] = style.line()
         return [self.legend(plot.TITLES[group], looks, series=True) for group, looks in groups.items() if looks]
 
     def legend(self, title: str, looks: dict[str, dict[str, Any]], series: bool = False) -> LegendBlock:

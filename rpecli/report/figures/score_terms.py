@@ -47,13 +47,13 @@ def terms_figure(task: str, runs: list[InspectedRun]) -> Drawing:
 
 def _bars(runs: list[InspectedRun]) -> list[Bar]:
     bars = []
-    for label in dict.fromkeys(run["label"] for run in runs):
-        own = [run for run in runs if run["label"] == label]
+    for title in dict.fromkeys(run["title"] for run in runs):
+        own = [run for run in runs if run["title"] == title]
         for times in sorted({at["length"] / run["train_length"] for run in own for at in run["lengths"] if at["terms"]}):
             entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["train_length"]]
             heads = [head for at in entries for head in at["terms"] or []]
             of_heads = [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
-            bars += of_heads if len(runs) == 1 else [_bar(f"{label}, {times:g}x", heads)]
+            bars += of_heads if len(runs) == 1 else [_bar(f"{title}, {times:g}x", heads)]
     return bars
 
 
@@ -82,12 +82,14 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     axes.set_xlim(0, 1)
 
 
-def similarity_figure(task: str, pairs: list[SimilarityPair], order: list[str]) -> Drawing:
+def similarity_figure(task: str, pairs: list[SimilarityPair], titles: dict[str, str]) -> Drawing:
     """Encodings against encodings in this order, with itself: between its runs. Runs against runs if no encoding has several."""
     labels, names = ({name for pair in pairs for name in of(pair)} for of in (pair_labels, pair_names))
     by_label = len(labels) < len(names)
-    cells = similarity_matrix(pairs, pair_labels if by_label else pair_names)
-    rows = sorted(labels if by_label else names, key=lambda name: (order.index(name) if name in order else 0, name))
+    matrix = similarity_matrix(pairs, pair_labels if by_label else pair_names)
+    cells = {(titles.get(a, a), titles.get(b, b)): value for (a, b), value in matrix.items()}
+    order = list(titles.values())
+    rows = sorted({name for key in cells for name in key}, key=lambda name: (order.index(name) if name in order else 0, name))
     apart = {key: value for key, value in cells.items() if key[0] != key[1]}
     cells = cells if by_label else cells | {(name, name): 1.0 for name in rows}
     title = "similarity of attention (1 - JS/ln 2)"

@@ -22,7 +22,6 @@ BAND = 0.13  # opacity of a band; less where many bands lie on one another
 class Series:
     """Summaries over runs along an axis, and the style of their line."""
 
-    label: str
     style: SeriesStyle
     points: Mapping[int, Summary]
     words: Callable[[int, Summary], str]  # of one point, for those who point at it
@@ -35,11 +34,11 @@ def add_series(drawing: Drawing, axes: "Axes", series: Series, shade: float = BA
     means = [summary.mean for summary in summaries]
     (line,) = axes.plot(places, means, zorder=3, clip_on=False, markevery=every, **series.style.line())
     words = [series.words(place, summary) for place, summary in series.points.items()]
-    drawing.tip(line, series.label, [f"{series.label} {text}" for text in words[::every]])
+    drawing.tip(line, series.style.title, [f"{series.style.title} {text}" for text in words[::every]])
     if any(summary.low < summary.high for summary in summaries):
         low, high = [summary.low for summary in summaries], [summary.high for summary in summaries]
         band = axes.fill_between(places, low, high, color=series.style.color, alpha=shade, linewidth=0, zorder=2)
-        drawing.tip(band, series.label)
+        drawing.tip(band, series.style.title)
 
 
 def shade(number: int) -> float:

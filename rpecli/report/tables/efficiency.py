@@ -14,7 +14,7 @@ Cost = tuple[float | None, float | None]  # steps and tokens, None for never
 def table(task: TaskResults) -> Table:
     """One row per target and encoding, so that encodings stand below each other."""
     rows = [
-        [encoding.label, encoding.group, target, *_cells(costs)]
+        [encoding.title, encoding.group, target, *_cells(costs)]
         for target in TARGETS for encoding in task.encodings if (costs := _costs(encoding, target))
     ]  # fmt: skip
     columns = ["encoding", "group", "token accuracy", "steps", "tokens", "TFLOP", "reached"]

@@ -8,6 +8,7 @@ from rpecli.report.content import ReportContent
 from rpecli.report.overview import UNSOLVED, Block, Overview, Row
 
 GAP = "  "  # between blocks
+NO_BREAK = "\u00a0"
 HEAD: Row = ("", "", "")  # the row of headings
 
 
@@ -22,9 +23,10 @@ def summary(content: ReportContent, width: int) -> list[str]:
 
 
 def wrap(text: str, width: int, start: str = "") -> list[str]:
-    """Lines broken between words, the first after `start`, the others below its end."""
-    wrapped = textwrap.wrap(text, width - len(start), break_long_words=False, break_on_hyphens=False)
-    return [f"{' ' * len(start) if number else start}{line}" for number, line in enumerate(wrapped)]
+    """Lines broken between words, never before `%`; the first after `start`, the others below its end."""
+    unbroken = text.replace(" %", f"{NO_BREAK}%")
+    lines = textwrap.wrap(unbroken, width - len(start), break_long_words=False, break_on_hyphens=False)
+    return [(" " * len(start) if number else start) + line.replace(NO_BREAK, " ") for number, line in enumerate(lines)]
 
 
 def overview_lines(overview: Overview, width: int) -> list[str]:
