@@ -1,5 +1,7 @@
 """One table of text, and how it is written to a terminal, as Markdown, as LaTeX and as HTML."""
 
+import csv
+import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,6 +176,15 @@ class Footnotes:
 def letter(index: int) -> str:
     """a to z, then aa, ab and so on."""
     return (letter(index // 26 - 1) if index >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[index % 26]
+
+
+def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
+    """One line per record under the keys of all of them, in the order in which they first occur."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
 
 
 def markdown(text: str) -> str:

@@ -15,7 +15,7 @@ def inspected(encoding: str = "rope", seed: int = 0, layers: int = 1, entropy: f
     """An inspection of two heads per layer, trained to 16; the first head of layer 1 looks 16 tokens back."""
     lengths = [{"length": n, "sequence": 2 * n + 2, "layers": [heads(n, entropy)] * layers, "scores": [], "terms": None}
                for n in (8, 16, 32)]  # fmt: skip
-    pattern = {"layer": 1, "head": 1, "rule": "distance n", "share": {"8": 1.0, "16": 0.9, "32": 0.25}}
+    pattern = {"layer": 1, "head": 1, "pattern": "distance n", "share": {"8": 1.0, "16": 0.9, "32": 0.25}}
     run = {"run": f"copy-{encoding}-s{seed}", "task": "copy", "label": encoding, "encoding": encoding}
     run |= {"title": display("encodings", encoding), "group": "RPE", "seed": seed, "train_length": 16}
     return run | {"encoding_override": None, "causal": True, "lengths": lengths, "patterned_heads": [pattern]} | facts

@@ -90,7 +90,7 @@ def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, un
 
 
 @pytest.mark.parametrize(
-    "words", [("eval", "--lengths", "1x", "--jobs", 0), ("inspect", "--lengths", "1x"), ("report", "--out", "o")]
+    "words", [("eval", "--lengths", "1x", "--jobs", 0), ("inspect", "--lengths", "1x"), ("report", "--out", "results")]
 )
 def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_used(
     words: tuple[str, ...], unusable: Path, rpe: tiny.Rpe

@@ -142,3 +142,15 @@ def test_a_damaged_line_is_named(runs, tmp_path):
     (path / "probes.jsonl").write_text("{broken\n")
     with pytest.raises((ReportError, RunError), match=r"probes\.jsonl:1"):
         build.report_content([path], "mine")
+
+
+def test_an_inspection_of_another_version_is_left_out_and_named_once(tmp_path):
+    old, both, new = (make_run(tmp_path, {16: 1.0, 32: 0.5}, encoding="rope", seed=seed) for seed in range(3))
+    for path in (old, both):  # as it was once written, with other names of the keys
+        append_line(path / "probes.jsonl", {"probe": "why", **EVAL_IDENTITY, "fingerprints": {"16": "set16"}, "trained": 16})
+    for path in (both, new):
+        add_inspection(path, 0.9)
+    content = build.report_content([old, both, new], "mine")
+    (probes,) = content.probes.values()
+    assert [run["run"] for run in probes.runs] == [both.name, new.name]
+    assert content.warnings == [f"1 run inspected by another version of rpe, left out: rpe inspect {old}"]

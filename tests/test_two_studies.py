@@ -71,7 +71,7 @@ def test_other_seeds_are_not_paired_and_the_cell_says_so(tmp_path):
     assert (row.paired, row.difference) == (False, pytest.approx(0.1))
     assert (row.low, row.high) == stats.unpaired_interval([0.8, 0.6, 0.7], [0.8, 0.7, 0.9])
     assert comparison.overall == {}
-    assert "[a] different seeds in A and B" in write.markdown(comparison)
+    assert "[a] different seeds in A and B" in write.files(comparison, write.context(comparison))["compare.md"].decode()
 
 
 def test_fewer_than_three_seeds_have_no_interval_and_conclude_nothing(tmp_path):
@@ -87,7 +87,7 @@ def test_other_evaluation_sets_have_no_difference_and_what_to_type(tmp_path):
     assert {(row.same_eval_set, row.difference, row.low) for row in comparison.rows} == {(False, None, None)}
     assert any("different sequences at 16, 32" in note and "rpe eval RUNS --overwrite" in note for note in comparison.notes)
     assert not any(row.length is None for row in comparison.rows)
-    assert "| - [a]" in write.markdown(comparison)
+    assert "| - [a]" in write.files(comparison, write.context(comparison))["compare.md"].decode()
 
 
 def test_studies_of_different_tasks_are_refused_with_the_reasons(tmp_path):

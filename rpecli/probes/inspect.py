@@ -61,12 +61,12 @@ def inspect_run(run: Run, lengths: str, device: str, request: EvalRequest) -> tu
         sets = {length: eval_set(loaded.config, loaded.task, length, request.folder) for length in available}
         identity = store.eval_identity(loaded, weights, request)
         fingerprints = {str(length): data.fingerprint(blocks) for length, blocks in sets.items()}
-        stored = [] if request.overwrite else store.matching_lines(run, ["why"], {**identity, "fingerprints": fingerprints})
+        stored = [] if request.overwrite else store.matching_lines(run, ["attention"], {**identity, "fingerprints": fingerprints})
         if stored:
             line: AttentionLine = stored[-1]
         else:
             scores = measure(loaded, {length: blocks[0] for length, blocks in sets.items()})
-            line = {"probe": "why", **identity, "fingerprints": fingerprints, **scores}
+            line = {"probe": "attention", **identity, "fingerprints": fingerprints, **scores}
             store.append(run, line)
     return InspectedRun(run, request, loaded.config.task, identity, line), missing
 

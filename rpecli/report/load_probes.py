@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from rpecli.report.aggregate import TaskResults
+from rpecli.report.format import plural
 from rpecli.report.load import RunResults
-from rpecli.run.records import AttentionLine, LayerSimilarity, eval_identity_of
+from rpecli.report.warnings import paths_of
+from rpecli.run.records import PROBES, AttentionLine, LayerSimilarity, eval_identity_of
 
-INSPECTION, SIMILARITY = "why", "similarity"  # values of the key `probe`
+INSPECTION, SIMILARITY, *_ = PROBES
 
 
 class InspectedRun(AttentionLine):
@@ -72,6 +74,15 @@ def _same_sets(run: RunResults, line: Any) -> bool:
     own = {str(length): evaluation.get("fingerprint") for length, evaluation in run.evaluations.items()}
     matches = [own[length] == fingerprint for length, fingerprint in used.items() if length in own]
     return bool(matches) and all(matches)
+
+
+def outdated(runs: list[RunResults]) -> list[str]:
+    """A warning about runs that only another version of rpe, whose lines are left out, has inspected."""
+    probes = {run.path: {line.get("probe") for line in run.probes} for run in runs}
+    members = [run for run in runs if probes[run.path] - {*PROBES} and INSPECTION not in probes[run.path]]
+    members = list({run.path: run for run in members}.values())
+    count = plural(len(members), "run")
+    return [f"{count} inspected by another version of rpe, left out: rpe inspect {paths_of(members)}"] if members else []
 
 
 def load_probes(tasks: list[TaskResults]) -> dict[str, TaskProbes]:

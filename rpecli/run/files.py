@@ -29,6 +29,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes every file, by name, into a folder, which is created if necessary; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    return [folder / name for name in files]
+
+
 def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
+PROBES = ("attention", "similarity", "positions", "prefix")  # values of the key `probe`
 
 
 class MetricsScores(TypedDict):
@@ -141,7 +142,7 @@ class PatternedHead(TypedDict):
 
     layer: int  # from 1
     head: int  # from 1
-    rule: str  # in words: `distance n+1`
+    pattern: str  # in words: `distance n+1`
     family: str
     growth: int  # of the offset, in lengths
     offset: int
@@ -161,7 +162,7 @@ class AttentionScores(TypedDict):
 class AttentionLine(AttentionScores, EvalIdentity):
     """A line of probes.jsonl that `rpe inspect` writes."""
 
-    probe: Literal["why"]
+    probe: Literal["attention"]
     fingerprints: dict[str, str]  # of the evaluation sets, by length
 
 

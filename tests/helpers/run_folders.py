@@ -50,8 +50,8 @@ EVAL_IDENTITY = {"weights": "w", "encoding_override": None, "positions": None, "
 
 def add_inspection(path: Path, share: float, *, terms: bool = False, **keys: object) -> None:
     """As `rpe inspect` leaves a run of one layer and two heads, trained to 16: the first head looks back n, with this share."""
-    pattern = {"layer": 1, "head": 1, "rule": "distance n", "family": "distance", "growth": 1, "offset": 0}
-    line = {"probe": "why", **EVAL_IDENTITY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
+    pattern = {"layer": 1, "head": 1, "pattern": "distance n", "family": "distance", "growth": 1, "offset": 0}
+    line = {"probe": "attention", **EVAL_IDENTITY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
     line |= {"normalizer": "softmax", "train_length": 16, "causal": True}
     line["lengths"] = [_length_attention(length, share, terms) for length in (8, 16, 32)]
     line["patterned_heads"] = [pattern | {"share": {"8": 1.0, "16": share, "32": 0.25}}]

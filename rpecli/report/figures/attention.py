@@ -23,9 +23,9 @@ from rpecli.report.figures.score_terms import has_terms, similarity_figure, term
 from rpecli.report.figures.series import Series, add_series, length_axis, share_axis, value_axis
 from rpecli.report.format import plural
 from rpecli.report.load_probes import InspectedRun, SimilarityPair
-from rpecli.report.probe_values import run_name
+from rpecli.report.probe_values import mean_or_none, run_name
 from rpecli.report.stats import Summary
-from rpecli.run.files import write_bytes
+from rpecli.run.files import write_files
 from rpecli.run.records import LengthAttention, ShiftLine
 from rpecli.titles import display
 
@@ -44,14 +44,11 @@ def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[ShiftLine]]
         kinds = "several figures, each as .png, .svg and .pdf, go into a folder"
         raise FigureError(f"{folder}: {kinds}: write for example {folder.with_suffix('')}")
     drawings = figures(data, shifts)
+    files = {name: content for stem, drawing in drawings.items() for name, content in drawing.files(stem).items()}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files = {name: content for stem, drawing in drawings.items() for name, content in drawing.files(stem).items()}
-        for name, content in files.items():
-            write_bytes(folder / name, content)
+        return write_files(folder, files)
     except OSError as error:
         raise FigureError(f"the figures cannot be written: {error}: choose another place") from error
-    return [folder / name for name in files]
 
 
 def figures(data: dict[str, Any], shifts: dict[str, list[ShiftLine]]) -> dict[str, Drawing]:
@@ -115,7 +112,7 @@ def _mean_over_heads(name: Literal["distance", "entropy"]) -> Measure:
 
     def measure(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
         heads = at["layers"][layer] if layer < len(at["layers"]) else []
-        return stats.fmean(head[name] for head in heads) if heads else None
+        return mean_or_none(head[name] for head in heads)
 
     return measure
 
@@ -123,14 +120,12 @@ def _mean_over_heads(name: Literal["distance", "entropy"]) -> Measure:
 def function_of_distance(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
     """The mean over a layer's heads of how much of their mean score is a function of i-j."""
     heads = at["scores"][layer] if at["scores"] and layer < len(at["scores"]) else []
-    fits = [head["r2"] for head in heads if head["r2"] is not None]
-    return stats.fmean(fits) if fits else None
+    return mean_or_none(head["r2"] for head in heads)
 
 
 def pattern_weight(run: InspectedRun, at: LengthAttention, layer: int) -> float | None:
     """The mean over a layer's patterned heads of the weight that they give to the position of their pattern."""
-    shares = [head["share"][str(at["length"])] for head in run["patterned_heads"] if head["layer"] == layer + 1]
-    return stats.fmean(shares) if shares else None
+    return mean_or_none(head["share"][str(at["length"])] for head in run["patterned_heads"] if head["layer"] == layer + 1)
 
 
 AGAINST: dict[str, tuple[Measure, str, str]] = {  # measure, label of the axis, title

@@ -12,6 +12,7 @@ from rpecli.report.figures.layout import COLUMNS, Drawing, Layout, Subplot, draw
 from rpecli.report.figures.series import share_axis, value_axis
 from rpecli.report.format import format_number
 from rpecli.report.load_probes import InspectedRun
+from rpecli.report.probe_values import line_at
 from rpecli.run.records import LengthAttention
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
 
 def _mean_over_heads(runs: list[InspectedRun], times: float) -> dict[int, float]:
     """The last layer at a multiple of the training length, mean over its heads and over runs."""
-    entries = [(run, at) for run in runs for at in run["lengths"] if at["length"] == times * run["train_length"]]
+    entries = [(run, at) for run in runs if (at := line_at(run, times))]
     heads = [head["by_distance"] for _, at in entries for head in at["layers"][-1]]
     return dict(enumerate(map(fmean, zip(*heads, strict=True)), first_distance(*entries[0]))) if entries else {}
 

@@ -75,7 +75,7 @@ def _layers(run: InspectedRun) -> int:
 
 def layer_heads(run: InspectedRun, at: LengthAttention, layer: int) -> LayerHeads:
     """The curves of one layer at one length, and what to write over them."""
-    patterns = {head["head"]: head["rule"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
+    patterns = {head["head"]: head["pattern"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
     names = [f"head {n}{f': {patterns[n]}' if n in patterns else ''}" for n in range(1, len(at["layers"][layer]) + 1)]
     patterned = [name for name in names if ":" in name]
     first, times = first_distance(run, at), format_factor(at["length"], run["train_length"])

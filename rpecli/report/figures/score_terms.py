@@ -9,7 +9,7 @@ from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
 from rpecli.report.format import format_number
 from rpecli.report.load_probes import InspectedRun, SimilarityPair
-from rpecli.report.probe_values import pair_labels, pair_names, similarity_matrix
+from rpecli.report.probe_values import line_at, mean_or_none, pair_labels, pair_names, similarity_matrix
 from rpecli.run.records import SCORE_TERMS, HeadTerms
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def _bars(runs: list[InspectedRun]) -> list[Bar]:
     for title in dict.fromkeys(run["title"] for run in runs):
         own = [run for run in runs if run["title"] == title]
         for times in sorted({at["length"] / run["train_length"] for run in own for at in run["lengths"] if at["terms"]}):
-            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["train_length"]]
-            heads = [head for at in entries for head in at["terms"] or []]
+            heads = [head for run in own if (at := line_at(run, times)) for head in at["terms"] or []]
             of_heads = [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
             bars += of_heads if len(runs) == 1 else [_bar(f"{title}, {times:g}x", heads)]
     return bars
@@ -63,8 +62,8 @@ def _left(names: Iterable[str]) -> float:
 
 
 def _bar(name: str, heads: list[HeadTerms]) -> Bar:
-    fits = [head["toeplitz"]["r2"] for head in heads if head["toeplitz"]["r2"] is not None]
-    return name, [fmean(head["share"][term] for head in heads) for term in SCORE_TERMS], fmean(fits) if fits else None
+    shares = [fmean(head["share"][term] for head in heads) for term in SCORE_TERMS]
+    return name, shares, mean_or_none(head["toeplitz"]["r2"] for head in heads)
 
 
 def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:

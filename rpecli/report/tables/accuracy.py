@@ -49,17 +49,25 @@ def _token_accuracy(task: TaskResults) -> Table:
     return replace(table, rows=[*table.rows, chance_row], bold=[*table.bold, [False] * len(chance_row)], foot=1)
 
 
+def effective_lengths(encoding: EncodingResults, task: TaskResults, threshold: float = stats.EFFECTIVE) -> tuple[str, str, str]:
+    """The lower median over evaluated runs, the lowest and the highest; `< 16` if 16, the shortest evaluated length, fails.
+
+    The lower median is an evaluated length, never one between two.
+    """
+
+    def text(length: int) -> str:
+        return str(length) if length else f"< {task.lengths[0]}"
+
+    lengths = sorted(stats.effective_length(run.by_length("exact_match"), threshold) for run in encoding.evaluated_runs)
+    return text(lengths[(len(lengths) - 1) // 2]), text(lengths[0]), text(lengths[-1])
+
+
 def effective_length(encoding: EncodingResults, task: TaskResults) -> str:
-    """The lower median over runs, and the range; `< 16` if it is below 16, the shortest evaluated length."""
-
-    def text(length: float) -> str:
-        return f"{length:.0f}" if length else f"< {task.lengths[0]}"
-
-    lengths = sorted(stats.effective_length(run.by_length("exact_match")) for run in encoding.evaluated_runs)
-    if not lengths:
+    """The lower median over runs, and the range where they differ."""
+    if not encoding.evaluated_runs:
         return MISSING
-    middle, low, high = lengths[(len(lengths) - 1) // 2], lengths[0], lengths[-1]
-    return text(middle) if low == high else f"{text(middle)} ({text(low)} to {text(high)})"
+    middle, low, high = effective_lengths(encoding, task)
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def steps_to_90(encoding: EncodingResults) -> str:

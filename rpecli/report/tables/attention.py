@@ -45,7 +45,7 @@ def _patterns(probes: TaskProbes) -> Table:
         for run in probes.runs_of(label):
             for head in run["patterned_heads"]:
                 shares = {float(length) / run["train_length"]: share for length, share in head["share"].items()}
-                heads[head["layer"], head["rule"]].append(shares)
+                heads[head["layer"], head["pattern"]].append(shares)
         for (layer, pattern), shares_by_factor in sorted(heads.items()):
             cells = [_mean(shares[factor] for shares in shares_by_factor if factor in shares) for factor in probes.factors]
             rows.append(

@@ -10,6 +10,7 @@ from rpecli.report.format import MISSING, format_interval, format_number, format
 from rpecli.report.load import RunResults
 from rpecli.report.records import Difference, McNemarPair, Pair
 from rpecli.report.tables import efficiency
+from rpecli.report.tables.accuracy import effective_lengths
 from rpecli.table import Table
 
 INTERVAL = "t interval over seeds, bootstrap from 6 seeds"
@@ -60,14 +61,7 @@ def _scores_row(encoding: EncodingResults, task: TaskResults, measure: str, scor
     row = [encoding.title, encoding.group, str(len(scores)), mean, format_interval(stats.mean_interval([scores], stats.SHARES))]
     row += [middle, low, high, format_number(area.mean) if area else MISSING]
     thresholds = (stats.EFFECTIVE, stats.EFFECTIVE_HALF) if measure == "exact_match" else ()
-    return row + [_effective_length(encoding, task, threshold) for threshold in thresholds]
-
-
-def _effective_length(encoding: EncodingResults, task: TaskResults, threshold: float) -> str:
-    """The lower median over seeds: an evaluated length, never one between two."""
-    reached = sorted(stats.effective_length(run.by_length("exact_match"), threshold) for run in encoding.evaluated_runs)
-    length = reached[(len(reached) - 1) // 2]
-    return f"{length}" if length else f"< {task.lengths[0]}"
+    return row + [effective_lengths(encoding, task, threshold)[0] for threshold in thresholds]
 
 
 def _best(task: TaskResults) -> Table:
