@@ -23,6 +23,7 @@ from rpecli.attention.dispatch import ForwardContext
 from rpecli.attention.reference import split_heads
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
+from rpecli.data import weight_seed
 from rpecli.encoding import Encoding, QueryKey, Shape, for_layers
 from rpecli.task import Task
 
@@ -188,7 +189,7 @@ class Transformer(nn.Module):
         dtype = getattr(torch, config.dtype)
         shape = Shape(config.d_model, config.n_head, max_train_length, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed * 2 + 1)  # draws of the encoding alone, so that all else is the same for every encoding
+            torch.manual_seed(weight_seed(config, "encoding"))  # a seed of its own: all else is the same for every encoding
             first, later = split_switch(config.encoding)
             self.encodings = nn.ModuleList(for_layers(first, shape, config.n_layer))
             self.later = nn.ModuleList(for_layers(later, shape, config.n_layer) if later else [])  # take over after `switch`
@@ -197,7 +198,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(config.d_model)
         self.out = Linear(config.d_model, vocabulary, dtype)
         self.switch(False)
-        self.init_weights(torch.Generator().manual_seed(config.seed * 2))
+        self.init_weights(torch.Generator().manual_seed(weight_seed(config, "weights")))
 
     def switch(self, to_later: bool) -> None:
         """Whether the later encodings (`rope:then=none`), if there are any, serve the layers; at the start the first ones do."""

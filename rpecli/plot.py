@@ -46,7 +46,7 @@ CHANCE: dict[str, Any] = {"color": FRAME, "linewidth": 1, "linestyle": (0, (5, 3
 REFERENCE: dict[str, Any] = {"color": FRAME, "linewidth": 0.9, "linestyle": ":", "zorder": 1}
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 8, "text.color": TEXT, "axes.labelcolor": QUIET, "axes.titlesize": 9,
-    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 7, "axes.titlecolor": TEXT,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 10, "axes.titlecolor": TEXT,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": FRAME, "axes.linewidth": 0.7, "axes.axisbelow": True,
     "grid.color": GRID, "grid.linewidth": 0.6, "xtick.color": FRAME, "ytick.color": FRAME, "xtick.labelcolor": QUIET,
     "ytick.labelcolor": QUIET, "xtick.major.size": 2.5, "ytick.major.size": 2.5, "svg.hashsalt": "rpe",

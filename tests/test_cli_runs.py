@@ -12,6 +12,7 @@ from helpers.command import table, tables
 
 from rpecli import catalog
 from rpecli.run.directory import Run, find_runs
+from rpecli.run.files import RECORD_FORMAT
 
 
 @pytest.mark.parametrize("kind", ["encodings", "tasks", "recipes"])
@@ -86,7 +87,7 @@ def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, un
     result = rpe(command, older)
     assert (result.code, result.out) == (1, "")
     (line,) = result.err.splitlines()
-    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is 3)")
+    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is {RECORD_FORMAT})")
 
 
 @pytest.mark.parametrize(

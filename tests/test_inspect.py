@@ -94,7 +94,7 @@ def test_lines_of_other_weights_do_not_count(tmp_path: Path) -> None:
 
 def test_accuracy_before_a_shift_is_that_of_the_evaluation(runs: list[Run], shifts: dict[str, Any]) -> None:
     for run in runs:
-        evaluate(run, device="cpu", threads=1)
+        evaluate(run, device="cpu")
         (line,) = [line for line in run.evaluations() if line["length"] == 4]
         for shift in shifts[run.name]:
             assert (shift["exact_match_before"], shift["fingerprint"]) == (line["exact_match"], line["fingerprint"])

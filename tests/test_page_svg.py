@@ -23,10 +23,23 @@ def one_panel(draw_panel) -> Drawing:
 
 def test_a_panel_of_a_page_shows_nothing_that_only_a_file_needs() -> None:
     (chart, _) = PageCharts().charts(figure())
-    for text in ("clip-path", "metadata", "DejaVu", "rotate(-0", "token accuracy</text>", "copy</text>", "legend", "#0072b2"):
+    for text in ("clip-path", "metadata", "DejaVu", "rotate(-0", "Copy</text>", "APE (absolute)", "label-", "#0072b2"):
         assert text not in chart.svg
     assert b"#0072b2" in figure().svg
-    assert b">token accuracy</text>" in figure().svg
+    assert b">Copy</text>" in figure().svg
+
+
+def test_the_axes_of_every_panel_are_labeled_in_a_page() -> None:
+    for chart, label in zip(PageCharts().charts(figure()), ("token accuracy (%)", "exact match (%)"), strict=True):
+        below, beside = re.findall(r'<text ([^>]*) class="axis">([^<]*)</text>', chart.svg)
+        assert (below[1], beside[1]) == ("test length (multiple of the training length)", label)
+        left, top, wide, high = map(float, re.search(r'viewBox="([^"]*)"', chart.svg)[1].split())
+        x, y = map(float, re.findall(r"[\d.]+", below[0]))
+        assert left < x < left + wide
+        assert top + high - 11 < y < top + high
+        x, y = map(float, re.findall(r"[\d.]+", beside[0])[:2])
+        assert left < x < left + 11
+        assert top < y < top + high
 
 
 def test_every_marker_says_its_value_and_belongs_to_its_series() -> None:

@@ -27,7 +27,7 @@ def make(paths: list[Path], tmp_path: Path, command: str | None = None) -> build
 
 
 def find(content: build.ReportContent, title: str) -> Table:
-    return next(table for table in content.all_tables if table.title == title)
+    return next(table for table in content.all_tables if table.heading == title)
 
 
 def row(table: Table, label: str) -> dict[str, str]:
@@ -233,6 +233,8 @@ def test_each_task_has_tables_of_its_own(tmp_path):
     content = build.report_content([make_run(tmp_path, {16: 1.0, 32: 0.5}, task=name) for name in names], "mine")
     assert [len(content.tables_of(task)) > 3 for task in content.tasks] == [True] * 5
     assert len(content.tables) == 3 * 5
+    titles = [table.title for table in content.tables_of(content.tasks[0])]
+    assert titles[:2] == ["Exact match", "Token accuracy"]
     assert {table.title for table in content.tables_over_tasks} >= {"All tasks together", "Groups by task family"}
 
 

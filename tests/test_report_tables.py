@@ -24,7 +24,7 @@ BEYOND, BEST = "exact match beyond training", "the best encoding minus the other
 
 
 def find(tables: list[Table], title: str) -> Table:
-    return next(table for table in tables if table.title == f"Copy, trained to 16: {title}")
+    return next(table for table in tables if table.heading == f"Copy, trained to 16: {title}")
 
 
 def row(table: Table, label: str, column: str = "encoding") -> dict[str, str]:

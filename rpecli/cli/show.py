@@ -12,7 +12,7 @@ from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import new_console, print_json, print_tables, print_written
 from rpecli.cli._run_tables import evaluation_table, record_table
 from rpecli.cli._select import matching_directories, select_runs
-from rpecli.run.directory import Run, directories
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -42,10 +42,9 @@ def show(
     if encoding.endswith(".py") or encoding.replace("_", "-") in encodings:
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
         return
-    if not matching_directories(runs, name):
-        closest = catalog.close_names(encoding, encodings + [path.name for path in directories(runs)])[:1]
-        if closest and closest[0] in encodings:
-            stop(f"no run {name!r} under {runs}: did you mean {closest[0]} (an encoding)?", USAGE)
+    close = catalog.close_names(encoding, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
+    if close and not matching_directories(runs, name):
+        stop(f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?", USAGE)
     _show_runs(select_runs(runs, [name])[0], as_json)
 
 

@@ -20,7 +20,7 @@ class Sinusoidal(Encoding):
     shared = True
     shift_invariant = False
     extrapolation = "defined, new to the model"
-    look = ("#B87400", "s")
+    look = ("#882255", "s")
 
     def __init__(self, shape: Shape, *, base: float = 10000.0):
         super().__init__(shape)

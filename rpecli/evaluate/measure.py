@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data
-from rpecli.device import available_memory, n_cores, stop_signals, to_device
+from rpecli.device import available_memory, stop_signals, to_device
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
@@ -33,14 +33,13 @@ def evaluate(
     run: Run,
     request: EvalRequest = EvalRequest(),  # noqa: B008 - frozen
     device: str = "auto",
-    threads: int | None = None,
     progress: Callable[[EvalLine], None] | None = None,
 ) -> list[str]:
     """Adds a line to eval.jsonl for each length that has none yet; returns why the others could not be measured.
 
     Raises RunError for a run that is not trained, and Stopped on SIGINT or SIGTERM, with the finished lengths saved.
     """
-    torch.set_num_threads(threads or n_cores())
+    torch.set_num_threads(run.config.threads)
     problems = []
     with run.lock(), stop_signals() as stopped:
         loaded, weights = load(run, device, request)

@@ -252,8 +252,6 @@ class Provenance(Record):
     """processor and cores"""
     device: list[str]
     """cpu, cuda or mps"""
-    threads: list[int]
-    """threads per run"""
     platform: list[str]
     """operating system"""
     study: list[str]

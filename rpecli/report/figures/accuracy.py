@@ -1,6 +1,5 @@
 """The figure of accuracy against length: a panel per task and measure, a line per encoding with its range over seeds."""
 
-import math
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,8 +9,21 @@ from rpecli.catalog import GROUPS
 from rpecli.config.recipe import label
 from rpecli.plot import SeriesStyle
 from rpecli.report.aggregate import EncodingResults, TaskResults, natural_key
-from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend, line_entry
-from rpecli.report.figures.series import Series, add_series, length_axis, shade, share_axis
+from rpecli.report.figures.layout import (
+    PANEL,
+    Drawing,
+    Layout,
+    Subplot,
+    balanced,
+    band_entry,
+    draw,
+    group_legend,
+    legend,
+    line_entry,
+    named_at_ends,
+)
+from rpecli.report.figures.line_ends import line_ends
+from rpecli.report.figures.series import LENGTHS, SHARES, Series, add_series, length_axis, shade, share_axis
 from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, format_percent_range, plural
 from rpecli.report.stats import Summary
 
@@ -38,22 +50,25 @@ def _style(encoding: EncodingResults) -> SeriesStyle:
 
 def accuracy_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Drawing:
     """Token accuracy above exact match, a column per task; side by side for a single task."""
-    subplots = {measure: [_subplot(task, measure, tasks, styles) for task in tasks] for measure in MEASURES}
-    columns = math.ceil(len(tasks) / math.ceil(len(tasks) / COLUMNS))
-    starts = range(0, len(tasks), columns)
-    rows = [subplots[measure][start : start + columns] for start in starts for measure in MEASURES]
+    by_measure = [balanced([_subplot(task, measure, tasks, styles) for task in tasks], COLUMNS) for measure in MEASURES]
+    rows = [row for same_tasks in zip(*by_measure, strict=True) for row in same_tasks]
     rows = rows if len(tasks) > 1 else [[subplot for row in rows for subplot in row]]
+    rows, named = named_at_ends(rows, styles)
     several = any(len(encoding.evaluated_runs) > 1 for task in tasks for encoding in task.encodings)
     references = [line_entry("chance", **plot.CHANCE), *([band_entry()] if several else [])]
-    below = "length, and its multiple of the training length"
-    return draw(rows, Layout(below=below, legend=legend(styles, *references)))
+    entries = group_legend(styles, *references) if named else legend(styles, *references)
+    return draw(rows, Layout(below=LENGTHS, legend=entries))
 
 
 def _subplot(task: TaskResults, measure: str, tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:
     heading = heading_of(task, tasks) if measure == MEASURES[0] else ""
+    last = {entry.label: max(entry.by_length) for entry in task.encodings if entry.by_length}
+    means = {entry.label: entry.by_length[last[entry.label]].get(measure) for entry in task.encodings if entry.label in last}
+    ends = {label: (last[label], summary.mean) for label, summary in means.items() if summary}
     return Subplot(
         partial(_draw, task=task, measure=measure, styles=styles), title=f"{task.title}: {MEASURE_NAMES[measure]}",
-        alt=described(task, measure), heading=heading, label=MEASURE_NAMES[measure], key=measure,
+        alt=described(task, measure), heading=heading, label=f"{MEASURE_NAMES[measure]} (%)", key=measure,
+        ends=line_ends(styles, ends, SHARES, PANEL),
     )  # fmt: skip
 
 

@@ -6,14 +6,12 @@ from itertools import zip_longest
 from typing import Any
 
 from rpecli.plot import HEAD_DASHES, head_colors
-from rpecli.report.figures.distance import UNDER, Curve, draw_curves, first_distance
+from rpecli.report.figures.distance import UNDER, WEIGHT, Curve, draw_curves, first_distance
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, line_entry
 from rpecli.report.format import format_factor
 from rpecli.report.load_probes import InspectedRun
 from rpecli.report.probe_values import run_name
 from rpecli.run.records import LengthAttention
-
-LABEL = "attention weight"
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ def heads_figure(run: InspectedRun) -> Drawing:
 
 
 def _subplot(heads: LayerHeads, named: bool) -> Subplot:
-    note = "\n".join(heads.patterned) if named else ""
+    note = "\n".join(heads.patterned).replace(": ", ":\n") if named else ""  # narrow: the peak is in the middle
     draw_panel = partial(draw_curves, curves=heads.curves, highest=1.0, note=note)
-    return Subplot(draw_panel, heads.title, heads.alt, heads.heading, LABEL)
+    return Subplot(draw_panel, heads.title, heads.alt, heads.heading, WEIGHT)
 
 
 def heads_overview(runs: list[InspectedRun]) -> Drawing:
@@ -66,7 +64,7 @@ def heads_overview(runs: list[InspectedRun]) -> Drawing:
 
 def _crowded(group: list[LayerHeads]) -> Subplot:
     curves = [replace(curve, part=heads.title) for heads in group for curve in heads.curves]
-    return Subplot(partial(draw_curves, curves=curves, highest=1.0), "", "", label=LABEL)
+    return Subplot(partial(draw_curves, curves=curves, highest=1.0), "", "", label=WEIGHT)
 
 
 def _layers(run: InspectedRun) -> int:

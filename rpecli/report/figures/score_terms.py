@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
+from rpecli.report.figures.series import PERCENT, QUARTERS
 from rpecli.report.format import format_number
 from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import line_at, mean_or_none, pair_labels, pair_names, similarity_matrix
@@ -38,7 +39,7 @@ def terms_figure(task: str, runs: list[InspectedRun]) -> Drawing:
     words = "; ".join(f"{name} {', '.join(map(format_number, shares))}" for name, shares, _ in bars)
     subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(SCORE_TERMS)} on {task}, {of}: {words}.")
     layout = Layout(
-        f"{task}: {title}, {of}", "share of variance; at the right: R² of position-position as a function of i-j",
+        f"{task}: {title}, {of}", "share of variance (%); at the right: R² of position-position as a function of i-j",
         [("terms", [patch_entry(name, facecolor=color) for name, color in zip(SCORE_TERMS, COLORS, strict=True)])],
         panel=0.3 + ROW * len(bars), under=0.28, left=_left(name for name, _, _ in bars), right=RIGHT, widest=WIDEST,
     )  # fmt: skip
@@ -79,6 +80,7 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 1)
+    axes.set_xticks(QUARTERS, PERCENT)
 
 
 def similarity_figure(task: str, pairs: list[SimilarityPair], titles: dict[str, str]) -> Drawing:

@@ -97,8 +97,8 @@ def _by_length(task: TaskResults, measure: str, caption: str, last: tuple[str, C
     bold = [[False] * 3 + flags + [False] for flags in transposed(best, len(rows))]
     columns = ["encoding", "group", "solved", *length_columns(task), heading]
     caption = f"By length (multiple of the training length): mean over seeds (lowest to highest), the best mean bold. {caption}"
-    title = f"{task.title}: {MEASURE_NAMES[measure]}"
-    return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows, bold, caption, notes.lines)
+    align = "ll" + "r" * (len(columns) - 2)
+    return Table(MEASURE_NAMES[measure], columns, align, rows, bold, caption, notes.lines, section=task.title)
 
 
 def length_columns(task: TaskResults) -> list[str]:
@@ -150,7 +150,7 @@ def _groups(task: TaskResults) -> Table:
     columns = ["group", "measure", "encodings", "runs", "solved", *length_columns(task)]
     caption = "Mean over the encodings of a group (lowest to highest encoding), each the mean over its seeds."
     align = "ll" + "r" * (len(columns) - 2)
-    return Table(f"{task.title}: by group", columns, align, rows, bold, f"{caption} {group_sentence(task)}", notes.lines)
+    return Table("by group", columns, align, rows, bold, f"{caption} {group_sentence(task)}", notes.lines, section=task.title)
 
 
 def _group_cell(group: GroupResults, length: int, measure: str, notes: Footnotes) -> str:

@@ -94,7 +94,7 @@ def _similarity(probes: TaskProbes) -> Table:
 
 def _table(probes: TaskProbes, title: str, columns: list[str], rows: list[list[str]], caption: str, left: str = "ll") -> Table:
     align = left + "r" * (len(columns) - len(left))
-    return Table(f"{probes.task.title}: {title}", columns, align, rows, caption=caption, folded=True)
+    return Table(title, columns, align, rows, caption=caption, folded=True, section=probes.task.title)
 
 
 def _mean(values: Iterable[float | None]) -> str:

@@ -23,7 +23,7 @@ def table(task: TaskResults) -> Table:
         "over seeds; runs that never reached it are censored at their budget ('-': fewer than half reached it). Compute: 6 x "
         "parameters x tokens, without the attention products."
     )
-    return Table(f"{task.title}: sample efficiency", columns, "ll" + "r" * 5, rows, caption=caption)
+    return Table("sample efficiency", columns, "ll" + "r" * 5, rows, caption=caption, section=task.title)
 
 
 def _costs(encoding: EncodingResults, target: str) -> list[tuple[RunResults, Cost]]:

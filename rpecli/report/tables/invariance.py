@@ -70,9 +70,8 @@ def _changes_table(task: TaskResults, by_label: TaskShifts, kind: str) -> Table:
             rows.append([encoding.title, encoding.group, str(len(runs)), *cells])
     columns = ["encoding", "group", "runs", *(f"+{size}" for size in sizes)]
     caption = f"{KINDS[kind].capitalize()}: share of predictions that changed, and KL divergence in nats; means over seeds."
-    return Table(
-        f"{task.title}: predictions {SHIFT_KINDS[kind]}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption
-    )
+    align = "ll" + "r" * (len(columns) - 2)
+    return Table(f"predictions {SHIFT_KINDS[kind]}", columns, align, rows, caption=caption, section=task.title)
 
 
 def _change_cell(runs: list[Shifts], shift: tuple[str, int]) -> str:
@@ -102,7 +101,7 @@ def _measures_table(task: TaskResults, by_label: TaskShifts) -> Table:
         "change of a logit and of an attention weight, and accuracies before and after the shift."
     )
     align = "ll" + "r" * (len(columns) - 2)
-    return Table(f"{task.title}: shifted content, all measures", columns, align, rows, caption=caption, folded=True)
+    return Table("shifted content, all measures", columns, align, rows, caption=caption, folded=True, section=task.title)
 
 
 def _measure_cell(runs: list[Shifts], shift: tuple[str, int], measure: str) -> str:

@@ -24,7 +24,7 @@ def tables(task: TaskResults) -> list[Table]:
 
 
 def _table(task: TaskResults, title: str, columns: list[str], rows: list[list[str]], caption: str) -> Table:
-    return Table(f"{task.title}: {title}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption)
+    return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption, section=task.title)
 
 
 def _scores(task: TaskResults, measure: str) -> Table:
