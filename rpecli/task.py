@@ -78,9 +78,12 @@ class Task:
 
     def text(self, batch: Batch, row: int = 0) -> str:
         """A sequence as text, `> 1 0 | [1] .`: answers in brackets, > begin, | separator, . end."""
-        tokens, is_answer = batch.tokens_BxT[row].tolist(), batch.answer_mask_BxT[row].tolist()
-        words = [MARKS.get(token) or self.word(token - SPECIAL) for token in tokens]
+        words, is_answer = self.words(batch.tokens_BxT[row].tolist()), batch.answer_mask_BxT[row].tolist()
         return " ".join(f"[{word}]" if answer else word for word, answer in zip(words, is_answer, strict=True))
+
+    def words(self, tokens: list[int]) -> list[str]:
+        """Tokens as text, special ones by their mark."""
+        return [MARKS.get(token) or self.word(token - SPECIAL) for token in tokens]
 
     def word(self, symbol: int) -> str:
         """A symbol as text."""

@@ -97,6 +97,9 @@ def test_every_number_is_the_one_worked_out_from_the_logits(fresh: Run) -> None:
     assert line["accuracy_by_decile"] == deciles
     assert np.unpackbits(np.frombuffer(bytes.fromhex(line["correct"]), np.uint8))[:20].tolist() == exact
     assert line["fingerprint"] == data.fingerprint([batch])
+    target, answer = ids_BxT[0, 6:10].tolist(), log_BxTxV[0, 5:9].argmax(-1).tolist()
+    words = {name: loaded.task.words(tokens) for name, tokens in (("target", target), ("answer", answer))}
+    assert line["example"] == {"prompt": words["target"], **words}
 
 
 def test_an_answer_of_more_than_ten_tokens_fills_every_decile(fresh: Run) -> None:
@@ -297,3 +300,9 @@ def test_a_torn_last_line_of_an_evaluation_is_measured_again(fresh: Run) -> None
     fresh.evaluations_file.write_bytes(text[:-20])
     evaluate_run(fresh)
     assert numbers(fresh) == whole
+
+
+def test_the_example_of_a_long_sequence_is_cut(fresh: Run) -> None:
+    evaluate_run(fresh, "70")
+    line = fresh.evaluations()[-1]
+    assert {key: len(words) for key, words in line["example"].items()} == {"prompt": 64, "target": 64, "answer": 64}

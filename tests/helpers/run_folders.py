@@ -28,7 +28,7 @@ def write_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, floa
     run = Run.create(config, folder)
     record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
     record |= {"tokens_per_second": 10.5, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
-    record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu", "threads": 1}
+    record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu"}
     record |= {"steps_to_accuracy": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
     run.update(**record | info)
     for length, value in accuracy.items():
@@ -41,6 +41,7 @@ def evaluation(length: int, accuracy: float, match: float) -> dict[str, Any]:
     """A line of eval.jsonl."""
     scores = {"exact_match": match, "exact_match_eos": match, "token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE}
     scores |= {"interval": [0.25, 0.75], "accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "correct": "ff"}
+    scores["example"] = {"prompt": ["7"] * length, "target": ["7"] * length, "answer": ["7"] * (length - 1) + ["8"]}
     about = {"length": length, "sequence": 2 * length + 3, "n": 100, "fingerprint": f"set{length}", "eval_seed": 0}
     return about | scores | {"samples": 100, "weights": "w", "seconds": 0.1}
 
