@@ -10,6 +10,7 @@ from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, f
 
 MAX_LENGTHS = 8  # of a task
 MAX_COLUMNS = 32  # of tasks side by side
+NAMES, CELL = 300, 30  # pixels of a page that the columns of names take, and one of numbers at least
 LOW, HIGH = (247, 244, 235), (20, 75, 140)  # the colors of chance and of 100 %, on a light ground
 LOW_DARK, HIGH_DARK = (38, 43, 51), (125, 180, 255)  # the same on a dark ground
 Color = tuple[int, int, int]
@@ -133,16 +134,22 @@ def _cell(encoding: EncodingResults, task: TaskResults, length: int) -> HeatCell
     return HeatCell(round(100 * tokens.mean), level, "; ".join(words), unsolved)
 
 
-def css(levels: Iterable[int]) -> str:
-    """A class `hN` for each of these levels, on either ground."""
-    light, dark = ("".join(f".h{level}{{{_look(level, *ends)}}}" for level in sorted(levels))
-                   for ends in ((LOW, HIGH), (LOW_DARK, HIGH_DARK)))  # fmt: skip
-    return f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n"
+def css(heat: HeatMap) -> str:
+    """A class `hN` for each level that occurs and the ends of the scale, on either ground; and from where tasks stand apart."""
+    light, dark = (_ground(heat.levels, *ends) for ends in ((LOW, HIGH), (LOW_DARK, HIGH_DARK)))
+    widest = max(map(heat.columns, heat.bands), default=0)
+    narrow = f"@media (max-width:{NAMES + CELL * widest}px){{.heat-wide{{display:none}}.heat-narrow{{display:block}}}}"
+    return f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n{narrow}\n"
+
+
+def _ground(levels: Iterable[int], low: Color, high: Color) -> str:
+    ends = f":root{{--heat-low:{_hexadecimal(low)};--heat-high:{_hexadecimal(high)}}}"
+    return ends + "".join(f".heat .h{level}{{{_look(level, low, high)}}}" for level in sorted(levels))
 
 
 def _look(level: int, low: Color, high: Color) -> str:
     ground = mixed(level, low, high)
-    return f"background:{_hexadecimal(ground)};color:{_hexadecimal(ink(ground))}"
+    return f"background-color:{_hexadecimal(ground)};color:{_hexadecimal(ink(ground))}"
 
 
 def mixed(level: int, low: Color, high: Color) -> Color:
