@@ -64,8 +64,13 @@ def unknown(kind: str, word: str, names: list[str]) -> str:
 
 def nearest(word: str, names: list[str]) -> str:
     """A hint for a mistyped word: the close names, or all of them."""
-    close = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.5)
+    close = close_names(word, names)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+
+
+def close_names(word: str, names: list[str], cutoff: float = 0.5) -> list[str]:
+    """At most three names that resemble a word, the closest first; of a similarity (0 to 1) of at least `cutoff`."""
+    return difflib.get_close_matches(word.lower(), names, n=3, cutoff=cutoff)
 
 
 def find(kind: str, name: str) -> Path:

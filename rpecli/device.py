@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 RESET_PEAK, PROCESS_STATUS, MEMORY_INFO = (Path("/proc", name) for name in ("self/clear_refs", "self/status", "meminfo"))
@@ -33,6 +34,13 @@ def pick_device(name: str) -> torch.device:
     if name.split(":")[0] not in kinds:
         raise ValueError(f"no device {name!r} here: --device {' or '.join(kinds)}")
     return torch.device(name)
+
+
+def to_device(array: np.ndarray | None, device: torch.device) -> torch.Tensor | None:
+    """An array as a tensor on a device; None stays None."""
+    import torch
+
+    return None if array is None else torch.from_numpy(array).to(device)
 
 
 def n_cores() -> int:

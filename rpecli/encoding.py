@@ -13,6 +13,7 @@ equals the full pass. The queries are those of the last T of the S keys. The fea
 A new encoding is one file in `rpecli/encodings/` with one class that derives from Encoding, DistanceBias or DistanceCurve.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, parse_choice, split_layers, split_switch
+
+HOOKS = ("embed", "features", "rotate", "bias", "score", "by_distance", "query_weights", "distance_basis", "content_qk")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Encoding(nn.Module):
     An option may change `shared`, `shift_invariant` and `causal_only` of an instance, and give it a hook (`self.score = ...`).
     """
 
+    title: ClassVar[str] = ""  # the name that reports show; without one, that of the file
+    look: ClassVar[tuple[str, str] | None] = None  # color and marker in every figure; without them, they follow from the name
     group: ClassVar[str] = "RPE"  # one of catalog.GROUPS: reports compare encodings by it
     paper: ClassVar[str] = ""  # title, year, arXiv id
     shared: bool = False  # one instance serves all layers
@@ -196,6 +201,13 @@ def overrides(encoding: Encoding, hook: str) -> bool:
     return getattr(encoding, hook).__func__ is not default or getattr(encoding.on_scores, hook).__func__ is not default
 
 
+def rotated_width(encoding: Encoding) -> int:
+    """The width of a head's queries and keys after `rotate`, measured by rotating one token."""
+    shape, position_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
+    q_1xHx1xD, features = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
+    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, position_1x1, features))[0].shape[-1]
+
+
 def inside_functorch() -> bool:
     """Whether a torch.func transform (vmap, grad) is running: sizes must not depend on values there, and some kernels fail.
 
@@ -208,11 +220,27 @@ def make(choice: str, shape: Shape, **options: Any) -> Encoding:
     """The encoding of a choice (`rope`, `rope:base=500`, `./mine.py`). Raises ChoiceError that names what is wrong."""
     name, texts = parse_choice(choice)
     cls = catalog.load_class("encodings", name, Encoding)
+    _check_hooks(cls, name)
     values = catalog.convert(cls, {**texts, **options}, f"encoding {name}")
     try:
         return cls(shape, **values)
     except ValueError as error:
         raise ChoiceError(f"encoding {choice}: {error}") from error
+
+
+def _check_hooks(cls: type[Encoding], name: str) -> None:
+    """Raises ChoiceError where a hook of a user's own file does not take what the engine gives it."""
+    contract = next(base for base in (DistanceBias, DistanceCurve, Encoding) if issubclass(cls, base))
+    for hook in HOOKS:
+        method, expected = getattr(cls, hook, None), getattr(contract, hook, None)
+        if not method or not expected:
+            continue
+        parameters = list(inspect.signature(expected).parameters)
+        try:
+            inspect.signature(method).bind(*parameters)
+        except TypeError:
+            words = f"{hook} does not take what the engine gives it: write def {hook}({', '.join(parameters)})"
+            raise ChoiceError(f"{catalog.find('encodings', name)}: {words}") from None
 
 
 def build(

@@ -20,8 +20,10 @@ from rpecli import task as tasks
 from rpecli.attention import dispatch
 from rpecli.attention.blocks import BlockSizes
 from rpecli.attention.dispatch import ForwardContext
+from rpecli.attention.reference import split_heads
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
+from rpecli.data import weight_seed
 from rpecli.encoding import Encoding, QueryKey, Shape, for_layers
 from rpecli.task import Task
 
@@ -108,8 +110,6 @@ class LogitScale(nn.Module):
             self.s_Hx1x1 = nn.Parameter(torch.full((n_head, 1, 1), 1 / math.log(max(2, max_train_length))))
 
     def forward(self, q_BxHxTxD: Tensor, n_keys_BxT: Tensor) -> Tensor:
-        if self.kind == "none":
-            return q_BxHxTxD
         log_Bx1xTx1 = n_keys_BxT.float().log()[..., None, :, None]
         if self.kind == "ssmax":
             return q_BxHxTxD * self.s_Hx1x1 * log_Bx1xTx1
@@ -128,28 +128,26 @@ class Attention(nn.Module):
     def forward(self, h_BxTxM: Tensor, layer: LayerInput) -> Tensor:
         """`[B, T - query_start, M]`, or `[N, M]` of the tokens of `query_index_N`."""
         cast_BxTxM = self.q.cast(h_BxTxM)  # once for the three products
-        q = self._heads(self.q.matmul(cast_BxTxM[:, layer.query_start :]))
-        k = layer.with_cache("k", self._heads(self.k.matmul(cast_BxTxM)))
-        v = layer.with_cache("v", self._heads(self.v.matmul(cast_BxTxM)))
+        q = split_heads(self.q.matmul(cast_BxTxM[:, layer.query_start :]), self.n_head)
+        k = layer.with_cache("k", split_heads(self.k.matmul(cast_BxTxM), self.n_head))
+        v = layer.with_cache("v", split_heads(self.v.matmul(cast_BxTxM), self.n_head))
         features = layer.encoding.features(h_BxTxM)
         if features is not None:
             features = layer.with_cache("features", features)
-        if self.logit_scale.kind != "none":
-            q = self.logit_scale(q, self._n_keys(q, k, layer.context.padding_mask_BxS))
+        q = self.scale_queries(q, k.shape[2], layer.context.padding_mask_BxS)
         qk = QueryKey.last(q, k, layer.positions_BxS, features)
         y_BxHxTxD = dispatch.attend(layer.encoding, qk, v, layer.context, self.normalizer)
         y_BxTxM = y_BxHxTxD.transpose(1, 2).flatten(2)
         return self.o(y_BxTxM if layer.query_index_N is None else y_BxTxM.flatten(0, 1)[layer.query_index_N])
 
-    def _heads(self, x_BxTxM: Tensor) -> Tensor:
-        return x_BxTxM.unflatten(-1, (self.n_head, -1)).transpose(1, 2)
-
-    def _n_keys(self, q: Tensor, k: Tensor, padding_mask_BxS: Tensor | None) -> Tensor:
-        """How many keys that are not padding each query sees, `[B or 1, T]`, at least 1."""
-        T, S = q.shape[2], k.shape[2]
-        key_BxS = torch.ones(1, S, dtype=torch.bool, device=k.device) if padding_mask_BxS is None else ~padding_mask_BxS
+    def scale_queries(self, q_BxHxTxD: Tensor, S: int, padding_mask_BxS: Tensor | None = None) -> Tensor:
+        """Queries of the last T of S tokens, times the factor of `logit_scale`."""
+        if self.logit_scale.kind == "none":
+            return q_BxHxTxD
+        key_BxS = torch.ones(1, S, dtype=torch.bool, device=q_BxHxTxD.device) if padding_mask_BxS is None else ~padding_mask_BxS
         count_BxS = key_BxS.cumsum(1) if self.causal else key_BxS.sum(1, keepdim=True).expand_as(key_BxS)
-        return count_BxS[:, S - T :].clamp(min=1)
+        n_keys_BxT = count_BxS[:, S - q_BxHxTxD.shape[2] :].clamp(min=1)  # that are not padding; a row of padding sees none
+        return self.logit_scale(q_BxHxTxD, n_keys_BxT)
 
 
 class MLP(nn.Module):
@@ -191,7 +189,7 @@ class Transformer(nn.Module):
         dtype = getattr(torch, config.dtype)
         shape = Shape(config.d_model, config.n_head, max_train_length, causal=config.attention == "causal")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed * 2 + 1)  # draws of the encoding alone, so that all else is the same for every encoding
+            torch.manual_seed(weight_seed(config, "encoding"))  # a seed of its own: all else is the same for every encoding
             first, later = split_switch(config.encoding)
             self.encodings = nn.ModuleList(for_layers(first, shape, config.n_layer))
             self.later = nn.ModuleList(for_layers(later, shape, config.n_layer) if later else [])  # take over after `switch`
@@ -200,7 +198,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(config.d_model)
         self.out = Linear(config.d_model, vocabulary, dtype)
         self.switch(False)
-        self.init_weights(torch.Generator().manual_seed(config.seed * 2))
+        self.init_weights(torch.Generator().manual_seed(weight_seed(config, "weights")))
 
     def switch(self, to_later: bool) -> None:
         """Whether the later encodings (`rope:then=none`), if there are any, serve the layers; at the start the first ones do."""
@@ -233,7 +231,7 @@ class Transformer(nn.Module):
         if cache is not None and not cache.layers:
             cache.layers = [{} for _ in self.blocks]
         context = ForwardContext(tokens.padding_mask, positions is None, bias_cache={}, sizes=self.block_sizes)
-        x_BxTxM = self._embed(ids_BxT, positions_LxBxT[0], ids_BxS)
+        x_BxTxM = self.embed(ids_BxT, positions_LxBxT[0], ids_BxS)
         for n, block in enumerate(self.blocks):
             positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
             layer = LayerInput(self.current[n].on_scores, positions_BxS, context, cache.layers[n] if cache else None)
@@ -248,7 +246,7 @@ class Transformer(nn.Module):
             positions = torch.arange(start, start + ids_BxT.shape[1], device=ids_BxT.device)
         return positions[(None,) * (3 - positions.dim())]
 
-    def _embed(self, ids_BxT: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
+    def embed(self, ids_BxT: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
         """Token embeddings, to which each encoding adds once, also where encodings alternate over the layers."""
         x_BxTxM = self.embedding(ids_BxT)
         for encoding in dict.fromkeys(self.current):

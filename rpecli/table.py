@@ -1,8 +1,10 @@
 """One table of text, and how it is written to a terminal, as Markdown, as LaTeX and as HTML."""
 
+import csv
+import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ MARKDOWN = re.compile(r"(\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")  # emphasis and 
 CODE = re.compile(r"`([^`]*)`")
 MARK = re.compile(r" ?\[([a-z]{1,2})\]")
 NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
-NUMBER_CELL = re.compile(NUMBER.pattern + r"[x%]?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
+NUMBER_CELL = re.compile(NUMBER.pattern + r"(x| ?%)?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ class Table:
     folded: bool = False  # an HTML page and Markdown show it only on request
     foot: int = 0  # the last so many rows are references, which an HTML page does not sort
     narrow: "Table | None" = None
+    section: str = ""  # what it is about, where tables of several sections stand together
 
     def __post_init__(self) -> None:
         widths = {len(self.columns), *map(len, self.rows), *map(len, self.bold)}
         if len(widths) > 1 or len(self.align) not in (0, len(self.columns)):
-            raise ValueError(f"table {self.title!r}: every row, its flags and the alignment have one entry per column")
+            raise ValueError(f"table {self.heading!r}: every row, its flags and the alignment have one entry per column")
         if not self.align:
             object.__setattr__(self, "align", "".join(map(self._side, range(len(self.columns)))))
 
@@ -54,6 +57,15 @@ class Table:
         """One row per record and one column per key, of the first record unless `columns` names some."""
         columns = list(columns or (records[0] if records else ()))
         return cls(title, columns, "", [[record[column] for column in columns] for record in records], **more)
+
+    @property
+    def heading(self) -> str:
+        """The title, behind that of its section."""
+        return f"{self.section}: {self.title}" if self.section else self.title
+
+    def within_section(self) -> "Table":
+        """The same where its section has a heading of its own: only the title, which begins with a capital letter."""
+        return replace(self, section="", title=self.title[:1].upper() + self.title[1:])
 
     def _side(self, column: int) -> str:
         cells = [row[column] for row in self.rows if row[column] not in ("", "-")]
@@ -73,7 +85,7 @@ class Table:
         if self.narrow and console.measure(grid, options=options.update(max_width=ANY_WIDTH)).maximum > options.max_width:
             grid = self.narrow._rich_grid()
         below = "\n".join(filter(None, [self.caption, *self.footnotes]))
-        yield from filter(None, [Text(self.title, style="bold"), grid, Text(below, style="dim")])
+        yield from filter(None, [Text(self.heading, style="bold"), grid, Text(below, style="dim")])
 
     def _rich_grid(self) -> "RichTable":
         """The cells for a terminal, as rich's Text: markup would swallow the marks of footnotes."""
@@ -95,7 +107,7 @@ class Table:
 
         The title is a heading of `level`, or bold text at level 0. `padded` fills every column to its widest cell.
         """
-        title = f"{'#' * level} {self.title}" if level else f"**{self.title}**"
+        title = f"{'#' * level} {self.heading}" if level else f"**{self.heading}**"
         parts = [self._markdown_grid(padded), self.caption, "  \n".join(self.footnotes)]
         if self.folded:
             parts = [f"<details><summary>{len(self.rows)} rows</summary>", *parts, "</details>"]
@@ -123,7 +135,7 @@ class Table:
         size = next((size for width, size in LATEX_SIZES.items() if widest <= width), "tiny")
         return (
             f"\\begin{{table}}[htbp]\n\\centering\\{size}\\setlength{{\\tabcolsep}}{{4pt}}\n"
-            f"\\caption{{{latex(self.title)}. {latex(self.caption)}}}\n\\label{{tab:{slug(self.title)}}}\n"
+            f"\\caption{{{latex(self.heading)}. {latex(self.caption)}}}\n\\label{{tab:{slug(self.heading)}}}\n"
             f"\\begin{{tabular}}{{{self.align}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
             f"{notes}\\end{{table}}\n"
         )
@@ -174,6 +186,15 @@ class Footnotes:
 def letter(index: int) -> str:
     """a to z, then aa, ab and so on."""
     return (letter(index // 26 - 1) if index >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[index % 26]
+
+
+def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
+    """One line per record under the keys of all of them, in the order in which they first occur."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
 
 
 def markdown(text: str) -> str:

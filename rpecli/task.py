@@ -33,6 +33,7 @@ class Batch:
 class Task:
     """A subclass sets the class attributes, describes itself in its module's docstring, and defines `draw` and `layout`."""
 
+    title: ClassVar[str] = ""  # the name that reports show; without one, that of the file
     symbols: int  # size of the vocabulary without the special tokens; an instance may set its own
     family: ClassVar[str] = "other"  # the kind of problem, in a word or two: reports pool the tasks of a family
     defaults: ClassVar[dict[str, Any]] = {}  # recipe keys that suit this task: its training length, its steps
@@ -58,6 +59,11 @@ class Task:
         """The greatest problem length; None for no limit."""
         return None
 
+    def has_length(self, length: int) -> bool:
+        """Whether there are problems of this length."""
+        longest = self.longest()
+        return longest is None or length <= longest
+
     @property
     def vocabulary(self) -> int:
         """Number of tokens, special ones included."""
@@ -72,9 +78,12 @@ class Task:
 
     def text(self, batch: Batch, row: int = 0) -> str:
         """A sequence as text, `> 1 0 | [1] .`: answers in brackets, > begin, | separator, . end."""
-        tokens, is_answer = batch.tokens_BxT[row].tolist(), batch.answer_mask_BxT[row].tolist()
-        words = [MARKS.get(token) or self.word(token - SPECIAL) for token in tokens]
+        words, is_answer = self.words(batch.tokens_BxT[row].tolist()), batch.answer_mask_BxT[row].tolist()
         return " ".join(f"[{word}]" if answer else word for word, answer in zip(words, is_answer, strict=True))
+
+    def words(self, tokens: list[int]) -> list[str]:
+        """Tokens as text, special ones by their mark."""
+        return [MARKS.get(token) or self.word(token - SPECIAL) for token in tokens]
 
     def word(self, symbol: int) -> str:
         """A symbol as text."""

@@ -25,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "report.schema.json"
 COMMAND = "python scripts/docs.py"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-INDEX = ["encoding", "group", "what it does"]
+INDEX = ["encoding", "title", "group", "what it does"]
 PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the training length", "year"]
 LEARNS = {"yes": "yes", "no": "no", "option": "only with an option"}
 

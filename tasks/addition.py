@@ -14,6 +14,7 @@ PLUS = 10  # the symbol after the ten digits
 
 
 class Addition(Task):
+    title = "Addition"
     symbols = 11
     family = "arithmetic"
     defaults = {"length": 8, "steps": 2000}

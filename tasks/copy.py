@@ -12,8 +12,9 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Copy(Task):
+    title = "Copy"
     family = "copying"
-    defaults = {"length": 16, "steps": 1200}
+    defaults = {"length": 64, "curriculum": 0.5, "tokens": 2048, "steps": 4000, "validate_every": 100}
     examples = (([3, 1, 2], "> 3 1 2 | [3] [1] [2] ."), ([7], "> 7 | [7] ."))
 
     def __init__(self, *, symbols: int = 16):

@@ -14,9 +14,10 @@ from rpecli.task import BOS, SPECIAL, Batch, Task, prompt_answer
 
 
 class Parity(Task):
+    title = "Parity"
     symbols = 2
     family = "state tracking"
-    defaults = {"length": 16, "steps": 500}
+    defaults = {"length": 128, "tokens": 4096, "steps": 600}
     examples = (([1, 0, 1], "> 1 [1] 0 [1] 1 [0]"), ([0, 1], "> 0 [0] 1 [1]"))
 
     def __init__(self, *, format: str = "running", law: str = "iid"):

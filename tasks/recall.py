@@ -12,8 +12,9 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Recall(Task):
+    title = "Recall"
     family = "retrieval"
-    defaults = {"length": 64, "steps": 600}
+    defaults = {"length": 256, "curriculum": 0.7, "tokens": 2048, "steps": 700}
     examples = (([5, 16, 2, 7], "> 5 * 2 7 | [2] ."), ([16, 3, 3], "> * 3 3 | [3] ."))
 
     def __init__(self, *, symbols: int = 16):

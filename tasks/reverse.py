@@ -12,6 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Reverse(Task):
+    title = "Reverse"
     family = "copying"
     defaults = {"length": 16, "steps": 1200}
     examples = (([3, 1, 2], "> 3 1 2 | [2] [1] [3] ."), ([7], "> 7 | [7] ."))

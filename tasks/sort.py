@@ -1,7 +1,7 @@
-"""Sort symbols in ascending order, with repeats or, with `distinct=true`, without.
+"""Sort distinct symbols in ascending order or, with `distinct=false`, symbols with repeats.
 
 Format       > x1 ... xn | [the same symbols, ascending] .
-Input law    with repeats: every symbol is uniform and independent; distinct: a uniform random subset in random order
+Input law    distinct: a uniform random subset in random order; with repeats: every symbol is uniform and independent
 Chance       the most likely symbol of each place, averaged over places (the first are small, the last large)
 Why          solvable from content alone, so it shows whether an encoding gets in the way
 """
@@ -12,15 +12,16 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Sort(Task):
+    title = "Sort"
     family = "ordering"
-    defaults = {"length": 16, "steps": 1500, "lr": 8e-3}
-    examples = (([3, 1, 3, 2], "> 3 1 3 2 | [1] [2] [3] [3] ."), ([9, 0], "> 9 0 | [0] [9] ."))
+    defaults = {"length": 32, "curriculum": 0.5, "tokens": 2048, "steps": 3500, "lr": 8e-3, "validate_every": 100}
+    examples = (([3, 1, 8, 2], "> 3 1 8 2 | [1] [2] [3] [8] ."), ([9, 0], "> 9 0 | [0] [9] ."))
 
-    def __init__(self, *, symbols: int = 150, distinct: bool = False):
+    def __init__(self, *, symbols: int = 150, distinct: bool = True):
         self.symbols, self.distinct = symbols, distinct
 
     def longest(self) -> int | None:
-        return self.symbols if self.distinct else None
+        return self.symbols - 1 if self.distinct else None  # of all symbols, the sorted order is known without looking
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         if not self.distinct:

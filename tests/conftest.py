@@ -57,7 +57,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("evaluated") / "runs"
     for encoding in ("rope", "learned"):
         for seed in (0, 1):
-            measure.evaluate(tiny.trained_run(runs, encoding=encoding, seed=seed), device="cpu", threads=1)
+            measure.evaluate(tiny.trained_run(runs, encoding=encoding, seed=seed), device="cpu")
     return runs
 
 

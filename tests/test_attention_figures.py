@@ -8,14 +8,16 @@ from rpecli import plot
 from rpecli.report.figures.attention import figures, task_figures
 from rpecli.report.figures.distance import POINTS, Curve
 from rpecli.report.figures.heads import heads_figure, heads_overview
+from rpecli.titles import display
 
 
 def inspected(encoding: str = "rope", seed: int = 0, layers: int = 1, entropy: float = 0.5, **facts: Any) -> dict[str, Any]:
     """An inspection of two heads per layer, trained to 16; the first head of layer 1 looks 16 tokens back."""
     lengths = [{"length": n, "sequence": 2 * n + 2, "layers": [heads(n, entropy)] * layers, "scores": [], "terms": None}
                for n in (8, 16, 32)]  # fmt: skip
-    pattern = {"layer": 1, "head": 1, "rule": "distance n", "share": {"8": 1.0, "16": 0.9, "32": 0.25}}
-    run = {"run": f"copy-{encoding}-s{seed}", "task": "copy", "label": encoding, "group": "RPE", "seed": seed, "train_length": 16}
+    pattern = {"layer": 1, "head": 1, "pattern": "distance n", "share": {"8": 1.0, "16": 0.9, "32": 0.25}}
+    run = {"run": f"copy-{encoding}-s{seed}", "task": "copy", "label": encoding, "encoding": encoding}
+    run |= {"title": display("encodings", encoding), "group": "RPE", "seed": seed, "train_length": 16}
     return run | {"encoding_override": None, "causal": True, "lengths": lengths, "patterned_heads": [pattern]} | facts
 
 
@@ -25,7 +27,7 @@ def heads(length: int, entropy: float) -> list[dict[str, Any]]:
 
 
 def styles(*encodings: str) -> dict[str, plot.SeriesStyle]:
-    return plot.styles(("RPE", encoding) for encoding in encodings)
+    return {encoding: plot.series_style(encoding, "RPE", display("encodings", encoding)) for encoding in encodings}
 
 
 def texts(drawing: Any) -> set[str]:
@@ -35,7 +37,7 @@ def texts(drawing: Any) -> set[str]:
 def test_a_line_is_the_mean_over_the_seeds_of_an_encoding() -> None:
     runs = [inspected(entropy=0.5), inspected(seed=1, entropy=1.5), inspected("alibi")]
     drawing = task_figures("copy", runs, [], styles("rope", "alibi"))["entropy"]
-    assert {"rope at 16: 1, 2 runs", "alibi at 16: 0.5, 1 run", "uniform attention"} <= texts(drawing)
+    assert {"RoPE at 16: 1, 2 runs", "ALiBi at 16: 0.5, 1 run", "uniform attention"} <= texts(drawing)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_every_head_has_a_line_and_patterned_heads_are_named() -> None:
     drawing = heads_figure(inspected(layers=2))
     assert len(drawing.crops) == 2 * 3
     assert texts(drawing) == {"head 1: distance n", "head 1", "head 2"}
-    assert drawing.crops[1].title == "rope, seed 0, layer 1 at 1x: head 1: distance n"
+    assert drawing.crops[1].title == "RoPE, seed 0, layer 1 at 1x: head 1: distance n"
 
 
 def test_an_overview_has_a_part_per_run_layer_and_length() -> None:
@@ -68,7 +70,7 @@ def test_an_overview_has_a_part_per_run_layer_and_length() -> None:
     assert len(drawing.figure.axes) == 2
     titles = [crop.title.partition(":")[0] for crop in drawing.crops]
     assert titles == [f"{encoding}, seed 0, layer {layer} at {times}"
-                      for encoding in ("rope", "alibi") for layer in (1, 2) for times in ("1x", "2x")]  # fmt: skip
+                      for encoding in ("RoPE", "ALiBi") for layer in (1, 2) for times in ("1x", "2x")]  # fmt: skip
     for crop in drawing.crops:
         assert sum(tips.part == crop.part for tips in drawing.tips.values()) == 2, "two heads"
 

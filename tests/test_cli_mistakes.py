@@ -37,8 +37,8 @@ from rpecli.launch import job
         (("train", "quik"), r"unknown recipe 'quik': did you mean quick\?"),
         (("train", "gone.yaml"), r"no \.yaml file gone\.yaml"),
         (
-            ("train", "--length", "200", "--task", "sort:distinct=true"),
-            r"--length: 200: sort:distinct=true has no problem longer",
+            ("train", "--length", "300", "--task", "sort"),
+            r"--length: 300: sort has no problem longer",
         ),
         (("train", "--stack", "some"), r"--stack some: write auto, on, off, or how many at most: --stack 8"),
         (("run", "quick", "--stack", "0"), r"--stack 0: write auto, on, off, or how many at most"),
@@ -123,21 +123,22 @@ def test_every_error_of_a_recipe_is_reported_with_its_line(rpe: tiny.Rpe, here: 
 
 
 def test_errors_that_only_the_code_can_find_are_reported_with_their_line(rpe: tiny.Rpe, here: Path) -> None:
-    (here / "bad.yaml").write_text("task: sort:distinct=true\nencoding: [rope:bas=3, none]\nlengths: 1x,100x\nlength: 8\n")
+    (here / "bad.yaml").write_text("task: sort\nencoding: [rope:bas=3, none]\nlength: 800\n")
     result = rpe("check", "bad.yaml")
     bad = (here / "bad.yaml").resolve()
     assert result.code == 2
-    assert f"{bad}:3: lengths: 800: sort:distinct=true has no problem longer than 150" in result.err
-    assert f"{bad}:2: encoding: encoding rope has no option 'bas': did you mean base?" in result.err
+    assert f"{bad}:3: length: 800: sort has no problem longer than 149: write length: 149" in result.err
+    (here / "bad.yaml").write_text("task: sort\nencoding: [rope:bas=3, none]\n")
+    assert f"{bad}:2: encoding: encoding rope has no option 'bas': did you mean base?" in rpe("check", "bad.yaml").err
 
 
 def test_errors_in_settings_of_one_task_are_reported_with_their_line(rpe: tiny.Rpe, here: Path) -> None:
-    text = "task: [copy, sort:distinct=true]\nby_task:\n  sort:\n    lengths: 1x,100x\n  copy: {max_position: 3}\n"
+    text = "task: [copy, sort]\nby_task:\n  sort:\n    length: 1600\n  copy: {max_position: 3}\n"
     (here / "bad.yaml").write_text(f"{text}positions: offset\n")
     result = rpe("check", "bad.yaml")
     bad = (here / "bad.yaml").resolve()
     assert result.code == 2
-    assert f"{bad}:4: by_task: sort: lengths: 1600: sort:distinct=true has no problem longer than 150" in result.err
+    assert f"{bad}:4: by_task: sort: length: 1600: sort has no problem longer than 149" in result.err
     assert f"{bad}:5: by_task: copy: max_position: 3 is below" in result.err
 
 

@@ -12,6 +12,7 @@ from helpers.command import table, tables
 
 from rpecli import catalog
 from rpecli.run.directory import Run, find_runs
+from rpecli.run.files import RECORD_FORMAT
 
 
 @pytest.mark.parametrize("kind", ["encodings", "tasks", "recipes"])
@@ -76,7 +77,7 @@ def test_an_unusable_directory_among_the_runs_is_one_line_and_the_others_are_use
     for problem in UNUSABLE:
         (line,) = [line for line in result.err.splitlines() if problem in line]
         assert re.search(r"move it elsewhere|delete", line)
-    assert "| rope" in result.out or "| copy-rope" in result.out
+    assert "| RoPE" in result.out or "| copy-rope" in result.out
     assert "| learned" not in result.out
     assert "| copy-learned" not in result.out
 
@@ -87,7 +88,30 @@ def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, un
     result = rpe(command, older)
     assert (result.code, result.out) == (1, "")
     (line,) = result.err.splitlines()
-    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is 3)")
+    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is {RECORD_FORMAT})")
+
+
+@pytest.mark.parametrize(
+    "words", [("eval", "--lengths", "1x", "--jobs", 0), ("inspect", "--lengths", "1x"), ("report", "--out", "results")]
+)
+def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_used(
+    words: tuple[str, ...], unusable: Path, rpe: tiny.Rpe
+) -> None:
+    older, rope = (tiny.config(encoding=encoding, seed=1).id for encoding in ("learned", "rope"))
+    command, *options = words
+    result = rpe(command, older, rope, *options)
+    assert result.code == 1
+    assert "| RoPE" in result.out or f"| {rope}" in result.out
+    assert "written by another version of rpe" in result.err
+    assert result.err.splitlines()[-1] == f"could not be read and is left out: {older}"
+
+
+def test_a_mistyped_encoding_to_show_is_recognized(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    result = rpe("show", "rop", "--runs", evaluated)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"no run 'rop' under {evaluated}: did you mean rope (an encoding)?\n"
+    run = find_runs(evaluated)[0][0]
+    assert run.name in rpe("show", run.name[:-2], "--runs", evaluated).err  # a mistyped run is still one
 
 
 def test_a_pattern_leaves_out_what_is_unusable(unusable: Path, rpe: tiny.Rpe) -> None:
@@ -172,7 +196,7 @@ def test_what_is_already_evaluated_is_shown_and_not_evaluated_again(rpe: tiny.Rp
 def test_a_report_is_written_and_its_tables_shown(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
     result = rpe("report", "--runs", evaluated, "--name", "mine", "--out", "results")
     assert result.code == 0
-    assert "## copy, trained to 4: exact match" in result.out
+    assert "## Copy, trained to 4: exact match" in result.out
     assert "Written: results/mine/" in result.err
     assert {"report.md", "report.json", "runs.csv"} <= {path.name for path in (here / "results" / "mine").iterdir()}
 
@@ -257,7 +281,7 @@ def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, her
     report = rpe("report")
     assert report.code == 0
     rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in report.out.splitlines() if line.startswith("|")}
-    assert {"rope", "rope as none", "rope as rope:scaling=yarn"} <= rows
+    assert {"RoPE", "RoPE as NoPE", "RoPE as RoPE (scaling=yarn)"} <= rows
 
 
 def test_an_encoding_that_cannot_be_swapped_in_is_refused_before_anything_runs(rpe: tiny.Rpe, here: Path) -> None:

@@ -22,7 +22,7 @@ from rpecli.model import Cache, LoadedModel
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunError
 
-HALF = {"task": "copy:symbols=3", "steps": 150, "tokens": 256, "lr": 0.01, "warmup": 10, "validate_every": 50}  # exact: half
+HALF = {"task": "copy:symbols=3", "steps": 250, "tokens": 256, "lr": 0.01, "warmup": 10, "validate_every": 50}  # exact: half
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,9 @@ def test_every_number_is_the_one_worked_out_from_the_logits(fresh: Run) -> None:
     assert line["accuracy_by_decile"] == deciles
     assert np.unpackbits(np.frombuffer(bytes.fromhex(line["correct"]), np.uint8))[:20].tolist() == exact
     assert line["fingerprint"] == data.fingerprint([batch])
+    target, answer = ids_BxT[0, 6:10].tolist(), log_BxTxV[0, 5:9].argmax(-1).tolist()
+    words = {name: loaded.task.words(tokens) for name, tokens in (("target", target), ("answer", answer))}
+    assert line["example"] == {"prompt": words["target"], **words}
 
 
 def test_an_answer_of_more_than_ten_tokens_fills_every_decile(fresh: Run) -> None:
@@ -239,7 +242,7 @@ def test_lengths_that_the_task_does_not_have_are_reported_and_the_others_evaluat
     run = tiny.trained_run(tmp_path / "runs", task="sort:distinct=true:symbols=9", steps=5)
     result = rpe("eval", "--lengths", "4:16", "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
     assert result.code == 0  # nothing failed: there is no such problem
-    assert result.err.count("sort:distinct=true:symbols=9 has no problem longer than 9: left out at 16\n") == 1
+    assert result.err.count("sort:distinct=true:symbols=9 has no problem longer than 8: left out at 16\n") == 1
     assert lengths_of(run) == [4, 8]
     assert run.record["status"] == "trained"
     assert rpe("eval", "--lengths", "4:9", "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu").code == 0
@@ -249,7 +252,7 @@ def test_lengths_that_the_task_does_not_have_are_reported_and_the_others_evaluat
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_evaluation_keeps_the_finished_lengths(number: signal.Signals, fresh: Run) -> None:
     with pytest.raises(Stopped) as stop:
-        evaluate(fresh, request(fresh, "4,8,12"), "cpu", 1, progress=lambda _: os.kill(os.getpid(), number))
+        evaluate(fresh, request(fresh, "4,8,12"), "cpu", progress=lambda _: os.kill(os.getpid(), number))
     assert stop.value.signal == number
     assert lengths_of(fresh) == [4]
     assert fresh.record["status"] == "trained"
@@ -266,7 +269,7 @@ def test_a_length_is_stopped_between_its_batches(fresh: Run) -> None:
 def test_a_signal_behind_the_last_length_is_not_lost(fresh: Run) -> None:
     """The command that called has to know of it."""
     with pytest.raises(Stopped):
-        evaluate(fresh, request(fresh, "4"), "cpu", 1, progress=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        evaluate(fresh, request(fresh, "4"), "cpu", progress=lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert lengths_of(fresh) == [4]
 
 
@@ -297,3 +300,9 @@ def test_a_torn_last_line_of_an_evaluation_is_measured_again(fresh: Run) -> None
     fresh.evaluations_file.write_bytes(text[:-20])
     evaluate_run(fresh)
     assert numbers(fresh) == whole
+
+
+def test_the_example_of_a_long_sequence_is_cut(fresh: Run) -> None:
+    evaluate_run(fresh, "70")
+    line = fresh.evaluations()[-1]
+    assert {key: len(words) for key, words in line["example"].items()} == {"prompt": 64, "target": 64, "answer": 64}

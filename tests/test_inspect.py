@@ -94,7 +94,7 @@ def test_lines_of_other_weights_do_not_count(tmp_path: Path) -> None:
 
 def test_accuracy_before_a_shift_is_that_of_the_evaluation(runs: list[Run], shifts: dict[str, Any]) -> None:
     for run in runs:
-        evaluate(run, device="cpu", threads=1)
+        evaluate(run, device="cpu")
         (line,) = [line for line in run.evaluations() if line["length"] == 4]
         for shift in shifts[run.name]:
             assert (shift["exact_match_before"], shift["fingerprint"]) == (line["exact_match"], line["fingerprint"])
@@ -119,7 +119,7 @@ def test_a_head_forced_to_attend_three_back_is_named(tmp_path: Path) -> None:
     file = tmp_path / "three_back.py"
     file.write_text(THREE_BACK)
     (run,) = inspected(tiny.trained_run(tmp_path, encoding=str(file), steps=1))["runs"]
-    assert [(head["head"], head["rule"]) for head in run["patterned_heads"]] == [(1, "distance 3"), (2, "distance 3")]
+    assert [(head["head"], head["pattern"]) for head in run["patterned_heads"]] == [(1, "distance 3"), (2, "distance 3")]
     assert run["patterned_heads"][0]["share"] == {"2": 1.0, "4": 1.0, "8": 1.0, "16": 1.0}
     heads = run["lengths"][1]["layers"][0]
     assert [head["distance"] for head in heads] == [3, 3]
@@ -199,14 +199,14 @@ def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatc
 def test_a_run_is_inspected_once_and_again_if_overwritten(
     runs: list[Run], inspection: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = [len(lines_of(run, "why")) for run in runs]
+    before = [len(lines_of(run, "attention")) for run in runs]
     with monkeypatch.context() as patch:
         patch.setattr(inspecting, "measure", lambda *_: pytest.fail("measured again"))
         patch.setattr(similarity, "run_similarity", lambda *_: pytest.fail("measured again"))
         assert inspected(*runs) == inspection
-    assert [len(lines_of(run, "why")) for run in runs] == before
+    assert [len(lines_of(run, "attention")) for run in runs] == before
     inspected(runs[0], request=EvalRequest(overwrite=True))
-    assert [len(lines_of(run, "why")) for run in runs] == [before[0] + 1, *before[1:]]
+    assert [len(lines_of(run, "attention")) for run in runs] == [before[0] + 1, *before[1:]]
 
 
 def test_a_pair_is_saved_in_the_run_whose_name_comes_first(runs: list[Run], inspection: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ def test_a_swapped_encoding_is_measured_apart_from_the_own_one(tmp_path: Path) -
     assert names == [("rope", "RPE"), ("rope as none", "none"), ("rope", "RPE")]
     assert probe_values.run_name(swapped) == f"{run.name} as none"
     first, *_ = [shifted(run, 8, request=request) for request in requests]
-    for kind in ("why", "positions", "prefix"):
+    for kind in ("attention", "positions", "prefix"):
         lines = lines_of(run, kind)
         assert [(line["encoding_override"], line["eval_seed"]) for line in lines] == [(None, 0), ("none", 0), (None, 7)]
     assert shifted(run, 8) == first

@@ -253,20 +253,23 @@ def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeContext]:
         os.close(file)
 
 
-@pytest.mark.parametrize(
-    ("cores", "max_processes", "jobs", "threads"), [(8, 2, 5, 4), (8, 8, 2, 4), (8, 16, 16, 1), (2, 1, 3, 2), (1, 4, 4, 1)]
-)
-def test_cores_are_shared_out_among_the_runs_at_work(
-    cores: int, max_processes: int, jobs: int, threads: int, context: FakeContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: cores)
+@pytest.mark.parametrize(("max_processes", "jobs"), [(2, 5), (8, 2), (1, 3)])
+def test_no_more_runs_at_once_than_processes(max_processes: int, jobs: int, context: FakeContext) -> None:
     waiting = [Job(Run(Path(str(number))), train=True) for number in range(jobs)]
     events = list(pool.execute(waiting, max_processes, context=context))
     assert all(process.calls == ["start"] for process in context.processes)
     assert [process.job.run for process in context.processes] == [job.run for job in waiting]
-    assert {process.job.threads for process in context.processes} == {threads}
     assert max(len(event.active) for event in events) <= max_processes
     assert sorted(event.run for event in events if event.kind == "ended" and event.run) == sorted(job.run for job in waiting)
+
+
+@pytest.mark.parametrize(("cores", "threads", "runs", "expected"), [(8, 1, 5, 5), (8, 1, 9, 8), (8, 3, 9, 2), (2, 4, 3, 1)])
+def test_every_thread_of_a_run_has_a_core(
+    cores: int, threads: int, runs: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rpecli.launch.pool.n_cores", lambda: cores)
+    created = [tiny.new_run(tmp_path, seed=seed, threads=threads) for seed in range(runs)]
+    assert pool.default_processes(created) == expected
 
 
 def test_a_child_that_does_not_save_in_time_is_killed() -> None:
@@ -278,7 +281,6 @@ def test_a_child_that_does_not_save_in_time_is_killed() -> None:
 
 
 def test_however_many_run_at_once_the_weights_are_the_same(tmp_path: Path, rpe: tiny.Rpe) -> None:
-    """With the same number of threads: here one."""
     file = tiny.recipe_file(tmp_path, encoding="rope,learned")
     for jobs in (0, 1, 2):
         assert rpe("train", file, "--runs", tmp_path / str(jobs), "--jobs", jobs, "--device", "cpu").code == 0
@@ -288,8 +290,6 @@ def test_however_many_run_at_once_the_weights_are_the_same(tmp_path: Path, rpe: 
         assert [weights(runs_of(tmp_path / str(jobs))[name]) for name in names] == [
             weights(runs_of(tmp_path / "0")[name]) for name in names
         ]
-    records = [run.record for jobs in (0, 1, 2) for run in runs_of(tmp_path / str(jobs)).values()]
-    assert {record["threads"] for record in records} == {1}
 
 
 def test_what_a_child_says_is_in_its_log_and_not_on_the_screen(tmp_path: Path, rpe: tiny.Rpe) -> None:

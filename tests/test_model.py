@@ -199,7 +199,7 @@ def test_all_is_finite_at_eight_times_the_trained_length(model_of, encoding_name
 def test_indexed_tokens_alone_have_the_states_and_gradients_they_have_among_all(model_of, encoding_name, ids_of, dtype):
     model, ids, index_N = model_of(encoding_name, dtype=dtype).train(), ids_of(2, 9), torch.tensor([3, 4, 8, 16])
     whole, indexed = model(ids).flatten(0, 1)[index_N], model(ids, query_index_N=index_N)
-    torch.testing.assert_close(indexed, whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(indexed, whole, atol=1e-5 if dtype == "float32" else 0.02, rtol=0)
     if dtype == "float32":  # bfloat16 sums in another order
         assert_same_gradients(model, indexed, whole)
 

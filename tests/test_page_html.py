@@ -65,9 +65,9 @@ def test_a_page_loads_nothing_from_the_network(written) -> None:
 
 def test_without_script_every_number_is_there(written) -> None:
     text = re.sub(r"<script>.*?</script>", "", written.read_text(), flags=re.DOTALL)
-    for words in ("Length extrapolation", ">0.80<", "95 % interval", "commit: <code>c0ffee</code> (9 runs)", "copy-rope-s0-"):
+    for words in ("Length extrapolation", ">80 %<", "95 % interval", "commit: <code>c0ffee</code> (9 runs)", "copy-rope-s0-"):
         assert words in text
-    assert "<title>rope at 32 (2x): 0.80, 3 runs</title>" in text
+    assert "<title>RoPE at 32 (2x): 80 %, 3 runs</title>" in text
 
 
 def test_text_that_looks_like_a_tag_is_escaped(written) -> None:
@@ -78,16 +78,16 @@ def test_text_that_looks_like_a_tag_is_escaped(written) -> None:
 
 def test_every_row_leads_to_the_directories_behind_it(written) -> None:
     text = written.read_text()
-    place = re.search(r'<a href="#(runs-copy-trained-to-16-\d+)">rope</a>', text).group(1)
+    place = re.search(r'<a href="#(runs-copy-trained-to-16-\d+)">RoPE</a>', text).group(1)
     item = re.search(rf'<li id="{place}">(.*?)</li>', text).group(1)
-    assert item.startswith("<b>rope</b>")
+    assert item.startswith("<b>RoPE</b>")
     assert item.count("<code>") == 3
 
 
 def test_a_chart_says_in_words_what_it_shows() -> None:
     (task,) = fake_study({"rope": [0.9, 0.7], "learned": [0.2, 0.1]})
-    text = "exact match against length on copy, trained to 16, mean over seeds: "
-    text += "learned 1.00 at 16, 0.15 at 64; rope 1.00 at 16, 0.80 at 64."
+    text = "exact match against length on Copy, trained to 16, mean over seeds: "
+    text += "Learned APE 100 % at 16, 15 % at 64; RoPE 100 % at 16, 80 % at 64."
     assert accuracy.described(task, "exact_match") == text
     charts = PageCharts().charts(accuracy.accuracy_figure([task], accuracy.series_styles([task])))
     assert [chart.key for chart in charts] == ["token_accuracy", "exact_match"]

@@ -23,20 +23,33 @@ def one_panel(draw_panel) -> Drawing:
 
 def test_a_panel_of_a_page_shows_nothing_that_only_a_file_needs() -> None:
     (chart, _) = PageCharts().charts(figure())
-    for text in ("clip-path", "metadata", "DejaVu", "rotate(-0", "token accuracy</text>", "copy</text>", "legend", "#0072b2"):
+    for text in ("clip-path", "metadata", "DejaVu", "rotate(-0", "Copy</text>", "APE (absolute)", "label-", "#0072b2"):
         assert text not in chart.svg
     assert b"#0072b2" in figure().svg
-    assert b">token accuracy</text>" in figure().svg
+    assert b">Copy</text>" in figure().svg
+
+
+def test_the_axes_of_every_panel_are_labeled_in_a_page() -> None:
+    for chart, label in zip(PageCharts().charts(figure()), ("token accuracy (%)", "exact match (%)"), strict=True):
+        below, beside = re.findall(r'<text ([^>]*) class="axis">([^<]*)</text>', chart.svg)
+        assert (below[1], beside[1]) == ("test length (multiple of the training length)", label)
+        left, top, wide, high = map(float, re.search(r'viewBox="([^"]*)"', chart.svg)[1].split())
+        x, y = map(float, re.findall(r"[\d.]+", below[0]))
+        assert left < x < left + wide
+        assert top + high - 11 < y < top + high
+        x, y = map(float, re.findall(r"[\d.]+", beside[0])[:2])
+        assert left < x < left + 11
+        assert top < y < top + high
 
 
 def test_every_marker_says_its_value_and_belongs_to_its_series() -> None:
     (_, chart) = PageCharts().charts(figure())
     series = dict(re.findall(r'<g class="series" data-k="([^"]+)">(<path [^>]*/><use.*?)</g>', chart.svg))
-    assert [*series] == ["learned", "rope", "none"]
+    assert [*series] == ["Learned APE", "RoPE", "NoPE"]
     for label, marks in series.items():
-        assert re.findall(r"<title>(\S+) at (\d+)", marks) == [(label, "16"), (label, "32"), (label, "64")]
+        assert re.findall(r"<title>(.+?) at (\d+)", marks) == [(label, "16"), (label, "32"), (label, "64")]
         assert marks.count("<use ") == 3
-    assert chart.svg.count('data-k="rope"') == 2, "the line, and the band over its seeds"
+    assert chart.svg.count('data-k="RoPE"') == 2, "the line, and the band over its seeds"
 
 
 def test_colors_are_custom_properties_that_a_dark_ground_changes() -> None:
@@ -48,7 +61,7 @@ def test_colors_are_custom_properties_that_a_dark_ground_changes() -> None:
     assert names == re.findall(r"(--x[0-9a-f]{6}):", dark)
     assert {*re.findall(r"var\((.*?)\)", style)} <= {*names}
     assert not re.search(r"\.f\d+\{[^}]*#[0-9a-f]{6}", style), "a color without a counterpart on a dark ground"
-    palette = [color for colors in plot.COLORS.values() for color in colors] + plot.HEAD_COLORS
+    palette = [color for colors in plot.COLORS.values() for color in colors] + plot.HEAD_COLORS + [plot.OWN[0]]
     assert {*palette} <= {*plot.DARK}
 
 
@@ -93,7 +106,7 @@ def test_a_part_of_a_crowded_panel_is_shown_alone() -> None:
 
 
 def test_a_legend_has_an_entry_per_label_in_its_group() -> None:
-    styles = {name: SeriesStyle("RPE", "#0072B2", marker) for name, marker in zip("abcdefghijklm", MARKERS, strict=True)}
+    styles = {name: SeriesStyle(name, "RPE", "#0072B2", marker) for name, marker in zip("abcdefghijkl", MARKERS, strict=True)}
     ((title, entries),) = PageCharts().styles_legend(styles)
     assert title == plot.TITLES["RPE"]
     assert [entry.label for entry in entries] == [*styles]

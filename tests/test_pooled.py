@@ -39,27 +39,27 @@ def test_one_task_alone_has_no_table_over_tasks():
 
 def test_ranks_over_all_tasks_have_their_interval():
     all_tasks, groups = pooled.tables(fake_study({"rope": SIX, "learned": LOWER}, ("copy", "sort")))
-    assert row(all_tasks, "rope")["mean rank"] == "1.00"
-    assert row(all_tasks, "rope")["95 % interval of rank"] == "1.00 to 1.00"
+    assert row(all_tasks, "RoPE")["mean rank"] == "1.00"
+    assert row(all_tasks, "RoPE")["95 % interval of rank"] == "1.00 to 1.00"
     assert groups.columns == ["group", "measure", "other (2 tasks)"]
 
 
 def test_two_seeds_have_no_interval():
     all_tasks, groups = pooled.tables(fake_study({"rope": SIX[:2], "learned": LOWER[:2]}, ("copy", "sort")))
-    assert (row(all_tasks, "rope")["95 % interval"], row(all_tasks, "rope")["95 % interval of rank"]) == ("-", "-")
+    assert (row(all_tasks, "RoPE")["95 % interval"], row(all_tasks, "RoPE")["95 % interval of rank"]) == ("-", "-")
     for table in (all_tasks, groups):
         assert "no intervals" in table.caption
 
 
 def test_a_family_is_the_interquartile_mean_of_its_tasks_with_its_interval(tables):
     """Of 0.8 0.8 0.8 0.4 0.4 0.4 the middle four are 0.8 0.8 0.4 0.4; equal seeds leave the interval no room."""
-    cells = row(tables["By task family"], "rope")
+    cells = row(tables["By task family"], "RoPE")
     assert cells["copying (2 tasks)"] == "0.60 [0.60, 0.60]"
     assert cells["ordering (1 task)"] == "0.20 [0.10, 0.30]"
 
 
 def test_an_encoding_that_a_task_of_the_family_lacks_has_no_number_there(tables):
-    cells = row(tables["By task family"], "alibi")
+    cells = row(tables["By task family"], "ALiBi")
     assert cells["copying (2 tasks)"] == "0.40 [0.40, 0.40]"
     assert (cells["ordering (1 task)"], cells["all (3 tasks)"]) == ("-", "-")
 

@@ -42,7 +42,7 @@ def sums_of(key: Callable[[int, int, int], int], n: int, weight: float = 1.0) ->
 )
 def test_a_head_that_follows_a_pattern_is_named(key: Callable[[int, int, int], int], rule: str | None) -> None:
     heads = patterned_heads([{n: sums_of(key, n) for n in (8, 16, 32)}], 16, 8)
-    assert [head["rule"] for head in heads] == ([rule] if rule else [])
+    assert [head["pattern"] for head in heads] == ([rule] if rule else [])
     if rule:
         assert heads[0]["share"] == {"8": 1.0, "16": 1.0, "32": 1.0}
         assert (heads[0]["layer"], heads[0]["head"]) == (1, 1)
@@ -71,7 +71,7 @@ def test_one_answer_token_fits_every_pattern_and_is_called_a_distance() -> None:
 def test_a_distance_that_fails_at_a_greater_length_shows_it() -> None:
     broken = {n: sums_of(lambda i, t, n: i - min(n, 16), n) for n in (8, 16, 32)}
     (head,) = patterned_heads([broken], 16, 8)
-    assert (head["rule"], head["share"]) == ("distance n", {"8": 1.0, "16": 1.0, "32": 0.0})
+    assert (head["pattern"], head["share"]) == ("distance n", {"8": 1.0, "16": 1.0, "32": 0.0})
 
 
 def test_distance_entropy_and_weights_by_distance() -> None:

@@ -40,20 +40,20 @@ def row(table: Table, label: str) -> dict[str, str]:
 
 def test_numbers_are_means_over_heads_and_seeds(runs):
     heads, patterns, terms, _ = attention.tables(probes_of(runs))
-    assert [cells[0] for cells in heads.rows] == ["learned", "rope"]
-    rope = row(heads, "rope")
+    assert [cells[0] for cells in heads.rows] == ["Learned APE", "RoPE"]
+    rope = row(heads, "RoPE")
     columns = ("distance 1x", "distance 2x", "entropy 1x", "f(i-j) 1x")
     assert [rope[name] for name in columns] == ["12.00", "24.00", "0.75", "0.80"]
     assert (rope["runs"], rope["patterned heads"]) == ("2", "2/4")
-    assert row(patterns, "rope") | {"pattern": "distance n", "heads": "2", "1x": "0.80", "2x": "0.25"} == row(patterns, "rope")
-    assert [cells[0] for cells in terms.rows] == ["learned", "learned"]
+    assert row(patterns, "RoPE") | {"pattern": "distance n", "heads": "2", "1x": "0.80", "2x": "0.25"} == row(patterns, "RoPE")
+    assert [cells[0] for cells in terms.rows] == ["Learned APE", "Learned APE"]
     assert terms.rows[0][3:] == ["0.10", "0.20", "0.30", "0.40", "0.60", "0.60", "0.05"]
 
 
 def test_similarity_is_by_encoding_and_with_itself_between_seeds(runs):
     *_, similarity = attention.tables(probes_of(runs))
-    rope, learned = row(similarity, "rope"), row(similarity, "learned")
-    assert (rope["rope"], rope["learned"], learned["rope"]) == ("0.80", "0.40", "0.40")
+    rope, learned = row(similarity, "RoPE"), row(similarity, "Learned APE")
+    assert (rope["RoPE"], rope["Learned APE"], learned["RoPE"]) == ("0.80", "0.40", "0.40")
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_report_shows_it_in_text_in_figures_and_on_the_page(runs, tmp_path):
     titles = re.findall("<figcaption>(.*?)</figcaption>", page)
     for title in ("mean attention distance, layer 1", "attention entropy, layer 1", "similarity of attention (1 - JS/ln 2)",
                   "attention weight by distance i-j, last layer, at 2x the training length",
-                  "rope, seed 0, layer 1 at 2x: head 1: distance n", "rope, seed 0, layer 1 at 1x: head 1: distance n",
-                  "learned, seed 0, layer 1 at 2x: head 1: distance n"):  # fmt: skip
+                  "RoPE, seed 0, layer 1 at 2x: head 1: distance n", "RoPE, seed 0, layer 1 at 1x: head 1: distance n",
+                  "Learned APE, seed 0, layer 1 at 2x: head 1: distance n"):  # fmt: skip
         assert titles.count(title) == 1, title
-    assert "<title>learned, 1x: content-position 0.20</title>" in page
-    assert "<title>learned and rope: 0.40</title>" in page
+    assert "<title>Learned APE, 1x: content-position 0.20</title>" in page
+    assert "<title>Learned APE and RoPE: 0.40</title>" in page
 
 
 def test_a_page_and_a_file_show_the_same_points(runs, tmp_path):
@@ -107,8 +107,8 @@ def test_a_page_and_a_file_show_the_same_points(runs, tmp_path):
     points = [use.attrib for use in panel.iter() if use.tag.endswith("use") and "#0072b2" in use.attrib["style"]]
     page = (tmp_path / "mine" / "report.html").read_text()
     chart = page.partition("<figcaption>mean attention distance, layer 1</figcaption>")[2].partition("</figure>")[0]
-    marks = ElementTree.fromstring(chart).findall(".//*[@data-k='rope']//use")
-    assert [mark[0].text for mark in marks] == [f"rope at {length}: {0.75 * length:g}, 2 runs" for length in (8, 16, 32)]
+    marks = ElementTree.fromstring(chart).findall(".//*[@data-k='RoPE']//use")
+    assert [mark[0].text for mark in marks] == [f"RoPE at {length}: {0.75 * length:g}, 2 runs" for length in (8, 16, 32)]
     for point, mark in zip(points[: len(marks)], marks, strict=True):
         for axis in "xy":
             assert float(mark.attrib[axis]) == pytest.approx(float(point[axis]), abs=0.051)
@@ -122,9 +122,9 @@ def test_what_a_shift_changed_is_on_the_page_by_measure(tmp_path):
         append_line(path / "probes.jsonl", line)
     build.build_report([path], "mine", tmp_path / "out")
     page = (tmp_path / "out" / "mine" / "report.html").read_text()
-    for words in ("rope shifted by 16: 0.25, 1 run<", "rope shifted by 16: 0.3, 1 run<", "rope shifted by 1: 0.03, 1 run<"):
+    for words in ("RoPE shifted by 16: 0.25, 1 run<", "RoPE shifted by 16: 0.3, 1 run<", "RoPE shifted by 1: 0.03, 1 run<"):
         assert words in page
-    words = "exact match, the same tokens after a prefix of random symbols on copy, trained to 16, mean over seeds: rope 0.5 +1."
+    words = "exact match, the same tokens after a prefix of random symbols on Copy, trained to 16, mean over seeds: RoPE 0.5 +1."
     assert f'aria-label="{words}"' in page
     assert (tmp_path / "out" / "mine" / "inspect-copy-trained-to-16-shift.svg").is_file()
 
@@ -142,3 +142,15 @@ def test_a_damaged_line_is_named(runs, tmp_path):
     (path / "probes.jsonl").write_text("{broken\n")
     with pytest.raises((ReportError, RunError), match=r"probes\.jsonl:1"):
         build.report_content([path], "mine")
+
+
+def test_an_inspection_of_another_version_is_left_out_and_named_once(tmp_path):
+    old, both, new = (make_run(tmp_path, {16: 1.0, 32: 0.5}, encoding="rope", seed=seed) for seed in range(3))
+    for path in (old, both):  # as it was once written, with other names of the keys
+        append_line(path / "probes.jsonl", {"probe": "why", **EVAL_IDENTITY, "fingerprints": {"16": "set16"}, "trained": 16})
+    for path in (both, new):
+        add_inspection(path, 0.9)
+    content = build.report_content([old, both, new], "mine")
+    (probes,) = content.probes.values()
+    assert [run["run"] for run in probes.runs] == [both.name, new.name]
+    assert content.warnings == [f"1 run inspected by another version of rpe, left out: rpe inspect {old}"]

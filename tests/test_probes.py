@@ -11,9 +11,10 @@ from torch import Tensor
 
 from rpecli import data
 from rpecli.attention.blocks import BlockSizes
+from rpecli.attention.reference import split_heads
 from rpecli.model import LoadedModel
 from rpecli.probes import invariance
-from rpecli.probes.attention_weights import LayerInputs, attention_rows, capture_layers, split_heads
+from rpecli.probes.attention_weights import LayerInputs, attention_rows, capture_layers
 from rpecli.probes.inputs import ProbeBatch, random_prefix
 from rpecli.run.records import ShiftScores
 

@@ -129,7 +129,7 @@ def test_what_keys_of_a_task_get_wrong_together_stands_where_the_key_to_change_s
         "r.yaml:2: min_length: min_length=9 is ab", "r.yaml:5: by_task: copy: d_model: d_mode",
     ]  # fmt: skip
     (line,) = errors("task: [copy, sort]\nby_task:\n  sort: {lengths: 4x:32}", tmp_path)
-    assert line == "r.yaml:3: by_task: sort: lengths: '4x:32' descends: write 32:4x  (sort trains on length 16)"
+    assert line == "r.yaml:3: by_task: sort: lengths: '4x:32' descends: write 32:4x  (sort trains on length 32)"
 
 
 def test_what_a_wrong_by_task_was_to_set_brings_no_second_error(tmp_path: Path) -> None:

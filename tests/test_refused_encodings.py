@@ -1,5 +1,7 @@
 """Wrong encodings, options and shapes: each is refused with what to write instead."""
 
+from pathlib import Path
+
 import pytest
 from helpers.encodings import build
 
@@ -86,3 +88,28 @@ def test_a_wrong_encoding_is_refused_with_what_to_write_instead(choice):
 def test_dape_over_a_bias_that_masks_keys_is_refused():
     with pytest.raises(ChoiceError, match="it masks keys"):
         build("dape:over=hard-alibi")
+
+
+OLD_HOOKS = {  # of an earlier contract: a hook, and what it takes now
+    "rotate(self, q, k, q_pos, k_pos)": "rotate(self, qk)",
+    "score(self, logits, q, k, q_pos, k_pos)": "score(self, logits_BxHxTxS, qk)",
+    "bias(self, distance)": "bias(self, q_pos_BxT, k_pos_BxS)",
+}
+
+
+@pytest.mark.parametrize("old", OLD_HOOKS)
+def test_a_hook_of_an_earlier_contract_is_named_with_its_parameters(old: str, tmp_path: Path) -> None:
+    path, hook = tmp_path / "mine.py", old.partition("(")[0]
+    text = '"""Mine."""\nfrom rpecli.encoding import Encoding\n\nclass Mine(Encoding):\n    def {}:\n        return None\n'
+    path.write_text(text.format(old))
+    with pytest.raises(ChoiceError) as caught:
+        build(str(path))
+    assert str(caught.value) == f"{path}: {hook} does not take what the engine gives it: write def {OLD_HOOKS[old]}"
+
+
+@pytest.mark.parametrize("now", [*OLD_HOOKS.values(), "rotate(self, qk, scale=1.0)", "score(self, *tensors)"])
+def test_a_hook_may_name_its_parameters_and_take_more(now: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    text = '"""Mine."""\nfrom rpecli.encoding import Encoding\n\nclass Mine(Encoding):\n    def {}:\n        return None\n'
+    path.write_text(text.format(now))
+    assert type(build(str(path))).__name__ == "Mine"

@@ -19,7 +19,7 @@ from rpecli.report.stats import Summary
 from rpecli.run.files import append_line
 from rpecli.table import Table
 
-EXACT, TOKEN, GROUPS = (f"copy, trained to 16: {name}" for name in ("exact match", "token accuracy", "by group"))
+EXACT, TOKEN, GROUPS = (f"Copy, trained to 16: {name}" for name in ("exact match", "token accuracy", "by group"))
 
 
 def make(paths: list[Path], tmp_path: Path, command: str | None = None) -> build.Report:
@@ -27,7 +27,7 @@ def make(paths: list[Path], tmp_path: Path, command: str | None = None) -> build
 
 
 def find(content: build.ReportContent, title: str) -> Table:
-    return next(table for table in content.all_tables if table.title == title)
+    return next(table for table in content.all_tables if table.heading == title)
 
 
 def row(table: Table, label: str) -> dict[str, str]:
@@ -62,51 +62,51 @@ def three(tmp_path_factory) -> build.Report:
 
 
 def test_a_cell_is_the_mean_over_seeds_with_their_range(three):
-    assert row(find(three.content, TOKEN), "rope")["32 (2x)"] == "0.60 (0.40 to 0.80)"
-    assert row(find(three.content, EXACT), "rope")["16 (1x)"] == "0.75 (0.50 to 1.00)"
+    assert row(find(three.content, TOKEN), "RoPE")["32 (2x)"] == "60 % (40 to 80)"
+    assert row(find(three.content, EXACT), "RoPE")["16 (1x)"] == "75 % (50 to 100)"
 
 
 def test_one_seed_has_no_range(three):
-    assert row(find(three.content, TOKEN), "none")["32 (2x)"] == "0.70"
+    assert row(find(three.content, TOKEN), "NoPE")["32 (2x)"] == "70 %"
 
 
 def test_rows_are_in_the_order_of_groups_with_chance_last(three):
     table = find(three.content, TOKEN)
-    assert [cells[0].split()[0] for cells in table.rows] == ["learned", "rope", "none", "chance"]
-    assert (row(table, "chance")["64 (4x)"], table.foot) == ("0.10", 1)
+    assert [cells[0].split(" [")[0] for cells in table.rows] == ["Learned APE", "RoPE", "NoPE", "chance"]
+    assert (row(table, "chance")["64 (4x)"], table.foot) == ("10 %", 1)
 
 
 def test_the_best_mean_of_a_column_is_bold_also_when_tied(three):
-    assert bold(find(three.content, EXACT)) == ["1.00", "0.63 (0.30 to 0.96)", "0.10 (0.00 to 0.20)", "1.00"]
-    assert bold(find(three.content, TOKEN)) == ["1.00", "0.35 (0.30 to 0.40)", "1.00", "0.70"]
+    assert bold(find(three.content, EXACT)) == ["100 %", "63 % (30 to 96)", "10 % (0 to 20)", "100 %"]
+    assert bold(find(three.content, TOKEN)) == ["100 %", "35 % (30 to 40)", "100 %", "70 %"]
 
 
 def test_solved_runs_are_counted_and_the_row_marked(three):
     table = find(three.content, EXACT)
-    assert row(table, "rope")["solved"] == "1/2"
+    assert row(table, "RoPE")["solved"] == "1/2"
     assert "Solved: 3 of 4 runs" in table.caption
-    (label,) = [cells[0] for cells in table.rows if cells[0].startswith("rope")]
+    (label,) = [cells[0] for cells in table.rows if cells[0].startswith("RoPE")]
     note = next(text for text in table.footnotes if text.startswith(label.split(" ")[1]))
     assert "not every run learned the training length" in note
 
 
 def test_the_effective_length_is_the_lower_median_over_seeds(three):
     table = find(three.content, EXACT)
-    assert row(table, "rope")["effective length"] == "< 16 (< 16 to 32)"
-    assert row(table, "none")["effective length"] == "16"
+    assert row(table, "RoPE")["effective length"] == "< 16 (< 16 to 32)"
+    assert row(table, "NoPE")["effective length"] == "16"
 
 
 def test_steps_to_90_say_how_many_seeds_reached_it(three):
     table = find(three.content, TOKEN)
-    assert row(table, "rope")["steps to 90 %"] == "- (1 of 2)"
-    assert row(table, "none")["steps to 90 %"] == "50"
+    assert row(table, "RoPE")["steps to 90 %"] == "- (1 of 2)"
+    assert row(table, "NoPE")["steps to 90 %"] == "50"
 
 
 def test_cells_at_untrained_positions_refer_to_a_footnote_with_the_share(three):
     table = find(three.content, TOKEN)
-    assert row(table, "learned")["16 (1x)"] == "1.00"
-    assert row(table, "learned")["64 (4x)"] == "0.20 [a]"
-    assert table.footnotes[0].startswith("[a] learned: ")
+    assert row(table, "Learned APE")["16 (1x)"] == "100 %"
+    assert row(table, "Learned APE")["64 (4x)"] == "20 % [a]"
+    assert table.footnotes[0].startswith("[a] Learned APE: ")
     assert "(50 % at 32, 75 % at 64)" in table.footnotes[0]
 
 
@@ -120,9 +120,9 @@ def test_groups_are_means_of_their_encodings(tmp_path):
     table = find(build.report_content(paths, "mine"), GROUPS)
     assert row(table, "RPE") == {
         "group": "RPE", "measure": "token accuracy", "encodings": "2", "runs": "3", "solved": "3/3",
-        "16 (1x)": "1.00", "32 (2x)": "0.70 (0.50 to 0.90)",
+        "16 (1x)": "100 %", "32 (2x)": "70 % (50 to 90)",
     }  # fmt: skip
-    assert "at 2x token accuracy 0.70 and 0.30, exact match 0.70 and 0.30." in table.caption
+    assert "at 2x token accuracy 70 % and 30 %, exact match 70 % and 30 %." in table.caption
     assert "3 of 3 RPE runs and 1 of 1 APE runs learned the training length." in table.caption
 
 
@@ -164,7 +164,7 @@ def test_the_page_says_where_the_numbers_come_from(three, tmp_path):
     changed = make_run(tmp_path, {16: 1.0}, seed=5, info={"dirty": True})
     page = make([changed], tmp_path).markdown
     assert "`c0ffee + changes` (1 run)" in page
-    assert re.search(rf"\| rope +\| +5 \| trained \| c0ffee\+ +\| `{changed}` \|", page)
+    assert re.search(rf"\| RoPE +\| +5 \| trained \| c0ffee\+ +\| `{changed}` \|", page)
 
 
 def test_the_page_leads_from_every_number_to_its_run_and_evaluation_set(three):
@@ -186,15 +186,15 @@ def test_a_name_that_leaves_the_results_is_refused(tmp_path):
 def test_the_end_token_has_a_table_of_its_own(tmp_path):
     paths = [make_run(tmp_path, {16: 1.0, 64: 0.5}, line={"exact_match_eos": 0.25}, seed=seed) for seed in (0, 1)]
     content = build.report_content(paths, "mine")
-    table = find(content, "copy, trained to 16: exact match with the end token")
-    assert (row(table, "rope")["64 (4x)"], row(table, "rope")["median area"], table.folded) == ("0.25", "0.25", True)
-    assert row(find(content, EXACT), "rope")["64 (4x)"] == "0.50"
+    table = find(content, "Copy, trained to 16: exact match with the end token")
+    assert (row(table, "RoPE")["64 (4x)"], row(table, "RoPE")["median area"], table.folded) == ("25 %", "25 %", True)
+    assert row(find(content, EXACT), "RoPE")["64 (4x)"] == "50 %"
 
 
 def test_accuracy_below_chance_is_negative_when_rescaled(tmp_path):
     content = build.report_content([make_run(tmp_path, {16: 1.0, 32: 0.01})], "mine")
-    cells = row(find(content, "copy, trained to 16: token accuracy rescaled for chance"), "rope")
-    assert (cells["16 (1x)"], cells["32 (2x)"], cells["median area"]) == ("1.00", "-0.10", "0.45")
+    cells = row(find(content, "Copy, trained to 16: token accuracy rescaled for chance"), "RoPE")
+    assert (cells["16 (1x)"], cells["32 (2x)"], cells["median area"]) == ("100 %", "-10 %", "45 %")
 
 
 def test_tables_that_are_read_on_demand_are_folded_in_the_page(three):
@@ -233,6 +233,8 @@ def test_each_task_has_tables_of_its_own(tmp_path):
     content = build.report_content([make_run(tmp_path, {16: 1.0, 32: 0.5}, task=name) for name in names], "mine")
     assert [len(content.tables_of(task)) > 3 for task in content.tasks] == [True] * 5
     assert len(content.tables) == 3 * 5
+    titles = [table.title for table in content.tables_of(content.tasks[0])]
+    assert titles[:2] == ["Exact match", "Token accuracy"]
     assert {table.title for table in content.tables_over_tasks} >= {"All tasks together", "Groups by task family"}
 
 
@@ -240,8 +242,8 @@ def test_a_table_for_the_terminal_shows_its_marks_and_footnotes(three):
     console = Console(width=200, file=io.StringIO())
     console.print(find(three.content, TOKEN))
     text = console.file.getvalue()
-    assert "0.20 [a]" in text
-    assert "[a] learned: evaluated at positions" in text
+    assert "20 % [a]" in text
+    assert "[a] Learned APE: evaluated at positions" in text
 
 
 def test_markdown_tables_are_aligned_and_without_the_figure(three):
@@ -274,9 +276,26 @@ def test_only_a_true_one_is_written_as_one_and_only_a_true_zero_as_zero(value, t
 
 
 def test_a_range_that_prints_the_same_is_left_out():
-    assert report_format.format_mean_range(Summary(0.5, 0.5, 0.501, 3)) == "0.50"
-    assert report_format.format_mean_range(Summary(0.5, 0.4, 0.6, 3)) == "0.50 (0.40 to 0.60)"
-    assert report_format.format_mean_range(None) == "-"
+    assert report_format.format_percent_range(Summary(0.5, 0.5, 0.501, 3)) == "50 %"
+    assert report_format.format_percent_range(Summary(0.5, 0.4, 0.6, 3)) == "50 % (40 to 60)"
+    assert report_format.format_percent_range(Summary(0.4, 0.001, 0.999, 3)) == "40 % (< 1 to > 99)"
+    assert report_format.format_percent_range(None) == "-"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.996, "> 99 %"), (0.994, "99 %"), (0.004, "< 1 %"), (0.0, "0 %"), (-0.0, "0 %"), (-0.1, "-10 %")],
+)
+def test_only_a_true_one_is_100_per_cent(share, text):
+    assert report_format.format_percent(share) == text
+
+
+def test_an_interval_stands_in_brackets_behind_its_number():
+    assert report_format.format_mean_interval(0.98, (0.97, 0.983)) == "0.98 [0.97, 0.98]"
+    assert report_format.format_mean_interval(0.98, None) == "0.98"
+    assert report_format.write_points(0.09, (0.05, 0.12)) == "+9 points [5, 12]"
+    assert report_format.write_points(-0.2, None) == "-20 points"
+    assert (report_format.p_equation(0.0123), report_format.p_equation(0.0004)) == ("p = 0.012", "p < 0.001")
 
 
 def test_a_multiple_of_the_training_length_is_written_short():

@@ -23,7 +23,7 @@ def test_training_lengths_of_one_task_are_kept_apart(tmp_path):
     paths = [make_run(tmp_path, {16: 1.0, 32: 0.4}), make_run(tmp_path, {16: 1.0, 32: 0.9}, length=32)]
     tasks = build.report_content(paths, "mine").tasks
     assert [(task.title, accuracies(task, 32)) for task in tasks] == [
-        ("copy, trained to 16", {"rope": 0.4}), ("copy, trained to 32", {"rope": 0.9})]  # fmt: skip
+        ("Copy, trained to 16", {"rope": 0.4}), ("Copy, trained to 32", {"rope": 0.9})]  # fmt: skip
 
 
 def test_runs_that_differ_in_a_recipe_key_are_never_averaged(tmp_path):
@@ -106,7 +106,7 @@ def test_a_failed_run_counts_as_not_solved_and_is_in_no_mean(tmp_path):
 def test_an_encoding_of_which_every_run_failed_keeps_its_row(tmp_path):
     failed = make_run(tmp_path, {}, encoding="alibi", info={"status": "failed", "error": "nan"})
     table = build.report_content([make_run(tmp_path, {16: 1.0}), failed], "mine").tables[0]
-    assert [cells[0].split(" [")[0] for cells in table.rows] == ["alibi", "rope"]
+    assert [cells[0].split(" [")[0] for cells in table.rows] == ["ALiBi", "RoPE"]
     assert table.rows[0][2:4] == ["0/1", "-"]
 
 
@@ -130,8 +130,8 @@ def test_a_run_never_evaluated_at_its_training_length_is_neither_solved_nor_unso
 def test_a_length_that_only_some_seeds_have_is_marked(tmp_path):
     paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}), make_run(tmp_path, {16: 1.0}, seed=1)]
     table = build.report_content(paths, "mine").tables[0]
-    assert dict(zip(table.columns, table.rows[0], strict=True))["32 (2x)"] == "0.50 [a]"
-    assert table.footnotes == ["[a] rope: only 1 of 2 runs were evaluated at 32"]
+    assert dict(zip(table.columns, table.rows[0], strict=True))["32 (2x)"] == "50 % [a]"
+    assert table.footnotes == ["[a] RoPE: only 1 of 2 runs were evaluated at 32"]
 
 
 def test_a_damaged_run_is_warned_of_and_the_others_are_reported(tmp_path):
@@ -156,7 +156,7 @@ def test_an_encoding_whose_file_changed_between_runs_is_warned_of(tmp_path):
     paths = [make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.8}, seed=1, info={"sources": sources})]
     content = build.report_content(paths, "mine")
     assert any("the file of encoding rope changed" in text for text in content.warnings)
-    assert any("rope: the file of its task or encoding changed" in note for note in content.tables[0].footnotes)
+    assert any("RoPE: the file of its task or encoding changed" in note for note in content.tables[0].footnotes)
 
 
 def test_one_file_for_all_seeds_is_not_warned_of(tmp_path):

@@ -24,7 +24,7 @@ BEYOND, BEST = "exact match beyond training", "the best encoding minus the other
 
 
 def find(tables: list[Table], title: str) -> Table:
-    return next(table for table in tables if table.title == f"copy, trained to 16: {title}")
+    return next(table for table in tables if table.heading == f"Copy, trained to 16: {title}")
 
 
 def row(table: Table, label: str, column: str = "encoding") -> dict[str, str]:
@@ -42,8 +42,8 @@ def read_csv(report: build.Report, name: str) -> list[dict[str, str]]:
 
 
 def test_scores_over_seeds_are_shown_in_full():
-    assert row(of(fake_study({"rope": [0.8, 0.4, 0.6], "learned": [0.0, 0.0, 0.0]}), BEYOND), "rope") == {
-        "encoding": "rope", "group": "RPE", "seeds": "3", "mean": "0.60", "95 % interval": "0.10 to 1.00",
+    assert row(of(fake_study({"rope": [0.8, 0.4, 0.6], "learned": [0.0, 0.0, 0.0]}), BEYOND), "RoPE") == {
+        "encoding": "RoPE", "group": "RPE", "seeds": "3", "mean": "0.60", "95 % interval": "0.10 to 1.00",
         "median": "0.60", "lowest": "0.40", "highest": "0.80", "area": "0.70", "to 95 %": "16", "to 50 %": "64",
     }  # fmt: skip
 
@@ -51,25 +51,25 @@ def test_scores_over_seeds_are_shown_in_full():
 def test_all_that_lie_within_the_interval_of_the_best_are_bold():
     table = of(fake_study({"rope": [0.9, 0.5, 0.7], "alibi": [0.8, 0.4, 0.6], "learned": [0.0, 0.1, 0.0]}), BEYOND)
     bold = {cells[0]: flags[0] for cells, flags in zip(table.rows, table.bold, strict=True)}
-    assert bold == {"learned": False, "alibi": True, "rope": True}
+    assert bold == {"Learned APE": False, "ALiBi": True, "RoPE": True}
 
 
 def test_two_seeds_make_nothing_bold_and_have_no_interval():
     table = of(fake_study({"rope": [0.9, 0.5], "learned": [0.0, 0.1]}), BEYOND)
     assert not any(any(flags) for flags in table.bold)
-    assert row(table, "rope")["95 % interval"] == "-"
+    assert row(table, "RoPE")["95 % interval"] == "-"
 
 
 def test_the_best_is_compared_with_every_other():
-    assert row(of(fake_study({"rope": SIX, "learned": LOWER}), BEST), "learned", "minus") == {
-        "encoding": "rope", "minus": "learned", "difference": "+0.70", "95 % interval": "+0.63 to +0.77", "seeds": "6",
+    assert row(of(fake_study({"rope": SIX, "learned": LOWER}), BEST), "Learned APE", "minus") == {
+        "encoding": "RoPE", "minus": "Learned APE", "difference": "+0.70", "95 % interval": "+0.63 to +0.77", "seeds": "6",
         "p": "0.031", "p (Holm)": "0.031",
     }  # fmt: skip
 
 
 def test_pairs_of_two_seeds_are_shown_untested():
     table = of(fake_study({"rope": SIX[:2], "learned": LOWER[:2]}), BEST)
-    assert row(table, "learned", "minus")["p"] == "-"
+    assert row(table, "Learned APE", "minus")["p"] == "-"
     assert "fewer than 3 seeds are not tested" in table.caption
 
 
@@ -78,8 +78,8 @@ def test_single_models_are_compared_where_seeds_are_few():
         fake_run("learned", 0, {16: 1, 32: 0.5}, correct={32: "0f"}),
         fake_run("rope", 0, {16: 1, 32: 0.9}, correct={32: "f3"}),
     ]
-    assert row(of(aggregate(runs), "single models"), "learned", "other") == {
-        "encoding": "rope", "other": "learned", "seed": "0", "only it correct": "4", "only the other correct": "2",
+    assert row(of(aggregate(runs), "single models"), "Learned APE", "other") == {
+        "encoding": "RoPE", "other": "Learned APE", "seed": "0", "only it correct": "4", "only the other correct": "2",
         "sequences": "8", "p (Holm)": "0.688",
     }  # fmt: skip
     many = seeds.tables(fake_study({"rope": SIX, "learned": LOWER})[0])
@@ -88,25 +88,25 @@ def test_single_models_are_compared_where_seeds_are_few():
 
 def test_steps_are_medians_with_runs_that_never_reached_the_target_censored():
     runs = [fake_run("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, None, 40])]
-    costs = row(of(aggregate(runs), "sample efficiency"), "rope")
+    costs = row(of(aggregate(runs), "sample efficiency"), "RoPE")
     cells = [costs[key] for key in ("token accuracy", "steps", "tokens", "TFLOP", "reached")]
     assert cells == ["90 %", "40", "40", "2.4e-07", "2/3"]
     never = [fake_run("rope", seed, {16: 1, 32: 1}, steps=None) for seed in range(3)]
-    assert row(of(aggregate(never), "sample efficiency"), "rope")["steps"] == "-"
+    assert row(of(aggregate(never), "sample efficiency"), "RoPE")["steps"] == "-"
 
 
 def test_a_run_that_was_stopped_early_is_censored_at_its_own_budget():
     """Censored at 10 it says nothing of 20 and 40; censored at 100 it would say that half took longer than 40."""
     runs = [fake_run("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, 40, None, None])]
-    assert row(of(aggregate(runs), "sample efficiency"), "rope")["steps"] == "-"
+    assert row(of(aggregate(runs), "sample efficiency"), "RoPE")["steps"] == "-"
     short = [replace(run, config=run.config.model_copy(update={"steps": 10})) for run in runs[2:]]
-    assert row(of(aggregate([*runs[:2], *short]), "sample efficiency"), "rope")["steps"] == "30"
+    assert row(of(aggregate([*runs[:2], *short]), "sample efficiency"), "RoPE")["steps"] == "30"
 
 
 def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
     axes = new_figure().add_subplot()
     points = {10: Summary(0.5, 0.25, 0.75, 3), 20: Summary(0.75, 0.5, 1.0, 3)}
-    line = Series("rope", SeriesStyle("RPE", "#0072B2", "o"), points, lambda step, summary: f"at {step}: {summary.mean}")
+    line = Series(SeriesStyle("RoPE", "RPE", "#0072B2", "o"), points, lambda step, summary: f"at {step}: {summary.mean}")
     add_series(Drawing(axes.figure), axes, line)
     (band,) = axes.collections
     extent = band.get_paths()[0].get_extents()
@@ -115,7 +115,7 @@ def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
 
 def test_memory_is_shown_where_runs_recorded_it():
     runs = [fake_run("rope", seed, {16: 1, 32: 1}, peak_memory=peak) for seed, peak in enumerate([1e8, 3e8, 4e8])]
-    assert row(of(aggregate(runs), "cost"), "rope")["peak memory, MB"] == "300"
+    assert row(of(aggregate(runs), "cost"), "RoPE")["peak memory, MB"] == "300"
     assert "peak memory, MB" not in of(fake_study({"rope": SIX}), "cost").columns
 
 
@@ -144,7 +144,7 @@ def shifted(tmp_path_factory) -> build.Report:
 def test_shifted_content_is_in_the_verdict_and_in_a_table(shifted):
     verdict = shifted.verdicts[1]
     assert (verdict.claim, verdict.outcome, verdict.difference.mean) == ("Translation invariance", "supported", 0.5)
-    assert row(find(shifted.content.more_tables, "predictions at later positions"), "learned")["+16"] == "0.50 (0.05)"
+    assert row(find(shifted.content.more_tables, "predictions at later positions"), "Learned APE")["+16"] == "0.50 (0.05)"
     assert not any(table.title.endswith("after a prefix") for table in shifted.content.more_tables), "there are no such lines"
 
 
@@ -154,15 +154,15 @@ def test_every_measure_of_shifted_content_is_shown_with_means_over_seeds_and_lay
         measures = {"logits_mean": 0.25, "attention": [0.1, 0.3], "exact_match_before": 1.0, "exact_match": after}
         probe(path, 0.5, kind="prefix", **measures)
     content = build.report_content(paths, "mine")
-    assert row(find(content.more_tables, "shifted content, all measures"), "rope") == {
-        "encoding": "rope", "shift": "prefix", "by": "1", "changed": "0.50", "KL, nats": "0.05", "logits": "0.25",
+    assert row(find(content.more_tables, "shifted content, all measures"), "RoPE") == {
+        "encoding": "RoPE", "shift": "prefix", "by": "1", "changed": "0.50", "KL, nats": "0.05", "logits": "0.25",
         "attention": "0.2", "exact match before": "1.00", "exact match": "0.60", "token acc. before": "-", "token acc.": "-",
     }  # fmt: skip
 
 
 def test_the_verdict_heads_the_page_and_the_data(shifted):
     page = shifted.markdown
-    assert page.index("## Verdict") < page.index("## copy, trained to 16")
+    assert page.index("## Verdict") < page.index("## Copy, trained to 16")
     assert "- **Length extrapolation: supported**" in page
     (data,) = [json.loads(file.read_text()) for file in shifted.files if file.name == "report.json"]
     assert [verdict["outcome"] for verdict in data["verdicts"]] == ["supported", "supported", "no difference"]
@@ -185,9 +185,9 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
             append_line(path / "metrics.jsonl", {"step": 10 * number, "token_accuracy": accuracy})
     report = build.build_report(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "results")
     page = next(file for file in report.files if file.name == "report.html").read_text()
-    assert "<title>rope at step 10: 0.30 (0.20 to 0.40)</title>" in page
-    assert "<title>rope at step 20: 0.60 (0.50 to 0.70)</title>" in page
-    assert "rope at step 30" not in page
+    assert "<title>RoPE at step 10: 30 % (20 to 40)</title>" in page
+    assert "<title>RoPE at step 20: 60 % (50 to 70)</title>" in page
+    assert "RoPE at step 30" not in page
     drawn = {file.name: file.read_bytes() for file in report.files if file.name.startswith("learning.")}
     assert {name: data[:4] for name, data in drawn.items()} == {
         "learning.png": b"\x89PNG", "learning.svg": b"<?xm", "learning.pdf": b"%PDF",
@@ -195,5 +195,5 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     assert "](learning.png)" in report.markdown
     second = build.build_report(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "second")
     assert all(file.read_bytes() == drawn[file.name] for file in second.files if file.name in drawn)
-    costs = row(find(report.content.more_tables, "sample efficiency"), "rope")
+    costs = row(find(report.content.more_tables, "sample efficiency"), "RoPE")
     assert (costs["token accuracy"], costs["steps"], costs["tokens"], costs["reached"]) == ("50 %", "20", "-", "2/2")

@@ -231,12 +231,12 @@ def test_a_damaged_record_in_the_directory_of_a_new_run_is_named(run: Run) -> No
     assert error_of(Run.create, config(), run.path.parent).startswith(f"{run.record_file}: damaged record")
 
 
-@pytest.mark.parametrize("written", [None, 1, 2, 4, "3"])
+@pytest.mark.parametrize("written", [None, 1, 2, 3, 5, "4"])
 def test_a_run_of_another_record_format_is_refused_in_one_line_with_the_remedy(written: object, run: Run) -> None:
     record = run.record | {"format": written}
     run.record_file.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
     message = error_of(lambda: run.record)
-    assert f"{run.path} was written by another version of rpe (record format {written or 2}; this is 3)" in message
+    assert f"{run.path} was written by another version of rpe (record format {written or 2}; this is {RECORD_FORMAT})" in message
     assert message.endswith("move it elsewhere or delete it, and start the same command again")
     assert "\n" not in message
     assert error_of(Run.create, config(), run.path.parent) == message
@@ -437,4 +437,4 @@ def test_times_sort_as_text_and_name_their_zone() -> None:
 
 
 def test_the_format_of_the_identity_is_not_that_of_the_record() -> None:
-    assert (recipe.FORMAT, RECORD_FORMAT) == (2, 3)
+    assert (recipe.FORMAT, RECORD_FORMAT) == (3, 4)

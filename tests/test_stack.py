@@ -258,7 +258,7 @@ def test_runs_that_stand_at_the_same_step_go_together(tmp_path: Path, trap: tiny
     for run in runs[:2]:
         trap.arm(3, "SIGTERM")
         with pytest.raises(Stopped):
-            train(run, "cpu", threads=1)
+            train(run, "cpu")
     stacks = group_stackable(jobs(runs), 2)
     assert [list(job.runs) for job in stacks] == [runs[:2], runs[2:4], runs[4:]]
     assert len(group_stackable(jobs(runs), 16)) == 2
@@ -290,7 +290,7 @@ def created(folder: Path, number: int = 3, **keys: Any) -> list[Run]:
 @pytest.mark.parametrize("keys", [{}, {"encoding": "learned", "n_layer": 2, "positions": "offset"}], ids=str)
 def test_a_run_of_a_stack_ends_as_it_would_alone(keys: dict[str, Any], tmp_path: Path) -> None:
     runs, reported = created(tmp_path, **keys), list[Run]()
-    assert train_together(runs, "cpu", 1, progress=lambda run, line: reported.append(run)) == []
+    assert train_together(runs, "cpu", progress=lambda run, line: reported.append(run)) == []
     assert reported == runs * 4
     for seed, run in enumerate(runs):
         single = tiny.trained_run(tmp_path / "alone", **keys, seed=seed)
@@ -312,9 +312,9 @@ def stopped_at(step: int, trap: tiny.Trap, go: Callable[[], Any], number: signal
 
 def test_a_stopped_stack_leaves_what_a_run_alone_leaves(tmp_path: Path, trap: tiny.Trap) -> None:
     runs, single = (created(tmp_path / name, task=str(trap.task)) for name in ("stacked", "alone"))
-    stopped_at(17, trap, lambda: train_together(runs, "cpu", 1), signal.SIGINT)
+    stopped_at(17, trap, lambda: train_together(runs, "cpu"), signal.SIGINT)
     for run, other in zip(runs, single, strict=True):
-        stopped_at(17, trap, lambda other=other: train(other, "cpu", 1))
+        stopped_at(17, trap, lambda other=other: train(other, "cpu"))
         assert (run.record["status"], run.record["step"]) == ("stopped", 17)
         state, expected = (load_file(p.checkpoint_file) for p in (run, other))
         assert {name: (t.shape, t.dtype) for name, t in state.items()} == {n: (t.shape, t.dtype) for n, t in expected.items()}
@@ -326,15 +326,15 @@ def test_a_stopped_stack_leaves_what_a_run_alone_leaves(tmp_path: Path, trap: ti
 def test_runs_change_between_stack_and_alone(first: str, tmp_path: Path, trap: tiny.Trap) -> None:
     runs = created(tmp_path, task=str(trap.task), encoding="learned")
     ways: dict[str, Callable[[], Any]] = {
-        "stacked": lambda: train_together(runs, "cpu", 1),
-        "alone": lambda: [train(run, "cpu", 1) for run in runs],
+        "stacked": lambda: train_together(runs, "cpu"),
+        "alone": lambda: [train(run, "cpu") for run in runs],
     }
     if first == "stacked":
         stopped_at(23, trap, ways["stacked"])
         ways["alone"]()
     else:
         for run in runs:
-            stopped_at(23, trap, lambda run=run: train(run, "cpu", 1))
+            stopped_at(23, trap, lambda run=run: train(run, "cpu"))
         ways["stacked"]()
     for seed, run in enumerate(runs):
         close(run, tiny.trained_run(tmp_path / "undisturbed", task=str(trap.task), encoding="learned", seed=seed))
@@ -345,11 +345,11 @@ def test_a_stack_saves_now_and_then_and_goes_on_after_a_crash(tmp_path: Path, tr
     runs = created(tmp_path, task=str(trap.task))
     trap.arm(31, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        train_together(runs, "cpu", 1)
+        train_together(runs, "cpu")
     steps = {checkpoint_step(run) for run in runs}
     assert len(steps) == 1
     assert steps.pop() >= 10
-    train_together(runs, "cpu", 1)
+    train_together(runs, "cpu")
     for seed, run in enumerate(runs):
         close(run, tiny.trained_run(tmp_path / "undisturbed", task=str(trap.task), seed=seed))
 
@@ -365,12 +365,12 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
     sizes, step = list[int](), Stack.step
     monkeypatch.setattr(loop, "validate", validate_as_told)
     monkeypatch.setattr(Stack, "step", lambda self: (sizes.append(len(self.trainers)), step(self))[1])
-    assert train_together(runs, "cpu", 1) == [runs[3]], "the last one is left to train alone"
+    assert train_together(runs, "cpu") == [runs[3]], "the last one is left to train alone"
     assert sizes == [4] * 20 + [3] * 10
     assert [(run.record["status"], run.record["step"]) for run in runs] == [
         ("trained", 30), ("trained", 20), ("trained", 30), ("stopped", 30),
     ]  # fmt: skip
-    train(runs[3], "cpu", 1)
+    train(runs[3], "cpu")
     for seed, run in enumerate(runs):
         close(run, tiny.trained_run(tmp_path / "alone", stop_at=1.0, seed=seed))
 
@@ -378,38 +378,38 @@ def test_a_run_that_is_good_enough_leaves_and_the_others_go_on(tmp_path: Path, m
 def test_a_run_whose_loss_is_no_number_leaves_and_fails_alone(tmp_path: Path) -> None:
     fine, bad = created(tmp_path, 2), tiny.new_run(tmp_path, seed=2, lr=1e30, warmup=5)
     lines = list[dict[str, Any]]()
-    assert train_together([*fine, bad], "cpu", 1, progress=lambda run, line: lines.append(line)) == [bad]
+    assert train_together([*fine, bad], "cpu", progress=lambda run, line: lines.append(line)) == [bad]
     assert next(line["diverged"] for line in lines if "diverged" in line).startswith("the loss is nan before step")
     assert bad.record["status"] == "stopped"
     for seed, run in enumerate(fine):
         close(run, tiny.trained_run(tmp_path / "alone", seed=seed))
     with pytest.raises(loop.Diverged):
-        train(bad, "cpu", 1)
+        train(bad, "cpu")
 
 
 def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
     runs = created(tmp_path)
     before = runs[1].record_file.read_bytes()
     with runs[1].lock():
-        assert train_together(runs, "cpu", 1) == [runs[1]]
+        assert train_together(runs, "cpu") == [runs[1]]
     assert runs[1].record_file.read_bytes() == before
     assert [run.record["status"] for run in runs] == ["trained", "created", "trained"]
 
 
 def test_a_trained_run_is_not_trained_again(tmp_path: Path) -> None:
     runs = created(tmp_path)
-    train(runs[0], "cpu", 1)
+    train(runs[0], "cpu")
     before = runs[0].weights_file.stat().st_mtime_ns
-    assert train_together(runs, "cpu", 1) == [runs[0]]
+    assert train_together(runs, "cpu") == [runs[0]]
     assert runs[0].weights_file.stat().st_mtime_ns == before
 
 
 def test_runs_at_different_steps_are_refused_and_stay_as_they_were(tmp_path: Path, trap: tiny.Trap) -> None:
     runs = created(tmp_path, 2, task=str(trap.task))
-    stopped_at(7, trap, lambda: train(runs[0], "cpu", 1))
+    stopped_at(7, trap, lambda: train(runs[0], "cpu"))
     before = [run.record_file.read_bytes() for run in runs]
     with pytest.raises(NotStackable, match="different steps"):
-        train_together(runs, "cpu", 1)
+        train_together(runs, "cpu")
     assert [run.record_file.read_bytes() for run in runs] == before
 
 

@@ -14,7 +14,7 @@ from rpecli.config import recipe
 from rpecli.run.directory import family_of
 from rpecli.task import BOS, END, MARKS, PAD, SEP, SPECIAL, Batch, Task
 
-OPTIONS = ["sort:symbols=8", "sort:symbols=8:distinct=true", "recall:symbols=5", "copy:symbols=3", "parity:format=bit"]
+OPTIONS = ["sort:symbols=8:distinct=false", "sort:symbols=9", "recall:symbols=5", "copy:symbols=3", "parity:format=bit"]
 OPTIONS += ["parity:format=scratchpad", "parity:law=count", "parity:format=bit:law=count", "parity:format=scratchpad:law=count"]
 CHOICES = [*catalog.names("tasks"), *OPTIONS]
 
@@ -60,8 +60,14 @@ def test_the_defaults_of_a_task_are_keys_of_a_recipe(task_name: str) -> None:
     defaults = tasks.build(task_name).defaults
     assert recipe.task_defaults(task_name) == defaults
     assert recipe.Settings(**defaults)
-    longest = tasks.build(task_name).longest()
-    assert longest is None or longest >= defaults.get("length", 1)
+    assert tasks.build(task_name).has_length(defaults.get("length", 1))
+
+
+def test_a_task_has_the_lengths_up_to_its_longest() -> None:
+    few, endless = tasks.build("sort:symbols=20"), tasks.build("copy")
+    assert (few.longest(), endless.longest()) == (19, None)
+    assert [few.has_length(length) for length in (1, 19, 20)] == [True, True, False]
+    assert endless.has_length(10**6)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -137,7 +143,7 @@ ANSWER: dict[str, Callable[[list[int]], list[int]]] = {
     "copy": list,
     "reverse": lambda symbols: symbols[::-1],
     "sort": sorted,
-    "sort:distinct=true": sorted,
+    "sort:distinct=false": sorted,
     "recall": behind_marker,
     "parity": running_parity,
     "parity:format=scratchpad": running_parity,
@@ -187,7 +193,7 @@ def test_special_tokens_have_marks_and_symbols_follow_them() -> None:
     assert tasks.build("copy:symbols=3").vocabulary == SPECIAL + 3
 
 
-@pytest.mark.parametrize("choice", ["copy", "reverse", "sort:symbols=8", "parity"])
+@pytest.mark.parametrize("choice", ["copy", "reverse", "sort:symbols=8:distinct=false", "parity"])
 def test_all_symbols_are_equally_likely_and_places_are_independent(choice: str) -> None:
     task = tasks.build(choice)
     x = task.draw(rng(5), 20_000, 2)
@@ -197,7 +203,7 @@ def test_all_symbols_are_equally_likely_and_places_are_independent(choice: str) 
 
 
 def test_sort_without_repeats_draws_uniform_subsets_in_random_order() -> None:
-    task = tasks.build("sort:symbols=4:distinct=true")
+    task = tasks.build("sort:symbols=4")
     x = task.draw(rng(), 24_000, 3)
     assert all(len(set(row)) == 3 for row in x.tolist())
     counts = np.unique(x, axis=0, return_counts=True)[1]
@@ -206,11 +212,13 @@ def test_sort_without_repeats_draws_uniform_subsets_in_random_order() -> None:
 
 
 def test_sort_without_repeats_has_a_longest_problem() -> None:
-    task = tasks.build("sort:symbols=8:distinct=true")
-    assert task.longest() == 8
-    assert answers(task.sample(rng(), 1, 8)).tolist() == [list(range(8))]
+    """Of all symbols, the sorted order would be known without looking."""
+    task = tasks.build("sort:symbols=8")
+    assert task.longest() == 7
+    assert sorted(answers(task.sample(rng(), 1, 7))[0].tolist()) == answers(task.sample(rng(), 1, 7))[0].tolist()
     assert task.chance(8) == pytest.approx(1)
-    assert tasks.build("sort:symbols=8").longest() is None
+    assert task.chance(7) < 1
+    assert tasks.build("sort:symbols=8:distinct=false").longest() is None
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])

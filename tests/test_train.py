@@ -76,7 +76,7 @@ def test_the_tokens_are_those_of_the_batches(plain: Run) -> None:
 def test_the_record_says_what_was_trained_where_and_how_long(plain: Run) -> None:
     record, lines = plain.record, plain.metrics()
     expected = {"status": "trained", "error": None, "step": 120, "steps": 120, "length": 4, "sequence": 11, "device": "cpu"}
-    expected |= {"threads": 1, "pid": os.getpid(), "tokens": lines[-1]["tokens"], "platform": sys.platform}
+    expected |= {"pid": os.getpid(), "tokens": lines[-1]["tokens"], "platform": sys.platform}
     assert expected.items() <= record.items()
     assert record["parameters"] == sum(tensor.numel() for tensor in load_file(plain.weights_file).values())
     assert {
@@ -101,7 +101,7 @@ def test_a_trained_run_keeps_no_checkpoint(plain: Run) -> None:
 
 def test_progress_is_told_the_lines_of_metrics(tmp_path: Path) -> None:
     run, lines = tiny.new_run(tmp_path), []
-    train(run, "cpu", threads=1, progress=lines.append)
+    train(run, "cpu", progress=lines.append)
     assert lines == run.metrics()
 
 
@@ -262,7 +262,7 @@ def test_bfloat16_trains_float32_weights_to_something_else_than_float32(tmp_path
 def test_a_run_in_another_thread_trains_too(tmp_path: Path, plain: Run) -> None:
     """Signals belong to the main thread alone: elsewhere they are left as they are."""
     run = tiny.new_run(tmp_path, steps=120)
-    worker = threading.Thread(target=train, args=(run, "cpu", 1))
+    worker = threading.Thread(target=train, args=(run, "cpu"))
     worker.start()
     worker.join()
     assert same(run, plain)
@@ -291,13 +291,13 @@ def test_a_run_that_a_signal_stopped_goes_on_as_if_nothing_had_been(
     run = tiny.new_run(tmp_path, task=str(trap.task), **keys)
     trap.arm(17, number.name)
     with pytest.raises(Stopped) as stop:
-        train(run, "cpu", threads=1)
+        train(run, "cpu")
     record = run.record
     assert stop.value.signal == number
     assert (record["status"], record["step"]) == ("stopped", 17)
     assert run.checkpoint_file.exists()
     assert not run.weights_file.exists()
-    train(run, "cpu", threads=1)
+    train(run, "cpu")
     assert same(run, undisturbed(trap, tmp_path, **keys))
     assert not run.checkpoint_file.exists()
 
@@ -307,10 +307,10 @@ def test_a_run_stopped_again_and_again_adds_up(tmp_path: Path, trap: tiny.Trap) 
     for step in (9, 10, 30):  # before, at and between validations
         trap.arm(step - run.record.get("step", 0), "SIGTERM")
         with pytest.raises(Stopped):
-            train(run, "cpu", threads=1)
+            train(run, "cpu")
         assert run.record["step"] == step
     seconds = run.record["seconds"]
-    train(run, "cpu", threads=1)
+    train(run, "cpu")
     assert same(run, undisturbed(trap, tmp_path))
     assert run.record["seconds"] > seconds > 0
 
@@ -319,8 +319,8 @@ def test_a_signal_at_the_last_step_still_stops_and_keeps_all(tmp_path: Path, tra
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(40, "SIGTERM")
     with pytest.raises(Stopped):
-        train(run, "cpu", threads=1)
-    train(run, "cpu", threads=1)
+        train(run, "cpu")
+    train(run, "cpu")
     assert same(run, undisturbed(trap, tmp_path))
 
 
@@ -329,8 +329,8 @@ def test_signals_are_as_before_once_training_has_ended(tmp_path: Path, trap: tin
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(1, "SIGTERM")
     with pytest.raises(Stopped):
-        train(run, "cpu", threads=1)
-    train(run, "cpu", threads=1)
+        train(run, "cpu")
+    train(run, "cpu")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
@@ -339,11 +339,11 @@ def test_a_failure_in_the_middle_goes_on_from_the_last_checkpoint(tmp_path: Path
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(26, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        train(run, "cpu", threads=1)
+        train(run, "cpu")
     lines = run.metrics_file.read_bytes()
     late = {"step": 30, "tokens": 1, "loss": 9.0, "lr": 0.1, "token_accuracy": 1.0, "exact_match": 1.0, "seconds": 1.0}
     run.metrics_file.write_bytes(lines + line_bytes(late) + b'{"step": 40, "tok')
-    train(run, "cpu", threads=1)
+    train(run, "cpu")
     assert same(run, undisturbed(trap, tmp_path))
 
 
@@ -352,10 +352,10 @@ def test_a_failure_before_the_first_checkpoint_starts_from_the_start(tmp_path: P
     run = tiny.new_run(tmp_path, task=str(trap.task))
     trap.arm(26, "raise")
     with pytest.raises(ValueError, match="the trap"):
-        train(run, "cpu", threads=1)
+        train(run, "cpu")
     assert not run.checkpoint_file.exists()
     assert len(tiny.metrics(run)) == 2
-    train(run, "cpu", threads=1)
+    train(run, "cpu")
     assert same(run, undisturbed(trap, tmp_path))
 
 
@@ -381,19 +381,20 @@ def test_a_process_killed_in_the_middle_loses_no_more_than_steps(
     assert same(run, undisturbed(trap, tmp_path))
 
 
-def test_a_resumed_run_keeps_the_threads_it_began_with(tmp_path: Path, trap: tiny.Trap) -> None:
-    """Sums in another order would differ in the last bit."""
-    run = tiny.new_run(tmp_path, task=str(trap.task))
-    trap.arm(17, "SIGTERM")
-    with pytest.raises(Stopped):
-        train(run, "cpu", threads=1)
-    train(run, "cpu", threads=2)
-    assert run.record["threads"] == torch.get_num_threads() == 1
+def test_the_number_of_threads_is_part_of_what_a_run_is(tmp_path: Path) -> None:
+    """Sums in another order differ in the last bit, so it is neither that of the machine nor that of the command."""
+    runs = [tiny.new_run(tmp_path, threads=threads) for threads in (1, 2)]
+    assert runs[0].name != runs[1].name
+    for run, threads in zip(runs, (1, 2), strict=True):
+        train(run, "cpu")
+        assert torch.get_num_threads() == threads
+    train(tiny.new_run(tmp_path, seed=1), "cpu")
+    assert torch.get_num_threads() == 1
 
 
 def test_a_trained_run_is_not_touched(plain: Run) -> None:
     before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in plain.path.iterdir()}
-    record = train(plain, "cpu", threads=1)
+    record = train(plain, "cpu")
     assert record == plain.record
     assert {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in plain.path.iterdir()} == before
 
@@ -401,7 +402,7 @@ def test_a_trained_run_is_not_touched(plain: Run) -> None:
 def test_a_trained_run_whose_weights_are_gone_is_trained_again(tmp_path: Path, plain: Run) -> None:
     run = tiny.trained_run(tmp_path, steps=120)
     run.weights_file.unlink()
-    train(run, "cpu", threads=1)
+    train(run, "cpu")
     assert same(run, plain)
 
 
@@ -409,7 +410,7 @@ def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path, trap: ti
     run = tiny.new_run(tmp_path / "runs", task=str(trap.task))
     trap.arm(17, "SIGTERM")
     with pytest.raises(Stopped):
-        train(run, "cpu", threads=1)
+        train(run, "cpu")
     whole = run.checkpoint_file.read_bytes()
     run.checkpoint_file.write_bytes(whole[: len(whole) // 2])
     result = rpe("train", run.recipe_file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
@@ -417,7 +418,7 @@ def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path, trap: ti
     assert f"{run.checkpoint_file} is damaged" in result.err
     assert "delete it to train from the start" in result.err
     run.checkpoint_file.unlink()
-    train(run, "cpu", threads=1)
+    train(run, "cpu")
     assert same(run, undisturbed(trap, tmp_path))
 
 
@@ -427,10 +428,10 @@ def test_a_checkpoint_that_fits_no_such_model_is_named(tmp_path: Path, trap: tin
     for run in runs:
         trap.arm(5, "SIGTERM")
         with pytest.raises(Stopped):
-            train(run, "cpu", threads=1)
+            train(run, "cpu")
     runs[0].checkpoint_file.write_bytes(runs[1].checkpoint_file.read_bytes())
     with pytest.raises(RunError, match=r"checkpoint.safetensors .*delete it to train from the start"):
-        train(runs[0], "cpu", threads=1)
+        train(runs[0], "cpu")
 
 
 def test_the_record_of_a_run_that_goes_on_forgets_the_old_error(tmp_path: Path, trap: tiny.Trap, rpe: tiny.Rpe) -> None:

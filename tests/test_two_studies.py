@@ -71,7 +71,7 @@ def test_other_seeds_are_not_paired_and_the_cell_says_so(tmp_path):
     assert (row.paired, row.difference) == (False, pytest.approx(0.1))
     assert (row.low, row.high) == stats.unpaired_interval([0.8, 0.6, 0.7], [0.8, 0.7, 0.9])
     assert comparison.overall == {}
-    assert "[a] different seeds in A and B" in write.markdown(comparison)
+    assert "[a] different seeds in A and B" in write.files(comparison, write.context(comparison))["compare.md"].decode()
 
 
 def test_fewer_than_three_seeds_have_no_interval_and_conclude_nothing(tmp_path):
@@ -87,20 +87,20 @@ def test_other_evaluation_sets_have_no_difference_and_what_to_type(tmp_path):
     assert {(row.same_eval_set, row.difference, row.low) for row in comparison.rows} == {(False, None, None)}
     assert any("different sequences at 16, 32" in note and "rpe eval RUNS --overwrite" in note for note in comparison.notes)
     assert not any(row.length is None for row in comparison.rows)
-    assert "| - [a]" in write.markdown(comparison)
+    assert "| - [a]" in write.files(comparison, write.context(comparison))["compare.md"].decode()
 
 
 def test_studies_of_different_tasks_are_refused_with_the_reasons(tmp_path):
     studies(tmp_path, task="sort")
     with pytest.raises(ReportError) as error:
         compared(tmp_path)
-    for words in ("nothing to compare", "copy, trained to 16: only A has this task", "sort, trained to 16: only B has this task"):
+    for words in ("nothing to compare", "Copy, trained to 16: only A has this task", "Sort, trained to 16: only B has this task"):
         assert words in str(error.value)
 
 
 def test_other_training_lengths_are_not_compared(tmp_path):
     studies(tmp_path, length=32)
-    with pytest.raises(ReportError, match="copy, trained to 16 in A and to 32 in the other study, so the two are not compared"):
+    with pytest.raises(ReportError, match="Copy, trained to 16 in A and to 32 in the other study, so the two are not compared"):
         compared(tmp_path)
 
 
@@ -122,8 +122,8 @@ def test_what_one_side_has_alone_is_said(tmp_path):
     append_line(next((tmp_path / "b").glob("*-s0-*")) / "eval.jsonl", json.loads(
         next((tmp_path / "b").glob("*-s0-*/eval.jsonl")).read_text().splitlines()[0]) | {"length": 64})  # fmt: skip
     notes = compared(tmp_path).notes
-    assert "copy, trained to 16: only A has alibi." in notes
-    assert "copy, trained to 16: only B was evaluated at 64." in notes
+    assert "Copy, trained to 16: only A has ALiBi." in notes
+    assert "Copy, trained to 16: only B was evaluated at 64." in notes
 
 
 def test_a_report_alone_can_be_compared_when_its_runs_are_gone(tmp_path):
@@ -186,7 +186,7 @@ def test_every_file_is_written_and_says_the_same(tmp_path):
     assert ComparisonData.model_validate(comparison.data, strict=True).rows[0].task == "copy"
     head, first, *_ = csv.reader(texts["compare.csv"].splitlines())
     assert head == list(ComparisonRow.model_fields)
-    assert ",".join(first) == "copy,16,rope,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,1.0,,True,True"
+    assert ",".join(first) == "copy,16,rope,RoPE,Copy,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,1.0,,True,True"
     for name in ("compare.md", "compare.html"):
         for words in ("-0.15 to +0.35", "commit c0ffee", "rpe report --compare a b"):
             assert words in texts[name], (name, words)

@@ -37,9 +37,12 @@ def test_an_encoding_that_is_truly_better_is_supported_with_its_numbers():
     assert result.outcome == SUPPORTED
     assert result.difference.mean == pytest.approx(0.7)
     assert result.difference.p == 2 / 64
-    assert "learned) on this task: exact match over log length beyond training, +70 points [63, 77], p = 0.031" in result.lines[1]
-    assert "rope has the highest mean exact match beyond training, 0.90" in line_with(
-        result, "significantly different from learned"
+    assert (
+        "Learned APE) on this task: exact match over log length beyond training, +70 points [63, 77], p = 0.031"
+        in result.lines[1]
+    )
+    assert "RoPE has the highest mean exact match beyond training, 0.90" in line_with(
+        result, "significantly different from Learned APE"
     )
 
 
@@ -94,8 +97,8 @@ def test_a_task_on_which_it_is_the_other_way_round_is_mixed():
     runs = [run for task in ("copy", "sort") for run in runs_of({"rope": HIGH, "learned": LOW}, at_32, task=task)]
     result = verdict.extrapolation(aggregate(runs + runs_of({"rope": [0.5] * 6, "learned": [0.6] * 6}, at_32, task="parity")))
     assert result.outcome == MIXED
-    assert result.by_task["parity, trained to 16"].mean == pytest.approx(-0.1)
-    assert line_with(result, "parity, trained to 16: -10 points")
+    assert result.by_task["Parity, trained to 16"].mean == pytest.approx(-0.1)
+    assert line_with(result, "Parity, trained to 16: -10 points")
 
 
 def test_groups_that_both_fail_are_at_the_floor():
@@ -131,7 +134,7 @@ def test_failed_runs_and_the_seed_they_take_with_them_are_said():
     runs = [*runs_of({"rope": HIGH, "learned": LOW, "alibi": [0.9] * 5}, at_32), fake_run("alibi", 5, {}, status="failed")]
     result = verdict.extrapolation(aggregate(runs))
     assert result.difference.pairs == 5
-    assert line_with(result, "1 of alibi on copy, trained to 16.")
+    assert line_with(result, "1 of ALiBi on Copy, trained to 16.")
 
 
 def test_groups_without_a_seed_in_common_are_said():
@@ -149,7 +152,7 @@ def test_lengths_within_training_measure_no_extrapolation():
 def test_no_encoding_is_compared_with_relative_ones_beside_the_claim():
     result = extrapolation({"rope": LOW, "learned": LOW, "none": HIGH})
     assert result.outcome == NO_DIFFERENCE
-    assert line_with(result, "Exploratory (uncorrected): NoPE has a higher mean than this relative one (rope) on this task")
+    assert line_with(result, "Exploratory (uncorrected): NoPE has a higher mean than this relative one (RoPE) on this task")
 
 
 def test_faster_learning_is_a_ratio_of_steps():

@@ -8,6 +8,13 @@ from torch import Tensor
 
 from rpecli.encoding import Encoding, QueryKey, overrides
 
+MASKED = -1e4  # a score below it is a mask, whatever number an encoding masks with
+
+
+def split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
+    """`[B, T, M]` to `[B, H, T, D]`."""
+    return x_BxTxM.unflatten(-1, (n_head, -1)).transpose(1, 2)
+
 
 def scores(
     encoding: Encoding,

@@ -68,10 +68,10 @@ def time_run(config: Config, options: Options, log: Log) -> TimeRow:
     for n in range(options.repeats):
         log(f"eval: {config.id}, training and evaluation {n + 1} of {options.repeats}")
         with tempfile.TemporaryDirectory() as folder:
-            run = Run.create(config, Path(folder))
-            training.append(train.train(run, options.device, options.threads)["seconds"])
+            run = Run.create(config.model_copy(update={"threads": options.threads}), Path(folder))
+            training.append(train.train(run, options.device)["seconds"])
             start = time.perf_counter()
-            evaluate.evaluate(run, request, options.device, options.threads)
+            evaluate.evaluate(run, request, options.device)
             evaluation.append(time.perf_counter() - start)
     return time_row(config, training, evaluation)
 

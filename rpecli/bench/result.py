@@ -1,7 +1,5 @@
 """The result of a benchmark: tables for people, rows for programs, and the facts of the machine that was measured."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -10,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rpecli.bench.rows import BenchRow
-from rpecli.run.files import write_bytes
-from rpecli.table import Table
+from rpecli.run.files import write_files
+from rpecli.table import Table, csv_text
 
 
 @dataclass
@@ -29,12 +27,7 @@ class Result:
 
     def csv(self) -> str:
         """One line per row; the columns of all kinds of rows side by side."""
-        records = [asdict(row) for row in self.rows]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _csv_cell(value) for key, value in record.items()} for record in records)
-        return text.getvalue()
+        return csv_text([{key: _csv_cell(value) for key, value in asdict(row).items()} for row in self.rows])
 
     def json(self) -> str:
         rows = [{key: None if _is_nan(value) else value for key, value in asdict(row).items()} for row in self.rows]
@@ -42,11 +35,8 @@ class Result:
 
     def write(self, folder: Path) -> list[Path]:
         """Writes NAME.md, NAME.csv and NAME.json into a folder, which is created if necessary; returns their paths."""
-        folder.mkdir(parents=True, exist_ok=True)
         texts = {"md": self.markdown(), "csv": self.csv(), "json": self.json()}
-        for suffix, text in texts.items():
-            write_bytes(folder / f"{self.name}.{suffix}", text.encode())
-        return [folder / f"{self.name}.{suffix}" for suffix in texts]
+        return write_files(folder, {f"{self.name}.{suffix}": text.encode() for suffix, text in texts.items()})
 
 
 def _is_nan(value: Any) -> bool:

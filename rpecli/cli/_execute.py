@@ -34,7 +34,7 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) 
 
     Args:
         jobs: What to do.
-        workers: Processes at a time; 0: in this process; None: as many as cores.
+        workers: Processes at a time; 0: in this process; None: as many as have a core for each of their threads.
         stop_on_failure: End the command if a run failed.
 
     Returns:
@@ -59,11 +59,11 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) 
 
 def _in_processes(jobs: list[Job], workers: int | None) -> dict[Run, int]:
     """Exit codes of jobs in processes of their own, with progress on stderr."""
-    from rpecli.device import n_cores
     from rpecli.launch import pool, progress
 
     runs = [run for job in jobs for run in job.runs]
-    return progress.follow(pool.execute(jobs, workers or min(len(runs), n_cores())), new_console(stderr=True), runs)
+    processes = workers or pool.default_processes(runs)
+    return progress.follow(pool.execute(jobs, processes), new_console(stderr=True), runs)
 
 
 def _in_this_process(jobs: list[Job]) -> dict[Run, int]:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from rpecli.choice import canonical
-from rpecli.cli._exit import USAGE, stop
+from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Recipe
+from rpecli.config.recipe import Config, Recipe
 from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
@@ -58,6 +58,30 @@ def absolute_lengths(flag: str, text: str, remedy: str) -> list[int]:
     if "x" in text:
         stop(f"{flag} {text}: {remedy}", USAGE)
     return parse_lengths(text)
+
+
+FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
+
+
+def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
+    """Warns, in one line per task, of lengths that its problems cannot have, and of those far beyond its training length.
+
+    `evaluations` are the configs of runs, and the lengths to evaluate each at as they are written.
+    """
+    from rpecli import task
+
+    warned = set()
+    for config, text in evaluations:
+        lengths, longest = parse_lengths(text, config.length), task.build(config.task).longest()
+        too_long = [length for length in lengths if longest and length > longest]
+        if config.task in warned:
+            continue
+        warned.add(config.task)
+        if too_long:
+            warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, too_long))}")
+        elif lengths[-1] > FAR * config.length:
+            multiple = lengths[-1] // config.length
+            warn(f"{config.task}: {lengths[-1]} is {multiple}x the training length {config.length}: expect answers at chance")
 
 
 def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, Any]:

@@ -47,9 +47,10 @@ def print_written(place: str) -> None:
     typer.echo(f"Written: {place}", err=True)
 
 
-def print_next(command: str, folder: Path) -> None:
-    """Proposes the next command, for the same folder of runs."""
-    typer.echo(f"Next: {command}{'' if folder == Path('runs') else f' --runs {folder}'}")
+def print_next(command: str, folder: Path, meaning: str = "") -> None:
+    """Proposes the next command, for the same folder of runs, and says what it does."""
+    flag = "" if folder == Path("runs") else f" --runs {shlex.quote(str(folder))}"
+    typer.echo(f"Next: {command}{flag}" + (f"   # {meaning}" if meaning else ""))
 
 
 def command_line() -> str:

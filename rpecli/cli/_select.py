@@ -6,16 +6,15 @@ from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
-from rpecli.run.directory import Run, find_runs
-from rpecli.run.files import RunError
+from rpecli.run.directory import Run, directories, find_runs, readable_runs
 from rpecli.run.provenance import sources
 
 
-def select_runs(folder: Path, names: list[str] | None) -> list[Run]:
-    """Runs by id, path or pattern; without names, all runs of `folder`.
+def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
+    """Runs by id, path or pattern, without names all runs of `folder`; and the names that stand for unreadable runs alone.
 
-    Directories that are damaged, of another format or not runs are left out with a warning each. Where a name stands for
-    nothing else, they are an error.
+    Directories that are damaged, of another format or not runs are left out with a message each. The command stops if no run is
+    left, and else calls `fail_if_unreadable` when it is done.
     """
     if not names:
         runs, problems = find_runs(folder)
@@ -23,45 +22,50 @@ def select_runs(folder: Path, names: list[str] | None) -> list[Run]:
             warn(problem)
         if not runs:
             stop(f"no runs under {folder}: create some with rpe train --encoding rope", FAILURE)
-        return runs
-    return list(dict.fromkeys(run for name in names for run in _usable_runs(find_directories(folder, name))))
+        return runs, []
+    by_name = {name: readable_runs(find_directories(folder, name)) for name in names}
+    unreadable = [name for name, (runs, _) in by_name.items() if not runs]
+    for name, (_, problems) in by_name.items():
+        for problem in problems:
+            warn(problem, "red" if name in unreadable else "yellow")
+    if len(unreadable) == len(by_name):
+        raise SystemExit(FAILURE)
+    return list(dict.fromkeys(run for runs, _ in by_name.values() for run in runs)), unreadable
+
+
+def fail_if_unreadable(names: list[str]) -> None:
+    """Ends a command that has used all runs but those of these names."""
+    if names:
+        stop(f"could not be read and is left out: {', '.join(names)}", FAILURE)
 
 
 def find_directories(folder: Path, name: str) -> list[Path]:
     """The directories of an id, path or pattern; stops where there is none."""
-    paths = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    matches = [path for path in paths if path.match(name)] or [path for path in [Path(name)] if path.is_dir()]
+    matches = matching_directories(folder, name)
     if not matches:
-        hint = catalog.nearest(name, [path.name for path in paths]) if paths else "there are none yet: rpe train creates some"
+        names = [path.name for path in directories(folder)]
+        hint = catalog.nearest(name, names) if names else "there are none yet: rpe train creates some"
         stop(f"no run {name!r} under {folder}: {hint}", USAGE)
     return matches
 
 
-def _usable_runs(directories: list[Path]) -> list[Run]:
-    runs, problems = [], []
-    for run in map(Run, directories):
-        try:
-            run.record  # noqa: B018 - raises where the directory is not a run
-            runs.append(run)
-        except RunError as error:
-            problems.append(str(error))
-    if not runs:
-        stop("\n".join(problems), FAILURE)
-    for problem in problems:
-        warn(problem)
-    return runs
+def matching_directories(folder: Path, name: str) -> list[Path]:
+    """The directories of an id, path or pattern."""
+    return [path for path in directories(folder) if path.match(name)] or [path for path in [Path(name)] if path.is_dir()]
 
 
-def select_trained_runs(folder: Path, names: list[str] | None) -> list[Run]:
-    """The selected runs that are trained; warns of the others."""
-    runs = select_runs(folder, names)
-    trained = [run for run in runs if run.is_trained]
+def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
+    """As `select_runs`, and warns of the runs that are not trained, which are left out too."""
+    runs, unreadable = select_runs(folder, names)
+    trained = []
     for run in runs:
-        if run not in trained:
+        if run.is_trained:
+            trained.append(run)
+        else:
             warn(f"{run.name} is not trained and is left out: rpe train {run.recipe_file}")
     if not trained:
         stop(f"no trained run under {folder}: rpe train --encoding rope", FAILURE)
-    return trained
+    return trained, unreadable
 
 
 def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> list[Run]:
@@ -72,8 +76,7 @@ def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> list[Run]
             run = Run.create(config, folder, source.name)
         except OSError as error:
             stop(str(error), FAILURE)
-        recorded, current = run.record.get("sources"), sources(config)
-        if run.is_trained and recorded != current:
+        if run.is_trained and (recorded := run.record.get("sources")) != (current := sources(config)):
             changed = "task" if recorded and recorded["tasks"] != current["tasks"] else "encoding"
             warn(f"{run.name}: the file of its {changed} has changed since; delete {run.path} to train again")
         runs.append(run)

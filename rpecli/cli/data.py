@@ -34,8 +34,7 @@ def data(
     from rpecli.evaluate import hf_dataset
 
     built = tasks.build(task)
-    longest = built.longest()
-    if longest is not None and numbers[-1] > longest:
-        stop(f"--lengths {lengths}: {task} has no problem longer than {longest}", USAGE)
+    if not built.has_length(numbers[-1]):
+        stop(f"--lengths {lengths}: {task} has no problem longer than {built.longest()}", USAGE)
     hf_dataset.write(task, built, numbers, samples, seed, out)
     typer.echo(f"{len(numbers)} lengths with {samples} sequences each in {out}")

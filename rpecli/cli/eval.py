@@ -4,15 +4,12 @@ from pathlib import Path
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
-from rpecli.cli._exit import warn
-from rpecli.cli._inputs import eval_overrides, eval_requests
+from rpecli.cli._inputs import eval_overrides, eval_requests, warn_of_lengths
 from rpecli.cli._output import print_next, print_tables
 from rpecli.cli._run_tables import lengths_table
-from rpecli.cli._select import select_trained_runs
-from rpecli.config.ranges import parse_lengths
+from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
-from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -39,28 +36,16 @@ def evaluate(
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
 ) -> None:
-    """Evaluate trained runs at several lengths, and always at the training length.
+    """Evaluate trained runs at several lengths, and at the training length and its doublings below them.
 
     Lengths that are already done are skipped, unless --overwrite is given.
     """
     settings = eval_overrides(overrides, data)
-    selected = select_trained_runs(runs, names)
+    selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
-    _warn_of_lengths(selected, overrides.get("lengths"))
+    warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in selected])
     execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
     print_tables(lengths_table(selected, "exact_match"), lengths_table(selected, "token_accuracy"))
     print_next("rpe report", runs)
-
-
-def _warn_of_lengths(runs: list[Run], lengths: str | None) -> None:
-    """Warns, once per task, of lengths that its problems cannot have."""
-    from rpecli import task
-
-    warned = set()
-    for config in (run.config for run in runs):
-        longest = task.build(config.task).longest()
-        too_long = [n for n in parse_lengths(lengths or config.eval.lengths, config.length) if longest and n > longest]
-        if too_long and config.task not in warned:
-            warned.add(config.task)
-            warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, too_long))}")
+    fail_if_unreadable(unreadable)

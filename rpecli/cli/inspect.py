@@ -10,7 +10,7 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
 from rpecli.cli._inputs import absolute_lengths, check_lengths, eval_overrides, eval_requests
 from rpecli.cli._output import print_json, print_tables, print_written
-from rpecli.cli._select import select_trained_runs
+from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 
@@ -51,11 +51,13 @@ def inspect(
     distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     settings = eval_overrides(overrides, data)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    requests = eval_requests(select_trained_runs(runs, names), request, settings, swap_encoding, rope_scaling)
+    selected, unreadable = select_trained_runs(runs, names)
+    requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     if shift:
         _show_shifts(requests, distances, device, out, as_json)
     else:
         _show_attention(requests, lengths, device, out, as_json)
+    fail_if_unreadable(unreadable)
 
 
 def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, out: Path | None, as_json: bool) -> None:

@@ -35,7 +35,7 @@ def ls(
     if kind not in kinds:
         stop(catalog.unknown("kind", kind, kinds), USAGE)
     if kind == "runs":
-        selected = select_runs(runs, None)
+        selected, _ = select_runs(runs, None)
         print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
     rows = listing.rows(kind)

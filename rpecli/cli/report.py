@@ -10,7 +10,7 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
 from rpecli.cli._inputs import load_recipe
 from rpecli.cli._output import command_line, new_console, print_json, print_rich, print_written, write_report
-from rpecli.cli._select import find_directories, select_runs
+from rpecli.cli._select import fail_if_unreadable, find_directories, select_runs
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -59,8 +59,9 @@ def report(
         ids, name = {config.id for config in loaded.configs()}, name or source.name
     if watch:
         _watch(runs, names, ids, interval)
-    selected = [run for run in select_runs(runs, names) if ids is None or run.name in ids]
-    write_report(selected, name, out, as_json)
+    selected, unreadable = select_runs(runs, names)
+    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json)
+    fail_if_unreadable(unreadable)
 
 
 def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, parse_stack, stack_jobs
 from rpecli.cli._exit import FAILURE
-from rpecli.cli._inputs import checked_recipe
+from rpecli.cli._inputs import checked_recipe, warn_of_lengths
 from rpecli.cli._output import write_report
 from rpecli.cli._select import create_runs
 from rpecli.evaluate.request import EvalRequest
@@ -44,7 +44,9 @@ def run(
     loaded, source = checked_recipe(recipe, overrides, sets)
     max_stack = parse_stack(stack, device)
     created = create_runs(loaded, source, runs)
-    requests = {config.id: EvalRequest(config.eval) for config in loaded.configs()}
+    configs = loaded.configs()
+    requests = {config.id: EvalRequest(config.eval) for config in configs}
+    warn_of_lengths([(config, config.eval.lengths) for config in configs])
     todo = [Job(run, train=not run.is_trained, request=requests[run.name], device=device) for run in created]
     failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
     write_report(created, name or source.name, out, as_json)

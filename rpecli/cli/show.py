@@ -11,7 +11,7 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import new_console, print_json, print_tables, print_written
 from rpecli.cli._run_tables import evaluation_table, record_table
-from rpecli.cli._select import select_runs
+from rpecli.cli._select import matching_directories, select_runs
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -38,11 +38,14 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
     """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
-    encoding = parse_choice(split_layers(name)[0])[0]
-    if encoding.endswith(".py") or encoding.replace("_", "-") in catalog.names("encodings"):
+    encoding, encodings = parse_choice(split_layers(name)[0])[0], catalog.names("encodings")
+    if encoding.endswith(".py") or encoding.replace("_", "-") in encodings:
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
-    else:
-        _show_runs(select_runs(runs, [name]), as_json)
+        return
+    close = catalog.close_names(encoding, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
+    if close and not matching_directories(runs, name):
+        stop(f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?", USAGE)
+    _show_runs(select_runs(runs, [name])[0], as_json)
 
 
 def _show_runs(runs: list[Run], as_json: bool) -> None:

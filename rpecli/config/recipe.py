@@ -30,7 +30,7 @@ from rpecli.config.settings import (
     TrainSettings,
 )
 
-FORMAT = 2  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
+FORMAT = 3  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
 
 
 class Recipe(Settings):

@@ -97,6 +97,9 @@ class OptimizationSettings(Strict):
     switch_fraction: float = Field(
         0.8, gt=0, lt=1, description="Share of the steps after which rope:then=none becomes none (DroPE)."
     )
+    threads: Whole = Field(
+        1, ge=1, description="CPU threads of a run; more of them add in another order and so change the last bits of the weights."
+    )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of matrix products in training.")
     data_seed: Whole | None = Field(None, ge=0, description="Seed of the training data; without it, the run's seed.")
     max_position: Whole = Field(512, ge=1, description="Positions offset and randomized draw from 0 to max_position - 1.")

@@ -6,6 +6,7 @@ scores of an absolute encoding would average to 0. The effect of the encoding is
 content. For a content-free bias that difference is the bias itself, which is therefore read directly.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,13 +19,12 @@ from rpecli.attention import kernels
 from rpecli.attention import reference as attention_reference
 from rpecli.choice import ChoiceError, parse_choice, split_layers
 from rpecli.describe import source
-from rpecli.encoding import Encoding, QueryKey, Shape, for_layers, overrides
+from rpecli.encoding import Encoding, Shape, for_layers, overrides, rotated_width
 from rpecli.task import SPECIAL
 
 N_CONTENTS = 16
 SHIFT = 37  # a prime, so that no period of a power of two hides behind it
 NOISE = 0.5  # added to every parameter before the shift is measured: parameters that start at 0 would show nothing
-MASKED = -1e4  # scores below it are masked, whatever number an encoding masks with
 ROUNDING = 1e-6  # smaller numbers are what rounding leaves of q.k - q.k
 
 
@@ -46,7 +46,7 @@ class EncodingProfile:
     acts_on: list[str]
     kernel: str
     cost: str
-    channels: dict[str, int]  # of a query and key: in the model, and as compared
+    channels: dict[str, int]  # of a head's query and key: in the model, and as compared, which is what dot products cost
     parameters: dict[str, int]  # of each layer, and once for all layers
     shift: dict[str, Any]  # claimed, the largest change of a score, by how much the positions were shifted
     causal_only: bool
@@ -103,10 +103,10 @@ def _facts(choice: str, encoding: Encoding) -> dict[str, Any]:
         **{key: getattr(encoding, key) for key in ("group", "causal_only", "extrapolation")},
         "options": {key: {"value": options.get(key, default), "default": default} for key, default in facts.options.items()},
         "hooks": hooks,
-        "acts_on": [source.HOOKS[hook] for hook in hooks] or [source.NO_HOOK],
+        "acts_on": source.acts_on(hooks),
         "kernel": kernel,
         "cost": kernels.COST[kernel],
-        "channels": _channels(encoding),
+        "channels": {"model": encoding.shape.d_head, "compared": rotated_width(encoding.on_scores)},
     }
 
 
@@ -119,15 +119,6 @@ def _hooks(encoding: Encoding, facts: source.EncodingFacts) -> list[str]:
     inherited = {"distance": "bias", "curve": "score"}.get(facts.kernel)
     added = {hook for hook in ("embed", "features", "rotate", "bias", "score") if hook != inherited and overrides(encoding, hook)}
     return [hook for hook in source.HOOKS if hook in facts.hooks or hook in added]
-
-
-def _channels(encoding: Encoding) -> dict[str, int]:
-    """The width of a query and key of one head before and after `rotate`, which is what the dot products cost."""
-    encoding, shape, positions_1xT = encoding.on_scores, encoding.shape, torch.arange(2)[None]
-    features = encoding.features(torch.ones(1, 2, shape.d_model))
-    q_1xHxTxD = torch.ones(1, shape.n_head, 2, shape.d_head)
-    compared, _ = encoding.rotate(QueryKey.last(q_1xHxTxD, q_1xHxTxD, positions_1xT, features))
-    return {"model": shape.d_head, "compared": compared.shape[-1]}
 
 
 def _parameter_counts(first: Encoding, second: Encoding) -> dict[str, int]:
@@ -162,11 +153,11 @@ def effect(encoding: Encoding, length: int, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         x_Cx1xM = torch.randn(N_CONTENTS, 1, encoding.shape.d_model, generator=generator)
         w_MxM = torch.linalg.qr(torch.randn(encoding.shape.d_model, encoding.shape.d_model, generator=generator))[0]
-        q_CxHx1xD = _split_heads(F.layer_norm(x_Cx1xM, x_Cx1xM.shape[-1:]) @ w_MxM, encoding.shape.n_head)
+        q_CxHx1xD = attention_reference.split_heads(F.layer_norm(x_Cx1xM, x_Cx1xM.shape[-1:]) @ w_MxM, encoding.shape.n_head)
         plain_CxHx1x1 = (q_CxHx1xD**2).sum(-1, keepdim=True) * encoding.shape.scale
         scores_CxHxTxT = _scores(encoding, x_Cx1xM.expand(-1, length, -1), w_MxM.expand(2, -1, -1), positions_T)
         effect_CxHxTxT = scores_CxHxTxT - plain_CxHx1x1
-    return effect_CxHxTxT.float().masked_fill(masked_TxT | (effect_CxHxTxT < MASKED), torch.nan)
+    return effect_CxHxTxT.float().masked_fill(masked_TxT | (effect_CxHxTxT < attention_reference.MASKED), torch.nan)
 
 
 def _is_content_free(encoding: Encoding) -> bool:
@@ -181,12 +172,8 @@ def _scores(encoding: Encoding, x_BxTxM: Tensor, w_2xMxM: Tensor, positions_T: T
     ids_BxT = torch.full(x_BxTxM.shape[:2], SPECIAL)
     h_BxTxM = encoding.embed(x_BxTxM, positions_T[None], ids_BxT)
     h_BxTxM = F.layer_norm(h_BxTxM, h_BxTxM.shape[-1:])
-    q_BxHxTxD, k_BxHxTxD = (_split_heads(h_BxTxM @ w_MxM, encoding.shape.n_head) for w_MxM in w_2xMxM)
+    q_BxHxTxD, k_BxHxTxD = (attention_reference.split_heads(h_BxTxM @ w_MxM, encoding.shape.n_head) for w_MxM in w_2xMxM)
     return attention_reference.scores(encoding, q_BxHxTxD, k_BxHxTxD, h_BxTxM, positions_T)
-
-
-def _split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
-    return x_BxTxM.unflatten(-1, (n_head, -1)).transpose(1, 2)
 
 
 def _curves(encoding: Encoding, effect_CxHxTxT: Tensor) -> dict[str, Any]:
@@ -232,3 +219,10 @@ def _number(value: Tensor | float) -> float | None:
     """Five digits; None for NaN, 0 for rounding."""
     number = float(value)
     return None if number != number else 0.0 if abs(number) < ROUNDING else float(f"{number:.5g}")
+
+
+def value_range(values: Iterable[float | None]) -> tuple[float, float]:
+    """The lowest and highest value; a range around a constant."""
+    numbers = [value for value in values if value is not None] or [0.0]
+    low, high = min(numbers), max(numbers)
+    return (low, high) if high > low else (low - 1, high + 1)

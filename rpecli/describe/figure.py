@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rpecli.describe.effect import EncodingProfile
+from rpecli.describe.effect import EncodingProfile, value_range
 from rpecli.plot import HEAD_DASHES, QUIET, REFERENCE, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colors, new_figure
 from rpecli.run.files import write_bytes
 
@@ -134,7 +134,7 @@ def titled_maps(profile: EncodingProfile) -> list[tuple[str, list[list[float]]]]
 
 
 def _map(axes: "Axes", title: str, cells: list[list[float]], profile: EncodingProfile) -> "AxesImage":
-    low, high = _range(profile)
+    low, high = value_range(value for cells in profile.maps for row in cells for value in row)
     n_positions, train_length = profile.shape["n_positions"], profile.shape["train_length"]
     axes.set_facecolor(MASKED_COLOR)
     image = axes.imshow(cells, cmap=COLOR_MAP, vmin=low, vmax=high, interpolation="nearest", aspect="equal")
@@ -144,10 +144,3 @@ def _map(axes: "Axes", title: str, cells: list[list[float]], profile: EncodingPr
     axes.set_xticks([0, train_length, n_positions - 1])
     axes.set_yticks([0, train_length, n_positions - 1])
     return image
-
-
-def _range(profile: EncodingProfile) -> tuple[float, float]:
-    """The lowest and highest value of all maps; a range around a constant."""
-    values = [value for cells in profile.maps for row in cells for value in row if value is not None] or [0.0]
-    low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 1, high + 1)

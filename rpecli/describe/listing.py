@@ -5,6 +5,7 @@ from rpecli.config import load as config_load
 from rpecli.config.keys import recipe_keys
 from rpecli.describe import source
 from rpecli.table import Table
+from rpecli.titles import display
 
 NARROW = {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
           "year": "year", "what it does": "what it does"}  # fmt: skip  # column -> its heading in a narrow terminal
@@ -19,6 +20,7 @@ def _encoding(name: str) -> dict[str, str]:
     facts = source.read(name)
     return {
         "encoding": name,
+        "title": display("encodings", name),
         "group": facts.group,
         "what it does": facts.summary,
         "learns": facts.learns,

@@ -50,13 +50,18 @@ class EncodingFacts:
     @property
     def acts_on(self) -> list[str]:
         """Where the encoding acts, one sentence per hook."""
-        return [HOOKS[hook] for hook in self.hooks] or [NO_HOOK]
+        return acts_on(self.hooks)
 
     @property
     def paper(self) -> str:
         """Title and source of the paper, without the year."""
         comma = "," if self.source and not self.source.startswith("(") else ""
         return f"{self.title}{comma} {self.source}".strip()
+
+
+def acts_on(hooks: list[str]) -> list[str]:
+    """Where these hooks act, one sentence per hook."""
+    return [HOOKS[hook] for hook in hooks] or [NO_HOOK]
 
 
 def read(name: str) -> EncodingFacts:

@@ -2,10 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rpecli.describe.effect import EncodingProfile
+from rpecli.describe.effect import EncodingProfile, value_range
 from rpecli.table import Table
 
 if TYPE_CHECKING:
@@ -61,19 +60,12 @@ def _shift(profile: EncodingProfile) -> str:
 def curves(profile: EncodingProfile) -> str:
     """One plot per head, two side by side, all on one scale."""
     means = [head["mean"] for head in profile.heads[:MAX_HEADS]]
-    low, high = _range(value for mean in means for value in mean)
+    low, high = value_range(value for mean in means for value in mean)
     plots = [_plot(f"head {n + 1}", mean, (low, high), profile.shape["train_length"]) for n, mean in enumerate(means)]
     pairs = [plots[n : n + 2] for n in range(0, len(plots), 2)]
     rows = ["  ".join(parts).rstrip() for pair in pairs for parts in zip(*pair, strict=True)]
     n_omitted = len(profile.heads) - MAX_HEADS
     return "\n".join([*rows, *([f"and {n_omitted} more heads: --json, --out FILE.svg"] if n_omitted > 0 else [])])
-
-
-def _range(values: Iterable[float | None]) -> tuple[float, float]:
-    """The lowest and highest value; a range around a constant."""
-    numbers = [value for value in values if value is not None] or [0.0]
-    low, high = min(numbers), max(numbers)
-    return (low, high) if high > low else (low - 1, high + 1)
 
 
 def _plot(title: str, values: Values, limits: tuple[float, float], train_length: int) -> list[str]:
@@ -124,7 +116,7 @@ def shades(profile: EncodingProfile) -> str:
     """The average over heads for every query and key, in MAP_HEIGHT rows of shades, with a legend beside them."""
     average, train_length = profile.average, profile.shape["train_length"]
     cells = [[_block_mean(average, row, column) for column in range(MAP_WIDTH)] for row in range(MAP_HEIGHT)]
-    low, high = _range(value for row in cells for value in row)
+    low, high = value_range(value for row in cells for value in row)
     labels = {0: 0, train_length * MAP_HEIGHT // len(average): train_length, MAP_HEIGHT - 1: len(average) - 1}
     marks = {0: 0, train_length * MAP_WIDTH // len(average): train_length, MAP_WIDTH - 1: len(average) - 1}
     step = (high - low) / len(SHADES)

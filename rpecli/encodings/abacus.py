@@ -30,6 +30,7 @@ def places(ids_BxS: Tensor, digits: int) -> Tensor:
 
 
 class Abacus(Encoding):
+    title = "Abacus"
     group = "APE"
     paper = "Transformers Can Do Arithmetic with the Right Embeddings, 2024, arXiv 2405.17399"
     extrapolation = "rows at their initial values"

@@ -21,9 +21,11 @@ def slopes(n_head: int) -> list[float]:
 
 
 class ALiBi(DistanceBias):
+    title = "ALiBi"
     paper = "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation, 2021, arXiv 2108.12409"
     shared = True
     extrapolation = "the penalty keeps growing"
+    look = ("#009E73", "s")
     slope_H: Tensor
 
     def __init__(self, shape: Shape, *, learned: bool = False):

@@ -15,10 +15,12 @@ from rpecli.encodings import _require as require
 
 
 class CoPE(Encoding):
+    title = "CoPE"
     group = "content"
     paper = "Contextual Position Encoding: Learning to Count What's Important, 2024, arXiv 2405.18719"
     causal_only = True
     extrapolation = "counts stop at npos - 1"
+    look = ("#8E5A8E", "D")
 
     def __init__(self, shape: Shape, *, npos: int = 64):
         super().__init__(shape)

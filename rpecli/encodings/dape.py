@@ -20,6 +20,7 @@ from rpecli.encodings import _require as require
 
 
 class DAPE(Encoding):
+    title = "DAPE"
     group = "content"
     paper = "DAPE: Data-Adaptive Positional Encoding for Length Extrapolation, 2024, arXiv 2405.14722"
     extrapolation = "as the bias under it"

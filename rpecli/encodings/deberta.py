@@ -27,6 +27,7 @@ def log_buckets(buckets: int, reach: int) -> list[int]:
 
 
 class DeBERTa(Encoding):
+    title = "DeBERTa"
     paper = "DeBERTa: Decoding-enhanced BERT with Disentangled Attention, 2020, arXiv 2006.03654"
     extrapolation = "all far distances share one vector"
     bucket_R: Tensor

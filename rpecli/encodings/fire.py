@@ -17,9 +17,11 @@ from rpecli.encodings import _require as require
 
 
 class FIRE(Encoding):
+    title = "FIRE"
     paper = "Functional Interpolation for Relative Positions Improves Long Context Transformers, 2023, arXiv 2310.04418"
     shift_invariant = False
     extrapolation = "normalized into [0, 1]"
+    look = ("#332288", "^")
 
     def __init__(self, shape: Shape, *, hidden: int = 32, threshold: float = 0.0, c: float = 0.1):
         super().__init__(shape)

@@ -17,10 +17,12 @@ from rpecli.encoding import Encoding, QueryKey, Shape
 
 
 class FoX(Encoding):
+    title = "FoX"
     group = "content"
     paper = "Forgetting Transformer: Softmax Attention with a Forget Gate, 2025, arXiv 2503.02130"
     causal_only = True
     extrapolation = "forgetting continues"
+    look = ("#661100", "v")
 
     def __init__(self, shape: Shape, *, bias: float = 0.0):
         super().__init__(shape)

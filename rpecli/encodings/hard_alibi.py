@@ -15,6 +15,7 @@ MASKED = -1e5  # a weight of 0 after a softmax; with minus infinity, a row whose
 
 
 class HardALiBi(DistanceBias):
+    title = "Hard ALiBi"
     paper = "Repeat After Me: Transformers are Better than State Space Models at Copying, 2024, arXiv 2402.01032"
     shared = True
     extrapolation = "the windows stay the same"

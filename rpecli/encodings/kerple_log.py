@@ -15,9 +15,11 @@ LEAST = 0.01
 
 
 class KerpleLog(DistanceBias):
+    title = "KERPLE-log"
     paper = "KERPLE: Kernelized Relative Positional Embedding for Length Extrapolation, 2022, arXiv 2205.09921"
     shared = True
     extrapolation = "the logarithm keeps growing"
+    look = ("#1287A0", "v")
 
     def __init__(self, shape: Shape):
         super().__init__(shape)

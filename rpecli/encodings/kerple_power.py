@@ -16,9 +16,11 @@ LEAST = 0.01
 
 
 class KerplePower(DistanceBias):
+    title = "KERPLE-power"
     paper = "KERPLE: Kernelized Relative Positional Embedding for Length Extrapolation, 2022, arXiv 2205.09921"
     shared = True
     extrapolation = "the power keeps growing"
+    look = ("#1287A0", "p")
 
     def __init__(self, shape: Shape, *, weighted: bool = False):
         super().__init__(shape)

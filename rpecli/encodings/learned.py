@@ -16,11 +16,13 @@ BLOCK = 512  # rows drawn at a time, each block from its own seed
 
 
 class Learned(Encoding):
+    title = "Learned"
     group = "APE"
     paper = "Convolutional Sequence to Sequence Learning, 2017, arXiv 1705.03122"
     shared = True
     shift_invariant = False
     extrapolation = "rows at their initial values"
+    look = ("#D55E00", "o")
     seed: Tensor
     touched_R: Tensor
 

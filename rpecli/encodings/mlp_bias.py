@@ -16,6 +16,7 @@ from rpecli.encoding import DistanceBias, Shape
 
 
 class MLPBias(DistanceBias):
+    title = "MLP bias"
     paper = "x-transformers, DynamicPositionBias (no paper)"
     shared = True
     extrapolation = "the network extrapolates to new distances"

@@ -9,7 +9,9 @@ from rpecli.encoding import Encoding
 
 
 class NoPE(Encoding):
+    title = "NoPE"
     group = "none"
     paper = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
     shared = True
     extrapolation = "defined; attention spreads"
+    look = ("#000000", "o")

@@ -16,6 +16,7 @@ from rpecli.encodings import _rotary as rotary
 
 
 class PRoPE(Encoding):
+    title = "p-RoPE"
     paper = "Round and Round We Go! What makes Rotary Positional Encodings useful?, 2024, arXiv 2410.06205"
     shared = True
     extrapolation = "new angles of fewer slow pairs"

@@ -22,6 +22,7 @@ CHUNK = 64  # keys unrolled at once
 
 
 class PaTH(Encoding):
+    title = "PaTH"
     group = "content"
     paper = "PaTH Attention: Position Encoding via Accumulating Householder Transformations, 2025, arXiv 2505.16381"
     causal_only = True

@@ -18,8 +18,10 @@ from rpecli.encodings import _require as require
 
 
 class PoPE(Encoding):
+    title = "PoPE"
     paper = 'Decoupling the "What" and "Where" With Polar Coordinate Positional Embeddings, 2025, arXiv 2509.10534'
     extrapolation = "new angles of the slow channels"
+    look = ("#8A5FBF", "h")
 
     def __init__(self, shape: Shape, *, base: float = 10000.0, start: str = "zero"):
         super().__init__(shape)

@@ -16,6 +16,7 @@ from rpecli.encoding import DistanceCurve, QueryKey, Shape
 
 
 class RelBasis(DistanceCurve):
+    title = "Relative basis"
     paper = "Inkling, 2026 (no paper; Hugging Face transformers 5.23)"
     causal_only = True
     extrapolation = "no bias beyond the extent"

@@ -16,6 +16,7 @@ from rpecli.encodings._rotary import NearAndFar
 
 
 class ReRoPE(NearAndFar):
+    title = "ReRoPE"
     paper = "ReRoPE, 2023, kexue.fm 9708"
     shared = True
     causal_only = True

@@ -18,9 +18,11 @@ from rpecli.encodings import _rotary as rotary
 
 
 class RoPE(Encoding):
+    title = "RoPE"
     paper = "RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021, arXiv 2104.09864"
     shared = True
     extrapolation = "new angles of the slow pairs"
+    look = ("#0072B2", "o")
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from rpecli.encodings import _rotary as rotary
 
 
 class Sandwich(DistanceBias):
+    title = "Sandwich"
     paper = "Dissecting Transformer Length Extrapolation via the Lens of Receptive Field Analysis, 2022, arXiv 2212.10356"
     shared = True
     extrapolation = "keeps decaying, with oscillations"

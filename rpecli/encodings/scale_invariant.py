@@ -16,6 +16,7 @@ from rpecli.encodings import _rotary as rotary
 
 
 class ScaleInvariant(Encoding):
+    title = "Scale-invariant"
     paper = "Scale-invariant Attention, 2025, arXiv 2505.17083"
     shared = True
     causal_only = True

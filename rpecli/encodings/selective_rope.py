@@ -18,6 +18,7 @@ from rpecli.encodings._short_conv import ShortConv
 
 
 class SelectiveRoPE(Encoding):
+    title = "Selective RoPE"
     group = "content"
     paper = "Selective Rotary Position Embedding, 2025, arXiv 2511.17388"
     causal_only = True

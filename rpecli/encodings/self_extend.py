@@ -17,6 +17,7 @@ from rpecli.encodings._rotary import NearAndFar
 
 
 class SelfExtend(NearAndFar):
+    title = "Self-Extend"
     paper = "LLM Maybe LongLM: Self-Extend LLM Context Window Without Tuning, 2024, arXiv 2401.01325"
     shared = True
     causal_only = True

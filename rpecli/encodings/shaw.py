@@ -15,8 +15,10 @@ from rpecli.encodings import _require as require
 
 
 class Shaw(DistanceCurve):
+    title = "Shaw"
     paper = "Self-Attention with Relative Position Representations, 2018, arXiv 1803.02155"
     extrapolation = "all far distances share one vector"
+    look = ("#5B8C2A", "X")
 
     def __init__(self, shape: Shape, *, reach: int = 16):
         super().__init__(shape)

@@ -14,11 +14,13 @@ from rpecli.encodings import _require as require
 
 
 class Sinusoidal(Encoding):
+    title = "Sinusoidal"
     group = "APE"
     paper = "Attention Is All You Need, 2017, arXiv 1706.03762"
     shared = True
     shift_invariant = False
     extrapolation = "defined, new to the model"
+    look = ("#882255", "s")
 
     def __init__(self, shape: Shape, *, base: float = 10000.0):
         super().__init__(shape)

@@ -17,9 +17,11 @@ from rpecli.encoding import DistanceBias, Shape
 
 
 class T5(DistanceBias):
+    title = "T5 bias"
     paper = "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, 2019, arXiv 1910.10683"
     shared = True
     extrapolation = "all far distances share one bucket"
+    look = ("#7A7A1F", "D")
 
     def __init__(self, shape: Shape, *, buckets: int = 32, max_distance: int = 128):
         super().__init__(shape)

@@ -14,6 +14,7 @@ from rpecli.encodings import _require as require
 
 
 class TISA(DistanceBias):
+    title = "TISA"
     paper = "The Case for Translation-Invariant Self-Attention in Transformer-Based Language Models, 2021, arXiv 2106.01950"
     extrapolation = "no bias for distant keys"
 

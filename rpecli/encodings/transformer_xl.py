@@ -20,8 +20,10 @@ from rpecli.encodings import _require as require
 
 
 class TransformerXL(DistanceCurve):
+    title = "Transformer-XL"
     paper = "Transformer-XL: Attentive Language Models Beyond a Fixed-Length Context, 2019, arXiv 1901.02860"
     extrapolation = "sinusoids of new distances"
+    look = ("#8A5FBF", "P")
     score = Encoding.score  # `rotate` gives the whole score
 
     def __init__(self, shape: Shape):

@@ -16,6 +16,7 @@ from rpecli.encodings.hard_alibi import MASKED
 
 
 class Window(DistanceBias):
+    title = "Sliding window"
     paper = "Longformer: The Long-Document Transformer, 2020"
     shared = True
     extrapolation = "the window stays the same"

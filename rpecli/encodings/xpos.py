@@ -20,6 +20,7 @@ LIMIT = 80.0  # of the exponents: e^80 is finite in float32; it binds only 65,00
 
 
 class XPos(Encoding):
+    title = "xPos"
     paper = "A Length-Extrapolatable Transformer, 2022, arXiv 2212.10554"
     shared = True
     causal_only = True

@@ -1,5 +1,6 @@
 """The evaluation set of a length: drawn from the evaluation seed, or read from a data set that `rpe data` wrote."""
 
+import itertools
 from pathlib import Path
 
 from rpecli import data
@@ -13,15 +14,16 @@ MIN_SEQUENCES = 32  # per length, however long the sequences are
 
 
 def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list[int]:
-    """The lengths to evaluate, ascending: those of the data set, or those of the settings and the training length.
+    """The lengths to evaluate, ascending: those of the data set, or those of the settings and what leads up to them.
 
-    Lengths above the task's greatest are left out; `rpe eval` warns of them.
+    That is the training length and its doublings below the first length asked for, so that every run shows where it breaks.
+    Lengths above the task's greatest are left out; the commands warn of them.
     """
     if folder is not None:
         return hf_dataset.lengths(folder)
-    lengths = {config.length, *parse_lengths(config.eval.lengths, config.length)}
-    longest = task.longest()
-    return sorted(length for length in lengths if longest is None or length <= longest)
+    requested = parse_lengths(config.eval.lengths, config.length)
+    doublings = itertools.takewhile(lambda length: length < requested[0], (config.length * 2**k for k in itertools.count()))
+    return sorted(filter(task.has_length, {config.length, *doublings, *requested}))
 
 
 def eval_set(config: Config, task: Task, length: int, folder: Path | None = None) -> list[Batch]:

@@ -1,10 +1,9 @@
 """Loads the model of a trained run, with its own encoding or another one in its place."""
 
-import hashlib
-
 import torch
 from safetensors.torch import load_file
 
+from rpecli import catalog
 from rpecli.device import pick_device
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
@@ -30,7 +29,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
         raise RunError(f"{run.weights_file} does not load ({error}): {remedy}") from None
     loaded.model.switch(True)
     loaded.model.eval()
-    return loaded, hashlib.sha256(run.weights_file.read_bytes()).hexdigest()[:8]
+    return loaded, catalog.fingerprint(run.weights_file)
 
 
 def _without_foreign_encodings(state: dict[str, torch.Tensor], model: Transformer) -> dict[str, torch.Tensor]:

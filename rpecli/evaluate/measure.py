@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data
-from rpecli.device import available_memory, n_cores, stop_signals
+from rpecli.device import available_memory, stop_signals, to_device
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
@@ -23,8 +23,8 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
 from rpecli.model import LoadedModel, Transformer
 from rpecli.run.directory import Run, Stopped
-from rpecli.run.records import EvalLine, EvalScores
-from rpecli.task import Batch
+from rpecli.run.records import EXAMPLE_WORDS, EvalLine, EvalScores, Example, SetScores
+from rpecli.task import SPECIAL, Batch
 
 N_DECILES = 10  # parts of the answer whose accuracy is kept apart
 
@@ -33,14 +33,13 @@ def evaluate(
     run: Run,
     request: EvalRequest = EvalRequest(),  # noqa: B008 - frozen
     device: str = "auto",
-    threads: int | None = None,
     progress: Callable[[EvalLine], None] | None = None,
 ) -> list[str]:
     """Adds a line to eval.jsonl for each length that has none yet; returns why the others could not be measured.
 
     Raises RunError for a run that is not trained, and Stopped on SIGINT or SIGTERM, with the finished lengths saved.
     """
-    torch.set_num_threads(threads or n_cores())
+    torch.set_num_threads(run.config.threads)
     problems = []
     with run.lock(), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
@@ -104,20 +103,32 @@ def measure(
     """Evaluates a model on the evaluation set of a length. Raises Stopped between two batches once `stopped` holds a signal."""
     start, config = time.monotonic(), loaded.config
     batch_size = batch_size_for(blocks[0].tokens_BxT.shape[1], batch_tokens)
-    parts, untrained = list[SequenceScores](), 0.0
+    parts, untrained, shown = list[SequenceScores](), 0.0, None
     for number, block in enumerate(blocks):
         for first in range(0, len(block.tokens_BxT), batch_size):
             if stopped:
                 raise Stopped(stopped[0])
             batch = block.rows(first, first + batch_size)
             places = data.evaluation_positions(loaded.task, config, batch, length, number)
-            positions = None if places is None else torch.from_numpy(places).to(loaded.device)
+            positions = to_device(places, loaded.device)
             examples = data.shift_targets(batch, config)
             ids_BxT = torch.from_numpy(examples.inputs_BxT).to(loaded.device)
-            parts.append(score(loaded.model, examples, ids_BxT, positions))
+            scores, predicted_BxT = score(loaded.model, examples, ids_BxT, positions)
+            parts.append(scores)
+            shown = shown or example(loaded, examples, predicted_BxT)
             untrained += untrained_tokens(loaded.model, ids_BxT, positions) / ids_BxT.shape[1]
-    scores = SequenceScores.concatenate(parts)
-    return _summary(loaded, length, blocks, scores, untrained / len(scores.exact), time.monotonic() - start)
+    scores, seconds = SequenceScores.concatenate(parts), time.monotonic() - start
+    assert shown
+    return {**_summary(loaded, length, blocks, scores, untrained / len(scores.exact), seconds), "example": shown}
+
+
+def example(loaded: LoadedModel, examples: data.Examples, predicted_BxT: np.ndarray) -> Example:
+    """The first sequence of a batch, as words."""
+    is_answer_T, targets_T = examples.answer_mask_BxT[0], examples.targets_BxT[0]
+    is_prompt_T = ~is_answer_T & (targets_T >= SPECIAL)
+    rows = {"prompt": targets_T[is_prompt_T], "target": targets_T[is_answer_T], "answer": predicted_BxT[0][is_answer_T]}
+    prompt, target, answer = (loaded.task.words(tokens[:EXAMPLE_WORDS].tolist()) for tokens in rows.values())
+    return {"prompt": prompt, "target": target, "answer": answer}
 
 
 def untrained_tokens(model: Transformer, ids_BxT: Tensor, positions: Tensor | None) -> int:
@@ -128,19 +139,24 @@ def untrained_tokens(model: Transformer, ids_BxT: Tensor, positions: Tensor | No
     return max(encoding.untrained(positions_BxT, ids_BxT) for encoding in model.current)
 
 
-def score(model: Transformer, examples: data.Examples, ids_BxT: Tensor, positions: Tensor | None) -> SequenceScores:
-    """Predicts the answer and end tokens of a batch and counts those that are right."""
+def score(
+    model: Transformer, examples: data.Examples, ids_BxT: Tensor, positions: Tensor | None
+) -> tuple[SequenceScores, np.ndarray]:
+    """Predicts the answer and end tokens of a batch and counts those that are right; also the predictions, `[B, T]`."""
     answer_BxT, eos_BxT, index_N = examples.answer_mask_BxT, examples.eos_mask_BxT, np.flatnonzero(examples.scored_BxT)
     query_index_N = torch.from_numpy(index_N).to(ids_BxT.device)
     target_N = torch.from_numpy(examples.targets_BxT.flat[index_N]).to(ids_BxT.device)
     logits_NxV = model.head(model(ids_BxT, positions, query_index_N=query_index_N))
     correct_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
-    correct_BxT.flat[index_N] = (logits_NxV.argmax(-1) == target_N).cpu().numpy()
+    predicted_N = logits_NxV.argmax(-1)
+    predicted_BxT = np.zeros(answer_BxT.shape, np.int64)
+    predicted_BxT.flat[index_N] = predicted_N.cpu().numpy()
+    correct_BxT.flat[index_N] = (predicted_N == target_N).cpu().numpy()
     nll_BxT.flat[index_N] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()
     exact_B = (correct_BxT | ~answer_BxT).all(1)
     decile_BxT = (answer_BxT.cumsum(1) - 1) * N_DECILES // answer_BxT.sum(1, keepdims=True)
     in_decile = [answer_BxT & (decile_BxT == decile) for decile in range(N_DECILES)]
-    return SequenceScores(
+    scores = SequenceScores(
         exact=exact_B,
         exact_eos=exact_B & (correct_BxT | ~eos_BxT).all(1),
         n_correct=(correct_BxT & answer_BxT).sum(1),
@@ -149,11 +165,12 @@ def score(model: Transformer, examples: data.Examples, ids_BxT: Tensor, position
         n_correct_by_decile=np.stack([(correct_BxT & mask_BxT).sum(1) for mask_BxT in in_decile], 1),
         n_answer_by_decile=np.stack([mask_BxT.sum(1) for mask_BxT in in_decile], 1),
     )
+    return scores, predicted_BxT
 
 
 def _summary(
     loaded: LoadedModel, length: int, blocks: list[Batch], scores: SequenceScores, untrained: float, seconds: float
-) -> EvalScores:
+) -> SetScores:
     n, n_exact, n_answer = len(scores.exact), int(scores.exact.sum()), scores.n_answer.sum()
     accuracy, chance = float(scores.n_correct.sum() / n_answer), loaded.task.chance(length)
     rescaled = rescaled_accuracy(accuracy, chance)

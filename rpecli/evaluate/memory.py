@@ -5,7 +5,7 @@ import torch
 from rpecli import data
 from rpecli.attention import dispatch as attention
 from rpecli.attention.blocks import BlockSizes
-from rpecli.encoding import Encoding, QueryKey
+from rpecli.encoding import Encoding, rotated_width
 from rpecli.model import LoadedModel
 
 BATCH_TOKENS = 16384  # tokens per forward pass; one sequence at least
@@ -55,7 +55,7 @@ def _attention_floats(encoding: Encoding, normalizer: str, tokens: int, T: int, 
     """Numbers that attention holds at once: those of every token, and a block of scores if the kernel has one."""
     shape = encoding.shape
     kernel = attention.kernel(encoding, normalizer, by_curve=contiguous and shape.causal)
-    width = shape.d_head if kernel == "curve" else _rotated_width(encoding)
+    width = shape.d_head if kernel == "curve" else rotated_width(encoding)
     per_token = tokens * shape.n_head * (6 * shape.d_head + 4 * width)  # q, k, v; q and k rotated, which may widen them; y
     if kernel == "plain" or (kernel == "distance" and contiguous):
         return per_token
@@ -65,10 +65,3 @@ def _attention_floats(encoding: Encoding, normalizer: str, tokens: int, T: int, 
     keys = tokens if kernel == "eager" else T  # a bias is the same for all sequences
     rows = min(T, sizes.rows(T, keys // T))
     return per_token + encoding.score_buffers(rows, T) * shape.n_head * rows * keys
-
-
-def _rotated_width(encoding: Encoding) -> int:
-    """The width of a head's rotated queries, measured by rotating one token."""
-    shape, at_1x1 = encoding.shape, torch.zeros(1, 1, dtype=torch.long)
-    q_1xHx1xD, f = torch.zeros(1, shape.n_head, 1, shape.d_head), encoding.features(torch.zeros(1, 1, shape.d_model))
-    return encoding.rotate(QueryKey.last(q_1xHx1xD, q_1xHx1xD, at_1x1, f))[0].shape[-1]

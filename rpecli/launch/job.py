@@ -22,7 +22,6 @@ class Job:
     train: bool
     request: EvalRequest | None = None
     device: str = "auto"
-    threads: int = 1
     stacked_with: tuple[Run, ...] = ()
 
     @property

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -49,6 +49,11 @@ class JobQueue:
         return [Event("ended", run, code) for run in job.runs]
 
 
+def default_processes(runs: list[Run]) -> int:
+    """As many processes as there are runs, or fewer, so that every thread of each has a core."""
+    return max(1, min(len(runs), n_cores() // max(run.config.threads for run in runs)))
+
+
 def execute(jobs: list[Job], max_processes: int, say: worker.Say = print, context: Any = None) -> Iterator[Event]:
     """Does every job and yields what happens. Closing the generator, or Ctrl-C, stops the children and lets them save.
 
@@ -69,11 +74,9 @@ def _in_this_process(jobs: list[Job], say: worker.Say) -> Iterator[Event]:
 
 
 def _in_processes(jobs: list[Job], max_processes: int, context: Any) -> Iterator[Event]:
-    n_runs = sum(len(job.runs) for job in jobs)
-    threads = max(1, n_cores() // max(1, min(max_processes, n_runs)))
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # for the server, before it loads torch
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # while the server loads torch; a run then sets its own number of threads
     context = context or _server_context()
-    queue = JobQueue([replace(job, threads=threads) for job in jobs])
+    queue = JobQueue(jobs)
     children: list[tuple[Job, Any]] = []
     try:
         while queue.waiting or children:

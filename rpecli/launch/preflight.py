@@ -7,7 +7,6 @@ import numpy as np
 from rpecli import encoding, task
 from rpecli.choice import ChoiceError
 from rpecli.config.load import RecipeSource
-from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.yaml_source import Problem
 from rpecli.model import max_train_positions
@@ -31,12 +30,9 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "task", str(error)
         return
     longest = built.longest()
-    if longest is not None and config.length > longest:
+    if not built.has_length(config.length):
         yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
         return
-    too_long = [n for n in parse_lengths(config.eval.lengths, config.length) if longest is not None and n > longest]
-    if too_long:
-        yield "lengths", f"{too_long[0]}: {config.task} has no problem longer than {longest}: leave out longer lengths"
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"

@@ -35,8 +35,6 @@ class State(StrEnum):
 
 
 AT_WORK = (State.TRAINING, State.EVALUATING)
-STATES = {Status.CREATED: State.WAITING, Status.TRAINING: State.TRAINING, Status.TRAINED: State.TRAINED}
-STATES |= {Status.STOPPED: State.STOPPED, Status.FAILED: State.FAILED}
 
 
 class RunStatus:
@@ -99,7 +97,7 @@ class RunStatus:
             return State.WAITING
         if status == Status.TRAINED and self._is_being_evaluated():
             return State.EVALUATING
-        return STATES[status]
+        return State.WAITING if status == Status.CREATED else State(status)
 
     def _is_being_evaluated(self) -> bool:
         """Whether lengths are missing, and the process on this machine that trained the run lives and goes on writing."""

@@ -74,10 +74,10 @@ def _train_and_evaluate(job: Job, say: Say) -> list[str]:
     from rpecli.train.loop import train
 
     if job.train:
-        train(job.run, job.device, job.threads, progress=lambda line: say(f"train {line}"))
+        train(job.run, job.device, progress=lambda line: say(f"train {line}"))
     if job.request is None:
         return []
-    return evaluate(job.run, job.request, job.device, job.threads, progress=lambda line: say(f"eval {line}"))
+    return evaluate(job.run, job.request, job.device, progress=lambda line: say(f"eval {line}"))
 
 
 def _train_stack(job: Job, say: Say) -> None:
@@ -88,7 +88,7 @@ def _train_stack(job: Job, say: Say) -> None:
             file.write(f"train {line}\n")
 
     try:
-        stacked.train_together(job.runs, job.device, job.threads, progress=log)
+        stacked.train_together(job.runs, job.device, progress=log)
     except stacked.NotStackable as reason:
         say(f"{len(job.runs)} runs train one by one: {reason}")
 

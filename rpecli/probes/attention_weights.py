@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rpecli.attention import reference as attention_reference
 from rpecli.encoding import Encoding
-from rpecli.model import Attention, Block, LoadedModel, Transformer
+from rpecli.model import Block, LoadedModel, Transformer
 from rpecli.probes.inputs import ProbeBatch
 
 
@@ -86,21 +86,9 @@ def _capture(
 ) -> None:
     (x_BxTxM, layer), attention = arguments, block.attention
     h_BxTxM = block.norm1(x_BxTxM)
-    q, k = (split_heads(linear(h_BxTxM), attention.n_head) for linear in (attention.q, attention.k))
-    q = scale_queries(attention, q)
+    q, k = (attention_reference.split_heads(linear(h_BxTxM), attention.n_head) for linear in (attention.q, attention.k))
+    q = attention.scale_queries(q, q.shape[2])
     captured.append(LayerInputs(layer.encoding, attention.normalizer, q, k, h_BxTxM, layer.positions_BxS, max_cells))
-
-
-def split_heads(x_BxTxM: Tensor, n_head: int) -> Tensor:
-    """`[B, T, M]` to `[B, H, T, D]`."""
-    return x_BxTxM.unflatten(-1, (n_head, -1)).transpose(1, 2)
-
-
-def scale_queries(attention: Attention, q_BxHxTxD: Tensor) -> Tensor:
-    """Queries times the factor of `logit_scale`, in sequences without padding."""
-    T = q_BxHxTxD.shape[2]
-    n_keys_T = torch.arange(1, T + 1, device=q_BxHxTxD.device)
-    return attention.logit_scale(q_BxHxTxD, (n_keys_T if attention.causal else torch.full_like(n_keys_T, T))[None])
 
 
 def attention_rows(layer: LayerInputs, rows_BxT: Tensor) -> Tensor:

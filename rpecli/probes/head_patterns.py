@@ -113,6 +113,6 @@ def patterned_heads(layers: list[dict[int, AttentionSums]], length: int, other: 
             best, share = pattern(sums, head, length, other)
             if share >= MIN_SHARE:
                 shares = {str(n): round(at_n.share(head, best.family, best.at(n)), 4) for n, at_n in sums.items()}
-                heads.append({"layer": layer + 1, "head": head + 1, "rule": str(best), "family": best.family,
+                heads.append({"layer": layer + 1, "head": head + 1, "pattern": str(best), "family": best.family,
                               "growth": best.growth, "offset": best.offset, "share": shares})  # fmt: skip
     return heads

@@ -61,23 +61,23 @@ def inspect_run(run: Run, lengths: str, device: str, request: EvalRequest) -> tu
         sets = {length: eval_set(loaded.config, loaded.task, length, request.folder) for length in available}
         identity = store.eval_identity(loaded, weights, request)
         fingerprints = {str(length): data.fingerprint(blocks) for length, blocks in sets.items()}
-        stored = [] if request.overwrite else store.matching_lines(run, ["why"], {**identity, "fingerprints": fingerprints})
+        stored = [] if request.overwrite else store.matching_lines(run, ["attention"], {**identity, "fingerprints": fingerprints})
         if stored:
             line: AttentionLine = stored[-1]
         else:
             scores = measure(loaded, {length: blocks[0] for length, blocks in sets.items()})
-            line = {"probe": "why", **identity, "fingerprints": fingerprints, **scores}
+            line = {"probe": "attention", **identity, "fingerprints": fingerprints, **scores}
             store.append(run, line)
     return InspectedRun(run, request, loaded.config.task, identity, line), missing
 
 
 def _available_lengths(loaded: LoadedModel, lengths: str, folder: Path | None) -> tuple[list[int], list[int]]:
     """The lengths to inspect, the training length and half of it among them; and those that have no sequences."""
-    config, longest = loaded.config, loaded.task.longest()
+    config = loaded.config
     requested = {config.length, *parse_lengths(lengths, config.length)}
     if folder is None:
         requested.add(_half_length(loaded))
-        available = {length for length in requested if longest is None or length <= longest}
+        available = set(filter(loaded.task.has_length, requested))
     else:
         available = requested & set(hf_dataset.lengths(folder)) | {config.length}
     return sorted(available), sorted(requested - available)

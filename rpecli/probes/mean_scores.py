@@ -12,8 +12,6 @@ from rpecli.probes.attention_weights import layer_inputs
 from rpecli.probes.inputs import ProbeBatch
 from rpecli.run.records import HeadFit
 
-MASKED = -1e4  # a mean score below it is a mask, whatever number an encoding masks with
-
 
 def measure(loaded: LoadedModel, batches: list[ProbeBatch]) -> list[list[HeadFit]]:
     """One fit per head, layer by layer."""
@@ -29,5 +27,5 @@ def measure(loaded: LoadedModel, batches: list[ProbeBatch]) -> list[list[HeadFit
 
 
 def _with_visible_pairs(mean_TxT: Tensor, causal: bool) -> tuple[Tensor, Tensor]:
-    visible_TxT = mean_TxT > MASKED
+    visible_TxT = mean_TxT > attention_reference.MASKED
     return mean_TxT, visible_TxT & ~attention_reference.causal_mask(*mean_TxT.shape) if causal else visible_TxT

@@ -13,11 +13,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from rpecli.attention import reference as attention_reference
+from rpecli.attention.reference import causal_mask, split_heads
 from rpecli.encoding import overrides
 from rpecli.model import Block, Transformer
 from rpecli.probes import toeplitz
-from rpecli.probes.attention_weights import scale_queries, split_heads
 from rpecli.probes.inputs import ProbeBatch
 from rpecli.run.records import SCORE_TERMS, HeadTerms
 
@@ -33,17 +32,15 @@ def score_terms(model: Transformer, batch: ProbeBatch) -> Tensor:
     block: Block = model.blocks[0]  # type: ignore[assignment]
     token_BxTxM = model.embedding(batch.inputs_BxT)
     positions_BxT = batch.positions if batch.positions.dim() < 3 else batch.positions[0]
-    x_BxTxM = token_BxTxM
-    for encoding in dict.fromkeys(model.current):
-        x_BxTxM = encoding.embed(x_BxTxM, positions_BxT, batch.inputs_BxT)
+    x_BxTxM = model.embed(batch.inputs_BxT, positions_BxT, batch.inputs_BxT)
     norm = block.norm1
     std_BxTx1 = (x_BxTxM.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
     content_BxTxM, position_BxTxM = (
         (part - part.mean(-1, keepdim=True)) / std_BxTx1 * norm.weight for part in (token_BxTxM, x_BxTxM - token_BxTxM)
     )
     parts = (content_BxTxM + norm.bias, position_BxTxM)
-    attention = block.attention
-    queries = [scale_queries(attention, split_heads(attention.q(part), attention.n_head)) for part in parts]
+    attention, T = block.attention, token_BxTxM.shape[1]
+    queries = [attention.scale_queries(split_heads(attention.q(part), attention.n_head), T) for part in parts]
     keys = [split_heads(attention.k(part), attention.n_head) for part in parts]
     return torch.stack([q @ k.transpose(-1, -2) * model.current[0].shape.scale for q in queries for k in keys])
 
@@ -55,7 +52,7 @@ def measure(model: Transformer, batches: Iterable[ProbeBatch]) -> list[HeadTerms
     for batch in batches:
         terms_4xBxHxTxT = score_terms(model, batch).cpu().double()
         T = terms_4xBxHxTxT.shape[-1]
-        visible_TxT = ~attention_reference.causal_mask(T, T) if causal else torch.ones(T, T, dtype=torch.bool)
+        visible_TxT = ~causal_mask(T, T) if causal else torch.ones(T, T, dtype=torch.bool)
         n_keys_Tx1 = visible_TxT.sum(1, keepdim=True)
         row_mean = (terms_4xBxHxTxT * visible_TxT).sum(-1, keepdim=True) / n_keys_Tx1
         centered = (terms_4xBxHxTxT - row_mean) * visible_TxT

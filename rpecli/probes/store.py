@@ -11,6 +11,7 @@ from rpecli.model import LoadedModel
 from rpecli.run.directory import Run, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import AttentionLine, EvalIdentity, ProbeLine, RunIdentity
+from rpecli.titles import display, display_trained
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,17 @@ def eval_identity(loaded: LoadedModel, weights: str, request: EvalRequest) -> Ev
 
 
 def run_names(run: Run, request: EvalRequest) -> dict[str, Any]:
-    """How tables and figures name a run: task, encoding, seed, label and group, with the encoding override if there is one."""
+    """How tables and figures name a run: task, encoding and any override of it, seed, label, title and group."""
     record, override = run.record, request.encoding_override
     positions = str(record.get("positions", "start"))
     label = record["encoding"] + (f"+{positions}" if positions != "start" else "")
     names = {"run": run.name, "task": record["task"], "encoding": record["encoding"]}
     names |= {"encoding_override": override, "seed": record["seed"]}
+    title = display_trained(run.config.encoding, positions, marked=True)
     if override is None:
-        return names | {"label": label, "group": record.get("group") or "RPE"}
-    return names | {"label": f"{label} as {recipe.label(override)}", "group": group_of(override)}
+        return names | {"label": label, "title": title, "group": record.get("group") or "RPE"}
+    title = f"{title} as {display('encodings', override)}"
+    return names | {"label": f"{label} as {recipe.label(override)}", "title": title, "group": group_of(override)}
 
 
 def matching_lines(run: Run, probes: Sequence[str], keys: Mapping[str, object]) -> list[Any]:

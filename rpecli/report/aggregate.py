@@ -2,13 +2,15 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 
 from rpecli.catalog import GROUPS
 from rpecli.report import stats
 from rpecli.report.load import RunResults, measure_of
 from rpecli.report.stats import Summary
+from rpecli.titles import display, display_trained
 
 MEASURES = ("exact_match", "exact_match_eos", "token_accuracy", "rescaled_accuracy", "nll")
 Summaries = dict[str, Summary]  # by measure
@@ -23,6 +25,12 @@ class EncodingResults:
     runs: list[RunResults]  # all of them, failed and unfinished ones too, by seed
     by_length: dict[int, Summaries]  # over the runs evaluated at a length
     untrained_share: dict[int, float]  # by length: share of evaluated positions that training never touched, where above 0
+    keys: list[str] = field(default_factory=list)  # recipe keys that the encodings of its task do not share
+
+    @cached_property
+    def title(self) -> str:
+        """The label as people know it: `RoPE (scaling=yarn), randomized positions`, `Learned APE, steps=500`."""
+        return display_label(self.runs[0], self.keys, marked=True)
 
     @property
     def evaluated_runs(self) -> list[RunResults]:
@@ -79,9 +87,19 @@ class TaskResults:
     chance: dict[int, float]
     family: str = "other"
 
+    @cached_property
+    def short_title(self) -> str:
+        """The task as people know it: `Sort (distinct)`."""
+        return display("tasks", self.encodings[0].runs[0].config.task if self.encodings else self.name)
+
     @property
     def title(self) -> str:
-        return f"{self.name}, trained to {self.train_length}"
+        return f"{self.short_title}, trained to {self.train_length}"
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """The encodings as people know them, by label."""
+        return {encoding.label: encoding.title for encoding in self.encodings}
 
     @property
     def solved_flags(self) -> list[bool]:
@@ -102,7 +120,7 @@ def _task_results(name: str, train_length: int, runs: list[RunResults]) -> TaskR
     for run in runs:
         by_label[GROUPS.index(run.record["group"]), label_of(run, keys)].append(run)
     ordered = sorted(by_label.items(), key=lambda item: (item[0][0], natural_key(item[0][1])))
-    encodings = [_encoding_results(label, GROUPS[group], members) for (group, label), members in ordered]
+    encodings = [_encoding_results(label, GROUPS[group], members, keys) for (group, label), members in ordered]
     groups = [_group_results(group, list(members)) for group, members in groupby(encodings, key=lambda entry: entry.group)]
     lengths = sorted({length for run in runs for length in run.evaluations})
     chance = {length: value for run in runs for length, value in run.by_length("chance").items()}
@@ -125,11 +143,22 @@ def differing_settings(runs: list[RunResults]) -> list[str]:
 def label_of(run: RunResults, keys: list[str]) -> str:
     """`rope`, `learned+offset`, `rope steps=500`: the encoding, and what else tells it from the others of its task."""
     positions = "" if run.config.positions == "start" else f"+{run.config.positions}"
+    return " ".join([str(run.record["encoding"]) + positions, *_words(run, keys)])
+
+
+def display_label(run: RunResults, keys: list[str], marked: bool = False) -> str:
+    """The label of `label_of` as people know it: `RoPE as NoPE`, `RoPE, steps=500`."""
+    measured = re.sub(r"(?<= as )\S+", lambda match: display("encodings", match[0]), str(run.settings.get("measured", "")))
+    title = display_trained(run.config.encoding, run.config.positions, marked) + measured
+    return ", ".join([title, *_words(run, keys)])
+
+
+def _words(run: RunResults, keys: list[str]) -> list[str]:
     settings = {key: "none" if run.settings[key] is None else run.settings[key] for key in keys if key in run.settings}
-    return " ".join([str(run.record["encoding"]) + positions, *(f"{key}={value}" for key, value in settings.items())])
+    return [f"{key}={value}" for key, value in settings.items()]
 
 
-def _encoding_results(label: str, group: str, runs: list[RunResults]) -> EncodingResults:
+def _encoding_results(label: str, group: str, runs: list[RunResults], keys: list[str]) -> EncodingResults:
     by_length, untrained_share = {}, {}
     for length in sorted({length for run in runs for length in run.evaluations}):
         lines = [run.evaluations[length] for run in runs if length in run.evaluations]
@@ -138,7 +167,8 @@ def _encoding_results(label: str, group: str, runs: list[RunResults]) -> Encodin
         share = max(line.get("untrained_positions") or 0 for line in lines)
         if share:
             untrained_share[length] = share
-    return EncodingResults(label, group, sorted(runs, key=lambda run: (run.config.seed, run.id)), by_length, untrained_share)
+    members = sorted(runs, key=lambda run: (run.config.seed, run.id))
+    return EncodingResults(label, group, members, by_length, untrained_share, keys)
 
 
 def _group_results(name: str, encodings: list[EncodingResults]) -> GroupResults:

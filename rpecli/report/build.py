@@ -1,13 +1,14 @@
 """A report from run directories alone: load the runs, aggregate, test, tabulate, draw, and write every file."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rpecli.report.content import ReportContent
 from rpecli.report.load import ReportError
 from rpecli.report.records import Verdict
-from rpecli.run.files import write_bytes
+from rpecli.run.files import write_files
 from rpecli.table import Table
 
 
@@ -17,8 +18,15 @@ class Report:
 
     content: ReportContent
     markdown: str
-    data: dict[str, Any]  # of report.json
     files: list[Path]
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What report.json holds."""
+        from rpecli.report.write import data
+
+        plain: dict[str, Any] = data.plain(self.content.data)
+        return plain
 
     @property
     def tables(self) -> list[Table]:
@@ -51,7 +59,7 @@ def build_report(paths: list[Path], name: str, out: Path, command: str | None = 
         **data.files(content),
         **figure_files,
     }
-    return Report(content, text, data.plain(content.data), write_files(out / name, files))
+    return Report(content, text, _write(out / name, files))
 
 
 def report_content(paths: list[Path], name: str, command: str | None = None) -> ReportContent:
@@ -59,11 +67,11 @@ def report_content(paths: list[Path], name: str, command: str | None = None) -> 
     from rpecli.report import verdict
     from rpecli.report.aggregate import aggregate
     from rpecli.report.load import load_runs
-    from rpecli.report.load_probes import load_probes
+    from rpecli.report.load_probes import load_probes, outdated
     from rpecli.report.tables import accuracy, attention, invariance, pooled, seeds
 
     loaded = load_runs(paths)
-    tasks = aggregate(loaded.runs)
+    tasks, messages = aggregate(loaded.runs), loaded.warnings + outdated(loaded.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
     verdicts = verdict.verdicts(tasks, {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
 
@@ -73,7 +81,7 @@ def report_content(paths: list[Path], name: str, command: str | None = None) -> 
         more_tables += [*accuracy.more_tables(task), *seeds.tables(task)]
         more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
         more_tables += attention.tables(probes[task.title]) if task.title in probes else []
-    return ReportContent(name, command, loaded.runs, loaded.warnings, tasks, probes, shifts, verdicts, tables, more_tables)
+    return ReportContent(name, command, loaded.runs, messages, tasks, probes, shifts, verdicts, tables, more_tables)
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,10 @@ def compare_studies(names: tuple[str, str], runs: Path, out: Path, name: str | N
     comparison = compare(first, second, command)
     name = name or two_studies.folder_name(*names)
     check_name(name, out)
-    files = write_files(out / name, two_studies.files(comparison))
-    lines = two_studies.headline(comparison) + comparison.notes
-    return Comparison(lines, two_studies.tables(comparison), two_studies.markdown(comparison), data.plain(comparison.data), files)
+    context = two_studies.context(comparison)
+    files = two_studies.files(comparison, context)
+    lines, markdown = context["headline"] + comparison.notes, files["compare.md"].decode()
+    return Comparison(lines, context["tables"], markdown, data.plain(comparison.data), _write(out / name, files))
 
 
 def check_name(name: str, out: Path) -> None:
@@ -119,12 +128,8 @@ def latex_bytes(tables: list[Table]) -> bytes:
     return (head + "\n".join(table.latex() for table in tables)).encode()
 
 
-def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    """Writes every file into a folder. Raises ReportError."""
+def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            write_bytes(folder / name, data)
+        return write_files(folder, files)
     except OSError as error:
         raise ReportError(f"the report cannot be written: {error}: choose another folder") from error
-    return [folder / name for name in files]

@@ -1,7 +1,7 @@
 """What a report is made of, before it is written to files."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from rpecli import __version__
@@ -53,15 +53,12 @@ class ReportContent:
 
     def tables_of(self, task: TaskResults) -> list[Table]:
         """The tables of one task, in order, with titles that do not repeat the task's."""
-        start = f"{task.title}: "
-        tables = [table for table in self.all_tables if table.title.startswith(start)]
-        return [replace(table, title=table.title.removeprefix(start).capitalize()) for table in tables]
+        return [table.within_section() for table in self.all_tables if table.section == task.title]
 
     @property
     def tables_over_tasks(self) -> list[Table]:
         """The tables that are not about one task."""
-        titles = tuple(f"{task.title}: " for task in self.tasks)
-        return [table for table in self.all_tables if not table.title.startswith(titles)]
+        return [table for table in self.all_tables if not table.section]
 
     @cached_property
     def provenance(self) -> Provenance:

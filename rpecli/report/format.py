@@ -25,12 +25,31 @@ def format_number(value: float) -> str:
     return f"{value or 0:.2f}"
 
 
-def format_mean_range(summary: Summary | None) -> str:
-    """`0.84 (0.80 to 0.88)`: the mean and, where the values differ, their range."""
+def percent(share: float) -> str:
+    """`84`, for a table whose heading says that it is per cent; only a true 1 is 100 and only a true 0 is 0."""
+    if 0.995 <= abs(share) < 1:
+        return "> 99" if share > 0 else "< -99"
+    if 0 < abs(share) < 0.005:
+        return "< 1" if share > 0 else "> -1"
+    return f"{100 * share or 0:.0f}"
+
+
+def format_percent(share: float) -> str:
+    """`84 %`, `> 99 %`."""
+    return f"{percent(share)} %"
+
+
+def format_percent_range(summary: Summary | None) -> str:
+    """`84 % (80 to 88)`: the mean and, where the values differ, their range."""
     if summary is None:
         return MISSING
-    low, high = format_number(summary.low), format_number(summary.high)
-    return format_number(summary.mean) + ("" if low == high else f" ({low} to {high})")
+    low, high = percent(summary.low), percent(summary.high)
+    return format_percent(summary.mean) + ("" if low == high else f" ({low} to {high})")
+
+
+def format_mean_interval(mean: float, interval: Interval) -> str:
+    """`0.98 [0.97, 0.98]`."""
+    return format_number(mean) + (f" [{format_number(interval[0])}, {format_number(interval[1])}]" if interval else "")
 
 
 def format_interval(interval: tuple[float, float] | None, digits: str = "") -> str:

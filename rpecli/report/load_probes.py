@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from rpecli.report.aggregate import TaskResults
+from rpecli.report.format import plural
 from rpecli.report.load import RunResults
-from rpecli.run.records import AttentionLine, LayerSimilarity, eval_identity_of
+from rpecli.report.warnings import paths_of
+from rpecli.run.records import PROBES, AttentionLine, LayerSimilarity, eval_identity_of
 
-INSPECTION, SIMILARITY = "why", "similarity"  # values of the key `probe`
+INSPECTION, SIMILARITY, *_ = PROBES
 
 
 class InspectedRun(AttentionLine):
@@ -15,7 +17,9 @@ class InspectedRun(AttentionLine):
 
     run: str  # name of its directory
     task: str  # with its options
+    encoding: str  # with its options
     label: str
+    title: str  # the label as people know it
     group: str
     seed: int
 
@@ -72,6 +76,15 @@ def _same_sets(run: RunResults, line: Any) -> bool:
     return bool(matches) and all(matches)
 
 
+def outdated(runs: list[RunResults]) -> list[str]:
+    """A warning about runs that only another version of rpe, whose lines are left out, has inspected."""
+    probes = {run.path: {line.get("probe") for line in run.probes} for run in runs}
+    members = [run for run in runs if probes[run.path] - {*PROBES} and INSPECTION not in probes[run.path]]
+    members = list({run.path: run for run in members}.values())
+    count = plural(len(members), "run")
+    return [f"{count} inspected by another version of rpe, left out: rpe inspect {paths_of(members)}"] if members else []
+
+
 def load_probes(tasks: list[TaskResults]) -> dict[str, TaskProbes]:
     """`{task.title: TaskProbes}` of the tasks that have an inspected run."""
     probes = {task.title: _task_probes(task) for task in tasks}
@@ -83,7 +96,9 @@ def _task_probes(task: TaskResults) -> TaskProbes:
     inspected: list[InspectedRun] = []
     for encoding, run in members:
         if lines := probe_lines(run, INSPECTION):
-            names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label, "group": encoding.group}
+            names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label}
+            names |= {"encoding": str(run.record["encoding"])}
+            names |= {"title": encoding.title, "group": encoding.group}
             inspected.append(lines[-1] | names | {"seed": run.config.seed})
     labels = {
         (run.path.name, eval_identity_of(line)): encoding.label for encoding, run in members for line in run.evaluations.values()

@@ -108,7 +108,7 @@ def similarity_matrix(pairs: list[SimilarityPair], names: Callable[[SimilarityPa
     values: dict[tuple[str, str], list[float]] = {}
     for pair in pairs:
         first, second = names(pair)
-        for key in {(first, second), (second, first)}:
+        for key in dict.fromkeys([(first, second), (second, first)]):
             values.setdefault(key, []).append(similarity(pair))
     return {key: fmean(cell) for key, cell in values.items()}
 

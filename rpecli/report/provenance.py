@@ -26,7 +26,7 @@ def provenance(runs: list[RunResults]) -> Provenance:
     return Provenance(
         commits=dict(sorted(commits.items())),
         versions={package: distinct(record.get("versions", {}).get(package) for record in records) for package in packages},
-        **{key: distinct(record.get(key) for record in records) for key in ("machine", "device", "threads", "platform", "study")},
+        **{key: distinct(record.get(key) for record in records) for key in ("machine", "device", "platform", "study")},
         eval_seeds=distinct(line.get("eval_seed") for run in runs for line in run.evaluations.values()),
         shared=shared,
         differing={key: values for key, values in keys.items() if len(values) > 1 or key in ALWAYS_LISTED},
@@ -39,7 +39,7 @@ def provenance_lines(origin: Provenance) -> list[str]:
     versions = [f"{package} {_listed(values)}" for package, values in origin.versions.items() if values]
     lists: dict[str, list[Any]] = {
         "commit": commits or ["unknown"], "versions": versions or ["unknown"], "machine": origin.machine,
-        "device": origin.device, "threads": origin.threads, "study": origin.study,
+        "device": origin.device, "study": origin.study,
         "seed of the evaluation sets": origin.eval_seeds,
     }  # fmt: skip
     return [f"{key}: {_listed(values)}" for key, values in (lists | origin.differing).items() if values]

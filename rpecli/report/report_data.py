@@ -49,8 +49,12 @@ class StepsToTarget(Record):
 class SummaryRow(TaskKey):
     """One encoding at one length of one task, over its seeds. summary.csv joins the keys of a nested record with `_`."""
 
+    task_title: str
+    """the task as people know it"""
     encoding: str
     """label: the encoding, its positions, and recipe keys that tell it from others"""
+    title: str
+    """the label as people know it"""
     group: str
     """APE, RPE, content or none"""
     length: int | None
@@ -247,8 +251,6 @@ class Provenance(Record):
     """processor and cores"""
     device: list[str]
     """cpu, cuda or mps"""
-    threads: list[int]
-    """threads per run"""
     platform: list[str]
     """operating system"""
     study: list[str]

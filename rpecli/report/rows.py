@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
+from rpecli.evaluate.scores import wilson_interval
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults
-from rpecli.report.load import RunResults
+from rpecli.report.load import RunResults, measure_of
 from rpecli.report.paired import ALL_TASKS, families
 from rpecli.report.records import McNemarPair, Pair, Pooled
 from rpecli.report.report_data import GroupRow, Range, RunRecord, RunRow, Spread, SpreadInterval, StepsToTarget, SummaryRow
@@ -43,7 +43,9 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
     return SummaryRow(
         task=task.name,
         training_length=task.train_length,
+        task_title=task.short_title,
         encoding=encoding.label,
+        title=encoding.title,
         group=encoding.group,
         length=length,
         factor=length / task.train_length if length else None,
@@ -125,11 +127,11 @@ def _run_row(run: RunResults, evaluation: EvalLine | None) -> RunRow:
     line: Any = evaluation or {}
     row: Any = {"run": run.id, "task": record["task"], "encoding": record["encoding"], "positions": config.positions}
     row |= {"group": record["group"], "seed": config.seed, "status": record["status"], "training_length": config.length}
-    length, chance = line.get("length"), line.get("chance")
+    length = line.get("length")
     row |= {"length": length, "factor": length / config.length if length else None}
     row |= {"sequence": line.get("sequence"), "n": line.get("n")} | {key: line.get(key) for key in FROM_EVALUATION}
     row["low"], row["high"] = _exact_match_interval(line)
-    row["rescaled_accuracy"] = None if chance is None else rescaled_accuracy(line["token_accuracy"], chance)
+    row["rescaled_accuracy"] = measure_of(line, "rescaled_accuracy")
     row["accuracy_by_decile"] = " ".join(map(str, line.get("accuracy_by_decile") or [])) or None
     row["weights"] = line.get("weights")
     row |= {key: (record.get("steps_to_accuracy") or {}).get(key) for key in STEPS}

@@ -32,9 +32,9 @@ def _unmatched_tasks(side: str, own: Study, other: Study, shared: set[tuple[str,
 
 def _unmatched_encodings(side: str, own: TaskResults, other: TaskResults) -> list[str]:
     others = {encoding.label for encoding in other.encodings if encoding.by_length}
-    labels = [encoding.label for encoding in own.encodings if encoding.by_length and encoding.label not in others]
+    titles = [encoding.title for encoding in own.encodings if encoding.by_length and encoding.label not in others]
     lengths = [str(length) for length in own.lengths if length not in other.lengths]
-    notes = [f"{own.title}: only {side} has {', '.join(labels)}."] if labels else []
+    notes = [f"{own.title}: only {side} has {', '.join(titles)}."] if titles else []
     return notes + ([f"{own.title}: only {side} was evaluated at {', '.join(lengths)}."] if lengths else [])
 
 

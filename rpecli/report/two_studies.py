@@ -26,6 +26,10 @@ class ComparisonRow(TaskKey):
 
     encoding: str
     """label of the encoding"""
+    title: str
+    """the encoding as people know it"""
+    task_title: str
+    """the task as people know it"""
     group: str
     """APE, RPE, content or none"""
     length: int | None
@@ -56,8 +60,8 @@ class ComparisonRow(TaskKey):
     """whether both were evaluated on the same sequences"""
 
     @property
-    def title(self) -> str:
-        return f"{self.task}, trained to {self.training_length}"
+    def heading(self) -> str:
+        return f"{self.task_title}, trained to {self.training_length}"
 
 
 class Side(Record):
@@ -163,7 +167,7 @@ def compare(a: Study, b: Study, command: str | None = None) -> StudyComparison:
     ]  # fmt: skip
     matches = [match for pair in tasks for match in _matches(*pair)]
     rows = _adjusted([row for match in matches for row in _rows(match)])
-    different_sets = {(row.title, row.length) for row in rows if not row.same_eval_set and row.length is not None}
+    different_sets = {(row.heading, row.length) for row in rows if not row.same_eval_set and row.length is not None}
     notes = [*study_notes.only_in_one(a, b, tasks), *study_notes.different_training([match.encodings for match in matches])]
     notes += [*study_notes.different_sets(different_sets), *study_notes.shared_runs(a, b)]
     if not rows:
@@ -200,10 +204,10 @@ def _row(match: Match, at: list[int] | None, measure: str) -> ComparisonRow:
     mean_a, mean_b = fmean(a.values()), fmean(b.values())
     task, encoding = match.tasks[0], match.encodings[0]
     return ComparisonRow(
-        task=task.name, training_length=task.train_length, encoding=encoding.label, group=encoding.group,
-        length=at[0] if at else None, measure=measure, a=mean_a, b=mean_b, a_seeds=len(a), b_seeds=len(b),
-        difference=mean_b - mean_a if same else None, low=low, high=high, p=stats.sign_flip(differences), p_holm=None,
-        paired=is_paired, same_eval_set=same,
+        task=task.name, task_title=task.short_title, training_length=task.train_length, encoding=encoding.label,
+        title=encoding.title, group=encoding.group, length=at[0] if at else None, measure=measure, a=mean_a, b=mean_b,
+        a_seeds=len(a), b_seeds=len(b), difference=mean_b - mean_a if same else None, low=low, high=high,
+        p=stats.sign_flip(differences), p_holm=None, paired=is_paired, same_eval_set=same,
     )  # fmt: skip
 
 

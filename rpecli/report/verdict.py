@@ -150,7 +150,9 @@ def compare(claim: Claim, first: str = "RPE", second: str = "APE") -> Comparison
          for label in labels[side] if all(label in members[side] for members in by_title.values())]
         for side in (0, 1)
     ]  # fmt: skip
-    sides = Sides((first, second), labels[0], labels[1], len(by_title))
+    titles = {label: title for task, _ in claim.scores for label, title in task.titles.items()}
+    names = [[titles[label] for label in side] for side in labels]
+    sides = Sides((first, second), names[0], names[1], len(by_title))
     assert overall is not None, "every stratum has a seed"
     return Comparison(claim, sides, list(strata.values()), overall, by_task, (means[0], means[1]))
 

@@ -46,7 +46,7 @@ def solved_lines(tasks: list[TaskResults]) -> list[str]:
 def failed_lines(tasks: list[TaskResults]) -> list[str]:
     """Failed runs have no accuracy, so their seed drops out of the comparison of groups; failing is a result too."""
     failed = [
-        f"{entry.n_failed} of {entry.label} on {task.title}" for task in tasks for entry in task.encodings if entry.n_failed
+        f"{entry.n_failed} of {entry.title} on {task.title}" for task in tasks for entry in task.encodings if entry.n_failed
     ]
     if not failed:
         return []
@@ -64,11 +64,12 @@ def leader(task: TaskResults) -> str | None:
         return f"{task.title}: no encoding has any exact match beyond the training length."
     all_pairs = paired.pairs(task, "exact_match")
     own_pairs = paired.pairs_of(best, all_pairs)
-    text = f"{task.title}: {best} has the highest mean exact match beyond training, {format_number(mean)}"
+    text = f"{task.title}: {task.titles[best]} has the highest mean exact match beyond training, {format_number(mean)}"
     if all(pair.p_holm is None for pair in own_pairs):
         return f"{text}; too few seeds for a test."
-    lower = [pair.second for pair in own_pairs if pair.p_holm is not None and pair.p_holm < stats.ALPHA]
-    others = [pair.second for pair in own_pairs if pair.second not in lower]
+    second = {task.titles[pair.second]: pair.p_holm for pair in own_pairs}
+    lower = [title for title, p in second.items() if p is not None and p < stats.ALPHA]
+    others = [title for title in second if title not in lower]
     test = f"(Holm, {plural(len(all_pairs), 'pair')})."
     if not lower:
         return f"{text}, not significantly different from any other {test}"

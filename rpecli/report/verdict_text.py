@@ -31,7 +31,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Sides:
-    """The encodings of two groups, by label, and the tasks on which they are compared."""
+    """The titles of the encodings of two groups, and the number of tasks on which they are compared."""
 
     groups: tuple[str, str]
     first: list[str]
@@ -66,8 +66,8 @@ def sentence(words: Words, difference: Difference, sides: Sides) -> str:
     return f"{first} {verb} {relation} {second} on {sides.on}: {words.measure}, {numbers}."
 
 
-def _names(group: str, labels: list[str]) -> str:
-    return "" if group == "none" or len(labels) > MOST_NAMES else f" ({', '.join(labels)})"
+def _names(group: str, titles: list[str]) -> str:
+    return "" if group == "none" or len(titles) > MOST_NAMES else f" ({', '.join(titles)})"
 
 
 def label_line(test: LabelTest, sides: Sides) -> str:

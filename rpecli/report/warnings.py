@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from rpecli.choice import parse_choice
+from rpecli.report.format import plural
 
 if TYPE_CHECKING:
     from rpecli.report.load import RunResults
@@ -28,7 +29,7 @@ def incomplete(runs: "list[RunResults]") -> list[str]:
         (unsolved, "not evaluated at the training length, so whether solved is unknown: rpe eval --lengths 1x"),
     ):
         if members:
-            messages.append(f"{len(members)} run{'s' * (len(members) > 1)} {problem} {paths_of(members)}")
+            messages.append(f"{plural(len(members), 'run')} {problem} {paths_of(members)}")
     return messages
 
 

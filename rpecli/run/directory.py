@@ -14,7 +14,7 @@ A file that is replaced is written under another name, synced and renamed; reade
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -224,17 +224,26 @@ class Run:
             lock.release()
 
 
-def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
-    """The runs under a folder, sorted, and one message per directory that is damaged or not a run."""
+def directories(folder: Path) -> list[Path]:
+    """The directories in a folder, sorted; none if there is no such folder."""
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def readable_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """The runs of these directories, and one message per directory that is damaged or not a run."""
     runs, problems = [], []
-    for path in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []:
-        run = Run(path)
+    for run in map(Run, paths):
         try:
             run.record  # noqa: B018 - raises where the directory is not a run
             runs.append(run)
         except RunError as error:
             problems.append(str(error))
     return runs, problems
+
+
+def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
+    """`readable_runs` of all directories in a folder."""
+    return readable_runs(directories(folder))
 
 
 def group_of(encoding: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-RECORD_FORMAT = 3  # of run.json, metrics.jsonl, eval.jsonl and probes.jsonl; raised when a key changes its name or meaning
+RECORD_FORMAT = 4  # of run.json, metrics.jsonl, eval.jsonl and probes.jsonl; raised when a key changes its name or meaning
 TAIL = 1 << 12  # bytes at the end of a file that hold its last line; a line of metrics.jsonl has about 200
 
 
@@ -27,6 +27,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes every file, by name, into a folder, which is created if necessary; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    return [folder / name for name in files]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
+EXAMPLE_WORDS = 64
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
+PROBES = ("attention", "similarity", "positions", "prefix")  # values of the key `probe`
 
 
 class MetricsScores(TypedDict):
@@ -23,8 +25,16 @@ class MetricsLine(MetricsScores):
     seconds: float  # of training so far, earlier sessions included
 
 
-class EvalScores(TypedDict):
-    """What `rpe eval` measures of a model at one length, all of it over the same sequences."""
+class Example(TypedDict):
+    """The first sequence of an evaluation set and what the model answered, as words; the first EXAMPLE_WORDS of each."""
+
+    prompt: list[str]  # what stands outside the answer, without the marks of begin, separator and end
+    target: list[str]  # the answer
+    answer: list[str]  # the likeliest token at each place of it, where the true tokens stand before (teacher forcing)
+
+
+class SetScores(TypedDict):
+    """What is counted over the sequences of an evaluation set."""
 
     length: int  # problem length
     n: int  # number of sequences
@@ -43,6 +53,12 @@ class EvalScores(TypedDict):
     positions: str  # start, randomized or coupled
     untrained_positions: float  # share of positions whose parameters training never touched
     seconds: float
+
+
+class EvalScores(SetScores):
+    """What `rpe eval` measures of a model at one length, all of it over the same sequences."""
+
+    example: Example
 
 
 class EvalLine(EvalScores):
@@ -141,7 +157,7 @@ class PatternedHead(TypedDict):
 
     layer: int  # from 1
     head: int  # from 1
-    rule: str  # in words: `distance n+1`
+    pattern: str  # in words: `distance n+1`
     family: str
     growth: int  # of the offset, in lengths
     offset: int
@@ -161,7 +177,7 @@ class AttentionScores(TypedDict):
 class AttentionLine(AttentionScores, EvalIdentity):
     """A line of probes.jsonl that `rpe inspect` writes."""
 
-    probe: Literal["why"]
+    probe: Literal["attention"]
     fingerprints: dict[str, str]  # of the evaluation sets, by length
 
 

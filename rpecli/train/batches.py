@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from rpecli import data
 from rpecli.config.recipe import Config
@@ -32,10 +30,6 @@ def draw_batch(loaded: LoadedModel, step: int) -> TrainBatch:
     batch = data.train_batch(loaded.task, loaded.config, step)
     positions = data.train_positions(loaded.task, loaded.config, batch, step)
     return TrainBatch(data.shift_targets(batch, loaded.config), positions, batch.tokens_BxT.size)
-
-
-def to_device(array: np.ndarray | None, device: torch.device) -> Tensor | None:
-    return None if array is None else torch.from_numpy(array).to(device)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from rpecli import data
 from rpecli.config.recipe import Config
-from rpecli.device import n_cores, peak_memory, pick_device, stop_signals, tune_malloc
+from rpecli.device import peak_memory, pick_device, stop_signals, to_device, tune_malloc
 from rpecli.model import LoadedModel, Transformer
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
 from rpecli.run.records import MetricsLine, MetricsScores
 from rpecli.task import Batch
-from rpecli.train.batches import TrainBatch, draw_batch, to_device
+from rpecli.train.batches import TrainBatch, draw_batch
 from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint, save_weights
 
 SAVE_SECONDS = 15.0  # between checkpoints
@@ -35,7 +35,7 @@ class Diverged(RuntimeError):  # noqa: N818 - what happened, not a mistake in th
     """The training loss is not finite."""
 
 
-def train(run: Run, device: str = "auto", threads: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
+def train(run: Run, device: str = "auto", progress: Progress | None = None) -> dict[str, Any]:
     """Trains a run to its end, from where it stands, and returns its record.
 
     Raises Stopped after saving when a signal asks it to stop, Diverged when the loss is not finite.
@@ -44,15 +44,14 @@ def train(run: Run, device: str = "auto", threads: int | None = None, progress: 
         if run.is_trained:
             return run.record
         with stop_signals() as stopped:
-            record = _train(run, pick_device(device), threads, progress, stopped)
+            record = _train(run, pick_device(device), progress, stopped)
         if stopped:  # too late for the run, in time for whatever was to follow
             raise Stopped(stopped[0])
         return record
 
 
-def _train(run: Run, device: torch.device, threads: int | None, progress: Progress | None, stopped: list[int]) -> dict[str, Any]:
-    resumed_threads = run.record["threads"] if run.checkpoint_file.exists() else None
-    torch.set_num_threads(resumed_threads or threads or n_cores())  # the order of sums decides the last bit
+def _train(run: Run, device: torch.device, progress: Progress | None, stopped: list[int]) -> dict[str, Any]:
+    torch.set_num_threads(run.config.threads)
     session = start_or_resume(run, device)
     trainer, config = session.trainer, session.trainer.config
     sets, saved = data.validation_sets(trainer.task, config), time.monotonic()
@@ -229,7 +228,6 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
     on_cuda = trainer.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(trainer.device) if on_cuda else trainer.device.type,
-        "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "sequence": trainer.task.sequence(trainer.config.length),
         "steps": trainer.config.steps,

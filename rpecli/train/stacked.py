@@ -26,12 +26,12 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from rpecli import data
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
-from rpecli.device import n_cores, pick_device, stop_signals
+from rpecli.device import pick_device, stop_signals, to_device
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunInUse
 from rpecli.task import Batch
 from rpecli.train import loop
-from rpecli.train.batches import TrainBatch, draw_batch, group_by_length, pad_together, to_device
+from rpecli.train.batches import TrainBatch, draw_batch, group_by_length, pad_together
 from rpecli.train.loop import Diverged, TrainingSession
 from rpecli.train.state import Trainer, adamw, build_trainer, checkpoint_step
 
@@ -175,16 +175,14 @@ def _named_tensors(model: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
                 yield ".".join(filter(None, ("model", prefix, name))), tensor
 
 
-def train_together(
-    runs: Sequence[Run], device: str = "auto", threads: int | None = None, progress: Progress | None = None
-) -> list[Run]:
+def train_together(runs: Sequence[Run], device: str = "auto", progress: Progress | None = None) -> list[Run]:
     """Trains runs as one, every run until it ends; returns those that are left to train alone, from where they stand.
 
     These are runs that another process holds, runs whose loss is not finite, and the last one left. Raises NotStackable with
     every run as it was, and Stopped after saving all of them when a signal asks it to stop.
     """
     torch_device = pick_device(device)
-    torch.set_num_threads(threads or n_cores())
+    torch.set_num_threads(runs[0].config.threads)
     with ExitStack() as locks, stop_signals() as stopped:
         locked = [run for run in runs if _lock(run, locks)]
         if len(locked) < 2:

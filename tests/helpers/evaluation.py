@@ -12,7 +12,7 @@ from rpecli.run.directory import Run
 
 def evaluate_run(run: Run, lengths: str | None = None, **options: Any) -> list[str]:
     """Evaluates on the CPU with one thread; returns what could not be measured."""
-    return evaluate(run, request(run, lengths, **options), "cpu", threads=1)
+    return evaluate(run, request(run, lengths, **options), "cpu")
 
 
 def request(run: Run, lengths: str | None = None, samples: int | None = None, **options: Any) -> EvalRequest:

@@ -28,7 +28,7 @@ def write_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, floa
     run = Run.create(config, folder)
     record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
     record |= {"tokens_per_second": 10.5, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
-    record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu", "threads": 1}
+    record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu"}
     record |= {"steps_to_accuracy": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
     run.update(**record | info)
     for length, value in accuracy.items():
@@ -41,6 +41,7 @@ def evaluation(length: int, accuracy: float, match: float) -> dict[str, Any]:
     """A line of eval.jsonl."""
     scores = {"exact_match": match, "exact_match_eos": match, "token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE}
     scores |= {"interval": [0.25, 0.75], "accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "correct": "ff"}
+    scores["example"] = {"prompt": ["7"] * length, "target": ["7"] * length, "answer": ["7"] * (length - 1) + ["8"]}
     about = {"length": length, "sequence": 2 * length + 3, "n": 100, "fingerprint": f"set{length}", "eval_seed": 0}
     return about | scores | {"samples": 100, "weights": "w", "seconds": 0.1}
 
@@ -50,8 +51,8 @@ EVAL_IDENTITY = {"weights": "w", "encoding_override": None, "positions": None, "
 
 def add_inspection(path: Path, share: float, *, terms: bool = False, **keys: object) -> None:
     """As `rpe inspect` leaves a run of one layer and two heads, trained to 16: the first head looks back n, with this share."""
-    pattern = {"layer": 1, "head": 1, "rule": "distance n", "family": "distance", "growth": 1, "offset": 0}
-    line = {"probe": "why", **EVAL_IDENTITY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
+    pattern = {"layer": 1, "head": 1, "pattern": "distance n", "family": "distance", "growth": 1, "offset": 0}
+    line = {"probe": "attention", **EVAL_IDENTITY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
     line |= {"normalizer": "softmax", "train_length": 16, "causal": True}
     line["lengths"] = [_length_attention(length, share, terms) for length in (8, 16, 32)]
     line["patterned_heads"] = [pattern | {"share": {"8": 1.0, "16": share, "32": 0.25}}]

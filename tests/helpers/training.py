@@ -19,7 +19,8 @@ from rpecli.train import loop as train
 from rpecli.train.state import Trainer, build_trainer
 
 KEYS: dict[str, Any] = {"task": "copy", "encoding": "rope", "d_model": 16, "n_head": 2, "n_layer": 1, "length": 4, "steps": 40,
-                        "tokens": 128, "validate_every": 10, "warmup": 5, "samples": 32, "lengths": "1x,2x"}  # fmt: skip
+                        "tokens": 128, "curriculum": 0.0, "validate_every": 10, "warmup": 5, "samples": 32,
+                        "lengths": "1x,2x"}  # fmt: skip
 
 TRAP = '''"""Copy; at a training batch that the file `trap` beside this one names, it does what that file says."""
 
@@ -123,7 +124,7 @@ def new_run(folder: Path, **keys: Any) -> Run:
 
 def trained_run(folder: Path, **keys: Any) -> Run:
     run = new_run(folder, **keys)
-    train.train(run, "cpu", threads=1)
+    train.train(run, "cpu")
     return run
 
 

@@ -6,14 +6,12 @@ from itertools import zip_longest
 from typing import Any
 
 from rpecli.plot import HEAD_DASHES, head_colors
-from rpecli.report.figures.distance import UNDER, Curve, draw_curves, first_distance
+from rpecli.report.figures.distance import UNDER, WEIGHT, Curve, draw_curves, first_distance
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, line_entry
 from rpecli.report.format import format_factor
 from rpecli.report.load_probes import InspectedRun
 from rpecli.report.probe_values import run_name
 from rpecli.run.records import LengthAttention
-
-LABEL = "attention weight"
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ def heads_figure(run: InspectedRun) -> Drawing:
 
 
 def _subplot(heads: LayerHeads, named: bool) -> Subplot:
-    note = "\n".join(heads.patterned) if named else ""
+    note = "\n".join(heads.patterned).replace(": ", ":\n") if named else ""  # narrow: the peak is in the middle
     draw_panel = partial(draw_curves, curves=heads.curves, highest=1.0, note=note)
-    return Subplot(draw_panel, heads.title, heads.alt, heads.heading, LABEL)
+    return Subplot(draw_panel, heads.title, heads.alt, heads.heading, WEIGHT)
 
 
 def heads_overview(runs: list[InspectedRun]) -> Drawing:
@@ -66,7 +64,7 @@ def heads_overview(runs: list[InspectedRun]) -> Drawing:
 
 def _crowded(group: list[LayerHeads]) -> Subplot:
     curves = [replace(curve, part=heads.title) for heads in group for curve in heads.curves]
-    return Subplot(partial(draw_curves, curves=curves, highest=1.0), "", "", label=LABEL)
+    return Subplot(partial(draw_curves, curves=curves, highest=1.0), "", "", label=WEIGHT)
 
 
 def _layers(run: InspectedRun) -> int:
@@ -75,13 +73,13 @@ def _layers(run: InspectedRun) -> int:
 
 def layer_heads(run: InspectedRun, at: LengthAttention, layer: int) -> LayerHeads:
     """The curves of one layer at one length, and what to write over them."""
-    patterns = {head["head"]: head["rule"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
+    patterns = {head["head"]: head["pattern"] for head in run["patterned_heads"] if head["layer"] == layer + 1}
     names = [f"head {n}{f': {patterns[n]}' if n in patterns else ''}" for n in range(1, len(at["layers"][layer]) + 1)]
     patterned = [name for name in names if ":" in name]
     first, times = first_distance(run, at), format_factor(at["length"], run["train_length"])
-    curves = [Curve(run["label"], name, dict(enumerate(head["by_distance"], first)), look)
+    curves = [Curve(run["title"], name, dict(enumerate(head["by_distance"], first)), look)
               for name, head, look in zip(names, at["layers"][layer], head_looks(run).values(), strict=False)]  # fmt: skip
-    title = f"{run['label']}, seed {run['seed']}, layer {layer + 1} at {times}: {'; '.join(patterned) or 'no patterned head'}"
+    title = f"{run['title']}, seed {run['seed']}, layer {layer + 1} at {times}: {'; '.join(patterned) or 'no patterned head'}"
     return LayerHeads(title, f"layer {layer + 1}, length {at['length']} ({times})", patterned, curves)
 
 

@@ -9,7 +9,7 @@ from rpecli.report import stats
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend
 from rpecli.report.figures.series import Series, add_series, share_axis
 from rpecli.report.format import plural
-from rpecli.report.probe_values import ROUNDING, shift_value
+from rpecli.report.probe_values import ROUNDING, SHIFT_KINDS, shift_value
 from rpecli.report.stats import Summary
 from rpecli.report.tables.invariance import KINDS
 from rpecli.run.records import ShiftLine
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MEASURES = {
-    "changed": "predictions changed",
-    "exact_match": "exact match",
-    "attention": "attention weight that moved",
+    "changed": "predictions changed (%)",
+    "exact_match": "exact match (%)",
+    "attention": "attention weight that moved (%)",
     "kl_mean": "KL divergence (nats)",
     "logits_mean": "mean change of a logit",
 }
@@ -55,10 +55,11 @@ def _points(shifts: ShiftLines, measure: str, kind: str) -> dict[str, dict[int, 
 def _subplot(
     task: str, measure: str, kind: str, points: dict[str, dict[int, Summary]], styles: dict[str, SeriesStyle]
 ) -> Subplot:
-    title = f"{MEASURES[measure]}, {KINDS[kind]}"
-    ends = [f"{label} " + ", ".join(f"{summaries[by].mean:.3g} +{by}" for by in dict.fromkeys((min(summaries), max(summaries))))
-            for label, summaries in points.items()]  # fmt: skip
-    heading = KINDS[kind] if measure == next(iter(MEASURES)) else ""
+    title = f"{MEASURES[measure].removesuffix(' (%)')}, {KINDS[kind]}"
+    by_label = {label: dict.fromkeys((min(summaries), max(summaries))) for label, summaries in points.items()}
+    ends = [f"{styles[label].title} " + ", ".join(f"{points[label][by].mean:.3g} +{by}" for by in sizes)
+            for label, sizes in by_label.items()]  # fmt: skip
+    heading = SHIFT_KINDS[kind] if measure == next(iter(MEASURES)) else ""
     alt = f"{title} on {task}, mean over seeds: {'; '.join(ends)}."
     draw_panel = partial(_draw, measure=measure, points=points, styles=styles)
     return Subplot(draw_panel, title, alt, heading, MEASURES[measure], measure)
@@ -78,7 +79,7 @@ def _draw(
     else:
         share_axis(axes)
     for label, summaries in points.items():
-        add_series(drawing, axes, Series(label, styles[label], summaries, _words))
+        add_series(drawing, axes, Series(styles[label], summaries, _words))
 
 
 def _logarithmic(axes: "Axes", rounding: float, top: float) -> None:
@@ -87,7 +88,7 @@ def _logarithmic(axes: "Axes", rounding: float, top: float) -> None:
     powers = [10.0**power for power in range(last, first, -max(1, (last - first) // 4))]
     axes.set_yscale("symlog", linthresh=rounding)
     axes.set_ylim(0, top)
-    axes.set_yticks([0, *powers], ["0", *(f"{power:g}" for power in powers)])
+    axes.set_yticks([0, *powers], ["0", *(f"{power:g}".replace("e-0", "e-") for power in powers)])
     axes.set_yticks([], minor=True)
     axes.grid(axis="y")
 

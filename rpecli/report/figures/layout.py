@@ -4,10 +4,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rpecli.catalog import GROUPS
-from rpecli.plot import DPI, FRAME, QUIET, STYLE, TITLES, UNDATED, WIDTH, SeriesStyle, as_bytes, new_figure
+from rpecli.plot import DASHES, DPI, FRAME, QUIET, STYLE, TITLES, UNDATED, WIDTH, SeriesStyle, as_bytes, new_figure
+from rpecli.report.figures.line_ends import LineEnds
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -17,10 +19,14 @@ if TYPE_CHECKING:
 
 WIDEST, NARROW = 3.2, 5.0  # inches: a panel at most, so that a page shows its text large enough; a figure at least
 TITLE, BELOW = 11.5, 0.24  # characters of a title that fit an inch; inches, room for the label under all axes
-PANEL, HEADING, UNDER = 2.05, 0.28, 0.42  # inches: height of a panel, room for its heading and for two lines of tick labels
+PANEL, HEADING, UNDER = 2.05, 0.33, 0.42  # inches: height of a panel, room for its heading and for two lines of tick labels
 LEFT, RIGHT, GAP, LABELED = 0.6, 0.12, 0.42, 0.62  # inches: margins, between panels, and between panels with labels
 COLUMNS = 3  # panels side by side, where a figure has no other order of its own
+ROOM_ABOVE, ROOM_BESIDE = 0.12, 0.4  # inches around the axes of a page's panel: marks above, tick labels to the left
 LEGEND_ROWS, BETWEEN = 4, 0.35  # entries of one legend before it takes a second column; inches between legends
+
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -28,9 +34,11 @@ class Crop:
     """A part of a figure that a page shows by itself: an element, where it is, and what to say about it."""
 
     gid: str
-    box: tuple[float, float, float, float]  # inches from the left and the top of the figure, width and height
+    box: Box  # inches from the left and the top of the figure, width and height
     title: str
     alt: str  # what it shows, for those who cannot see it
+    labels: tuple[str, str] = ("", "")  # of the horizontal and of the vertical axis
+    middle: tuple[float, float] = (0, 0)  # of the axes, in inches from the left and the top of the figure
     key: str = ""  # by which a page tells the panels of one figure apart
     part: str = ""  # the only marks that it shows; all of them where it is empty
 
@@ -78,6 +86,7 @@ class Subplot:
     heading: str = ""
     label: str = ""  # of the vertical axis
     key: str = ""
+    ends: LineEnds | None = None  # names of its lines, written beside it
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,6 @@ def draw(rows: Sequence[Sequence[Subplot]], layout: Layout) -> Drawing:
 
     with matplotlib.rc_context(STYLE):
         drawing = Drawing(new_figure())
-        rows = [_labeled_once(row) for row in rows]
         wide, gap, width = _widths(rows, layout)
         blocks = _flow([_block(drawing.figure, width, *block) for block in layout.legend], width)
         title = textwrap.wrap(layout.title, int(width * TITLE))
@@ -113,7 +121,9 @@ def draw(rows: Sequence[Sequence[Subplot]], layout: Layout) -> Drawing:
         for row, heading in zip(rows, headings, strict=True):
             top += heading
             for column, subplot in enumerate(row):
-                _panel(drawing, subplot, (layout.left + column * (wide + gap), top, wide, layout.panel), layout)
+                left = None if column == 0 else row[column - 1].label
+                box = (layout.left + column * (wide + gap), top, wide, layout.panel)
+                _panel(drawing, subplot, box, layout, labeled=subplot.label != left)
             top += layout.panel + layout.under
     return drawing
 
@@ -121,10 +131,11 @@ def draw(rows: Sequence[Sequence[Subplot]], layout: Layout) -> Drawing:
 def _widths(rows: Sequence[Sequence[Subplot]], layout: Layout) -> tuple[float, float, float]:
     """Inches of a panel, of the gap between two, and of the figure."""
     columns = max(map(len, rows))
-    gap = LABELED if any(subplot.label for row in rows for subplot in row[1:]) else GAP
-    margins = layout.left + layout.right + gap * (columns - 1)
-    wide = min(layout.widest, (WIDTH - margins) / columns)
-    return wide, gap, max(NARROW, margins + columns * wide)
+    gap = LABELED if any(left.label != right.label for row in rows for left, right in pairwise(row)) else GAP
+    names = max((subplot.ends.room for row in rows for subplot in row if subplot.ends), default=0)
+    margins = layout.left + layout.right + names + gap * (columns - 1)
+    wide = min(max(layout.widest, (NARROW - margins) / columns), (WIDTH - margins) / columns)
+    return wide, gap, margins + columns * wide
 
 
 def _write(figure: "Figure", title: str, below: str, foot: float) -> None:
@@ -134,13 +145,8 @@ def _write(figure: "Figure", title: str, below: str, foot: float) -> None:
     figure.text(0.5, (foot - 0.12) / height, below, ha="center", color=QUIET)
 
 
-def _labeled_once(row: Sequence[Subplot]) -> list[Subplot]:
-    """Panels without a label that the panel to their left has too."""
-    labels = [None, *(subplot.label for subplot in row)]
-    return [replace(subplot, label="") if subplot.label == left else subplot for subplot, left in zip(row, labels, strict=False)]
-
-
-def _panel(drawing: Drawing, subplot: Subplot, box: tuple[float, float, float, float], layout: Layout) -> None:
+def _panel(drawing: Drawing, subplot: Subplot, box: Box, layout: Layout, labeled: bool) -> None:
+    """One panel; in the figure, a label that the panel to its left has too is not written again."""
     left, top, wide, high = box
     width, height = drawing.figure.get_size_inches()
     axes = drawing.figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
@@ -149,18 +155,43 @@ def _panel(drawing: Drawing, subplot: Subplot, box: tuple[float, float, float, f
     subplot.draw(drawing, axes)
     if subplot.heading:
         axes.set_title(subplot.heading).set_gid(f"heading-{len(drawing.crops) + 1}")
-    if subplot.label:
+    if subplot.label and labeled:
         axes.set_ylabel(subplot.label).set_gid(f"label-{len(drawing.crops) + 1}")
-    margin = 0.4 if layout.left == LEFT else layout.left - 0.05  # of a page's panel: tick labels, no label of the axis
-    crop = (left - margin, top - 0.08, wide + margin + layout.right, high + layout.under + 0.08)
-    drawing.crops.append(Crop(str(axes.get_gid()), crop, subplot.title, subplot.alt, subplot.key))
+    if subplot.ends:
+        subplot.ends.write(axes)
+    margin = ROOM_BESIDE if layout.left == LEFT else layout.left - 0.05
+    crop = (left - margin, top - ROOM_ABOVE, wide + margin + layout.right, high + layout.under + ROOM_ABOVE)
+    labels, middle = (layout.below, subplot.label), (left + wide / 2, top + high / 2)
+    drawing.crops.append(Crop(str(axes.get_gid()), crop, subplot.title, subplot.alt, labels, middle, subplot.key))
+
+
+def named_at_ends(rows: Sequence[Sequence[Subplot]], styles: dict[str, SeriesStyle]) -> tuple[list[list[Subplot]], bool]:
+    """The names of lines stay beside the last panel of every row, and whether they name every style; if not, none stays."""
+    last = [[*(replace(subplot, ends=None) for subplot in row[:-1]), row[-1]] for row in rows if row]
+    shown = {label for row in last if row[-1].ends for label in row[-1].ends.ends}
+    if shown >= {*styles}:
+        return last, True
+    return [[replace(subplot, ends=None) for subplot in row] for row in last], False
+
+
+def balanced(panels: Sequence[Subplot], most: int = COLUMNS) -> list[Sequence[Subplot]]:
+    """Panels in as few rows as hold them, all rows but the last of one length, which is as short as it can be."""
+    columns = -(-len(panels) // -(-len(panels) // most)) if panels else most
+    return [panels[start : start + columns] for start in range(0, len(panels), columns)]
 
 
 def legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[str, list["Artist"]]]:
     """One block per group, and one for the reference lines and bands."""
-    blocks = [(TITLES[group], [line_entry(label, **style.line()) for label, style in styles.items() if style.group == group])
+    blocks = [(TITLES[group], [line_entry(style.title, **style.line()) for style in styles.values() if style.group == group])
               for group in GROUPS]  # fmt: skip
     return [(title, entries) for title, entries in [*blocks, ("reference", list(references))] if entries]
+
+
+def group_legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[str, list["Artist"]]]:
+    """One block for lines that are named at their ends: the dashes of every group, then reference lines and bands."""
+    groups = [group for group in GROUPS if any(style.group == group for style in styles.values())]
+    dashes = [line_entry(TITLES[group], color=QUIET, linewidth=1.4, linestyle=DASHES[group]) for group in groups]
+    return [("", [*dashes, *references])]
 
 
 def line_entry(label: str, **look: Any) -> "Artist":
@@ -193,9 +224,9 @@ class Block:
 
 def _block(figure: "Figure", width: float, title: str, entries: list["Artist"]) -> Block:
     """A legend under one title, in as many columns as its entries need and the width allows."""
-    for columns in range(-(-len(entries) // LEGEND_ROWS), 0, -1):
+    for columns in range(-(-len(entries) // LEGEND_ROWS) if title else len(entries), 0, -1):
         legend = figure.legend(
-            handles=entries, title=title, ncols=columns, loc="upper left", alignment="left", frameon=False, borderpad=0,
+            handles=entries, title=title or None, ncols=columns, loc="upper left", alignment="left", frameon=False, borderpad=0,
             borderaxespad=0, handlelength=2.9, labelspacing=0.42, columnspacing=1.4,
             title_fontproperties={"weight": "bold", "size": 8},
         )  # fmt: skip

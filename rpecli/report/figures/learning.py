@@ -9,15 +9,16 @@ from rpecli.plot import SeriesStyle
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.figures.accuracy import COLUMNS, heading_of
-from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend
+from rpecli.report.figures.layout import Drawing, Layout, Subplot, balanced, band_entry, draw, legend
 from rpecli.report.figures.series import Series, add_series, shade, share_axis
-from rpecli.report.format import format_mean_range, format_number
+from rpecli.report.format import format_percent, format_percent_range
 from rpecli.report.stats import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 UNDER = 0.28  # inches, room for one line of tick labels
+TICKS = 6  # doublings of the step that fit an axis
 Curve = dict[int, Summary]  # by step, over the runs that were validated there
 
 
@@ -41,42 +42,49 @@ def learning_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) ->
     by_task = [(task, lines) for task in tasks if (lines := curves(task))]
     if not by_task:
         return None
-    columns = math.ceil(len(by_task) / math.ceil(len(by_task) / COLUMNS))
-    subplots = [_subplot(task, lines, tasks, styles) for task, lines in by_task]
-    rows = [subplots[start : start + columns] for start in range(0, len(subplots), columns)]
+    rows = balanced([_subplot(task, lines, tasks, styles) for task, lines in by_task], COLUMNS)
     several = any(len(encoding.runs) > 1 for task, _ in by_task for encoding in task.encodings)
     entries = legend(styles, *([band_entry()] if several else []))
-    return draw(rows, Layout(below="training step", legend=entries, under=UNDER))
+    return draw(rows, Layout(below="training step (logarithmic)", legend=entries, under=UNDER))
 
 
 def _subplot(task: TaskResults, lines: dict[str, Curve], tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:
     return Subplot(
         partial(_draw, lines=lines, styles=styles), title=f"{task.title}: token accuracy by training step",
-        alt=described(task, lines), heading=heading_of(task, tasks), label="token accuracy",
+        alt=described(task, lines), heading=heading_of(task, tasks), label="token accuracy (%)",
     )  # fmt: skip
 
 
 def _draw(drawing: Drawing, axes: "Axes", lines: dict[str, Curve], styles: dict[str, SeriesStyle]) -> None:
-    last = max(step for curve in lines.values() for step in curve)
-    axes.set_xlim(-0.02 * last, 1.03 * last)
+    step_axis(axes, [step for curve in lines.values() for step in curve])
     share_axis(axes)
-    axes.locator_params(axis="x", nbins=5, integer=True)
     for label, style in styles.items():
         if label in lines:
-            add_series(drawing, axes, Series(label, style, lines[label], _words), shade(len(lines)))
+            add_series(drawing, axes, Series(style, lines[label], _words), shade(len(lines)))
+
+
+def step_axis(axes: "Axes", steps: list[int]) -> None:
+    """A logarithmic axis of training steps: ticks at the first step and its doublings, every other one where they are many."""
+    first, last = min(steps), max(steps)
+    doublings = round(math.log2(last / first))
+    ticks = [first * 2**n for n in range(0, doublings + 1, 1 + doublings // TICKS) if first * 2**n <= last]
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(first / 1.1, last * 1.1)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
 
 
 def _words(step: int, summary: Summary) -> str:
-    return f"at step {step}: {format_mean_range(summary)}"
+    return f"at step {step}: {format_percent_range(summary)}"
 
 
 def described(task: TaskResults, lines: dict[str, Curve]) -> str:
     """The panel in words: where every curve ends, and when it first reached the bar of a solved task."""
-    ends = [f"{label} {_reached(curve)}{format_number(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
+    ends = [f"{task.titles[label]} {_reached(curve)}{format_percent(list(curve.values())[-1].mean)} at step {list(curve)[-1]}"
             for label, curve in lines.items()]  # fmt: skip
     return f"token accuracy within the training lengths by step on {task.title}, mean over seeds: {'; '.join(ends)}."
 
 
 def _reached(curve: Curve) -> str:
     step = next((step for step, summary in curve.items() if summary.mean >= stats.SOLVED), None)
-    return "" if step is None else f"{format_number(stats.SOLVED)} by step {step}, "
+    return "" if step is None else f"{format_percent(stats.SOLVED)} by step {step}, "

@@ -19,6 +19,7 @@ from rpecli.plot import SeriesStyle
 from rpecli.report.figures.layout import Crop, Drawing, Tips
 
 POINTS = 72  # of SVG, to an inch
+LABEL = 11  # points that the label of an axis takes beside or below a panel
 WIDE = 4.0  # inches of a panel that takes two columns of a page
 SCALE = 1.75  # pixels that a point of a panel takes at most: its text is then about as large as that of the page
 HREF = "{http://www.w3.org/1999/xlink}href"
@@ -67,8 +68,8 @@ class PageCharts:
     def styles_legend(self, styles: dict[str, SeriesStyle]) -> list[LegendBlock]:
         """One block per group that has any style."""
         groups: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
-        for label, style in styles.items():
-            groups[style.group][label] = style.line()
+        for style in styles.values():
+            groups[style.group][style.title] = style.line()
         return [self.legend(plot.TITLES[group], looks, series=True) for group, looks in groups.items() if looks]
 
     def legend(self, title: str, looks: dict[str, dict[str, Any]], series: bool = False) -> LegendBlock:
@@ -81,9 +82,12 @@ class PageCharts:
         nodes = {str(node.get("id")): node for node in root.iter() if node.get("id")}
         for crop in drawing.crops:
             left, top, width, height = (round(POINTS * inches, 1) for inches in crop.box)
+            below, beside = (LABEL if label else 0 for label in crop.labels)
             words = f'role="img" aria-label="{escape(crop.alt)}"' if crop.alt else 'aria-hidden="true"'
-            size = f'viewBox="{left:g} {top:g} {width:g} {height:g}" style="max-width:{SCALE * width:.0f}px"'
-            yield crop, f"<svg {size} {words}>{_Panel(drawing.tips, crop.part, nodes, self).element(nodes[crop.gid])}</svg>"
+            wide, high = round(width + beside, 1), round(height + below, 1)
+            size = f'viewBox="{left - beside:g} {top:g} {wide:g} {high:g}" style="max-width:{SCALE * wide:.0f}px"'
+            panel = _Panel(drawing.tips, crop.part, nodes, self).element(nodes[crop.gid])
+            yield crop, f"<svg {size} {words}>{panel}{_axis_labels(crop, left, top + height)}</svg>"
 
     def definitions(self) -> str:
         """The markers of all charts so far, for one hidden element of the page."""
@@ -100,6 +104,15 @@ class PageCharts:
 def _themed(style: str) -> str:
     """A style with custom properties in place of the colors of the figures."""
     return COLOR.sub(lambda match: f"var({THEME[match[0]]})" if match[0] in THEME else match[0], style)
+
+
+def _axis_labels(crop: Crop, left: float, bottom: float) -> str:
+    """What the axes of a panel are of: below it, and turned, to its left."""
+    x, y = (POINTS * inches for inches in crop.middle)
+    below, beside = map(escape, crop.labels)
+    places = [(below, f'x="{_number(x)}" y="{_number(bottom + LABEL / 2)}"'),
+              (beside, f'transform="translate({_number(left - LABEL / 4)} {_number(y)})rotate(-90)"')]  # fmt: skip
+    return "".join(f'<text {place} class="axis">{text}</text>' for text, place in places if text)
 
 
 def _legend_drawing(looks: dict[str, dict[str, Any]]) -> Drawing:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
+from rpecli.report.figures.series import PERCENT, QUARTERS
 from rpecli.report.format import format_number
 from rpecli.report.load_probes import InspectedRun, SimilarityPair
-from rpecli.report.probe_values import pair_labels, pair_names, similarity_matrix
+from rpecli.report.probe_values import line_at, mean_or_none, pair_labels, pair_names, similarity_matrix
 from rpecli.run.records import SCORE_TERMS, HeadTerms
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def terms_figure(task: str, runs: list[InspectedRun]) -> Drawing:
     words = "; ".join(f"{name} {', '.join(map(format_number, shares))}" for name, shares, _ in bars)
     subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(SCORE_TERMS)} on {task}, {of}: {words}.")
     layout = Layout(
-        f"{task}: {title}, {of}", "share of variance; at the right: R² of position-position as a function of i-j",
+        f"{task}: {title}, {of}", "share of variance (%); at the right: R² of position-position as a function of i-j",
         [("terms", [patch_entry(name, facecolor=color) for name, color in zip(SCORE_TERMS, COLORS, strict=True)])],
         panel=0.3 + ROW * len(bars), under=0.28, left=_left(name for name, _, _ in bars), right=RIGHT, widest=WIDEST,
     )  # fmt: skip
@@ -47,13 +48,12 @@ def terms_figure(task: str, runs: list[InspectedRun]) -> Drawing:
 
 def _bars(runs: list[InspectedRun]) -> list[Bar]:
     bars = []
-    for label in dict.fromkeys(run["label"] for run in runs):
-        own = [run for run in runs if run["label"] == label]
+    for title in dict.fromkeys(run["title"] for run in runs):
+        own = [run for run in runs if run["title"] == title]
         for times in sorted({at["length"] / run["train_length"] for run in own for at in run["lengths"] if at["terms"]}):
-            entries = [at for run in own for at in run["lengths"] if at["length"] == times * run["train_length"]]
-            heads = [head for at in entries for head in at["terms"] or []]
+            heads = [head for run in own if (at := line_at(run, times)) for head in at["terms"] or []]
             of_heads = [_bar(f"head {head['head']}, {times:g}x", [head]) for head in heads]
-            bars += of_heads if len(runs) == 1 else [_bar(f"{label}, {times:g}x", heads)]
+            bars += of_heads if len(runs) == 1 else [_bar(f"{title}, {times:g}x", heads)]
     return bars
 
 
@@ -63,8 +63,8 @@ def _left(names: Iterable[str]) -> float:
 
 
 def _bar(name: str, heads: list[HeadTerms]) -> Bar:
-    fits = [head["toeplitz"]["r2"] for head in heads if head["toeplitz"]["r2"] is not None]
-    return name, [fmean(head["share"][term] for head in heads) for term in SCORE_TERMS], fmean(fits) if fits else None
+    shares = [fmean(head["share"][term] for head in heads) for term in SCORE_TERMS]
+    return name, shares, mean_or_none(head["toeplitz"]["r2"] for head in heads)
 
 
 def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
@@ -80,14 +80,17 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 1)
+    axes.set_xticks(QUARTERS, PERCENT)
 
 
-def similarity_figure(task: str, pairs: list[SimilarityPair], order: list[str]) -> Drawing:
+def similarity_figure(task: str, pairs: list[SimilarityPair], titles: dict[str, str]) -> Drawing:
     """Encodings against encodings in this order, with itself: between its runs. Runs against runs if no encoding has several."""
     labels, names = ({name for pair in pairs for name in of(pair)} for of in (pair_labels, pair_names))
     by_label = len(labels) < len(names)
-    cells = similarity_matrix(pairs, pair_labels if by_label else pair_names)
-    rows = sorted(labels if by_label else names, key=lambda name: (order.index(name) if name in order else 0, name))
+    matrix = similarity_matrix(pairs, pair_labels if by_label else pair_names)
+    cells = {(titles.get(a, a), titles.get(b, b)): value for (a, b), value in matrix.items()}
+    order = list(titles.values())
+    rows = sorted({name for key in cells for name in key}, key=lambda name: (order.index(name) if name in order else 0, name))
     apart = {key: value for key, value in cells.items() if key[0] != key[1]}
     cells = cells if by_label else cells | {(name, name): 1.0 for name in rows}
     title = "similarity of attention (1 - JS/ln 2)"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rpecli.plot import DPI, GROUND, QUIET, REFERENCE, SeriesStyle
+from rpecli.plot import DPI, QUIET, REFERENCE, SeriesStyle
 from rpecli.report.figures.layout import Drawing
 from rpecli.report.format import format_factor
 from rpecli.report.stats import Summary
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 MARKERS = 16  # of one line at most: every validation of a long training would be a line of dots
 CLEAR = 0.06  # inches between the labels of an axis: about a digit
+SHARES = (-0.02, 1.03)  # the limits of an axis of shares
+QUARTERS, PERCENT = [0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"]
+LENGTHS = "test length (multiple of the training length)"
 BAND = 0.13  # opacity of a band; less where many bands lie on one another
 
 
@@ -22,7 +25,6 @@ BAND = 0.13  # opacity of a band; less where many bands lie on one another
 class Series:
     """Summaries over runs along an axis, and the style of their line."""
 
-    label: str
     style: SeriesStyle
     points: Mapping[int, Summary]
     words: Callable[[int, Summary], str]  # of one point, for those who point at it
@@ -35,11 +37,11 @@ def add_series(drawing: Drawing, axes: "Axes", series: Series, shade: float = BA
     means = [summary.mean for summary in summaries]
     (line,) = axes.plot(places, means, zorder=3, clip_on=False, markevery=every, **series.style.line())
     words = [series.words(place, summary) for place, summary in series.points.items()]
-    drawing.tip(line, series.label, [f"{series.label} {text}" for text in words[::every]])
+    drawing.tip(line, series.style.title, [f"{series.style.title} {text}" for text in words[::every]])
     if any(summary.low < summary.high for summary in summaries):
         low, high = [summary.low for summary in summaries], [summary.high for summary in summaries]
         band = axes.fill_between(places, low, high, color=series.style.color, alpha=shade, linewidth=0, zorder=2)
-        drawing.tip(band, series.label)
+        drawing.tip(band, series.style.title)
 
 
 def shade(number: int) -> float:
@@ -48,17 +50,23 @@ def shade(number: int) -> float:
 
 
 def share_axis(axes: "Axes") -> None:
-    """A vertical axis from 0 to 1, with its grid."""
-    axes.set_ylim(-0.02, 1.03)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.50", "0.75", "1"])
+    """A vertical axis from 0 to 1 in per cent, with its grid."""
+    axes.set_ylim(*SHARES)
+    axes.set_yticks(QUARTERS, PERCENT)
     axes.grid(axis="y")
 
 
-def value_axis(axes: "Axes", highest: float) -> None:
+def value_axis(axes: "Axes", highest: float, percent: bool = False) -> None:
     """A vertical axis from 0 to a round number above the highest value, with its grid."""
-    axes.set_ylim(-0.02 * highest, 1.06 * highest or 1)
+    if percent:
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}")
+    axes.set_ylim(*value_limits(highest))
     axes.locator_params(axis="y", nbins=5)
     axes.grid(axis="y")
+
+
+def value_limits(highest: float) -> tuple[float, float]:
+    return -0.02 * highest, 1.06 * highest or 1
 
 
 def length_axis(drawing: Drawing, axes: "Axes", lengths: list[int], trained: int) -> None:
@@ -69,11 +77,9 @@ def length_axis(drawing: Drawing, axes: "Axes", lengths: list[int], trained: int
     axes.set_xlim(first * 2 ** (-0.13 * span), last * 2 ** ((0.06 if last < 10**5 else 0.1) * span))  # long numbers stick out
     _length_ticks(axes, lengths, trained)
     drawing.tip(axes.axvline(trained, **REFERENCE), None, ["training length"])
-    inside = trained > lengths[0]  # text over lines needs a ground of its own
-    ground = {"facecolor": GROUND, "edgecolor": "none", "alpha": 0.75, "pad": 1.0} if inside else None
     axes.annotate(
-        f"trained to {trained}", (trained, 0.03), (-2.5, 0), xycoords=("data", "axes fraction"), textcoords="offset points",
-        rotation=90, ha="right", va="bottom", fontsize=6.5, color=QUIET, bbox=ground, zorder=4,
+        f"trained to {trained}", (trained, 1), (0, 1), xycoords=("data", "axes fraction"), textcoords="offset points",
+        ha="center" if trained > lengths[0] else "left", va="bottom", fontsize=6, color=QUIET,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from statistics import median
 
 from rpecli.report import stats, warnings
 from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
-from rpecli.report.format import MEASURE_NAMES, MISSING, format_count, format_factor, format_mean_range, format_number
+from rpecli.report.format import MEASURE_NAMES, MISSING, format_count, format_factor, format_percent, format_percent_range
 from rpecli.table import Footnotes, Table
 
 MAX_LENGTHS = 6  # in one sentence; of more, only the doublings of the training length are named
@@ -44,22 +44,30 @@ def _token_accuracy(task: TaskResults) -> Table:
     caption = f"{_solved_caption(task)} Steps to 90 %: median training steps to token accuracy 0.90 within the training lengths"
     caption += f" ({MISSING}: never). Chance: the best guess without the input."
     table = _by_length(task, "token_accuracy", caption, ("steps to 90 %", steps_to_90))
-    chance = [format_number(task.chance[length]) if length in task.chance else MISSING for length in task.lengths]
+    chance = [format_percent(task.chance[length]) if length in task.chance else MISSING for length in task.lengths]
     chance_row = ["chance", MISSING, MISSING, *chance, MISSING]
     return replace(table, rows=[*table.rows, chance_row], bold=[*table.bold, [False] * len(chance_row)], foot=1)
 
 
+def effective_lengths(encoding: EncodingResults, task: TaskResults, threshold: float = stats.EFFECTIVE) -> tuple[str, str, str]:
+    """The lower median over evaluated runs, the lowest and the highest; `< 16` if 16, the shortest evaluated length, fails.
+
+    The lower median is an evaluated length, never one between two.
+    """
+
+    def text(length: int) -> str:
+        return str(length) if length else f"< {task.lengths[0]}"
+
+    lengths = sorted(stats.effective_length(run.by_length("exact_match"), threshold) for run in encoding.evaluated_runs)
+    return text(lengths[(len(lengths) - 1) // 2]), text(lengths[0]), text(lengths[-1])
+
+
 def effective_length(encoding: EncodingResults, task: TaskResults) -> str:
-    """The lower median over runs, and the range; `< 16` if it is below 16, the shortest evaluated length."""
-
-    def text(length: float) -> str:
-        return f"{length:.0f}" if length else f"< {task.lengths[0]}"
-
-    lengths = sorted(stats.effective_length(run.by_length("exact_match")) for run in encoding.evaluated_runs)
-    if not lengths:
+    """The lower median over runs, and the range where they differ."""
+    if not encoding.evaluated_runs:
         return MISSING
-    middle, low, high = lengths[(len(lengths) - 1) // 2], lengths[0], lengths[-1]
-    return text(middle) if low == high else f"{text(middle)} ({text(low)} to {text(high)})"
+    middle, low, high = effective_lengths(encoding, task)
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def steps_to_90(encoding: EncodingResults) -> str:
@@ -73,7 +81,7 @@ def steps_to_90(encoding: EncodingResults) -> str:
 
 def _median_area(encoding: EncodingResults, measure: str) -> str:
     areas = [stats.area(values) for run in encoding.evaluated_runs if (values := run.by_length(measure))]
-    return format_number(median(areas)) if areas else MISSING
+    return format_percent(median(areas)) if areas else MISSING
 
 
 def _by_length(task: TaskResults, measure: str, caption: str, last: tuple[str, Callable[[EncodingResults], str]]) -> Table:
@@ -82,15 +90,15 @@ def _by_length(task: TaskResults, measure: str, caption: str, last: tuple[str, C
     heading, last_cell = last
     rows = []
     for encoding in task.encodings:
-        label = encoding.label + "".join(notes.mark(text) for text in _row_notes(encoding))
+        label = encoding.title + "".join(notes.mark(text) for text in _row_notes(encoding))
         cells = [_cell(encoding, length, measure, notes) for length in task.lengths]
         rows.append([label, encoding.group, format_count(encoding.solved_flags), *cells, last_cell(encoding)])
     best = _best([[_mean(encoding.by_length.get(n, {}), measure) for encoding in task.encodings] for n in task.lengths])
     bold = [[False] * 3 + flags + [False] for flags in transposed(best, len(rows))]
     columns = ["encoding", "group", "solved", *length_columns(task), heading]
     caption = f"By length (multiple of the training length): mean over seeds (lowest to highest), the best mean bold. {caption}"
-    title = f"{task.title}: {MEASURE_NAMES[measure]}"
-    return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows, bold, caption, notes.lines)
+    align = "ll" + "r" * (len(columns) - 2)
+    return Table(MEASURE_NAMES[measure], columns, align, rows, bold, caption, notes.lines, section=task.title)
 
 
 def length_columns(task: TaskResults) -> list[str]:
@@ -98,7 +106,7 @@ def length_columns(task: TaskResults) -> list[str]:
 
 
 def _row_notes(encoding: EncodingResults) -> Iterable[str]:
-    label, runs = encoding.label, encoding.runs
+    label, runs = encoding.title, encoding.runs
     if encoding.solved_flags and not all(encoding.solved_flags):
         yield f"not every run learned the training length (exact match of at least {stats.SOLVED} there); means are over all runs"
     if encoding.n_failed:
@@ -110,19 +118,19 @@ def _row_notes(encoding: EncodingResults) -> Iterable[str]:
 
 
 def _cell(encoding: EncodingResults, length: int, measure: str, notes: Footnotes) -> str:
-    text = format_mean_range(encoding.by_length.get(length, {}).get(measure))
+    text = format_percent_range(encoding.by_length.get(length, {}).get(measure))
     runs = encoding.evaluated_runs
     evaluated = sum(length in run.evaluations for run in runs)
     if length in encoding.untrained_share:
         text += notes.mark(_untrained_note(encoding))
     if 0 < evaluated < len(runs):
-        text += notes.mark(f"{encoding.label}: only {evaluated} of {len(runs)} runs were evaluated at {length}")
+        text += notes.mark(f"{encoding.title}: only {evaluated} of {len(runs)} runs were evaluated at {length}")
     return text
 
 
 def _untrained_note(encoding: EncodingResults) -> str:
     shares = ", ".join(f"{100 * share:.0f} % at {length}" for length, share in sorted(encoding.untrained_share.items()))
-    return f"{encoding.label}: evaluated at positions that training never reached ({shares})"
+    return f"{encoding.title}: evaluated at positions that training never reached ({shares})"
 
 
 def _solved_caption(task: TaskResults) -> str:
@@ -142,11 +150,11 @@ def _groups(task: TaskResults) -> Table:
     columns = ["group", "measure", "encodings", "runs", "solved", *length_columns(task)]
     caption = "Mean over the encodings of a group (lowest to highest encoding), each the mean over its seeds."
     align = "ll" + "r" * (len(columns) - 2)
-    return Table(f"{task.title}: by group", columns, align, rows, bold, f"{caption} {group_sentence(task)}", notes.lines)
+    return Table("by group", columns, align, rows, bold, f"{caption} {group_sentence(task)}", notes.lines, section=task.title)
 
 
 def _group_cell(group: GroupResults, length: int, measure: str, notes: Footnotes) -> str:
-    text = format_mean_range(group.by_length.get(length, {}).get(measure))
+    text = format_percent_range(group.by_length.get(length, {}).get(measure))
     evaluated = sum(length in encoding.by_length for encoding in group.encodings)
     if any(length in encoding.untrained_share for encoding in group.encodings):
         text += notes.mark("includes encodings evaluated at positions that training never reached")
@@ -170,8 +178,8 @@ def group_sentence(task: TaskResults) -> str:
     by_length = []
     for length in lengths:
         means = [
-            f"{MEASURE_NAMES[measure]} {format_number(rpe.by_length[length][measure].mean)} and "
-            f"{format_number(ape.by_length[length][measure].mean)}"
+            f"{MEASURE_NAMES[measure]} {format_percent(rpe.by_length[length][measure].mean)} and "
+            f"{format_percent(ape.by_length[length][measure].mean)}"
             for measure in ("token_accuracy", "exact_match")
         ]
         by_length.append(f"at {format_factor(length, task.train_length)} {', '.join(means)}")
@@ -196,10 +204,10 @@ def _best(columns: list[list[float | None]]) -> list[list[bool]]:
 
 def _best_of(column: list[float | None]) -> list[bool]:
     means = [value for value in column if value is not None]
-    texts = [None if value is None else format_number(value) for value in column]
+    texts = [None if value is None else format_percent(value) for value in column]
     if not means or max(means) == 0 or len({text for text in texts if text}) == 1:
         return [False] * len(column)
-    return [text == format_number(max(means)) for text in texts]
+    return [text == format_percent(max(means)) for text in texts]
 
 
 def transposed(columns: list[list[bool]], n_rows: int) -> list[list[bool]]:

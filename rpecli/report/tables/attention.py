@@ -28,7 +28,7 @@ def _attention(probes: TaskProbes) -> Table:
             cells += [f"{fmean(values):.2f}" if values else MISSING for values in means]
         cells += [_mean(probe_values.distance_r2(probes, label, factor)) for factor in probes.factors]
         patterned, heads = sum(len(run["patterned_heads"]) for run in runs), sum(len(probe_values.heads_of(run)) for run in runs)
-        rows.append([label, probes.group_of(label), str(len(runs)), *cells, f"{patterned}/{heads}"])
+        rows.append([probes.task.titles[label], probes.group_of(label), str(len(runs)), *cells, f"{patterned}/{heads}"])
     head = [f"{name} {factor:g}x" for name in ("distance", "entropy", "f(i-j)") for factor in probes.factors]
     caption = (
         "Rows that predict the answer; means over heads and seeds. Distance attended to; entropy of the attention in nats; "
@@ -45,10 +45,12 @@ def _patterns(probes: TaskProbes) -> Table:
         for run in probes.runs_of(label):
             for head in run["patterned_heads"]:
                 shares = {float(length) / run["train_length"]: share for length, share in head["share"].items()}
-                heads[head["layer"], head["rule"]].append(shares)
+                heads[head["layer"], head["pattern"]].append(shares)
         for (layer, pattern), shares_by_factor in sorted(heads.items()):
             cells = [_mean(shares[factor] for shares in shares_by_factor if factor in shares) for factor in probes.factors]
-            rows.append([label, probes.group_of(label), str(layer), pattern, str(len(shares_by_factor)), *cells])
+            rows.append(
+                [probes.task.titles[label], probes.group_of(label), str(layer), pattern, str(len(shares_by_factor)), *cells]
+            )
     columns = ["encoding", "group", "layer", "pattern", "heads", *(f"{factor:g}x" for factor in probes.factors)]
     caption = (
         "Heads that give at least half of their weight to one position, over seeds, and the weight that they give it at "
@@ -65,7 +67,7 @@ def _terms(probes: TaskProbes) -> Table:
             if heads:
                 shares = [_mean(head["share"][term] for head in heads) for term in SCORE_TERMS]
                 fits = [_mean(head["toeplitz"][fit] for head in heads) for fit in FITS]
-                rows.append([label, probes.group_of(label), f"{factor:g}x", *shares, *fits])
+                rows.append([probes.task.titles[label], probes.group_of(label), f"{factor:g}x", *shares, *fits])
     columns = ["encoding", "group", "length", *SCORE_TERMS, *FITS.values()]
     caption = (
         "Scores of the first layer by term (query-key): shares of the variance within rows, means over heads and seeds. Then the "
@@ -77,17 +79,22 @@ def _terms(probes: TaskProbes) -> Table:
 def _similarity(probes: TaskProbes) -> Table:
     matrix = probe_values.similarity_matrix(probes.pairs, probe_values.pair_labels)
     labels = [label for label in probes.labels if any(label in key for key in matrix)]
-    rows = [[first, probes.group_of(first), *(_cell(matrix.get((first, second))) for second in labels)] for first in labels]
+    rows = [
+        [probes.task.titles[first], probes.group_of(first), *(_cell(matrix.get((first, second))) for second in labels)]
+        for first in labels
+    ]
     caption = (
         "Similarity of the attention of rows that predict the answer, at the training length: 1 - JS/ln 2 (Jensen-Shannon "
         "divergence), heads paired, means over layers and pairs of runs. Of an encoding with itself: between its seeds."
     )
-    return _table(probes, "similarity of attention", ["encoding", "group", *labels], rows, caption)
+    return _table(
+        probes, "similarity of attention", ["encoding", "group", *(probes.task.titles[label] for label in labels)], rows, caption
+    )
 
 
 def _table(probes: TaskProbes, title: str, columns: list[str], rows: list[list[str]], caption: str, left: str = "ll") -> Table:
     align = left + "r" * (len(columns) - len(left))
-    return Table(f"{probes.task.title}: {title}", columns, align, rows, caption=caption, folded=True)
+    return Table(title, columns, align, rows, caption=caption, folded=True, section=probes.task.title)
 
 
 def _mean(values: Iterable[float | None]) -> str:

@@ -113,7 +113,7 @@ def _patterns(runs: list[InspectedRun]) -> Table:
         for head in run["patterned_heads"]:
             shares = {format_factor(int(length), run["train_length"]): _percent(share) for length, share in head["share"].items()}
             name = f"layer {head['layer']} head {head['head']}"
-            rows.append([run_name(run), name, head["rule"], *(shares.get(factor, "") for factor in factors)])
+            rows.append([run_name(run), name, head["pattern"], *(shares.get(factor, "") for factor in factors)])
         if not run["patterned_heads"]:
             rows.append([run_name(run), "none", "", *[""] * len(factors)])
     title = "Heads that follow a pattern, and their weight there (n: problem length, t: index in the answer, position 0: begin)"

@@ -14,7 +14,7 @@ Cost = tuple[float | None, float | None]  # steps and tokens, None for never
 def table(task: TaskResults) -> Table:
     """One row per target and encoding, so that encodings stand below each other."""
     rows = [
-        [encoding.label, encoding.group, target, *_cells(costs)]
+        [encoding.title, encoding.group, target, *_cells(costs)]
         for target in TARGETS for encoding in task.encodings if (costs := _costs(encoding, target))
     ]  # fmt: skip
     columns = ["encoding", "group", "token accuracy", "steps", "tokens", "TFLOP", "reached"]
@@ -23,7 +23,7 @@ def table(task: TaskResults) -> Table:
         "over seeds; runs that never reached it are censored at their budget ('-': fewer than half reached it). Compute: 6 x "
         "parameters x tokens, without the attention products."
     )
-    return Table(f"{task.title}: sample efficiency", columns, "ll" + "r" * 5, rows, caption=caption)
+    return Table("sample efficiency", columns, "ll" + "r" * 5, rows, caption=caption, section=task.title)
 
 
 def _costs(encoding: EncodingResults, target: str) -> list[tuple[RunResults, Cost]]:

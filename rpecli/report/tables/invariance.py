@@ -67,12 +67,11 @@ def _changes_table(task: TaskResults, by_label: TaskShifts, kind: str) -> Table:
         if encoding.label in by_label:
             runs = list(by_label[encoding.label].values())
             cells = [_change_cell(runs, (kind, size)) for size in sizes]
-            rows.append([encoding.label, encoding.group, str(len(runs)), *cells])
+            rows.append([encoding.title, encoding.group, str(len(runs)), *cells])
     columns = ["encoding", "group", "runs", *(f"+{size}" for size in sizes)]
     caption = f"{KINDS[kind].capitalize()}: share of predictions that changed, and KL divergence in nats; means over seeds."
-    return Table(
-        f"{task.title}: predictions {SHIFT_KINDS[kind]}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption
-    )
+    align = "ll" + "r" * (len(columns) - 2)
+    return Table(f"predictions {SHIFT_KINDS[kind]}", columns, align, rows, caption=caption, section=task.title)
 
 
 def _change_cell(runs: list[Shifts], shift: tuple[str, int]) -> str:
@@ -93,14 +92,16 @@ def _measures_table(task: TaskResults, by_label: TaskShifts) -> Table:
         for label in [encoding.label for encoding in task.encodings if encoding.label in by_label]:
             runs = list(by_label[label].values())
             for size in shared_sizes(by_label, kind):
-                rows.append([label, kind, str(size), *(_measure_cell(runs, (kind, size), measure) for measure in MEASURES)])
+                rows.append(
+                    [task.titles[label], kind, str(size), *(_measure_cell(runs, (kind, size), measure) for measure in MEASURES)]
+                )
     columns = ["encoding", "shift", "by", *MEASURES.values()]
     caption = (
         "Means over seeds, on the evaluation set of the training length: share of predictions that changed, KL divergence, mean "
         "change of a logit and of an attention weight, and accuracies before and after the shift."
     )
     align = "ll" + "r" * (len(columns) - 2)
-    return Table(f"{task.title}: shifted content, all measures", columns, align, rows, caption=caption, folded=True)
+    return Table("shifted content, all measures", columns, align, rows, caption=caption, folded=True, section=task.title)
 
 
 def _measure_cell(runs: list[Shifts], shift: tuple[str, int], measure: str) -> str:

@@ -20,6 +20,11 @@ def tables(tasks: list[TaskResults]) -> list[Table]:
     return [table for table in (_all_tasks(tasks), *by_family, _groups(tasks)) if table.rows]
 
 
+def titles_of(tasks: list[TaskResults]) -> dict[str, str]:
+    """The encodings of all tasks as people know them, by label."""
+    return {label: title for task in tasks for label, title in task.titles.items()}
+
+
 def _no_intervals(pooled: list[Pooled]) -> str:
     if all(row.iqm_interval for row in pooled):
         return ""
@@ -31,9 +36,9 @@ def _table(title: str, columns: list[str], rows: list[list[str]], caption: str) 
 
 
 def _all_tasks(tasks: list[TaskResults]) -> Table:
-    pooled = paired.pooled(tasks, "exact_match")
+    pooled, titles = paired.pooled(tasks, "exact_match"), titles_of(tasks)
     rows = [
-        [row.label, row.group, str(row.tasks), str(row.runs), format_number(row.iqm), format_interval(row.iqm_interval),
+        [titles[row.label], row.group, str(row.tasks), str(row.runs), format_number(row.iqm), format_interval(row.iqm_interval),
          MISSING if row.rank is None else f"{row.rank:.2f}", format_interval(row.rank_interval, ".2f")]
         for row in pooled
     ]  # fmt: skip
@@ -52,7 +57,7 @@ def _by_family(tasks: list[TaskResults]) -> Table:
     ]
     labels = {(GROUPS.index(entry.group), entry.label) for task in tasks for entry in task.encodings if entry.by_length}
     rows = [
-        [label, GROUPS[group], *(_cell(column.get(label)) for column in columns)]
+        [titles_of(tasks)[label], GROUPS[group], *(_cell(column.get(label)) for column in columns)]
         for group, label in sorted(labels, key=lambda item: (item[0], natural_key(item[1])))
     ]
     caption = (

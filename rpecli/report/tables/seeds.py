@@ -10,6 +10,7 @@ from rpecli.report.format import MISSING, format_interval, format_number, format
 from rpecli.report.load import RunResults
 from rpecli.report.records import Difference, McNemarPair, Pair
 from rpecli.report.tables import efficiency
+from rpecli.report.tables.accuracy import effective_lengths
 from rpecli.table import Table
 
 INTERVAL = "t interval over seeds, bootstrap from 6 seeds"
@@ -23,7 +24,7 @@ def tables(task: TaskResults) -> list[Table]:
 
 
 def _table(task: TaskResults, title: str, columns: list[str], rows: list[list[str]], caption: str) -> Table:
-    return Table(f"{task.title}: {title}", columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption)
+    return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows, caption=caption, section=task.title)
 
 
 def _scores(task: TaskResults, measure: str) -> Table:
@@ -57,17 +58,10 @@ def _overlap_best(by_label: paired.Scores) -> list[bool]:
 def _scores_row(encoding: EncodingResults, task: TaskResults, measure: str, scores: list[float]) -> list[str]:
     mean, middle, low, high = map(format_number, (fmean(scores), median(scores), min(scores), max(scores)))
     area = encoding.area(measure)
-    row = [encoding.label, encoding.group, str(len(scores)), mean, format_interval(stats.mean_interval([scores], stats.SHARES))]
+    row = [encoding.title, encoding.group, str(len(scores)), mean, format_interval(stats.mean_interval([scores], stats.SHARES))]
     row += [middle, low, high, format_number(area.mean) if area else MISSING]
     thresholds = (stats.EFFECTIVE, stats.EFFECTIVE_HALF) if measure == "exact_match" else ()
-    return row + [_effective_length(encoding, task, threshold) for threshold in thresholds]
-
-
-def _effective_length(encoding: EncodingResults, task: TaskResults, threshold: float) -> str:
-    """The lower median over seeds: an evaluated length, never one between two."""
-    reached = sorted(stats.effective_length(run.by_length("exact_match"), threshold) for run in encoding.evaluated_runs)
-    length = reached[(len(reached) - 1) // 2]
-    return f"{length}" if length else f"< {task.lengths[0]}"
+    return row + [effective_lengths(encoding, task, threshold)[0] for threshold in thresholds]
 
 
 def _best(task: TaskResults) -> Table:
@@ -77,17 +71,19 @@ def _best(task: TaskResults) -> Table:
     own_pairs = paired.pairs_of(best, all_pairs) if best is not None else []
     columns = ["encoding", "minus", "difference", "95 % interval", "seeds", "p", "p (Holm)"]
     caption = (
-        f"Exact match beyond training: {best}, which has the highest mean, minus each other encoding, paired by seed. Sign-flip "
-        f"permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
+        f"Exact match beyond training: {task.titles.get(str(best))}, which has the highest mean, minus each other encoding, "
+        f"paired by seed. Sign-flip permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
     )
     if any(pair.p is None for pair in own_pairs):
         caption += f" Pairs with fewer than {stats.MIN_SEEDS} seeds are not tested."
-    return _table(task, "the best encoding minus the others", columns, list(map(_pair_row, own_pairs)), caption)
+    return _table(
+        task, "the best encoding minus the others", columns, [_pair_row(pair, task.titles) for pair in own_pairs], caption
+    )
 
 
-def _pair_row(pair: Pair) -> list[str]:
+def _pair_row(pair: Pair, titles: dict[str, str]) -> list[str]:
     p_values = [format_p(pair.p), format_p(pair.p_holm)]
-    return [pair.first, pair.second, format_signed(pair.mean), signed_interval(pair), str(pair.pairs), *p_values]
+    return [titles[pair.first], titles[pair.second], format_signed(pair.mean), signed_interval(pair), str(pair.pairs), *p_values]
 
 
 def signed_interval(difference: Difference) -> str:
@@ -103,7 +99,9 @@ def _single_models(task: TaskResults) -> Table:
     best = paired.best_label(by_label)
     few = best is not None and len(by_label[best]) < stats.MIN_SEEDS
     models = [pair for pair in paired.mcnemar_pairs(task) if best in (pair.first, pair.second)] if few else []
-    rows = sorted((_model_row(pair, str(best)) for pair in models), key=lambda row: (natural_key(row[1]), natural_key(row[2])))
+    rows = sorted(
+        (_model_row(pair, str(best), task.titles) for pair in models), key=lambda row: (natural_key(row[1]), natural_key(row[2]))
+    )
     columns = ["encoding", "other", "seed", "only it correct", "only the other correct", "sequences", "p (Holm)"]
     caption = (
         f"Single trained models on the same sequences of length {models[0].length if models else 0}: McNemar's exact test, "
@@ -112,16 +110,16 @@ def _single_models(task: TaskResults) -> Table:
     return _table(task, "single models", columns, rows, caption)
 
 
-def _model_row(pair: McNemarPair, best: str) -> list[str]:
+def _model_row(pair: McNemarPair, best: str, titles: dict[str, str]) -> list[str]:
     other, own_only, other_only = pair.second, pair.only_first_correct, pair.only_second_correct
     if pair.first != best:
         other, own_only, other_only = pair.first, other_only, own_only
-    return [best, other, str(pair.seed), str(own_only), str(other_only), str(pair.n), format_p(pair.p_holm)]
+    return [titles[best], titles[other], str(pair.seed), str(own_only), str(other_only), str(pair.n), format_p(pair.p_holm)]
 
 
 def _cost(task: TaskResults) -> Table:
     memory = any(run.record.get("peak_memory") for entry in task.encodings for run in entry.evaluated_runs)
-    rows = [[entry.label, entry.group, *_costs(entry.evaluated_runs, memory)] for entry in task.encodings if entry.evaluated_runs]
+    rows = [[entry.title, entry.group, *_costs(entry.evaluated_runs, memory)] for entry in task.encodings if entry.evaluated_runs]
     columns = ["encoding", "group", "parameters", "training tokens/s", "training seconds", "evaluation seconds"]
     columns += [*(["peak memory, MB"] if memory else []), "machines"]
     caption = "Medians over seeds, from the runs' records. Speeds are comparable only on one machine without other load."

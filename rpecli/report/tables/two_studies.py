@@ -52,9 +52,9 @@ def tables(comparison: StudyComparison) -> list[Table]:
     for measure in MEASURES:
         rows = [row for row in comparison.rows if row.measure == measure and row.length is None]
         all_tables.append(_beyond_training(f"{MEASURE_NAMES[measure].capitalize()} beyond training", rows))
-    for task in dict.fromkeys(row.title for row in comparison.rows):
+    for task in dict.fromkeys(row.heading for row in comparison.rows):
         for measure in MEASURES:
-            rows = [row for row in comparison.rows if row.title == task and row.measure == measure and row.length is not None]
+            rows = [row for row in comparison.rows if row.heading == task and row.measure == measure and row.length is not None]
             all_tables.append(_by_length(f"{task}: {MEASURE_NAMES[measure]}", rows))
     folded = [replace(table, folded=number % len(MEASURES) > 0) for number, table in enumerate(all_tables)]
     return [table for table in folded if table.rows]
@@ -64,7 +64,7 @@ def _beyond_training(name: str, rows: list[ComparisonRow]) -> Table:
     """One row per task and encoding; bold where the test is significant."""
     notes = Footnotes()
     lines = [
-        [row.encoding, row.group, row.title, _seeds(row), *_numbers(row, notes), format_p(row.p), format_p(row.p_holm)]
+        [row.title, row.group, row.heading, _seeds(row), *_numbers(row, notes), format_p(row.p), format_p(row.p_holm)]
         for row in rows
     ]
     significant = [row.p_holm is not None and row.p_holm < stats.ALPHA for row in rows]
@@ -82,7 +82,7 @@ def _by_length(name: str, rows: list[ComparisonRow]) -> Table:
     notes = Footnotes()
     lengths = [f"{row.length} ({format_factor(row.length, row.training_length)})" for row in rows if row.length is not None]
     lines = [
-        [row.encoding, row.group, length, _seeds(row), *_numbers(row, notes)] for row, length in zip(rows, lengths, strict=True)
+        [row.title, row.group, length, _seeds(row), *_numbers(row, notes)] for row, length in zip(rows, lengths, strict=True)
     ]
     columns = ["encoding", "group", "length", "seeds", "A", "B", "B - A", "95 % interval"]
     caption = f"Mean over seeds by length. Paired by seed unless marked; {INTERVAL}."

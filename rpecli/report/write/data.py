@@ -1,7 +1,5 @@
 """The data of a report: report.json, and CSV files of runs, encodings by length, pairs of encodings and pairs of models."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -11,6 +9,7 @@ from pydantic import BaseModel
 
 from rpecli.report import rows
 from rpecli.report.content import ReportContent
+from rpecli.table import csv_text
 
 
 def files(content: ReportContent) -> dict[str, bytes]:
@@ -28,13 +27,7 @@ def json_bytes(record: BaseModel) -> bytes:
 
 def csv_bytes(table: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
     """One line per record, the keys of nested records joined with `_`; empty where there is no number."""
-    lines = [_flat(plain(record)) for record in table]
-    columns = list(dict.fromkeys(key for line in lines for key in line))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue().encode()
+    return csv_text([_flat(plain(record)) for record in table]).encode()
 
 
 def _flat(line: dict[str, Any]) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def page(content: ReportContent, figures: Figures) -> str:
             "title": task.title,
             "tables": content.tables_of(task),
             "runs_note": runs.description(task),
-            "runs": {encoding.label: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings},
-            "links": {encoding.label: f"#runs-{slug(task.title)}-{place}" for place, encoding in enumerate(task.encodings)},
+            "runs": {encoding.title: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings},
+            "links": {encoding.title: f"#runs-{slug(task.title)}-{place}" for place, encoding in enumerate(task.encodings)},
         }
         for task in content.tasks
     ]

@@ -9,27 +9,18 @@ from rpecli.report.write.data import csv_bytes, json_bytes
 from rpecli.report.write.templates import render
 
 
-def files(comparison: StudyComparison) -> dict[str, bytes]:
-    """Every file by name."""
+def files(comparison: StudyComparison, context: dict[str, Any]) -> dict[str, bytes]:
+    """Every file by name; `context` as below."""
     return {
-        "compare.md": markdown(comparison).encode(),
+        "compare.md": render("compare.md.j2", **context).encode(),
         "compare.csv": csv_bytes(comparison.rows),
-        "compare.html": html(comparison).encode(),
+        "compare.html": render("compare.html.j2", **context, style="").encode(),
         "compare.json": json_bytes(comparison.data),
     }
 
 
-def markdown(comparison: StudyComparison) -> str:
-    """compare.md."""
-    return render("compare.md.j2", **_context(comparison))
-
-
-def html(comparison: StudyComparison) -> str:
-    """compare.html."""
-    return render("compare.html.j2", **_context(comparison), style="")
-
-
-def _context(comparison: StudyComparison) -> dict[str, Any]:
+def context(comparison: StudyComparison) -> dict[str, Any]:
+    """What both pages are made of."""
     sides = (("A", comparison.a), ("B", comparison.b))
     warnings = [f"{side}: {' '.join(text.split())}" for side, study in sides for text in study.warnings]
     return {

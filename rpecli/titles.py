@@ -1,0 +1,51 @@
+"""Names as people know them: `RoPE (scaling=yarn)` for `rope:scaling=yarn`, `Sort (distinct)` for `sort:distinct=true`.
+
+A file states its own name as the class attribute `title`; without one, its name is what is typed, or the stem of a user's file.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rpecli import catalog
+from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers, split_switch
+
+ABSOLUTE = "APE"  # the group whose encodings are marked as such
+
+
+def display(kind: str, choice: str, marked: bool = False) -> str:
+    """The name of a whole choice of `kind` (encodings or tasks): `RoPE + NoPE`, `RoPE, then NoPE`, `Sort (distinct)`.
+
+    With `marked`, an absolute encoding says so: `Learned APE`. A name that is not there, such as that of a file on another
+    machine, stands as it is.
+    """
+    before, after = split_switch(choice)
+    names = [" + ".join(_part(kind, part, marked) for part in split_layers(phase)) for phase in (before, after) if phase]
+    return ", then ".join(names)
+
+
+def display_trained(choice: str, positions: str = "start", marked: bool = False) -> str:
+    """An encoding with the positions that it was trained at: `RoPE, randomized positions`."""
+    return display("encodings", choice, marked) + ("" if positions == "start" else f", {positions} positions")
+
+
+def is_own(choice: str) -> bool:
+    """Whether a choice of an encoding begins with a user's own file, given by its path or, in a label, by its stem."""
+    name = parse_choice(split_layers(choice)[0])[0]
+    return is_path(name) or name.replace("_", "-") not in catalog.names("encodings")
+
+
+def constants(kind: str, name: str) -> dict[str, Any]:
+    """The literal class attributes of a shipped name or a user's file; empty where there is no such file."""
+    with suppress(ChoiceError, OSError):
+        return catalog.class_constants(catalog.find(kind, name))
+    return {}
+
+
+def _part(kind: str, part: str, marked: bool) -> str:
+    name, options = parse_choice(part)
+    stated = constants(kind, name)
+    title = str(stated.get("title") or (catalog.name_of(Path(name)) if is_path(name) else name))
+    title += f" {ABSOLUTE}" if marked and stated.get("group") == ABSOLUTE else ""
+    words = ", ".join(key if value == "true" else f"{key}={value}" for key, value in options.items())
+    return f"{title} ({words})" if words else title
