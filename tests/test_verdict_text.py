@@ -32,7 +32,9 @@ def test_one_encoding_of_each_kind_is_singular():
     result = judged({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": 50})
     assert result[0].compared == "this relative encoding against this absolute one on this task"
     assert (
-        result[2].lines[0].startswith("This relative encoding (rope) needs fewer training steps than this absolute one (learned)")
+        result[2]
+        .lines[0]
+        .startswith("This relative encoding (RoPE) needs fewer training steps than this absolute one (Learned APE)")
     )
     assert "With one encoding in each group, nothing can be said about encodings in general." in result[0].lines
     assert (result[0].p_labels, result[0].p_labels_smallest, result[0].p_welch) == (1.0, 1.0, None)
@@ -44,7 +46,7 @@ def test_the_labels_of_encodings_are_tested_beside_the_claim():
     assert (result.p_labels, result.p_labels_smallest) == (0.1, 0.1)
     (line,) = [line for line in result.lines if line.startswith("Labels:")]
     assert line.startswith(
-        "Labels: of the 10 ways to call 3 of these 5 encodings relative, 1 give a difference as large: permutation p = 0.100 (the "
+        "Labels: of the 10 ways to call 3 of these 5 encodings relative, 1 differ as much: permutation p = 0.100 (the "
         "smallest that exists for 3 and 2 encodings: 0.100). Encodings in general (exploratory): Welch's t"
     )
 
@@ -57,8 +59,8 @@ def test_too_few_seeds_end_with_the_command_that_should_decide():
     result = verdict.verdicts(aggregate(runs))[0]
     assert (result.outcome, result.seeds_needed) == ("not enough evidence", 7)
     assert result.summary == (
-        "Not enough evidence: +70 points [70, 70] of exact match beyond training, p = 0.500 (Holm); this relative encoding against "
-        "this absolute one on this task. To settle it: rpe run quick --seed 0:7."
+        "Not enough evidence: +70 points [70, 70] of exact match beyond training, p = 0.500 (Holm); this relative encoding "
+        "against this absolute one on this task. To settle it: rpe run quick --seed 0:7."
     )
 
 
@@ -106,4 +108,4 @@ def test_a_mixed_outcome_names_the_task_that_goes_the_other_way():
     runs += [fake_run(label, seed, {16: 1, 32: score}, task="parity")
              for label, score in (("rope", 0.5), ("learned", 0.6)) for seed in range(6)]  # fmt: skip
     result = verdict.verdicts(aggregate(runs))[0]
-    assert result.summary.endswith("on these 3 tasks, the other way round on parity, trained to 16.")
+    assert result.summary.endswith("on these 3 tasks, the other way round on Parity, trained to 16.")
