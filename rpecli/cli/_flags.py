@@ -102,6 +102,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Name = Annotated[str | None, typer.Option(help="Name of the report; by default that of the recipe.")]
 Out = Annotated[Path, typer.Option(help="Folder of reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Tables = Annotated[bool, typer.Option("--tables", help="Print every table below the summary.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Re-evaluate lengths that are already done.")]
 Data = Annotated[Path | None, typer.Option(help="Evaluation sets from a dataset that `rpe data` wrote.")]
 SwapEncoding = Annotated[

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,11 @@ from rpecli.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from rpecli.report.content import ReportContent
+
+MAX_WIDTH = 110  # of text in a terminal
+PIPE_WIDTH = 80
 
 
 def new_console(stderr: bool = False) -> "Console":
@@ -58,8 +64,8 @@ def command_line() -> str:
     return f"rpe {shlex.join(sys.argv[1:])}"
 
 
-def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool) -> None:
-    """Writes the report of runs under a name, or that of their study, and prints its tables and verdicts."""
+def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool) -> None:
+    """Writes the report of runs under a name, or that of their study, and prints its summary."""
     from rpecli.report import build
     from rpecli.report.load import ReportError
 
@@ -74,9 +80,25 @@ def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool) ->
     if as_json:
         print_json(report.data)
         return
-    print_rich(report.tables, build.markdown_tables(report))
-    if new_console().is_terminal:
+    print_summary(report.content)
+    if tables:
         for verdict in report.verdicts:
-            typer.secho(f"{verdict.claim}: {verdict.outcome}", bold=True)
-            typer.echo("".join(f"  {line}\n" for line in verdict.lines))
-    print_written(f"{report.files[0].parent}/")
+            typer.echo("\n".join(["", f"{verdict.claim}: {verdict.outcome}", *(f"  {line}" for line in verdict.lines)]))
+        typer.echo()
+        print_rich(report.tables, build.markdown_tables(report))
+    typer.echo(f"\nPage: {out / name / 'report.html'}")
+
+
+def print_summary(content: "ReportContent") -> None:
+    """The answer first: headline, claims, and encodings by length; the same text in a terminal and in a pipe."""
+    from rpecli.report.write import text
+
+    width = text_width()
+    title = text.wrap(content.headline.title, width)
+    typer.secho("\n".join(title), bold=True)
+    typer.echo("\n".join(text.summary(content, width)[len(title) :]))
+
+
+def text_width() -> int:
+    """Columns of the terminal, up to MAX_WIDTH; those of a narrow one in a pipe."""
+    return min(shutil.get_terminal_size().columns, MAX_WIDTH) if sys.stdout.isatty() else PIPE_WIDTH

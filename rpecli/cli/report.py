@@ -40,9 +40,10 @@ def report(
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates, with --watch.")] = 2.0,
     name: flags.Name = None,
     out: flags.Out = Path("results"),
+    tables: flags.Tables = False,
     as_json: flags.Json = False,
 ) -> None:
-    """Write tables and figures of runs to results/NAME/ and show the tables.
+    """Write tables and figures of runs to results/NAME/ and show the answer.
 
     With --compare, compare two studies instead.
     """
@@ -60,7 +61,7 @@ def report(
     if watch:
         _watch(runs, names, ids, interval)
     selected, unreadable = select_runs(runs, names)
-    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json)
+    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables)
     fail_if_unreadable(unreadable)
 
 

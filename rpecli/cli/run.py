@@ -35,6 +35,7 @@ def run(
     device: flags.Device = "auto",
     name: flags.Name = None,
     out: flags.Out = Path("results"),
+    tables: flags.Tables = False,
     as_json: flags.Json = False,
 ) -> None:
     """Train, evaluate and report a recipe.
@@ -49,6 +50,6 @@ def run(
     warn_of_lengths([(config, config.eval.lengths) for config in configs])
     todo = [Job(run, train=not run.is_trained, request=requests[run.name], device=device) for run in created]
     failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
-    write_report(created, name or source.name, out, as_json)
+    write_report(created, name or source.name, out, as_json, tables)
     if failed:
         raise SystemExit(FAILURE)

@@ -1,15 +1,17 @@
 """What a report is made of, before it is written to files."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rpecli import __version__
 from rpecli.report import rows
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import plural
+from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
+from rpecli.report.overview import Overview, overview
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, Verdict
 from rpecli.report.report_data import Provenance, ReportData
@@ -31,6 +33,7 @@ class ReportContent:
     verdicts: list[Verdict]
     tables: list[Table]  # shown in the terminal too
     more_tables: list[Table]  # behind the verdicts: in every file, but too long for a terminal
+    reference: list[TaskResults] = field(default_factory=list)  # shown beside these results, in no test and no mean of theirs
 
     @property
     def summary(self) -> str:
@@ -61,6 +64,14 @@ class ReportContent:
         return [table for table in self.all_tables if not table.section]
 
     @cached_property
+    def headline(self) -> Headline:
+        return headline(self.tasks, self.reference)
+
+    @cached_property
+    def overview(self) -> Overview:
+        return overview(self.tasks, self.reference)
+
+    @cached_property
     def provenance(self) -> Provenance:
         return provenance(self.runs)
 
@@ -72,6 +83,7 @@ class ReportContent:
             rpe=__version__,
             name=self.name,
             command=self.command,
+            headline=self.headline,
             verdicts=self.verdicts,
             provenance=self.provenance,
             runs=[rows.run_record(run) for run in self.runs],
