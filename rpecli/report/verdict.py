@@ -16,7 +16,7 @@ from statistics import fmean
 
 from rpecli.report import paired, sample_size, stats, verdict_lines
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import describe_difference, format_number, format_p, plural, write_points, write_steps
+from rpecli.report.format import describe_difference, format_p, format_percent, plural, write_points, write_steps
 from rpecli.report.labels import LabelTest, label_test
 from rpecli.report.paired import Scores
 from rpecli.report.records import Difference, Verdict
@@ -74,11 +74,16 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
 
 
 def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
-    """Holm over the claims that could be tested: of three tests at 0.05, one report in seven would find a false effect."""
-    tested = {verdict.claim: verdict.p_deciding for verdict in uncorrected if verdict.p_deciding is not None}
-    adjusted = dict(zip(tested, stats.holm([p for p in tested.values() if p is not None]), strict=True))
+    """Holm over the claims that could be tested: of three tests at 0.05, one report in seven would find a false effect.
+
+    Each claim has two hypotheses, no difference and one as large as the margin, of which one at most is true.
+    """
+    tested = [verdict for verdict in uncorrected if verdict.p_deciding is not None]
+    values = [p for verdict in tested for p in (verdict.p_difference, verdict.p_equivalence) if p is not None]
+    adjusted = stats.holm(values, most_true=len(tested))
+    p_holm = {verdict.claim: adjusted[2 * number + verdict.equivalent] for number, verdict in enumerate(tested)}
     return [
-        told(_corrected(verdict, adjusted[verdict.claim], len(tested)) if verdict.claim in adjusted else verdict)
+        told(_corrected(verdict, p_holm[verdict.claim], len(tested)) if verdict.claim in p_holm else verdict)
         for verdict in uncorrected
     ]
 
@@ -212,7 +217,7 @@ def extrapolation(tasks: list[TaskResults]) -> Verdict:
     if verdict.difference is None:
         return verdict
     levels = {group: level for group in GROUP_NAMES if (level := verdict_lines.mean_level(exact, group)) is not None}
-    means = ", ".join(f"{GROUP_NAMES[group]} {format_number(level)}" for group, level in levels.items())
+    means = ", ".join(f"{GROUP_NAMES[group]} {format_percent(level)}" for group, level in levels.items())
     lines = [f"Mean exact match beyond training: {means}.", *verdict.lines]
     tokens = compare(Claim(EXTRAPOLATION, token, replace(words, measure="token accuracy over log length beyond training")))
     no_encoding = compare(claim, "none", "RPE")
