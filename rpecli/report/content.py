@@ -1,7 +1,7 @@
 """What a report is made of, before it is written to files."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from rpecli import __version__
@@ -12,6 +12,7 @@ from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, Verdict
+from rpecli.report.reference import Background
 from rpecli.report.report_data import Provenance, ReportData
 from rpecli.report.tables.invariance import TaskShifts
 from rpecli.table import Table
@@ -29,6 +30,7 @@ class ReportContent:
     probes: dict[str, TaskProbes]  # by task title
     shifts: dict[str, TaskShifts]  # by task title
     verdicts: list[Verdict]
+    background: Background  # reference results beside those of the runs
     tables: list[Table]  # shown in the terminal too
     more_tables: list[Table]  # behind the verdicts: in every file, but too long for a terminal
 
@@ -60,6 +62,11 @@ class ReportContent:
         """The tables that are not about one task."""
         return [table for table in self.all_tables if not table.section]
 
+    @property
+    def background_tasks(self) -> list[TaskResults]:
+        """The tasks with the reference results alone."""
+        return [replace(task, encodings=self.background.of(task), groups=[]) for task in self.tasks]
+
     @cached_property
     def provenance(self) -> Provenance:
         return provenance(self.runs)
@@ -76,6 +83,8 @@ class ReportContent:
             provenance=self.provenance,
             runs=[rows.run_record(run) for run in self.runs],
             rows=rows.summary_rows(self.tasks),
+            reference=rows.summary_rows(self.background_tasks),
+            reference_notes=self.background.notes,
             groups=rows.group_rows(self.tasks),
             pairs=rows.pair_rows(self.tasks),
             pooled=rows.pooled_rows(self.tasks),

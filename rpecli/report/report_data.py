@@ -55,6 +55,8 @@ class SummaryRow(TaskKey):
     """label: the encoding, its positions, and recipe keys that tell it from others"""
     title: str
     """the label as people know it"""
+    source: str
+    """yours, or reference with its commit and machine"""
     group: str
     """APE, RPE, content or none"""
     length: int | None
@@ -282,6 +284,10 @@ class ReportData(Record):
     """all runs, failed ones included"""
     rows: list[SummaryRow]
     """encodings by task and length"""
+    reference: list[SummaryRow]
+    """the same of reference results, for encodings that the runs do not have; no test and no other key counts them"""
+    reference_notes: list[str]
+    """how the runs compare with reference results, or why there are none"""
     groups: list[GroupRow]
     """groups by task and length"""
     pairs: list[Pair]
