@@ -47,7 +47,7 @@ def run(
     configs = loaded.configs()
     requests = {config.id: EvalRequest(config.eval) for config in configs}
     warn_of_lengths([(config, config.eval.lengths) for config in configs])
-    todo = [Job(run, train=not run.is_trained, request=requests[run.name], device=device) for run in created]
+    todo = [Job(run, train=not run.is_trained, request=requests[run.name], probe=True, device=device) for run in created]
     failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
     write_report(created, name or source.name, out, as_json)
     if failed:
