@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from rpecli.report.headline import Headline
+from rpecli.report.headline_numbers import EncodingPoint, GroupPoint, NopePoint, Point, Unsolved
 from rpecli.report.records import Difference, McNemarPair, Pair, Pooled, Verdict
 from rpecli.report.report_data import (
     GroupRow,
@@ -36,7 +38,9 @@ FILES = {
     "inspect-*.svg": "results of `rpe inspect`, one figure per task and question",
 }
 RECORDS: dict[str, Any] = {
-    "report.json": ReportData, "verdicts": Verdict, "difference": Difference, "provenance": Provenance, "runs": RunRecord,
+    "report.json": ReportData, "headline": Headline, "first and last of headline": Point, "groups of a point": GroupPoint,
+    "encodings of a point": EncodingPoint, "nope of a point": NopePoint, "unsolved of headline": Unsolved,
+    "verdicts": Verdict, "difference": Difference, "provenance": Provenance, "runs": RunRecord,
     "rows, and summary.csv": SummaryRow, "exact_match and token_accuracy of rows": SpreadInterval,
     "other measures of rows": Spread, "effective_length and half_length of rows": Range, "steps_to_90 of rows": StepsToTarget,
     "groups": GroupRow, "pairs, and pairs.csv": Pair, "pooled, and pooled.csv": Pooled, "mcnemar.csv": McNemarPair,

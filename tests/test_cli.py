@@ -131,7 +131,7 @@ def test_a_users_own_encoding_and_task_train_evaluate_and_list_by_path(rpe: tiny
     words = ("--task", "./first.py", "--encoding", "./mine.py,rope", "--jobs", 0, "--device", "cpu")
     result = rpe("run", tiny.recipe_file(here), *words)
     assert result.code == 0, result.err
-    assert "| mine" in result.out
+    assert re.search(r"^mine ", result.out, re.MULTILINE)
     names = [run.name.rpartition("-")[0] for run in find_runs(here / "runs")[0]]
     assert names == ["first-mine-s0", "first-rope-s0"]
     assert {row["run"].rpartition("-")[0] for row in table(rpe("ls", "runs").out)} == set(names)

@@ -77,9 +77,8 @@ def test_an_unusable_directory_among_the_runs_is_one_line_and_the_others_are_use
     for problem in UNUSABLE:
         (line,) = [line for line in result.err.splitlines() if problem in line]
         assert re.search(r"move it elsewhere|delete", line)
-    assert "| RoPE" in result.out or "| copy-rope" in result.out
-    assert "| learned" not in result.out
-    assert "| copy-learned" not in result.out
+    assert re.search(r"^(\| )?(RoPE|copy-rope)", result.out, re.MULTILINE)
+    assert not re.search(r"^(\| )?(Learned|copy-learned)", result.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["show", "eval", "inspect", "report"])
@@ -101,7 +100,7 @@ def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_
     command, *options = words
     result = rpe(command, older, rope, *options)
     assert result.code == 1
-    assert "| RoPE" in result.out or f"| {rope}" in result.out
+    assert re.search(rf"^(\| )?(RoPE|{rope})", result.out, re.MULTILINE)
     assert "written by another version of rpe" in result.err
     assert result.err.splitlines()[-1] == f"could not be read and is left out: {older}"
 
@@ -193,11 +192,15 @@ def test_what_is_already_evaluated_is_shown_and_not_evaluated_again(rpe: tiny.Rp
     assert [run.evaluations_file.read_bytes() for run in find_runs(evaluated)[0]] == before
 
 
-def test_a_report_is_written_and_its_tables_shown(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
-    result = rpe("report", "--runs", evaluated, "--name", "mine", "--out", "results")
+def test_a_report_is_written_and_its_answer_shown(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
+    words = ("report", "--runs", evaluated, "--name", "mine", "--out", "results")
+    result = rpe(*words)
     assert result.code == 0
-    assert "## Copy, trained to 4: exact match" in result.out
-    assert "Written: results/mine/" in result.err
+    title = json.loads((here / "results" / "mine" / "report.json").read_text())["headline"]["title"]
+    assert " ".join(result.out.split("\n\n")[0].split()) == title
+    assert result.out.splitlines()[-1] == "Page: results/mine/report.html"
+    assert "Copy, trained to 4: exact match" not in result.out
+    assert "## Copy, trained to 4: exact match" in rpe(*words, "--tables").out
     assert {"report.md", "report.json", "runs.csv"} <= {path.name for path in (here / "results" / "mine").iterdir()}
 
 
@@ -278,7 +281,7 @@ def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, her
     assert result.code == 0
     assert " as none" in result.out
     assert " as rope:scaling=yarn" in result.out
-    report = rpe("report")
+    report = rpe("report", "--tables")
     assert report.code == 0
     rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in report.out.splitlines() if line.startswith("|")}
     assert {"RoPE", "RoPE as NoPE", "RoPE as RoPE (scaling=yarn)"} <= rows

@@ -51,7 +51,8 @@ def test_other_encodings_stand_behind_a_report_and_enter_no_number_of_it(tmp_pat
     others = reference_of(tmp_path, rope=[0.4, 0.5, 0.6], sinusoidal=[0.1, 0.2, 0.3])
     paths = [own(tmp_path, 0.5)]
     plain, content = (build.report_content(paths, "mine", reference=Reference(runs)).data for runs in ([], others))
-    assert content.model_copy(update={"reference": [], "reference_notes": []}) == plain
+    described = {"reference": [], "reference_notes": [], "headline": plain.headline}
+    assert content.model_copy(update=described) == plain
     assert [(row.encoding, row.length, row.token_accuracy.mean) for row in content.reference] == [
         ("sinusoidal", 16, 1.0), ("sinusoidal", 32, pytest.approx(0.2)),
     ]  # fmt: skip
@@ -64,7 +65,7 @@ def test_other_encodings_stand_behind_a_report_and_enter_no_number_of_it(tmp_pat
 )
 def test_an_encoding_that_the_reference_has_is_compared_with_it(accuracy: float, expected: str, tmp_path: Path) -> None:
     others = reference_of(tmp_path, rope=[0.4, 0.5, 0.45])
-    (note,) = build.report_content([own(tmp_path, accuracy)], "mine", reference=Reference(others)).background.notes
+    (note,) = build.report_content([own(tmp_path, accuracy)], "mine", reference=Reference(others)).reference_notes
     assert note == f"Copy, RoPE at 32 (reference 40 % to 50 %): seed 0: {accuracy:.0%}, {expected}.".replace("%,", " %,")
 
 
@@ -72,14 +73,14 @@ def test_a_run_with_another_key_has_no_reference_and_a_note_names_the_key(tmp_pa
     others = reference_of(tmp_path, sinusoidal=[0.1])
     content = build.report_content([own(tmp_path, 0.5, lr=0.25)], "mine", reference=Reference(others))
     assert content.data.reference == []
-    assert content.background.notes == ["No reference results for copy with lr=0.25 (reference: 0.006)."]
+    assert content.reference_notes == ["No reference results for copy with lr=0.25 (reference: 0.006)."]
 
 
 def test_other_sequences_are_not_compared(tmp_path: Path) -> None:
     others = reference_of(tmp_path, sinusoidal=[0.1])
     path = make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}, line={"fingerprint": "another"})
     content = build.report_content([path], "mine", reference=Reference(others))
-    assert (content.data.reference, content.background.notes) == ([], [])
+    assert (content.data.reference, content.reference_notes) == ([], [])
 
 
 def test_reference_runs_count_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_the_summary_holds_mean_median_lowest_and_highest(tmp_path):
 
 
 def test_the_runs_file_has_a_row_for_each_run_and_length_in_full_precision(tmp_path):
-    lines = read_csv(make([make_run(tmp_path, {16: 1 / 3, 32: 2 / 3})], tmp_path), "runs.csv")
+    lines = read_csv(make([make_run(tmp_path, {16: 1 / 3, 32: 2 / 3}, tokens=1024)], tmp_path), "runs.csv")
     assert [(line["length"], float(line["token_accuracy"])) for line in lines] == [("16", 1 / 3), ("32", 2 / 3)]
     first = {key: float(lines[0][key]) for key in ("low", "high", "steps_to_90", "d_model", "tokens", "batch_tokens")}
     assert first == {"low": 0.25, "high": 0.75, "steps_to_90": 50, "d_model": 64, "tokens": 5000, "batch_tokens": 1024}

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rpecli.cli._exit import FAILURE, stop, warn
+from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.run.directory import Run
 from rpecli.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from rpecli.report.build import Reference
+    from rpecli.report.content import ReportContent
+
+MAX_WIDTH = 110  # of text in a terminal
+PIPE_WIDTH = 80
 
 
 def new_console(stderr: bool = False) -> "Console":
@@ -58,15 +65,25 @@ def command_line() -> str:
     return f"rpe {shlex.join(sys.argv[1:])}"
 
 
-def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool) -> None:
-    """Writes the report of runs under a name, or that of their study, and prints its tables and verdicts."""
+def reference_results(with_reference: bool, no_reference: bool) -> "Reference":
+    """The shipped reference results, for tests and means too, or none of them."""
+    from rpecli.report.build import NO_REFERENCE, Reference
+    from rpecli.report.reference import read
+
+    if with_reference and no_reference:
+        stop("--with-reference and --no-reference contradict each other: remove one", USAGE)
+    return NO_REFERENCE if no_reference else Reference(read(), in_tests=with_reference)
+
+
+def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool, reference: "Reference") -> None:
+    """Writes the report of runs under a name, or that of their study, and prints its summary."""
     from rpecli.report import build
     from rpecli.report.load import ReportError
 
     studies = {run.record.get("study", "default") for run in runs}
     name = name or (studies.pop() if len(studies) == 1 else "all")
     try:
-        report = build.build_report([run.path for run in runs], name, out, command_line())
+        report = build.build_report([run.path for run in runs], name, out, command_line(), reference)
     except ReportError as error:
         stop(str(error), FAILURE)
     for warning in report.warnings:
@@ -74,9 +91,25 @@ def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool) ->
     if as_json:
         print_json(report.data)
         return
-    print_rich(report.tables, build.markdown_tables(report))
-    if new_console().is_terminal:
+    print_summary(report.content)
+    if tables:
         for verdict in report.verdicts:
-            typer.secho(f"{verdict.claim}: {verdict.outcome}", bold=True)
-            typer.echo("".join(f"  {line}\n" for line in verdict.lines))
-    print_written(f"{report.files[0].parent}/")
+            typer.echo("\n".join(["", f"{verdict.claim}: {verdict.outcome}", *(f"  {line}" for line in verdict.lines)]))
+        typer.echo()
+        print_rich(report.tables, build.markdown_tables(report))
+    typer.echo(f"\nPage: {out / name / 'report.html'}")
+
+
+def print_summary(content: "ReportContent") -> None:
+    """The answer first: headline, claims, and encodings by length; the same text in a terminal and in a pipe."""
+    from rpecli.report.write import text
+
+    width = text_width()
+    title = text.wrap(content.headline.title, width)
+    typer.secho("\n".join(title), bold=True)
+    typer.echo("\n".join(text.summary(content, width)[len(title) :]))
+
+
+def text_width() -> int:
+    """Columns of the terminal, up to MAX_WIDTH; those of a narrow one in a pipe."""
+    return min(shutil.get_terminal_size().columns, MAX_WIDTH) if sys.stdout.isatty() else PIPE_WIDTH

@@ -32,6 +32,11 @@ class EncodingResults:
         """The label as people know it: `RoPE (scaling=yarn), randomized positions`, `Learned APE, steps=500`."""
         return display_label(self.runs[0], self.keys, marked=True)
 
+    @cached_property
+    def short_title(self) -> str:
+        """The title without the mark of an absolute encoding, where a group stands beside it: `Learned`."""
+        return display_label(self.runs[0], self.keys)
+
     @property
     def source(self) -> str:
         """`yours`, or `reference (commit, machine)`."""

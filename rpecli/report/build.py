@@ -103,7 +103,8 @@ def report_content(
         more_tables += [*accuracy.more_tables(task), *seeds.tables(task)]
         more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
         more_tables += attention.tables(probes[task.title]) if task.title in probes else []
-    return ReportContent(name, command, loaded.runs, messages, tasks, probes, shifts, verdicts, background, tables, more_tables)
+    results = (tasks, probes, shifts, verdicts, tables, more_tables, background.tasks, background.notes)
+    return ReportContent(name, command, loaded.runs, messages, *results)
 
 
 @dataclass(frozen=True)

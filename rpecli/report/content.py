@@ -1,18 +1,19 @@
 """What a report is made of, before it is written to files."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rpecli import __version__
 from rpecli.report import rows
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import plural
+from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
+from rpecli.report.overview import Overview, overview
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, Verdict
-from rpecli.report.reference import Background
 from rpecli.report.report_data import Provenance, ReportData
 from rpecli.report.tables.invariance import TaskShifts
 from rpecli.table import Table
@@ -30,9 +31,10 @@ class ReportContent:
     probes: dict[str, TaskProbes]  # by task title
     shifts: dict[str, TaskShifts]  # by task title
     verdicts: list[Verdict]
-    background: Background  # reference results beside those of the runs
     tables: list[Table]  # shown in the terminal too
     more_tables: list[Table]  # behind the verdicts: in every file, but too long for a terminal
+    reference: list[TaskResults] = field(default_factory=list)  # shown beside these results, in no test and no mean of theirs
+    reference_notes: list[str] = field(default_factory=list)  # how the runs compare with it, or why there is none
 
     @property
     def summary(self) -> str:
@@ -62,10 +64,13 @@ class ReportContent:
         """The tables that are not about one task."""
         return [table for table in self.all_tables if not table.section]
 
-    @property
-    def background_tasks(self) -> list[TaskResults]:
-        """The tasks with the reference results alone."""
-        return [replace(task, encodings=self.background.of(task), groups=[]) for task in self.tasks]
+    @cached_property
+    def headline(self) -> Headline:
+        return headline(self.tasks, self.reference)
+
+    @cached_property
+    def overview(self) -> Overview:
+        return overview(self.tasks, self.reference)
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -79,12 +84,13 @@ class ReportContent:
             rpe=__version__,
             name=self.name,
             command=self.command,
+            headline=self.headline,
             verdicts=self.verdicts,
             provenance=self.provenance,
             runs=[rows.run_record(run) for run in self.runs],
             rows=rows.summary_rows(self.tasks),
-            reference=rows.summary_rows(self.background_tasks),
-            reference_notes=self.background.notes,
+            reference=rows.summary_rows(self.reference),
+            reference_notes=self.reference_notes,
             groups=rows.group_rows(self.tasks),
             pairs=rows.pair_rows(self.tasks),
             pooled=rows.pooled_rows(self.tasks),

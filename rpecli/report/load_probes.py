@@ -78,9 +78,9 @@ def _same_sets(run: RunResults, line: Any) -> bool:
 
 def outdated(runs: list[RunResults]) -> list[str]:
     """A warning about runs that only another version of rpe, whose lines are left out, has inspected."""
-    probes = {run.path: {line.get("probe") for line in run.probes} for run in runs}
-    members = [run for run in runs if probes[run.path] - {*PROBES} and INSPECTION not in probes[run.path]]
-    members = list({run.path: run for run in members}.values())
+    evaluated = {run.path: run for run in runs if run.evaluations}  # a run measured in several ways is one directory
+    probes = {path: {line.get("probe") for line in run.probes} for path, run in evaluated.items()}
+    members = [run for path, run in evaluated.items() if probes[path] - {*PROBES} and INSPECTION not in probes[path]]
     count = plural(len(members), "run")
     return [f"{count} inspected by another version of rpe, left out: rpe inspect {paths_of(members)}"] if members else []
 

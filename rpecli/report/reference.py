@@ -34,11 +34,8 @@ EXPECTED = 0.95  # probability that another seed lies within the interval in whi
 class Background:
     """Reference results beside the tasks of a report, and one sentence for each thing there is to say about them."""
 
-    encodings: dict[str, list[EncodingResults]] = field(default_factory=dict)  # by task title: those that the report has not
+    tasks: list[TaskResults] = field(default_factory=list)  # with the encodings that the report has not
     notes: list[str] = field(default_factory=list)  # reproduced or not; why there is no reference
-
-    def of(self, task: TaskResults) -> list[EncodingResults]:
-        return self.encodings.get(task.title, [])
 
 
 def reference_line(run: RunResults) -> dict[str, Any]:
@@ -110,17 +107,16 @@ def _difference(run: RunResults, reference: RunResults) -> str:
 def background(tasks: list[TaskResults], runs: list[RunResults], reference: list[RunResults]) -> Background:
     """The reference results of encodings that the report has not, and how those that it has compare with them."""
     matches, missing = matching(runs, reference)
-    by_title = {task.title: task.encodings for task in aggregate(matches)}
-    notes = [
-        sentence
-        for task in tasks for other in by_title.get(task.title, []) for entry in task.encodings
-        if entry.label == other.label and (sentence := _reproduced(task, entry, other))
-    ]  # fmt: skip
-    encodings = {
-        task.title: [other for other in by_title[task.title] if other.label not in task.titles]
-        for task in tasks if task.title in by_title
-    }  # fmt: skip
-    return Background(encodings, notes + missing)
+    own = {task.title: task for task in tasks}
+    notes, others = [], list[RunResults]()
+    for task in aggregate(matches):
+        for entry in task.encodings:
+            same = next((one for one in own[task.title].encodings if one.label == entry.label), None)
+            if same is None:
+                others += entry.runs
+            elif sentence := _reproduced(own[task.title], same, entry):
+                notes.append(sentence)
+    return Background(aggregate(others), notes + missing)
 
 
 def _reproduced(task: TaskResults, entry: EncodingResults, reference: EncodingResults) -> str | None:

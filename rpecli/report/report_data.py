@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
+from rpecli.report.headline import Headline
 from rpecli.report.records import Pair, Pooled, Record, TaskKey, Verdict
 
 
@@ -276,6 +277,8 @@ class ReportData(Record):
     """name of the report"""
     command: str | None
     """command that reproduces it"""
+    headline: Headline
+    """the answer in words, and its numbers"""
     verdicts: list[Verdict]
     """verdicts on the three claims"""
     provenance: Provenance

@@ -1,0 +1,91 @@
+"""The summary of a report as plain text for a terminal or a pipe: headline, claims, overview."""
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rpecli.report.content import ReportContent
+from rpecli.report.overview import UNSOLVED, Block, Overview, Row
+
+GAP = "  "  # between blocks
+NO_BREAK = "\u00a0"
+HEAD: Row = ("", "", "")  # the row of headings
+
+
+def summary(content: ReportContent, width: int) -> list[str]:
+    """Lines of at most `width` characters; the first paragraph is the headline's title."""
+    headline = content.headline
+    lines = [*wrap(headline.title, width), "", *wrap(" ".join(headline.detail), width), ""]
+    names = max((len(verdict.claim) for verdict in content.verdicts), default=0) + len(GAP)
+    for verdict in content.verdicts:
+        lines += wrap(verdict.summary, width, verdict.claim.ljust(names))
+    lines += ["", *overview_lines(content.overview, width)]
+    return lines + [line for note in content.reference_notes for line in wrap(note, width)]
+
+
+def wrap(text: str, width: int, start: str = "") -> list[str]:
+    """Lines broken between words, never before `%`; the first after `start`, the others below its end."""
+    unbroken = text.replace(" %", f"{NO_BREAK}%")
+    lines = textwrap.wrap(unbroken, width - len(start), break_long_words=False, break_on_hyphens=False)
+    return [(" " * len(start) if number else start) + line.replace(NO_BREAK, " ") for number, line in enumerate(lines)]
+
+
+def overview_lines(overview: Overview, width: int) -> list[str]:
+    """The blocks side by side, as many as fit, then the next ones below, and the notes at the end."""
+    room = width - sum(_name_columns(overview)) - len(overview.keys)
+    lines, band = list[str](), list[Block]()
+    for block in overview.blocks:
+        if band and sum(map(_block_width, [*band, block])) + len(GAP) * len(band) > room:
+            lines += [*_band_lines(overview, band), ""]
+            band = []
+        band.append(block)
+    lines += _band_lines(overview, band) if band else []
+    return [*lines, *wrap(" ".join(overview.notes), width)]
+
+
+def _name_columns(overview: Overview) -> list[int]:
+    """The width of each column that names a row."""
+    return [max(map(len, column)) for column in zip(overview.keys, *map(overview.name_cells, overview.rows), strict=True)]
+
+
+def _widths(block: Block) -> list[int]:
+    return [max(map(len, column)) for column in _columns(block)]
+
+
+def _columns(block: Block) -> list[list[str]]:
+    """The cells below each other; where some are marked, the others have a space in its place."""
+    columns = [list(column) for column in zip(block.columns, *block.cells.values(), strict=True)]
+    marked = [any(cell.endswith(UNSOLVED) for cell in column) for column in columns]
+    return [
+        [cell if not mark or cell.endswith(UNSOLVED) else f"{cell} " for cell in column]
+        for column, mark in zip(columns, marked, strict=True)
+    ]
+
+
+def _block_width(block: Block) -> int:
+    widths = _widths(block)
+    return max(len(block.title), sum(widths) + len(widths) - 1)
+
+
+def _band_lines(overview: Overview, band: Sequence[Block]) -> list[str]:
+    """Titles, lengths, and one line per encoding that some block of the band has."""
+    names = _name_columns(overview)
+    titles = GAP.join(block.title.ljust(_block_width(block)) for block in band)
+    lines = [" " * (sum(names) + len(names)) + titles]
+    by_row = [_lines_by_row(block) for block in band]
+    for row in (HEAD, *overview.rows):
+        if row is HEAD or any(row in block.cells for block in band):
+            cells = overview.keys if row is HEAD else overview.name_cells(row)
+            label = " ".join(cell.ljust(width) for cell, width in zip(cells, names, strict=True))
+            lines.append(f"{label} {GAP.join(texts[row] for texts in by_row)}")
+    return [line.rstrip() for line in lines]
+
+
+def _lines_by_row(block: Block) -> defaultdict[Row, str]:
+    """Each row's cells in one text of the block's width; blank for rows that it does not have."""
+    columns, width = _columns(block), _block_width(block)
+    texts = [
+        " ".join(cell.rjust(size) for cell, size in zip(cells, _widths(block), strict=True)).ljust(width)
+        for cells in zip(*columns, strict=True)
+    ]
+    return defaultdict(lambda: " " * width, zip((HEAD, *block.cells), texts, strict=True))

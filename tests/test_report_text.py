@@ -1,0 +1,129 @@
+"""The summary of a report in a terminal and in a pipe, on made-up results."""
+
+import pytest
+from helpers.fake_results import result, results
+
+from rpecli.report.aggregate import aggregate
+from rpecli.report.content import ReportContent
+from rpecli.report.overview import CHANCE, overview
+from rpecli.report.verdict import verdicts
+from rpecli.report.write import text
+
+ENCODINGS = ("none", "learned", "sinusoidal", "rope", "alibi", "t5", "fire")
+
+
+def lines_of(tasks, width=80, reference=()):
+    return text.overview_lines(overview(tasks, reference), width)
+
+
+def line_of(lines, name):
+    (only,) = [line for line in lines if line.split(" ")[0] == name]
+    return only.split()
+
+
+def content_of(tasks):
+    return ReportContent("mine", None, [], [], tasks, {}, {}, verdicts(tasks), [], [])
+
+
+@pytest.fixture
+def quick():
+    """Seven encodings, three tasks, four lengths, one encoding that did not learn its training length."""
+    tokens = {one: {16: 1.0, 32: 1 - place / 9, 64: 0.8 - place / 9, 128: 0.5} for place, one in enumerate(ENCODINGS)}
+    exact = dict.fromkeys((16, 32, 64, 128), 0.2)
+    return [task for name in ("copy", "parity", "sort") for task in results(tokens, {"rope": exact}, task=name)]
+
+
+def test_seven_encodings_on_three_tasks_fit_a_narrow_terminal(quick):
+    lines = text.summary(content_of(quick), 80)
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 38  # and the page below an empty line
+    assert sum(line.startswith("Sinusoidal ") for line in lines) == 1
+
+
+def test_tasks_that_do_not_fit_side_by_side_go_below_each_other(quick):
+    lines = lines_of(quick, 58)
+    assert max(map(len, lines)) <= 58
+    assert sum(line.startswith("Sinusoidal ") for line in lines) == 2
+
+
+def test_a_task_wider_than_the_terminal_is_not_broken(quick):
+    assert sum(line.startswith("Sinusoidal ") for line in lines_of(quick, 20)) == 3
+
+
+def test_cells_are_whole_per_cent_with_the_best_encoding_first():
+    lines = lines_of(results({"learned": {16: 1, 32: 0.204}, "rope": {16: 1, 32: 0.75}, "alibi": {16: 0.99, 32: 0.9}}))
+    assert lines[0].strip() == "Copy"
+    assert lines[1].split() == ["encoding", "group", "16", "32"]
+    assert [line.split()[0] for line in lines[2:6]] == ["ALiBi", "RoPE", "Learned", "chance"]
+    assert line_of(lines, "ALiBi") == ["ALiBi", "RPE", "99", "90"]
+    assert line_of(lines, "chance") == ["chance", "10", "10"]
+
+
+def test_an_encoding_that_not_every_run_learned_is_marked_and_the_mark_explained():
+    runs = [result("rope", {16: value, 32: 0.4}, seed=seed) for seed, value in enumerate((1, 0.5))]
+    lines = lines_of(aggregate([*runs, result("alibi", {16: 1, 32: 0.5})]))
+    assert line_of(lines, "RoPE") == ["RoPE", "RPE", "75*", "40"]
+    assert line_of(lines, "ALiBi") == ["ALiBi", "RPE", "100", "50"]
+    assert "* Not every run learned the training length" in " ".join(lines)
+    ends = [line.index(cell) + len(cell.rstrip("*")) for line in lines for cell in ("75*", "100") if cell in line]
+    assert len(set(ends)) == 1, "digits stand below each other"
+
+
+def test_exact_match_is_shown_where_it_differs_from_tokens_and_from_none():
+    tokens = {"rope": {16: 1, 32: 0.9, 64: 0.8}}
+    for exact, columns in (({32: 0.9}, []), ({32: 0.01}, []), ({32: 0.4}, ["EM"])):
+        assert lines_of(results(tokens, {"rope": exact}))[1].split()[2:] == ["16", "32", "64", *columns]
+    assert line_of(lines_of(results(tokens, {"rope": {32: 0.4}})), "RoPE")[-1] == "40"
+
+
+def test_the_training_length_is_said_once_or_by_task():
+    tokens = {"rope": {16: 1, 64: 1, 128: 0.9}}
+    assert "Trained on lengths up to 16." in " ".join(lines_of(results(tokens)))
+    lines = lines_of(results(tokens) + results(tokens, task="sort", length=64))
+    assert lines[0].split() == ["Copy,", "trained", "to", "16", "Sort,", "trained", "to", "64"]
+    assert lines[1].split() == ["encoding", "group", "16", "64", "128", "64", "128"], "lengths from the training length on"
+
+
+def test_an_encoding_that_a_task_does_not_have_is_blank_there():
+    lines = lines_of(results({"rope": {16: 1}, "alibi": {16: 0.5}}) + results({"rope": {16: 0.9}}, task="sort"))
+    assert line_of(lines, "RoPE") == ["RoPE", "RPE", "100", "90"]
+    assert line_of(lines, "ALiBi") == ["ALiBi", "RPE", "50*"]
+
+
+def test_reference_results_stand_beside_own_ones_with_their_source():
+    own, reference = results({"rope": {16: 1, 32: 0.7}}), results({"rope": {16: 1, 32: 0.6}, "alibi": {16: 1, 32: 0.9}})
+    lines = lines_of(own, reference=reference)
+    assert lines[1].split() == ["encoding", "group", "source", "16", "32"]
+    assert [line.split()[:3] for line in lines[2:5]] == [
+        ["ALiBi", "RPE", "reference"],
+        ["RoPE", "RPE", "yours"],
+        ["RoPE", "RPE", "reference"],
+    ]
+
+
+def test_of_many_lengths_only_doublings_are_shown():
+    by_length = dict.fromkeys(range(16, 129, 8), 0.95)
+    assert lines_of(results({"rope": by_length}))[1].split()[2:] == ["16", "32", "64", "128"]
+
+
+def test_the_tables_of_markdown_have_the_same_cells():
+    view = overview(results({"rope": {16: 1, 32: 0.75}}))
+    (table,) = view.tables()
+    assert (table.title, table.columns, table.foot) == ("Copy", ["encoding", "group", "16", "32"], 1)
+    assert table.rows == [["RoPE", "RPE", "100", "75"], ["chance", "", "10", "10"]]
+    assert view.rows[-1] == CHANCE
+
+
+def test_text_is_wrapped_between_words_only():
+    assert text.wrap("training lengths of time-and-again", 10) == ["training", "lengths of", "time-and-again"]
+    assert text.wrap("as many as 92 % of them", 13) == ["as many as", "92 % of them"]
+    assert text.wrap("one two", 8, "1. ") == ["1. one", "   two"]
+
+
+def test_headline_claims_and_overview_stand_in_this_order():
+    content = content_of(results({"rope": {16: 1, 32: 0.8}, "learned": {16: 1, 32: 0.4}}))
+    joined = " ".join(" ".join(text.summary(content, 80)).split())
+    order = ["RoPE (relative) still gets 80 % of tokens right", "Whole strings right at 32", "Length extrapolation Not enough",
+             "Translation invariance Not measured", "Sample efficiency Not measured", "encoding group"]  # fmt: skip
+    places = [joined.index(words) for words in order]
+    assert places == sorted(places)
