@@ -245,3 +245,8 @@ def test_an_interval_between_unpaired_samples_is_second_minus_first_and_agrees_w
     statistic = lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis)  # noqa: E731
     scipy_result = bootstrap([second, first], statistic, method="percentile", random_state=SEED)
     assert (low, high) == pytest.approx(tuple(scipy_result.confidence_interval), abs=0.05)
+
+
+def test_holm_needs_no_larger_factor_than_hypotheses_can_be_true_together():
+    """Four hypotheses of which two at most are true: factors 2, 2, 2 and 1, where Holm alone takes 4, 3, 2 and 1."""
+    assert stats.holm([0.01, 0.02, 0.03, 0.9], most_true=2) == pytest.approx([0.02, 0.04, 0.06, 0.9])

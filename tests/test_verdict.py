@@ -229,13 +229,13 @@ def test_seven_pairs_support_all_three():
 def test_no_difference_is_a_test_of_the_family():
     result = three_claims(7, kept=0.5)
     assert [claim.outcome for claim in result] == [SUPPORTED, NO_DIFFERENCE, SUPPORTED]
-    assert [claim.p_holm for claim in result] == pytest.approx([2 * 2 / 128, 3 / 128, 2 * 2 / 128])
+    assert [claim.p_holm for claim in result] == pytest.approx([3 * 2 / 128, 3 * 1 / 128, 3 * 2 / 128])
 
 
 def test_a_claim_that_is_tested_alone_is_not_corrected():
     result = verdict.verdicts(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None}))
-    assert [claim.outcome for claim in result] == [SUPPORTED, NOT_MEASURED, AT_FLOOR]
-    assert [claim.p_holm for claim in result] == [2 / 64, None, 2 / 64], "two are tested, the smaller p is 1 / 64"
+    assert [claim.outcome for claim in result] == [NOT_ENOUGH, NOT_MEASURED, AT_FLOOR]
+    assert [claim.p_holm for claim in result] == [2 * 2 / 64, None, 2 * 1 / 64], "two are tested"
     (alone,) = verdict.corrected([verdict.extrapolation(fake_study({"rope": HIGH, "learned": LOW}))])
     assert (alone.outcome, alone.p_holm) == (SUPPORTED, 2 / 64)
 

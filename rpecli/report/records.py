@@ -175,6 +175,8 @@ class Verdict(Record):
     @property
     def p_deciding(self) -> float | None:
         """The p that the outcome rests on, before the correction."""
-        if self.difference is None:
-            return None
-        return self.p_equivalence if self.equivalent else self.difference.p
+        return self.p_equivalence if self.equivalent else self.p_difference
+
+    @property
+    def p_difference(self) -> float | None:
+        return self.difference.p if self.difference else None

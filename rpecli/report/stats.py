@@ -226,12 +226,16 @@ def mcnemar(only_first_correct: int, only_second_correct: int) -> float:
     return float(binomtest(only_first_correct, discordant, 0.5).pvalue) if discordant else 1.0
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """p values adjusted for multiple tests (Holm 1979), in the order given."""
+def holm(values: Sequence[float], most_true: int | None = None) -> list[float]:
+    """p values adjusted for multiple tests (Holm 1979), in the order given.
+
+    Where at most so many of the hypotheses can be true together, no p needs a larger factor (Shaffer 1986).
+    """
+    most_true = len(values) if most_true is None else most_true
     adjusted = [0.0] * len(values)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=lambda index: values[index])):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        largest = max(largest, min(1.0, min(len(values) - rank, most_true) * values[index]))
         adjusted[index] = largest
     return adjusted
 

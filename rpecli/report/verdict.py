@@ -74,11 +74,16 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
 
 
 def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
-    """Holm over the claims that could be tested: of three tests at 0.05, one report in seven would find a false effect."""
-    tested = {verdict.claim: verdict.p_deciding for verdict in uncorrected if verdict.p_deciding is not None}
-    adjusted = dict(zip(tested, stats.holm([p for p in tested.values() if p is not None]), strict=True))
+    """Holm over the claims that could be tested: of three tests at 0.05, one report in seven would find a false effect.
+
+    Each claim has two hypotheses, no difference and one as large as the margin, of which one at most is true.
+    """
+    tested = [verdict for verdict in uncorrected if verdict.p_deciding is not None]
+    values = [p for verdict in tested for p in (verdict.p_difference, verdict.p_equivalence) if p is not None]
+    adjusted = stats.holm(values, most_true=len(tested))
+    p_holm = {verdict.claim: adjusted[2 * number + verdict.equivalent] for number, verdict in enumerate(tested)}
     return [
-        told(_corrected(verdict, adjusted[verdict.claim], len(tested)) if verdict.claim in adjusted else verdict)
+        told(_corrected(verdict, p_holm[verdict.claim], len(tested)) if verdict.claim in p_holm else verdict)
         for verdict in uncorrected
     ]
 

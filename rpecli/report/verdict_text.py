@@ -77,7 +77,7 @@ def label_line(test: LabelTest, sides: Sides) -> str:
         return "With one encoding in each group, nothing can be said about encodings in general."
     ways = f"{test.relabellings:,} {'' if test.exact else 'random '}ways to call {first} of these {first + second} encodings"
     line = (
-        f"Labels: of the {ways} relative, {test.extreme:,} give a difference as large: permutation {p_equation(test.p)} (the "
+        f"Labels: of the {ways} relative, {test.extreme:,} differ as much: permutation {p_equation(test.p)} (the "
         f"smallest that exists for {first} and {second} encodings: {format_p(test.smallest)})."
     )
     if test.p_welch is None:

@@ -1,0 +1,111 @@
+"""The sentences of verdicts on made-up results with a known answer."""
+
+import pytest
+from helpers.fake_runs import fake_run, fake_study
+
+from rpecli.report import verdict
+from rpecli.report.aggregate import aggregate
+from rpecli.report.records import Verdict
+
+HIGH, LOW = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
+FOUR = {"rope": HIGH, "alibi": HIGH, "learned": LOW, "sinusoidal": LOW}
+
+
+def judged(*args, **options) -> list[Verdict]:
+    return verdict.verdicts(fake_study(*args, **options))
+
+
+def test_a_supported_claim_is_one_sentence_with_effect_interval_and_p():
+    extrapolation, shift, efficiency = judged(
+        FOUR, ("copy", "sort"), steps={"rope": 25, "alibi": 25, "learned": 50, "sinusoidal": 50}
+    )
+    compared = "these 2 relative encodings against these 2 absolute ones on these 2 tasks"
+    assert (
+        extrapolation.summary == f"Supported: +70 points [65, 75] of exact match beyond training, p < 0.001 (Holm); {compared}."
+    )
+    assert efficiency.summary == f"Supported: 50 % fewer steps [50, 50] to 90 % token accuracy, p < 0.001 (Holm); {compared}."
+    assert shift.summary == "Not measured: Measure it with: rpe inspect RUN --shift"
+    assert (extrapolation.settle, extrapolation.seeds_needed, shift.effect) == (None, None, None)
+
+
+def test_one_encoding_of_each_kind_is_singular():
+    result = judged({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": 50})
+    assert result[0].compared == "this relative encoding against this absolute one on this task"
+    assert (
+        result[2]
+        .lines[0]
+        .startswith("This relative encoding (RoPE) needs fewer training steps than this absolute one (Learned APE)")
+    )
+    assert "With one encoding in each group, nothing can be said about encodings in general." in result[0].lines
+    assert (result[0].p_labels, result[0].p_labels_smallest, result[0].p_welch) == (1.0, 1.0, None)
+
+
+def test_the_labels_of_encodings_are_tested_beside_the_claim():
+    scores = {"rope": HIGH, "alibi": [value - 0.1 for value in HIGH], "t5": [value - 0.2 for value in HIGH], "learned": LOW}
+    result = judged(scores | {"sinusoidal": LOW})[0]
+    assert (result.p_labels, result.p_labels_smallest) == (0.1, 0.1)
+    (line,) = [line for line in result.lines if line.startswith("Labels:")]
+    assert line.startswith(
+        "Labels: of the 10 ways to call 3 of these 5 encodings relative, 1 differ as much: permutation p = 0.100 (the "
+        "smallest that exists for 3 and 2 encodings: 0.100). Encodings in general (exploratory): Welch's t"
+    )
+
+
+def test_too_few_seeds_end_with_the_command_that_should_decide():
+    runs = [
+        fake_run(label, seed, {16: 1.0, 32: score}, study="quick")
+        for label, score in (("rope", 0.9), ("learned", 0.2)) for seed in (0, 1, 2)
+    ]  # fmt: skip
+    result = verdict.verdicts(aggregate(runs))[0]
+    assert (result.outcome, result.seeds_needed) == ("not enough evidence", 7)
+    assert result.summary == (
+        "Not enough evidence: +70 points [70, 70] of exact match beyond training, p = 0.500 (Holm); this relative encoding "
+        "against this absolute one on this task. To settle it: rpe run quick --seed 0:7."
+    )
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [({"study": "mine"}, "rpe run ./mine.yaml --seed 0:7"), ({}, "the same commands with --seed 0:7")],
+)
+def test_the_command_is_that_of_the_study(study, words):
+    runs = [fake_run(label, 0, {16: 1.0, 32: score}, **study) for label, score in (("rope", 0.9), ("learned", 0.2))]
+    result = verdict.verdicts(aggregate(runs))[0]
+    assert result.settle == f"To settle it: {words}"
+    assert "too few seeds for a test" in result.summary
+
+
+def test_an_effect_that_is_small_against_its_spread_is_said_to_be_out_of_reach():
+    result = judged({"rope": [0.9, 0.1, 0.8, 0.2, 0.9, 0.1], "learned": [0.1, 0.9, 0.2, 0.7, 0.3, 0.6]})[0]
+    assert result.seeds_needed is None
+    assert result.summary.endswith(
+        "More than 30 seeds per task would be needed: the effect is small against its spread over seeds."
+    )
+
+
+def test_a_group_that_learned_nothing_needs_longer_training_and_not_more_seeds():
+    runs = [fake_run("rope", seed, {16: 1.0, 32: 0.9}) for seed in range(6)]
+    runs += [fake_run("learned", seed, {16: 0.1, 32: 0.0}) for seed in range(6)]
+    result = verdict.verdicts(aggregate(runs))[0]
+    assert result.summary.endswith("on this task. Train longer (--steps): no APE run learned its training length.")
+
+
+def test_no_difference_is_told_with_the_p_of_equivalence():
+    result = judged({"rope": HIGH, "learned": HIGH})[0]
+    assert result.summary.startswith(
+        "No difference: 0 points [0, 0] of exact match beyond training, equivalence p = 0.031 (Holm); this"
+    )
+
+
+def test_a_floor_compares_nothing():
+    result = judged({"rope": [0.0] * 6, "learned": [0.0] * 6})[0]
+    assert result.summary.startswith("Both at floor, so nothing can be compared: 0 points [0, 0]")
+
+
+def test_a_mixed_outcome_names_the_task_that_goes_the_other_way():
+    runs = [fake_run(label, seed, {16: 1, 32: score}, task=task)
+            for task in ("copy", "sort") for label, score in (("rope", 0.9), ("learned", 0.2)) for seed in range(6)]  # fmt: skip
+    runs += [fake_run(label, seed, {16: 1, 32: score}, task="parity")
+             for label, score in (("rope", 0.5), ("learned", 0.6)) for seed in range(6)]  # fmt: skip
+    result = verdict.verdicts(aggregate(runs))[0]
+    assert result.summary.endswith("on these 3 tasks, the other way round on Parity, trained to 16.")
