@@ -60,13 +60,23 @@ def test_other_encodings_stand_behind_a_report_and_enter_no_number_of_it(tmp_pat
     assert all(row.source.startswith("reference (c0ffee") for row in content.reference)
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "expected"), [(0.45, "reproduced"), (0.65, "consistent with it"), (1.0, "different from it")]
-)
-def test_an_encoding_that_the_reference_has_is_compared_with_it(accuracy: float, expected: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("accuracy", "outcome"), [(0.45, "reproduces"), (0.65, "agrees with"), (1.0, "differs from")])
+def test_an_encoding_that_the_reference_has_is_compared_with_it(accuracy: float, outcome: str, tmp_path: Path) -> None:
     others = reference_of(tmp_path, rope=[0.4, 0.5, 0.45])
     (note,) = build.report_content([own(tmp_path, accuracy)], "mine", reference=Reference(others)).reference_notes
-    assert note == f"Copy, RoPE at 32 (reference 40 % to 50 %): seed 0: {accuracy:.0%}, {expected}.".replace("%,", " %,")
+    assert note == f"Your RoPE, seed 0, {outcome} the reference: Copy at 32 {100 * accuracy:.0f} % (40 % to 50 %)."
+
+
+def test_a_single_reference_run_is_reproduced_exactly_or_not(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.5])
+    notes = [
+        build.report_content([own(tmp_path / str(value), value)], "mine", reference=Reference(others)).reference_notes
+        for value in (0.5, 0.6)
+    ]
+    assert notes == [
+        ["Your RoPE, seed 0, reproduces the reference: Copy at 32 50 %."],
+        ["Your RoPE, seed 0, differs from the reference: Copy at 32 60 % (50 %)."],
+    ]
 
 
 def test_a_run_with_another_key_has_no_reference_and_a_note_names_the_key(tmp_path: Path) -> None:

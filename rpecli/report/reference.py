@@ -8,6 +8,7 @@ no test and no mean of a group, unless `--with-reference` asks for it.
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -17,6 +18,7 @@ from rpecli.config.recipe import FORMAT, Config, TrainSettings, label
 from rpecli.report.aggregate import EncodingResults, TaskResults, aggregate
 from rpecli.report.format import format_percent, plural
 from rpecli.report.load import RunResults
+from rpecli.report.stats import MIN_SEEDS
 from rpecli.run.directory import Status
 from rpecli.run.records import EvalLine
 
@@ -27,7 +29,7 @@ FROM_EVALUATION = ("length", "n", "exact_match", "exact_match_eos", "token_accur
                    "eval_seed", "positions", "weights")  # fmt: skip
 PER_ENCODING = {"task", "encoding", "positions", "seed", "max_position", "positions_per", "switch_fraction"}
 MAX_KEYS = 2  # named in a note
-EXPECTED = 0.95  # probability that another seed lies within the interval in which a run counts as consistent
+EXPECTED = 0.95  # probability that one more seed lies where a run agrees with the reference
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,37 @@ class Background:
 
     tasks: list[TaskResults] = field(default_factory=list)  # with the encodings that the report has not
     notes: list[str] = field(default_factory=list)  # reproduced or not; why there is no reference
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The token accuracy of one run beside those of the reference's seeds, at one length."""
+
+    encoding: str
+    seed: int
+    task: str
+    length: int
+    accuracy: float
+    expected: list[float]
+
+    @property
+    def outcome(self) -> str:
+        """`reproduces` within the range of the seeds, `agrees with` where another seed may lie, else `differs from`."""
+        low, high = min(self.expected), max(self.expected)
+        if low <= self.accuracy <= high:
+            return "reproduces"
+        if (n := len(self.expected)) < MIN_SEEDS:
+            return "differs from"
+        from scipy.stats import t
+
+        half_width = t.ppf((1 + EXPECTED) / 2, n - 1) * stdev(self.expected) * math.sqrt(1 + 1 / n)
+        return "agrees with" if abs(self.accuracy - fmean(self.expected)) <= half_width else "differs from"
+
+    @property
+    def numbers(self) -> str:
+        low, high = format_percent(min(self.expected)), format_percent(max(self.expected))
+        spread = "" if self.outcome == "reproduces" and low == high else f" ({low if low == high else f'{low} to {high}'})"
+        return f"{self.task} at {self.length} {format_percent(self.accuracy)}{spread}"
 
 
 def reference_line(run: RunResults) -> dict[str, Any]:
@@ -108,40 +141,35 @@ def background(tasks: list[TaskResults], runs: list[RunResults], reference: list
     """The reference results of encodings that the report has not, and how those that it has compare with them."""
     matches, missing = matching(runs, reference)
     own = {task.title: task for task in tasks}
-    notes, others = [], list[RunResults]()
+    comparisons, others = list[Comparison](), list[RunResults]()
     for task in aggregate(matches):
         for entry in task.encodings:
             same = next((one for one in own[task.title].encodings if one.label == entry.label), None)
             if same is None:
                 others += entry.runs
-            elif sentence := _reproduced(own[task.title], same, entry):
-                notes.append(sentence)
-    return Background(aggregate(others), notes + missing)
+            else:
+                comparisons += _comparisons(own[task.title], same, entry)
+    return Background(aggregate(others), _sentences(comparisons) + missing)
 
 
-def _reproduced(task: TaskResults, entry: EncodingResults, reference: EncodingResults) -> str | None:
-    """Whether a user's runs of a reference encoding lie where the reference says, at the first length beyond training."""
+def _comparisons(task: TaskResults, entry: EncodingResults, reference: EncodingResults) -> Iterator[Comparison]:
+    """A user's runs of a reference encoding beside it, at the first length beyond training."""
     length = next((n for n in sorted(reference.by_length) if n > task.train_length and n in entry.by_length), None)
     if length is None:
-        return None
+        return
     expected = [run.by_length("token_accuracy")[length] for run in reference.runs]
-    low, high = min(expected), max(expected)
-    sentences = []
     for run in entry.runs:
         if length in (accuracy := run.by_length("token_accuracy")):
-            outcome = _outcome(accuracy[length], expected)
-            sentences.append(f"seed {run.config.seed}: {format_percent(accuracy[length])}, {outcome}")
-    seen = format_percent(low) if low == high else f"{format_percent(low)} to {format_percent(high)}"
-    return f"{task.short_title}, {entry.title} at {length} (reference {seen}): {'; '.join(sentences)}." if sentences else None
+            value = accuracy[length]
+            yield Comparison(entry.short_title, run.config.seed, task.short_title, length, value, expected)
 
 
-def _outcome(value: float, expected: list[float]) -> str:
-    if min(expected) <= value <= max(expected):
-        return "reproduced"
-    if len(expected) < 3:
-        return "not in it"
-    from scipy.stats import t
-
-    n = len(expected)
-    half_width = t.ppf((1 + EXPECTED) / 2, n - 1) * stdev(expected) * math.sqrt(1 + 1 / n)
-    return "consistent with it" if abs(value - fmean(expected)) <= half_width else "different from it"
+def _sentences(comparisons: list[Comparison]) -> list[str]:
+    """One sentence per encoding, seed and outcome."""
+    by_subject: dict[tuple[str, int, str], list[Comparison]] = defaultdict(list)
+    for one in comparisons:
+        by_subject[one.encoding, one.seed, one.outcome].append(one)
+    return [
+        f"Your {encoding}, seed {seed}, {outcome} the reference: {'; '.join(one.numbers for one in members)}."
+        for (encoding, seed, outcome), members in by_subject.items()
+    ]
