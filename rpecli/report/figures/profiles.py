@@ -13,6 +13,7 @@ from rpecli.report.stats import Summary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+UNDER = 0.28  # inches, room for one line of tick labels
 Curve = dict[int, Summary]  # by threshold in per cent
 
 
@@ -25,7 +26,9 @@ def profiles_figure(points: list[ProfilePoint], styles: dict[str, SeriesStyle]) 
     labels = {point.label for point in points}
     bands = [patch_entry("95 % bootstrap interval", facecolor=FRAME, alpha=0.35)] if points[0].low is not None else []
     entries = legend({label: style for label, style in styles.items() if label in labels}, *bands)
-    return draw([subplots], Layout(below="threshold (%), of the mean over log length beyond training", legend=entries))
+    return draw(
+        [subplots], Layout(below="threshold (%), of the mean over log length beyond training", legend=entries, under=0.28)
+    )
 
 
 def _curves(points: list[ProfilePoint], measure: str) -> dict[str, Curve]:
