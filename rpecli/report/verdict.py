@@ -16,7 +16,7 @@ from statistics import fmean
 
 from rpecli.report import paired, sample_size, stats, verdict_lines
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import describe_difference, format_number, format_p, plural, write_points, write_steps
+from rpecli.report.format import describe_difference, format_p, format_percent, plural, write_points, write_steps
 from rpecli.report.labels import LabelTest, label_test
 from rpecli.report.paired import Scores
 from rpecli.report.records import Difference, Verdict
@@ -217,7 +217,7 @@ def extrapolation(tasks: list[TaskResults]) -> Verdict:
     if verdict.difference is None:
         return verdict
     levels = {group: level for group in GROUP_NAMES if (level := verdict_lines.mean_level(exact, group)) is not None}
-    means = ", ".join(f"{GROUP_NAMES[group]} {format_number(level)}" for group, level in levels.items())
+    means = ", ".join(f"{GROUP_NAMES[group]} {format_percent(level)}" for group, level in levels.items())
     lines = [f"Mean exact match beyond training: {means}.", *verdict.lines]
     tokens = compare(Claim(EXTRAPOLATION, token, replace(words, measure="token accuracy over log length beyond training")))
     no_encoding = compare(claim, "none", "RPE")
