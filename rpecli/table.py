@@ -20,6 +20,8 @@ ANY_WIDTH = 10_000  # of a terminal that holds every row on one line
 MARKDOWN = re.compile(r"(\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")  # emphasis and tags
 CODE = re.compile(r"`([^`]*)`")
 MARK = re.compile(r" ?\[([a-z]{1,2})\]")
+POWER_OF_TEN = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]?)0*(\d+)\b")  # 2.2e-13
+MINUS = re.compile(r"(?<![\w$.)-])-(?=\d)")
 NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
 NUMBER_CELL = re.compile(NUMBER.pattern + r"(x| ?%)?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
 
@@ -205,9 +207,16 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """Plain text for LaTeX: no character is a command, a footnote's mark is raised, backquotes are code."""
-    escaped = "".join(LATEX.get(character, character) for character in text)
+    """Plain text for LaTeX: no character is a command, numbers have a minus, a footnote's mark is raised, backquotes are code."""
+    parts = re.split(r"(`[^`]*`)", "".join(LATEX.get(character, character) for character in text))
+    numbers = (part if part.startswith("`") else POWER_OF_TEN.sub(_latex_power, MINUS.sub("$-$", part)) for part in parts)
+    escaped = "".join(numbers)
     return MARK.sub(r"\\textsuperscript{\1}", CODE.sub(r"\\texttt{\1}", escaped))
+
+
+def _latex_power(match: re.Match[str]) -> str:
+    number, sign, power = match.groups()
+    return f"${number}\\times10^{{{sign.removeprefix('+')}{power}}}$"
 
 
 def html(text: str) -> str:

@@ -49,7 +49,7 @@ SORT_AND_HOVER = """(page, out) => {
   out.charts = new Set(Array.from(page.querySelectorAll(".series.lit"), element => element.closest("figure"))).size;
   const faded = page.querySelector('figure .series:not(.lit)');
   out.opacity = [getComputedStyle(page.querySelector("figure .series.lit")).opacity, getComputedStyle(faded).opacity];
-  point(page.querySelector('.legend [data-k="rope"]'));
+  point(page.querySelector('.legend [data-k="RoPE"]'));
   out.legend = [tip.hidden, [...new Set(series())]];
   point(page.body);
   out.left = [tip.hidden, series().length, page.body.classList.contains("faded")];
@@ -145,14 +145,14 @@ def browse(
 def test_a_browser_sorts_and_hovers_without_an_error(page, width) -> None:
     out, console = browse(page, SORT_AND_HOVER, width=width)
     assert console == []
-    assert out["first"] == "alibi rope learned none descending"
-    assert out["second"] == "learned rope alibi none ascending"
+    assert out["first"] == "ALiBi RoPE Learned APE NoPE descending"
+    assert out["second"] == "Learned APE RoPE ALiBi NoPE ascending"
     assert out["foot"].startswith("chance")
-    assert (out["tip"], out["hidden"]) == ("learned at 16 (1x): 1.00, 3 runs", False)
-    assert {*out["lit"]} == {"learned"}, "one encoding is highlighted"
+    assert (out["tip"], out["hidden"]) == ("Learned APE at 16 (1x): 100 %, 3 runs", False)
+    assert {*out["lit"]} == {"Learned APE"}, "one encoding is highlighted"
     assert out["charts"] > 10, "in every chart of the page"
     assert float(out["opacity"][0]) == 1 > 0.2 > float(out["opacity"][1])
-    assert out["legend"] == [True, ["rope"]]
+    assert out["legend"] == [True, ["RoPE"]]
     assert out["left"] == [True, 0, False]
 
 
@@ -175,7 +175,7 @@ def test_a_page_of_any_width_is_whole_with_and_without_its_script(page, width, s
     assert out["smallest"] >= 12
     assert out["label"] >= 8
     assert out["outside"] == []
-    for words in ("Length extrapolation", ".80", "95 % interval", "commit", "copy-rope-s0-", "Attention", "distance n"):
+    for words in ("Length extrapolation", "80 %", "95 % interval", "commit", "copy-rope-s0-", "Attention", "distance n"):
         assert words in out["text"]
 
 

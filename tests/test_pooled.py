@@ -54,22 +54,22 @@ def test_two_seeds_have_no_interval():
 def test_a_family_is_the_interquartile_mean_of_its_tasks_with_its_interval(tables):
     """Of 0.8 0.8 0.8 0.4 0.4 0.4 the middle four are 0.8 0.8 0.4 0.4; equal seeds leave the interval no room."""
     cells = row(tables["By task family"], "RoPE")
-    assert cells["copying (2 tasks)"] == "0.60 [0.60, 0.60]"
-    assert cells["ordering (1 task)"] == "0.20 [0.10, 0.30]"
+    assert cells["copying (2 tasks)"] == "60 % [60, 60]"
+    assert cells["ordering (1 task)"] == "20 % [10, 30]"
 
 
 def test_an_encoding_that_a_task_of_the_family_lacks_has_no_number_there(tables):
     cells = row(tables["By task family"], "ALiBi")
-    assert cells["copying (2 tasks)"] == "0.40 [0.40, 0.40]"
+    assert cells["copying (2 tasks)"] == "40 % [40, 40]"
     assert (cells["ordering (1 task)"], cells["all (3 tasks)"]) == ("-", "-")
 
 
 def test_a_group_is_all_runs_of_its_encodings(tables):
     """Copying: 0.8 x 3, 0.6 x 3, 0.4 x 3, 0.2 x 3, of which the middle six are 0.6 x 3, 0.4 x 3."""
     groups = tables["Groups by task family"]
-    assert row(groups, "RPE", "exact match")["copying (2 tasks)"] == "0.50 [0.50, 0.50]"
+    assert row(groups, "RPE", "exact match")["copying (2 tasks)"] == "50 % [50, 50]"
     assert row(groups, "APE", "exact match")["copying (2 tasks)"] == "-"
-    assert row(groups, "APE", "exact match")["ordering (1 task)"] == "0.00 [0.00, 0.00]"
+    assert row(groups, "APE", "exact match")["ordering (1 task)"] == "0 % [0, 0]"
     assert row(groups, "RPE", "solved")["all (3 tasks)"] == "15/15"
 
 

@@ -43,11 +43,11 @@ def test_numbers_are_means_over_heads_and_seeds(runs):
     assert [cells[0] for cells in heads.rows] == ["Learned APE", "RoPE"]
     rope = row(heads, "RoPE")
     columns = ("distance 1x", "distance 2x", "entropy 1x", "f(i-j) 1x")
-    assert [rope[name] for name in columns] == ["12.00", "24.00", "0.75", "0.80"]
+    assert [rope[name] for name in columns] == ["12.00", "24.00", "0.75", "80 %"]
     assert (rope["runs"], rope["patterned heads"]) == ("2", "2/4")
-    assert row(patterns, "RoPE") | {"pattern": "distance n", "heads": "2", "1x": "0.80", "2x": "0.25"} == row(patterns, "RoPE")
+    assert row(patterns, "RoPE") | {"pattern": "distance n", "heads": "2", "1x": "80 %", "2x": "25 %"} == row(patterns, "RoPE")
     assert [cells[0] for cells in terms.rows] == ["Learned APE", "Learned APE"]
-    assert terms.rows[0][3:] == ["0.10", "0.20", "0.30", "0.40", "0.60", "0.60", "0.05"]
+    assert terms.rows[0][3:] == ["10 %", "20 %", "30 %", "40 %", "60 %", "60 %", "5 %"]
 
 
 def test_similarity_is_by_encoding_and_with_itself_between_seeds(runs):
@@ -96,7 +96,7 @@ def test_a_report_shows_it_in_text_in_figures_and_on_the_page(runs, tmp_path):
                   "RoPE, seed 0, layer 1 at 2x: head 1: distance n", "RoPE, seed 0, layer 1 at 1x: head 1: distance n",
                   "Learned APE, seed 0, layer 1 at 2x: head 1: distance n"):  # fmt: skip
         assert titles.count(title) == 1, title
-    assert "<title>Learned APE, 1x: content-position 0.20</title>" in page
+    assert "<title>Learned APE, 1x: content-position 20 %</title>" in page
     assert "<title>Learned APE and RoPE: 0.40</title>" in page
 
 

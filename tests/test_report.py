@@ -203,10 +203,20 @@ def test_tables_that_are_read_on_demand_are_folded_in_the_page(three):
 
 
 def test_every_file_is_written_and_nothing_is_left_beside_them(three):
-    figures = [f"accuracy.{kind}" for kind in ("pdf", "png", "svg")]
-    data = ["pairs.csv", "pooled.csv", "report.html", "report.json", "report.md", "runs.csv", "summary.csv", "tables.tex"]
-    assert sorted(file.name for file in three.files) == figures + data
-    assert sorted(file.name for file in three.files[0].parent.iterdir()) == figures + data
+    figures = [f"{name}.{kind}" for name in ("accuracy", "profiles") for kind in ("pdf", "png", "svg")]
+    data = [
+        "pairs.csv",
+        "pooled.csv",
+        "profiles.csv",
+        "report.html",
+        "report.json",
+        "report.md",
+        "runs.csv",
+        "summary.csv",
+        "tables.tex",
+    ]
+    assert sorted(file.name for file in three.files) == sorted(figures + data)
+    assert sorted(file.name for file in three.files[0].parent.iterdir()) == sorted(figures + data)
     contents = {file.name: file.read_bytes() for file in three.files}
     assert contents["accuracy.png"].startswith(b"\x89PNG")
     assert b"<svg" in contents["accuracy.svg"]
@@ -256,23 +266,23 @@ def test_markdown_tables_are_aligned_and_without_the_figure(three):
 
 
 @pytest.mark.parametrize(
-    ("value", "text", "signed"),
+    ("value", "text"),
     [
-        (1.0, "1.00", "+1.00"),
-        (0.9999, "> 0.99", "> 0.99"),
-        (0.994, "0.99", "+0.99"),
-        (0.5, "0.50", "+0.50"),
-        (0.0049, "< 0.01", "< 0.01"),
-        (0.0, "0.00", "0.00"),
-        (-0.0, "0.00", "0.00"),
-        (-0.3, "-0.30", "-0.30"),
-        (-0.004, "> -0.01", "> -0.01"),
-        (-0.9999, "< -0.99", "< -0.99"),
-        (-1.0, "-1.00", "-1.00"),
+        (1.0, "1.00"),
+        (0.9999, "> 0.99"),
+        (0.994, "0.99"),
+        (0.5, "0.50"),
+        (0.0049, "< 0.01"),
+        (0.0, "0.00"),
+        (-0.0, "0.00"),
+        (-0.3, "-0.30"),
+        (-0.004, "> -0.01"),
+        (-0.9999, "< -0.99"),
+        (-1.0, "-1.00"),
     ],
 )
-def test_only_a_true_one_is_written_as_one_and_only_a_true_zero_as_zero(value, text, signed):
-    assert (report_format.format_number(value), report_format.format_signed(value)) == (text, signed)
+def test_only_a_true_one_is_written_as_one_and_only_a_true_zero_as_zero(value, text):
+    assert report_format.format_number(value) == text
 
 
 def test_a_range_that_prints_the_same_is_left_out():
@@ -291,8 +301,11 @@ def test_only_a_true_one_is_100_per_cent(share, text):
 
 
 def test_an_interval_stands_in_brackets_behind_its_number():
-    assert report_format.format_mean_interval(0.98, (0.97, 0.983)) == "0.98 [0.97, 0.98]"
-    assert report_format.format_mean_interval(0.98, None) == "0.98"
+    assert report_format.format_percent_interval(0.98, (0.97, 0.983)) == "98 % [97, 98]"
+    assert report_format.format_percent_interval(0.98, None) == "98 %"
+    assert report_format.format_interval((0.61, 0.999)) == "61 to > 99"
+    assert report_format.format_interval((-0.05, 0.7), report_format.format_points) == "-5 to +70"
+    assert report_format.format_interval(None) == "-"
     assert report_format.write_points(0.09, (0.05, 0.12)) == "+9 points [5, 12]"
     assert report_format.write_points(-0.2, None) == "-20 points"
     assert (report_format.p_equation(0.0123), report_format.p_equation(0.0004)) == ("p = 0.012", "p < 0.001")

@@ -43,8 +43,8 @@ def read_csv(report: build.Report, name: str) -> list[dict[str, str]]:
 
 def test_scores_over_seeds_are_shown_in_full():
     assert row(of(fake_study({"rope": [0.8, 0.4, 0.6], "learned": [0.0, 0.0, 0.0]}), BEYOND), "RoPE") == {
-        "encoding": "RoPE", "group": "RPE", "seeds": "3", "mean": "0.60", "95 % interval": "0.10 to 1.00",
-        "median": "0.60", "lowest": "0.40", "highest": "0.80", "area": "0.70", "to 95 %": "16", "to 50 %": "64",
+        "encoding": "RoPE", "group": "RPE", "seeds": "3", "mean": "60 %", "95 % interval": "10 to 100",
+        "median": "60 %", "lowest": "40 %", "highest": "80 %", "area": "70 %", "to 95 %": "16", "to 50 %": "64",
     }  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_two_seeds_make_nothing_bold_and_have_no_interval():
 
 def test_the_best_is_compared_with_every_other():
     assert row(of(fake_study({"rope": SIX, "learned": LOWER}), BEST), "Learned APE", "minus") == {
-        "encoding": "RoPE", "minus": "Learned APE", "difference": "+0.70", "95 % interval": "+0.63 to +0.77", "seeds": "6",
+        "encoding": "RoPE", "minus": "Learned APE", "points": "+70", "95 % interval": "+63 to +77", "seeds": "6",
         "p": "0.031", "p (Holm)": "0.031",
     }  # fmt: skip
 
@@ -144,7 +144,7 @@ def shifted(tmp_path_factory) -> build.Report:
 def test_shifted_content_is_in_the_verdict_and_in_a_table(shifted):
     verdict = shifted.verdicts[1]
     assert (verdict.claim, verdict.outcome, verdict.difference.mean) == ("Translation invariance", "supported", 0.5)
-    assert row(find(shifted.content.more_tables, "predictions at later positions"), "Learned APE")["+16"] == "0.50 (0.05)"
+    assert row(find(shifted.content.more_tables, "predictions at later positions"), "Learned APE")["+16"] == "50 % (0.05)"
     assert not any(table.title.endswith("after a prefix") for table in shifted.content.more_tables), "there are no such lines"
 
 
@@ -155,8 +155,8 @@ def test_every_measure_of_shifted_content_is_shown_with_means_over_seeds_and_lay
         probe(path, 0.5, kind="prefix", **measures)
     content = build.report_content(paths, "mine")
     assert row(find(content.more_tables, "shifted content, all measures"), "RoPE") == {
-        "encoding": "RoPE", "shift": "prefix", "by": "1", "changed": "0.50", "KL, nats": "0.05", "logits": "0.25",
-        "attention": "0.2", "exact match before": "1.00", "exact match": "0.60", "token acc. before": "-", "token acc.": "-",
+        "encoding": "RoPE", "shift": "prefix", "by": "1", "changed": "50 %", "KL, nats": "0.05", "logits": "0.25",
+        "attention": "0.2", "exact match before": "100 %", "exact match": "60 %", "token acc. before": "-", "token acc.": "-",
     }  # fmt: skip
 
 

@@ -122,6 +122,23 @@ def test_each_format_escapes_in_one_function() -> None:
     assert latex("`a_b` (query-key) [a]") == r"\texttt{a\_b} (query-key)\textsuperscript{a}"
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2.2e-13", r"$2.2\times10^{-13}$"),
+        ("1.2e+05", r"$1.2\times10^{5}$"),
+        ("-0.05", "$-$0.05"),
+        ("-5 to +70", "$-$5 to +70"),
+        ("[-19, +16]", "[$-$19, +16]"),
+        ("-", "-"),
+        ("1e-3 in `lr=1e-3-78e12`", r"$1\times10^{-3}$ in \texttt{lr=1e-3-78e12}"),
+        ("query-key, 2-4", "query-key, 2-4"),
+    ],
+)
+def test_latex_numbers_have_a_minus_and_a_power_of_ten(text: str, written: str) -> None:
+    assert latex(text) == written
+
+
 @pytest.mark.parametrize(("characters", "size"), [(96, "small"), (97, "footnotesize"), (111, "scriptsize"), (200, "tiny")])
 def test_latex_sets_a_table_as_small_as_it_must_be(characters: int, size: str) -> None:
     assert f"\\centering\\{size}\\" in Table("t", ["a" * characters], "l", [["b"]]).latex()
@@ -137,6 +154,7 @@ def test_footnotes_share_a_letter_for_the_same_text() -> None:
 @pytest.mark.parametrize(
     ("cell", "side"),
     [("0.84 (0.80-0.88)", "r"), ("1.25x", "r"), ("<0.01 [a]", "r"), ("12%", "r"), ("1,200", "r"), ("-", "l"),
+     ("98 % (97 to 98)", "r"), ("> 99 %", "r"), ("+70", "r"),
      ("> 3 1 2 | [3] [1] [2] .", "l"), ("16x1x2x16x4", "l"), ("2 processes", "l")],
 )  # fmt: skip
 def test_a_column_of_numbers_stands_to_the_right(cell: str, side: str) -> None:

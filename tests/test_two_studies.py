@@ -50,7 +50,7 @@ def test_all_rows_together_are_paired_and_tested(tmp_path):
     overall = comparison.overall["exact_match"]
     assert (overall.mean, overall.p, overall.pairs, overall.tasks) == pytest.approx((0.1, 0.5, 3, 1))
     assert at(comparison, None).difference == pytest.approx(0.1)
-    assert "+0.10 [-0.15, +0.35], p = 0.500, 3 pairs of seeds, 1 task" in headline(comparison)[2]
+    assert "+10 points [-15, +35], p = 0.500, 3 pairs of seeds, 1 task" in headline(comparison)[2]
 
 
 def test_encodings_of_one_seed_count_as_one_pair(tmp_path):
@@ -87,7 +87,7 @@ def test_other_evaluation_sets_have_no_difference_and_what_to_type(tmp_path):
     assert {(row.same_eval_set, row.difference, row.low) for row in comparison.rows} == {(False, None, None)}
     assert any("different sequences at 16, 32" in note and "rpe eval RUNS --overwrite" in note for note in comparison.notes)
     assert not any(row.length is None for row in comparison.rows)
-    assert "| - [a]" in write.files(comparison, write.context(comparison))["compare.md"].decode()
+    assert " - [a] |" in write.files(comparison, write.context(comparison))["compare.md"].decode()
 
 
 def test_studies_of_different_tasks_are_refused_with_the_reasons(tmp_path):
@@ -188,7 +188,7 @@ def test_every_file_is_written_and_says_the_same(tmp_path):
     assert head == list(ComparisonRow.model_fields)
     assert ",".join(first) == "copy,16,rope,RoPE,Copy,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,1.0,,True,True"
     for name in ("compare.md", "compare.html"):
-        for words in ("-0.15 to +0.35", "commit c0ffee", "rpe report --compare a b"):
+        for words in ("-15 to +35", "commit c0ffee", "rpe report --compare a b"):
             assert words in texts[name], (name, words)
 
 
@@ -209,7 +209,7 @@ def test_what_the_test_sets_apart_after_correction_is_bold(tmp_path):
         for seed in range(7):
             make_run(tmp_path / folder, {16: 1.0, 32: 0.5}, encoding="learned", seed=seed)
     comparison = compared(tmp_path)
-    assert bold(comparison) == [[], ["+0.10"]]
+    assert bold(comparison) == [[], ["+10"]]
     beyond = [row for row in comparison.rows if row.length is None and row.measure == "exact_match"]
     assert {row.encoding: (row.p, row.p_holm) for row in beyond} == {"rope": (2 / 128, 4 / 128), "learned": (1.0, 1.0)}
     assert at(comparison, 32).p_holm is None

@@ -41,7 +41,7 @@ def test_an_encoding_that_is_truly_better_is_supported_with_its_numbers():
         "Learned APE) on this task: exact match over log length beyond training, +70 points [63, 77], p = 0.031"
         in result.lines[1]
     )
-    assert "RoPE has the highest mean exact match beyond training, 0.90" in line_with(
+    assert "RoPE has the highest mean exact match beyond training, 90 %" in line_with(
         result, "significantly different from Learned APE"
     )
 
@@ -117,12 +117,12 @@ def test_runs_that_learned_are_told_with_their_mean_beyond_training():
     runs = [*runs_of({"rope": [0.8], "learned": [0.2]}, at_32), fake_run("rope", 1, {16: 0.1, 32: 0.0})]
     result = verdict.extrapolation(aggregate(runs))
     line = line_with(result, "learned their training length")
-    assert line.startswith("1 of 2 RPE runs learned their training length; their mean exact match beyond training is 0.80. ")
+    assert line.startswith("1 of 2 RPE runs learned their training length; their mean exact match beyond training is 80 %. ")
 
 
 def test_the_best_that_differs_from_no_other_is_named_without_a_list_of_all_others():
     result = extrapolation(dict.fromkeys(("rope", "alibi", "learned"), HIGH))
-    assert line_with(result, "highest").endswith(", 0.90, not significantly different from any other (Holm, 3 pairs).")
+    assert line_with(result, "highest").endswith(", 90 %, not significantly different from any other (Holm, 3 pairs).")
 
 
 def test_a_missing_baseline_is_said():

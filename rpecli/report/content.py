@@ -12,8 +12,10 @@ from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.overview import Overview, overview
+from rpecli.report.paired import MEASURES
+from rpecli.report.profiles import profile_points
 from rpecli.report.provenance import provenance
-from rpecli.report.records import FORMAT, Verdict
+from rpecli.report.records import FORMAT, ProfilePoint, Verdict
 from rpecli.report.report_data import Provenance, ReportData
 from rpecli.report.tables.invariance import TaskShifts
 from rpecli.table import Table
@@ -77,6 +79,12 @@ class ReportContent:
         return provenance(self.runs)
 
     @cached_property
+    def profiles(self) -> list[ProfilePoint]:
+        """The performance profiles of both measures; of several runs an encoding only."""
+        points = [point for measure in MEASURES for point in profile_points(self.tasks, measure)]
+        return points if any(point.runs > 1 for point in points) else []
+
+    @cached_property
     def data(self) -> ReportData:
         """The records of report.json."""
         return ReportData(
@@ -94,5 +102,6 @@ class ReportContent:
             groups=rows.group_rows(self.tasks),
             pairs=rows.pair_rows(self.tasks),
             pooled=rows.pooled_rows(self.tasks),
+            profiles=self.profiles,
             warnings=self.warnings,
         )

@@ -47,17 +47,20 @@ def format_percent_range(summary: Summary | None) -> str:
     return format_percent(summary.mean) + ("" if low == high else f" ({low} to {high})")
 
 
-def format_mean_interval(mean: float, interval: Interval) -> str:
-    """`0.98 [0.97, 0.98]`."""
-    return format_number(mean) + (f" [{format_number(interval[0])}, {format_number(interval[1])}]" if interval else "")
+def format_percent_interval(share: float, interval: Interval) -> str:
+    """`60 % [52, 71]`."""
+    return format_percent(share) + (f" [{', '.join(map(percent, interval))}]" if interval else "")
 
 
-def format_interval(interval: tuple[float, float] | None, digits: str = "") -> str:
-    """`0.61 to 0.93`; with a format such as `.2f` for numbers that are not shares."""
-    if interval is None:
-        return MISSING
-    low, high = (format(end, digits) if digits else format_number(end) for end in interval)
-    return f"{low} to {high}"
+def format_interval(interval: Interval, write: Callable[[float], str] = percent) -> str:
+    """`61 to 93`."""
+    return MISSING if interval is None else " to ".join(map(write, interval))
+
+
+def format_points(difference: float) -> str:
+    """`+70`, a difference of shares in points of per cent, for a column whose heading says so."""
+    text = percent(difference)
+    return f"+{text}" if difference > 0 and text[0] not in "<>" else text
 
 
 def format_factor(length: int, train_length: int) -> str:
@@ -83,20 +86,9 @@ def p_equation(p: float) -> str:
     return f"p {'' if p < 0.001 else '= '}{format_p(p)}"
 
 
-def format_signed(value: float) -> str:
-    """`+0.12`, `-0.05`, `0.00`."""
-    text = format_number(value)
-    return f"+{text}" if value > 0 and text[0] not in "<>" else text
-
-
 def plural(number: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def write_accuracy(mean: float, interval: Interval) -> str:
-    """`+0.70 [+0.63, +0.77]`."""
-    return format_signed(mean) + (f" [{format_signed(interval[0])}, {format_signed(interval[1])}]" if interval else "")
 
 
 def write_points(mean: float, interval: Interval) -> str:

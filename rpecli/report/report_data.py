@@ -6,7 +6,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from rpecli.report.headline import Headline
-from rpecli.report.records import Pair, Pooled, Record, TaskKey, Verdict
+from rpecli.report.records import Pair, Pooled, ProfilePoint, Record, TaskKey, Verdict
 
 
 class Range(Record):
@@ -297,5 +297,7 @@ class ReportData(Record):
     """encodings compared two by two"""
     pooled: list[Pooled]
     """encodings and groups over several tasks"""
+    profiles: list[ProfilePoint]
+    """performance profiles over all tasks and seeds"""
     warnings: list[str]
     """what is missing or wrong"""

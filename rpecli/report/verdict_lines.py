@@ -4,7 +4,7 @@ from statistics import fmean
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import format_number, plural
+from rpecli.report.format import format_percent, plural
 from rpecli.report.paired import Scores
 
 
@@ -34,7 +34,7 @@ def solved_lines(tasks: list[TaskResults]) -> list[str]:
                 flags.append(run.solved)
                 if run.solved and lengths:
                     areas.append(paired.area_over(run, lengths, "exact_match"))
-        beyond = f"; their mean exact match beyond training is {format_number(fmean(areas))}" if areas else ""
+        beyond = f"; their mean exact match beyond training is {format_percent(fmean(areas))}" if areas else ""
         sentences.append(f"{sum(map(bool, flags))} of {len(flags)} {group} runs learned their training length{beyond}.")
     failed = groups_that_learned_nothing(tasks)
     lines = [" ".join(sentences)]
@@ -64,7 +64,7 @@ def leader(task: TaskResults) -> str | None:
         return f"{task.title}: no encoding has any exact match beyond the training length."
     all_pairs = paired.pairs(task, "exact_match")
     own_pairs = paired.pairs_of(best, all_pairs)
-    text = f"{task.title}: {task.titles[best]} has the highest mean exact match beyond training, {format_number(mean)}"
+    text = f"{task.title}: {task.titles[best]} has the highest mean exact match beyond training, {format_percent(mean)}"
     if all(pair.p_holm is None for pair in own_pairs):
         return f"{text}; too few seeds for a test."
     second = {task.titles[pair.second]: pair.p_holm for pair in own_pairs}

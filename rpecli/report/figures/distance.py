@@ -10,7 +10,7 @@ from rpecli import plot
 from rpecli.plot import QUIET, SeriesStyle
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, balanced, draw, legend
 from rpecli.report.figures.series import share_axis, value_axis
-from rpecli.report.format import format_number
+from rpecli.report.format import format_percent
 from rpecli.report.load_probes import InspectedRun
 from rpecli.report.probe_values import line_at
 from rpecli.run.records import LengthAttention
@@ -57,7 +57,9 @@ def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesSty
         weights, style = _mean_over_heads(runs, times), styles[label]
         if weights:
             curves.append(Curve(style.title, style.title, weights, {"color": style.color, "linestyle": plot.DASHES[style.group]}))
-            peaks.append(f"{style.title} most at {max(weights, key=weights.__getitem__)}, {format_number(max(weights.values()))}")
+            peaks.append(
+                f"{style.title} most at {max(weights, key=weights.__getitem__)}, {format_percent(max(weights.values()))}"
+            )
     title = f"attention weight by distance i-j, last layer, at {times:g}x the training length"
     alt = f"{title} on {task}, mean over heads and seeds: {'; '.join(peaks)}."
     return Subplot(partial(draw_curves, curves=curves), title, alt, f"{times:g}x the training length", WEIGHT)

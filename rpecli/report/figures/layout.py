@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
-WIDEST, NARROW = 3.2, 5.0  # inches: a panel at most, so that a page shows its text large enough; a figure at least
+WIDEST, NARROW = 3.2, 4.2  # inches: a panel at most, so that a page shows its text large enough; a figure at least
 TITLE, BELOW = 11.5, 0.24  # characters of a title that fit an inch; inches, room for the label under all axes
 PANEL, HEADING, UNDER = 2.05, 0.33, 0.42  # inches: height of a panel, room for its heading and for two lines of tick labels
 LEFT, RIGHT, GAP, LABELED = 0.6, 0.12, 0.42, 0.62  # inches: margins, between panels, and between panels with labels
@@ -134,8 +134,9 @@ def _widths(rows: Sequence[Sequence[Subplot]], layout: Layout) -> tuple[float, f
     gap = LABELED if any(left.label != right.label for row in rows for left, right in pairwise(row)) else GAP
     names = max((subplot.ends.room for row in rows for subplot in row if subplot.ends), default=0)
     margins = layout.left + layout.right + names + gap * (columns - 1)
-    wide = min(max(layout.widest, (NARROW - margins) / columns), (WIDTH - margins) / columns)
-    return wide, gap, margins + columns * wide
+    widest = max(layout.widest, min(WIDEST, (NARROW - margins) / columns))  # no empty space beside a small panel
+    wide = min(widest, (WIDTH - margins) / columns)
+    return wide, gap, max(NARROW, margins + columns * wide)
 
 
 def _write(figure: "Figure", title: str, below: str, foot: float) -> None:

@@ -6,6 +6,7 @@ empty groups and digits below a tenth of a point go.
 """
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -19,6 +20,7 @@ from rpecli.plot import SeriesStyle
 from rpecli.report.figures.layout import Crop, Drawing, Tips
 
 POINTS = 72  # of SVG, to an inch
+CHARACTER = 5.0  # points of width, on average
 LABEL = 11  # points that the label of an axis takes beside or below a panel
 WIDE = 4.0  # inches of a panel that takes two columns of a page
 SCALE = 1.75  # pixels that a point of a panel takes at most: its text is then about as large as that of the page
@@ -82,7 +84,8 @@ class PageCharts:
         nodes = {str(node.get("id")): node for node in root.iter() if node.get("id")}
         for crop in drawing.crops:
             left, top, width, height = (round(POINTS * inches, 1) for inches in crop.box)
-            below, beside = (LABEL if label else 0 for label in crop.labels)
+            below = LABEL * len(_below(crop))
+            beside = LABEL if crop.labels[1] else 0
             words = f'role="img" aria-label="{escape(crop.alt)}"' if crop.alt else 'aria-hidden="true"'
             wide, high = round(width + beside, 1), round(height + below, 1)
             size = f'viewBox="{left - beside:g} {top:g} {wide:g} {high:g}" style="max-width:{SCALE * wide:.0f}px"'
@@ -109,10 +112,19 @@ def _themed(style: str) -> str:
 def _axis_labels(crop: Crop, left: float, bottom: float) -> str:
     """What the axes of a panel are of: below it, and turned, to its left."""
     x, y = (POINTS * inches for inches in crop.middle)
-    below, beside = map(escape, crop.labels)
-    places = [(below, f'x="{_number(x)}" y="{_number(bottom + LABEL / 2)}"'),
-              (beside, f'transform="translate({_number(left - LABEL / 4)} {_number(y)})rotate(-90)"')]  # fmt: skip
-    return "".join(f'<text {place} class="axis">{text}</text>' for text, place in places if text)
+    places = {line: f'x="{_number(x)}" y="{_number(bottom + LABEL * (n + 0.5))}"' for n, line in enumerate(_below(crop))}
+    if crop.labels[1]:
+        places[crop.labels[1]] = f'transform="translate({_number(left - LABEL / 4)} {_number(y)})rotate(-90)"'
+    return "".join(f'<text {place} class="axis">{escape(text)}</text>' for text, place in places.items())
+
+
+def _below(crop: Crop) -> list[str]:
+    """The label of the horizontal axis, in lines that are no wider than the panel to either side of its middle."""
+    if not crop.labels[0]:
+        return []
+    left, _, width, _ = crop.box
+    side = min(crop.middle[0] - left, left + width - crop.middle[0])
+    return textwrap.wrap(crop.labels[0], int(2 * side * POINTS / CHARACTER))
 
 
 def _legend_drawing(looks: dict[str, dict[str, Any]]) -> Drawing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rpecli.plot import GROUND, HEAD_COLORS, TEXT
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, patch_entry
 from rpecli.report.figures.series import PERCENT, QUARTERS
-from rpecli.report.format import format_number
+from rpecli.report.format import format_number, format_percent
 from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import line_at, mean_or_none, pair_labels, pair_names, similarity_matrix
 from rpecli.run.records import SCORE_TERMS, HeadTerms
@@ -36,7 +36,7 @@ def terms_figure(task: str, runs: list[InspectedRun]) -> Drawing:
     """A bar per encoding and length, mean over heads and runs; of a single run a bar per head."""
     bars, of = _bars(runs), "one run" if len(runs) == 1 else "mean over heads and seeds"
     title = "first-layer scores by term (query-key), share of variance"
-    words = "; ".join(f"{name} {', '.join(map(format_number, shares))}" for name, shares, _ in bars)
+    words = "; ".join(f"{name} {', '.join(map(format_percent, shares))}" for name, shares, _ in bars)
     subplot = Subplot(partial(_draw_terms, bars=bars), title, f"{title} of {', '.join(SCORE_TERMS)} on {task}, {of}: {words}.")
     layout = Layout(
         f"{task}: {title}, {of}", "share of variance (%); at the right: R² of position-position as a function of i-j",
@@ -72,7 +72,7 @@ def _draw_terms(drawing: Drawing, axes: "Axes", bars: list[Bar]) -> None:
         left = 0.0
         for term, share, color in zip(SCORE_TERMS, shares, COLORS, strict=True):
             (bar,) = axes.barh(row, share, 0.75, left, color=color, edgecolor=GROUND, linewidth=0.5)
-            drawing.tip(bar, None, [f"{name}: {term} {format_number(share)}"])
+            drawing.tip(bar, None, [f"{name}: {term} {format_percent(share)}"])
             left += share
         axes.annotate(
             "-" if fit is None else format_number(fit), (1, row), (3, 0), textcoords="offset points", va="center", fontsize=7

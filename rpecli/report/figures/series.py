@@ -79,7 +79,7 @@ def length_axis(drawing: Drawing, axes: "Axes", lengths: list[int], trained: int
     drawing.tip(axes.axvline(trained, **REFERENCE), None, ["training length"])
     axes.annotate(
         f"trained to {trained}", (trained, 1), (0, 1), xycoords=("data", "axes fraction"), textcoords="offset points",
-        ha="center" if trained > lengths[0] else "left", va="bottom", fontsize=6, color=QUIET,
+        ha="center" if trained > lengths[0] else "left", va="bottom", fontsize=7, color=QUIET,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def more_tables(task: TaskResults) -> list[Table]:
         "As exact match, and the end token must stand where the answer ends (tasks without one count as before). Area: this "
         "measure averaged over log2 length, median over seeds."
     )
-    rescaled = "Token accuracy with 0 at chance and 1 if perfect; below 0 it is worse than the best guess without the input."
+    rescaled = "Token accuracy with 0 % at chance, 100 % if perfect; below 0 % it is worse than the best guess without the input."
     captions = {"exact_match_eos": with_end, "rescaled_accuracy": rescaled}
     measured = {measure for encoding in task.encodings for summaries in encoding.by_length.values() for measure in summaries}
     tables = []
@@ -36,12 +36,12 @@ def more_tables(task: TaskResults) -> list[Table]:
 
 def _exact_match(task: TaskResults) -> Table:
     caption = f"{_solved_caption(task)} Effective length: the longest evaluated length up to which exact match is at least "
-    caption += f"{stats.EFFECTIVE}, lower median over seeds (lowest to highest)."
+    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest)."
     return _by_length(task, "exact_match", caption, ("effective length", lambda encoding: effective_length(encoding, task)))
 
 
 def _token_accuracy(task: TaskResults) -> Table:
-    caption = f"{_solved_caption(task)} Steps to 90 %: median training steps to token accuracy 0.90 within the training lengths"
+    caption = f"{_solved_caption(task)} Steps to 90 %: median training steps to token accuracy 90 % within the training lengths"
     caption += f" ({MISSING}: never). Chance: the best guess without the input."
     table = _by_length(task, "token_accuracy", caption, ("steps to 90 %", steps_to_90))
     chance = [format_percent(task.chance[length]) if length in task.chance else MISSING for length in task.lengths]
@@ -108,7 +108,8 @@ def length_columns(task: TaskResults) -> list[str]:
 def _row_notes(encoding: EncodingResults) -> Iterable[str]:
     label, runs = encoding.title, encoding.runs
     if encoding.solved_flags and not all(encoding.solved_flags):
-        yield f"not every run learned the training length (exact match of at least {stats.SOLVED} there); means are over all runs"
+        bar = format_percent(stats.SOLVED)
+        yield f"not every run learned the training length (exact match of at least {bar} there); means are over all runs"
     if encoding.n_failed:
         yield f"{label}: {encoding.n_failed} of {len(runs)} runs failed: not solved, and excluded from means"
     if warnings.source_versions(runs) > 1:
@@ -135,7 +136,7 @@ def _untrained_note(encoding: EncodingResults) -> str:
 
 def _solved_caption(task: TaskResults) -> str:
     solved = f"Solved: {sum(task.solved_flags)} of {len(task.solved_flags)} runs"
-    return f"{solved} (exact match of at least {stats.SOLVED} at {task.train_length})."
+    return f"{solved} (exact match of at least {format_percent(stats.SOLVED)} at {task.train_length})."
 
 
 def _groups(task: TaskResults) -> Table:

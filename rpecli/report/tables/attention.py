@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from rpecli.report import probe_values
-from rpecli.report.format import MISSING, format_number
+from rpecli.report.format import MISSING, format_number, format_percent
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.probe_values import FITS, mean_or_none
 from rpecli.run.records import SCORE_TERMS
@@ -98,7 +98,8 @@ def _table(probes: TaskProbes, title: str, columns: list[str], rows: list[list[s
 
 
 def _mean(values: Iterable[float | None]) -> str:
-    return _cell(mean_or_none(values))
+    mean = mean_or_none(values)
+    return MISSING if mean is None else format_percent(mean)
 
 
 def _cell(value: float | None) -> str:

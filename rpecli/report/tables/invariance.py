@@ -4,7 +4,7 @@ from typing import Any
 
 from rpecli.report import stats
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import MISSING, format_number
+from rpecli.report.format import MISSING, format_percent
 from rpecli.report.load_probes import probe_lines
 from rpecli.report.paired import Scores
 from rpecli.report.probe_values import SHIFT_KINDS, mean_or_none, shift_value
@@ -76,7 +76,7 @@ def _changes_table(task: TaskResults, by_label: TaskShifts, kind: str) -> Table:
 
 def _change_cell(runs: list[Shifts], shift: tuple[str, int]) -> str:
     changed, kl = (_mean(runs, shift, measure) for measure in ("changed", "kl_mean"))
-    return f"{format_number(changed)} ({kl:.2g})" if changed is not None and kl is not None else MISSING
+    return f"{format_percent(changed)} ({kl:.2g})" if changed is not None and kl is not None else MISSING
 
 
 def _mean(runs: list[Shifts], shift: tuple[str, int], measure: str) -> float | None:
@@ -108,4 +108,4 @@ def _measure_cell(runs: list[Shifts], shift: tuple[str, int], measure: str) -> s
     value: Any = _mean(runs, shift, measure)
     if value is None:
         return MISSING
-    return format_number(value) if measure in SHARES else f"{value:.2g}"
+    return format_percent(value) if measure in SHARES else f"{value:.2g}"

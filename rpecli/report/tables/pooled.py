@@ -3,7 +3,15 @@
 from rpecli.catalog import GROUPS
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import TaskResults, natural_key
-from rpecli.report.format import MEASURE_NAMES, MISSING, format_count, format_interval, format_number, plural
+from rpecli.report.format import (
+    MEASURE_NAMES,
+    MISSING,
+    format_count,
+    format_interval,
+    format_percent,
+    format_percent_interval,
+    plural,
+)
 from rpecli.report.paired import families
 from rpecli.report.records import Pooled
 from rpecli.table import Table
@@ -38,8 +46,8 @@ def _table(title: str, columns: list[str], rows: list[list[str]], caption: str) 
 def _all_tasks(tasks: list[TaskResults]) -> Table:
     pooled, titles = paired.pooled(tasks, "exact_match"), titles_of(tasks)
     rows = [
-        [titles[row.label], row.group, str(row.tasks), str(row.runs), format_number(row.iqm), format_interval(row.iqm_interval),
-         MISSING if row.rank is None else f"{row.rank:.2f}", format_interval(row.rank_interval, ".2f")]
+        [titles[row.label], row.group, str(row.tasks), str(row.runs), format_percent(row.iqm), format_interval(row.iqm_interval),
+         MISSING if row.rank is None else f"{row.rank:.2f}", format_interval(row.rank_interval, "{:.2f}".format)]
         for row in pooled
     ]  # fmt: skip
     columns = ["encoding", "group", "tasks", "runs", "IQM", "95 % interval", "mean rank", "95 % interval of rank"]
@@ -92,11 +100,10 @@ def _family_columns(tasks: list[TaskResults]) -> list[str]:
 
 
 def _cell(pooled: Pooled | None) -> str:
-    """`0.60 [0.52, 0.71]`."""
+    """`60 % [52, 71]`."""
     if pooled is None:
         return MISSING
-    interval = f" [{', '.join(map(format_number, pooled.iqm_interval))}]" if pooled.iqm_interval else ""
-    return format_number(pooled.iqm) + interval
+    return format_percent_interval(pooled.iqm, pooled.iqm_interval)
 
 
 def _solved(tasks: list[TaskResults], group: str) -> str:

@@ -6,9 +6,9 @@ from statistics import fmean, median
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import EncodingResults, TaskResults, natural_key
-from rpecli.report.format import MISSING, format_interval, format_number, format_p, format_signed
+from rpecli.report.format import MISSING, format_interval, format_p, format_percent, format_points
 from rpecli.report.load import RunResults
-from rpecli.report.records import Difference, McNemarPair, Pair
+from rpecli.report.records import McNemarPair, Pair
 from rpecli.report.tables import efficiency
 from rpecli.report.tables.accuracy import effective_lengths
 from rpecli.table import Table
@@ -38,8 +38,8 @@ def _scores(task: TaskResults, measure: str) -> Table:
     caption += f"from {stats.MIN_SEEDS} seeds. Area: the same mean over all evaluated lengths. "
     if measure == "exact_match":
         columns += ["to 95 %", "to 50 %"]
-        caption += "To 95 %: the longest length up to which exact match is at least 0.95, lower median over seeds; to 50 % "
-        caption += "likewise with 0.50. "
+        caption += "To 95 %: the longest length up to which exact match is at least 95 %, lower median over seeds; to 50 % "
+        caption += "likewise with 50 %. "
     caption += "Bold: the highest mean, and those whose interval overlaps its interval."
     bold = [[flag, *[False] * (len(columns) - 1)] for flag in _overlap_best(by_label)]
     return replace(_table(task, f"{name} beyond training", columns, rows, caption), bold=bold)
@@ -56,10 +56,10 @@ def _overlap_best(by_label: paired.Scores) -> list[bool]:
 
 
 def _scores_row(encoding: EncodingResults, task: TaskResults, measure: str, scores: list[float]) -> list[str]:
-    mean, middle, low, high = map(format_number, (fmean(scores), median(scores), min(scores), max(scores)))
+    mean, middle, low, high = map(format_percent, (fmean(scores), median(scores), min(scores), max(scores)))
     area = encoding.area(measure)
     row = [encoding.title, encoding.group, str(len(scores)), mean, format_interval(stats.mean_interval([scores], stats.SHARES))]
-    row += [middle, low, high, format_number(area.mean) if area else MISSING]
+    row += [middle, low, high, format_percent(area.mean) if area else MISSING]
     thresholds = (stats.EFFECTIVE, stats.EFFECTIVE_HALF) if measure == "exact_match" else ()
     return row + [effective_lengths(encoding, task, threshold)[0] for threshold in thresholds]
 
@@ -69,7 +69,7 @@ def _best(task: TaskResults) -> Table:
     best = paired.best_label(by_label)
     all_pairs = paired.pairs(task, "exact_match")
     own_pairs = paired.pairs_of(best, all_pairs) if best is not None else []
-    columns = ["encoding", "minus", "difference", "95 % interval", "seeds", "p", "p (Holm)"]
+    columns = ["encoding", "minus", "points", "95 % interval", "seeds", "p", "p (Holm)"]
     caption = (
         f"Exact match beyond training: {task.titles.get(str(best))}, which has the highest mean, minus each other encoding, "
         f"paired by seed. Sign-flip permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
@@ -83,14 +83,14 @@ def _best(task: TaskResults) -> Table:
 
 def _pair_row(pair: Pair, titles: dict[str, str]) -> list[str]:
     p_values = [format_p(pair.p), format_p(pair.p_holm)]
-    return [titles[pair.first], titles[pair.second], format_signed(pair.mean), signed_interval(pair), str(pair.pairs), *p_values]
-
-
-def signed_interval(difference: Difference) -> str:
-    """`+0.63 to +0.77`."""
-    if difference.interval is None:
-        return MISSING
-    return " to ".join(map(format_signed, difference.interval))
+    return [
+        titles[pair.first],
+        titles[pair.second],
+        format_points(pair.mean),
+        format_interval(pair.interval, format_points),
+        str(pair.pairs),
+        *p_values,
+    ]
 
 
 def _single_models(task: TaskResults) -> Table:

@@ -8,11 +8,12 @@ from rpecli.report.format import (
     MISSING,
     describe_difference,
     format_factor,
-    format_number,
+    format_interval,
     format_p,
-    format_signed,
+    format_percent,
+    format_points,
     plural,
-    write_accuracy,
+    write_points,
 )
 from rpecli.report.report_data import Provenance
 from rpecli.report.tables.seeds import INTERVAL
@@ -34,7 +35,7 @@ def headline(comparison: StudyComparison) -> list[str]:
         note = f" ({'; '.join(notes)})" if notes else ""
         what = f"B minus A, {MEASURE_NAMES[measure]} over log length beyond training{note}"
         tasks = f"{plural(difference.tasks, 'task')}, mean over paired encodings"
-        lines.append(f"{what}: {describe_difference(difference, write_accuracy)}, {tasks}.")
+        lines.append(f"{what}: {describe_difference(difference, write_points)}, {tasks}.")
     if any(difference.p is None for difference in comparison.overall.values()):
         lines.append(f"Fewer than {stats.MIN_SEEDS} seeds: no interval, no test and no conclusion.")
     return lines
@@ -68,12 +69,12 @@ def _beyond_training(name: str, rows: list[ComparisonRow]) -> Table:
         for row in rows
     ]
     significant = [row.p_holm is not None and row.p_holm < stats.ALPHA for row in rows]
-    columns = ["encoding", "group", "task", "seeds", "A", "B", "B - A", "95 % interval", "p", "p (Holm)"]
+    columns = ["encoding", "group", "task", "seeds", "A", "B", "B - A, points", "95 % interval", "p", "p (Holm)"]
     caption = (
         f"Mean over log2 length beyond training and over seeds. Paired by seed unless marked; {INTERVAL}. "
         f"p: sign-flip test over seeds, adjusted for all rows of this table; bold where it is below {stats.ALPHA}."
     )
-    bold = [[column == "B - A" and flag for column in columns] for flag in significant]
+    bold = [[column == "B - A, points" and flag for column in columns] for flag in significant]
     return Table(name, columns, "lll" + "r" * 7, lines, bold, caption, notes.lines)
 
 
@@ -84,7 +85,7 @@ def _by_length(name: str, rows: list[ComparisonRow]) -> Table:
     lines = [
         [row.title, row.group, length, _seeds(row), *_numbers(row, notes)] for row, length in zip(rows, lengths, strict=True)
     ]
-    columns = ["encoding", "group", "length", "seeds", "A", "B", "B - A", "95 % interval"]
+    columns = ["encoding", "group", "length", "seeds", "A", "B", "B - A, points", "95 % interval"]
     caption = f"Mean over seeds by length. Paired by seed unless marked; {INTERVAL}."
     return Table(name, columns, "ll" + "r" * 6, lines, caption=caption, footnotes=notes.lines)
 
@@ -95,10 +96,10 @@ def _seeds(row: ComparisonRow) -> str:
 
 def _numbers(row: ComparisonRow, notes: Footnotes) -> list[str]:
     """A, B, their difference and its interval."""
-    difference = MISSING if row.difference is None else format_signed(row.difference)
+    difference = MISSING if row.difference is None else format_points(row.difference)
     if not row.same_eval_set:
         difference += notes.mark("evaluated on different sequences: no difference is formed")
     elif not row.paired:
         difference += notes.mark("different seeds in A and B: the interval is of two independent means, and there is no test")
-    interval = MISSING if row.low is None or row.high is None else f"{format_signed(row.low)} to {format_signed(row.high)}"
-    return [format_number(row.a), format_number(row.b), difference, interval]
+    ends = None if row.low is None or row.high is None else (row.low, row.high)
+    return [format_percent(row.a), format_percent(row.b), difference, format_interval(ends, format_points)]
