@@ -22,7 +22,7 @@ Examples:
   rpe report --recipe quick --watch
 
   # compare two studies
-  rpe report --compare results/quick other-runs
+  rpe report --compare results/shipped/quick other-runs
 """
 
 
