@@ -87,6 +87,7 @@ def heat_map(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
     entries = overview.entries(tasks, reference)
     means = overview.means_beyond(entries)
     owners = {task.title: [entry for entry in entries if entry.task.title == task.title] for task in (*reference, *tasks)}
+    owners = {title: owned for title, owned in owners.items() if any(entry.encoding.by_length for entry in owned)}
     columns = [_columns(owned) for owned in owners.values()]
     rows = [
         HeatRow(

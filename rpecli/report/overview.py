@@ -16,6 +16,8 @@ MAX_LENGTHS = 7  # of more, only the doublings of the training length are shown
 EXACT = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown
 UNSOLVED = "*"
+APE, NONE = "APE", "none"
+N_BEST, N_ABSOLUTE = 3, 3  # reference rows of a terminal: the best relative ones, and the best of the others
 CHANCE = ("chance", "", "")
 Row = tuple[str, str, str]  # encoding, group, source
 
@@ -58,6 +60,7 @@ def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
     all_entries = entries(tasks, reference)
     shown = {task.title: task for task in (*reference, *tasks)}
     blocks = [_block(task, [entry for entry in all_entries if entry.task.title == title]) for title, task in shown.items()]
+    blocks = [block for block in blocks if block.columns]  # no run of the others is evaluated
     lengths = {block.task.train_length for block in blocks}
     notes = _notes(blocks)
     if len(lengths) == 1:  # said once, not in every title
@@ -65,6 +68,24 @@ def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
         notes = [f"Trained on lengths up to {lengths.pop()}.", *notes]
     keys = ["encoding", "group", *(["source"] if reference else [])]
     return Overview(keys, [*ordered(means_beyond(all_entries)), CHANCE], blocks, notes)
+
+
+def brief(whole: Overview) -> Overview:
+    """The overview without a column of sources: yours are marked, and of reference rows a few remain, the others are counted."""
+    others = [row for row in whole.rows if row[2] == REFERENCE]
+    if not others:
+        return whole
+    best = [row for row in others if row[1] not in (APE, NONE)][:N_BEST]
+    absolute = [row for row in others if row[1] in (APE, NONE)][:N_ABSOLUTE]
+    names = {row: (f"{row[0]} ({YOURS})", *row[1:]) if row[2] == YOURS else row for row in whole.rows}
+    kept = [row for row in whole.rows if row not in others or row in (*best, *absolute)]
+    blocks = [
+        replace(block, cells={names[row]: cells for row, cells in block.cells.items() if row in kept}) for block in whole.blocks
+    ]
+    n_hidden = len(whole.rows) - len(kept)
+    hidden = f" {n_hidden} more encodings are on the page." if n_hidden else ""
+    notes = [*whole.notes, f"Unmarked rows are reference results.{hidden}"]
+    return Overview(whole.keys[:2], [names[row] for row in kept], blocks, notes)
 
 
 class Entry(NamedTuple):
