@@ -1,7 +1,8 @@
 """Writes the generated parts of README.md and docs/; with `--check` it only lists what is out of date.
 
 A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. NAME is a key of GENERATORS, and every generator
-has exactly one place in all pages. docs/report.schema.json is generated as a whole.
+has exactly one place in all pages. docs/report.schema.json is generated as a whole, and so is the copy of the glossary
+in rpecli/report/templates.
 """
 
 import argparse
@@ -14,15 +15,16 @@ from pathlib import Path
 
 import report_schema
 
-from rpecli import catalog
+from rpecli import catalog, encoding_facts
 from rpecli.attention import kernels
-from rpecli.describe import listing, source
+from rpecli.describe import listing
 from rpecli.report.format import format_number
 from rpecli.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "report.schema.json"
+GLOSSARY = ROOT / "rpecli/report/templates/glossary.md"  # a copy of docs/glossary.md, which a report's page reads
 COMMAND = "python scripts/docs.py"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 INDEX = ["encoding", "title", "group", "what it does"]
@@ -43,10 +45,10 @@ def encoding_table(columns: list[str]) -> str:
 
 def encoding_sections() -> str:
     """One section per encoding."""
-    return "\n\n".join(encoding_section(source.read(name)) for name in catalog.names("encodings"))
+    return "\n\n".join(encoding_section(encoding_facts.read(name)) for name in catalog.names("encodings"))
 
 
-def encoding_section(facts: source.EncodingFacts) -> str:
+def encoding_section(facts: encoding_facts.EncodingFacts) -> str:
     """Heading, summary, docstring as it stands (formulas are laid out in it), then the facts as a list."""
     lines = {
         "Paper": " ".join(filter(None, (facts.paper, facts.year and f"({facts.year})"))) or "none",
@@ -113,7 +115,8 @@ def generated() -> dict[Path, str]:
     """Every file with generated parts, and what it should say. Raises KeyError for a block that no generator is named after."""
     pages = {page: BLOCK.sub(lambda match: f"{match[1]}{GENERATORS[match[2]]()}\n{match[4]}", page.read_text(encoding="utf-8"))
              for page in PAGES}  # fmt: skip
-    return pages | {SCHEMA: json.dumps(report_schema.json_schema(), indent=1) + "\n"}
+    glossary = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    return pages | {GLOSSARY: glossary, SCHEMA: json.dumps(report_schema.json_schema(), indent=1) + "\n"}
 
 
 def stale() -> dict[Path, str]:

@@ -61,7 +61,7 @@ SORT_AND_HOVER = """(page, out) => {
 SORT_ALL = """(page, out) => {
   out.wrong = [];
   for (const fold of page.querySelectorAll("details")) fold.open = true;
-  for (const head of page.querySelectorAll("table:not(.heat) thead th")) {
+  for (const head of page.querySelectorAll("table:not(.heat, .strings) thead th")) {
     const table = head.closest("table"), column = Array.from(head.parentNode.children).indexOf(head);
     const keys = () => Array.from(table.tBodies[0].rows, row => row.cells[column].dataset.v).filter(v => v).map(Number);
     for (const sign of head.classList.contains("l") ? [1, -1] : [-1, 1]) {
@@ -69,7 +69,7 @@ SORT_ALL = """(page, out) => {
       if (keys().some((v, i, all) => i && sign * (v - all[i - 1]) < 0)) out.wrong.push(head.textContent);
     }
   }
-  out.heads = page.querySelectorAll("table:not(.heat) thead th").length;
+  out.heads = page.querySelectorAll("table:not(.heat, .strings) thead th").length;
 }"""
 LAYOUT = """(page, out) => {
   const root = page.documentElement, main = page.querySelector("main");
@@ -79,7 +79,7 @@ LAYOUT = """(page, out) => {
   out.text = main.innerText;
   const size = element => element.getBoundingClientRect();
   const visible = element => size(element).width > 20 && size(element).height > 10;
-  out.tables = Array.from(page.querySelectorAll("table:not(.heat)"), visible);
+  out.tables = Array.from(page.querySelectorAll("table:not(.heat, .strings)"), visible);
   out.charts = Array.from(page.querySelectorAll("figure svg"), visible);
   out.markers = Array.from(page.querySelectorAll(".series use"), element => size(element).width > 3);
   out.smallest = Math.min(...Array.from(page.querySelectorAll("p, li, td, th"), e => parseFloat(getComputedStyle(e).fontSize)));

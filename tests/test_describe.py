@@ -12,10 +12,10 @@ import torch
 from rich.cells import cell_len
 from rich.console import Console
 
-from rpecli import catalog, encoding
+from rpecli import catalog, encoding, encoding_facts
 from rpecli.attention import dispatch as attention
 from rpecli.choice import ChoiceError
-from rpecli.describe import effect, figure, listing, source, text
+from rpecli.describe import effect, figure, listing, text
 from rpecli.plot import FigureError
 
 SMALL = {"d_model": 32, "n_head": 4, "length": 12}
@@ -103,7 +103,7 @@ def test_absolute_positions_score_highest_with_themselves():
 def test_no_encoding_has_no_effect():
     none = profile_of("none")
     assert {value for head in none.heads for value in head["mean"]} == {0.0}
-    assert (none.acts_on, none.hooks) == ([source.NO_HOOK], [])
+    assert (none.acts_on, none.hooks) == ([encoding_facts.NO_HOOK], [])
     assert "start at 0" not in none.caption
 
 
@@ -190,7 +190,7 @@ def test_an_impossible_profile_is_an_error_with_a_remedy(choice, shape, words):
 
 
 def test_the_facts_of_a_file_are_those_of_the_running_encoding(encoding_name):
-    read, module = source.read(encoding_name), encoding.build(encoding_name, d_model=32, n_head=4)
+    read, module = encoding_facts.read(encoding_name), encoding.build(encoding_name, d_model=32, n_head=4)
     assert read.kernel == attention.kernel(module)
     assert (read.learns == "yes") == any(True for _ in module.parameters())
     for fact in ("group", "extrapolation", "shift_invariant", "causal_only"):
@@ -206,7 +206,7 @@ def test_base_classes_in_other_files_are_read_too(tmp_path):
     path = own_file(
         tmp_path, "class Mine(base.RoPE):\n    extrapolation = 'mine'\n", "from rpecli.encodings import rope as base\n"
     )
-    mine = source.read(path)
+    mine = encoding_facts.read(path)
     assert (mine.hooks, mine.extrapolation, mine.shared, mine.learns) == (["rotate"], "mine", True, "no")
     assert "base" in mine.options
 
@@ -217,12 +217,12 @@ def test_base_classes_in_other_files_are_read_too(tmp_path):
 )
 def test_parameters_under_a_condition_are_an_option(tmp_path, line, learns):
     body = f"class Mine(Encoding):\n    def __init__(self, shape):\n        super().__init__(shape)\n        self.a = {line}"
-    assert source.read(own_file(tmp_path, body)).learns == learns
+    assert encoding_facts.read(own_file(tmp_path, body)).learns == learns
 
 
 def test_parameters_of_an_imported_class_count(tmp_path):
     mine = own_file(tmp_path, "class Mine(Encoding):\n    pass", "from rpecli.encodings.fire import FIRE\n")
-    assert source.read(mine).learns == "yes"
+    assert encoding_facts.read(mine).learns == "yes"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_parameters_of_an_imported_class_count(tmp_path):
     ],
 )
 def test_a_paper_is_split_into_title_year_and_source(paper, parts):
-    split = source.split_paper(paper)
+    split = encoding_facts.split_paper(paper)
     assert (split["title"], split["year"], split["source"]) == parts
 
 

@@ -54,13 +54,15 @@ def test_every_element_that_opens_closes(reader) -> None:
 def test_ids_are_unique_and_every_link_leads_to_one(reader) -> None:
     assert len(reader.ids) == len(set(reader.ids))
     assert reader.links
-    assert all(link.startswith("#") and link[1:] in reader.ids for link in reader.links)
+    inner = [link[1:] for link in reader.links if link.startswith("#")]
+    assert {*inner} <= {*reader.ids}
+    assert all(re.fullmatch(r"#.+|https://arxiv\.org/abs/\d{4}\.\d{5}", link) for link in reader.links)
 
 
 def test_a_page_loads_nothing_from_the_network(written) -> None:
     text = written.read_text()
     icon = re.search(r'<link rel="icon" href="data:image/svg\+xml,[^"]*">', text).group(0)
-    text = text.replace(icon, "")
+    text = re.sub(r'<a href="https://arxiv[^"]*">', "", text.replace(icon, ""))  # leads away, and loads nothing
     assert not re.search(r"https?://|//[a-z]|@import|url\(|<link|<img|<iframe|fetch\(|XMLHttp", text)
     assert "default-src 'none'" in text
 
@@ -78,12 +80,37 @@ def test_text_that_looks_like_a_tag_is_escaped(written) -> None:
     assert "rpe report &#39;&lt;runs&gt;&#39;" in text
 
 
-def test_every_row_leads_to_the_directories_behind_it(written) -> None:
+def test_the_name_of_an_encoding_leads_to_its_definition_and_paper(written) -> None:
     text = written.read_text()
-    place = re.search(r'<a href="#(runs-copy-trained-to-16-\d+)">RoPE</a>', text).group(1)
-    item = re.search(rf'<li id="{place}">(.*?)</li>', text).group(1)
-    assert item.startswith("<b>RoPE</b>")
+    assert text.count('<a href="#encoding-rope">RoPE</a>') > 5
+    entry = re.search(r'<dt id="encoding-rope">(.*?)</dd>', text, re.DOTALL).group(1)
+    assert "Rotary position embedding: queries and keys rotate" in entry
+    assert "pair c rotates by i w_c (j w_c),  w_c = base^(-2c/D)  (paper, equation 34)" in entry
+    assert '<a href="https://arxiv.org/abs/2104.09864">RoFormer' in entry
+
+
+def test_the_runs_of_every_encoding_are_listed(written) -> None:
+    item = re.search(r"<li><b>RoPE</b>:(.*?)</li>", written.read_text()).group(1)
     assert item.count("<code>") == 3
+
+
+def test_the_answers_of_models_stand_below_the_target_with_errors_marked(written) -> None:
+    text = written.read_text()
+    assert "Length 32 (2x the training length)" in text
+    answer = r'RoPE</th><td>ab<mark>x</mark>d</td><td class="quiet">3 of 4 right'
+    assert re.search(rf"target</th><td>abcd</td>.*?{answer}", text, re.DOTALL)
+
+
+def test_what_to_use_names_the_best_and_the_best_without_a_special_kernel(written) -> None:
+    text = written.read_text().replace("\u00a0", " ")
+    assert "Highest mean beyond training: RoPE (56 %), then ALiBi (44 %). Without a special kernel: RoPE (56 %), then " in text
+    assert "training tokens/s" not in text
+
+
+def test_every_term_of_the_glossary_is_on_the_page(written) -> None:
+    text = written.read_text()
+    assert '<dt id="term-iqm">IQM</dt><dd><p>Interquartile mean:' in text
+    assert '<a href="#term-solved">solved</a>' in text
 
 
 def test_a_chart_says_in_words_what_it_shows() -> None:

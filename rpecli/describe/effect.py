@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rpecli import encoding_facts
 from rpecli.attention import dispatch as attention
 from rpecli.attention import kernels
 from rpecli.attention import reference as attention_reference
 from rpecli.choice import ChoiceError, parse_choice, split_layers
-from rpecli.describe import source
 from rpecli.encoding import Encoding, Shape, for_layers, overrides, rotated_width
 from rpecli.task import SPECIAL
 
@@ -96,21 +96,21 @@ def _two_layers(choice: str, shape: Shape, seed: int) -> list[Encoding]:
 def _facts(choice: str, encoding: Encoding) -> dict[str, Any]:
     """What the file states, and what the instance states where options may have changed it."""
     name, options = parse_choice(choice)
-    facts = source.read(name)
+    facts = encoding_facts.read(name)
     hooks, kernel = _hooks(encoding, facts), attention.kernel(encoding)
     return {
         **{key: getattr(facts, key) for key in ("summary", "about", "paper", "year")},
         **{key: getattr(encoding, key) for key in ("group", "causal_only", "extrapolation")},
         "options": {key: {"value": options.get(key, default), "default": default} for key, default in facts.options.items()},
         "hooks": hooks,
-        "acts_on": source.acts_on(hooks),
+        "acts_on": encoding_facts.acts_on(hooks),
         "kernel": kernel,
         "cost": kernels.COST[kernel],
         "channels": {"model": encoding.shape.d_head, "compared": rotated_width(encoding.on_scores)},
     }
 
 
-def _hooks(encoding: Encoding, facts: source.EncodingFacts) -> list[str]:
+def _hooks(encoding: Encoding, facts: encoding_facts.EncodingFacts) -> list[str]:
     """The hooks of the file's class and those that an option gave to this instance.
 
     The classes between the file's and Encoding implement `bias` by `by_distance`, and `score` by `query_weights`: there these two
@@ -118,7 +118,7 @@ def _hooks(encoding: Encoding, facts: source.EncodingFacts) -> list[str]:
     """
     inherited = {"distance": "bias", "curve": "score"}.get(facts.kernel)
     added = {hook for hook in ("embed", "features", "rotate", "bias", "score") if hook != inherited and overrides(encoding, hook)}
-    return [hook for hook in source.HOOKS if hook in facts.hooks or hook in added]
+    return [hook for hook in encoding_facts.HOOKS if hook in facts.hooks or hook in added]
 
 
 def _parameter_counts(first: Encoding, second: Encoding) -> dict[str, int]:

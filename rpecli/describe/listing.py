@@ -1,9 +1,8 @@
 """Tables of encodings, tasks, recipes and recipe keys, read from their files: for `rpe ls`, `rpe check --keys` and the docs."""
 
-from rpecli import catalog
+from rpecli import catalog, encoding_facts
 from rpecli.config import load as config_load
 from rpecli.config.keys import recipe_keys
-from rpecli.describe import source
 from rpecli.table import Table
 from rpecli.titles import display
 
@@ -17,7 +16,7 @@ def rows(kind: str) -> list[dict[str, str]]:
 
 
 def _encoding(name: str) -> dict[str, str]:
-    facts = source.read(name)
+    facts = encoding_facts.read(name)
     return {
         "encoding": name,
         "title": display("encodings", name),

@@ -7,6 +7,8 @@ from functools import cached_property
 from rpecli import __version__
 from rpecli.report import rows
 from rpecli.report.aggregate import TaskResults
+from rpecli.report.copy_weight import CopyWeight, copy_weight
+from rpecli.report.definitions import Definition, definitions
 from rpecli.report.format import plural
 from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
@@ -17,6 +19,7 @@ from rpecli.report.profiles import profile_points
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, ProfilePoint, Verdict
 from rpecli.report.report_data import Provenance, ReportData
+from rpecli.report.tables import choice
 from rpecli.report.tables.invariance import TaskShifts
 from rpecli.table import Table
 
@@ -55,7 +58,7 @@ class ReportContent:
 
     @property
     def all_tables(self) -> list[Table]:
-        return [*self.tables, *self.more_tables]
+        return [*self.tables, self.choice, *self.more_tables]
 
     def tables_of(self, task: TaskResults) -> list[Table]:
         """The tables of one task, in order, with titles that do not repeat the task's."""
@@ -67,12 +70,32 @@ class ReportContent:
         return [table for table in self.all_tables if not table.section]
 
     @cached_property
+    def choice(self) -> Table:
+        """What to use, and what it costs."""
+        return choice.table(self.tasks, self.reference, self.definitions)
+
+    @cached_property
     def headline(self) -> Headline:
         return headline(self.tasks, self.reference)
 
     @cached_property
     def overview(self) -> Overview:
         return overview(self.tasks, self.reference)
+
+    @property
+    def advice(self) -> str:
+        """What to use, in a sentence."""
+        return choice.advice(self.choice)
+
+    @cached_property
+    def copy_weight(self) -> CopyWeight | None:
+        return copy_weight(self.probes.values())
+
+    @cached_property
+    def definitions(self) -> dict[str, Definition]:
+        """Of all encodings that occur, by name."""
+        tasks = [*self.tasks, *self.reference]
+        return definitions(encoding.runs[0].config.encoding for task in tasks for encoding in task.encodings)
 
     @cached_property
     def provenance(self) -> Provenance:

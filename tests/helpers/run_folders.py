@@ -1,5 +1,6 @@
 """Runs on disk: directories as training, evaluation and inspection leave them, with every number given."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def evaluation(length: int, accuracy: float, match: float) -> dict[str, Any]:
     return about | scores | {"samples": 100, "weights": "w", "seconds": 0.1}
 
 
+def add_example(path: Path, length: int, answer: str) -> None:
+    """Adds to the evaluation of a length the first sequence of its set, `abcd`, and what the run answered."""
+    file = path / "eval.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    examples = {length: {"prompt": list("abcd"), "target": list("abcd"), "answer": list(answer)}}
+    lines = [line | ({"example": examples[line["length"]]} if line["length"] in examples else {}) for line in lines]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 EVAL_IDENTITY = {"weights": "w", "encoding_override": None, "positions": None, "eval_seed": 0}  # of the evaluations above
 
 
@@ -85,6 +95,7 @@ def make_page(folder: Path) -> Path:
     paths = [make_run(folder, by_length, encoding=name, seed=seed) for name, by_length in accuracy.items() for seed in range(3)]
     failed = make_run(folder, {}, encoding="none", info={"status": "failed", "error": '<b>nan</b> & "worse"'})
     for path in paths:
+        add_example(path, 32, "abxd" if "rope" in path.name else "abcd")
         for step, reached in ((50, 0.6), (100, 0.97)):
             append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
         add_inspection(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name)

@@ -7,6 +7,7 @@ from rpecli.plot import SeriesStyle, no_collection
 from rpecli.report.content import ReportContent
 from rpecli.report.figures.accuracy import accuracy_figure, series_styles
 from rpecli.report.figures.attention import task_figures
+from rpecli.report.figures.copy_weight import copy_weight_figure
 from rpecli.report.figures.heads import head_looks, heads_overview
 from rpecli.report.figures.invariance import shift_figure
 from rpecli.report.figures.layout import Drawing
@@ -26,6 +27,7 @@ class Figures:
     accuracy: Drawing
     learning: Drawing | None
     profiles: Drawing | None
+    copy_weight: Drawing | None  # on the page alone
     probes: dict[str, dict[str, Drawing]]
     heads: dict[str, Drawing]  # by the title of the task, one run per encoding
     head_looks: dict[str, dict[str, Any]]
@@ -55,4 +57,5 @@ def report_figures(content: ReportContent) -> Figures:
     looks = [head_looks(run) for inspected in content.probes.values() for run in inspected.runs]
     accuracy, learning = accuracy_figure(tasks, styles), learning_figure(tasks, styles)
     profiles = profiles_figure(content.profiles, styles)
-    return Figures(styles, accuracy, learning, profiles, probes, heads, max(looks, key=len, default={}))
+    copying = copy_weight_figure(content.copy_weight, styles) if content.copy_weight else None
+    return Figures(styles, accuracy, learning, profiles, copying, probes, heads, max(looks, key=len, default={}))

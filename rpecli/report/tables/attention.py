@@ -35,7 +35,7 @@ def _attention(probes: TaskProbes) -> Table:
         "f(i-j): share of the variance of the mean score that a function of i-j explains (small where no distance was learned); "
         "patterned heads: heads that give half of their weight to one position."
     )
-    return _table(probes, "attention", ["encoding", "group", "runs", *head, "patterned heads"], rows, caption)
+    return _table(probes, "attention by distance", ["encoding", "group", "runs", *head, "patterned heads"], rows, caption)
 
 
 def _patterns(probes: TaskProbes) -> Table:
@@ -56,7 +56,7 @@ def _patterns(probes: TaskProbes) -> Table:
         "Heads that give at least half of their weight to one position, over seeds, and the weight that they give it at "
         "multiples of the training length. n: problem length; t: index in the answer; position 0: begin token."
     )
-    return _table(probes, "heads that follow a pattern", columns, rows, caption, "llll")
+    return _table(probes, "previous-token and copy heads", columns, rows, caption, "llll")
 
 
 def _terms(probes: TaskProbes) -> Table:
@@ -73,7 +73,7 @@ def _terms(probes: TaskProbes) -> Table:
         "Scores of the first layer by term (query-key): shares of the variance within rows, means over heads and seeds. Then the "
         "share of position-position that is a function of i-j, the same with a constant per row, and what noise would have."
     )
-    return _table(probes, "score terms", columns, rows, caption)
+    return _table(probes, "attention-logit decomposition", columns, rows, caption)
 
 
 def _similarity(probes: TaskProbes) -> Table:
@@ -88,7 +88,7 @@ def _similarity(probes: TaskProbes) -> Table:
         "divergence), heads paired, means over layers and pairs of runs. Of an encoding with itself: between its seeds."
     )
     return _table(
-        probes, "similarity of attention", ["encoding", "group", *(probes.task.titles[label] for label in labels)], rows, caption
+        probes, "attention similarity", ["encoding", "group", *(probes.task.titles[label] for label in labels)], rows, caption
     )
 
 

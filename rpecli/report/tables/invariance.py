@@ -7,7 +7,7 @@ from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import MISSING, format_percent
 from rpecli.report.load_probes import probe_lines
 from rpecli.report.paired import Scores
-from rpecli.report.probe_values import SHIFT_KINDS, mean_or_none, shift_value
+from rpecli.report.probe_values import mean_or_none, shift_value
 from rpecli.run.records import ShiftLine
 from rpecli.table import Table
 
@@ -18,6 +18,7 @@ MEASURES = {
     "token_accuracy": "token acc.",
 }  # fmt: skip
 SHARES = ("changed", "exact_match_before", "exact_match", "token_accuracy_before", "token_accuracy")
+TITLES = {"positions": "position shift", "prefix": "random-prefix shift"}
 Shifts = dict[tuple[str, int], ShiftLine]  # of one run: by kind and size
 TaskShifts = dict[str, dict[int, Shifts]]  # of one task: by label and seed
 
@@ -71,7 +72,7 @@ def _changes_table(task: TaskResults, by_label: TaskShifts, kind: str) -> Table:
     columns = ["encoding", "group", "runs", *(f"+{size}" for size in sizes)]
     caption = f"{KINDS[kind].capitalize()}: share of predictions that changed, and KL divergence in nats; means over seeds."
     align = "ll" + "r" * (len(columns) - 2)
-    return Table(f"predictions {SHIFT_KINDS[kind]}", columns, align, rows, caption=caption, section=task.title)
+    return Table(TITLES[kind], columns, align, rows, caption=caption, section=task.title)
 
 
 def _change_cell(runs: list[Shifts], shift: tuple[str, int]) -> str:
@@ -101,7 +102,7 @@ def _measures_table(task: TaskResults, by_label: TaskShifts) -> Table:
         "change of a logit and of an attention weight, and accuracies before and after the shift."
     )
     align = "ll" + "r" * (len(columns) - 2)
-    return Table("shifted content, all measures", columns, align, rows, caption=caption, folded=True, section=task.title)
+    return Table("position shift, all measures", columns, align, rows, caption=caption, folded=True, section=task.title)
 
 
 def _measure_cell(runs: list[Shifts], shift: tuple[str, int], measure: str) -> str:

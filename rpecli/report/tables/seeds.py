@@ -1,13 +1,11 @@
-"""Tables of one task behind the verdict: scores over seeds, comparisons with the best encoding, single models, cost."""
+"""Tables of one task behind the verdict: scores over seeds, comparisons with the best encoding, single models."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from statistics import fmean, median
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import EncodingResults, TaskResults, natural_key
 from rpecli.report.format import MISSING, format_interval, format_p, format_percent, format_points
-from rpecli.report.load import RunResults
 from rpecli.report.records import McNemarPair, Pair
 from rpecli.report.tables import efficiency
 from rpecli.report.tables.accuracy import effective_lengths
@@ -19,7 +17,7 @@ INTERVAL = "t interval over seeds, bootstrap from 6 seeds"
 def tables(task: TaskResults) -> list[Table]:
     """The tables of one task, without those that would be empty."""
     folded = [replace(table, folded=True) for table in (_scores(task, "token_accuracy"), _best(task), _single_models(task))]
-    task_tables = [_scores(task, "exact_match"), *folded, efficiency.table(task), _cost(task)]
+    task_tables = [_scores(task, "exact_match"), *folded, efficiency.table(task)]
     return [table for table in task_tables if table.rows]
 
 
@@ -115,25 +113,3 @@ def _model_row(pair: McNemarPair, best: str, titles: dict[str, str]) -> list[str
     if pair.first != best:
         other, own_only, other_only = pair.first, other_only, own_only
     return [titles[best], titles[other], str(pair.seed), str(own_only), str(other_only), str(pair.n), format_p(pair.p_holm)]
-
-
-def _cost(task: TaskResults) -> Table:
-    memory = any(run.record.get("peak_memory") for entry in task.encodings for run in entry.evaluated_runs)
-    rows = [[entry.title, entry.group, *_costs(entry.evaluated_runs, memory)] for entry in task.encodings if entry.evaluated_runs]
-    columns = ["encoding", "group", "parameters", "training tokens/s", "training seconds", "evaluation seconds"]
-    columns += [*(["peak memory, MB"] if memory else []), "machines"]
-    caption = "Medians over seeds, from the runs' records. Speeds are comparable only on one machine without other load."
-    return _table(task, "cost", columns, rows, caption)
-
-
-def _costs(runs: list[RunResults], memory: bool) -> list[str]:
-    machines = {f"{run.record.get('machine')}, {run.record.get('device')}" for run in runs}
-    evaluation = [sum(line.get("seconds") or 0 for line in run.evaluations.values()) for run in runs]
-    medians = [_median(run.record.get(key) for run in runs) for key in ("parameters", "tokens_per_second", "seconds")]
-    peaks = [run.record["peak_memory"] / 1e6 for run in runs if run.record.get("peak_memory")]
-    return [*medians, f"{median(evaluation):.2f}", *([_median(peaks)] if memory else []), str(len(machines))]
-
-
-def _median(values: Iterable[float | None]) -> str:
-    numbers = [value for value in values if value is not None]
-    return f"{median(numbers):,.0f}" if numbers else MISSING

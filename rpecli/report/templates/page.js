@@ -17,17 +17,64 @@ function sort(head, column) {
   rows.sort((a, b) => order(a.cells[column], b.cells[column], up));
   for (const row of rows) body.append(row);
 }
-for (const head of document.querySelectorAll("table:not(.heat) > thead th")) {
+for (const head of document.querySelectorAll("table:not(.heat, .strings) > thead th")) {
   const button = document.createElement("button"), column = Array.from(head.parentNode.children).indexOf(head);
   button.type = "button";
   button.append(...head.childNodes);
   button.addEventListener("click", () => sort(head, column));
   head.append(button);
 }
+function grid(table) {
+  const lines = Array.from(table.rows, () => []);
+  Array.from(table.rows).forEach((row, y) => {
+    for (const cell of row.cells) {
+      let x = 0;
+      while (lines[y][x] !== undefined) x++;
+      for (let down = 0; down < cell.rowSpan; down++) for (let right = 0; right < cell.colSpan; right++)
+        lines[y + down][x + right] = down ? "" : cell.textContent.trim().replace(/\s+/g, " ");
+    }
+  });
+  const count = table.tHead.rows.length;
+  const head = lines[0].map((_, x) => lines.slice(0, count).map(line => line[x]).filter(text => text).join(" "));
+  return [head, ...lines.slice(count)];
+}
+const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+const escaped = text => text.replace(/[\\&%$#_{}~^]/g, sign => ({ "\\": "\\textbackslash{}", "~": "\\textasciitilde{}",
+  "^": "\\textasciicircum{}" })[sign] ?? "\\" + sign).replace(/[<>|]/g, "$$$&$$");
+const formats = {
+  CSV: lines => lines.map(line => line.map(quoted).join(",") + "\n").join(""),
+  LaTeX: ([head, ...body]) => `\\begin{tabular}{l${"r".repeat(head.length - 1)}}\n\\toprule\n` +
+    [head, ...body].map((line, y) => line.map(escaped).join(" & ") + " \\\\\n" + (y ? "" : "\\midrule\n")).join("") +
+    "\\bottomrule\n\\end{tabular}\n",
+};
+async function copy(button, text) {
+  try { await navigator.clipboard.writeText(text); } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "Copied";
+}
+for (const table of document.querySelectorAll(".scroll > table, .heat-wide > table")) {
+  const tools = document.createElement("div");
+  tools.className = "tools";
+  for (const [name, text] of Object.entries(formats)) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `Copy ${name}`;
+    button.addEventListener("click", () => copy(button, text(grid(table))));
+    tools.append(button);
+  }
+  table.parentNode.after(tools);
+}
 function unfold() {
   const target = location.hash ? document.getElementById(location.hash.slice(1)) : null;
-  const folded = target ? target.closest("details") : null;
-  if (folded && !folded.open) { folded.open = true; target.scrollIntoView(); }
+  for (let folded = target?.closest("details"); folded; folded = folded.parentNode.closest("details")) folded.open = true;
+  if (target?.tagName === "H2") target.parentNode.querySelector(":scope > details:only-of-type")?.setAttribute("open", "");
+  target?.scrollIntoView();
 }
 addEventListener("hashchange", unfold);
 unfold();

@@ -1,9 +1,14 @@
 """The page of a report for a browser, `report.html`: one self-contained file, readable with and without its script."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rpecli.plot import no_collection
+from rpecli.report import glossary
+from rpecli.report.aggregate import TaskResults
+from rpecli.report.answers import task_answers
 from rpecli.report.content import ReportContent
+from rpecli.report.definitions import names_in
 from rpecli.report.figures.page_svg import Chart, LegendBlock, PageCharts
 from rpecli.report.figures.report import SHIFT, Figures
 from rpecli.report.figures.score_terms import TERM_LOOKS
@@ -11,14 +16,15 @@ from rpecli.report.format import plural
 from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
-from rpecli.report.tables import runs
+from rpecli.report.tables import attention, invariance, runs
 from rpecli.report.write.markdown import NOTES, origin
 from rpecli.report.write.templates import render
-from rpecli.table import slug
+from rpecli.table import Table
 
 SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
 TERMS = "terms"  # the figure with a legend of its own
 PREDICTIONS = "changed"  # the measure of a shift that is shown first
+FIRST = "token_accuracy"  # the measure of accuracy that is shown first
 
 
 @dataclass
@@ -27,8 +33,10 @@ class Charts:
 
     legend: list[LegendBlock]
     accuracy: list[Chart]
+    exact_match: list[Chart]
     learning: list[Chart]
     profiles: list[Chart]
+    copying: list[Chart]
     attention: dict[str, list[Chart]] = field(default_factory=dict)
     terms: dict[str, list[Chart]] = field(default_factory=dict)
     heads: dict[str, list[Chart]] = field(default_factory=dict)
@@ -38,24 +46,30 @@ class Charts:
     markers: str = ""
 
 
+@dataclass(frozen=True)
+class Section:
+    """One task: its tables by what they are about, and its runs."""
+
+    title: str
+    accuracy: list[Table]
+    training: list[Table]
+    attention: list[Table]
+    shift: list[Table]
+    runs_note: str
+    runs: dict[str, list[tuple[str, str]]]  # by encoding: path, and a few words about it
+
+
 @no_collection()
 def page(content: ReportContent, figures: Figures) -> str:
     """`report.html`, the same bytes for the same runs."""
-    charts_of_page = PageCharts()
-    charts = _charts(charts_of_page, figures)
-    sections = [
-        {
-            "title": task.title,
-            "tables": content.tables_of(task),
-            "runs_note": runs.description(task),
-            "runs": {encoding.title: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings},
-            "links": {encoding.title: f"#runs-{slug(task.title)}-{place}" for place, encoding in enumerate(task.encodings)},
-        }
-        for task in content.tasks
-    ]
+    page_charts = PageCharts()
+    charts = _charts(page_charts, figures)
     heat = heat_map(content.tasks, content.reference)
-    context = {"report": content, "sections": sections, "charts": charts, "signs": SIGNS, "heat": heat,
-               "counts": _counts(content), "links": {}, "style": charts_of_page.css() + css(heat)}  # fmt: skip
+    context = {
+        "report": content, "sections": [_section(content, task) for task in content.tasks], "charts": charts, "signs": SIGNS,
+        "heat": heat, "counts": _counts(content), "links": _links(content), "style": page_charts.css() + css(heat),
+        "answers": task_answers(content.tasks, content.reference), "glossary": glossary.terms(), "term_id": glossary.term_id,
+    }  # fmt: skip
     return render("report.html.j2", **context, **origin(content), **NOTES)
 
 
@@ -67,18 +81,46 @@ def _counts(content: ReportContent) -> str:
     return " \u00d7 ".join(numbers)
 
 
+def _links(content: ReportContent) -> dict[str, str]:
+    """Where the definition of each encoding is, by both of its titles."""
+    links: dict[str, str] = {}
+    for encoding in (encoding for task in (*content.tasks, *content.reference) for encoding in task.encodings):
+        names = [name for name in names_in(encoding.runs[0].config.encoding) if name in content.definitions]
+        if names:
+            links |= dict.fromkeys((encoding.title, encoding.short_title), f"#{content.definitions[names[0]].id}")
+    return links
+
+
+def _section(content: ReportContent, task: TaskResults) -> Section:
+    probes, shifts = content.probes.get(task.title), content.shifts.get(task.title)
+    attending = _headings(attention.tables(probes) if probes else [])
+    shifted = _headings(invariance.tables(task, shifts) if shifts else [])
+    first = _headings(content.tables)
+    by_kind: dict[str, list[Table]] = {"accuracy": [], "training": [], "attention": [], "shift": []}
+    for table in (table for table in content.all_tables if table.section == task.title):
+        kinds = {"accuracy": first, "attention": attending, "shift": shifted}
+        kind = next((kind for kind, headings in kinds.items() if table.heading in headings), "training")
+        by_kind[kind].append(table.within_section())
+    by_encoding = {encoding.title: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings}
+    return Section(title=task.title, **by_kind, runs_note=runs.description(task), runs=by_encoding)
+
+
+def _headings(tables: Sequence[Table]) -> set[str]:
+    return {table.heading for table in tables}
+
+
 def _about(run: RunResults) -> str:
     return f"seed {run.config.seed}, {run.record['status']}, commit {revision(run)}"
 
 
 def _charts(page: PageCharts, figures: Figures) -> Charts:
-    learning = page.charts(figures.learning) if figures.learning else []
+    accuracy = page.charts(figures.accuracy)
+    learning, profiles, copying = (page.charts(drawing) if drawing else []
+                                   for drawing in (figures.learning, figures.profiles, figures.copy_weight))  # fmt: skip
     charts = Charts(
-        page.styles_legend(figures.styles),
-        page.charts(figures.accuracy),
-        learning,
-        page.charts(figures.profiles) if figures.profiles else [],
-    )
+        page.styles_legend(figures.styles), [chart for chart in accuracy if chart.key == FIRST],
+        [chart for chart in accuracy if chart.key != FIRST], learning, profiles, copying,
+    )  # fmt: skip
     for title, drawings in figures.probes.items():
         attention = [name for name in drawings if name not in (TERMS, SHIFT)]
         if attention:

@@ -1,0 +1,83 @@
+"""The table of what to use: encodings by result, with what each needs."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from rpecli.report import overview
+from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.definitions import Definition, kernel_of
+from rpecli.report.format import MISSING, format_count
+from rpecli.report.overview import Entry
+from rpecli.table import Table
+
+FUSED = "plain"  # the kernel that PyTorch has
+NOTHING = "none"  # the group without an encoding
+TITLE = "What to use and what it costs"
+NO_KERNEL = "no"
+LEFT = ("encoding", "group", "source", "special kernel")
+CAPTION = (
+    "Mean beyond: accuracy beyond the training length with chance at 0, in per cent, over log2 length and tasks. Learned: runs "
+    "with an exact match of at least 0.9 at the training length. Special kernel: whether attention needs one, and which (see "
+    "Kernel in the glossary); PyTorch's fused attention serves the others as it is. Speed is not shown: runs of a study compete "
+    "for one machine, so their times cannot be compared. `rpe bench train` and `rpe bench eval` measure it, relative to NoPE."
+)
+
+
+def table(tasks: Sequence[TaskResults], reference: Sequence[TaskResults], known: dict[str, Definition]) -> Table:
+    """One row per encoding, the best first."""
+    entries = overview.entries(tasks, reference)
+    means, parameters, more = overview.means_beyond(entries), _parameters_by_row(entries), bool(_baselines(entries))
+    records = []
+    for row in overview.ordered(means):
+        own = [entry.encoding for entry in entries if entry.row == row]
+        record = {"encoding": own[0].title, "group": row[1]} | ({"source": row[2]} if reference else {})
+        record["mean beyond"] = MISSING if (mean := means[row]) is None else f"{100 * mean:.0f}"
+        record["learned"] = format_count([flag for encoding in own for flag in encoding.solved_flags])
+        record["parameters beyond NoPE" if more else "parameters"] = parameters.get(row, MISSING)
+        record["special kernel"] = _kernel(own[0].runs[0].config.encoding, known)
+        records.append(record)
+    columns = list(records[0]) if records else []
+    align = "".join("l" if column in LEFT else "r" for column in columns)
+    return Table(TITLE, columns, align, [list(record.values()) for record in records], caption=CAPTION)
+
+
+def _kernel(choice: str, known: dict[str, Definition]) -> str:
+    kernel = kernel_of(choice, known)
+    return MISSING if kernel is None else NO_KERNEL if kernel == FUSED else kernel
+
+
+def advice(table: Table) -> str:
+    """The two best encodings of the table, and the two best of those that need no kernel of their own; of one, nothing."""
+    records = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    ranked = [record for record in records if record["mean beyond"] != MISSING]
+    fused = [record for record in ranked if record["special kernel"] == NO_KERNEL][:2]
+    if len(ranked) < 2:
+        return ""
+    text = f"Highest mean beyond training: {_named(ranked[:2])}."
+    return f"{text} Without a special kernel: {_named(fused)}." if fused and fused != ranked[:2] else text
+
+
+def _named(records: list[dict[str, str]]) -> str:
+    return ", then ".join(f"{record['encoding']} ({record['mean beyond']} %)" for record in records)
+
+
+def _baselines(entries: list[Entry]) -> dict[tuple[str, str], float]:
+    """The parameters of the model without an encoding, by source and task; empty where a task lacks it."""
+    counts = {(entry.row[2], entry.task.title): count for entry in entries
+              if entry.row[1] == NOTHING and (count := _parameters(entry.encoding)) is not None}  # fmt: skip
+    return counts if {(entry.row[2], entry.task.title) for entry in entries} <= {*counts} else {}
+
+
+def _parameters_by_row(entries: list[Entry]) -> dict[overview.Row, str]:
+    """By row, the parameters that its encoding adds, or all of them where nothing is without one; the median over tasks."""
+    baselines = _baselines(entries)
+    counts: dict[overview.Row, list[float]] = {}
+    for entry in entries:
+        if (count := _parameters(entry.encoding)) is not None:
+            counts.setdefault(entry.row, []).append(count - baselines.get((entry.row[2], entry.task.title), 0))
+    return {row: f"{median(values):,.0f}" for row, values in counts.items()}
+
+
+def _parameters(encoding: EncodingResults) -> float | None:
+    counts = [run.record["parameters"] for run in encoding.runs if run.record.get("parameters")]
+    return median(counts) if counts else None
