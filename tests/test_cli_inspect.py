@@ -19,8 +19,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_inspect_says_a_sentence_per_encoding(rpe: tiny.Rpe, runs: Path) -> None:
+    result = rpe("inspect", "--runs", runs, "--lengths", "1x,2x")
+    assert result.code == 0
+    assert re.findall(r"^Copy, [^:]+: ", result.out, re.MULTILINE) == ["Copy, Learned APE: ", "Copy, RoPE: "]
+    assert "|" not in result.out
+
+
 def test_inspect_shows_tables_and_writes_figures(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
-    result = rpe("inspect", "--runs", runs, "--lengths", "1x,2x", "--out", tmp_path / "figures")
+    result = rpe("inspect", "--runs", runs, "--lengths", "1x,2x", "--tables", "--out", tmp_path / "figures")
     assert (result.code, result.out.count("**")) == (0, 10)
     assert "position-position" in result.out
     assert {path.suffix for path in (tmp_path / "figures").glob("entropy-copy.*")} == {".png", ".svg", ".pdf"}
@@ -34,7 +41,9 @@ def test_inspect_json_is_json(rpe: tiny.Rpe, runs: Path) -> None:
 
 def test_inspect_shift_shows_what_a_shift_changes(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
     result = rpe("inspect", "copy-rope*", "--runs", runs, "--shift", "--shifts", "2,8", "--out", tmp_path)
-    assert "later positions" in result.out
+    kept = r"Copy, RoPE: predictions kept: (?:> )?\d+ % when all positions move by 8, (?:> )?\d+ % behind a prefix of 8\."
+    assert re.fullmatch(kept, " ".join(result.out.split()))
+    assert "later positions" in rpe("inspect", "copy-rope*", "--runs", runs, "--shift", "--shifts", "2,8", "--tables").out
     assert (tmp_path / "shift-copy.png").exists()
     lines = json.loads(rpe("inspect", "copy-rope*", "--runs", runs, "--shift", "--shifts", "2,8", "--json").out)
     assert [line["shift"] for line in next(iter(lines.values()))] == [2, 8, 2, 8]
@@ -44,7 +53,7 @@ def test_inspect_swaps_the_encoding_of_trained_models(rpe: tiny.Rpe, runs: Path,
     words = ("inspect", "copy-rope*", "--runs", runs, "--swap-encoding", "none", "--eval-seed", 3, "--samples", 8)
     result = rpe(*words, "--lengths", "1x", "--out", tmp_path)
     assert result.code == 0
-    assert re.search(r"copy-rope-s0-\w+ as none +\|", result.out)
+    assert result.out.startswith("Copy, RoPE as NoPE: ")
     assert [path.name for path in tmp_path.glob("heads*as-none.png")]
     (lines,) = json.loads(rpe(*words, "--shift", "--shifts", "2", "--json").out).values()
     assert {(line["encoding_override"], line["eval_seed"], line["n"]) for line in lines} == {("none", 3, 8)}

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from helpers import training as tiny
 from helpers.command import table, tables
+from helpers.run_folders import write_run
 
 from rpecli import catalog
+from rpecli.cli._run_tables import shown_factors
+from rpecli.cli._run_text import spark
 from rpecli.run.directory import Run, find_runs
 from rpecli.run.files import RECORD_FORMAT
 
@@ -38,10 +41,39 @@ def test_runs_are_listed_with_how_they_went(rpe: tiny.Rpe, evaluated: Path) -> N
     rows = table(rpe("ls", "runs", "--runs", evaluated).out)
     data = json.loads(rpe("ls", "runs", "--runs", evaluated, "--json").out)
     assert [row["run"] for row in rows] == [record["id"] for record in data] == [run.name for run in find_runs(evaluated)[0]]
-    assert {row["status"] for row in rows} == {"trained"}
-    validation = Run(evaluated / rows[0]["run"]).last_metrics()
+    run = Run(evaluated / rows[0]["run"])
+    validation, at_4, at_8 = run.last_metrics(), *run.evaluations()
     assert validation
-    assert rows[0]["acc"] == f"{validation['token_accuracy']:.3f}"
+    expected = {"task": "Copy", "encoding": "Learned", "seed": "0", "state": "trained"}
+    shares = {"valid.": validation, "1x": at_4, "2x": at_8}
+    assert rows[0] | expected == rows[0]
+    assert {key: rows[0][key] for key in shares} == {key: f"{100 * line['token_accuracy']:.0f}" for key, line in shares.items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--encoding", "rope"), {("rope", 0), ("rope", 1)}),
+        (("--encoding", "rope,learned", "--seed", "1:3"), {("rope", 1), ("learned", 1)}),
+        (("--task", "copy", "--state", "trained", "--seed", "0"), {("rope", 0), ("learned", 0)}),
+    ],
+)
+def test_listed_runs_are_filtered(words: tuple[str, ...], expected: set[tuple[str, int]], rpe: tiny.Rpe, evaluated: Path) -> None:
+    listed = json.loads(rpe("ls", "runs", "--runs", evaluated, *words, "--json").out)
+    assert {(record["encoding"], record["seed"]) for record in listed} == expected
+
+
+def test_a_filter_that_no_run_passes_is_an_error(rpe: tiny.Rpe, evaluated: Path) -> None:
+    result = rpe("ls", "runs", "--runs", evaluated, "--task", "sort", "--state", "failed")
+    assert (result.code, result.err) == (1, "no run with task sort, status failed: rpe ls runs lists all\n")
+    assert rpe("ls", "runs", "--runs", evaluated, "--seed", "x").code == 2
+
+
+def test_a_list_shows_accuracy_at_lengths_that_exist() -> None:
+    at = dict.fromkeys((0.5, 1.0, 2.0, 4.0, 8.0), 0.5)
+    assert shown_factors([at]) == [1, 2, 8]
+    assert shown_factors([{1.0: 1.0, 3.0: 0.5}, {5.0: 0.1, 7.0: 0.1}]) == [1, 3, 7]
+    assert shown_factors([{}, {1.0: 1.0}]) == [1]
 
 
 @pytest.fixture
@@ -77,8 +109,8 @@ def test_an_unusable_directory_among_the_runs_is_one_line_and_the_others_are_use
     for problem in UNUSABLE:
         (line,) = [line for line in result.err.splitlines() if problem in line]
         assert re.search(r"move it elsewhere|delete", line)
-    assert re.search(r"^(\| )?(RoPE|copy-rope)", result.out, re.MULTILINE)
-    assert not re.search(r"^(\| )?(Learned|copy-learned)", result.out, re.MULTILINE)
+    assert re.search(r"^(\| |Copy, )?(RoPE|copy-rope)", result.out, re.MULTILINE)
+    assert not re.search(r"^(\| |Copy, )?(Learned|copy-learned)", result.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ["show", "eval", "inspect", "report"])
@@ -100,7 +132,7 @@ def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_
     command, *options = words
     result = rpe(command, older, rope, *options)
     assert result.code == 1
-    assert re.search(rf"^(\| )?(RoPE|{rope})", result.out, re.MULTILINE)
+    assert re.search(rf"^(\| |Copy, )?(RoPE|{rope})", result.out, re.MULTILINE)
     assert "written by another version of rpe" in result.err
     assert result.err.splitlines()[-1] == f"could not be read and is left out: {older}"
 
@@ -124,19 +156,41 @@ def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, evaluated: Path, he
     run = find_runs(evaluated)[0][0]
     by_id = rpe("show", run.name, "--runs", evaluated)
     assert by_id.code == 0
-    assert {row["field"]: row["value"] for row in table(by_id.out)}["id"] == run.name
-    assert rpe("show", run.path).out == by_id.out
+    assert by_id.out.startswith(f"Copy, Learned, seed 0   ({run.name})\n")
     assert rpe("show", run.name[:-3] + "*", "--runs", evaluated).out == by_id.out
+    assert rpe("show", run.path).out.splitlines()[:-1] == by_id.out.splitlines()[:-1]
     both = rpe("show", "copy-rope-*", "--runs", evaluated)
-    assert both.out.count("| id ") == 2
+    assert [line for line in both.out.splitlines() if line.startswith("Copy, ")] == [
+        f"Copy, RoPE, seed {seed}   ({tiny.config(seed=seed).id})" for seed in (0, 1)
+    ]
 
 
-def test_the_evaluation_of_a_shown_run_is_a_row_a_length(rpe: tiny.Rpe, evaluated: Path) -> None:
-    run = find_runs(evaluated)[0][0]
-    record, rows = tables(rpe("show", run.name, "--runs", evaluated).out)
-    assert {"field": "status", "value": "trained"} in record
-    assert [row["length"] for row in rows] == ["4", "8"]
-    assert rows[0]["exact match"] == f"{run.evaluations()[0]['exact_match']:.3f}"
+def test_a_shown_run_has_its_state_accuracy_curve_and_next_command(rpe: tiny.Rpe, here: Path) -> None:
+    run = write_run(here / "runs", {16: 1.0, 32: 0.5}, exact={16: 0.97, 32: 0.0}, encoding="t5")
+    run.weights_file.touch()
+    for step, share in ((50, 0.1), (100, 0.999)):
+        run.append_metrics({"step": step, "token_accuracy": share})
+    lines = rpe("show", run.name).out.splitlines()
+    assert len(lines) <= 9
+    assert lines[0] == f"Copy, T5 bias, seed 0   ({run.name})"
+    assert lines[1] == "State      trained: 100 of 100 steps in 0:02"
+    assert lines[2].startswith("Model      1,000 parameters, ")
+    assert lines[4] == "Length     16 (1x)  32 (2x)"
+    assert lines[5] == "Tokens         100       50   █▅  % right"
+    assert lines[6] == "Strings         97        0   █▁  % right"
+    assert lines[7] == "Learning   ▁█  tokens right in validation: 10 to 100 %; 90 % at step 50"
+    assert lines[8] == f"Next       rpe inspect {run.name}"
+
+
+def test_a_shown_run_that_failed_says_why_and_one_that_waits_what_to_type(rpe: tiny.Rpe, here: Path) -> None:
+    failed = write_run(here / "runs", {}, info={"status": "failed", "error": "loss is nan"})
+    assert "State      failed: 0 of 100 steps in 0:02, loss is nan\n" in rpe("show", failed.name).out
+    assert rpe("show", failed.name).out.splitlines()[-1] == f"Next       rpe train runs/{failed.name}/recipe.yaml"
+
+
+def test_a_spark_line_has_a_bar_per_share_up_to_a_limit() -> None:
+    assert spark([0, 0.124, 0.125, 0.5, 0.999, 1]) == "▁▁▂▅██"
+    assert (len(spark([0.5] * 1000)), spark([0.0] * 999 + [1.0])[-1]) == (32, "█")
 
 
 def test_a_run_shown_as_json_is_its_record_config_and_evaluation(rpe: tiny.Rpe, evaluated: Path) -> None:
@@ -174,21 +228,25 @@ def test_a_damaged_file_of_a_run_is_named(
 
 
 def test_runs_are_chosen_by_pattern(rpe: tiny.Rpe, evaluated: Path) -> None:
-    result = rpe("eval", "copy-learned-*", "--runs", evaluated, "--jobs", 0, "--device", "cpu")
+    words = ("eval", "copy-learned-*", "--runs", evaluated, "--jobs", 0, "--device", "cpu")
+    result = rpe(*words)
     assert result.code == 0
-    exact, token = tables(result.out)
+    assert [line.split()[0] for line in result.out.splitlines()[1:4]] == ["encoding", "Learned", "chance"]
+    assert f"Next: rpe report --runs {evaluated}" in result.out
+    token, exact = tables(rpe(*words, "--tables").out)
     assert [row["run"].rpartition("-")[0] for row in exact] == ["copy-learned-s0", "copy-learned-s1"]
     assert [[*row] for row in (exact[0], token[0])] == [["run", "4", "8"]] * 2
-    assert f"Next: rpe report --runs {evaluated}" in result.out
+    data = json.loads(rpe(*words, "--json").out)
+    assert [[line["length"] for line in run["eval"]] for run in data] == [[4, 8], [4, 8]]
 
 
 def test_what_is_already_evaluated_is_shown_and_not_evaluated_again(rpe: tiny.Rpe, evaluated: Path) -> None:
     before = [run.evaluations_file.read_bytes() for run in find_runs(evaluated)[0]]
     result = rpe("eval", "--runs", evaluated, "--jobs", 0, "--device", "cpu")
     assert result.code == 0
-    first = table(result.out)[0]
-    line = Run(evaluated / first["run"]).evaluations()[0]
-    assert first["4"] == f"{line['exact_match']:.3f}"
+    shares = [run.evaluations()[0]["token_accuracy"] for run in find_runs(evaluated)[0] if run.record["encoding"] == "rope"]
+    (row,) = [line.split() for line in result.out.splitlines() if line.startswith("RoPE ")]
+    assert row[2].rstrip("*") == f"{50 * sum(shares):.0f}"
     assert [run.evaluations_file.read_bytes() for run in find_runs(evaluated)[0]] == before
 
 
@@ -279,8 +337,8 @@ def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, her
     assert rpe("eval", *keys, "--rope-scaling", "yarn").code == 0
     result = rpe("eval", *keys, "--swap-encoding", "none")
     assert result.code == 0
-    assert " as none" in result.out
-    assert " as rope:scaling=yarn" in result.out
+    assert "\nRoPE as NoPE " in result.out
+    assert "\nRoPE as RoPE (scaling=yarn) " in result.out
     report = rpe("report", "--tables")
     assert report.code == 0
     rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in report.out.splitlines() if line.startswith("|")}

@@ -62,7 +62,7 @@ def test_a_sweep_that_has_ended_is_shown_once_and_left(tmp_path: Path) -> None:
     write_run(tmp_path, {}, seed=2, info={"status": "stopped"})
     console = console_of()
     progress.watch(lambda: directories_with_record(tmp_path), console, 1, sleep=pytest.fail)
-    assert text_of(console).splitlines() == ["3 runs: 1 trained, 1 stopped, 1 failed, 33% of the steps"]
+    assert text_of(console).splitlines() == ["3 runs: 1 trained, 1 stopped, 1 failed, 33 % of the steps"]
 
 
 def test_a_watch_goes_on_until_no_run_is_waiting_or_at_work(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_watch_goes_on_until_no_run_is_waiting_or_at_work(tmp_path: Path) -> N
     progress.watch(lambda: directories_with_record(tmp_path), console, 1, sleep=lambda _: actions.pop(0)())
     lines = text_of(console).splitlines()
     assert actions == []
-    assert lines[0] == "2 runs: 1 waiting, 1 training, 25% of the steps"
+    assert lines[0] == "2 runs: 1 waiting, 1 training, 25 % of the steps"
     assert lines[1] == f"{first.name}  step 50/100  loss 1.500  acc 0.25  2k tok/s  0:00 left"
     assert lines[2].startswith(f"{first.name}  trained  token accuracy 0.250  exact match 0.750 at 16  exact match 0.750 at 32")
     assert lines[3] == f"{second.name}  training"
@@ -175,7 +175,7 @@ def test_the_view_shows_all_runs_those_at_work_and_the_results_so_far(tmp_path: 
     sweep = SweepStatus(lambda: directories_with_record(tmp_path))
     sweep.refresh()
     lines = viewed(sweep)
-    assert lines[0] == "3 runs: 1 training, 2 trained, 80% of the steps"
+    assert lines[0] == "3 runs: 1 training, 2 trained, 80 % of the steps"
     assert lines[1].split() == ["all", "runs", lines[1].split()[2], "2/3", "ended"]
     assert lines[2].startswith(run.name)
     assert "step 40/100  loss 1.500  acc 0.25" in lines[2]
@@ -203,11 +203,11 @@ def test_the_time_left_is_told_once_something_has_moved(tmp_path: Path) -> None:
     run, seconds = training_run(tmp_path, step=50), [0.0]
     sweep = SweepStatus(lambda: [run], now=lambda: seconds[0])
     sweep.refresh()
-    assert sweep.summary() == "1 run: 1 training, 50% of the steps"
+    assert sweep.summary() == "1 run: 1 training, 50 % of the steps"
     seconds[0] = 10.0
     run.append_metrics({"step": 60})
     sweep.refresh()
-    assert sweep.summary() == "1 run: 1 training, 60% of the steps, about 0:40 left"
+    assert sweep.summary() == "1 run: 1 training, 60 % of the steps, about 0:40 left"
 
 
 def test_the_time_left_of_evaluations_is_told_from_the_runs_that_ended(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_the_time_left_of_evaluations_is_told_from_the_runs_that_ended(tmp_path:
     sweep.refresh()
     seconds[0] = 10.0
     sweep.runs[runs[0]].queued = False
-    assert sweep.summary() == "3 runs: 2 waiting, 1 trained, 100% of the steps, about 0:20 left"
+    assert sweep.summary() == "3 runs: 2 waiting, 1 trained, about 0:20 left"
 
 
 @pytest.mark.parametrize(
@@ -255,8 +255,8 @@ def test_progress_shows_every_run_and_how_it_ended(terminal: bool, three: list[R
     done, half, new = three
     assert codes == {done: 0, half: 75, new: 1}
     for line in (
-        f"[1/3] {done.name}  done  acc 0.250  0:02",
-        f"[2/3] {half.name}  stopped  acc 0.250",
+        f"[1/3] {done.name}  already evaluated",
+        f"[2/3] {half.name}  stopped",
         f"[3/3] {new.name}  FAILED: exit code 1",
         "3 runs: 3 waiting",
         "3 runs: 1 trained, 1 stopped, 1 failed",
@@ -267,6 +267,24 @@ def test_progress_shows_every_run_and_how_it_ended(terminal: bool, three: list[R
         assert f"{done.name}  evaluating, 2 lengths done" in text_of(console)
         assert f"{half.name}  step 50/100  loss 1.500" in text_of(console)
         assert f"{new.name}  starting" in text_of(console)
+
+
+def test_the_end_of_a_run_says_what_was_done(tmp_path: Path) -> None:
+    evaluated, trained = write_run(tmp_path, {16: 1.0}), training_run(tmp_path, seed=1)
+
+    def work() -> Iterator[Event]:
+        for length in (32, 64):
+            evaluated.append_evaluation(evaluation(length, 0.5, 0.0) | {"seconds": 1.6})
+        yield Event("ended", evaluated, 0)
+        trained.update(status="trained", seconds=65)
+        trained.append_evaluation(evaluation(16, 1.0, 1.0) | {"seconds": 0.2})
+        yield Event("ended", trained, 0)
+
+    console = console_of()
+    progress.follow(work(), console, [evaluated, trained])
+    assert f"[1/2] {evaluated.name}  evaluated at 2 lengths, 3 s" in text_of(console)
+    expected = f"[2/2] {trained.name}  trained in 1:05, 25 % of tokens right in validation; evaluated at 1 length, 0 s"
+    assert expected in text_of(console)
 
 
 def test_a_pipe_gets_one_line_per_run_that_ended_between_a_summary_at_the_start_and_at_the_end(three: list[Run]) -> None:

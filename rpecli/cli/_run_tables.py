@@ -1,83 +1,77 @@
-"""Tables of runs: one row per run, per field of a record, or per evaluated length."""
+"""Tables of runs: one row per run, or per run and evaluated length."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run
+from rpecli.run.records import EvalLine
 from rpecli.table import Table
+from rpecli.titles import display, display_trained
 
-CAPTION = "acc, exact: token accuracy and exact match of the last validation, on training lengths."
-EVALUATION_KEYS = (
-    "length",
-    "encoding_override",
-    "n",
-    "exact_match",
-    "interval",
-    "exact_match_eos",
-    "token_accuracy",
-    "nll",
-    "chance",
-    "untrained_positions",
-)
-NARROW_KEYS = ("length", "encoding_override", "exact_match", "interval", "token_accuracy", "chance")
+FACTORS = (1.0, 2.0, 8.0)  # of the training length at which a list of runs shows the accuracy
+CAPTION = "Per cent of tokens right: valid. in the last validation (training lengths), 1x at the training length, 2x at twice it."
 
 
-def runs_table(runs: list[Run]) -> Table:
-    """One row per run: its status, its last validation, and how long it took."""
-    rows = []
-    for run in runs:
+def runs_table(runs: Sequence[Run]) -> Table:
+    """One row per run: what it is, its state, its last validation, its accuracy at some multiples of the training length."""
+    by_factor = [accuracy_by_factor(run) for run in runs]
+    factors = shown_factors(by_factor)
+    rows, narrow_rows = [], []
+    for run, accuracies in zip(runs, by_factor, strict=True):
         record, validation = run.record, run.last_metrics() or {}
-        accuracies = [f"{validation[key]:.3f}" if key in validation else "-" for key in ("token_accuracy", "exact_match")]
-        steps_to_90 = (record.get("steps_to_accuracy") or {}).get("steps_to_90")
-        seconds = clock(record.get("seconds") or 0)
-        rows.append([run.name, record["status"], *accuracies, str(steps_to_90 or "-"), seconds])
-    columns = ["run", "status", "acc", "exact", "steps to 90 %", "time"]
-    narrow = Table("", columns[:4], "llrr", [row[:4] for row in rows])
-    return Table("", columns, "llrrrr", rows, caption=CAPTION, narrow=narrow)
+        what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
+        numbers = [percent(validation.get("token_accuracy")), *(percent(accuracies.get(factor)) for factor in factors)]
+        rows.append([run.name, *what, record["status"], *numbers, clock(record.get("seconds") or 0)])
+        narrow_rows.append([*what, record["status"], *numbers, run.name.rpartition("-")[2]])
+    columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
+    align = "llrl" + "r" * (1 + len(factors))
+    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION)
+    return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=CAPTION, narrow=narrow)
 
 
-def record_table(run: Run) -> Table:
-    """One row per field of a run's record."""
-    rows = [
-        [key, ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, dict) else str(value)]
-        for key, value in run.record.items()
-    ]
-    return Table("", ["field", "value"], "ll", rows)
+def accuracy_by_factor(run: Run) -> dict[float, float]:
+    """Token accuracy by multiple of the training length."""
+    length = run.record.get("length")
+    evaluations = run.latest_evaluations() if length else {}
+    return {n / length: line["token_accuracy"] for n, line in evaluations.items()} if length else {}
 
 
-def evaluation_table(run: Run) -> Table:
-    """One row per evaluated length of a run; a narrow terminal gets the columns of NARROW_KEYS."""
-    lines: list[Mapping[str, Any]] = [*run.evaluations()]
-    wide, narrow = (_evaluation_table(lines, keys) for keys in (EVALUATION_KEYS, NARROW_KEYS))
-    return replace(wide, narrow=narrow)
+def shown_factors(by_factor: Sequence[Mapping[float, float]]) -> list[float]:
+    """Those of FACTORS that some run has; without one beyond training, the first and the last that there is."""
+    known = sorted({factor for values in by_factor for factor in values})
+    beyond = [factor for factor in known if factor > 1]
+    if not set(beyond) & set(FACTORS):
+        return [factor for factor in known if factor == 1] + list(dict.fromkeys([*beyond[:1], *beyond[-1:]]))
+    return [factor for factor in known if factor in FACTORS]
 
 
-def _evaluation_table(lines: list[Mapping[str, Any]], keys: tuple[str, ...]) -> Table:
-    rows = [[_format(line.get(key)) for key in keys] for line in lines]
-    return Table("", [key.replace("_", " ") for key in keys], "r" * len(keys), rows)
+def percent(value: float | None) -> str:
+    """Whole per cent, without the sign."""
+    return "-" if value is None else f"{round(100 * value)}"
 
 
-def _format(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return " to ".join(map(_format, value))
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def evaluation_tables(runs: Sequence[Run]) -> list[Table]:
+    """One table per measure: one row per run and encoding override, one column per length."""
+    return [_evaluation_table(runs, measure) for measure in ("token_accuracy", "exact_match")]
 
 
-def lengths_table(runs: list[Run], metric: str) -> Table:
-    """One row per run and encoding override, one column per length: the newest value of one metric."""
+def _evaluation_table(runs: Sequence[Run], measure: str) -> Table:
     values: dict[str, dict[int, float]] = {}
     for run in runs:
         lines: list[Mapping[str, Any]] = [*run.evaluations()]
         for line in lines:
             name = run.name + (f" as {line['encoding_override']}" if line.get("encoding_override") else "")
-            values.setdefault(name, {})[line["length"]] = line[metric]
+            values.setdefault(name, {})[line["length"]] = line[measure]
     lengths = sorted({length for by_length in values.values() for length in by_length})
     rows = [
         [name, *(f"{by_length[length]:.3f}" if length in by_length else "" for length in lengths)]
         for name, by_length in values.items()
     ]
-    return Table(metric.replace("_", " "), ["run", *map(str, lengths)], "l" + "r" * len(lengths), rows)
+    return Table(measure.replace("_", " "), ["run", *map(str, lengths)], "l" + "r" * len(lengths), rows)
+
+
+def run_data(run: Run) -> dict[str, Any]:
+    """All that is recorded of a run, for a program."""
+    evaluations: list[EvalLine] = run.evaluations()
+    return run.record | {"config": run.config.to_keys(), "eval": evaluations}

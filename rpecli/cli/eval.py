@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import typer
+
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
+from rpecli.cli._exit import warn
 from rpecli.cli._inputs import eval_overrides, eval_requests, warn_of_lengths
-from rpecli.cli._output import print_next, print_tables
-from rpecli.cli._run_tables import lengths_table
+from rpecli.cli._output import print_json, print_next, print_tables, text_width
+from rpecli.cli._run_tables import evaluation_tables, run_data
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -35,6 +39,8 @@ def evaluate(
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
+    tables: flags.Tables = False,
+    as_json: flags.Json = False,
 ) -> None:
     """Evaluate trained runs at several lengths, and at the training length and its doublings below them.
 
@@ -46,6 +52,25 @@ def evaluate(
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in selected])
     execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
-    print_tables(lengths_table(selected, "exact_match"), lengths_table(selected, "token_accuracy"))
-    print_next("rpe report", runs)
+    if as_json:
+        print_json(list(map(run_data, selected)))
+    else:
+        _print_accuracy(selected, tables)
+        print_next("rpe report", runs)
     fail_if_unreadable(unreadable)
+
+
+def _print_accuracy(runs: list[Run], tables: bool) -> None:
+    """Encodings by length, and with `tables` every run by itself."""
+    from rpecli.report.aggregate import aggregate
+    from rpecli.report.load import ReportError, load_runs
+    from rpecli.report.overview import overview
+    from rpecli.report.write import text
+
+    try:
+        tasks = aggregate(load_runs(run.path for run in runs).runs)
+        typer.echo("\n".join([*text.overview_lines(overview(tasks), text_width()), ""]))
+    except ReportError as error:
+        warn(str(error))
+    if tables:
+        print_tables(*evaluation_tables(runs))

@@ -1,6 +1,7 @@
 """`rpe inspect`: measures which keys the heads of trained models attend to, and what shifted positions change."""
 
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,11 @@ import typer
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
 from rpecli.cli._inputs import absolute_lengths, check_lengths, eval_overrides, eval_requests
-from rpecli.cli._output import print_json, print_tables, print_written
+from rpecli.cli._output import print_json, print_tables, print_written, text_width
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
+from rpecli.table import Table
 
 EXAMPLES = """
 Examples:
@@ -25,6 +27,15 @@ Examples:
   # figures in a folder
   rpe inspect --lengths 1x,8x --out figures
 """
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go: figures into a folder, every table or JSON to stdout."""
+
+    folder: Path | None
+    tables: bool
+    as_json: bool
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
@@ -41,6 +52,7 @@ def inspect(
     runs: flags.Runs = Path("runs"),
     device: flags.Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for the figures, each as .png, .svg and .pdf.")] = None,
+    tables: flags.Tables = False,
     as_json: flags.Json = False,
 ) -> None:
     """Measure the attention of trained runs: which keys heads attend to, and why.
@@ -54,14 +66,15 @@ def inspect(
     selected, unreadable = select_trained_runs(runs, names)
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     if shift:
-        _show_shifts(requests, distances, device, out, as_json)
+        _show_shifts(requests, distances, device, Output(out, tables, as_json))
     else:
-        _show_attention(requests, lengths, device, out, as_json)
+        _show_attention(requests, lengths, device, Output(out, tables, as_json))
     fail_if_unreadable(unreadable)
 
 
-def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, out: Path | None, as_json: bool) -> None:
+def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, output: Output) -> None:
     from rpecli.probes import inspect as probe
+    from rpecli.report.attention_sentences import attention_sentences
     from rpecli.report.tables import attention_text
 
     inspection = probe.inspect(requests, lengths, device)
@@ -70,16 +83,18 @@ def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str,
             source = record["task"] if request.folder is None else request.folder
             missing = ", ".join(map(str, record["missing_lengths"]))
             warn(f"{record['run']}: {source} has no problem of length {missing}: left out")
-    files = _write_figures(out, inspection, {})
-    print_json(inspection) if as_json else print_tables(*attention_text.tables(inspection))
-    _print_files(out, files)
+    files = _write_figures(output.folder, inspection, {})
+    if output.as_json:
+        print_json(inspection)
+    else:
+        _print(attention_sentences(inspection["runs"]), attention_text.tables(inspection) if output.tables else [])
+    _print_files(output.folder, files)
 
 
-def _show_shifts(
-    requests: dict[Run, EvalRequest], distances: tuple[int, ...], device: str, out: Path | None, as_json: bool
-) -> None:
+def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], device: str, output: Output) -> None:
     from rpecli.probes import invariance
     from rpecli.probes.store import run_names
+    from rpecli.report.attention_sentences import shift_sentences
     from rpecli.report.probe_values import run_name
     from rpecli.report.tables import attention_text
     from rpecli.run.directory import Stopped
@@ -91,9 +106,23 @@ def _show_shifts(
             lines[run_name(record)] = invariance.probe(run, distances, device, request)
         except Stopped as stopped:
             raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
-    files = _write_figures(out, {"runs": records}, lines)
-    print_json(lines) if as_json else print_tables(*attention_text.shift_tables(lines))
-    _print_files(out, files)
+    files = _write_figures(output.folder, {"runs": records}, lines)
+    if output.as_json:
+        print_json(lines)
+    else:
+        _print(shift_sentences(lines, records), attention_text.shift_tables(lines) if output.tables else [])
+    _print_files(output.folder, files)
+
+
+def _print(sentences: list[str], tables: list[Table]) -> None:
+    """One sentence per encoding, then the tables."""
+    from rpecli.report.write import text
+
+    for sentence in sentences:
+        typer.echo("\n".join(text.wrap(sentence, text_width())))
+    if tables:
+        typer.echo()
+        print_tables(*tables)
 
 
 def _write_figures(out: Path | None, data: dict[str, Any], lines: dict[str, Any]) -> list[Path]:

@@ -7,16 +7,18 @@ import typer
 
 from rpecli import catalog
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, stop
+from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import select_runs
+from rpecli.config.ranges import parse_seeds
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
   rpe ls encodings
 
-  rpe ls runs
+  rpe ls runs --task copy --state trained
 
   # for a program
   rpe ls tasks --json
@@ -26,6 +28,10 @@ Examples:
 def ls(
     kind: Annotated[str, typer.Argument(help="encodings, tasks, recipes or runs.")] = "encodings",
     runs: flags.Runs = Path("runs"),
+    task: Annotated[str | None, typer.Option(help="Only runs of these tasks.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Only runs of these encodings.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Only runs of these seeds: 0:3.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")] = None,
     as_json: flags.Json = False,
 ) -> None:
     """List encodings, tasks, recipes or runs."""
@@ -34,9 +40,24 @@ def ls(
     kinds = [*catalog.SUFFIX, "runs"]
     if kind not in kinds:
         stop(catalog.unknown("kind", kind, kinds), USAGE)
+    filters = {"task": task, "encoding": encoding, "seed": seed, "status": state}
     if kind == "runs":
-        selected, _ = select_runs(runs, None)
+        selected = _matching(select_runs(runs, None)[0], {key: text for key, text in filters.items() if text is not None})
         print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
     rows = listing.rows(kind)
     print_json(rows) if as_json else print_tables(listing.table(rows))
+
+
+def _matching(runs: list[Run], filters: dict[str, str]) -> list[Run]:
+    """The runs whose record has, for every key, one of the values in its text; a name without options stands for any options."""
+    try:
+        allowed = {key: set(map(str, parse_seeds(text)) if key == "seed" else text.split(",")) for key, text in filters.items()}
+    except ValueError as error:
+        stop(f"--seed: {error}", USAGE)
+    matches = [
+        run for run in runs if all({str(run.record[key]), str(run.record[key]).split(":")[0]} & allowed[key] for key in allowed)
+    ]
+    if not matches:
+        stop(f"no run with {', '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
+    return matches

@@ -9,8 +9,9 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._output import new_console, print_json, print_tables, print_written
-from rpecli.cli._run_tables import evaluation_table, record_table
+from rpecli.cli._output import new_console, print_json, print_written
+from rpecli.cli._run_tables import run_data
+from rpecli.cli._run_text import run_lines
 from rpecli.cli._select import matching_directories, select_runs
 from rpecli.run.directory import Run
 
@@ -45,16 +46,15 @@ def show(
     close = catalog.close_names(encoding, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
     if close and not matching_directories(runs, name):
         stop(f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?", USAGE)
-    _show_runs(select_runs(runs, [name])[0], as_json)
+    _show_runs(select_runs(runs, [name])[0], runs, as_json)
 
 
-def _show_runs(runs: list[Run], as_json: bool) -> None:
+def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:
     if as_json:
-        records = [run.record | {"config": run.config.to_keys(), "eval": run.evaluations()} for run in runs]
+        records = list(map(run_data, runs))
         print_json(records if len(records) > 1 else records[0])
         return
-    tables = [(record_table(run), evaluation_table(run)) for run in runs]
-    print_tables(*(table for pair in tables for table in pair if table.rows))
+    typer.echo("\n\n".join("\n".join(run_lines(run, folder)) for run in runs))
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:

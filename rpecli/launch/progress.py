@@ -3,6 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from statistics import fmean
 
 from rich.console import Console, Group
@@ -15,7 +17,8 @@ from rpecli.launch.job import INTERRUPTED, SAVED
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus, clock
 from rpecli.launch.worker import failure_reason
-from rpecli.run.directory import Run
+from rpecli.run.directory import Run, Status
+from rpecli.run.files import RunError
 
 INTERVAL = 10.0  # seconds between plain reports
 MAX_LISTED = 8  # runs at work that are listed
@@ -27,11 +30,12 @@ def follow(events: Iterable[Event], console: Console, runs: list[Run], interval:
     sweep = SweepStatus(lambda: runs, queued=True)
     with Display(console, sweep, interval) as display:
         display.show(sweep.refresh())
+        before = {run: Before.of(run) for run in runs}
         for event in events:
             messages = []
             if event.run and event.kind == "ended":
                 codes[event.run] = event.code
-                messages = [f"[{len(codes)}/{len(runs)}] {_end_of(event.run, event.code)}"]
+                messages = [f"[{len(codes)}/{len(runs)}] {_end_of(event.run, event.code, before[event.run])}"]
             if event.kind == "tick":
                 for run, status in sweep.runs.items():
                     status.active = run in event.active
@@ -42,12 +46,37 @@ def follow(events: Iterable[Event], console: Console, runs: list[Run], interval:
     return codes
 
 
-def _end_of(run: Run, code: int) -> str:
-    words = {0: "done", SAVED: "stopped", INTERRUPTED: "stopped"}
-    parts = [run.name, words.get(code) or f"FAILED: {failure_reason(run, code)}"]
-    if (line := run.last_metrics()) and "token_accuracy" in line:
-        parts += [f"acc {line['token_accuracy']:.3f}", clock(run.record.get("seconds") or 0)]
-    return "  ".join(parts)
+@dataclass(frozen=True)
+class Before:
+    """What a run had before this command."""
+
+    trained: bool
+    evaluations: int  # lines of eval.jsonl
+
+    @classmethod
+    def of(cls, run: Run) -> "Before":
+        with suppress(RunError):
+            return cls(run.record["status"] == Status.TRAINED, len(run.evaluations()))
+        return cls(False, 0)
+
+
+def _end_of(run: Run, code: int, before: Before) -> str:
+    """`copy-rope-s0-...  evaluated at 4 lengths, 3 s`: what this command did to a run, and how that ended."""
+    words = {SAVED: "stopped", INTERRUPTED: "stopped"}
+    if code:
+        return f"{run.name}  {words.get(code) or f'FAILED: {failure_reason(run, code)}'}"
+    parts = [] if before.trained else [_training(run)]
+    lines = run.evaluations()[before.evaluations :]
+    if lines:
+        number = len({line["length"] for line in lines})
+        parts.append(f"evaluated at {number} length{'s' * (number != 1)}, {sum(line['seconds'] for line in lines):.0f} s")
+    return f"{run.name}  {'; '.join(parts) or 'already evaluated'}"
+
+
+def _training(run: Run) -> str:
+    accuracy = (run.last_metrics() or {}).get("token_accuracy")
+    reached = "" if accuracy is None else f", {accuracy:.0%} of tokens right in validation"
+    return f"trained in {clock(run.record.get('seconds') or 0)}{reached}".replace("%", " %")
 
 
 def watch(

@@ -82,9 +82,7 @@ class RunStatus:
         self.metrics = self.run.last_metrics() or self.metrics
 
     def _read_evaluations(self) -> None:
-        lines = [line for line in self.run.evaluations() if not line.get("encoding_override")]
-        current = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
-        self.evaluations = {line["length"]: line for line in current if "length" in line}
+        self.evaluations = {**self.run.latest_evaluations()}
 
     @property
     def state(self) -> State:
@@ -184,7 +182,7 @@ class SweepStatus:
         counts = Counter(status.state for status in self.runs.values())
         states = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
         done, total = self.steps()
-        share = f", {done / total:.0%} of the steps" if total else ""
+        share = f", {done / total:.0%} of the steps".replace("%", " %") if done < total else ""
         seconds = self.seconds_left()
         left = f", about {clock(seconds)} left" if seconds else ""
         return f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}: {states}{share}{left}"

@@ -1,9 +1,10 @@
 """The overview of a report: encodings by length in whole per cent, one block per task, rows in one order with the best first."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import NamedTuple
 
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
@@ -15,6 +16,8 @@ MAX_LENGTHS = 7  # of more, only the doublings of the training length are shown
 EXACT = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown
 UNSOLVED = "*"
+APE, NONE = "APE", "none"
+N_BEST, N_ABSOLUTE = 3, 3  # reference rows of a terminal: the best relative ones, and the best of the others
 CHANCE = ("chance", "", "")
 Row = tuple[str, str, str]  # encoding, group, source
 
@@ -54,29 +57,55 @@ class Overview:
 
 def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()) -> Overview:
     """The overview of these results; with `reference`, of its encodings too, and with a column that tells them apart."""
-    entries = [*_entries(tasks, YOURS), *_entries(reference, REFERENCE)]
+    all_entries = entries(tasks, reference)
     shown = {task.title: task for task in (*reference, *tasks)}
-    blocks = [_block(task, [entry for entry in entries if entry[1].title == title]) for title, task in shown.items()]
+    blocks = [_block(task, [entry for entry in all_entries if entry.task.title == title]) for title, task in shown.items()]
+    blocks = [block for block in blocks if block.columns]  # no run of the others is evaluated
     lengths = {block.task.train_length for block in blocks}
     notes = _notes(blocks)
     if len(lengths) == 1:  # said once, not in every title
         blocks = [replace(block, title=block.task.short_title) for block in blocks]
         notes = [f"Trained on lengths up to {lengths.pop()}.", *notes]
     keys = ["encoding", "group", *(["source"] if reference else [])]
-    return Overview(keys, [*_ordered(entries), CHANCE], blocks, notes)
+    return Overview(keys, [*ordered(means_beyond(all_entries)), CHANCE], blocks, notes)
 
 
-Entry = tuple[Row, TaskResults, EncodingResults]
+def brief(whole: Overview) -> Overview:
+    """The overview without a column of sources: yours are marked, and of reference rows a few remain, the others are counted."""
+    others = [row for row in whole.rows if row[2] == REFERENCE]
+    if not others:
+        return whole
+    best = [row for row in others if row[1] not in (APE, NONE)][:N_BEST]
+    absolute = [row for row in others if row[1] in (APE, NONE)][:N_ABSOLUTE]
+    names = {row: (f"{row[0]} ({YOURS})", *row[1:]) if row[2] == YOURS else row for row in whole.rows}
+    kept = [row for row in whole.rows if row not in others or row in (*best, *absolute)]
+    blocks = [
+        replace(block, cells={names[row]: cells for row, cells in block.cells.items() if row in kept}) for block in whole.blocks
+    ]
+    n_hidden = len(whole.rows) - len(kept)
+    hidden = f" {n_hidden} more encodings are on the page." if n_hidden else ""
+    notes = [*whole.notes, f"Unmarked rows are reference results.{hidden}"]
+    return Overview(whole.keys[:2], [names[row] for row in kept], blocks, notes)
 
 
-def _entries(tasks: Sequence[TaskResults], source: str) -> Iterator[Entry]:
-    for task in tasks:
-        for encoding in task.encodings:
-            yield (encoding.short_title, encoding.group, source), task, encoding
+class Entry(NamedTuple):
+    """One encoding on one task, and its row."""
+
+    row: Row
+    task: TaskResults
+    encoding: EncodingResults
 
 
-def _ordered(entries: list[Entry]) -> list[Row]:
-    """Rows by their mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length."""
+def entries(tasks: Sequence[TaskResults], reference: Sequence[TaskResults]) -> list[Entry]:
+    """Every encoding on every task: of these results, then of the reference results."""
+    return [
+        Entry((encoding.short_title, encoding.group, source), task, encoding)
+        for source, owners in ((YOURS, tasks), (REFERENCE, reference)) for task in owners for encoding in task.encodings
+    ]  # fmt: skip
+
+
+def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
+    """By row, the mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length."""
     scores: dict[Row, list[float]] = {}
     for row, task, encoding in entries:
         by_length = {
@@ -85,11 +114,16 @@ def _ordered(entries: list[Entry]) -> list[Row]:
         }
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
         scores.setdefault(row, []).extend([stats.area(beyond)] if beyond else [])
-    return sorted(scores, key=lambda row: (-fmean(scores[row]) if scores[row] else math.inf, row))
+    return {row: fmean(values) if values else None for row, values in scores.items()}
+
+
+def ordered(means: dict[Row, float | None]) -> list[Row]:
+    """The rows with the highest means first, those without one last."""
+    return sorted(means, key=lambda row: (math.inf if (mean := means[row]) is None else -mean, row))
 
 
 def _block(task: TaskResults, entries: list[Entry]) -> Block:
-    lengths = _lengths(task, entries)
+    lengths = lengths_of(task, entries, MAX_LENGTHS)
     exact_length = _exact_match_length(task, lengths, [encoding for *_, encoding in entries])
     cells = {row: [_cell(encoding, length, task) for length in lengths] for row, _, encoding in entries}
     if exact_length:
@@ -101,13 +135,14 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
     return Block(task, task.title, columns, cells)
 
 
-def _lengths(task: TaskResults, entries: list[Entry]) -> list[int]:
-    """The training length and those beyond it."""
+def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
+    """The training length and those beyond it; of more than `most`, the doublings, and of these the first and the last ones."""
     lengths = sorted({n for _, owner, _ in entries for n in owner.lengths if n >= task.train_length})
-    if len(lengths) <= MAX_LENGTHS:
+    if len(lengths) <= most:
         return lengths
     doublings = [n for n in lengths if math.log2(n / task.train_length).is_integer()]
-    return (doublings if len(doublings) > 1 else lengths)[-MAX_LENGTHS:]
+    shown = doublings if len(doublings) > 1 else lengths
+    return shown if len(shown) <= most else [shown[0], *shown[1 - most :]]
 
 
 def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[EncodingResults]) -> int | None:

@@ -195,6 +195,11 @@ class Run:
         """The evaluated lengths, oldest first."""
         return cast(list[EvalLine], read_lines(self.evaluations_file))
 
+    def latest_evaluations(self) -> dict[int, EvalLine]:
+        """The latest evaluation of each length, of the run's own encoding and its current weights."""
+        lines = [line for line in self.evaluations() if not line.get("encoding_override") and "length" in line]
+        return {line["length"]: line for line in lines if line.get("weights") == lines[-1].get("weights")}
+
     def append_evaluation(self, line: EvalLine) -> None:
         append_line(self.evaluations_file, line)
 

@@ -7,6 +7,8 @@ from rpecli.report.content import ReportContent
 from rpecli.report.figures.page_svg import Chart, LegendBlock, PageCharts
 from rpecli.report.figures.report import SHIFT, Figures
 from rpecli.report.figures.score_terms import TERM_LOOKS
+from rpecli.report.format import plural
+from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
 from rpecli.report.tables import runs
@@ -26,6 +28,7 @@ class Charts:
     legend: list[LegendBlock]
     accuracy: list[Chart]
     learning: list[Chart]
+    profiles: list[Chart]
     attention: dict[str, list[Chart]] = field(default_factory=dict)
     terms: dict[str, list[Chart]] = field(default_factory=dict)
     heads: dict[str, list[Chart]] = field(default_factory=dict)
@@ -50,8 +53,18 @@ def page(content: ReportContent, figures: Figures) -> str:
         }
         for task in content.tasks
     ]
-    context = {"report": content, "sections": sections, "charts": charts, "style": charts_of_page.css(), "signs": SIGNS}
+    heat = heat_map(content.tasks, content.reference)
+    context = {"report": content, "sections": sections, "charts": charts, "signs": SIGNS, "heat": heat,
+               "counts": _counts(content), "links": {}, "style": charts_of_page.css() + css(heat)}  # fmt: skip
     return render("report.html.j2", **context, **origin(content), **NOTES)
+
+
+def _counts(content: ReportContent) -> str:
+    """How many encodings, tasks and seeds."""
+    labels = {encoding.label for task in content.tasks for encoding in task.encodings}
+    seeds = {run.config.seed for run in content.runs}
+    numbers = [plural(len(labels), "encoding"), plural(len(content.tasks), "task"), plural(len(seeds), "seed")]
+    return " \u00d7 ".join(numbers)
 
 
 def _about(run: RunResults) -> str:
@@ -60,7 +73,12 @@ def _about(run: RunResults) -> str:
 
 def _charts(page: PageCharts, figures: Figures) -> Charts:
     learning = page.charts(figures.learning) if figures.learning else []
-    charts = Charts(page.styles_legend(figures.styles), page.charts(figures.accuracy), learning)
+    charts = Charts(
+        page.styles_legend(figures.styles),
+        page.charts(figures.accuracy),
+        learning,
+        page.charts(figures.profiles) if figures.profiles else [],
+    )
     for title, drawings in figures.probes.items():
         attention = [name for name in drawings if name not in (TERMS, SHIFT)]
         if attention:

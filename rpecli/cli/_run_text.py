@@ -1,0 +1,80 @@
+"""A run in some lines of text: what it is, its state, its accuracy by length, how it learned, what to do next."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rpecli.cli._run_tables import percent
+from rpecli.launch.status import clock
+from rpecli.run.directory import Run, Status
+from rpecli.titles import display, display_trained
+
+BARS = "▁▂▃▄▅▆▇█"
+MAX_BARS = 32
+
+
+def run_lines(run: Run, folder: Path) -> list[str]:
+    """The lines of `rpe show RUN`."""
+    record, config = run.record, run.config
+    encoding = display_trained(record["encoding"], record["positions"])
+    lengths = f"lengths {config.min_length} to {config.length}"
+    parameters = f"{record['parameters']:,} parameters, " if record.get("parameters") else ""
+    return [
+        f"{display('tasks', record['task'])}, {encoding}, seed {record['seed']}   ({run.name})",
+        f"State      {_state(run)}",
+        f"Model      {parameters}{_plural(config.n_layer, 'layer')}, {_plural(config.n_head, 'head')}, width {config.d_model}",
+        f"Training   {lengths}, {config.tokens:,} tokens per batch, learning rate {config.lr:g}",
+        *_accuracy_lines(run),
+        *_learning_lines(run),
+        f"Next       {_next(run)}{'' if folder == Path('runs') else f' --runs {folder}'}",
+    ]
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _state(run: Run) -> str:
+    record = run.record
+    done = record["steps"] if record["status"] == Status.TRAINED else (run.last_metrics() or {}).get("step", 0)
+    steps = f": {done} of {record['steps']} steps" if record.get("steps") else ""
+    seconds = f" in {clock(record['seconds'])}" if record.get("seconds") else ""
+    error = f", {record['error']}" if record.get("error") else ""
+    return f"{record['status']}{steps}{seconds}{error}"
+
+
+def _accuracy_lines(run: Run) -> list[str]:
+    """Tokens and whole strings right by length, where the run is evaluated."""
+    evaluations = sorted(run.latest_evaluations().items())
+    if not evaluations:
+        return []
+    lengths = [f"{length} ({length / run.config.length:.3g}x)" for length, _ in evaluations]
+    lines = ["Length     " + "  ".join(lengths)]
+    for name, measure in (("Tokens", "token_accuracy"), ("Strings", "exact_match")):
+        shares = [float(line[measure]) for _, line in evaluations]  # type: ignore[literal-required]
+        cells = [percent(share).rjust(len(head)) for share, head in zip(shares, lengths, strict=True)]
+        lines.append(f"{name:<10} {'  '.join(cells)}   {spark(shares)}  % right")
+    return lines
+
+
+def _learning_lines(run: Run) -> list[str]:
+    """The learning curve, where there are validations."""
+    validations = run.metrics()
+    if not validations:
+        return []
+    shares = [line["token_accuracy"] for line in validations]
+    steps = (run.record.get("steps_to_accuracy") or {}).get("steps_to_90")
+    reached = f"; 90 % at step {steps}" if steps else ""
+    return [f"Learning   {spark(shares)}  tokens right in validation: {percent(shares[0])} to {percent(shares[-1])} %{reached}"]
+
+
+def spark(shares: Sequence[float]) -> str:
+    """One bar per share, from 0 to 1; of many, evenly chosen ones with the last."""
+    if len(shares) > MAX_BARS:
+        shares = [shares[round(place * (len(shares) - 1) / (MAX_BARS - 1))] for place in range(MAX_BARS)]
+    return "".join(BARS[min(int(share * len(BARS)), len(BARS) - 1)] for share in shares)
+
+
+def _next(run: Run) -> str:
+    if not run.is_trained:
+        return f"rpe train {run.recipe_file}"
+    return f"rpe inspect {run.name}" if run.evaluations() else f"rpe eval {run.name}"
