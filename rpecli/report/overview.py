@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
-from rpecli.report.format import MISSING
+from rpecli.report.format import MISSING, plural
 from rpecli.table import Table
 
-YOURS, REFERENCE = "yours", "reference"
-MAX_LENGTHS = 7  # of more, only the doublings of the training length are shown
+YOURS, REFERENCE = "you", "ref."  # short: two tasks of six lengths stand side by side in 80 columns
+MAX_ROWS = 5  # with reference results in a terminal
+MAX_LENGTHS = 6  # of more, doublings of the training length are shown, and of those the first and the last
 EXACT = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown
 UNSOLVED = "*"
@@ -36,7 +37,31 @@ class Overview:
     keys: list[str]  # headings of the columns that name a row
     rows: list[Row]
     blocks: list[Block]
-    notes: list[str] = field(default_factory=list)
+    training_length: int | None  # of all tasks; None where they differ, and every title says its own
+    hidden: int = 0  # reference encodings that are left out
+
+    @property
+    def notes(self) -> list[str]:
+        """What the cells are, and what their marks mean."""
+        cells = {cell for block in self.blocks for row in self.rows for cell in block.cells.get(row, [])}
+        return [
+            note
+            for note, holds in {
+                f"Trained on lengths up to {self.training_length}.": self.training_length is not None,
+                "Per cent of tokens right, mean over seeds, from the training length on.": True,
+                f"{EXACT}: exact match (whole strings) at the first length beyond training.": self._has_exact_match,
+                f"{UNSOLVED} Not every run learned the training length (exact match below {stats.SOLVED} there).": any(
+                    cell.endswith(UNSOLVED) for cell in cells
+                ),
+                f"{REFERENCE}: reference results shipped with rpe.": any(row[2] == REFERENCE for row in self.rows),
+                f"{plural(self.hidden, 'more reference encoding')}: on the page.": self.hidden > 0,
+            }.items()
+            if holds
+        ]
+
+    @property
+    def _has_exact_match(self) -> bool:
+        return any(EXACT in block.columns for block in self.blocks)
 
     def name_cells(self, row: Row) -> list[str]:
         return list(row[: len(self.keys)])
@@ -52,21 +77,31 @@ class Overview:
         return [Table(title, names, aligned.ljust(len(names), "r"), rows[title], foot=1) for title, names in columns.items()]
 
 
+Entry = tuple[Row, TaskResults, EncodingResults]
+
+
 def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()) -> Overview:
     """The overview of these results; with `reference`, of its encodings too, and with a column that tells them apart."""
     entries = [*_entries(tasks, YOURS), *_entries(reference, REFERENCE)]
     shown = {task.title: task for task in (*reference, *tasks)}
     blocks = [_block(task, [entry for entry in entries if entry[1].title == title]) for title, task in shown.items()]
-    lengths = {block.task.train_length for block in blocks}
-    notes = _notes(blocks)
-    if len(lengths) == 1:  # said once, not in every title
+    lengths = {task.train_length for task in shown.values()}
+    if len(lengths) == 1:
         blocks = [replace(block, title=block.task.short_title) for block in blocks]
-        notes = [f"Trained on lengths up to {lengths.pop()}.", *notes]
-    keys = ["encoding", "group", *(["source"] if reference else [])]
-    return Overview(keys, [*_ordered(entries), CHANCE], blocks, notes)
+    keys = ["encoding", "group", *(["from"] if reference else [])]
+    return Overview(keys, [*_ordered(entries), CHANCE], blocks, lengths.pop() if len(lengths) == 1 else None)
 
 
-Entry = tuple[Row, TaskResults, EncodingResults]
+def shortened(view: Overview) -> Overview:
+    """For a terminal: all own encodings, and of the reference those that say most, up to MAX_ROWS in all."""
+    own = [row for row in view.rows if row[2] == YOURS]
+    reference = [row for row in view.rows if row[2] == REFERENCE]
+    firsts = [next((row for row in reference if row[1] == group), None) for group in ("RPE", "APE", "none")]
+    same = [row for row in reference if (*row[:2], YOURS) in own]
+    room = max(MAX_ROWS - len(own), 0)
+    chosen = list(dict.fromkeys(row for row in (*firsts, *same, *reference) if row))[:room]
+    rows = [row for row in view.rows if row in (*own, *chosen, CHANCE)]
+    return replace(view, rows=rows, hidden=len(reference) - len(chosen))
 
 
 def _entries(tasks: Sequence[TaskResults], source: str) -> Iterator[Entry]:
@@ -85,7 +120,7 @@ def _ordered(entries: list[Entry]) -> list[Row]:
         }
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
         scores.setdefault(row, []).extend([stats.area(beyond)] if beyond else [])
-    return sorted(scores, key=lambda row: (-fmean(scores[row]) if scores[row] else math.inf, row))
+    return sorted(scores, key=lambda row: (-fmean(scores[row]) if scores[row] else math.inf, row[2] != YOURS, row))
 
 
 def _block(task: TaskResults, entries: list[Entry]) -> Block:
@@ -98,16 +133,18 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
     chance = {length: value for _, owner, _ in entries for length, value in owner.chance.items()}
     cells[CHANCE] = [_percent(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
     columns = [*map(str, lengths), *([EXACT] if exact_length else [])]
-    return Block(task, task.title, columns, cells)
+    return Block(task, f"{task.short_title}, to {task.train_length}", columns, cells)
 
 
 def _lengths(task: TaskResults, entries: list[Entry]) -> list[int]:
-    """The training length and those beyond it."""
-    lengths = sorted({n for _, owner, _ in entries for n in owner.lengths if n >= task.train_length})
+    """The training length and those beyond it, if there are any."""
+    every = sorted({n for _, owner, _ in entries for n in owner.lengths})
+    lengths = [n for n in every if n >= task.train_length] if every and every[-1] > task.train_length else every
     if len(lengths) <= MAX_LENGTHS:
         return lengths
     doublings = [n for n in lengths if math.log2(n / task.train_length).is_integer()]
-    return (doublings if len(doublings) > 1 else lengths)[-MAX_LENGTHS:]
+    shown = doublings if len(doublings) > 1 else lengths
+    return shown if len(shown) <= MAX_LENGTHS else [*shown[: MAX_LENGTHS - 1], shown[-1]]
 
 
 def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[EncodingResults]) -> int | None:
@@ -134,12 +171,3 @@ def _mean(encoding: EncodingResults, length: int, measure: str) -> float | None:
 
 def _percent(value: float | None) -> str:
     return MISSING if value is None else f"{round(100 * value)}"
-
-
-def _notes(blocks: list[Block]) -> list[str]:
-    notes = ["Per cent of tokens right, mean over seeds."]
-    if any(EXACT in block.columns for block in blocks):
-        notes.append(f"{EXACT}: exact match (whole strings) at the first length beyond training.")
-    if any(cell.endswith(UNSOLVED) for block in blocks for cells in block.cells.values() for cell in cells):
-        notes.append(f"{UNSOLVED} Not every run learned the training length (exact match below {stats.SOLVED} there).")
-    return notes

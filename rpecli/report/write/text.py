@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rpecli.report.content import ReportContent
-from rpecli.report.overview import UNSOLVED, Block, Overview, Row
+from rpecli.report.overview import UNSOLVED, Block, Overview, Row, shortened
 
 GAP = "  "  # between blocks
 NO_BREAK = "\u00a0"
@@ -19,7 +19,7 @@ def summary(content: ReportContent, width: int) -> list[str]:
     names = max((len(verdict.claim) for verdict in content.verdicts), default=0) + len(GAP)
     for verdict in content.verdicts:
         lines += wrap(verdict.summary, width, verdict.claim.ljust(names))
-    return [*lines, "", *overview_lines(content.overview, width)]
+    return [*lines, "", *overview_lines(shortened(content.overview), width)]
 
 
 def wrap(text: str, width: int, start: str = "") -> list[str]:
