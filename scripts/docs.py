@@ -70,7 +70,7 @@ def kernel_table() -> str:
 
 def quick_table() -> str:
     """The token accuracy of `rpe run quick`, copied from its committed summary."""
-    rows = list(csv.DictReader((ROOT / "results/quick/summary.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((ROOT / "results/shipped/quick/summary.csv").read_text(encoding="utf-8").splitlines()))
     accuracy: dict[tuple[str, str], dict[tuple[str, float], float]] = {}
     for row in rows:
         cells = accuracy.setdefault((row["encoding"], row["group"]), {})
@@ -82,7 +82,7 @@ def quick_table() -> str:
     (seeds,) = {row["runs"] for row in rows}
     return (
         f"{table(lines)}\n\nMean token accuracy over {seeds} seeds at 1, 2 and 8 times the training length of 16 "
-        "([the full report](results/quick/report.md), with the commit and the machine)."
+        "([the full report](results/shipped/quick/report.md), with the commit and the machine)."
     )
 
 

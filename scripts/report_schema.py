@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from rpecli.report.headline import Headline
 from rpecli.report.headline_numbers import EncodingPoint, GroupPoint, NopePoint, Point, Unsolved
-from rpecli.report.records import Difference, McNemarPair, Pair, Pooled, Verdict
+from rpecli.report.records import Difference, McNemarPair, Pair, Pooled, ProfilePoint, Verdict
 from rpecli.report.report_data import (
     GroupRow,
     Provenance,
@@ -31,10 +31,12 @@ FILES = {
     "runs.csv": "one row per run and length, nothing averaged",
     "pairs.csv": "one row per pair of encodings of a task and measure: `pairs` of report.json",
     "pooled.csv": "one row per encoding or group and family of tasks: `pooled` of report.json",
+    "profiles.csv": "one row per encoding and threshold of the performance profiles: `profiles` of report.json",
     "mcnemar.csv": "one row per pair of models of one seed, where evaluations recorded which sequences were correct",
     "tables.tex": "all tables for LaTeX (booktabs)",
     "accuracy.png": "accuracy against length, one panel per task; also `.svg` and `.pdf`",
     "learning.png": "learning curves, where runs have them; also `.svg` and `.pdf`",
+    "profiles.png": "performance profiles, where encodings have several runs; also `.svg` and `.pdf`",
     "inspect-*.svg": "results of `rpe inspect`, one figure per task and question",
 }
 RECORDS: dict[str, Any] = {
@@ -43,7 +45,8 @@ RECORDS: dict[str, Any] = {
     "verdicts": Verdict, "difference": Difference, "provenance": Provenance, "runs": RunRecord,
     "rows, and summary.csv": SummaryRow, "exact_match and token_accuracy of rows": SpreadInterval,
     "other measures of rows": Spread, "effective_length and half_length of rows": Range, "steps_to_90 of rows": StepsToTarget,
-    "groups": GroupRow, "pairs, and pairs.csv": Pair, "pooled, and pooled.csv": Pooled, "mcnemar.csv": McNemarPair,
+    "groups": GroupRow, "pairs, and pairs.csv": Pair, "pooled, and pooled.csv": Pooled,
+    "profiles, and profiles.csv": ProfilePoint, "mcnemar.csv": McNemarPair,
     "runs.csv": RunRow,
 }  # fmt: skip
 COMPARISON_RECORDS: dict[str, Any] = {"compare.json": ComparisonData, "a and b": Side, "rows, and compare.csv": ComparisonRow}

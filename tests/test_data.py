@@ -270,3 +270,16 @@ def test_a_fingerprint_is_eight_digits_that_any_token_or_mark_changes() -> None:
             array[row, place] = value
     assert len(fingerprints) == 7
     assert data.fingerprint(blocks[:1]) not in fingerprints
+
+
+def test_tasks_of_one_seed_share_neither_weights_nor_prompts() -> None:
+    """Else pairs of runs over tasks and seeds would count one draw several times."""
+    batches = {
+        name: data.train_batch(tasks.build(name), config(name, seed=3, length=16, min_length=16, curriculum=0), 5)
+        for name in ("copy", "reverse")
+    }
+    prompts = [batch.tokens_BxT[:, 1:17].tolist() for batch in batches.values()]
+    assert prompts[0] != prompts[1]
+    seeds = {data.weight_seed(config(name, encoding=encoding, seed=seed), "weights")
+             for name in ("copy", "reverse") for encoding in ("rope", "none") for seed in (0, 1)}  # fmt: skip
+    assert len(seeds) == 4

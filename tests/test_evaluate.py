@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from rpecli import data
 from rpecli import task as tasks
-from rpecli.evaluate.eval_set import eval_set
+from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.measure import evaluate, measure
 from rpecli.evaluate.memory import BATCH_TOKENS
@@ -306,3 +306,19 @@ def test_the_example_of_a_long_sequence_is_cut(fresh: Run) -> None:
     evaluate_run(fresh, "70")
     line = fresh.evaluations()[-1]
     assert {key: len(words) for key, words in line["example"].items()} == {"prompt": 64, "target": 64, "answer": 64}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [("8x", [4, 8, 16, 32]), ("20,64", [4, 8, 16, 20, 64]), ("2x,4x", [4, 8, 16]), ("1x,8x", [4, 32]), ("3", [3, 4])],
+)
+def test_an_evaluation_leads_up_to_the_first_length_asked_for(lengths: str, expected: list[int], tmp_path: Path) -> None:
+    config = tiny.config(lengths=lengths)
+    assert eval_lengths(config, tasks.build(config.task)) == expected
+
+
+def test_lengths_far_beyond_training_are_a_warning_of_one_line_per_task(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    tiny.trained_run(tmp_path, steps=2)
+    for lengths, warned in (("128", False), ("136", True)):
+        result = rpe("eval", "--lengths", lengths, "--samples", 1, "--runs", tmp_path, "--jobs", 0, "--device", "cpu")
+        assert ("copy: 136 is 34x the training length 4: expect answers at chance" in result.err) == warned

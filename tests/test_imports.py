@@ -25,7 +25,8 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["data"],
     ["model"],
     ["train", "evaluate"],
-    ["probes", "describe", "launch", "report", "bench"],
+    ["probes"],
+    ["describe", "launch", "report", "bench"],
     ["cli"],
     ["__main__"],
 ]

@@ -46,11 +46,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 def inspected(*runs: Run, lengths: str = "1x,2x,4x", request: EvalRequest = EvalRequest()) -> dict[str, Any]:  # noqa: B008 - frozen
-    return inspect(dict.fromkeys(runs, request), lengths, "cpu", threads=1)
+    return inspect(dict.fromkeys(runs, request), lengths, "cpu")
 
 
 def shifted(run: Run, *shifts: int, request: EvalRequest = EvalRequest()) -> list[Any]:  # noqa: B008 - frozen
-    return probe(run, shifts, "cpu", request, threads=1)
+    return probe(run, shifts, "cpu", request)
 
 
 def lines_of(run: Run, *probes: str) -> list[Any]:
@@ -219,7 +219,7 @@ def test_a_pair_is_measured_again_if_either_run_is(tmp_path: Path) -> None:
     first, second = sorted(tiny.trained_run(tmp_path, encoding=name, steps=2) for name in ("rope", "none"))
     overwrite = EvalRequest(overwrite=True)
     for requests in ({}, {}, {first: overwrite}, {second: overwrite}):
-        inspect({run: requests.get(run, EvalRequest()) for run in (second, first)}, "1x", "cpu", threads=1)
+        inspect({run: requests.get(run, EvalRequest()) for run in (second, first)}, "1x", "cpu")
     assert [line["other"]["run"] for line in lines_of(first, "similarity")] == [second.name] * 3
 
 

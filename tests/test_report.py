@@ -203,10 +203,20 @@ def test_tables_that_are_read_on_demand_are_folded_in_the_page(three):
 
 
 def test_every_file_is_written_and_nothing_is_left_beside_them(three):
-    figures = [f"accuracy.{kind}" for kind in ("pdf", "png", "svg")]
-    data = ["pairs.csv", "pooled.csv", "report.html", "report.json", "report.md", "runs.csv", "summary.csv", "tables.tex"]
-    assert sorted(file.name for file in three.files) == figures + data
-    assert sorted(file.name for file in three.files[0].parent.iterdir()) == figures + data
+    figures = [f"{name}.{kind}" for name in ("accuracy", "profiles") for kind in ("pdf", "png", "svg")]
+    data = [
+        "pairs.csv",
+        "pooled.csv",
+        "profiles.csv",
+        "report.html",
+        "report.json",
+        "report.md",
+        "runs.csv",
+        "summary.csv",
+        "tables.tex",
+    ]
+    assert sorted(file.name for file in three.files) == sorted(figures + data)
+    assert sorted(file.name for file in three.files[0].parent.iterdir()) == sorted(figures + data)
     contents = {file.name: file.read_bytes() for file in three.files}
     assert contents["accuracy.png"].startswith(b"\x89PNG")
     assert b"<svg" in contents["accuracy.svg"]

@@ -5,7 +5,7 @@ from helpers.fake_results import result, results
 
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
-from rpecli.report.overview import CHANCE, overview, shortened
+from rpecli.report.overview import CHANCE, brief, overview
 from rpecli.report.verdict import verdicts
 from rpecli.report.write import text
 
@@ -51,24 +51,31 @@ def default_tasks(*encodings):
 
 
 @pytest.mark.parametrize("own", [("rope",), ("rope", "learned"), ("rope", "learned", "none")])
-@pytest.mark.parametrize("reference", [(), ENCODINGS])
+@pytest.mark.parametrize("reference", [(), ("fire", "alibi", "t5", "sinusoidal", "xpos", "sandwich")])
 def test_the_default_tasks_fit_on_a_screen(own, reference):
     lines = text.summary(content_of(default_tasks(*own), default_tasks(*reference)), 80)
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 38
-    assert sum(line.startswith("RoPE ") for line in lines) == (4 if reference else 2)
+    assert sum(line.startswith("RoPE (yours) " if reference else "RoPE ") for line in lines) == 2
 
 
-def test_of_the_reference_a_terminal_shows_the_best_of_each_group_and_the_own_encodings():
+def test_of_the_reference_a_terminal_shows_the_best_of_each_group_first_and_marks_own_encodings():
     tokens = {one: {16: 1, 32: 0.9 - place / 10} for place, one in enumerate(("fire", "alibi", "t5", "sinusoidal", "learned"))}
-    view = overview(results({"rope": {16: 1, 32: 0.5}, "learned": {16: 1, 32: 0.4}}), results(tokens))
-    shown = shortened(view)
-    assert [row[0] for row in view.rows if row[2] == "ref."] == ["FIRE", "ALiBi", "T5 bias", "Sinusoidal", "Learned"]
-    assert [row[0] for row in shown.rows if row[2] == "ref."] == ["FIRE", "Sinusoidal", "Learned"]
-    assert [row[0] for row in shown.rows if row[2] == "you"] == ["RoPE", "Learned"]
-    assert (shown.rows[-1], shown.notes[-1]) == (CHANCE, "2 more reference encodings: on the page.")
+    view = overview(results({"rope": {16: 1, 32: 0.55}, "none": {16: 1, 32: 0.4}, "shaw": {16: 1, 32: 0.3}}), results(tokens))
+    shown = brief(view)
+    assert [row[0] for row in view.rows if row[2] == "reference"] == ["FIRE", "ALiBi", "T5 bias", "Sinusoidal", "Learned"]
+    assert [row[0] for row in shown.rows] == [
+        "FIRE",
+        "ALiBi",
+        "Sinusoidal",
+        "RoPE (yours)",
+        "NoPE (yours)",
+        "Shaw (yours)",
+        "chance",
+    ]
+    assert shown.notes[-2:] == ["Unmarked rows are reference results.", "2 more encodings on the page."]
     own = overview(results({one: {16: 1, 32: 0.5} for one in ENCODINGS}))
-    assert shortened(own) == own
+    assert brief(own) == own
 
 
 def test_tasks_that_do_not_fit_side_by_side_go_below_each_other(quick):
@@ -124,11 +131,11 @@ def test_an_encoding_that_a_task_does_not_have_is_blank_there():
 def test_reference_results_stand_beside_own_ones_with_their_source():
     own, reference = results({"rope": {16: 1, 32: 0.7}}), results({"rope": {16: 1, 32: 0.6}, "alibi": {16: 1, 32: 0.9}})
     lines = lines_of(own, reference=reference)
-    assert lines[1].split() == ["encoding", "group", "from", "16", "32"]
+    assert lines[1].split() == ["encoding", "group", "source", "16", "32"]
     assert [line.split()[:3] for line in lines[2:5]] == [
-        ["ALiBi", "RPE", "ref."],
-        ["RoPE", "RPE", "you"],
-        ["RoPE", "RPE", "ref."],
+        ["ALiBi", "RPE", "reference"],
+        ["RoPE", "RPE", "yours"],
+        ["RoPE", "RPE", "reference"],
     ]
 
 

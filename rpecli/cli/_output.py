@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from rpecli.cli._exit import FAILURE, stop, warn
+from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.run.directory import Run
 from rpecli.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rpecli.report.build import Reference
     from rpecli.report.content import ReportContent
     from rpecli.report.records import Verdict
 
@@ -65,7 +66,17 @@ def command_line() -> str:
     return f"rpe {shlex.join(sys.argv[1:])}"
 
 
-def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool) -> None:
+def reference_results(with_reference: bool, no_reference: bool) -> "Reference":
+    """The shipped reference results, for tests and means too, or none of them."""
+    from rpecli.report.build import NO_REFERENCE, Reference
+    from rpecli.report.reference import read
+
+    if with_reference and no_reference:
+        stop("--with-reference and --no-reference contradict each other: remove one", USAGE)
+    return NO_REFERENCE if no_reference else Reference(read(), in_tests=with_reference)
+
+
+def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool, reference: "Reference") -> None:
     """Writes the report of runs under a name, or that of their study, and prints its summary."""
     from rpecli.report import build
     from rpecli.report.load import ReportError
@@ -73,7 +84,7 @@ def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, ta
     studies = {run.record.get("study", "default") for run in runs}
     name = name or (studies.pop() if len(studies) == 1 else "all")
     try:
-        report = build.build_report([run.path for run in runs], name, out, command_line())
+        report = build.build_report([run.path for run in runs], name, out, command_line(), reference)
     except ReportError as error:
         stop(str(error), FAILURE)
     for warning in report.warnings:

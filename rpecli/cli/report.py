@@ -9,7 +9,7 @@ import typer
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
 from rpecli.cli._inputs import load_recipe
-from rpecli.cli._output import command_line, new_console, print_json, print_rich, print_written, write_report
+from rpecli.cli._output import command_line, new_console, print_json, print_rich, print_written, reference_results, write_report
 from rpecli.cli._select import fail_if_unreadable, find_directories, select_runs
 from rpecli.run.directory import Run
 
@@ -22,7 +22,7 @@ Examples:
   rpe report --recipe quick --watch
 
   # compare two studies
-  rpe report --compare results/quick other-runs
+  rpe report --compare results/shipped/quick other-runs
 """
 
 
@@ -41,12 +41,15 @@ def report(
     name: flags.Name = None,
     out: flags.Out = Path("results"),
     tables: flags.Tables = False,
+    with_reference: flags.WithReference = False,
+    no_reference: flags.NoReference = False,
     as_json: flags.Json = False,
 ) -> None:
     """Write tables and figures of runs to results/NAME/ and show the answer.
 
     With --compare, compare two studies instead.
     """
+    reference = reference_results(with_reference, no_reference)
     if compare is not None:
         superfluous = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
         if superfluous:
@@ -61,7 +64,7 @@ def report(
     if watch:
         _watch(runs, names, ids, interval)
     selected, unreadable = select_runs(runs, names)
-    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables)
+    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables, reference)
     fail_if_unreadable(unreadable)
 
 

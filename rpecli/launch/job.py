@@ -13,7 +13,7 @@ INTERRUPTED = 130  # stopped by Ctrl-C after saving
 
 @dataclass(frozen=True)
 class Job:
-    """A run, whether to train it, and what to evaluate afterwards (None: nothing).
+    """A run, whether to train it, what to evaluate afterwards (None: nothing), and whether to probe it too.
 
     The runs of `stacked_with` train together with it, as one program.
     """
@@ -21,6 +21,7 @@ class Job:
     run: Run
     train: bool
     request: EvalRequest | None = None
+    probe: bool = False
     device: str = "auto"
     stacked_with: tuple[Run, ...] = ()
 

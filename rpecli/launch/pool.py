@@ -104,7 +104,8 @@ def _server_context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    modules = ["rpecli.launch.worker", "rpecli.train.loop", "rpecli.evaluate.measure", "scipy.stats", "torch._dynamo"]
+    modules = ["rpecli.launch.worker", "rpecli.train.loop", "rpecli.evaluate.measure", "rpecli.probes.inspect",
+               "rpecli.probes.invariance", "scipy.stats", "torch._dynamo"]  # fmt: skip
     context.set_forkserver_preload(modules)
     return context
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunError, RunInUse
@@ -77,7 +78,22 @@ def _train_and_evaluate(job: Job, say: Say) -> list[str]:
         train(job.run, job.device, progress=lambda line: say(f"train {line}"))
     if job.request is None:
         return []
-    return evaluate(job.run, job.request, job.device, progress=lambda line: say(f"eval {line}"))
+    problems = evaluate(job.run, job.request, job.device, progress=lambda line: say(f"eval {line}"))
+    if job.probe:
+        _probe(job, job.request, say)
+    return problems
+
+
+def _probe(job: Job, request: EvalRequest, say: Say) -> None:
+    """Shifts and attention, for claims and reasons in a report; what does not fit in memory is left out."""
+    from rpecli.probes.inspect import LENGTHS, inspect_run
+    from rpecli.probes.invariance import probe
+
+    try:
+        probe(job.run, device=job.device, request=request)
+        inspect_run(job.run, LENGTHS, job.device, request)
+    except RunError as error:
+        say(str(error))
 
 
 def _train_stack(job: Job, say: Say) -> None:

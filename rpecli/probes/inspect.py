@@ -12,7 +12,7 @@ import torch
 
 from rpecli import data
 from rpecli.config.ranges import parse_lengths
-from rpecli.device import available_memory, n_cores
+from rpecli.device import available_memory
 from rpecli.evaluate import hf_dataset
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
@@ -32,14 +32,11 @@ LENGTHS = "1x,2x,4x"
 MAX_SCORES = 1 << 24  # cells of a layer's scores `[H, T, T]` up to which whole matrices are fitted: score terms, functions of i-j
 
 
-def inspect(
-    requests: Mapping[Run, EvalRequest], lengths: str = LENGTHS, device: str = "auto", threads: int | None = None
-) -> dict[str, list[dict[str, Any]]]:
+def inspect(requests: Mapping[Run, EvalRequest], lengths: str = LENGTHS, device: str = "auto") -> dict[str, list[dict[str, Any]]]:
     """Inspects runs: `{"runs": [...], "similarity": [...]}`, one entry per run and per pair of comparable runs.
 
     Raises RunError for a run that is not trained, and for lengths that need too much memory.
     """
-    torch.set_num_threads(threads or n_cores())
     runs, inspected = [], []
     for run, request in requests.items():
         inspected_run, missing_lengths = inspect_run(run, lengths, device, request)
@@ -55,6 +52,7 @@ def inspect_run(run: Run, lengths: str, device: str, request: EvalRequest) -> tu
 
     Also returns the lengths that it has no sequences of.
     """
+    torch.set_num_threads(run.config.threads)
     with run.lock():
         loaded, weights = load(run, device, request)
         available, missing = _available_lengths(loaded, lengths, request.folder)

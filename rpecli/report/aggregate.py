@@ -38,6 +38,15 @@ class EncodingResults:
         return display_label(self.runs[0], self.keys)
 
     @property
+    def source(self) -> str:
+        """`yours`, or `reference (commit, machine)`."""
+        return self.runs[0].source
+
+    @property
+    def is_reference(self) -> bool:
+        return self.runs[0].is_reference
+
+    @property
     def evaluated_runs(self) -> list[RunResults]:
         return [run for run in self.runs if run.evaluations]
 

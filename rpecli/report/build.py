@@ -1,12 +1,12 @@
 """A report from run directories alone: load the runs, aggregate, test, tabulate, draw, and write every file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rpecli.report.content import ReportContent
-from rpecli.report.load import ReportError
+from rpecli.report.load import ReportError, RunResults
 from rpecli.report.records import Verdict
 from rpecli.run.files import write_files
 from rpecli.table import Table
@@ -41,14 +41,27 @@ class Report:
         return self.content.warnings
 
 
-def build_report(paths: list[Path], name: str, out: Path, command: str | None = None) -> Report:
+@dataclass(frozen=True)
+class Reference:
+    """The reference results that a report may use, and whether its tests and means count them too."""
+
+    runs: list[RunResults] = field(default_factory=list)
+    in_tests: bool = False
+
+
+NO_REFERENCE = Reference()
+
+
+def build_report(
+    paths: list[Path], name: str, out: Path, command: str | None = None, reference: Reference = NO_REFERENCE
+) -> Report:
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
     # the imports of matplotlib and scipy wait until a report is built
     from rpecli.report.figures.report import report_figures
     from rpecli.report.write import data, html, markdown
 
     check_name(name, out)
-    content = report_content(paths, name, command)
+    content = report_content(paths, name, command, reference)
     figures = report_figures(content)
     figure_files = figures.files()
     text = markdown.page(content, list(figure_files))
@@ -62,16 +75,25 @@ def build_report(paths: list[Path], name: str, out: Path, command: str | None = 
     return Report(content, text, _write(out / name, files))
 
 
-def report_content(paths: list[Path], name: str, command: str | None = None) -> ReportContent:
+def report_content(
+    paths: list[Path], name: str, command: str | None = None, reference: Reference = NO_REFERENCE
+) -> ReportContent:
     """The results, verdicts and tables of these runs. Raises ReportError."""
     from rpecli.report import verdict
     from rpecli.report.aggregate import aggregate
     from rpecli.report.load import load_runs
     from rpecli.report.load_probes import load_probes, outdated
+    from rpecli.report.reference import Background, matching
+    from rpecli.report.reference import background as reference_background
     from rpecli.report.tables import accuracy, attention, invariance, pooled, seeds
 
     loaded = load_runs(paths)
     tasks, messages = aggregate(loaded.runs), loaded.warnings + outdated(loaded.runs)
+    background = Background()
+    if reference.in_tests:
+        tasks = aggregate(loaded.runs + matching(loaded.runs, reference.runs)[0])
+    elif reference.runs:
+        background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
     verdicts = verdict.verdicts(tasks, {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
 
@@ -81,7 +103,8 @@ def report_content(paths: list[Path], name: str, command: str | None = None) -> 
         more_tables += [*accuracy.more_tables(task), *seeds.tables(task)]
         more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
         more_tables += attention.tables(probes[task.title]) if task.title in probes else []
-    return ReportContent(name, command, loaded.runs, messages, tasks, probes, shifts, verdicts, tables, more_tables)
+    results = (tasks, probes, shifts, verdicts, tables, more_tables, background.tasks, background.notes)
+    return ReportContent(name, command, loaded.runs, messages, *results)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.overview import Overview, overview
+from rpecli.report.paired import MEASURES
+from rpecli.report.profiles import profile_points
 from rpecli.report.provenance import provenance
-from rpecli.report.records import FORMAT, Verdict
+from rpecli.report.records import FORMAT, ProfilePoint, Verdict
 from rpecli.report.report_data import Provenance, ReportData
 from rpecli.report.tables.invariance import TaskShifts
 from rpecli.table import Table
@@ -34,6 +36,7 @@ class ReportContent:
     tables: list[Table]  # shown in the terminal too
     more_tables: list[Table]  # behind the verdicts: in every file, but too long for a terminal
     reference: list[TaskResults] = field(default_factory=list)  # shown beside these results, in no test and no mean of theirs
+    reference_notes: list[str] = field(default_factory=list)  # how the runs compare with it, or why there is none
 
     @property
     def summary(self) -> str:
@@ -76,6 +79,12 @@ class ReportContent:
         return provenance(self.runs)
 
     @cached_property
+    def profiles(self) -> list[ProfilePoint]:
+        """The performance profiles of both measures; of several runs an encoding only."""
+        points = [point for measure in MEASURES for point in profile_points(self.tasks, measure)]
+        return points if any(point.runs > 1 for point in points) else []
+
+    @cached_property
     def data(self) -> ReportData:
         """The records of report.json."""
         return ReportData(
@@ -88,8 +97,11 @@ class ReportContent:
             provenance=self.provenance,
             runs=[rows.run_record(run) for run in self.runs],
             rows=rows.summary_rows(self.tasks),
+            reference=rows.summary_rows(self.reference),
+            reference_notes=self.reference_notes,
             groups=rows.group_rows(self.tasks),
             pairs=rows.pair_rows(self.tasks),
             pooled=rows.pooled_rows(self.tasks),
+            profiles=self.profiles,
             warnings=self.warnings,
         )

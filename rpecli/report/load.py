@@ -21,6 +21,7 @@ from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
+YOURS = "yours"  # the source of a run that a run directory holds
 REQUIRED = ("length", "n", "exact_match", "token_accuracy")
 
 
@@ -38,10 +39,16 @@ class RunResults:
     evaluations: dict[int, EvalLine]  # by length: the one that counts
     all_evaluations: dict[int, list[EvalLine]]  # by length: the one on the most sequences last
     settings: dict[str, Any]  # recipe keys that decide the weights and have no column of their own
+    source: str = YOURS  # or `reference (commit, machine)`
 
     @property
     def id(self) -> str:
         return str(self.record.get("id", self.path.name))
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it ships with rpe, so that there is no run directory."""
+        return self.source != YOURS
 
     @property
     def trained(self) -> bool:
@@ -59,13 +66,13 @@ class RunResults:
     @cached_property  # read by the tables and by the figures
     def validations(self) -> list[dict[str, Any]]:
         """The validations of a trained run, oldest first; none for a run without metrics.jsonl."""
-        lines = Run(self.path).metrics() if self.trained else []
+        lines = Run(self.path).metrics() if self.trained and not self.is_reference else []
         return [dict(line) for line in lines if line.get("token_accuracy") is not None]
 
     @cached_property  # read for inspections, similarities and shifts
     def probes(self) -> list[dict[str, Any]]:
         """The lines of probes.jsonl, oldest first; none for a run without that file."""
-        return Run(self.path).probes()
+        return [] if self.is_reference else Run(self.path).probes()
 
     @property
     def solved(self) -> bool | None:

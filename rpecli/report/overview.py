@@ -10,8 +10,8 @@ from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.format import MISSING, plural
 from rpecli.table import Table
 
-YOURS, REFERENCE = "you", "ref."  # short: two tasks of six lengths stand side by side in 80 columns
-MAX_ROWS = 5  # with reference results in a terminal
+YOURS, REFERENCE = "yours", "reference"
+MAX_ROWS, MIN_REFERENCE = 6, 2  # encodings in a terminal where reference results stand behind yours
 MAX_LENGTHS = 6  # of more, doublings of the training length are shown, and of those the first and the last
 EXACT = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown
@@ -53,8 +53,8 @@ class Overview:
                 f"{UNSOLVED} Not every run learned the training length (exact match below {stats.SOLVED} there).": any(
                     cell.endswith(UNSOLVED) for cell in cells
                 ),
-                f"{REFERENCE}: reference results shipped with rpe.": any(row[2] == REFERENCE for row in self.rows),
-                f"{plural(self.hidden, 'more reference encoding')}: on the page.": self.hidden > 0,
+                "Unmarked rows are reference results.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),
+                f"{plural(self.hidden, 'more encoding')} on the page.": self.hidden > 0,
             }.items()
             if holds
         ]
@@ -68,13 +68,12 @@ class Overview:
 
     def tables(self) -> list[Table]:
         """One table per task, with chance as its foot."""
-        columns = {block.title: [*self.keys, *block.columns] for block in self.blocks}
-        rows = {
-            block.title: [[*self.name_cells(row), *block.cells[row]] for row in self.rows if row in block.cells]
-            for block in self.blocks
-        }
-        aligned = "l" * len(self.keys)
-        return [Table(title, names, aligned.ljust(len(names), "r"), rows[title], foot=1) for title, names in columns.items()]
+        return [self._table(block) for block in self.blocks]
+
+    def _table(self, block: Block) -> Table:
+        rows = [[*self.name_cells(row), *block.cells[row]] for row in self.rows if row in block.cells]
+        align = "l" * len(self.keys) + "r" * len(block.columns)
+        return Table(block.title, [*self.keys, *block.columns], align, rows, foot=1)
 
 
 Entry = tuple[Row, TaskResults, EncodingResults]
@@ -83,25 +82,33 @@ Entry = tuple[Row, TaskResults, EncodingResults]
 def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()) -> Overview:
     """The overview of these results; with `reference`, of its encodings too, and with a column that tells them apart."""
     entries = [*_entries(tasks, YOURS), *_entries(reference, REFERENCE)]
-    shown = {task.title: task for task in (*reference, *tasks)}
-    blocks = [_block(task, [entry for entry in entries if entry[1].title == title]) for title, task in shown.items()]
-    lengths = {task.train_length for task in shown.values()}
+    shown = {(task.name, task.train_length): task for task in (*reference, *tasks)}
+    blocks = [
+        _block(task, [(row, owner, encoding) for row, owner, encoding in entries if (owner.name, owner.train_length) == key])
+        for key, task in shown.items()
+    ]
+    blocks = [block for block in blocks if block.columns]  # no run of the others is evaluated
+    lengths = {block.task.train_length for block in blocks}
     if len(lengths) == 1:
         blocks = [replace(block, title=block.task.short_title) for block in blocks]
-    keys = ["encoding", "group", *(["from"] if reference else [])]
+    keys = ["encoding", "group", *(["source"] if reference else [])]
     return Overview(keys, [*_ordered(entries), CHANCE], blocks, lengths.pop() if len(lengths) == 1 else None)
 
 
-def shortened(view: Overview) -> Overview:
-    """For a terminal: all own encodings, and of the reference those that say most, up to MAX_ROWS in all."""
-    own = [row for row in view.rows if row[2] == YOURS]
-    reference = [row for row in view.rows if row[2] == REFERENCE]
-    firsts = [next((row for row in reference if row[1] == group), None) for group in ("RPE", "APE", "none")]
-    same = [row for row in reference if (*row[:2], YOURS) in own]
-    room = max(MAX_ROWS - len(own), 0)
-    chosen = list(dict.fromkeys(row for row in (*firsts, *same, *reference) if row))[:room]
-    rows = [row for row in view.rows if row in (*own, *chosen, CHANCE)]
-    return replace(view, rows=rows, hidden=len(reference) - len(chosen))
+def brief(whole: Overview) -> Overview:
+    """The overview without a column of sources: yours are marked, and of reference rows those remain that MAX_ROWS allow."""
+    own = [row for row in whole.rows if row[2] == YOURS]
+    others = [row for row in whole.rows if row[2] == REFERENCE]
+    if not others:
+        return whole
+    firsts = [row for group in ("RPE", "APE", "none") for row in [row for row in others if row[1] == group][:1]]
+    shown = list(dict.fromkeys([*firsts, *others]))[: max(MAX_ROWS - len(own), MIN_REFERENCE)]
+    names = {row: (f"{row[0]} ({YOURS})", *row[1:]) if row in own else row for row in whole.rows}
+    rows = [row for row in whole.rows if row not in others or row in shown]
+    blocks = [
+        replace(block, cells={names[row]: cells for row, cells in block.cells.items() if row in rows}) for block in whole.blocks
+    ]
+    return replace(whole, keys=whole.keys[:2], rows=[names[row] for row in rows], blocks=blocks, hidden=len(others) - len(shown))
 
 
 def _entries(tasks: Sequence[TaskResults], source: str) -> Iterator[Entry]:

@@ -130,6 +130,27 @@ class Pooled(Record):
         return None if self.rank_low is None or self.rank_high is None else (self.rank_low, self.rank_high)
 
 
+class ProfilePoint(Record):
+    """One point of a performance profile (Agarwal et al. 2021): the share of runs that score above a threshold."""
+
+    measure: str
+    """exact_match or token_accuracy: mean over log2 length beyond the training length"""
+    label: str
+    """label of an encoding that every task has"""
+    group: str
+    """APE, RPE, content or none"""
+    runs: int
+    """number of runs, over all tasks and seeds"""
+    threshold: float
+    """score that a run must exceed"""
+    share: float
+    """share of runs that do"""
+    low: float | None
+    """lower end of its pointwise 95 % bootstrap interval over seeds within each task; from 3 seeds per task"""
+    high: float | None
+    """its upper end"""
+
+
 class Verdict(Record):
     """What the runs support of one claim, about the encodings and the tasks that were run."""
 

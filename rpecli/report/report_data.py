@@ -6,7 +6,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from rpecli.report.headline import Headline
-from rpecli.report.records import Pair, Pooled, Record, TaskKey, Verdict
+from rpecli.report.records import Pair, Pooled, ProfilePoint, Record, TaskKey, Verdict
 
 
 class Range(Record):
@@ -56,6 +56,8 @@ class SummaryRow(TaskKey):
     """label: the encoding, its positions, and recipe keys that tell it from others"""
     title: str
     """the label as people know it"""
+    source: str
+    """yours, or reference with its commit and machine"""
     group: str
     """APE, RPE, content or none"""
     length: int | None
@@ -285,11 +287,17 @@ class ReportData(Record):
     """all runs, failed ones included"""
     rows: list[SummaryRow]
     """encodings by task and length"""
+    reference: list[SummaryRow]
+    """the same of reference results, for encodings that the runs do not have; no test and no other key counts them"""
+    reference_notes: list[str]
+    """how the runs compare with reference results, or why there are none"""
     groups: list[GroupRow]
     """groups by task and length"""
     pairs: list[Pair]
     """encodings compared two by two"""
     pooled: list[Pooled]
     """encodings and groups over several tasks"""
+    profiles: list[ProfilePoint]
+    """performance profiles over all tasks and seeds"""
     warnings: list[str]
     """what is missing or wrong"""

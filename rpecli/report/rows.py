@@ -46,6 +46,7 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
         task_title=task.short_title,
         encoding=encoding.label,
         title=encoding.title,
+        source=encoding.source,
         group=encoding.group,
         length=length,
         factor=length / task.train_length if length else None,

@@ -156,14 +156,33 @@ def interquartile_interval(strata: Sequence[Sequence[float]]) -> tuple[float, fl
     return _bootstrap(strata, lambda resampled: trim_mean(np.concatenate(resampled, axis=-1), 0.25, axis=-1))
 
 
+def share_intervals(
+    strata: Sequence[Sequence[float]], thresholds: Sequence[float]
+) -> list[tuple[float, float] | tuple[None, None]]:
+    """The pointwise 95 % bootstrap intervals of the share of values above each threshold, resampled within each task."""
+    import numpy as np
+
+    if not strata or min(map(len, strata)) < MIN_SEEDS:
+        return [(None, None)] * len(thresholds)
+    values = np.concatenate(_resampled(strata), axis=-1)
+    shares = [(values > threshold).mean(axis=-1) for threshold in thresholds]
+    return [(float(low), float(high)) for low, high in np.quantile(shares, [ALPHA / 2, 1 - ALPHA / 2], axis=-1).T]
+
+
 def _bootstrap(strata: Sequence[Sequence[float]], statistic: Any) -> tuple[float, float] | None:
     import numpy as np
 
     if not strata or min(map(len, strata)) < MIN_SEEDS:
         return None
-    resampled = [np.asarray(values, float)[_resample_indices(len(values), number)] for number, values in enumerate(strata)]
-    low, high = np.quantile(statistic(resampled), [ALPHA / 2, 1 - ALPHA / 2])
+    low, high = np.quantile(statistic(_resampled(strata)), [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
+
+
+def _resampled(strata: Sequence[Sequence[float]]) -> list[Any]:
+    """Per task `[N_RESAMPLES, seeds]`."""
+    import numpy as np
+
+    return [np.asarray(values, float)[_resample_indices(len(values), number)] for number, values in enumerate(strata)]
 
 
 @lru_cache(maxsize=256)

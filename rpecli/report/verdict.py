@@ -137,24 +137,24 @@ class Comparison:
 
 def compare(claim: Claim, first: str = "RPE", second: str = "APE") -> Comparison | None:
     """None where no task has encodings of both groups with a seed in common."""
-    by_title = {task.title: paired.group_scores(task, by_label, (first, second)) for task, by_label in claim.scores}
-    by_title = {title: members for title, members in by_title.items() if members[0]}
-    if not by_title:
+    scores = [(task, paired.group_scores(task, by_label, (first, second))) for task, by_label in claim.scores]
+    scores = [(task, members) for task, members in scores if members[0]]
+    strata = [paired.group_differences(*members) for _, members in scores]
+    overall = paired.difference(strata, claim.bounds)
+    if overall is None:
         return None
-    strata = {title: paired.group_differences(*members) for title, members in by_title.items()}
-    overall = paired.difference(list(strata.values()), claim.bounds)
-    by_task = {title: one for title, values in strata.items() if (one := paired.difference([values], claim.bounds))}
-    labels = [list(dict.fromkeys(label for members in by_title.values() for label in members[side])) for side in (0, 1)]
+    by_task = {task.title: one for (task, _), values in zip(scores, strata, strict=True)
+               if (one := paired.difference([values], claim.bounds))}  # fmt: skip
+    titles = {label: title for task, _ in scores for label, title in task.titles.items()}
+    labels = [list(dict.fromkeys(label for _, members in scores for label in members[side])) for side in (0, 1)]
     means = [
-        [fmean(fmean(members[side][label].values()) for members in by_title.values())
-         for label in labels[side] if all(label in members[side] for members in by_title.values())]
+        [fmean(fmean(members[side][label].values()) for _, members in scores)
+         for label in labels[side] if all(label in members[side] for _, members in scores)]
         for side in (0, 1)
     ]  # fmt: skip
-    titles = {label: title for task, _ in claim.scores for label, title in task.titles.items()}
     names = [[titles[label] for label in side] for side in labels]
-    sides = Sides((first, second), names[0], names[1], len(by_title))
-    assert overall is not None, "every stratum has a seed"
-    return Comparison(claim, sides, list(strata.values()), overall, by_task, (means[0], means[1]))
+    sides = Sides((first, second), names[0], names[1], len(strata))
+    return Comparison(claim, sides, strata, overall, by_task, (means[0], means[1]))
 
 
 def judge(claim: Claim) -> Verdict:

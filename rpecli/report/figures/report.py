@@ -11,6 +11,7 @@ from rpecli.report.figures.heads import head_looks, heads_overview
 from rpecli.report.figures.invariance import shift_figure
 from rpecli.report.figures.layout import Drawing
 from rpecli.report.figures.learning import learning_figure
+from rpecli.report.figures.profiles import profiles_figure
 from rpecli.table import slug
 
 PROBES = "inspect-"  # how the names of the files of probes begin
@@ -24,14 +25,16 @@ class Figures:
     styles: dict[str, SeriesStyle]
     accuracy: Drawing
     learning: Drawing | None
+    profiles: Drawing | None
     probes: dict[str, dict[str, Drawing]]
     heads: dict[str, Drawing]  # by the title of the task, one run per encoding
     head_looks: dict[str, dict[str, Any]]
 
     @no_collection()
     def files(self) -> dict[str, bytes]:
-        """Every file by name: accuracy and learning curves as png, svg and pdf, those of probes as svg."""
+        """Every file by name: accuracy, learning curves and profiles as png, svg and pdf, those of probes as svg."""
         files = self.accuracy.files("accuracy") | (self.learning.files("learning") if self.learning else {})
+        files |= self.profiles.files("profiles") if self.profiles else {}
         for title, drawings in self.probes.items():
             for name, drawing in drawings.items():
                 files |= drawing.files(f"{PROBES}{slug(title)}-{name}", ["svg"])
@@ -51,4 +54,5 @@ def report_figures(content: ReportContent) -> Figures:
              for title, inspected in content.probes.items()}  # fmt: skip
     looks = [head_looks(run) for inspected in content.probes.values() for run in inspected.runs]
     accuracy, learning = accuracy_figure(tasks, styles), learning_figure(tasks, styles)
-    return Figures(styles, accuracy, learning, probes, heads, max(looks, key=len, default={}))
+    profiles = profiles_figure(content.profiles, styles)
+    return Figures(styles, accuracy, learning, profiles, probes, heads, max(looks, key=len, default={}))

@@ -26,6 +26,7 @@ class Charts:
     legend: list[LegendBlock]
     accuracy: list[Chart]
     learning: list[Chart]
+    profiles: list[Chart]
     attention: dict[str, list[Chart]] = field(default_factory=dict)
     terms: dict[str, list[Chart]] = field(default_factory=dict)
     heads: dict[str, list[Chart]] = field(default_factory=dict)
@@ -60,7 +61,12 @@ def _about(run: RunResults) -> str:
 
 def _charts(page: PageCharts, figures: Figures) -> Charts:
     learning = page.charts(figures.learning) if figures.learning else []
-    charts = Charts(page.styles_legend(figures.styles), page.charts(figures.accuracy), learning)
+    charts = Charts(
+        page.styles_legend(figures.styles),
+        page.charts(figures.accuracy),
+        learning,
+        page.charts(figures.profiles) if figures.profiles else [],
+    )
     for title, drawings in figures.probes.items():
         attention = [name for name in drawings if name not in (TERMS, SHIFT)]
         if attention:

@@ -13,7 +13,8 @@ from rpecli.table import slug
 
 DATA = (
     "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
-    "(families of tasks and groups), `mcnemar.csv` (pairs of models), `report.json`, `tables.tex`; figures also as `.svg` and "
+    "(families of tasks and groups), `profiles.csv` "
+    "(runs above thresholds), `mcnemar.csv` (pairs of models), `report.json`, `tables.tex`; figures also as `.svg` and "
     "`.pdf`."
 )
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
@@ -21,7 +22,11 @@ LEGEND = (
     "Lines are means over seeds, bands the range from the lowest to the highest seed. Dotted vertical line: the training length. "
     "Gray dashed line: chance, for token accuracy."
 )
-NOTES = {"rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "data_note": DATA}
+PROFILES = (
+    "Performance profiles: the share of runs, over all tasks and seeds, whose mean over log length beyond training is above a "
+    "threshold. Bands: pointwise 95 % bootstrap intervals over seeds within each task."
+)
+NOTES = {"rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "profiles_note": PROFILES, "data_note": DATA}
 
 
 def page(content: ReportContent, figures: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rpecli.report.content import ReportContent
-from rpecli.report.overview import UNSOLVED, Block, Overview, Row, shortened
+from rpecli.report.overview import UNSOLVED, Block, Overview, Row, brief
 
 GAP = "  "  # between blocks
 NO_BREAK = "\u00a0"
@@ -19,7 +19,8 @@ def summary(content: ReportContent, width: int) -> list[str]:
     names = max((len(verdict.claim) for verdict in content.verdicts), default=0) + len(GAP)
     for verdict in content.verdicts:
         lines += wrap(verdict.summary, width, verdict.claim.ljust(names))
-    return [*lines, "", *overview_lines(shortened(content.overview), width)]
+    lines += ["", *overview_lines(brief(content.overview), width)]
+    return lines + [line for note in content.reference_notes for line in wrap(note, width)]
 
 
 def wrap(text: str, width: int, start: str = "") -> list[str]:
@@ -30,16 +31,18 @@ def wrap(text: str, width: int, start: str = "") -> list[str]:
 
 
 def overview_lines(overview: Overview, width: int) -> list[str]:
-    """The blocks side by side, as many as fit, then the next ones below, and the notes at the end."""
+    """The blocks side by side in bands, each block in the first band that has room, and the notes at the end."""
     room = width - sum(_name_columns(overview)) - len(overview.keys)
-    lines, band = list[str](), list[Block]()
+    bands = list[list[Block]]()
     for block in overview.blocks:
-        if band and sum(map(_block_width, [*band, block])) + len(GAP) * len(band) > room:
-            lines += [*_band_lines(overview, band), ""]
-            band = []
-        band.append(block)
-    lines += _band_lines(overview, band) if band else []
-    return [*lines, *wrap(" ".join(overview.notes), width)]
+        fits = (band for band in bands if sum(map(_block_width, [*band, block])) + len(GAP) * len(band) <= room)
+        band = next(fits, None)
+        if band is None:
+            bands.append([block])
+        else:
+            band.append(block)
+    lines = [line for band in bands for line in (*_band_lines(overview, band), "")]
+    return [*lines[:-1], *wrap(" ".join(overview.notes), width)]
 
 
 def _name_columns(overview: Overview) -> list[int]:

@@ -1,0 +1,175 @@
+"""The reference results that ship with rpe: what `rpe run reference` gave, as a background for other runs.
+
+A run of one encoding, or of a user's own, stands among all encodings at once. Reference runs count where they agree with runs of
+the report in every recipe key but the encoding, the positions and the seed, and were evaluated on the same sequences. They enter
+no test and no mean of a group, unless `--with-reference` asks for it.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, cast
+
+from rpecli.config.recipe import FORMAT, Config, TrainSettings, label
+from rpecli.report.aggregate import EncodingResults, TaskResults, aggregate
+from rpecli.report.format import format_percent, plural
+from rpecli.report.load import RunResults
+from rpecli.report.stats import MIN_SEEDS
+from rpecli.run.directory import Status
+from rpecli.run.records import EvalLine
+
+FILE = Path(__file__).with_name("reference.jsonl")
+FROM_RECORD = ("task", "encoding", "positions", "seed", "group", "family", "commit", "machine", "finished", "parameters",
+               "steps_to_accuracy")  # fmt: skip
+FROM_EVALUATION = ("length", "n", "exact_match", "exact_match_eos", "token_accuracy", "chance", "nll", "interval", "fingerprint",
+                   "eval_seed", "positions", "weights")  # fmt: skip
+PER_ENCODING = {"task", "encoding", "positions", "seed", "max_position", "positions_per", "switch_fraction"}
+MAX_KEYS = 2  # named in a note
+EXPECTED = 0.95  # probability that one more seed lies where a run agrees with the reference
+
+
+@dataclass(frozen=True)
+class Background:
+    """Reference results beside the tasks of a report, and one sentence for each thing there is to say about them."""
+
+    tasks: list[TaskResults] = field(default_factory=list)  # with the encodings that the report has not
+    notes: list[str] = field(default_factory=list)  # reproduced or not; why there is no reference
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The token accuracy of one run beside those of the reference's seeds, at one length."""
+
+    encoding: str
+    seed: int
+    task: str
+    length: int
+    accuracy: float
+    expected: list[float]
+
+    @property
+    def outcome(self) -> str:
+        """`reproduces` within the range of the seeds, `agrees with` where another seed may lie, else `differs from`."""
+        low, high = min(self.expected), max(self.expected)
+        if low <= self.accuracy <= high:
+            return "reproduces"
+        if (n := len(self.expected)) < MIN_SEEDS:
+            return "differs from"
+        from scipy.stats import t
+
+        half_width = t.ppf((1 + EXPECTED) / 2, n - 1) * stdev(self.expected) * math.sqrt(1 + 1 / n)
+        return "agrees with" if abs(self.accuracy - fmean(self.expected)) <= half_width else "differs from"
+
+    @property
+    def numbers(self) -> str:
+        low, high = format_percent(min(self.expected)), format_percent(max(self.expected))
+        spread = "" if self.outcome == "reproduces" and low == high else f" ({low if low == high else f'{low} to {high}'})"
+        return f"{self.task} at {self.length} {format_percent(self.accuracy)}{spread}"
+
+
+def reference_line(run: RunResults) -> dict[str, Any]:
+    """A run as a line of reference.jsonl."""
+    config = run.config
+    defaults = {key: field.default for key, field in TrainSettings.model_fields.items()}
+    keys = {key: value for key, value in config.model_dump(exclude={"eval"}).items() if value != defaults.get(key)}
+    record = {key: run.record.get(key) for key in FROM_RECORD}
+    lines = [cast("dict[str, Any]", line) for line in run.evaluations.values()]
+    evaluations = [{key: line.get(key) for key in FROM_EVALUATION} for line in lines]
+    return {"format": FORMAT, "id": run.id, "keys": keys, "record": record, "evaluations": evaluations}
+
+
+def read(file: Path = FILE) -> list[RunResults]:
+    """The reference runs; none without the file, or where another version of rpe trained them."""
+    if not file.exists():
+        return []
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [_run(line) for line in lines if line["format"] == FORMAT]
+
+
+def _run(line: dict[str, Any]) -> RunResults:
+    config = Config.from_keys(**line["keys"])
+    record = line["record"]
+    source = f"reference ({str(record['commit'])[:8]}, {record['machine']})"
+    record |= {"id": line["id"], "status": Status.TRAINED, "task": label(config.task), "encoding": label(config.encoding)}
+    evaluations: dict[int, EvalLine] = {evaluation["length"]: evaluation for evaluation in line["evaluations"]}
+    by_length = {length: [evaluation] for length, evaluation in evaluations.items()}
+    return RunResults(FILE, record, config, evaluations, by_length, settings_of(config), source)
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The keys in which a run must agree with a reference run, the training length among them."""
+    return {key: value for key, value in config.model_dump(exclude={"eval"}).items() if key not in PER_ENCODING}
+
+
+def matching(runs: list[RunResults], reference: list[RunResults]) -> tuple[list[RunResults], list[str]]:
+    """The reference runs that agree with runs of the report, on the same sequences; and why a task has none."""
+    by_task: dict[str, list[RunResults]] = defaultdict(list)
+    for run in reference:
+        by_task[str(run.record["task"])].append(run)
+    matches: dict[str, RunResults] = {}
+    missing: dict[str, None] = {}
+    for run in runs:
+        candidates = by_task.get(str(run.record["task"]), [])
+        agreeing = [other for other in candidates if settings_of(other.config) == settings_of(run.config)]
+        for other in agreeing:
+            matches[other.id] = _on_the_same_sequences(other, run)
+        if candidates and not agreeing:
+            missing[_difference(run, candidates[0])] = None
+    return [run for run in matches.values() if run.evaluations], list(missing)
+
+
+def _on_the_same_sequences(reference: RunResults, run: RunResults) -> RunResults:
+    sets = {length: line.get("fingerprint") for length, line in run.evaluations.items()}
+    lines = {length: line for length, line in reference.evaluations.items() if sets.get(length) == line["fingerprint"]}
+    by_length = {length: [line] for length, line in lines.items()}
+    return RunResults(reference.path, reference.record, reference.config, lines, by_length, reference.settings, reference.source)
+
+
+def _difference(run: RunResults, reference: RunResults) -> str:
+    """Which key keeps a run from being compared with the reference."""
+    own, other = settings_of(run.config), settings_of(reference.config)
+    differing = [f"{key}={own[key]} (reference: {other[key]})" for key in own if own[key] != other[key]]
+    rest = f" and {plural(len(differing) - MAX_KEYS, 'other key')}" if len(differing) > MAX_KEYS else ""
+    return f"No reference results for {run.record['task']} with {', '.join(differing[:MAX_KEYS])}{rest}."
+
+
+def background(tasks: list[TaskResults], runs: list[RunResults], reference: list[RunResults]) -> Background:
+    """The reference results of encodings that the report has not, and how those that it has compare with them."""
+    matches, missing = matching(runs, reference)
+    own = {task.title: task for task in tasks}
+    comparisons, others = list[Comparison](), list[RunResults]()
+    for task in aggregate(matches):
+        for entry in task.encodings:
+            same = next((one for one in own[task.title].encodings if one.label == entry.label), None)
+            if same is None:
+                others += entry.runs
+            else:
+                comparisons += _comparisons(own[task.title], same, entry)
+    return Background(aggregate(others), _sentences(comparisons) + missing)
+
+
+def _comparisons(task: TaskResults, entry: EncodingResults, reference: EncodingResults) -> Iterator[Comparison]:
+    """A user's runs of a reference encoding beside it, at the first length beyond training."""
+    length = next((n for n in sorted(reference.by_length) if n > task.train_length and n in entry.by_length), None)
+    if length is None:
+        return
+    expected = [run.by_length("token_accuracy")[length] for run in reference.runs]
+    for run in entry.runs:
+        if length in (accuracy := run.by_length("token_accuracy")):
+            value = accuracy[length]
+            yield Comparison(entry.short_title, run.config.seed, task.short_title, length, value, expected)
+
+
+def _sentences(comparisons: list[Comparison]) -> list[str]:
+    """One sentence per encoding, seed and outcome."""
+    by_subject: dict[tuple[str, int, str], list[Comparison]] = defaultdict(list)
+    for one in comparisons:
+        by_subject[one.encoding, one.seed, one.outcome].append(one)
+    return [
+        f"Your {encoding}, seed {seed}, {outcome} the reference: {'; '.join(one.numbers for one in members)}."
+        for (encoding, seed, outcome), members in by_subject.items()
+    ]

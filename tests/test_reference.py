@@ -1,0 +1,125 @@
+"""The reference results: what is written of a run, which of them stand behind a report, and that they enter no test."""
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.run_folders import make_run
+
+from rpecli import catalog
+from rpecli.config import load as config_load
+from rpecli.config.recipe import FORMAT
+from rpecli.report import build, reference
+from rpecli.report.build import Reference
+from rpecli.report.load import RunResults, load_runs
+
+
+def reference_of(folder: Path, **runs: list[float]) -> list[RunResults]:
+    """Reference runs trained to 16, by encoding: token accuracy at 32 of each seed."""
+    paths = [
+        make_run(folder / "reference", {16: 1.0, 32: value}, encoding=encoding.replace("_", "-"), seed=seed)
+        for encoding, values in runs.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+    file = folder / "reference.jsonl"
+    file.write_text("".join(json.dumps(reference.reference_line(run)) + "\n" for run in load_runs(paths).runs))
+    return reference.read(file)
+
+
+def own(folder: Path, accuracy: float, **keys: object) -> Path:
+    return make_run(folder / "runs", {16: 1.0, 32: accuracy}, **keys)
+
+
+def test_a_run_read_back_from_its_line_is_the_run(tmp_path: Path) -> None:
+    (run,) = reference_of(tmp_path, rope=[0.5])
+    assert (run.config.encoding, run.config.length, run.config.seed) == ("rope", 16, 0)
+    assert run.by_length("token_accuracy") == {16: 1.0, 32: 0.5}
+    assert (run.trained, run.solved, run.is_reference) == (True, True, True)
+    assert run.source.startswith("reference (c0ffee, a CPU, 2 cores")
+    assert (run.validations, run.probes) == ([], [])
+
+
+def test_lines_of_another_format_are_not_read(tmp_path: Path) -> None:
+    reference_of(tmp_path, rope=[0.5])
+    file = tmp_path / "reference.jsonl"
+    line = json.loads(file.read_text())
+    file.write_text(json.dumps(line | {"format": FORMAT - 1}))
+    assert reference.read(file) == []
+    assert reference.read(tmp_path / "none.jsonl") == []
+
+
+def test_other_encodings_stand_behind_a_report_and_enter_no_number_of_it(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.4, 0.5, 0.6], sinusoidal=[0.1, 0.2, 0.3])
+    paths = [own(tmp_path, 0.5)]
+    plain, content = (build.report_content(paths, "mine", reference=Reference(runs)).data for runs in ([], others))
+    described = {"reference": [], "reference_notes": [], "headline": plain.headline}
+    assert content.model_copy(update=described) == plain
+    assert [(row.encoding, row.length, row.token_accuracy.mean) for row in content.reference] == [
+        ("sinusoidal", 16, 1.0), ("sinusoidal", 32, pytest.approx(0.2)),
+    ]  # fmt: skip
+    assert {row.source for row in content.rows} == {"yours"}
+    assert all(row.source.startswith("reference (c0ffee") for row in content.reference)
+
+
+@pytest.mark.parametrize(("accuracy", "outcome"), [(0.45, "reproduces"), (0.65, "agrees with"), (1.0, "differs from")])
+def test_an_encoding_that_the_reference_has_is_compared_with_it(accuracy: float, outcome: str, tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.4, 0.5, 0.45])
+    (note,) = build.report_content([own(tmp_path, accuracy)], "mine", reference=Reference(others)).reference_notes
+    assert note == f"Your RoPE, seed 0, {outcome} the reference: Copy at 32 {100 * accuracy:.0f} % (40 % to 50 %)."
+
+
+def test_a_single_reference_run_is_reproduced_exactly_or_not(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.5])
+    notes = [
+        build.report_content([own(tmp_path / str(value), value)], "mine", reference=Reference(others)).reference_notes
+        for value in (0.5, 0.6)
+    ]
+    assert notes == [
+        ["Your RoPE, seed 0, reproduces the reference: Copy at 32 50 %."],
+        ["Your RoPE, seed 0, differs from the reference: Copy at 32 60 % (50 %)."],
+    ]
+
+
+def test_a_run_with_another_key_has_no_reference_and_a_note_names_the_key(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, sinusoidal=[0.1])
+    content = build.report_content([own(tmp_path, 0.5, lr=0.25)], "mine", reference=Reference(others))
+    assert content.data.reference == []
+    assert content.reference_notes == ["No reference results for copy with lr=0.25 (reference: 0.006)."]
+
+
+def test_other_sequences_are_not_compared(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, sinusoidal=[0.1])
+    path = make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}, line={"fingerprint": "another"})
+    content = build.report_content([path], "mine", reference=Reference(others))
+    assert (content.data.reference, content.reference_notes) == ([], [])
+
+
+def test_reference_runs_count_where_that_is_asked_for(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, sinusoidal=[0.1, 0.2, 0.3])
+    paths = [own(tmp_path, 0.8, seed=seed) for seed in range(3)]
+    content = build.report_content(paths, "mine", reference=Reference(others, in_tests=True))
+    assert [(row.first, row.second) for row in content.data.pairs if row.measure == "token_accuracy"] == [("sinusoidal", "rope")]
+    assert content.data.reference == []
+    assert {row.source == "yours" for row in content.data.rows if row.encoding == "sinusoidal"} == {False}
+
+
+def test_the_shipped_recipe_has_every_encoding_that_needs_no_other_positions() -> None:
+    recipe = config_load.load("reference")[0]
+    assert sorted(recipe.encoding) == sorted(set(catalog.names("encodings")) - {"abacus"})
+    assert recipe.task == config_load.load()[0].task
+
+
+def test_the_script_adds_runs_and_keeps_the_lines_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of the recipe alone, in its order."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    import reference as script
+
+    configs = config_load.load("reference")[0].configs()
+    first, second = configs[0], configs[5]
+    file = tmp_path / "reference.jsonl"
+    for number, config in enumerate((second, first)):
+        keys = {key: value for key, value in config.to_keys().items() if value is not None}
+        folder = tmp_path / str(number)
+        make_run(folder, {64: 1.0, 128: 0.5}, **keys)
+        make_run(folder, {16: 1.0})  # not of the recipe
+        file.write_text("".join(f"{line}\n" for line in script.reference_lines(folder, file)))
+    assert [run.id for run in reference.read(file)] == [first.id, second.id]
