@@ -20,6 +20,9 @@ from typing import Any
 import pytest
 from helpers.run_folders import make_page
 
+from rpecli.report.heatmap import HeatCell, HeatMap, HeatRow, HeatTask, css
+from rpecli.report.write import templates
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 MISSING = "no browser for the report's page: apt-get install chromium, or put Chromium or Chrome on PATH"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
@@ -36,7 +39,8 @@ addEventListener("load", () => {
 </script></body>"""
 
 SORT_AND_HOVER = """(page, out) => {
-  const table = page.querySelectorAll("table")[1], head = table.tHead.rows[0].cells[4], button = head.querySelector("button");
+  const table = page.querySelector('[aria-label="Token accuracy"] > table'), head = table.tHead.rows[0].cells[4];
+  const button = head.querySelector("button");
   const labels = () => Array.from(table.tBodies[0].rows, row => row.cells[0].firstChild.textContent).join(" ");
   button.click(); out.first = labels() + " " + head.getAttribute("aria-sort");
   button.click(); out.second = labels() + " " + head.getAttribute("aria-sort");
@@ -57,7 +61,7 @@ SORT_AND_HOVER = """(page, out) => {
 SORT_ALL = """(page, out) => {
   out.wrong = [];
   for (const fold of page.querySelectorAll("details")) fold.open = true;
-  for (const head of page.querySelectorAll("thead th")) {
+  for (const head of page.querySelectorAll("table:not(.heat) thead th")) {
     const table = head.closest("table"), column = Array.from(head.parentNode.children).indexOf(head);
     const keys = () => Array.from(table.tBodies[0].rows, row => row.cells[column].dataset.v).filter(v => v).map(Number);
     for (const sign of head.classList.contains("l") ? [1, -1] : [-1, 1]) {
@@ -65,7 +69,7 @@ SORT_ALL = """(page, out) => {
       if (keys().some((v, i, all) => i && sign * (v - all[i - 1]) < 0)) out.wrong.push(head.textContent);
     }
   }
-  out.heads = page.querySelectorAll("thead th").length;
+  out.heads = page.querySelectorAll("table:not(.heat) thead th").length;
 }"""
 LAYOUT = """(page, out) => {
   const root = page.documentElement, main = page.querySelector("main");
@@ -75,7 +79,7 @@ LAYOUT = """(page, out) => {
   out.text = main.innerText;
   const size = element => element.getBoundingClientRect();
   const visible = element => size(element).width > 20 && size(element).height > 10;
-  out.tables = Array.from(page.querySelectorAll("table"), visible);
+  out.tables = Array.from(page.querySelectorAll("table:not(.heat)"), visible);
   out.charts = Array.from(page.querySelectorAll("figure svg"), visible);
   out.markers = Array.from(page.querySelectorAll(".series use"), element => size(element).width > 3);
   out.smallest = Math.min(...Array.from(page.querySelectorAll("p, li, td, th"), e => parseFloat(getComputedStyle(e).fontSize)));
@@ -84,6 +88,34 @@ LAYOUT = """(page, out) => {
   const inside = text => { const box = size(text), svg = size(text.closest("svg"));
     return box.left > svg.left - 3 && box.right < svg.right + 3 && box.bottom < svg.bottom + 3 && box.top > svg.top - 3; };
   out.outside = Array.from(page.querySelectorAll("figure svg text")).filter(text => !inside(text)).map(text => text.textContent);
+}"""
+FIRST_SCREEN = """(page, out) => {
+  const box = selector => page.querySelector(selector).getBoundingClientRect();
+  const cards = [1, 2, 3].map(n => `.card:nth-child(${n})`);
+  out.ends = [".answer", ...cards, ".heat-wide table"].map(s => box(s).bottom);
+  out.tops = [".answer", ".cards", ".heat-wide table"].map(s => box(s).top);
+  out.cells = Array.from(page.querySelectorAll(".heat-wide tbody td[class*=h]"), cell => cell.getBoundingClientRect().width);
+}"""
+LAYOUT_OF_HEAT = """(page, out) => {
+  const shown = selector => page.querySelector(selector).getClientRects().length > 0, box = page.querySelector(".heat-wide");
+  out.shown = [shown(".heat-wide"), shown(".heat-narrow")];
+  out.box = [box.scrollWidth, box.clientWidth];
+  out.bottom = box.getBoundingClientRect().bottom;
+  out.narrowest = Math.min(...Array.from(box.querySelectorAll("tbody td[class*=h]"), cell => cell.getBoundingClientRect().width));
+}"""
+PHONE = """(page, out) => {
+  const root = page.documentElement;
+  out.width = [root.scrollWidth, root.clientWidth];
+  const numbers = selector => Array.from(page.querySelectorAll(selector)).map(cell => cell.textContent).sort();
+  out.wide = numbers(".heat-wide tbody td:not(.l)"); out.narrow = numbers(".heat-narrow tbody td:not(.l)");
+  const cells = Array.from(page.querySelectorAll(".heat-narrow td, .heat-narrow th"));
+  const text = cell => {
+    const range = page.createRange();
+    range.selectNodeContents(cell);
+    return range.getBoundingClientRect();
+  };
+  out.outside = cells.filter(cell => text(cell).width === 0 || text(cell).left < 0 || text(cell).right > root.clientWidth + .5)
+    .map(cell => cell.textContent);
 }"""
 REQUESTS = (
     """(page, out) => { out.loaded = page.defaultView.performance.getEntriesByType("resource").map(entry => entry.name); }"""
@@ -108,6 +140,7 @@ CONTRAST = """(page, out) => {
   out.ground = getComputedStyle(page.body).backgroundColor;
   out.text = lowest("h1, h2, h3, p, li, td, th, a, code, pre, summary, figcaption, button", "color");
   out.labels = lowest("figure svg text", "fill");
+  out.heat = lowest(".heat-wide td", "color");
   out.lines = lowest(".series > path.point, .series:has(use) > path", "stroke");
   out.markers = lowest(".series use", "fill");
 }"""
@@ -185,8 +218,54 @@ def test_text_lines_and_markers_stand_out_from_either_ground(page, flag, ground)
     assert out["ground"] == ground
     assert out["text"][0] >= 4.5, out["text"]
     assert out["labels"][0] >= 4.5, out["labels"]
+    assert out["heat"][0] >= 4.5, out["heat"]
     assert out["lines"][0] >= 2, out["lines"]
     assert out["markers"][0] >= 2, out["markers"]
+
+
+def test_the_first_screen_has_the_answer_the_claims_and_the_heat_map(page) -> None:
+    out, console = browse(page, FIRST_SCREEN, width=1400)
+    assert console == []
+    assert out["tops"] == sorted(out["tops"])
+    assert all(0 < end <= 900 for end in out["ends"]), out["ends"]
+    assert len(out["cells"]) == 9, "three encodings at three lengths; the fourth has no evaluation"
+
+
+def heat_page(folder: Path, encodings: int, tasks: int, lengths: int) -> Path:
+    """A page with nothing but a heat map."""
+    columns = [
+        HeatTask(f"Task {n}", f"Task {n}", 128, [128 * 2**k for k in range(lengths)], [10] * lengths) for n in range(tasks)
+    ]
+    cells = [[HeatCell(100 - 10 * k, 100 - 11 * k, "words", k == 0) for k in range(lengths)] for _ in range(tasks)]
+    rows = [HeatRow(f"Encoding ({n})", "RPE", "yours" if n else "reference", "rope", cells, 50) for n in range(encodings)]
+    heat = HeatMap(columns, rows, sources=True)
+    template = '{% extends "page.html.j2" %}{% import "heatmap.html.j2" as heatmap with context %}'
+    template += "{% block main %}{{ heatmap.section(heat, {}) }}{% endblock %}"
+    file = folder / "page.html"
+    file.write_text(templates.environment().from_string(template).render(heat=heat, style=css(heat)))
+    return file
+
+
+def test_thirty_encodings_on_four_tasks_at_eight_lengths_fit_a_wide_screen_and_a_phone(page, tmp_path) -> None:
+    heat = heat_page(tmp_path, encodings=30, tasks=4, lengths=8)
+    wide, _ = browse(heat, LAYOUT_OF_HEAT, width=1400)
+    assert wide["shown"] == [True, False]
+    assert wide["box"][0] <= wide["box"][1], "no scrolling sideways"
+    assert wide["bottom"] <= 900
+    assert wide["narrowest"] >= 24
+    for width in (390, 360):
+        phone, _ = browse(heat, PHONE, width=width)
+        assert phone["width"][0] <= phone["width"][1] <= width
+        assert phone["outside"] == []
+        assert len(phone["narrow"]) == 30 * (4 * 8 + 1) == len(phone["wide"])
+
+
+def test_a_phone_shows_every_number_of_the_heat_map_without_scrolling_sideways(page) -> None:
+    out, console = browse(page, PHONE, width=390)
+    assert console == []
+    assert out["width"][0] <= out["width"][1] <= 390
+    assert out["outside"] == []
+    assert {"80", "40", "90", "10", "20", "0"} <= {*out["narrow"]} == {*out["wide"]}
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def test_colors_are_custom_properties_that_a_dark_ground_changes() -> None:
     page = PageCharts()
     page.charts(figure())
     style = page.css()
-    light, dark = re.search(r":root\{(.*?)\}\n@media \(prefers-color-scheme: dark\)\{:root\{(.*?)\}\}", style).groups()
+    light, dark = re.search(r":root\{(.*?)\}\n@media screen and \(prefers-color-scheme: dark\)\{:root\{(.*?)\}\}", style).groups()
     names = re.findall(r"(--x[0-9a-f]{6}):", light)
     assert names == re.findall(r"(--x[0-9a-f]{6}):", dark)
     assert {*re.findall(r"var\((.*?)\)", style)} <= {*names}

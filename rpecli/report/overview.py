@@ -1,9 +1,10 @@
 """The overview of a report: encodings by length in whole per cent, one block per task, rows in one order with the best first."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import NamedTuple
 
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
@@ -76,15 +77,12 @@ class Overview:
         return Table(block.title, [*self.keys, *block.columns], align, rows, foot=1)
 
 
-Entry = tuple[Row, TaskResults, EncodingResults]
-
-
 def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()) -> Overview:
     """The overview of these results; with `reference`, of its encodings too, and with a column that tells them apart."""
-    entries = [*_entries(tasks, YOURS), *_entries(reference, REFERENCE)]
+    all_entries = entries(tasks, reference)
     shown = {(task.name, task.train_length): task for task in (*reference, *tasks)}
     blocks = [
-        _block(task, [(row, owner, encoding) for row, owner, encoding in entries if (owner.name, owner.train_length) == key])
+        _block(task, [entry for entry in all_entries if (entry.task.name, entry.task.train_length) == key])
         for key, task in shown.items()
     ]
     blocks = [block for block in blocks if block.columns]  # no run of the others is evaluated
@@ -92,7 +90,8 @@ def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
     if len(lengths) == 1:
         blocks = [replace(block, title=block.task.short_title) for block in blocks]
     keys = ["encoding", "group", *(["source"] if reference else [])]
-    return Overview(keys, [*_ordered(entries), CHANCE], blocks, lengths.pop() if len(lengths) == 1 else None)
+    rows = [*ordered(means_beyond(all_entries)), CHANCE]
+    return Overview(keys, rows, blocks, lengths.pop() if len(lengths) == 1 else None)
 
 
 def brief(whole: Overview) -> Overview:
@@ -111,14 +110,24 @@ def brief(whole: Overview) -> Overview:
     return replace(whole, keys=whole.keys[:2], rows=[names[row] for row in rows], blocks=blocks, hidden=len(others) - len(shown))
 
 
-def _entries(tasks: Sequence[TaskResults], source: str) -> Iterator[Entry]:
-    for task in tasks:
-        for encoding in task.encodings:
-            yield (encoding.short_title, encoding.group, source), task, encoding
+class Entry(NamedTuple):
+    """One encoding on one task, and its row."""
+
+    row: Row
+    task: TaskResults
+    encoding: EncodingResults
 
 
-def _ordered(entries: list[Entry]) -> list[Row]:
-    """Rows by their mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length."""
+def entries(tasks: Sequence[TaskResults], reference: Sequence[TaskResults]) -> list[Entry]:
+    """Every encoding on every task: of these results, then of the reference results."""
+    return [
+        Entry((encoding.short_title, encoding.group, source), task, encoding)
+        for source, owners in ((YOURS, tasks), (REFERENCE, reference)) for task in owners for encoding in task.encodings
+    ]  # fmt: skip
+
+
+def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
+    """By row, the mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length."""
     scores: dict[Row, list[float]] = {}
     for row, task, encoding in entries:
         by_length = {
@@ -127,11 +136,16 @@ def _ordered(entries: list[Entry]) -> list[Row]:
         }
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
         scores.setdefault(row, []).extend([stats.area(beyond)] if beyond else [])
-    return sorted(scores, key=lambda row: (-fmean(scores[row]) if scores[row] else math.inf, row[2] != YOURS, row))
+    return {row: fmean(values) if values else None for row, values in scores.items()}
+
+
+def ordered(means: dict[Row, float | None]) -> list[Row]:
+    """The rows with the highest means first, yours before others of the same mean, those without one last."""
+    return sorted(means, key=lambda row: (math.inf if (mean := means[row]) is None else -mean, row[2] != YOURS, row))
 
 
 def _block(task: TaskResults, entries: list[Entry]) -> Block:
-    lengths = _lengths(task, entries)
+    lengths = lengths_of(task, entries, MAX_LENGTHS)
     exact_length = _exact_match_length(task, lengths, [encoding for *_, encoding in entries])
     cells = {row: [_cell(encoding, length, task) for length in lengths] for row, _, encoding in entries}
     if exact_length:
@@ -143,15 +157,15 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
     return Block(task, f"{task.short_title}, to {task.train_length}", columns, cells)
 
 
-def _lengths(task: TaskResults, entries: list[Entry]) -> list[int]:
-    """The training length and those beyond it, if there are any."""
+def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
+    """The training length and those beyond it, if any; of more than `most`, doublings: the first ones and the last."""
     every = sorted({n for _, owner, _ in entries for n in owner.lengths})
     lengths = [n for n in every if n >= task.train_length] if every and every[-1] > task.train_length else every
-    if len(lengths) <= MAX_LENGTHS:
+    if len(lengths) <= most:
         return lengths
     doublings = [n for n in lengths if math.log2(n / task.train_length).is_integer()]
     shown = doublings if len(doublings) > 1 else lengths
-    return shown if len(shown) <= MAX_LENGTHS else [*shown[: MAX_LENGTHS - 1], shown[-1]]
+    return shown if len(shown) <= most else [*shown[: most - 1], shown[-1]]
 
 
 def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[EncodingResults]) -> int | None:

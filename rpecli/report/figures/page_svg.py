@@ -5,6 +5,7 @@ a dark ground changes, markers are defined once for all panels, and marks carry 
 empty groups and digits below a tenth of a point go.
 """
 
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -88,7 +89,8 @@ class PageCharts:
             beside = LABEL if crop.labels[1] else 0
             words = f'role="img" aria-label="{escape(crop.alt)}"' if crop.alt else 'aria-hidden="true"'
             wide, high = round(width + beside, 1), round(height + below, 1)
-            size = f'viewBox="{left - beside:g} {top:g} {wide:g} {high:g}" style="max-width:{SCALE * wide:.0f}px"'
+            limits = f"min-width:{math.ceil(wide)}px;max-width:{SCALE * wide:.0f}px"  # text of 8 pixels at least
+            size = f'viewBox="{left - beside:g} {top:g} {wide:g} {high:g}" style="{limits}"'
             panel = _Panel(drawing.tips, crop.part, nodes, self).element(nodes[crop.gid])
             yield crop, f"<svg {size} {words}>{panel}{_axis_labels(crop, left, top + height)}</svg>"
 
@@ -101,7 +103,7 @@ class PageCharts:
         light = "".join(f"{THEME[color.lower()]}:{color};" for color in plot.DARK)
         dark = "".join(f"{THEME[color.lower()]}:{other};" for color, other in plot.DARK.items())
         looks = "\n".join(f".{name}{{{style}}}" for style, name in self.looks.items())
-        return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{looks}\n"
+        return f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{looks}\n"
 
 
 def _themed(style: str) -> str:

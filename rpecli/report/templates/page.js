@@ -17,7 +17,7 @@ function sort(head, column) {
   rows.sort((a, b) => order(a.cells[column], b.cells[column], up));
   for (const row of rows) body.append(row);
 }
-for (const head of document.querySelectorAll("thead th")) {
+for (const head of document.querySelectorAll("table:not(.heat) > thead th")) {
   const button = document.createElement("button"), column = Array.from(head.parentNode.children).indexOf(head);
   button.type = "button";
   button.append(...head.childNodes);
@@ -38,9 +38,14 @@ for (const title of document.querySelectorAll(".point > title")) {
   title.parentNode.dataset.tip = title.textContent;
   title.remove();
 }
+for (const cell of document.querySelectorAll(".heat [title]")) {
+  cell.dataset.tip = cell.title;
+  cell.classList.add("point");
+  cell.removeAttribute("title");
+}
 function highlight(name) {
   document.body.classList.toggle("faded", name !== undefined);
-  for (const series of document.querySelectorAll(".series")) series.classList.toggle("lit", series.dataset.k === name);
+  for (const series of document.querySelectorAll("[data-k]")) series.classList.toggle("lit", series.dataset.k === name);
 }
 function over(event) {
   const series = event.target.closest ? event.target.closest("[data-k]") : null;

@@ -7,6 +7,8 @@ from rpecli.report.content import ReportContent
 from rpecli.report.figures.page_svg import Chart, LegendBlock, PageCharts
 from rpecli.report.figures.report import SHIFT, Figures
 from rpecli.report.figures.score_terms import TERM_LOOKS
+from rpecli.report.format import plural
+from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
 from rpecli.report.tables import runs
@@ -51,8 +53,18 @@ def page(content: ReportContent, figures: Figures) -> str:
         }
         for task in content.tasks
     ]
-    context = {"report": content, "sections": sections, "charts": charts, "style": charts_of_page.css(), "signs": SIGNS}
+    heat = heat_map(content.tasks, content.reference)
+    context = {"report": content, "sections": sections, "charts": charts, "signs": SIGNS, "heat": heat,
+               "counts": _counts(content), "links": {}, "style": charts_of_page.css() + css(heat)}  # fmt: skip
     return render("report.html.j2", **context, **origin(content), **NOTES)
+
+
+def _counts(content: ReportContent) -> str:
+    """How many encodings, tasks and seeds."""
+    labels = {encoding.label for task in content.tasks for encoding in task.encodings}
+    seeds = {run.config.seed for run in content.runs}
+    numbers = [plural(len(labels), "encoding"), plural(len(content.tasks), "task"), plural(len(seeds), "seed")]
+    return " \u00d7 ".join(numbers)
 
 
 def _about(run: RunResults) -> str:

@@ -15,12 +15,17 @@ FOLDER = Path(__file__).resolve().parents[1] / "templates"
 
 def render(name: str, **context: Any) -> str:
     """The text of a template; ends with one newline, and never has two empty lines in a row."""
-    text = _environment().get_template(name).render(**context)
+    text = environment().get_template(name).render(**context)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
+def unbroken(text: str) -> str:
+    """Text whose lines do not break before a per cent sign."""
+    return text.replace(" %", "\u00a0%")
+
+
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -28,5 +33,5 @@ def _environment() -> "Environment":
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
     )  # fmt: skip
-    environment.filters |= {"slug": slug, "code": lambda text: Markup(html(text))}
+    environment.filters |= {"slug": slug, "code": lambda text: Markup(html(text)), "unbroken": unbroken}
     return environment

@@ -1,0 +1,180 @@
+"""The heat map of a page: token accuracy of every encoding at every length of every task, colored from chance to 100 per cent."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rpecli.evaluate.scores import rescaled_accuracy
+from rpecli.report import overview
+from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, format_percent_range, plural
+
+MAX_LENGTHS = 8  # of a task
+MAX_COLUMNS = 32  # of tasks side by side
+NAMES, CELL = 300, 30  # pixels of a page that the columns of names take, and one of numbers at least
+LOW, HIGH = (247, 244, 235), (20, 75, 140)  # the colors of chance and of 100 %, on a light ground
+LOW_DARK, HIGH_DARK = (38, 43, 51), (125, 180, 255)  # the same on a dark ground
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """One encoding at one length."""
+
+    percent: int
+    level: int  # of the color: 0 at chance or below, 100 where every token is right
+    words: str  # range over seeds, chance, exact match
+    unsolved: bool  # it is the training length, and not every run learned it
+
+
+@dataclass(frozen=True)
+class HeatTask:
+    """The columns of one task."""
+
+    title: str
+    short_title: str
+    train_length: int
+    lengths: list[int]
+    chance: list[int | None]  # in per cent
+
+    def factor(self, length: int) -> str:
+        return format_factor(length, self.train_length)
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """One encoding: its cells by task and length, and the mean of what they rest on beyond training."""
+
+    title: str
+    group: str
+    source: str
+    choice: str  # as it is typed
+    cells: list[list[HeatCell | None]]
+    mean: int | None  # per cent of the way from chance to perfection
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """All rows, the best first, and all tasks."""
+
+    tasks: list[HeatTask]
+    rows: list[HeatRow]
+    sources: bool  # whether reference results stand beside others
+
+    @property
+    def bands(self) -> list[list[int]]:
+        """The places of the tasks that stand side by side, as many as fit."""
+        bands: list[list[int]] = []
+        for place, task in enumerate(self.tasks):
+            if not bands or self.columns(bands[-1]) + len(task.lengths) > MAX_COLUMNS:
+                bands.append([])
+            bands[-1].append(place)
+        return bands
+
+    def columns(self, places: Sequence[int]) -> int:
+        return sum(len(self.tasks[place].lengths) for place in places)
+
+    @property
+    def unsolved(self) -> bool:
+        return any(cell and cell.unsolved for row in self.rows for cells in row.cells for cell in cells)
+
+    @property
+    def levels(self) -> set[int]:
+        return {cell.level for row in self.rows for cells in row.cells for cell in cells if cell}
+
+
+def heat_map(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()) -> HeatMap:
+    """The heat map of these results; with `reference`, of its encodings too."""
+    entries = overview.entries(tasks, reference)
+    means = overview.means_beyond(entries)
+    owners = {task.title: [entry for entry in entries if entry.task.title == task.title] for task in (*reference, *tasks)}
+    owners = {title: owned for title, owned in owners.items() if any(entry.encoding.by_length for entry in owned)}
+    columns = [_columns(owned) for owned in owners.values()]
+    rows = [
+        HeatRow(
+            *row, entries_of[0].encoding.runs[0].config.encoding,
+            [_cells(row, owned, task.lengths) for owned, task in zip(owners.values(), columns, strict=True)],
+            None if (mean := means[row]) is None else round(100 * mean),
+        )
+        for row in overview.ordered(means)
+        if (entries_of := [entry for entry in entries if entry.row == row])
+    ]  # fmt: skip
+    return HeatMap(columns, rows, bool(tasks and reference))
+
+
+def _columns(entries: list[overview.Entry]) -> HeatTask:
+    """The training length of a task and those beyond it, with chance at each."""
+    task = entries[0].task
+    chance = {length: share for entry in entries for length, share in entry.task.chance.items()}
+    lengths = overview.lengths_of(task, entries, MAX_LENGTHS)
+    shares = [None if (share := chance.get(length)) is None else round(100 * share) for length in lengths]
+    return HeatTask(task.title, task.short_title, task.train_length, lengths, shares)
+
+
+def _cells(row: overview.Row, entries: list[overview.Entry], lengths: list[int]) -> list[HeatCell | None]:
+    """The cells of one row in one task; None where it was not measured."""
+    own = next((entry for entry in entries if entry.row == row), None)
+    return [_cell(own.encoding, own.task, length) if own else None for length in lengths]
+
+
+def _cell(encoding: EncodingResults, task: TaskResults, length: int) -> HeatCell | None:
+    summaries = encoding.by_length.get(length, {})
+    tokens = summaries.get("token_accuracy")
+    if tokens is None:
+        return None
+    chance = task.chance.get(length)
+    rescaled = tokens.mean if chance is None else rescaled_accuracy(tokens.mean, chance)
+    unsolved = length == task.train_length and not all(encoding.solved_flags)
+    words = [f"{encoding.title}, {task.short_title}, length {length} ({format_factor(length, task.train_length)})"]
+    words += [f"{MEASURE_NAMES[measure]} {format_percent_range(summaries[measure])}"
+              for measure in ("token_accuracy", "exact_match") if measure in summaries]  # fmt: skip
+    words += [f"chance {format_percent(chance)}"] if chance is not None else []
+    words += [plural(tokens.n, "seed")]
+    if unsolved:
+        words.append(f"{sum(encoding.solved_flags)} of {len(encoding.solved_flags)} learned the training length")
+    level = round(100 * min(1.0, max(0.0, rescaled or 0.0)))
+    return HeatCell(round(100 * tokens.mean), level, "; ".join(words), unsolved)
+
+
+def css(heat: HeatMap) -> str:
+    """A class `hN` for each level that occurs and the ends of the scale, on either ground; and from where tasks stand apart."""
+    light, dark = (_ground(heat.levels, *ends) for ends in ((LOW, HIGH), (LOW_DARK, HIGH_DARK)))
+    widest = max(map(heat.columns, heat.bands), default=0)
+    narrow = f"@media (max-width:{NAMES + CELL * widest}px){{.heat-wide{{display:none}}.heat-narrow{{display:block}}}}"
+    return f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n{narrow}\n"
+
+
+def _ground(levels: Iterable[int], low: Color, high: Color) -> str:
+    ends = f":root{{--heat-low:{_hexadecimal(low)};--heat-high:{_hexadecimal(high)}}}"
+    return ends + "".join(f".heat .h{level}{{{_look(level, low, high)}}}" for level in sorted(levels))
+
+
+def _look(level: int, low: Color, high: Color) -> str:
+    ground = mixed(level, low, high)
+    return f"background-color:{_hexadecimal(ground)};color:{_hexadecimal(ink(ground))}"
+
+
+def mixed(level: int, low: Color, high: Color) -> Color:
+    """The color at `level` per cent of the way."""
+    red, green, blue = (round(a + (b - a) * level / 100) for a, b in zip(low, high, strict=True))
+    return red, green, blue
+
+
+def ink(ground: Color) -> Color:
+    """Black or white, whichever stands out more: one of them always has a contrast of 4.5:1 at least."""
+    return (255, 255, 255) if contrast(ground, (255, 255, 255)) > contrast(ground, (0, 0, 0)) else (0, 0, 0)
+
+
+def contrast(one: Color, other: Color) -> float:
+    """The ratio of two colors' luminances (WCAG 2)."""
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: Color) -> float:
+    shares = [value / 255 for value in color]
+    red, green, blue = (share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _hexadecimal(color: Color) -> str:
+    return "#" + "".join(f"{value:02x}" for value in color)
