@@ -110,7 +110,7 @@ class Table:
         title = f"{'#' * level} {self.heading}" if level else f"**{self.heading}**"
         parts = [self._markdown_grid(padded), self.caption, "  \n".join(self.footnotes)]
         if self.folded:
-            parts = [f"<details><summary>{len(self.rows)} rows</summary>", *parts, "</details>"]
+            parts = [f"<details><summary>{len(self.rows)} row{'s' * (len(self.rows) != 1)}</summary>", *parts, "</details>"]
         return "\n\n".join(filter(None, [title if self.title else "", *parts]))
 
     def _markdown_grid(self, padded: bool) -> str:

@@ -156,10 +156,21 @@ def test_an_encoding_that_not_every_run_learned_is_named():
     runs = [result("rope", {16: 1, 32: 0.8}, seed=seed) for seed in range(3)]
     runs += [result("learned", {16: value, 32: 0.4}, seed=seed) for seed, value in enumerate((1, 0.5, 0.5))]
     line = headline(aggregate(runs))
-    assert "Training length not learned by every run: Learned on Copy (1 of 3 runs)." in line.detail
+    assert "Training length not learned by every run: Learned on Copy, 1 of 3 runs." in line.detail
     assert line.detail[-1] == f"3 seeds per encoding, {SMALL}"
     (unsolved,) = line.unsolved
     assert (unsolved.task, unsolved.encoding, unsolved.solved, unsolved.runs) == ("Copy", "Learned", 1, 3)
+
+
+def test_encodings_that_did_not_learn_are_named_once_and_no_more_than_three():
+    learned, half, no = {16: 1, 32: 0.8}, {16: 0.5, 32: 0.4}, {16: 0.2, 32: 0.1}
+    tokens = {"rope": learned, "learned": learned, "alibi": half, "t5": no, "fire": half, "none": half}
+    tasks = results(tokens) + results(tokens | {"alibi": learned}, task="sort")
+    text = sentence(headline(tasks), "not learned")
+    assert text == (
+        "Training length not learned by every run: ALiBi on Copy, 0 of 1 run; FIRE on Copy and Sort, 0 of 2 runs; "
+        "NoPE on Copy and Sort, 0 of 2 runs; and 1 more."
+    )
 
 
 def test_a_relative_encoding_no_better_than_an_absolute_one_is_named():
@@ -188,7 +199,7 @@ def test_different_training_lengths_are_compared_in_multiples():
     line = headline(tasks)
     assert line.title.startswith("At twice the training length, relative and absolute encodings do about equally well: 80 %")
     assert line.detail[:3] == [
-        "Trained on lengths up to 16 (Copy) and 64 (Sort).",
+        "Trained on lengths up to 16 on Copy, 64 on Sort.",
         "Whole strings right at 2x: relative 80 %, absolute 80 %.",
         "Tokens right at 4x: relative 30 %, absolute 30 %.",
     ]

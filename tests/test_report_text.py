@@ -5,7 +5,7 @@ from helpers.fake_results import result, results
 
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
-from rpecli.report.overview import CHANCE, overview
+from rpecli.report.overview import CHANCE, brief, overview
 from rpecli.report.verdict import verdicts
 from rpecli.report.write import text
 
@@ -21,8 +21,8 @@ def line_of(lines, name):
     return only.split()
 
 
-def content_of(tasks):
-    return ReportContent("mine", None, [], [], tasks, {}, {}, verdicts(tasks), [], [])
+def content_of(tasks, reference=()):
+    return ReportContent("mine", None, [], [], tasks, {}, {}, verdicts(tasks), [], [], list(reference))
 
 
 @pytest.fixture
@@ -38,6 +38,44 @@ def test_seven_encodings_on_three_tasks_fit_a_narrow_terminal(quick):
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 38  # and the page below an empty line
     assert sum(line.startswith("Sinusoidal ") for line in lines) == 1
+
+
+def default_tasks(*encodings):
+    """Four tasks as long as the default ones, each encoding worse than the one before and the third not solved."""
+    tasks = []
+    for name, length, longest in (("copy", 64, 4096), ("parity", 128, 4096), ("recall", 256, 4096), ("sort", 32, 1024)):
+        lengths = [n for n in (32, 64, 128, 256, 512, 1024, 2048, 4096) if length <= n <= longest]
+        tokens = {one: {n: 1 - place * (step + 1) / 30 for step, n in enumerate(lengths)} for place, one in enumerate(encodings)}
+        tasks += results({one: dict(by_length) for one, by_length in tokens.items()}, task=name, length=length)
+    return tasks
+
+
+@pytest.mark.parametrize("own", [("rope",), ("rope", "learned"), ("rope", "learned", "none")])
+@pytest.mark.parametrize("reference", [(), ("fire", "alibi", "t5", "sinusoidal", "xpos", "sandwich")])
+def test_the_default_tasks_fit_on_a_screen(own, reference):
+    lines = text.summary(content_of(default_tasks(*own), default_tasks(*reference)), 80)
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 38
+    assert sum(line.startswith("RoPE (yours) " if reference else "RoPE ") for line in lines) == 2
+
+
+def test_of_the_reference_a_terminal_shows_the_best_of_each_group_first_and_marks_own_encodings():
+    tokens = {one: {16: 1, 32: 0.9 - place / 10} for place, one in enumerate(("fire", "alibi", "t5", "sinusoidal", "learned"))}
+    view = overview(results({"rope": {16: 1, 32: 0.55}, "none": {16: 1, 32: 0.4}, "shaw": {16: 1, 32: 0.3}}), results(tokens))
+    shown = brief(view)
+    assert [row[0] for row in view.rows if row[2] == "reference"] == ["FIRE", "ALiBi", "T5 bias", "Sinusoidal", "Learned"]
+    assert [row[0] for row in shown.rows] == [
+        "FIRE",
+        "ALiBi",
+        "Sinusoidal",
+        "RoPE (yours)",
+        "NoPE (yours)",
+        "Shaw (yours)",
+        "chance",
+    ]
+    assert shown.notes[-2:] == ["Unmarked rows are reference results.", "2 more encodings on the page."]
+    own = overview(results({one: {16: 1, 32: 0.5} for one in ENCODINGS}))
+    assert brief(own) == own
 
 
 def test_tasks_that_do_not_fit_side_by_side_go_below_each_other(quick):
@@ -80,7 +118,7 @@ def test_the_training_length_is_said_once_or_by_task():
     tokens = {"rope": {16: 1, 64: 1, 128: 0.9}}
     assert "Trained on lengths up to 16." in " ".join(lines_of(results(tokens)))
     lines = lines_of(results(tokens) + results(tokens, task="sort", length=64))
-    assert lines[0].split() == ["Copy,", "trained", "to", "16", "Sort,", "trained", "to", "64"]
+    assert lines[0].split() == ["Copy,", "to", "16", "Sort,", "to", "64"]
     assert lines[1].split() == ["encoding", "group", "16", "64", "128", "64", "128"], "lengths from the training length on"
 
 
@@ -104,6 +142,11 @@ def test_reference_results_stand_beside_own_ones_with_their_source():
 def test_of_many_lengths_only_doublings_are_shown():
     by_length = dict.fromkeys(range(16, 129, 8), 0.95)
     assert lines_of(results({"rope": by_length}))[1].split()[2:] == ["16", "32", "64", "128"]
+
+
+def test_of_many_doublings_the_training_length_the_next_ones_and_the_last_are_shown():
+    by_length = {16 * 2**step: 0.95 for step in range(9)}
+    assert lines_of(results({"rope": by_length}))[1].split()[2:] == ["16", "32", "64", "128", "256", "4096"]
 
 
 def test_the_tables_of_markdown_have_the_same_cells():

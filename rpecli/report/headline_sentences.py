@@ -5,7 +5,7 @@ from typing import Literal
 
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import format_percent, plural
-from rpecli.report.headline_numbers import NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point
+from rpecli.report.headline_numbers import NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
 
 MARGIN = 0.05  # token accuracies that differ by no more are called equal
 MAX_NAMES = 3  # in one sentence
@@ -88,14 +88,14 @@ def _chance(point: Point, group: GroupPoint) -> str:
 
 
 def training_lengths(numbers: HeadlineNumbers) -> list[str]:
-    """`Trained on lengths up to 128 (copy, parity) and 32 (sort).`, where they differ between tasks."""
+    """`Trained on lengths up to 32 on Sort, 128 on Copy and Parity.`, where they differ between tasks."""
     by_length: dict[int, list[str]] = {}
     for task in numbers.tasks:
         by_length.setdefault(task.train_length, []).append(task.short_title)
     if len(by_length) == 1:
         return []
-    texts = [f"{length} ({', '.join(tasks)})" for length, tasks in sorted(by_length.items())]
-    return [f"Trained on lengths up to {_list(texts)}."]
+    texts = [f"{length} on {_list(tasks)}" for length, tasks in sorted(by_length.items())]
+    return [f"Trained on lengths up to {', '.join(texts)}."]
 
 
 def whole_strings(numbers: HeadlineNumbers, point: Point) -> str:
@@ -204,10 +204,18 @@ def _with_length(task: TaskResults) -> str:
 
 def not_learned(numbers: HeadlineNumbers) -> list[str]:
     """The encodings of which not every run learned the training length, the worst first."""
-    fewest_first = sorted(numbers.unsolved, key=lambda one: one.solved / one.runs)
-    texts = [f"{one.encoding} on {one.task} ({one.solved} of {plural(one.runs, 'run')})" for one in fewest_first]
-    more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
-    return [f"Training length not learned by every run: {', '.join(texts[:MAX_NAMES])}{more}."] if texts else []
+    by_encoding: dict[str, list[Unsolved]] = {}
+    for one in numbers.unsolved:
+        by_encoding.setdefault(one.encoding, []).append(one)
+    texts = [text for _, text in sorted(_unsolved_share(name, entries) for name, entries in by_encoding.items())]
+    more = f"; and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
+    return [f"Training length not learned by every run: {'; '.join(texts[:MAX_NAMES])}{more}."] if texts else []
+
+
+def _unsolved_share(name: str, entries: list[Unsolved]) -> tuple[float, str]:
+    """The share of runs that learned, and `NoPE on Copy and Parity, 1 of 6 runs`."""
+    solved, runs = sum(one.solved for one in entries), sum(one.runs for one in entries)
+    return solved / runs, f"{name} on {_list([one.task for one in entries])}, {solved} of {plural(runs, 'run')}"
 
 
 def without_a_length(numbers: HeadlineNumbers) -> list[str]:
