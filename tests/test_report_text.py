@@ -1,5 +1,7 @@
 """The summary of a report in a terminal and in a pipe, on made-up results."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.fake_results import result, results
 
@@ -102,7 +104,7 @@ def test_an_encoding_that_not_every_run_learned_is_marked_and_the_mark_explained
     lines = lines_of(aggregate([*runs, result("alibi", {16: 1, 32: 0.5})]))
     assert line_of(lines, "RoPE") == ["RoPE", "RPE", "75*", "40"]
     assert line_of(lines, "ALiBi") == ["ALiBi", "RPE", "100", "50"]
-    assert "* Not every run learned the training length" in " ".join(lines)
+    assert "* Not learned by every run" in " ".join(lines)
     ends = [line.index(cell) + len(cell.rstrip("*")) for line in lines for cell in ("75*", "100") if cell in line]
     assert len(set(ends)) == 1, "digits stand below each other"
 
@@ -170,3 +172,12 @@ def test_headline_claims_and_overview_stand_in_this_order():
              "Translation invariance Not measured", "Sample efficiency Not measured", "encoding group"]  # fmt: skip
     places = [joined.index(words) for words in order]
     assert places == sorted(places)
+
+
+def test_notes_on_the_reference_are_told_and_reasons_for_none_of_one_task_only():
+    own, reference = results({"rope": {16: 1, 32: 0.8}}), results({"alibi": {16: 1, 32: 0.9}})
+    notes = ["Your RoPE reproduces the reference.", "No reference results for sort with lr=1."]
+    both = replace(content_of(own, reference), reference_notes=notes)
+    assert text.summary(both, 80)[-2:] == notes
+    none = replace(content_of(own), reference_notes=["No reference results for copy with lr=1.", *notes[1:]])
+    assert text.summary(none, 80)[-1] == "No reference results for copy with lr=1; nor for 1 other task."

@@ -50,8 +50,8 @@ class Overview:
             for note, holds in {
                 f"Trained on lengths up to {self.training_length}.": self.training_length is not None,
                 "Per cent of tokens right, mean over seeds, from the training length on.": True,
-                f"{EXACT}: exact match (whole strings) at the first length beyond training.": self._has_exact_match,
-                f"{UNSOLVED} Not every run learned the training length (exact match below {stats.SOLVED} there).": any(
+                f"{EXACT}: exact match at the first length beyond.": self._has_exact_match,
+                f"{UNSOLVED} Not learned by every run (exact match below {stats.SOLVED} there).": any(
                     cell.endswith(UNSOLVED) for cell in cells
                 ),
                 "Unmarked rows are reference results.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rpecli.report.content import ReportContent
+from rpecli.report.format import plural
 from rpecli.report.overview import UNSOLVED, Block, Overview, Row, brief
 
 GAP = "  "  # between blocks
@@ -20,7 +21,15 @@ def summary(content: ReportContent, width: int) -> list[str]:
     for verdict in content.verdicts:
         lines += wrap(verdict.summary, width, verdict.claim.ljust(names))
     lines += ["", *overview_lines(brief(content.overview), width)]
-    return lines + [line for note in content.reference_notes for line in wrap(note, width)]
+    return lines + [line for note in _reference_notes(content) for line in wrap(note, width)]
+
+
+def _reference_notes(content: ReportContent) -> list[str]:
+    """How the runs compare with the reference results; why there are none, of the first task only."""
+    first, *others = content.reference_notes or [""]
+    if content.reference or not others:
+        return content.reference_notes
+    return [f"{first.removesuffix('.')}; nor for {plural(len(others), 'other task')}."]
 
 
 def wrap(text: str, width: int, start: str = "") -> list[str]:
