@@ -95,7 +95,7 @@ def test_one_encoding_stands_beside_the_reference_results():
     reference = results({"rope": {16: 1, 32: 0.8}, "alibi": {16: 1, 32: 1}, "learned": {16: 1, 32: 0.5}})
     line = headline(results({"rope": {16: 1, 32: 0.84}}), reference)
     assert line.source == "yours"
-    assert line.title.endswith("84 % of tokens right; reference: relative encodings 90 %, absolute ones 50 %.")
+    assert line.title.endswith("84 % of tokens right; reference: relative encodings 90 %, Learned (absolute) 50 %.")
     assert "Best of the reference at 32: ALiBi (100 %)." in line.detail
 
 
