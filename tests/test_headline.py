@@ -95,7 +95,8 @@ def test_one_encoding_stands_beside_the_reference_results():
     reference = results({"rope": {16: 1, 32: 0.8}, "alibi": {16: 1, 32: 1}, "learned": {16: 1, 32: 0.5}})
     line = headline(results({"rope": {16: 1, 32: 0.84}}), reference)
     assert line.source == "yours"
-    assert "Reference results at 32: relative encodings 90 %, absolute encodings 50 %; best ALiBi 100 %." in line.detail
+    assert line.title.endswith("84 % of tokens right; reference: relative encodings 90 %, Learned (absolute) 50 %.")
+    assert "Best of the reference at 32: ALiBi (100 %)." in line.detail
 
 
 def test_reference_results_of_other_lengths_are_not_compared():

@@ -83,7 +83,7 @@ def test_a_run_with_another_key_has_no_reference_and_a_note_names_the_key(tmp_pa
     others = reference_of(tmp_path, sinusoidal=[0.1])
     content = build.report_content([own(tmp_path, 0.5, lr=0.25)], "mine", reference=Reference(others))
     assert content.data.reference == []
-    assert content.reference_notes == ["No reference results for copy with lr=0.25 (reference: 0.006)."]
+    assert content.reference_notes == ["No reference results with lr=0.25 for Copy (only 0.006)."]
 
 
 def test_other_sequences_are_not_compared(tmp_path: Path) -> None:
