@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from helpers.fake_results import result, results
+from helpers.fake_runs import fake_study
 
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
@@ -181,3 +182,13 @@ def test_notes_on_the_reference_are_told_and_reasons_for_none_of_one_task_only()
     assert text.summary(both, 80)[-2:] == notes
     none = replace(content_of(own), reference_notes=["No reference results for copy with lr=1.", *notes[1:]])
     assert text.summary(none, 80)[-1] == "No reference results for copy with lr=1; nor for 1 other task."
+
+
+def test_what_claims_have_in_common_is_told_once_behind_them():
+    first, second, third = verdicts(fake_study({"rope": [0.9, 0.8], "learned": [0.2, 0.1]}, steps={"rope": 10, "learned": 50}))
+    assert "; this relative encoding against this absolute one on this task. To settle it: " in first.summary
+    lines = text.claim_lines([first, second, third], 200)
+    assert [line.split("  ")[0] for line in lines[:3]] == [first.claim, second.claim, third.claim]
+    assert not any("this relative encoding" in line or "To settle" in line for line in lines[:3])
+    assert lines[3:] == [f"Compared: {first.compared}. {first.settle}."]
+    assert text.claim_lines([first], 300) == [f"{first.claim}  {first.summary}"]
