@@ -129,7 +129,7 @@ def test_a_missing_baseline_is_said():
     result = extrapolation({"rope": HIGH, "alibi": LOW})
     assert (result.outcome, result.lines) == (
         NOT_MEASURED,
-        [f"no run of an absolute encoding has the numbers. To compare: {verdict.COMPARE}"],
+        [f"no absolute encoding to compare with: {verdict.COMPARE}"],
     )
 
 

@@ -180,7 +180,8 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
         f"{format_percent(one.token_accuracy)} ({one.best_encoding} {format_percent(one.best_token_accuracy)})" for one in equal
     ]
     tasks = _list([one.task for one in equal])
-    return [f"No encoding at all (NoPE) does as well as the best one on {tasks}: {_list(values)}."]
+    within = f"within {round(100 * MARGIN)} points of the best encoding"
+    return [f"No encoding at all (NoPE) is {within} on {tasks}: {_list(values)}."]
 
 
 def _beside_reference(reference: Point) -> str:
