@@ -75,12 +75,16 @@ class SeriesStyle:
     group: str
     color: str
     marker: str
+    hollow: bool = False  # a reference result: thin, with an empty marker
 
     def line(self) -> dict[str, Any]:
         """Keyword arguments of matplotlib's `plot`."""
         size = 5.2 if self.marker in "*PX" else 4.2
         edge = {"markeredgecolor": GROUND, "markeredgewidth": 0.5, "markersize": size}
-        return {"color": self.color, "marker": self.marker, "linestyle": DASHES[self.group], "linewidth": 1.4, **edge}
+        if self.hollow:
+            edge |= {"markeredgecolor": self.color, "markerfacecolor": GROUND, "markeredgewidth": 0.9}
+        width = 0.8 if self.hollow else 1.4
+        return {"color": self.color, "marker": self.marker, "linestyle": DASHES[self.group], "linewidth": width, **edge}
 
 
 def series_style(choice: str, group: str, title: str, variant: str = "") -> SeriesStyle:

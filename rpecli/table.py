@@ -1,7 +1,5 @@
 """One table of text, and how it is written to a terminal, as Markdown, as LaTeX and as HTML."""
 
-import csv
-import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -112,7 +110,7 @@ class Table:
         title = f"{'#' * level} {self.heading}" if level else f"**{self.heading}**"
         parts = [self._markdown_grid(padded), self.caption, "  \n".join(self.footnotes)]
         if self.folded:
-            parts = [f"<details><summary>{len(self.rows)} rows</summary>", *parts, "</details>"]
+            parts = [f"<details><summary>{len(self.rows)} row{'s' * (len(self.rows) != 1)}</summary>", *parts, "</details>"]
         return "\n\n".join(filter(None, [title if self.title else "", *parts]))
 
     def _markdown_grid(self, padded: bool) -> str:
@@ -191,12 +189,11 @@ def letter(index: int) -> str:
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """One line per record under the keys of all of them, in the order in which they first occur."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for record in records for key in record)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    """One line per record under the keys of all of them, in the order in which they first occur; empty without a value."""
+    import pandas  # half a second that commands without a CSV file need not wait for
+
+    frame = pandas.DataFrame([dict(record) for record in records], dtype=object)  # object: whole numbers stay whole
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def markdown(text: str) -> str:

@@ -6,22 +6,23 @@ in rpecli/report/templates.
 """
 
 import argparse
-import csv
 import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import report_schema
 
 from rpecli import catalog, encoding_facts
 from rpecli.attention import kernels
 from rpecli.describe import listing
-from rpecli.report.format import format_number
 from rpecli.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "results" / "shipped"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "report.schema.json"
 GLOSSARY = ROOT / "rpecli/report/templates/glossary.md"  # a copy of docs/glossary.md, which a report's page reads
@@ -70,22 +71,41 @@ def kernel_table() -> str:
     return table([{"kernel": f"`{kernel}`", "cost": cost} for kernel, cost in kernels.COST.items()])
 
 
-def quick_table() -> str:
-    """The token accuracy of `rpe run quick`, copied from its committed summary."""
-    rows = list(csv.DictReader((ROOT / "results/shipped/quick/summary.csv").read_text(encoding="utf-8").splitlines()))
-    accuracy: dict[tuple[str, str], dict[tuple[str, float], float]] = {}
+def quick_answer() -> str:
+    """What `rpe run quick` found: headline, claims and token accuracy, from its shipped report."""
+    report = json.loads((SHIPPED / "quick" / "report.json").read_text(encoding="utf-8"))
+    claims = [f"- **{verdict['claim']}.** {verdict['summary']}" for verdict in report["verdicts"]]
+    headline = report["headline"]
+    return "\n\n".join([f"**{headline['title']}**", " ".join(headline["detail"]), "\n".join(claims), quick_table(report["rows"])])
+
+
+def quick_table(rows: list[dict[str, Any]]) -> str:
+    """Per cent of tokens right, the encodings with the highest accuracy beyond training first."""
+    cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
-        cells = accuracy.setdefault((row["encoding"], row["group"]), {})
-        cells[row["task"].split(":")[0], float(row["factor"])] = float(row["token_accuracy_mean"])
-    columns = [(task, factor) for task in ("copy", "sort", "parity") for factor in (1, 2, 8)]
-    order = sorted(accuracy, key=lambda key: (key[1] != "APE", key[0] == "none", key[0]))
-    lines = [{"encoding": encoding, "group": group} | {f"{task} {factor}x": format_number(accuracy[encoding, group][task, factor])
-             for task, factor in columns} for encoding, group in order]  # fmt: skip
-    (seeds,) = {row["runs"] for row in rows}
-    return (
-        f"{table(lines)}\n\nMean token accuracy over {seeds} seeds at 1, 2 and 8 times the training length of 16 "
-        "([the full report](results/shipped/quick/report.md), with the commit and the machine)."
+        cells.setdefault((row["title"], row["group"]), {})[f"{row['task_title']} {row['factor']:g}x"] = row
+    order = sorted(
+        cells, key=lambda key: -fmean(row["rescaled_accuracy"]["mean"] for row in cells[key].values() if row["factor"] > 1)
     )
+    lines = [{"encoding": title, "group": group}
+             | {column: f"{100 * row['token_accuracy']['mean']:.0f}" for column, row in cells[title, group].items()}
+             for title, group in order]  # fmt: skip
+    seeds, length = {row["runs"] for row in rows}, {row["training_length"] for row in rows}
+    return (
+        f"{table(lines)}\n\nPer cent of tokens right, mean over {max(seeds)} seeds, at multiples of the training length of "
+        f"{max(length)} ([the report](results/shipped/quick/report.md) has the commit, the machine and the intervals)."
+    )
+
+
+def short_recipes() -> list[dict[str, Any]]:
+    """The recipes, long lists of encodings cut."""
+    rows = listing.rows("recipes")
+    return [row | {"encoding": shortened(str(row["encoding"]))} for row in rows]
+
+
+def shortened(names: str, at_most: int = 8) -> str:
+    listed = names.split(", ")
+    return names if len(listed) <= at_most else f"{', '.join(listed[:at_most])} and {len(listed) - at_most} more"
 
 
 GENERATORS: dict[str, Callable[[], str]] = {
@@ -94,10 +114,10 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "kernels": kernel_table,
     "sections": encoding_sections,
     "tasks": lambda: table(listing.rows("tasks")),
-    "recipes": lambda: table(listing.rows("recipes")),
+    "recipes": lambda: table(short_recipes()),
     "keys": lambda: table(listing.keys()),
     "report": report_schema.documentation,
-    "summary": quick_table,
+    "answer": quick_answer,
 }
 
 

@@ -121,6 +121,12 @@ def test_a_head_forced_to_attend_three_back_is_named(tmp_path: Path) -> None:
     (run,) = inspected(tiny.trained_run(tmp_path, encoding=str(file), steps=1))["runs"]
     assert [(head["head"], head["pattern"]) for head in run["patterned_heads"]] == [(1, "distance 3"), (2, "distance 3")]
     assert run["patterned_heads"][0]["share"] == {"2": 1.0, "4": 1.0, "8": 1.0, "16": 1.0}
+    attention_map = run["attention_map"]
+    assert (attention_map["layer"], attention_map["head"], attention_map["pattern"]) == (1, 1, "distance 3")
+    for length, rows in attention_map["rows"].items():  # > x1 ... xn | y1 ...: the row that predicts y1 is that of |
+        n = int(length)
+        assert [row.index("9") for row in rows] == [n + 1 + t - 3 for t in range(n)]
+        assert {len(row) for row in rows} == {2 * n + 2}
     heads = run["lengths"][1]["layers"][0]
     assert [head["distance"] for head in heads] == [3, 3]
     assert [head["entropy"] for head in heads] == [0, 0]

@@ -298,7 +298,7 @@ def test_what_a_child_says_is_in_its_log_and_not_on_the_screen(tmp_path: Path, r
     (run,) = find_runs(tmp_path / "runs")[0]
     assert run.log_file.read_text().count("train {'step'") == 4
     assert "train {" not in result.out + result.err
-    assert f"[1/1] {run.name}  done" in result.out + result.err
+    assert f"[1/1] {run.name}  trained in " in result.out + result.err
 
 
 @pytest.mark.parametrize("jobs", [0, 1])

@@ -11,6 +11,7 @@ from rpecli.config import load as config_load
 from rpecli.config.recipe import FORMAT
 from rpecli.report import build, reference
 from rpecli.report.build import Reference
+from rpecli.report.figures.report import report_figures
 from rpecli.report.load import RunResults, load_runs
 
 
@@ -83,7 +84,7 @@ def test_a_run_with_another_key_has_no_reference_and_a_note_names_the_key(tmp_pa
     others = reference_of(tmp_path, sinusoidal=[0.1])
     content = build.report_content([own(tmp_path, 0.5, lr=0.25)], "mine", reference=Reference(others))
     assert content.data.reference == []
-    assert content.reference_notes == ["No reference results for copy with lr=0.25 (reference: 0.006)."]
+    assert content.reference_notes == ["No reference results with lr=0.25 for Copy (only 0.006)."]
 
 
 def test_other_sequences_are_not_compared(tmp_path: Path) -> None:
@@ -123,3 +124,11 @@ def test_the_script_adds_runs_and_keeps_the_lines_of_others(tmp_path: Path, monk
         make_run(folder, {16: 1.0})  # not of the recipe
         file.write_text("".join(f"{line}\n" for line in script.reference_lines(folder, file)))
     assert [run.id for run in reference.read(file)] == [first.id, second.id]
+
+
+def test_figures_draw_reference_results_hollow(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.4], sinusoidal=[0.1])
+    content = build.report_content([own(tmp_path, 0.5)], "mine", reference=Reference(others))
+    styles = report_figures(content).styles
+    assert {label: (style.title, style.hollow) for label, style in styles.items()} == {
+        "rope": ("RoPE", False), "sinusoidal": ("Sinusoidal APE, reference", True)}  # fmt: skip

@@ -1,11 +1,14 @@
 """The summary of a report in a terminal and in a pipe, on made-up results."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.fake_results import result, results
+from helpers.fake_runs import fake_study
 
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
-from rpecli.report.overview import CHANCE, overview
+from rpecli.report.overview import CHANCE, brief, overview
 from rpecli.report.verdict import verdicts
 from rpecli.report.write import text
 
@@ -21,8 +24,8 @@ def line_of(lines, name):
     return only.split()
 
 
-def content_of(tasks):
-    return ReportContent("mine", None, [], [], tasks, {}, {}, verdicts(tasks), [], [])
+def content_of(tasks, reference=()):
+    return ReportContent("mine", None, [], [], tasks, {}, {}, verdicts(tasks), [], [], list(reference))
 
 
 @pytest.fixture
@@ -38,6 +41,44 @@ def test_seven_encodings_on_three_tasks_fit_a_narrow_terminal(quick):
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 38  # and the page below an empty line
     assert sum(line.startswith("Sinusoidal ") for line in lines) == 1
+
+
+def default_tasks(*encodings):
+    """Four tasks as long as the default ones, each encoding worse than the one before and the third not solved."""
+    tasks = []
+    for name, length, longest in (("copy", 64, 4096), ("parity", 128, 4096), ("recall", 256, 4096), ("sort", 32, 1024)):
+        lengths = [n for n in (32, 64, 128, 256, 512, 1024, 2048, 4096) if length <= n <= longest]
+        tokens = {one: {n: 1 - place * (step + 1) / 30 for step, n in enumerate(lengths)} for place, one in enumerate(encodings)}
+        tasks += results({one: dict(by_length) for one, by_length in tokens.items()}, task=name, length=length)
+    return tasks
+
+
+@pytest.mark.parametrize("own", [("rope",), ("rope", "learned"), ("rope", "learned", "none")])
+@pytest.mark.parametrize("reference", [(), ("fire", "alibi", "t5", "sinusoidal", "xpos", "sandwich")])
+def test_the_default_tasks_fit_on_a_screen(own, reference):
+    lines = text.summary(content_of(default_tasks(*own), default_tasks(*reference)), 80)
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 38
+    assert sum(line.startswith("RoPE (yours) " if reference else "RoPE ") for line in lines) == 2
+
+
+def test_of_the_reference_a_terminal_shows_the_best_of_each_group_first_and_marks_own_encodings():
+    tokens = {one: {16: 1, 32: 0.9 - place / 10} for place, one in enumerate(("fire", "alibi", "t5", "sinusoidal", "learned"))}
+    view = overview(results({"rope": {16: 1, 32: 0.55}, "none": {16: 1, 32: 0.4}, "shaw": {16: 1, 32: 0.3}}), results(tokens))
+    shown = brief(view)
+    assert [row[0] for row in view.rows if row[2] == "reference"] == ["FIRE", "ALiBi", "T5 bias", "Sinusoidal", "Learned"]
+    assert [row[0] for row in shown.rows] == [
+        "FIRE",
+        "ALiBi",
+        "Sinusoidal",
+        "RoPE (yours)",
+        "NoPE (yours)",
+        "Shaw (yours)",
+        "chance",
+    ]
+    assert shown.notes[-2:] == ["Unmarked rows are reference results.", "2 more encodings on the page."]
+    own = overview(results({one: {16: 1, 32: 0.5} for one in ENCODINGS}))
+    assert brief(own) == own
 
 
 def test_tasks_that_do_not_fit_side_by_side_go_below_each_other(quick):
@@ -64,7 +105,7 @@ def test_an_encoding_that_not_every_run_learned_is_marked_and_the_mark_explained
     lines = lines_of(aggregate([*runs, result("alibi", {16: 1, 32: 0.5})]))
     assert line_of(lines, "RoPE") == ["RoPE", "RPE", "75*", "40"]
     assert line_of(lines, "ALiBi") == ["ALiBi", "RPE", "100", "50"]
-    assert "* Not every run learned the training length" in " ".join(lines)
+    assert "* Not learned by every run" in " ".join(lines)
     ends = [line.index(cell) + len(cell.rstrip("*")) for line in lines for cell in ("75*", "100") if cell in line]
     assert len(set(ends)) == 1, "digits stand below each other"
 
@@ -80,7 +121,7 @@ def test_the_training_length_is_said_once_or_by_task():
     tokens = {"rope": {16: 1, 64: 1, 128: 0.9}}
     assert "Trained on lengths up to 16." in " ".join(lines_of(results(tokens)))
     lines = lines_of(results(tokens) + results(tokens, task="sort", length=64))
-    assert lines[0].split() == ["Copy,", "trained", "to", "16", "Sort,", "trained", "to", "64"]
+    assert lines[0].split() == ["Copy,", "to", "16", "Sort,", "to", "64"]
     assert lines[1].split() == ["encoding", "group", "16", "64", "128", "64", "128"], "lengths from the training length on"
 
 
@@ -106,6 +147,11 @@ def test_of_many_lengths_only_doublings_are_shown():
     assert lines_of(results({"rope": by_length}))[1].split()[2:] == ["16", "32", "64", "128"]
 
 
+def test_of_many_doublings_the_training_length_the_next_ones_and_the_last_are_shown():
+    by_length = {16 * 2**step: 0.95 for step in range(9)}
+    assert lines_of(results({"rope": by_length}))[1].split()[2:] == ["16", "32", "64", "128", "256", "4096"]
+
+
 def test_the_tables_of_markdown_have_the_same_cells():
     view = overview(results({"rope": {16: 1, 32: 0.75}}))
     (table,) = view.tables()
@@ -127,3 +173,22 @@ def test_headline_claims_and_overview_stand_in_this_order():
              "Translation invariance Not measured", "Sample efficiency Not measured", "encoding group"]  # fmt: skip
     places = [joined.index(words) for words in order]
     assert places == sorted(places)
+
+
+def test_notes_on_the_reference_are_told_and_reasons_for_none_of_one_task_only():
+    own, reference = results({"rope": {16: 1, 32: 0.8}}), results({"alibi": {16: 1, 32: 0.9}})
+    notes = ["Your RoPE reproduces the reference.", "No reference results for sort with lr=1."]
+    both = replace(content_of(own, reference), reference_notes=notes)
+    assert text.summary(both, 80)[-2:] == notes
+    none = replace(content_of(own), reference_notes=["No reference results for copy with lr=1.", *notes[1:]])
+    assert text.summary(none, 80)[-1] == "No reference results for copy with lr=1; nor for 1 other task."
+
+
+def test_what_claims_have_in_common_is_told_once_behind_them():
+    first, second, third = verdicts(fake_study({"rope": [0.9, 0.8], "learned": [0.2, 0.1]}, steps={"rope": 10, "learned": 50}))
+    assert "; this relative encoding against this absolute one on this task. To settle it: " in first.summary
+    lines = text.claim_lines([first, second, third], 200)
+    assert [line.split("  ")[0] for line in lines[:3]] == [first.claim, second.claim, third.claim]
+    assert not any("this relative encoding" in line or "To settle" in line for line in lines[:3])
+    assert lines[3:] == [f"Compared: {first.compared}. {first.settle}."]
+    assert text.claim_lines([first], 300) == [f"{first.claim}  {first.summary}"]

@@ -428,7 +428,7 @@ def test_the_command_stacks_what_it_can_and_does_the_rest_alone(n_jobs: int, tmp
     assert "2 runs train one by one: torch cannot batch it: " in text
     assert runs[2].log_file.read_text().count("train {'step'") == 4
     if n_jobs:
-        assert all(result.err.count(f"{run.name}  done") == 1 for run in runs)
+        assert all(result.err.count(f"{run.name}  trained in ") == 1 for run in runs)
 
 
 def test_without_the_option_nothing_is_stacked_on_a_cpu(tmp_path: Path, rpe: tiny.Rpe) -> None:

@@ -142,9 +142,9 @@ def test_a_report_alone_can_be_compared_when_its_runs_are_gone(tmp_path):
     [
         (
             '{"format": 1, "command": "rpe run old", "runs": [{"id": "x"}]}',
-            r"format 1; this is 2\): make it again: rpe run old",
+            r"format 1; this is 3\): make it again: rpe run old",
         ),
-        ('{"format": 2, "command": null, "runs": [{"id": "x"}]}', "damaged report: make it again: rpe report RUNS"),
+        ('{"format": 3, "command": null, "runs": [{"id": "x"}]}', "damaged report: make it again: rpe report RUNS"),
         ("[1]", "damaged, or not a report of rpe"),
         ("{", "damaged, or not a report of rpe"),
     ],

@@ -127,7 +127,10 @@ def test_the_best_that_differs_from_no_other_is_named_without_a_list_of_all_othe
 
 def test_a_missing_baseline_is_said():
     result = extrapolation({"rope": HIGH, "alibi": LOW})
-    assert (result.outcome, result.lines) == (NOT_MEASURED, ["No APE run has the numbers for this claim."])
+    assert (result.outcome, result.lines) == (
+        NOT_MEASURED,
+        [f"no absolute encoding to compare with: {verdict.COMPARE}"],
+    )
 
 
 def test_failed_runs_and_the_seed_they_take_with_them_are_said():
@@ -141,12 +144,12 @@ def test_groups_without_a_seed_in_common_are_said():
     runs = [fake_run("rope", 0, {16: 1, 32: 1}), fake_run("learned", 1, {16: 1, 32: 0})]
     result = verdict.extrapolation(aggregate(runs))
     assert result.outcome == NOT_MEASURED
-    assert "No seed is shared" in result.lines[0]
+    assert "no seed is shared" in result.lines[0]
 
 
 def test_lengths_within_training_measure_no_extrapolation():
     result = verdict.extrapolation(aggregate(runs_of({"rope": HIGH, "learned": HIGH}, lambda _: {16: 1.0})))
-    assert (result.outcome, result.lines) == (NOT_MEASURED, ["No length beyond training is evaluated: rpe eval --lengths 1x:8x"])
+    assert (result.outcome, result.lines) == (NOT_MEASURED, ["no length beyond training is evaluated: rpe eval --lengths 1x:8x"])
 
 
 def test_no_encoding_is_compared_with_relative_ones_beside_the_claim():
@@ -192,7 +195,7 @@ def test_invariance_is_judged_where_it_was_measured():
     kept = {tasks[0].title: {"rope": dict.fromkeys(range(6), 1.0), "learned": dict.fromkeys(range(6), 0.4)}}
     result = verdict.invariance(tasks, {"positions": kept, "prefix": {}})
     assert (result.outcome, result.difference.mean) == (SUPPORTED, pytest.approx(0.6))
-    assert verdict.invariance(tasks, {}).lines == ["Measure it with: rpe inspect RUN --shift"]
+    assert verdict.invariance(tasks, {}).lines == ["measure it with rpe inspect --shift"]
     assert verdict.invariance(tasks, {"positions": {}, "prefix": {}}).outcome == NOT_MEASURED
 
 

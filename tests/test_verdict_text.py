@@ -24,7 +24,7 @@ def test_a_supported_claim_is_one_sentence_with_effect_interval_and_p():
         extrapolation.summary == f"Supported: +70 points [65, 75] of exact match beyond training, p < 0.001 (Holm); {compared}."
     )
     assert efficiency.summary == f"Supported: 50 % fewer steps [50, 50] to 90 % token accuracy, p < 0.001 (Holm); {compared}."
-    assert shift.summary == "Not measured: Measure it with: rpe inspect RUN --shift"
+    assert shift.summary == "Not measured: measure it with rpe inspect --shift"
     assert (extrapolation.settle, extrapolation.seeds_needed, shift.effect) == (None, None, None)
 
 

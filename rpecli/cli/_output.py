@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rpecli.report.build import Reference
     from rpecli.report.content import ReportContent
+    from rpecli.report.records import Verdict
 
 MAX_WIDTH = 110  # of text in a terminal
 PIPE_WIDTH = 80
@@ -93,9 +94,7 @@ def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, ta
         return
     print_summary(report.content)
     if tables:
-        for verdict in report.verdicts:
-            typer.echo("\n".join(["", f"{verdict.claim}: {verdict.outcome}", *(f"  {line}" for line in verdict.lines)]))
-        typer.echo()
+        print_verdicts(report.verdicts)
         print_rich(report.tables, build.markdown_tables(report))
     typer.echo(f"\nPage: {out / name / 'report.html'}")
 
@@ -108,6 +107,16 @@ def print_summary(content: "ReportContent") -> None:
     title = text.wrap(content.headline.title, width)
     typer.secho("\n".join(title), bold=True)
     typer.echo("\n".join(text.summary(content, width)[len(title) :]))
+
+
+def print_verdicts(verdicts: "list[Verdict]") -> None:
+    """Every sentence of the verdicts, wrapped between words."""
+    from rpecli.report.write import text
+
+    for verdict in verdicts:
+        lines = [line for sentence in verdict.lines for line in text.wrap(sentence, text_width(), "  ")]
+        typer.echo("\n".join(["", f"{verdict.claim}: {verdict.outcome}", *lines]))
+    typer.echo()
 
 
 def text_width() -> int:

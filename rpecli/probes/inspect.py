@@ -25,10 +25,11 @@ from rpecli.probes.inputs import ProbeBatch, probe_batches
 from rpecli.probes.store import InspectedRun
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
-from rpecli.run.records import AttentionLine, AttentionScores, LengthAttention
+from rpecli.run.records import AttentionLine, AttentionMap, AttentionScores, LengthAttention, PatternedHead
 from rpecli.task import Batch
 
 LENGTHS = "1x,2x,4x"
+MAX_MAP = 160  # tokens up to which the attention of one sequence is kept whole
 MAX_SCORES = 1 << 24  # cells of a layer's scores `[H, T, T]` up to which whole matrices are fitted: score terms, functions of i-j
 
 
@@ -102,13 +103,29 @@ def measure(loaded: LoadedModel, blocks: dict[int, Batch]) -> AttentionScores:
     batches = {length: list(probe_batches(loaded, length, [block])) for length, block in blocks.items()}
     sums = {length: _attention_sums(loaded, batches[length]) for length in blocks}
     by_layer = [{length: sums[length][layer] for length in blocks} for layer in range(config.n_layer)]
+    heads = patterned_heads(by_layer, config.length, _second_length(loaded, list(blocks)))
     return {
         "normalizer": config.normalizer,
         "train_length": config.length,
         "causal": config.attention == "causal",
         "lengths": [_length_attention(loaded, length, batches[length], sums[length]) for length in blocks],
-        "patterned_heads": patterned_heads(by_layer, config.length, _second_length(loaded, list(blocks))),
+        "patterned_heads": heads,
+        "attention_map": _attention_map(loaded, batches, heads) if heads else None,
     }
+
+
+def _attention_map(loaded: LoadedModel, batches: dict[int, list[ProbeBatch]], heads: list[PatternedHead]) -> AttentionMap:
+    """What the head that follows its pattern most attends to in the first sequence of each length up to MAX_MAP tokens."""
+    head = max(heads, key=lambda head: head["share"][str(loaded.config.length)])
+    rows = {}
+    for length, (first, *_) in batches.items():
+        if first.inputs_BxT.shape[1] <= MAX_MAP:
+            layer = layer_inputs(loaded, first)[head["layer"] - 1]
+            in_first_BxT = first.answer_mask_BxT.clone()
+            in_first_BxT[1:] = False
+            weights_NxT = attention_rows(layer, in_first_BxT)[:, head["head"] - 1]
+            rows[str(length)] = ["".join(str(min(9, int(10 * weight))) for weight in row) for row in weights_NxT.tolist()]
+    return {"layer": head["layer"], "head": head["head"], "pattern": head["pattern"], "rows": rows}
 
 
 def _require_memory(loaded: LoadedModel, length: int, block: Batch) -> None:

@@ -1,7 +1,7 @@
 """What a report is made of, before it is written to files."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from rpecli import __version__
@@ -13,7 +13,7 @@ from rpecli.report.format import plural
 from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
-from rpecli.report.overview import Overview, overview
+from rpecli.report.overview import REFERENCE, Overview, brief, overview
 from rpecli.report.paired import MEASURES
 from rpecli.report.profiles import profile_points
 from rpecli.report.provenance import provenance
@@ -77,6 +77,12 @@ class ReportContent:
     @cached_property
     def headline(self) -> Headline:
         return headline(self.tasks, self.reference)
+
+    @cached_property
+    def shown_reference(self) -> list[TaskResults]:
+        """The reference results of a few encodings, for places that have no room for all."""
+        titles = {name for name, _, source in brief(self.overview).rows if source == REFERENCE}
+        return [replace(task, encodings=[one for one in task.encodings if one.short_title in titles]) for task in self.reference]
 
     @cached_property
     def overview(self) -> Overview:

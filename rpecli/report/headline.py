@@ -59,9 +59,9 @@ def _sentences(numbers: HeadlineNumbers, reference: list[TaskResults]) -> list[s
     if numbers.first is None:
         return sentences.without_a_length(numbers)
     beside = point_at(reference, numbers.first.lengths) if len(numbers.compared) == 1 else None
-    lines = [sentences.title(numbers, numbers.first), *sentences.training_lengths(numbers)]
+    lines = [sentences.title(numbers, numbers.first, beside), *sentences.training_lengths(numbers)]
     lines += [sentences.whole_strings(numbers, numbers.first)]
     lines += [sentences.at_the_last_length(numbers, numbers.last)] if numbers.last else []
     lines += sentences.encodings(numbers) + sentences.without_encoding(numbers)
-    lines += [sentences.beside_reference(numbers.first, beside)] if beside else []
+    lines += [sentences.best_of_reference(beside)] if beside else []
     return [*lines, *sentences.not_in_the_numbers(numbers), *sentences.not_learned(numbers)]

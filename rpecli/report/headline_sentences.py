@@ -5,17 +5,20 @@ from typing import Literal
 
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import format_percent, plural
-from rpecli.report.headline_numbers import NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point
+from rpecli.report.headline_numbers import MARGIN, NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
 
-MARGIN = 0.05  # token accuracies that differ by no more are called equal
 MAX_NAMES = 3  # in one sentence
 GROUP_WORDS = {"RPE": "relative", "APE": "absolute", "content": "content-based", "none": "no encoding"}
 TIMES = {2.0: "twice", 3.0: "three times", 4.0: "four times", 8.0: "eight times"}
 
 
-def title(numbers: HeadlineNumbers, point: Point) -> str:
-    """`Trained on lengths up to 16 and tested at 32, relative encodings still get 92 % of tokens right, absolute ones 55 %.`"""
-    return f"{_setting(numbers, point)}, {_comparison(numbers, point)}."
+def title(numbers: HeadlineNumbers, point: Point, reference: Point | None = None) -> str:
+    """`Trained on lengths up to 16 and tested at 32, relative encodings still get 92 % of tokens right, absolute ones 55 %.`
+
+    `reference` is what the shipped reference results say at the same lengths.
+    """
+    beside = f"; {_beside_reference(reference)}" if reference else ""
+    return f"{_setting(numbers, point)}, {_comparison(numbers, point)}{beside}."
 
 
 def _setting(numbers: HeadlineNumbers, point: Point) -> str:
@@ -45,8 +48,16 @@ def _comparison(numbers: HeadlineNumbers, point: Point) -> str:
         return f"{_subject(first)} {still}{_verb(first)} {right}, {others_right}"
     both = f"{format_percent(first.token_accuracy)} and {format_percent(second.token_accuracy)} of tokens right"
     if max(map(point.above_chance, (first.token_accuracy, second.token_accuracy))) <= NEAR_CHANCE:
-        return f"neither relative nor absolute encodings do much better than chance ({format_percent(point.chance)}): {both}"
-    return f"relative and absolute encodings do about equally well: {both}"
+        return f"{_together(first, second, 'neither', 'nor')} do much better than chance ({format_percent(point.chance)}): {both}"
+    return f"{_together(first, second)} do about equally well: {both}"
+
+
+def _together(first: GroupPoint, second: GroupPoint, before: str = "", between: str = "and") -> str:
+    """`relative and absolute encodings`, `neither RoPE (relative) nor Learned (absolute)`."""
+    words = [_subject(first), _subject(second)]
+    if len(first.encodings) > 1 and len(second.encodings) > 1:
+        words[0] = GROUP_WORDS[first.group]
+    return f"{before} {words[0]} {between} {words[1]}".strip()
 
 
 def _compared(numbers: HeadlineNumbers, point: Point) -> list[GroupPoint]:
@@ -88,14 +99,14 @@ def _chance(point: Point, group: GroupPoint) -> str:
 
 
 def training_lengths(numbers: HeadlineNumbers) -> list[str]:
-    """`Trained on lengths up to 128 (copy, parity) and 32 (sort).`, where they differ between tasks."""
+    """`Trained on lengths up to 32 on Sort, 128 on Copy and Parity.`, where they differ between tasks."""
     by_length: dict[int, list[str]] = {}
     for task in numbers.tasks:
         by_length.setdefault(task.train_length, []).append(task.short_title)
     if len(by_length) == 1:
         return []
-    texts = [f"{length} ({', '.join(tasks)})" for length, tasks in sorted(by_length.items())]
-    return [f"Trained on lengths up to {_list(texts)}."]
+    texts = [f"{length} on {_list(tasks)}" for length, tasks in sorted(by_length.items())]
+    return [f"Trained on lengths up to {', '.join(texts)}."]
 
 
 def whole_strings(numbers: HeadlineNumbers, point: Point) -> str:
@@ -110,7 +121,7 @@ def at_the_last_length(numbers: HeadlineNumbers, point: Point) -> str:
 
 
 def _where(point: Point, factor: bool = False) -> str:
-    """`at 32`, `at 128 (8x)`, `at 2x`, `at the longest tested lengths (2x to 32x)`."""
+    """`at 32`, `at 128 (8x)`, `at 2x`, `at 2x to 32x`."""
     lengths, factors = set(point.lengths.values()), sorted(set(point.factors))
     text = f"{factors[0]:.3g}x" if len(factors) == 1 else f"{factors[0]:.3g}x to {factors[-1]:.3g}x"
     if len(lengths) == 1 and len(factors) == 1:
@@ -166,25 +177,30 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
     nope = point.group("none") if point else None
     if point is None or nope is None or numbers.compared == ["none"]:
         return []
-    equal = [
-        one for one in point.nope
-        if one.token_accuracy >= one.best_token_accuracy - MARGIN and point.above_chance(one.token_accuracy) > NEAR_CHANCE
-    ]  # fmt: skip
+    equal = [one for one in point.nope if one.is_as_good]
     if not equal:
         return [f"Without any encoding (NoPE): {format_percent(nope.token_accuracy)} there."]
     values = [
         f"{format_percent(one.token_accuracy)} ({one.best_encoding} {format_percent(one.best_token_accuracy)})" for one in equal
     ]
     tasks = _list([one.task for one in equal])
-    return [f"No encoding at all (NoPE) does as well as the best one on {tasks}: {_list(values)}."]
+    within = f"within {round(100 * MARGIN)} points of the best encoding"
+    return [f"No encoding at all (NoPE) is {within} on {tasks}: {_list(values)}."]
 
 
-def beside_reference(point: Point, reference: Point) -> str:
-    """What the shipped reference results say at the same lengths."""
-    groups = [f"{GROUP_WORDS[one.group]} encodings {format_percent(one.token_accuracy)}" for one in reference.groups
-              if one.group in ("RPE", "APE")]  # fmt: skip
+def _beside_reference(reference: Point) -> str:
+    """`reference: relative encodings 90 %, absolute ones 45 %`."""
+    groups = [group for name in ("RPE", "APE") if (group := reference.group(name))]
+    texts = [
+        f"{_subject(group, again=bool(number))} {format_percent(group.token_accuracy)}" for number, group in enumerate(groups)
+    ]
+    return f"reference: {', '.join(texts)}"
+
+
+def best_of_reference(reference: Point) -> str:
+    """The encoding with the highest token accuracy among the shipped reference results."""
     best = reference.encodings[0]
-    return f"Reference results {_where(point)}: {', '.join(groups)}; best {best.encoding} {format_percent(best.token_accuracy)}."
+    return f"Best of the reference {_where(reference)}: {best.encoding} ({format_percent(best.token_accuracy)})."
 
 
 def not_in_the_numbers(numbers: HeadlineNumbers) -> list[str]:
@@ -204,10 +220,18 @@ def _with_length(task: TaskResults) -> str:
 
 def not_learned(numbers: HeadlineNumbers) -> list[str]:
     """The encodings of which not every run learned the training length, the worst first."""
-    fewest_first = sorted(numbers.unsolved, key=lambda one: one.solved / one.runs)
-    texts = [f"{one.encoding} on {one.task} ({one.solved} of {plural(one.runs, 'run')})" for one in fewest_first]
-    more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
-    return [f"Training length not learned by every run: {', '.join(texts[:MAX_NAMES])}{more}."] if texts else []
+    by_encoding: dict[str, list[Unsolved]] = {}
+    for one in numbers.unsolved:
+        by_encoding.setdefault(one.encoding, []).append(one)
+    texts = [text for _, text in sorted(_unsolved_share(name, entries) for name, entries in by_encoding.items())]
+    more = f"; and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
+    return [f"Training length not learned by every run: {'; '.join(texts[:MAX_NAMES])}{more}."] if texts else []
+
+
+def _unsolved_share(name: str, entries: list[Unsolved]) -> tuple[float, str]:
+    """The share of runs that learned, and `NoPE on Copy and Parity, 1 of 6 runs`."""
+    solved, runs = sum(one.solved for one in entries), sum(one.runs for one in entries)
+    return solved / runs, f"{name} on {_list([one.task for one in entries])}, {solved} of {plural(runs, 'run')}"
 
 
 def without_a_length(numbers: HeadlineNumbers) -> list[str]:

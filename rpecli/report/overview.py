@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import NamedTuple
 
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
-from rpecli.report.format import MISSING
+from rpecli.report.format import MISSING, plural
 from rpecli.table import Table
 
 YOURS, REFERENCE = "yours", "reference"
-MAX_LENGTHS = 7  # of more, only the doublings of the training length are shown
+MAX_ROWS, MIN_REFERENCE = 6, 2  # encodings in a terminal where reference results stand behind yours
+MAX_LENGTHS = 6  # of more, doublings of the training length are shown, and of those the first and the last
 EXACT = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown
 UNSOLVED = "*"
-APE, NONE = "APE", "none"
-N_BEST, N_ABSOLUTE = 3, 3  # reference rows of a terminal: the best relative ones, and the best of the others
 CHANCE = ("chance", "", "")
 Row = tuple[str, str, str]  # encoding, group, source
 
@@ -39,53 +38,76 @@ class Overview:
     keys: list[str]  # headings of the columns that name a row
     rows: list[Row]
     blocks: list[Block]
-    notes: list[str] = field(default_factory=list)
+    training_length: int | None  # of all tasks; None where they differ, and every title says its own
+    hidden: int = 0  # reference encodings that are left out
+
+    @property
+    def notes(self) -> list[str]:
+        """What the cells are, and what their marks mean."""
+        cells = {cell for block in self.blocks for row in self.rows for cell in block.cells.get(row, [])}
+        return [
+            note
+            for note, holds in {
+                f"Trained on lengths up to {self.training_length}.": self.training_length is not None,
+                "Per cent of tokens right, mean over seeds, from the training length on.": True,
+                f"{EXACT}: exact match at the first length beyond.": self._has_exact_match,
+                f"{UNSOLVED} Not learned by every run (exact match below {stats.SOLVED} there).": any(
+                    cell.endswith(UNSOLVED) for cell in cells
+                ),
+                "Unmarked rows are reference results.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),
+                f"{plural(self.hidden, 'more encoding')} on the page.": self.hidden > 0,
+            }.items()
+            if holds
+        ]
+
+    @property
+    def _has_exact_match(self) -> bool:
+        return any(EXACT in block.columns for block in self.blocks)
 
     def name_cells(self, row: Row) -> list[str]:
         return list(row[: len(self.keys)])
 
     def tables(self) -> list[Table]:
         """One table per task, with chance as its foot."""
-        columns = {block.title: [*self.keys, *block.columns] for block in self.blocks}
-        rows = {
-            block.title: [[*self.name_cells(row), *block.cells[row]] for row in self.rows if row in block.cells]
-            for block in self.blocks
-        }
-        aligned = "l" * len(self.keys)
-        return [Table(title, names, aligned.ljust(len(names), "r"), rows[title], foot=1) for title, names in columns.items()]
+        return [self._table(block) for block in self.blocks]
+
+    def _table(self, block: Block) -> Table:
+        rows = [[*self.name_cells(row), *block.cells[row]] for row in self.rows if row in block.cells]
+        align = "l" * len(self.keys) + "r" * len(block.columns)
+        return Table(block.title, [*self.keys, *block.columns], align, rows, foot=1)
 
 
 def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()) -> Overview:
     """The overview of these results; with `reference`, of its encodings too, and with a column that tells them apart."""
     all_entries = entries(tasks, reference)
-    shown = {task.title: task for task in (*reference, *tasks)}
-    blocks = [_block(task, [entry for entry in all_entries if entry.task.title == title]) for title, task in shown.items()]
+    shown = {(task.name, task.train_length): task for task in (*reference, *tasks)}
+    blocks = [
+        _block(task, [entry for entry in all_entries if (entry.task.name, entry.task.train_length) == key])
+        for key, task in shown.items()
+    ]
     blocks = [block for block in blocks if block.columns]  # no run of the others is evaluated
     lengths = {block.task.train_length for block in blocks}
-    notes = _notes(blocks)
-    if len(lengths) == 1:  # said once, not in every title
+    if len(lengths) == 1:
         blocks = [replace(block, title=block.task.short_title) for block in blocks]
-        notes = [f"Trained on lengths up to {lengths.pop()}.", *notes]
     keys = ["encoding", "group", *(["source"] if reference else [])]
-    return Overview(keys, [*ordered(means_beyond(all_entries)), CHANCE], blocks, notes)
+    rows = [*ordered(means_beyond(all_entries)), CHANCE]
+    return Overview(keys, rows, blocks, lengths.pop() if len(lengths) == 1 else None)
 
 
 def brief(whole: Overview) -> Overview:
-    """The overview without a column of sources: yours are marked, and of reference rows a few remain, the others are counted."""
+    """The overview without a column of sources: yours are marked, and of reference rows those remain that MAX_ROWS allow."""
+    own = [row for row in whole.rows if row[2] == YOURS]
     others = [row for row in whole.rows if row[2] == REFERENCE]
     if not others:
         return whole
-    best = [row for row in others if row[1] not in (APE, NONE)][:N_BEST]
-    absolute = [row for row in others if row[1] in (APE, NONE)][:N_ABSOLUTE]
-    names = {row: (f"{row[0]} ({YOURS})", *row[1:]) if row[2] == YOURS else row for row in whole.rows}
-    kept = [row for row in whole.rows if row not in others or row in (*best, *absolute)]
+    firsts = [row for group in ("RPE", "APE", "none") for row in [row for row in others if row[1] == group][:1]]
+    shown = list(dict.fromkeys([*firsts, *others]))[: max(MAX_ROWS - len(own), MIN_REFERENCE)]
+    names = {row: (f"{row[0]} ({YOURS})", *row[1:]) if row in own else row for row in whole.rows}
+    rows = [row for row in whole.rows if row not in others or row in shown]
     blocks = [
-        replace(block, cells={names[row]: cells for row, cells in block.cells.items() if row in kept}) for block in whole.blocks
+        replace(block, cells={names[row]: cells for row, cells in block.cells.items() if row in rows}) for block in whole.blocks
     ]
-    n_hidden = len(whole.rows) - len(kept)
-    hidden = f" {n_hidden} more encodings are on the page." if n_hidden else ""
-    notes = [*whole.notes, f"Unmarked rows are reference results.{hidden}"]
-    return Overview(whole.keys[:2], [names[row] for row in kept], blocks, notes)
+    return replace(whole, keys=whole.keys[:2], rows=[names[row] for row in rows], blocks=blocks, hidden=len(others) - len(shown))
 
 
 class Entry(NamedTuple):
@@ -118,8 +140,8 @@ def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
 
 
 def ordered(means: dict[Row, float | None]) -> list[Row]:
-    """The rows with the highest means first, those without one last."""
-    return sorted(means, key=lambda row: (math.inf if (mean := means[row]) is None else -mean, row))
+    """The rows with the highest means first, yours before others of the same mean, those without one last."""
+    return sorted(means, key=lambda row: (math.inf if (mean := means[row]) is None else -mean, row[2] != YOURS, row))
 
 
 def _block(task: TaskResults, entries: list[Entry]) -> Block:
@@ -132,17 +154,18 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
     chance = {length: value for _, owner, _ in entries for length, value in owner.chance.items()}
     cells[CHANCE] = [_percent(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
     columns = [*map(str, lengths), *([EXACT] if exact_length else [])]
-    return Block(task, task.title, columns, cells)
+    return Block(task, f"{task.short_title}, to {task.train_length}", columns, cells)
 
 
 def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
-    """The training length and those beyond it; of more than `most`, the doublings, and of these the first and the last ones."""
-    lengths = sorted({n for _, owner, _ in entries for n in owner.lengths if n >= task.train_length})
+    """The training length and those beyond it, if any; of more than `most`, doublings: the first ones and the last."""
+    every = sorted({n for _, owner, _ in entries for n in owner.lengths})
+    lengths = [n for n in every if n >= task.train_length] if every and every[-1] > task.train_length else every
     if len(lengths) <= most:
         return lengths
     doublings = [n for n in lengths if math.log2(n / task.train_length).is_integer()]
     shown = doublings if len(doublings) > 1 else lengths
-    return shown if len(shown) <= most else [shown[0], *shown[1 - most :]]
+    return shown if len(shown) <= most else [*shown[: most - 1], shown[-1]]
 
 
 def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[EncodingResults]) -> int | None:
@@ -169,12 +192,3 @@ def _mean(encoding: EncodingResults, length: int, measure: str) -> float | None:
 
 def _percent(value: float | None) -> str:
     return MISSING if value is None else f"{round(100 * value)}"
-
-
-def _notes(blocks: list[Block]) -> list[str]:
-    notes = ["Per cent of tokens right, mean over seeds."]
-    if any(EXACT in block.columns for block in blocks):
-        notes.append(f"{EXACT}: exact match (whole strings) at the first length beyond training.")
-    if any(cell.endswith(UNSOLVED) for block in blocks for cells in block.cells.values() for cell in cells):
-        notes.append(f"{UNSOLVED} Not every run learned the training length (exact match below {stats.SOLVED} there).")
-    return notes

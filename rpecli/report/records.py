@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-FORMAT = 2  # of report.json and compare.json: goes up when a key changes its meaning or is removed
+FORMAT = 3  # of report.json and compare.json: goes up when a key changes its meaning or is removed
 
 
 class Record(BaseModel):

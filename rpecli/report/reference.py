@@ -16,11 +16,12 @@ from typing import Any, cast
 
 from rpecli.config.recipe import FORMAT, Config, TrainSettings, label
 from rpecli.report.aggregate import EncodingResults, TaskResults, aggregate
-from rpecli.report.format import format_percent, plural
+from rpecli.report.format import format_percent
 from rpecli.report.load import RunResults
 from rpecli.report.stats import MIN_SEEDS
 from rpecli.run.directory import Status
 from rpecli.run.records import EvalLine
+from rpecli.titles import display
 
 FILE = Path(__file__).with_name("reference.jsonl")
 FROM_RECORD = ("task", "encoding", "positions", "seed", "group", "family", "commit", "machine", "finished", "parameters",
@@ -28,7 +29,6 @@ FROM_RECORD = ("task", "encoding", "positions", "seed", "group", "family", "comm
 FROM_EVALUATION = ("length", "n", "exact_match", "exact_match_eos", "token_accuracy", "chance", "nll", "interval", "fingerprint",
                    "eval_seed", "positions", "weights")  # fmt: skip
 PER_ENCODING = {"task", "encoding", "positions", "seed", "max_position", "positions_per", "switch_fraction"}
-MAX_KEYS = 2  # named in a note
 EXPECTED = 0.95  # probability that one more seed lies where a run agrees with the reference
 
 
@@ -106,20 +106,25 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def matching(runs: list[RunResults], reference: list[RunResults]) -> tuple[list[RunResults], list[str]]:
-    """The reference runs that agree with runs of the report, on the same sequences; and why a task has none."""
+    """The reference runs that agree with runs of the report, on the same sequences; and why tasks have none."""
     by_task: dict[str, list[RunResults]] = defaultdict(list)
     for run in reference:
         by_task[str(run.record["task"])].append(run)
     matches: dict[str, RunResults] = {}
-    missing: dict[str, None] = {}
+    differing: dict[str, dict[str, str]] = defaultdict(dict)  # key: task: the value of the reference
     for run in runs:
-        candidates = by_task.get(str(run.record["task"]), [])
-        agreeing = [other for other in candidates if settings_of(other.config) == settings_of(run.config)]
+        task = str(run.record["task"])
+        agreeing = [other for other in by_task[task] if settings_of(other.config) == settings_of(run.config)]
         for other in agreeing:
             matches[other.id] = _on_the_same_sequences(other, run)
-        if candidates and not agreeing:
-            missing[_difference(run, candidates[0])] = None
-    return [run for run in matches.values() if run.evaluations], list(missing)
+        if by_task[task] and not agreeing:
+            key, own, value = _difference(run, by_task[task][0])
+            differing[f"{key}={own}"][display("tasks", run.config.task)] = value
+    notes = [
+        f"No reference results with {setting} for {', '.join(f'{task} (only {value})' for task, value in tasks.items())}."
+        for setting, tasks in differing.items()
+    ]
+    return [run for run in matches.values() if run.evaluations], notes
 
 
 def _on_the_same_sequences(reference: RunResults, run: RunResults) -> RunResults:
@@ -129,12 +134,11 @@ def _on_the_same_sequences(reference: RunResults, run: RunResults) -> RunResults
     return RunResults(reference.path, reference.record, reference.config, lines, by_length, reference.settings, reference.source)
 
 
-def _difference(run: RunResults, reference: RunResults) -> str:
-    """Which key keeps a run from being compared with the reference."""
+def _difference(run: RunResults, reference: RunResults) -> tuple[str, str, str]:
+    """The first key in which a run differs from the reference, and both values; the training length before others."""
     own, other = settings_of(run.config), settings_of(reference.config)
-    differing = [f"{key}={own[key]} (reference: {other[key]})" for key in own if own[key] != other[key]]
-    rest = f" and {plural(len(differing) - MAX_KEYS, 'other key')}" if len(differing) > MAX_KEYS else ""
-    return f"No reference results for {run.record['task']} with {', '.join(differing[:MAX_KEYS])}{rest}."
+    key = next(key for key in ("length", *own) if own[key] != other[key])
+    return key, str(own[key]), str(other[key])
 
 
 def background(tasks: list[TaskResults], runs: list[RunResults], reference: list[RunResults]) -> Background:

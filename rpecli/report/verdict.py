@@ -37,6 +37,7 @@ from rpecli.report.verdict_text import (
     told,
 )
 
+COMPARE = "rpe train --encoding rope,sinusoidal --seed 0:6"
 MIN_PAIRS = 6  # with fewer, p < 0.05 cannot be reached, and equivalence is not concluded either
 MARGIN = 0.05  # of accuracy: differences within it are negligible
 MARGIN_STEPS = math.log2(1.1)  # a tenth more or fewer steps
@@ -200,16 +201,16 @@ def _too_few(difference: Difference) -> list[str]:
 
 
 def _why_missing(scores: ScoresByTask) -> str:
-    for group in ("RPE", "APE"):
+    for group, name in (("RPE", "relative"), ("APE", "absolute")):
         if not any(entry.group == group and entry.label in by_label for task, by_label in scores for entry in task.encodings):
-            return f"No {group} run has the numbers for this claim."
-    return "No seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
+            return f"no {name} encoding to compare with: {COMPARE}"
+    return "no seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
 
 
 def extrapolation(tasks: list[TaskResults]) -> Verdict:
     """Claim 1: relative encodings still work at lengths beyond the training length."""
     if not any(paired.extrapolation_lengths(task) for task in tasks):
-        return not_measured(EXTRAPOLATION, "No length beyond training is evaluated: rpe eval --lengths 1x:8x")
+        return not_measured(EXTRAPOLATION, "no length beyond training is evaluated: rpe eval --lengths 1x:8x")
     exact, token = ([(task, paired.scores(task, measure)) for task in tasks] for measure in paired.MEASURES)
     words = Words("exact match over log length beyond training", "of exact match beyond training", write_points)
     claim = Claim(EXTRAPOLATION, exact, words)
@@ -242,7 +243,7 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
     """Claim 3: relative encodings learn their training lengths in fewer steps."""
     scores = [(task, paired.log_steps(task)) for task in tasks]
     if not any(by_label for _, by_label in scores):
-        return not_measured(EFFICIENCY, "No two runs with the same training budget recorded their steps to 90 %.")
+        return not_measured(EFFICIENCY, "no two runs with the same training budget recorded their steps to 90 %.")
     words = Words(
         "training steps to 90 % token accuracy within the training lengths", "to 90 % token accuracy", write_steps,
         verbs=("needs", "need"),
@@ -275,7 +276,7 @@ def invariance(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores
             words = Words(f"share of predictions {how}", f"of predictions {how}", write_points)
             claims[kind] = Claim(INVARIANCE, scores, words)
     if not claims:
-        return not_measured(INVARIANCE, "Measure it with: rpe inspect RUN --shift")
+        return not_measured(INVARIANCE, "measure it with rpe inspect --shift")
     verdict = judge(claims.get("positions") or claims["prefix"])
     prefix = compare(claims["prefix"]) if len(claims) > 1 else None
     more = [f"Exploratory (uncorrected): {prefix.sentence}"] if prefix else []

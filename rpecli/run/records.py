@@ -164,6 +164,15 @@ class PatternedHead(TypedDict):
     share: dict[str, float]  # of its attention, by length
 
 
+class AttentionMap(TypedDict):
+    """What one head attends to in one sequence: a row per answer token, a character per key, 0 to 9 for weights 0 to 1."""
+
+    layer: int  # from 1
+    head: int  # from 1
+    pattern: str  # as in PatternedHead
+    rows: dict[str, list[str]]  # by length
+
+
 class AttentionScores(TypedDict):
     """Where and why the heads of a model attend."""
 
@@ -172,6 +181,7 @@ class AttentionScores(TypedDict):
     causal: bool
     lengths: list[LengthAttention]
     patterned_heads: list[PatternedHead]
+    attention_map: AttentionMap | None  # of the head with the largest share in its pattern; None without such a head
 
 
 class AttentionLine(AttentionScores, EvalIdentity):

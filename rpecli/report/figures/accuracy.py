@@ -1,6 +1,7 @@
 """The figure of accuracy against length: a panel per task and measure, a line per encoding with its range over seeds."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,14 @@ def series_styles(tasks: Iterable[TaskResults]) -> dict[str, SeriesStyle]:
 def _style(encoding: EncodingResults) -> SeriesStyle:
     run = encoding.runs[0]
     variant = encoding.label.removeprefix(label(run.config.encoding))
-    return plot.series_style(run.config.encoding, encoding.group, encoding.title, variant)
+    style = plot.series_style(run.config.encoding, encoding.group, encoding.title, variant)
+    return replace(style, title=f"{style.title}, reference", hollow=True) if encoding.is_reference else style
+
+
+def with_reference(tasks: list[TaskResults], reference: list[TaskResults]) -> list[TaskResults]:
+    """The tasks with the encodings of reference results behind their own."""
+    others = {task.title: task.encodings for task in reference}
+    return [replace(task, encodings=[*task.encodings, *others.get(task.title, [])]) for task in tasks]
 
 
 def accuracy_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Drawing:

@@ -185,7 +185,7 @@ def legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[
     """One block per group, and one for the reference lines and bands."""
     blocks = [(TITLES[group], [line_entry(style.title, **style.line()) for style in styles.values() if style.group == group])
               for group in GROUPS]  # fmt: skip
-    return [(title, entries) for title, entries in [*blocks, ("reference", list(references))] if entries]
+    return [(title, entries) for title, entries in [*blocks, ("for comparison", list(references))] if entries]
 
 
 def group_legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[str, list["Artist"]]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rpecli.plot import SeriesStyle, no_collection
 from rpecli.report.content import ReportContent
-from rpecli.report.figures.accuracy import accuracy_figure, series_styles
+from rpecli.report.figures.accuracy import accuracy_figure, series_styles, with_reference
 from rpecli.report.figures.attention import task_figures
 from rpecli.report.figures.copy_weight import copy_weight_figure
 from rpecli.report.figures.heads import head_looks, heads_overview
@@ -55,7 +55,9 @@ def report_figures(content: ReportContent) -> Figures:
     heads = {title: heads_overview([inspected.runs_of(label)[0] for label in inspected.labels])
              for title, inspected in content.probes.items()}  # fmt: skip
     looks = [head_looks(run) for inspected in content.probes.values() for run in inspected.runs]
-    accuracy, learning = accuracy_figure(tasks, styles), learning_figure(tasks, styles)
+    drawn = with_reference(tasks, content.shown_reference)
+    all_styles = series_styles(drawn)
+    accuracy, learning = accuracy_figure(drawn, all_styles), learning_figure(tasks, styles)
     profiles = profiles_figure(content.profiles, styles)
     copying = copy_weight_figure(content.copy_weight, styles) if content.copy_weight else None
-    return Figures(styles, accuracy, learning, profiles, copying, probes, heads, max(looks, key=len, default={}))
+    return Figures(all_styles, accuracy, learning, profiles, copying, probes, heads, max(looks, key=len, default={}))

@@ -1,11 +1,14 @@
 """The summary of a report as plain text for a terminal or a pipe: headline, claims, overview."""
 
 import textwrap
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
 from rpecli.report.content import ReportContent
+from rpecli.report.format import plural
 from rpecli.report.overview import UNSOLVED, Block, Overview, Row, brief
+from rpecli.report.records import Verdict
 
 GAP = "  "  # between blocks
 NO_BREAK = "\u00a0"
@@ -16,11 +19,35 @@ def summary(content: ReportContent, width: int) -> list[str]:
     """Lines of at most `width` characters; the first paragraph is the headline's title."""
     headline = content.headline
     lines = [*wrap(headline.title, width), "", *wrap(" ".join(headline.detail), width), ""]
-    names = max((len(verdict.claim) for verdict in content.verdicts), default=0) + len(GAP)
-    for verdict in content.verdicts:
-        lines += wrap(verdict.summary, width, verdict.claim.ljust(names))
+    lines += claim_lines(content.verdicts, width)
     lines += ["", *overview_lines(brief(content.overview), width)]
-    return lines + [line for note in content.reference_notes for line in wrap(note, width)]
+    return lines + [line for note in _reference_notes(content) for line in wrap(note, width)]
+
+
+def _reference_notes(content: ReportContent) -> list[str]:
+    """How the runs compare with the reference results; why there are none, of the first task only."""
+    first, *others = content.reference_notes or [""]
+    if content.reference or not others:
+        return content.reference_notes
+    return [f"{first.removesuffix('.')}; nor for {plural(len(others), 'other task')}."]
+
+
+def claim_lines(verdicts: Sequence[Verdict], width: int) -> list[str]:
+    """The summary of each claim; what several have in common, the encodings compared and the way to settle, once behind them."""
+    compared, settle = _common(verdicts, "compared"), _common(verdicts, "settle")
+    names = max((len(verdict.claim) for verdict in verdicts), default=0) + len(GAP)
+    lines = []
+    for verdict in verdicts:
+        summary = verdict.summary.replace(f"; {compared}", "").replace(f" {settle}.", "")
+        lines += wrap(summary, width, verdict.claim.ljust(names))
+    closing = " ".join([*([f"Compared: {compared}."] if compared else []), *([f"{settle}."] if settle else [])])
+    return lines + wrap(closing, width)
+
+
+def _common(verdicts: Sequence[Verdict], name: Literal["compared", "settle"]) -> str | None:
+    """A part that several summaries share."""
+    parts = Counter(part for verdict in verdicts if (part := getattr(verdict, name)) and part in verdict.summary)
+    return next((part for part, count in parts.most_common(1) if count > 1), None)
 
 
 def wrap(text: str, width: int, start: str = "") -> list[str]:
