@@ -16,7 +16,7 @@ TITLE = "What to use and what it costs"
 NO_KERNEL = "no"
 LEFT = ("encoding", "group", "source", "special kernel")
 CAPTION = (
-    "Mean beyond: accuracy beyond the training length with chance at 0, in per cent, over log2 length and tasks. Learned: runs "
+    "Mean beyond: accuracy beyond the training length with chance at 0, in per cent, over log2 length and tasks. Solved: runs "
     "with an exact match of at least 0.9 at the training length. Special kernel: whether attention needs one, and which (see "
     "Kernel in the glossary); PyTorch's fused attention serves the others as it is. Speed is not shown: runs of a study compete "
     "for one machine, so their times cannot be compared. `rpe bench train` and `rpe bench eval` measure it, relative to NoPE."
@@ -32,7 +32,7 @@ def table(tasks: Sequence[TaskResults], reference: Sequence[TaskResults], known:
         own = [entry.encoding for entry in entries if entry.row == row]
         record = {"encoding": own[0].title, "group": row[1]} | ({"source": row[2]} if reference else {})
         record["mean beyond"] = MISSING if (mean := means[row]) is None else f"{100 * mean:.0f}"
-        record["learned"] = format_count([flag for encoding in own for flag in encoding.solved_flags])
+        record["solved"] = format_count([flag for encoding in own for flag in encoding.solved_flags])
         record["parameters beyond NoPE" if more else "parameters"] = parameters.get(row, MISSING)
         record["special kernel"] = _kernel(own[0].runs[0].config.encoding, known)
         records.append(record)

@@ -7,6 +7,7 @@ from rpecli.plot import no_collection
 from rpecli.report import glossary
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.answers import task_answers
+from rpecli.report.attention_maps import EncodingMaps, attention_maps
 from rpecli.report.content import ReportContent
 from rpecli.report.definitions import names_in
 from rpecli.report.figures.page_svg import Chart, LegendBlock, PageCharts
@@ -65,12 +66,22 @@ def page(content: ReportContent, figures: Figures) -> str:
     page_charts = PageCharts()
     charts = _charts(page_charts, figures)
     heat = heat_map(content.tasks, content.reference)
+    maps_task, maps = _maps(content)
     context = {
-        "report": content, "sections": [_section(content, task) for task in content.tasks], "charts": charts, "signs": SIGNS,
-        "heat": heat, "counts": _counts(content), "links": _links(content), "style": page_charts.css() + css(heat),
-        "answers": task_answers(content.tasks, content.reference), "glossary": glossary.terms(), "term_id": glossary.term_id,
+        "report": content, "counts": _counts(content), "links": _links(content), "signs": SIGNS, "heat": heat, "charts": charts,
+        "answers": task_answers(content.tasks, content.reference), "maps_task": maps_task, "maps": maps,
+        "sections": [_section(content, task) for task in content.tasks], "glossary": glossary.terms(),
+        "term_id": glossary.term_id,
+        "style": page_charts.css() + css(heat),
     }  # fmt: skip
     return render("report.html.j2", **context, **origin(content), **NOTES)
+
+
+def _maps(content: ReportContent) -> tuple[str, list[EncodingMaps]]:
+    """The attention of one string: of the task that the weight of copying heads is told of, else of the first that has any."""
+    by_task = {probes.task.short_title: attention_maps(probes) for probes in content.probes.values()}
+    copying = content.copy_weight.task if content.copy_weight else ""
+    return max(by_task.items(), key=lambda item: (bool(item[1]), item[0] == copying), default=("", []))
 
 
 def _counts(content: ReportContent) -> str:
