@@ -51,11 +51,16 @@ def test_absolute_encodings_are_better_and_stand_first():
 def test_a_tie_is_no_victory():
     line = headline(results({"rope": {16: 1, 32: 0.82}, "alibi": {16: 1, 32: 0.8}, "learned": {16: 1, 32: 0.78}}))
     assert line.title == (
-        "Trained on lengths up to 16 and tested at 32, relative and absolute encodings do about equally well: "
+        "Trained on lengths up to 16 and tested at 32, relative encodings and Learned (absolute) do about equally well: "
         "81 % and 78 % of tokens right."
     )
     assert "All encodings are within 5 points of each other at 32." in line.detail
     assert line.last is None
+
+
+def test_a_tie_of_two_groups_names_both():
+    tokens = {"rope": {16: 1, 32: 0.8}, "alibi": {16: 1, 32: 0.8}, "learned": {16: 1, 32: 0.8}, "sinusoidal": {16: 1, 32: 0.8}}
+    assert ", relative and absolute encodings do about equally well: 80 % and 80 %" in headline(results(tokens)).title
 
 
 def test_a_difference_of_less_than_five_points_names_the_relative_number_first_though_it_is_lower():
@@ -66,8 +71,8 @@ def test_a_difference_of_less_than_five_points_names_the_relative_number_first_t
 def test_groups_that_both_guess_are_said_to_guess():
     line = headline(results({"rope": {16: 1, 512: 0.12}, "learned": {16: 1, 512: 0.09}}))
     assert line.title == (
-        "Trained on lengths up to 16 and tested at 512, neither relative nor absolute encodings do much better than chance "
-        "(10 %): 12 % and 9 % of tokens right."
+        "Trained on lengths up to 16 and tested at 512, neither RoPE (relative) nor Learned (absolute) do much better than "
+        "chance (10 %): 12 % and 9 % of tokens right."
     )
 
 
@@ -190,6 +195,13 @@ def test_no_encoding_that_does_as_well_as_the_best_is_said_for_that_task():
     assert "No encoding at all (NoPE) does at least as well as any on Sort: 72 % (RoPE 70 %)." in line.detail
 
 
+def test_no_encoding_that_guesses_as_the_best_encoding_does_is_not_called_as_good():
+    tasks = results({"rope": {16: 1, 32: 0.9}, "learned": {16: 1, 32: 0.2}, "none": {16: 1, 32: 0.1}})
+    guesses = {"rope": {16: 1, 32: 0.52}, "learned": {16: 1, 32: 0.5}, "none": {16: 1, 32: 0.5}}
+    tasks += results(guesses, task="parity", chance=0.5)
+    assert "Without any encoding (NoPE): 30 % there." in headline(tasks).detail
+
+
 def test_no_encoding_that_is_nowhere_as_good_has_its_number():
     line = headline(results({"rope": {16: 1, 32: 0.7}, "learned": {16: 1, 32: 0.2}, "none": {16: 1, 32: 0.3}}))
     assert "Without any encoding (NoPE): 30 % there." in line.detail
@@ -200,7 +212,8 @@ def test_different_training_lengths_are_compared_in_multiples():
     tasks = results({"rope": tokens[16], "learned": tokens[16]})
     tasks += results({"rope": tokens[64], "learned": tokens[64]}, task="sort", length=64)
     line = headline(tasks)
-    assert line.title.startswith("At twice the training length, relative and absolute encodings do about equally well: 80 %")
+    together = "At twice the training length, RoPE (relative) and Learned (absolute) do about equally well: 80 % and 80 %"
+    assert line.title.startswith(together)
     assert line.detail[:3] == [
         "Trained on lengths up to 16 on Copy, 64 on Sort.",
         "Whole strings right at 2x: relative 80 %, absolute 80 %.",

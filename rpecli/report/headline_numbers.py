@@ -15,6 +15,9 @@ from rpecli.report import paired
 from rpecli.report.aggregate import EncodingResults, GroupResults, TaskResults
 from rpecli.report.records import Record
 
+NEAR_CHANCE = 0.1  # of rescaled token accuracy: what is below it counts as guessing
+MARGIN = 0.05  # token accuracies that differ by no more are called equal
+
 
 class EncodingPoint(Record):
     """One encoding at a point: means over tasks of means over seeds."""
@@ -57,6 +60,14 @@ class NopePoint(Record):
     """name of the encoding with the highest token accuracy"""
     best_token_accuracy: float
     """its token accuracy"""
+    chance: float
+    """token accuracy of the best guess that does not look at the input"""
+
+    @property
+    def is_as_good(self) -> bool:
+        """Whether NoPE is no worse than the best encoding, and better than a guess."""
+        guess = self.chance + NEAR_CHANCE * (1 - self.chance)
+        return self.token_accuracy >= self.best_token_accuracy - MARGIN and self.token_accuracy > guess
 
 
 class Point(Record):
@@ -118,9 +129,6 @@ class HeadlineNumbers:
         if self.last and any(self.last.above_chance(one.token_accuracy) > NEAR_CHANCE for one in self.last.encodings):
             return self.last
         return self.first
-
-
-NEAR_CHANCE = 0.1  # of rescaled token accuracy: what is below it counts as guessing
 
 
 def headline_numbers(tasks: list[TaskResults]) -> HeadlineNumbers:
@@ -226,7 +234,10 @@ def _nope_point(task: TaskResults, length: int) -> NopePoint | None:
     mean, best = max(((mean, one) for mean, one in means if one.group != "none"), key=lambda entry: entry[0], default=(0, None))
     if not without or best is None:
         return None
-    return NopePoint(task=task.short_title, token_accuracy=max(without), best_encoding=best.short_title, best_token_accuracy=mean)
+    return NopePoint(
+        task=task.short_title, token_accuracy=max(without), best_encoding=best.short_title, best_token_accuracy=mean,
+        chance=task.chance.get(length, 0.0),
+    )  # fmt: skip
 
 
 def _unsolved(task: TaskResults) -> list[Unsolved]:

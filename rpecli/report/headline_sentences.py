@@ -5,9 +5,8 @@ from typing import Literal
 
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import format_percent, plural
-from rpecli.report.headline_numbers import NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
+from rpecli.report.headline_numbers import MARGIN, NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
 
-MARGIN = 0.05  # token accuracies that differ by no more are called equal
 MAX_NAMES = 3  # in one sentence
 GROUP_WORDS = {"RPE": "relative", "APE": "absolute", "content": "content-based", "none": "no encoding"}
 TIMES = {2.0: "twice", 3.0: "three times", 4.0: "four times", 8.0: "eight times"}
@@ -49,8 +48,16 @@ def _comparison(numbers: HeadlineNumbers, point: Point) -> str:
         return f"{_subject(first)} {still}{_verb(first)} {right}, {others_right}"
     both = f"{format_percent(first.token_accuracy)} and {format_percent(second.token_accuracy)} of tokens right"
     if max(map(point.above_chance, (first.token_accuracy, second.token_accuracy))) <= NEAR_CHANCE:
-        return f"neither relative nor absolute encodings do much better than chance ({format_percent(point.chance)}): {both}"
-    return f"relative and absolute encodings do about equally well: {both}"
+        return f"{_together(first, second, 'neither', 'nor')} do much better than chance ({format_percent(point.chance)}): {both}"
+    return f"{_together(first, second)} do about equally well: {both}"
+
+
+def _together(first: GroupPoint, second: GroupPoint, before: str = "", between: str = "and") -> str:
+    """`relative and absolute encodings`, `neither RoPE (relative) nor Learned (absolute)`."""
+    words = [_subject(first), _subject(second)]
+    if len(first.encodings) > 1 and len(second.encodings) > 1:
+        words[0] = GROUP_WORDS[first.group]
+    return f"{before} {words[0]} {between} {words[1]}".strip()
 
 
 def _compared(numbers: HeadlineNumbers, point: Point) -> list[GroupPoint]:
@@ -114,7 +121,7 @@ def at_the_last_length(numbers: HeadlineNumbers, point: Point) -> str:
 
 
 def _where(point: Point, factor: bool = False) -> str:
-    """`at 32`, `at 128 (8x)`, `at 2x`, `at the longest tested lengths (2x to 32x)`."""
+    """`at 32`, `at 128 (8x)`, `at 2x`, `at 2x to 32x`."""
     lengths, factors = set(point.lengths.values()), sorted(set(point.factors))
     text = f"{factors[0]:.3g}x" if len(factors) == 1 else f"{factors[0]:.3g}x to {factors[-1]:.3g}x"
     if len(lengths) == 1 and len(factors) == 1:
@@ -170,10 +177,7 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
     nope = point.group("none") if point else None
     if point is None or nope is None or numbers.compared == ["none"]:
         return []
-    equal = [
-        one for one in point.nope
-        if one.token_accuracy >= one.best_token_accuracy - MARGIN and point.above_chance(one.token_accuracy) > NEAR_CHANCE
-    ]  # fmt: skip
+    equal = [one for one in point.nope if one.is_as_good]
     if not equal:
         return [f"Without any encoding (NoPE): {format_percent(nope.token_accuracy)} there."]
     values = [

@@ -24,10 +24,11 @@ def config(task: str, encoding: str, seed: int, length: int) -> Config:
 
 def result(
     encoding: str, token: Accuracies, exact: Accuracies | None = None, *, task: str = "copy", seed: int = 0, length: int = 16,
+    chance: float = CHANCE,
 ) -> RunResults:  # fmt: skip
     """One run; whole strings are as often right as tokens unless `exact` says otherwise at some length."""
     evaluations: dict[int, Any] = {
-        n: {"length": n, "n": 100, "token_accuracy": value, "exact_match": (exact or {}).get(n, value), "chance": CHANCE}
+        n: {"length": n, "n": 100, "token_accuracy": value, "exact_match": (exact or {}).get(n, value), "chance": chance}
         for n, value in token.items()
     }
     group = group_of(encoding)
