@@ -190,7 +190,9 @@ def test_no_encoding_that_does_as_well_as_the_best_is_said_for_that_task():
     best = {"rope": {16: 1, 32: 0.7}, "learned": {16: 1, 32: 0.2}}
     tasks = results(best | {"none": {16: 1, 32: 0.68}}, task="sort") + results(best | {"none": {16: 1, 32: 0.3}})
     line = headline(tasks)
-    assert "No encoding at all (NoPE) is within 5 points of the best encoding on Sort: 68 % (RoPE 70 %)." in line.detail
+    assert "No encoding at all (NoPE) is within 5 points of the best on Sort: 68 % (RoPE 70 %)." in line.detail
+    line = headline(results(best | {"none": {16: 1, 32: 0.72}}, task="sort"))
+    assert "No encoding at all (NoPE) does at least as well as any on Sort: 72 % (RoPE 70 %)." in line.detail
 
 
 def test_no_encoding_that_guesses_as_the_best_encoding_does_is_not_called_as_good():

@@ -134,7 +134,7 @@ def test_content_behind_a_prefix_stands_at_the_positions_of_the_plain_shift() ->
 
 def test_batches_hold_every_sequence_once_at_the_positions_of_the_evaluation() -> None:
     loaded = untrained_model("none", positions="randomized", max_position=64)
-    loaded.model.block_sizes = BlockSizes(cells=700)
+    loaded.model.block_sizes = BlockSizes(cells=175)
     batches, (block, *_) = batches_of(loaded), blocks_of(loaded)
     assert len(batches) > 3
     inputs_BxT = torch.cat([batch.inputs_BxT for batch in batches])

@@ -80,6 +80,22 @@ def test_a_single_reference_run_is_reproduced_exactly_or_not(tmp_path: Path) -> 
     ]
 
 
+def test_of_many_runs_the_outcomes_are_counted(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.4, 0.5, 0.45])
+    paths = [own(tmp_path, value, seed=seed) for seed, value in enumerate((0.45, 0.41, 0.65, 1.0, 0.44))]
+    assert build.report_content(paths, "mine", reference=Reference(others)).reference_notes == [
+        "Of 5 runs beside the reference, 3 reproduce it, 1 agree with it, 1 differ from it.",
+        "Your RoPE, seed 3, differs from the reference: Copy at 32 100 % (40 % to 50 %).",
+    ]
+
+
+def test_runs_with_different_lengths_share_the_lengths_of_all(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, sinusoidal=[0.1])
+    paths = [make_run(tmp_path / "runs", {32: 0.5}, seed=0), make_run(tmp_path / "runs", {16: 1.0}, seed=1)]
+    content = build.report_content(paths, "mine", reference=Reference(others))
+    assert [row.length for row in content.data.reference] == [16, 32]
+
+
 def test_a_run_with_another_key_has_no_reference_and_a_note_names_the_key(tmp_path: Path) -> None:
     others = reference_of(tmp_path, sinusoidal=[0.1])
     content = build.report_content([own(tmp_path, 0.5, lr=0.25)], "mine", reference=Reference(others))

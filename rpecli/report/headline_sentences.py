@@ -184,8 +184,9 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
         f"{format_percent(one.token_accuracy)} ({one.best_encoding} {format_percent(one.best_token_accuracy)})" for one in equal
     ]
     tasks = _list([one.task for one in equal])
-    within = f"within {round(100 * MARGIN)} points of the best encoding"
-    return [f"No encoding at all (NoPE) is {within} on {tasks}: {_list(values)}."]
+    best = all(one.token_accuracy >= one.best_token_accuracy for one in equal)
+    verb = "does at least as well as any" if best else f"is within {round(100 * MARGIN)} points of the best"
+    return [f"No encoding at all (NoPE) {verb} on {tasks}: {_list(values)}."]
 
 
 def _beside_reference(reference: Point) -> str:

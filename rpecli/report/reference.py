@@ -7,16 +7,16 @@ no test and no mean of a group, unless `--with-reference` asks for it.
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, cast
 
 from rpecli.config.recipe import FORMAT, Config, TrainSettings, label
 from rpecli.report.aggregate import EncodingResults, TaskResults, aggregate
-from rpecli.report.format import format_percent
+from rpecli.report.format import format_percent, plural
 from rpecli.report.load import RunResults
 from rpecli.report.stats import MIN_SEEDS
 from rpecli.run.directory import Status
@@ -29,6 +29,8 @@ FROM_RECORD = ("task", "encoding", "positions", "seed", "group", "family", "comm
 FROM_EVALUATION = ("length", "n", "exact_match", "exact_match_eos", "token_accuracy", "chance", "nll", "interval", "fingerprint",
                    "eval_seed", "positions", "weights")  # fmt: skip
 PER_ENCODING = {"task", "encoding", "positions", "seed", "max_position", "positions_per", "switch_fraction"}
+OUTCOMES = ("reproduces", "agrees with", "differs from")
+MAX_SENTENCES = 3
 EXPECTED = 0.95  # probability that one more seed lies where a run agrees with the reference
 
 
@@ -55,19 +57,20 @@ class Comparison:
     def outcome(self) -> str:
         """`reproduces` within the range of the seeds, `agrees with` where another seed may lie, else `differs from`."""
         low, high = min(self.expected), max(self.expected)
+        reproduces, agrees, differs = OUTCOMES
         if low <= self.accuracy <= high:
-            return "reproduces"
+            return reproduces
         if (n := len(self.expected)) < MIN_SEEDS:
-            return "differs from"
+            return differs
         from scipy.stats import t
 
         half_width = t.ppf((1 + EXPECTED) / 2, n - 1) * stdev(self.expected) * math.sqrt(1 + 1 / n)
-        return "agrees with" if abs(self.accuracy - fmean(self.expected)) <= half_width else "differs from"
+        return agrees if abs(self.accuracy - fmean(self.expected)) <= half_width else differs
 
     @property
     def numbers(self) -> str:
         low, high = format_percent(min(self.expected)), format_percent(max(self.expected))
-        spread = "" if self.outcome == "reproduces" and low == high else f" ({low if low == high else f'{low} to {high}'})"
+        spread = "" if self.outcome == OUTCOMES[0] and low == high else f" ({low if low == high else f'{low} to {high}'})"
         return f"{self.task} at {self.length} {format_percent(self.accuracy)}{spread}"
 
 
@@ -110,13 +113,13 @@ def matching(runs: list[RunResults], reference: list[RunResults]) -> tuple[list[
     by_task: dict[str, list[RunResults]] = defaultdict(list)
     for run in reference:
         by_task[str(run.record["task"])].append(run)
-    matches: dict[str, RunResults] = {}
+    shared: dict[str, set[int]] = defaultdict(set)  # by the id of a reference run: lengths evaluated on the same sequences
     differing: dict[str, dict[str, str]] = defaultdict(dict)  # key: task: the value of the reference
     for run in runs:
         task = str(run.record["task"])
         agreeing = [other for other in by_task[task] if settings_of(other.config) == settings_of(run.config)]
         for other in agreeing:
-            matches[other.id] = _on_the_same_sequences(other, run)
+            shared[other.id] |= _lengths_on_the_same_sequences(other, run)
         if by_task[task] and not agreeing:
             key, own, value = _difference(run, by_task[task][0])
             differing[f"{key}={own}"][display("tasks", run.config.task)] = value
@@ -124,14 +127,18 @@ def matching(runs: list[RunResults], reference: list[RunResults]) -> tuple[list[
         f"No reference results with {setting} for {', '.join(f'{task} (only {value})' for task, value in tasks.items())}."
         for setting, tasks in differing.items()
     ]
-    return [run for run in matches.values() if run.evaluations], notes
+    return [_at(run, shared[run.id]) for run in reference if shared.get(run.id)], notes
 
 
-def _on_the_same_sequences(reference: RunResults, run: RunResults) -> RunResults:
+def _lengths_on_the_same_sequences(reference: RunResults, run: RunResults) -> set[int]:
     sets = {length: line.get("fingerprint") for length, line in run.evaluations.items()}
-    lines = {length: line for length, line in reference.evaluations.items() if sets.get(length) == line["fingerprint"]}
-    by_length = {length: [line] for length, line in lines.items()}
-    return RunResults(reference.path, reference.record, reference.config, lines, by_length, reference.settings, reference.source)
+    return {length for length, line in reference.evaluations.items() if sets.get(length) == line["fingerprint"]}
+
+
+def _at(run: RunResults, lengths: set[int]) -> RunResults:
+    """A run with the evaluations at some lengths alone."""
+    lines = {length: line for length, line in run.evaluations.items() if length in lengths}
+    return replace(run, evaluations=lines, all_evaluations={length: [line] for length, line in lines.items()})
 
 
 def _difference(run: RunResults, reference: RunResults) -> tuple[str, str, str]:
@@ -147,7 +154,7 @@ def background(tasks: list[TaskResults], runs: list[RunResults], reference: list
     own = {task.title: task for task in tasks}
     comparisons, others = list[Comparison](), list[RunResults]()
     for task in aggregate(matches):
-        for entry in task.encodings:
+        for entry in task.encodings if task.title in own else []:  # a file of the user's may have the name of a task
             same = next((one for one in own[task.title].encodings if one.label == entry.label), None)
             if same is None:
                 others += entry.runs
@@ -169,11 +176,18 @@ def _comparisons(task: TaskResults, entry: EncodingResults, reference: EncodingR
 
 
 def _sentences(comparisons: list[Comparison]) -> list[str]:
-    """One sentence per encoding, seed and outcome."""
+    """One sentence per encoding, seed and outcome; of many, how often each outcome is, and sentences of those that differ."""
     by_subject: dict[tuple[str, int, str], list[Comparison]] = defaultdict(list)
     for one in comparisons:
         by_subject[one.encoding, one.seed, one.outcome].append(one)
-    return [
-        f"Your {encoding}, seed {seed}, {outcome} the reference: {'; '.join(one.numbers for one in members)}."
-        for (encoding, seed, outcome), members in by_subject.items()
-    ]
+    sentences = {
+        subject: f"Your {subject[0]}, seed {subject[1]}, {subject[2]} the reference: {'; '.join(one.numbers for one in members)}."
+        for subject, members in by_subject.items()
+    }
+    if len(sentences) <= MAX_SENTENCES:
+        return list(sentences.values())
+    outcomes = Counter(one.outcome for one in comparisons)
+    plurals = dict(zip(OUTCOMES, ("reproduce it", "agree with it", "differ from it"), strict=True))
+    counts = ", ".join(f"{outcomes[outcome]} {words}" for outcome, words in plurals.items() if outcomes[outcome])
+    differing = [sentence for (_, _, outcome), sentence in sentences.items() if outcome == OUTCOMES[-1]]
+    return [f"Of {plural(len(comparisons), 'run')} beside the reference, {counts}.", *differing[:MAX_SENTENCES]]
