@@ -21,6 +21,7 @@ MARK = re.compile(r" ?\[([a-z]{1,2})\]")
 POWER_OF_TEN = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]?)0*(\d+)\b")  # 2.2e-13
 MINUS = re.compile(r"(?<![\w$.)-])-(?=\d)")
 NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
+RANGE = re.compile(r" (?:\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])")  # behind a number
 NUMBER_CELL = re.compile(NUMBER.pattern + r"(x| ?%)?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
 
 
@@ -142,27 +143,32 @@ class Table:
 
     # HTML
 
-    def html(self, links: Mapping[str, str] | None = None) -> str:
-        """The table element alone. `links` maps the text of a row's first cell to an address; numbers carry a key to sort by."""
+    def html(self, links: Mapping[str, str] | None = None, minor: Collection[str] = ()) -> str:
+        """The table element alone. `links` maps the text of a row's first cell to an address; numbers carry a key to sort by.
+
+        Columns with a name in `minor`, and ranges behind numbers, have a class, so that a narrow page can leave them out.
+        """
         head = "".join(
-            f'<th scope="col"{_class(side)}>{html(name)}</th>' for name, side in zip(self.columns, self.align, strict=True)
+            f'<th scope="col"{_class(side, name in minor)}>{html(name)}</th>'
+            for name, side in zip(self.columns, self.align, strict=True)
         )
-        rows = [self._html_row(cells, links or {}) for cells in self._cells()]
+        rows = [self._html_row(cells, links or {}, minor) for cells in self._cells()]
         body, foot = rows[: len(rows) - self.foot], rows[len(rows) - self.foot :]
         tail = f"<tfoot>{''.join(foot)}</tfoot>" if foot else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>{tail}</table>"
 
-    def _html_row(self, cells: list[tuple[str, bool]], links: Mapping[str, str]) -> str:
+    def _html_row(self, cells: list[tuple[str, bool]], links: Mapping[str, str], minor: Collection[str]) -> str:
         (name, bold), *rest = cells
         label = MARK.sub("", name)
         first = html(name)
         if label in links:
             first = f'<a href="{escape(links[label])}">{html(label)}</a>{first.removeprefix(html(label))}'
         row = f'<tr><th scope="row">{f"<b>{first}</b>" if bold else first}</th>'
-        for (text, bold), side in zip(rest, self.align[1:], strict=True):
+        for (text, bold), side, column in zip(rest, self.align[1:], self.columns[1:], strict=True):
             value = sort_key(text) if side == "r" else None
             key = "" if value is None else f' data-v="{value:g}"'
-            row += f"<td{_class(side)}{key}>{f'<b>{html(text)}</b>' if bold else html(text)}</td>"
+            cell = html(text) if value is None else RANGE.sub(r'<span class="range">\g<0></span>', html(text))
+            row += f"<td{_class(side, column in minor)}{key}>{f'<b>{cell}</b>' if bold else cell}</td>"
         return f"{row}</tr>"
 
 
@@ -239,5 +245,6 @@ def _pad(text: str, side: str, width: int) -> str:
     return text.rjust(width) if side == "r" else text.ljust(width)
 
 
-def _class(side: str) -> str:
-    return ' class="l"' if side == "l" else ""
+def _class(side: str, minor: bool = False) -> str:
+    names = " ".join(["l"] * (side == "l") + ["minor"] * minor)
+    return f' class="{names}"' if names else ""

@@ -3,6 +3,7 @@
 Skipped if no browser is installed; a failure then if RPE_BROWSER=required, as the gate sets it.
 """
 
+import csv
 import json
 import os
 import re
@@ -101,7 +102,16 @@ LAYOUT_OF_HEAT = """(page, out) => {
   out.shown = [shown(".heat-wide"), shown(".heat-narrow")];
   out.box = [box.scrollWidth, box.clientWidth];
   out.bottom = box.getBoundingClientRect().bottom;
-  out.narrowest = Math.min(...Array.from(box.querySelectorAll("tbody td[class*=h]"), cell => cell.getBoundingClientRect().width));
+  const cells = Array.from(box.querySelectorAll("tr:last-child > [scope=col], tbody td[class*=h]"));
+  const words = cell => {
+    const range = page.createRange();
+    range.setStart(cell, 0);
+    range.setEnd(cell, Math.min(1, cell.childNodes.length));
+    return range.getBoundingClientRect();
+  };
+  const overlaps = (one, next) => next && words(one).bottom > words(next).top && words(one).top < words(next).bottom
+    && words(one).right > words(next).left && words(one).left < words(next).right;
+  out.overlaps = cells.filter((cell, n) => overlaps(cell, cells[n + 1])).map(cell => cell.textContent);
 }"""
 PHONE = """(page, out) => {
   const root = page.documentElement;
@@ -116,6 +126,31 @@ PHONE = """(page, out) => {
   };
   out.outside = cells.filter(cell => text(cell).width === 0 || text(cell).left < 0 || text(cell).right > root.clientWidth + .5)
     .map(cell => cell.textContent);
+}"""
+COPY = """(page, out) => {
+  const view = page.defaultView, region = page.querySelector('[aria-label="Exact match"]');
+  const written = [];
+  Object.defineProperty(view.navigator, "clipboard", { value: { writeText: async text => written.push(text) } });
+  for (const button of region.nextElementSibling.querySelectorAll("button")) button.click();
+  page.querySelector(".heat-wide + .tools > button").click();
+  [out.csv, out.latex, out.heat] = written;
+}"""
+NARROW = """(page, out) => {
+  for (const fold of page.querySelectorAll("details")) fold.open = true;
+  const shown = selector => Array.from(page.querySelectorAll(selector)).filter(one => one.getClientRects().length).length;
+  out.shown = [shown(".minor"), shown(".range"), shown('[aria-label="Exact match"] td[data-v]')];
+  const region = page.querySelector('[aria-label="Exact match"]');
+  out.width = [region.scrollWidth, region.clientWidth];
+}"""
+FOLDS = """(page, out) => {
+  const shown = id => !page.getElementById(id).closest("details:not([open])");
+  out.before = ["encoding-rope", "term-iqm", "why"].map(shown);
+  for (const id of ["encoding-rope", "term-iqm"]) {
+    page.defaultView.location.hash = id;
+    page.defaultView.dispatchEvent(new Event("hashchange"));
+  }
+  out.after = ["encoding-rope", "term-iqm", "why"].map(shown);
+  out.height = page.documentElement.scrollHeight;
 }"""
 REQUESTS = (
     """(page, out) => { out.loaded = page.defaultView.performance.getEntriesByType("resource").map(entry => entry.name); }"""
@@ -252,7 +287,7 @@ def test_thirty_encodings_on_four_tasks_at_eight_lengths_fit_a_wide_screen_and_a
     assert wide["shown"] == [True, False]
     assert wide["box"][0] <= wide["box"][1], "no scrolling sideways"
     assert wide["bottom"] <= 900
-    assert wide["narrowest"] >= 24
+    assert wide["overlaps"] == []
     for width in (390, 360):
         phone, _ = browse(heat, PHONE, width=width)
         assert phone["width"][0] <= phone["width"][1] <= width
@@ -266,6 +301,33 @@ def test_a_phone_shows_every_number_of_the_heat_map_without_scrolling_sideways(p
     assert out["width"][0] <= out["width"][1] <= 390
     assert out["outside"] == []
     assert {"80", "40", "90", "10", "20", "0"} <= {*out["narrow"]} == {*out["wide"]}
+
+
+def test_a_table_is_copied_as_csv_and_as_latex(page) -> None:
+    out, console = browse(page, COPY)
+    assert console == []
+    head, *rows = list(csv.reader(out["csv"].splitlines()))
+    assert head == ["encoding", "group", "solved", "16 (1x)", "32 (2x)", "64 (4x)", "effective length"]
+    assert {row[0]: row[4] for row in rows} == {"Learned APE": "20 %", "ALiBi": "90 %", "RoPE": "80 %", "NoPE": "-"}
+    assert out["latex"].startswith("\\begin{tabular}{lrrrrrr}\n\\toprule\nencoding & group & solved & 16 (1x) & ")
+    assert "RoPE & RPE & 3/3 & 100 \\% & 80 \\% & 40 \\% & 16 \\\\\n" in out["latex"]
+    heat_head, *heat_rows = list(csv.reader(out["heat"].splitlines()))
+    assert heat_head == ["Encoding", "Group", "Copy 1x 16", "Copy 2x 32", "Copy 4x 64", "mean beyond"]
+    assert heat_rows[0] == ["RoPE", "RPE", "100", "80", "40", "56"]
+
+
+def test_a_narrow_page_leaves_out_minor_columns_and_ranges(page) -> None:
+    wide, _ = browse(page, NARROW, width=1200)
+    narrow, _ = browse(page, NARROW, width=390)
+    assert wide["shown"][0] > 0
+    assert narrow["shown"][:2] == [0, 0]
+    assert narrow["shown"][2] > 0
+    assert narrow["width"][0] <= narrow["width"][1], "the table needs no scrolling sideways"
+
+
+def test_a_link_into_a_fold_opens_it(page) -> None:
+    out, _ = browse(page, FOLDS)
+    assert (out["before"], out["after"]) == ([False, False, True], [True, True, True])
 
 
 @contextmanager

@@ -107,6 +107,13 @@ def test_what_to_use_names_the_best_and_the_best_without_a_special_kernel(writte
     assert "training tokens/s" not in text
 
 
+def test_the_attention_of_one_string_is_shown_from_the_training_length_on(written) -> None:
+    text = written.read_text()
+    assert "<h3>Attention of one string</h3>" in text
+    assert len(re.findall(r'<img src="data:image/png;base64,[^"]+" width="\d+" height="4"', text)) == 2
+    assert 'alt="Attention of RoPE, layer 1, head 1, at length 16">16 (1x)</span>' in text
+
+
 def test_every_term_of_the_glossary_is_on_the_page(written) -> None:
     text = written.read_text()
     assert '<dt id="term-iqm">IQM</dt><dd><p>Interquartile mean:' in text

@@ -98,7 +98,9 @@ def make_page(folder: Path) -> Path:
         add_example(path, 32, "abxd" if "rope" in path.name else "abcd")
         for step, reached in ((50, 0.6), (100, 0.97)):
             append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
-        add_inspection(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name)
+        rows = {"8": ["90"], "16": ["90", "09"], "32": ["9000", "0900"]}
+        attention_map = {"layer": 1, "head": 1, "pattern": "distance n", "rows": rows} if "rope" in path.name else None
+        add_inspection(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name, attention_map=attention_map)
         add_similarity(path, [other for other in paths if other.name > path.name], 0.5)
     build.build_report([*paths, failed], "mine", folder / "results", "rpe report '<runs>'")
     return folder / "results" / "mine" / "report.html"

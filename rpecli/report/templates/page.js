@@ -24,6 +24,12 @@ for (const head of document.querySelectorAll("table:not(.heat, .strings) > thead
   button.addEventListener("click", () => sort(head, column));
   head.append(button);
 }
+function words(cell) {
+  const copy = cell.cloneNode(true);
+  for (const mark of copy.querySelectorAll("sup")) mark.remove();
+  for (const below of copy.querySelectorAll("small, br")) below.before(" ");
+  return copy.textContent.trim().replace(/\s+/g, " ");
+}
 function grid(table) {
   const lines = Array.from(table.rows, () => []);
   Array.from(table.rows).forEach((row, y) => {
@@ -31,7 +37,7 @@ function grid(table) {
       let x = 0;
       while (lines[y][x] !== undefined) x++;
       for (let down = 0; down < cell.rowSpan; down++) for (let right = 0; right < cell.colSpan; right++)
-        lines[y + down][x + right] = down ? "" : cell.textContent.trim().replace(/\s+/g, " ");
+        lines[y + down][x + right] = down ? "" : words(cell);
     }
   });
   const count = table.tHead.rows.length;
