@@ -117,7 +117,7 @@ def measure(loaded: LoadedModel, blocks: dict[int, Batch]) -> AttentionScores:
 def _attention_map(loaded: LoadedModel, batches: dict[int, list[ProbeBatch]], heads: list[PatternedHead]) -> AttentionMap:
     """What one head attends to in the first sequence of each length up to MAX_MAP tokens.
 
-    It is the head with the largest share in its pattern, and rather one whose pattern grows with the length: those do the copying.
+    It is the head with the largest share in its pattern, and rather one whose pattern grows with the length: those copy.
     """
     head = max(heads, key=lambda head: (head["growth"] > 0, head["share"][str(loaded.config.length)]))
     rows = {}
