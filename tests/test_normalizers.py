@@ -12,8 +12,9 @@ from rpecli import encoding
 from rpecli.attention.blocks import BlockSizes
 from rpecli.attention.dispatch import ForwardContext, attend, kernel
 from rpecli.attention.reference import causal_mask, scores, stick_breaking
+from rpecli.config.recipe import Config
 from rpecli.encoding import QueryKey
-from rpecli.model import Cache, LogitScale, Transformer
+from rpecli.model import Attention, Cache, LogitScale, Transformer
 
 
 def broken_stick(logits_TxS: np.ndarray, masked_TxS: np.ndarray) -> np.ndarray:
@@ -140,8 +141,10 @@ def factors(kind: str, n_keys: list[int], max_train_length: int = 16, heads: int
 
 
 def test_no_scale_leaves_queries_as_they_are():
+    config = Config(task="copy", encoding="none", d_model=24, n_head=3)
+    attention = Attention(config, torch.float32, LogitScale("none", 3, 16))
     q = draw(1, 3, 4, 8)
-    assert LogitScale("none", 3, 16)(q, torch.arange(4)) is q
+    assert attention.scale_queries(q, 4) is q
 
 
 @pytest.mark.parametrize("length", [2, 16, 64])

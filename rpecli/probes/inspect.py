@@ -115,8 +115,11 @@ def measure(loaded: LoadedModel, blocks: dict[int, Batch]) -> AttentionScores:
 
 
 def _attention_map(loaded: LoadedModel, batches: dict[int, list[ProbeBatch]], heads: list[PatternedHead]) -> AttentionMap:
-    """What the head that follows its pattern most attends to in the first sequence of each length up to MAX_MAP tokens."""
-    head = max(heads, key=lambda head: head["share"][str(loaded.config.length)])
+    """What one head attends to in the first sequence of each length up to MAX_MAP tokens.
+
+    It is the head with the largest share in its pattern, and rather one whose pattern grows with the length: those copy.
+    """
+    head = max(heads, key=lambda head: (head["growth"] > 0, head["share"][str(loaded.config.length)]))
     rows = {}
     for length, (first, *_) in batches.items():
         if first.inputs_BxT.shape[1] <= MAX_MAP:
