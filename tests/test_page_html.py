@@ -11,7 +11,7 @@ from helpers.run_folders import make_page
 from rpecli.report.figures import accuracy
 from rpecli.report.figures.page_svg import PageCharts
 
-VOID = {"meta", "br", "path", "use", "link"}
+VOID = {"meta", "br", "path", "use", "link", "img"}
 
 
 class Reader(HTMLParser):
@@ -26,7 +26,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         self.ids += [str(attributes["id"])] if "id" in attributes else []
-        self.links += [str(attributes[key]) for key in ("href", "src", "srcset", "action") if key in attributes and tag != "link"]
+        self.links += [str(attributes[key]) for key in ("href", "src", "srcset", "action") if key in attributes and tag not in ("link", "img")]
         if tag not in VOID:
             self.open.append(tag)
 
