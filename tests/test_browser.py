@@ -281,6 +281,15 @@ def heat_page(folder: Path, encodings: int, tasks: int, lengths: int) -> Path:
     return file
 
 
+@pytest.mark.parametrize(("tasks", "lengths"), [(1, 3), (3, 4), (4, 4), (4, 5), (3, 8), (4, 8), (6, 5)])
+def test_a_heat_map_of_any_width_shows_numbers_beside_each_other_where_it_shows_tasks_so(page, tmp_path, tasks, lengths) -> None:
+    heat = heat_page(tmp_path, encodings=3, tasks=tasks, lengths=lengths)
+    (narrowest,) = re.findall(r"@media \(max-width:(\d+)px\)\{\.heat-wide", heat.read_text())
+    out, _ = browse(heat, LAYOUT_OF_HEAT, width=int(narrowest) + 1)
+    assert out["shown"] == [True, False]
+    assert (out["overlaps"], out["box"][0]) == ([], out["box"][1])
+
+
 def test_thirty_encodings_on_four_tasks_at_eight_lengths_fit_a_wide_screen_and_a_phone(page, tmp_path) -> None:
     heat = heat_page(tmp_path, encodings=30, tasks=4, lengths=8)
     wide, _ = browse(heat, LAYOUT_OF_HEAT, width=1400)

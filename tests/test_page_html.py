@@ -26,7 +26,8 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
         self.ids += [str(attributes["id"])] if "id" in attributes else []
-        self.links += [str(attributes[key]) for key in ("href", "src", "srcset", "action") if key in attributes and tag not in ("link", "img")]
+        keys = [] if tag in ("link", "img") else ["href", "src", "srcset", "action"]
+        self.links += [str(attributes[key]) for key in keys if key in attributes]
         if tag not in VOID:
             self.open.append(tag)
 

@@ -10,7 +10,9 @@ from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, f
 
 MAX_LENGTHS = 8  # of a task
 MAX_COLUMNS = 32  # of tasks side by side
-NAMES, CELL = 300, 30  # pixels of a page that the columns of names take, and one of numbers at least
+DENSITIES = {  # up to so many columns of numbers: class of the table, pixels that its names take, and each of its numbers
+    16: ("", 450, 44), 24: ("dense", 350, 36), MAX_COLUMNS: ("dense denser", 350, 30),
+}  # fmt: skip
 LOW, HIGH = (247, 244, 235), (20, 75, 140)  # the colors of chance and of 100 %, on a light ground
 LOW_DARK, HIGH_DARK = (38, 43, 51), (125, 180, 255)  # the same on a dark ground
 Color = tuple[int, int, int]
@@ -72,6 +74,10 @@ class HeatMap:
 
     def columns(self, places: Sequence[int]) -> int:
         return sum(len(self.tasks[place].lengths) for place in places)
+
+    def density(self, places: Sequence[int]) -> str:
+        """The class of a table of these tasks."""
+        return _density(self.columns(places))[0]
 
     @property
     def unsolved(self) -> bool:
@@ -138,9 +144,18 @@ def _cell(encoding: EncodingResults, task: TaskResults, length: int) -> HeatCell
 def css(heat: HeatMap) -> str:
     """A class `hN` for each level that occurs and the ends of the scale, on either ground; and from where tasks stand apart."""
     light, dark = (_ground(heat.levels, *ends) for ends in ((LOW, HIGH), (LOW_DARK, HIGH_DARK)))
-    widest = max(map(heat.columns, heat.bands), default=0)
-    narrow = f"@media (max-width:{NAMES + CELL * widest}px){{.heat-wide{{display:none}}.heat-narrow{{display:block}}}}"
+    widest = max(map(_pixels, map(heat.columns, heat.bands)), default=0)
+    narrow = f"@media (max-width:{widest}px){{.heat-wide{{display:none}}.heat-narrow{{display:block}}}}"
     return f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n{narrow}\n"
+
+
+def _density(columns: int) -> tuple[str, int, int]:
+    return next((density for most, density in DENSITIES.items() if columns <= most), DENSITIES[MAX_COLUMNS])
+
+
+def _pixels(columns: int) -> int:
+    _, names, number = _density(columns)
+    return names + columns * number
 
 
 def _ground(levels: Iterable[int], low: Color, high: Color) -> str:
