@@ -67,6 +67,6 @@ def test_an_encoding_that_a_task_lacks_has_empty_cells_there() -> None:
 
 
 def test_tasks_stand_side_by_side_as_far_as_they_fit() -> None:
-    tasks = [HeatTask(str(n), str(n), 16, list(range(lengths)), []) for n, lengths in enumerate((8, 8, 8, 8, 8, 4))]
+    tasks = [HeatTask(str(n), 16, list(range(lengths)), []) for n, lengths in enumerate((8, 8, 8, 8, 8, 4))]
     assert HeatMap(tasks, [], sources=False).bands == [[0, 1, 2, 3], [4, 5]]
     assert HeatMap([], [], sources=False).bands == []

@@ -33,7 +33,6 @@ class HeatTask:
     """The columns of one task."""
 
     title: str
-    short_title: str
     train_length: int
     lengths: list[int]
     chance: list[int | None]  # in per cent
@@ -49,7 +48,6 @@ class HeatRow:
     title: str
     group: str
     source: str
-    choice: str  # as it is typed
     cells: list[list[HeatCell | None]]
     mean: int | None  # per cent of the way from chance to perfection
 
@@ -97,12 +95,10 @@ def heat_map(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
     columns = [_columns(owned) for owned in owners.values()]
     rows = [
         HeatRow(
-            *row, entries_of[0].encoding.runs[0].config.encoding,
-            [_cells(row, owned, task.lengths) for owned, task in zip(owners.values(), columns, strict=True)],
+            *row, [_cells(row, owned, task.lengths) for owned, task in zip(owners.values(), columns, strict=True)],
             None if (mean := means[row]) is None else round(100 * mean),
         )
         for row in overview.ordered(means)
-        if (entries_of := [entry for entry in entries if entry.row == row])
     ]  # fmt: skip
     return HeatMap(columns, rows, bool(tasks and reference))
 
@@ -113,7 +109,7 @@ def _columns(entries: list[overview.Entry]) -> HeatTask:
     chance = {length: share for entry in entries for length, share in entry.task.chance.items()}
     lengths = overview.lengths_of(task, entries, MAX_LENGTHS)
     shares = [None if (share := chance.get(length)) is None else round(100 * share) for length in lengths]
-    return HeatTask(task.title, task.short_title, task.train_length, lengths, shares)
+    return HeatTask(task.short_title, task.train_length, lengths, shares)
 
 
 def _cells(row: overview.Row, entries: list[overview.Entry], lengths: list[int]) -> list[HeatCell | None]:
