@@ -76,7 +76,7 @@ def test_of_the_reference_a_terminal_shows_the_best_of_each_group_first_and_mark
         "Shaw (yours)",
         "chance",
     ]
-    assert shown.notes[-2:] == ["Unmarked rows are reference results.", "2 more encodings on the page."]
+    assert shown.notes[-2:] == ["Unmarked rows: reference.", "2 more encodings on the page."]
     own = overview(results({one: {16: 1, 32: 0.5} for one in ENCODINGS}))
     assert brief(own) == own
 

@@ -30,7 +30,7 @@ from rpecli.run.directory import Run, Stopped
 from rpecli.run.records import ShiftLine, ShiftScores
 from rpecli.task import Batch
 
-BLOCKS = 2  # 64 sequences: what decides is the spread over seeds, and the whole set took as long as half of the training
+BLOCKS = 1  # 32 sequences: what decides is the spread over seeds, and the whole set took as long as half of the training
 SHIFTS = (1, 4, 16, 64, 256)
 Kind = Literal["positions", "prefix"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

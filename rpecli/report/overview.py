@@ -49,12 +49,12 @@ class Overview:
             note
             for note, holds in {
                 f"Trained on lengths up to {self.training_length}.": self.training_length is not None,
-                "Per cent of tokens right, mean over seeds, from the training length on.": True,
-                f"{EXACT}: exact match at the first length beyond.": self._has_exact_match,
-                f"{UNSOLVED} Not learned by every run (exact match below {stats.SOLVED} there).": any(
+                "Per cent of tokens right, mean over seeds.": True,
+                f"{EXACT}: exact match at the first length beyond training.": self._has_exact_match,
+                f"{UNSOLVED} Not learned by every run (exact match below {stats.SOLVED}).": any(
                     cell.endswith(UNSOLVED) for cell in cells
                 ),
-                "Unmarked rows are reference results.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),
+                "Unmarked rows: reference.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),
                 f"{plural(self.hidden, 'more encoding')} on the page.": self.hidden > 0,
             }.items()
             if holds

@@ -36,8 +36,12 @@ def claim_lines(verdicts: Sequence[Verdict], width: int) -> list[str]:
     """The summary of each claim; what several have in common, the encodings compared and the way to settle, once behind them."""
     compared, settle = _common(verdicts, "compared"), _common(verdicts, "settle")
     names = max((len(verdict.claim) for verdict in verdicts), default=0) + len(GAP)
-    lines = []
+    lines, said = list[str](), dict[str, str]()
     for verdict in verdicts:
+        if verdict.summary in said:
+            lines.append(f"{verdict.claim.ljust(names)}{verdict.outcome.capitalize()}, as {said[verdict.summary].lower()}.")
+            continue
+        said[verdict.summary] = verdict.claim
         summary = verdict.summary.replace(f"; {compared}", "").replace(f" {settle}.", "")
         lines += wrap(summary, width, verdict.claim.ljust(names))
     closing = " ".join([*([f"Compared: {compared}."] if compared else []), *([f"{settle}."] if settle else [])])
