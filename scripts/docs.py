@@ -135,8 +135,10 @@ def generated() -> dict[Path, str]:
     """Every file with generated parts, and what it should say. Raises KeyError for a block that no generator is named after."""
     pages = {page: BLOCK.sub(lambda match: f"{match[1]}{GENERATORS[match[2]]()}\n{match[4]}", page.read_text(encoding="utf-8"))
              for page in PAGES}  # fmt: skip
-    glossary = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
-    return pages | {GLOSSARY: glossary, SCHEMA: json.dumps(report_schema.json_schema(), indent=1) + "\n"}
+    glossary = [text for page, text in pages.items() if page.name == GLOSSARY.name]
+    return (
+        pages | ({GLOSSARY: glossary[0]} if glossary else {}) | {SCHEMA: json.dumps(report_schema.json_schema(), indent=1) + "\n"}
+    )
 
 
 def stale() -> dict[Path, str]:
