@@ -1,12 +1,13 @@
 """Parts of a page: definitions of encodings, answers of models, weight of copying heads, what to use, glossary."""
 
+import json
 from pathlib import Path
 
 import pytest
 from helpers.fake_runs import fake_run, fake_study
 from helpers.run_folders import add_inspection, write_run
 
-from rpecli.report import glossary
+from rpecli.report import attention_cost, glossary
 from rpecli.report.aggregate import aggregate
 from rpecli.report.answers import padded, pieces, task_answers
 from rpecli.report.build import report_content
@@ -114,15 +115,35 @@ def test_what_to_use_counts_parameters_from_no_encoding_on() -> None:
     counts = {"none": 1000, "t5": 1128, "rope": 1000}
     tasks = aggregate([fake_run(name, 0, {16: 1.0, 32: 0.5}, parameters=count) for name, count in counts.items()])
     table = choice.table(tasks, [], definitions(counts))
-    assert {row[0]: row[-2:] for row in table.rows} == {"NoPE": ["0", "no"], "T5 bias": ["128", "distance"], "RoPE": ["0", "no"]}
-    assert table.columns[-2] == "parameters beyond NoPE"
+    needs = {row[0]: (row[-3], row[-1]) for row in table.rows}
+    assert needs == {"NoPE": ("0", "no"), "T5 bias": ("128", "distance"), "RoPE": ("0", "no")}
+    assert table.columns[-3:] == ["parameters beyond NoPE", "attention time", "special kernel"]
+
+
+def test_what_to_use_has_the_time_of_attention_from_the_shipped_benchmark() -> None:
+    """Timed in turn with plain attention; a choice with options was not timed."""
+    names = ["none", "rope", "rope:scaling=yarn"]
+    tasks = aggregate([fake_run(name, 0, {16: 1.0, 32: 0.5}) for name in names])
+    table, cost = choice.table(tasks, [], definitions(names)), attention_cost.read()
+    times = {row[0]: row[table.columns.index("attention time")] for row in table.rows}
+    assert times == {"NoPE": f"{cost.ratio['none']:.2f}x", "RoPE": f"{cost.ratio['rope']:.2f}x", "RoPE (scaling=yarn)": "-"}
+    assert cost.note in table.caption
+    assert 0.8 < cost.ratio["none"] < 1.2
+
+
+def test_the_shipped_cost_of_attention_is_that_of_the_shipped_benchmark(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    import attention_cost as script
+
+    assert script.costs(json.loads(script.BENCH.read_text())) == json.loads(attention_cost.FILE.read_text())
 
 
 def test_what_to_use_counts_all_parameters_where_nothing_is_without_an_encoding() -> None:
     tasks = fake_study({"rope": [0.5], "alibi": [0.9]})
     table = choice.table(tasks, [], definitions(["rope", "alibi"]))
-    assert table.columns[-2] == "parameters"
-    assert table.rows == [["ALiBi", "RPE", "90", "1/1", "1,000", "distance"], ["RoPE", "RPE", "50", "1/1", "1,000", "no"]]
+    assert table.columns[-3] == "parameters"
+    rows = [[cell for number, cell in enumerate(row) if table.columns[number] != "attention time"] for row in table.rows]
+    assert rows == [["ALiBi", "RPE", "90", "1/1", "1,000", "distance"], ["RoPE", "RPE", "50", "1/1", "1,000", "no"]]
     advice = "Highest mean beyond training: ALiBi (90 %), then RoPE (50 %). Without a special kernel: RoPE (50 %)."
     assert choice.advice(table) == advice
     assert choice.advice(choice.table(fake_study({"rope": [0.5]}), [], {})) == ""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from rpecli.report import overview
+from rpecli.report import attention_cost, overview
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.definitions import Definition, kernel_of
 from rpecli.report.format import MISSING, format_count
@@ -18,8 +18,8 @@ LEFT = ("encoding", "group", "source", "special kernel")
 CAPTION = (
     "Mean beyond: accuracy beyond the training length with chance at 0, in per cent, over log2 length and tasks. Solved: runs "
     "with an exact match of at least 0.9 at the training length. Special kernel: whether attention needs one, and which (see "
-    "Kernel in the glossary); PyTorch's fused attention serves the others as it is. Speed is not shown: runs of a study compete "
-    "for one machine, so their times cannot be compared. `rpe bench train` and `rpe bench eval` measure it, relative to NoPE."
+    "Kernel in the glossary); PyTorch's fused attention serves the others as it is. The times of a study's runs are not shown: "
+    "they compete for one machine, so they cannot be compared."
 )
 
 
@@ -27,6 +27,7 @@ def table(tasks: Sequence[TaskResults], reference: Sequence[TaskResults], known:
     """One row per encoding, the best first."""
     entries = overview.entries(tasks, reference)
     means, parameters, more = overview.means_beyond(entries), _parameters_by_row(entries), bool(_baselines(entries))
+    cost = attention_cost.read()
     records = []
     for row in overview.ordered(means):
         own = [entry.encoding for entry in entries if entry.row == row]
@@ -34,11 +35,13 @@ def table(tasks: Sequence[TaskResults], reference: Sequence[TaskResults], known:
         record["mean beyond"] = MISSING if (mean := means[row]) is None else f"{100 * mean:.0f}"
         record["solved"] = format_count([flag for encoding in own for flag in encoding.solved_flags])
         record["parameters beyond NoPE" if more else "parameters"] = parameters.get(row, MISSING)
-        record["special kernel"] = _kernel(own[0].runs[0].config.encoding, known)
+        choice = own[0].runs[0].config.encoding
+        record["attention time"] = f"{ratio:.2f}x" if (ratio := cost.ratio.get(choice)) is not None else MISSING
+        record["special kernel"] = _kernel(choice, known)
         records.append(record)
     columns = list(records[0]) if records else []
     align = "".join("l" if column in LEFT else "r" for column in columns)
-    return Table(TITLE, columns, align, [list(record.values()) for record in records], caption=CAPTION)
+    return Table(TITLE, columns, align, [list(record.values()) for record in records], caption=f"{CAPTION} {cost.note}")
 
 
 def _kernel(choice: str, known: dict[str, Definition]) -> str:
