@@ -29,7 +29,13 @@ def fake_run(
         n: {"length": n, "n": 8, "exact_match": match, "token_accuracy": match, "correct": (correct or {}).get(n, "ff")}
         for n, match in exact.items()
     }
-    base = {"id": f"{task}-{encoding}-s{seed}", "task": task, "encoding": encoding, "group": GROUP[encoding], "seed": seed}
+    base = {
+        "id": f"{task}-{encoding}-s{seed}",
+        "task": task,
+        "encoding": encoding,
+        "group": GROUP[encoding.partition(":")[0]],
+        "seed": seed,
+    }
     base |= {"status": "trained", "tokens": 5000, "parameters": 1000}
     base |= {"steps_to_accuracy": {f"{what}_to_{at}": steps for what in ("steps", "tokens") for at in (90, 99)}}
     return RunResults(Path("runs") / str(base["id"]), base | record, config(task, encoding, seed), evaluations, {}, {})
