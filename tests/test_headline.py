@@ -100,7 +100,7 @@ def test_one_encoding_stands_beside_the_reference_results():
     reference = results({"rope": {16: 1, 32: 0.8}, "alibi": {16: 1, 32: 1}, "learned": {16: 1, 32: 0.5}})
     line = headline(results({"rope": {16: 1, 32: 0.84}}), reference)
     assert line.source == "yours"
-    assert line.title.endswith("84 % of tokens right; reference: relative encodings 90 %, Learned (absolute) 50 %.")
+    assert line.title.endswith("84 % of tokens right; reference: other relative encodings 90 %, Learned (absolute) 50 %.")
     assert "Best of the reference at 32: ALiBi (100 %)." in line.detail
 
 
@@ -162,7 +162,7 @@ def test_an_encoding_that_not_every_run_learned_is_named():
     runs = [result("rope", {16: 1, 32: 0.8}, seed=seed) for seed in range(3)]
     runs += [result("learned", {16: value, 32: 0.4}, seed=seed) for seed, value in enumerate((1, 0.5, 0.5))]
     line = headline(aggregate(runs))
-    assert "Training length not learned by every run: Learned on Copy, 1 of 3 runs." in line.detail
+    assert "Training length not learned by every run: Learned on Copy (by 1 of 3 runs)." in line.detail
     assert line.detail[-1] == f"3 seeds per encoding, {SMALL}"
     (unsolved,) = line.unsolved
     assert (unsolved.task, unsolved.encoding, unsolved.solved, unsolved.runs) == ("Copy", "Learned", 1, 3)
@@ -174,8 +174,8 @@ def test_encodings_that_did_not_learn_are_named_once_and_no_more_than_three():
     tasks = results(tokens) + results(tokens | {"alibi": learned}, task="sort")
     text = sentence(headline(tasks), "not learned")
     assert text == (
-        "Training length not learned by every run: ALiBi on Copy, 0 of 1 run; FIRE on Copy and Sort, 0 of 2 runs; "
-        "NoPE on Copy and Sort, 0 of 2 runs; and 1 more."
+        "Training length not learned by every run: ALiBi on Copy (by 0 of 1 run); FIRE on Copy and Sort (by 0 of 2 runs); "
+        "NoPE on Copy and Sort (by 0 of 2 runs); and 1 more."
     )
 
 

@@ -70,3 +70,9 @@ def test_tasks_stand_side_by_side_as_far_as_they_fit() -> None:
     tasks = [HeatTask(str(n), 16, list(range(lengths)), []) for n, lengths in enumerate((8, 8, 8, 8, 8, 4))]
     assert HeatMap(tasks, [], sources=False).bands == [[0, 1, 2, 3], [4, 5]]
     assert HeatMap([], [], sources=False).bands == []
+
+
+def test_a_length_that_others_lack_does_not_change_the_order() -> None:
+    """An easy length, evaluated for one encoding alone, would raise its mean."""
+    runs = [fake_run("rope", 0, {16: 1.0, 17: 1.0, 32: 0.4}), fake_run("alibi", 0, {16: 1.0, 32: 0.5})]
+    assert [(row.title, row.mean) for row in heat_map(aggregate(runs)).rows] == [("ALiBi", 50), ("RoPE", 40)]

@@ -138,6 +138,16 @@ def test_the_shipped_cost_of_attention_is_that_of_the_shipped_benchmark(monkeypa
     assert script.costs(json.loads(script.BENCH.read_text())) == json.loads(attention_cost.FILE.read_text())
 
 
+def test_encodings_that_learned_in_no_more_than_half_of_their_runs_are_not_recommended() -> None:
+    runs = [fake_run("none", seed, {16: float(seed == 0), 32: 0.9}) for seed in range(2)]
+    runs += [fake_run("rope", seed, {16: float(seed < 2), 32: 0.6}) for seed in range(3)]
+    runs += [fake_run("alibi", 0, {16: 1.0, 32: 0.4})]
+    advice = choice.advice(choice.table(aggregate(runs), [], definitions(["none", "rope", "alibi"])))
+    assert advice.startswith(
+        "Highest mean beyond training: RoPE (60 %; 2 of 3 runs learned the training length), then ALiBi (40 %)."
+    )
+
+
 def test_what_to_use_counts_all_parameters_where_nothing_is_without_an_encoding() -> None:
     tasks = fake_study({"rope": [0.5], "alibi": [0.9]})
     table = choice.table(tasks, [], definitions(["rope", "alibi"]))

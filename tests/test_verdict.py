@@ -129,7 +129,7 @@ def test_a_missing_baseline_is_said():
     result = extrapolation({"rope": HIGH, "alibi": LOW})
     assert (result.outcome, result.lines) == (
         NOT_MEASURED,
-        [f"no absolute encoding to compare with: {verdict.COMPARE}"],
+        [f"no absolute encoding among these runs: {verdict.COMPARE}"],
     )
 
 

@@ -44,7 +44,9 @@ def find_directories(folder: Path, name: str) -> list[Path]:
     matches = matching_directories(folder, name)
     if not matches:
         names = [path.name for path in directories(folder)]
-        hint = catalog.nearest(name, names) if names else "there are none yet: rpe train creates some"
+        close = catalog.close_names(name, names)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"rpe ls runs lists the {len(names)} that there are"
+        hint = hint if names else "there are none yet: rpe train creates some"
         stop(f"no run {name!r} under {folder}: {hint}", USAGE)
     return matches
 

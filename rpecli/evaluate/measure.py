@@ -127,7 +127,7 @@ def example(loaded: LoadedModel, examples: data.Examples, predicted_BxT: np.ndar
     is_answer_T, targets_T = examples.answer_mask_BxT[0], examples.targets_BxT[0]
     is_prompt_T = ~is_answer_T & (targets_T >= SPECIAL)
     rows = {"prompt": targets_T[is_prompt_T], "target": targets_T[is_answer_T], "answer": predicted_BxT[0][is_answer_T]}
-    prompt, target, answer = (loaded.task.words(tokens[:EXAMPLE_WORDS].tolist()) for tokens in rows.values())
+    prompt, target, answer = (loaded.task.words(tokens[-EXAMPLE_WORDS:].tolist()) for tokens in rows.values())
     return {"prompt": prompt, "target": target, "answer": answer}
 
 

@@ -31,7 +31,7 @@ class AnsweredSequence:
     prompt: str
     target: str
     n_words: int
-    cut: bool  # only the first words are shown
+    cut: bool  # only the last words are shown
     spaced: bool  # words of several characters, which stand apart
     answers: list[Answer]
 

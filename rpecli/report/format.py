@@ -101,6 +101,8 @@ def write_steps(mean: float, interval: Interval) -> str:
     """`22 % fewer steps [19, 28]`, `+1 % steps [-19, +16]` around 0: from a difference of -log2 steps and its interval."""
     change = 2**-mean - 1
     ends = None if interval is None else (2 ** -interval[1] - 1, 2 ** -interval[0] - 1)
+    if mean == 0 and ends is None:
+        return "no difference in steps"
     if round(change, 2) == 0 or (ends and ends[0] < 0 < ends[1]):
         return f"{_signed_percent(change)} % steps{_percent_interval(ends)}"
     if change < 0:

@@ -17,7 +17,7 @@ def title(numbers: HeadlineNumbers, point: Point, reference: Point | None = None
 
     `reference` is what the shipped reference results say at the same lengths.
     """
-    beside = f"; {_beside_reference(reference)}" if reference else ""
+    beside = f"; {_beside_reference(reference, numbers.compared)}" if reference else ""
     return f"{_setting(numbers, point)}, {_comparison(numbers, point)}{beside}."
 
 
@@ -189,11 +189,13 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
     return [f"No encoding at all (NoPE) {verb} on {tasks}: {_list(values)}."]
 
 
-def _beside_reference(reference: Point) -> str:
-    """`reference: relative encodings 90 %, absolute ones 45 %`."""
+def _beside_reference(reference: Point, own: Sequence[str]) -> str:
+    """`reference: other relative encodings 90 %, absolute ones 45 %`: those that the runs have themselves are left out."""
     groups = [group for name in ("RPE", "APE") if (group := reference.group(name))]
+    others = ["other " if group.group in own and len(group.encodings) > 1 else "" for group in groups]
     texts = [
-        f"{_subject(group, again=bool(number))} {format_percent(group.token_accuracy)}" for number, group in enumerate(groups)
+        f"{other}{_subject(group, again=bool(number))} {format_percent(group.token_accuracy)}"
+        for number, (other, group) in enumerate(zip(others, groups, strict=True))
     ]
     return f"reference: {', '.join(texts)}"
 
@@ -230,9 +232,9 @@ def not_learned(numbers: HeadlineNumbers) -> list[str]:
 
 
 def _unsolved_share(name: str, entries: list[Unsolved]) -> tuple[float, str]:
-    """The share of runs that learned, and `NoPE on Copy and Parity, 1 of 6 runs`."""
+    """The share of runs that learned, and `NoPE on Copy and Parity (by 1 of 6 runs)`."""
     solved, runs = sum(one.solved for one in entries), sum(one.runs for one in entries)
-    return solved / runs, f"{name} on {_list([one.task for one in entries])}, {solved} of {plural(runs, 'run')}"
+    return solved / runs, f"{name} on {_list([one.task for one in entries])} (by {solved} of {plural(runs, 'run')})"
 
 
 def without_a_length(numbers: HeadlineNumbers) -> list[str]:

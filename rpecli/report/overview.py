@@ -40,6 +40,7 @@ class Overview:
     blocks: list[Block]
     training_length: int | None  # of all tasks; None where they differ, and every title says its own
     hidden: int = 0  # reference encodings that are left out
+    more_lengths: bool = False  # whether evaluated lengths are left out
 
     @property
     def notes(self) -> list[str]:
@@ -56,6 +57,7 @@ class Overview:
                 ),
                 "Unmarked rows: reference.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),
                 f"{plural(self.hidden, 'more encoding')} on the page.": self.hidden > 0,
+                "More lengths: --tables.": self.more_lengths,
             }.items()
             if holds
         ]
@@ -91,7 +93,10 @@ def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
         blocks = [replace(block, title=block.task.short_title) for block in blocks]
     keys = ["encoding", "group", *(["source"] if reference else [])]
     rows = [*ordered(means_beyond(all_entries)), CHANCE]
-    return Overview(keys, rows, blocks, lengths.pop() if len(lengths) == 1 else None)
+    shown_lengths = {(block.task.name, length) for block in blocks for length in map(int, filter(str.isdigit, block.columns))}
+    every = {(entry.task.name, length) for entry in all_entries for length in entry.encoding.by_length}
+    training_length = lengths.pop() if len(lengths) == 1 else None
+    return Overview(keys, rows, blocks, training_length, more_lengths=not every <= shown_lengths)
 
 
 def brief(whole: Overview) -> Overview:
@@ -127,14 +132,23 @@ def entries(tasks: Sequence[TaskResults], reference: Sequence[TaskResults]) -> l
 
 
 def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
-    """By row, the mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length."""
+    """By row, the mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length.
+
+    Of each task the lengths count that all its rows have; where they share none, those of the row.
+    """
     scores: dict[Row, list[float]] = {}
+    shared: dict[str, set[int]] = {}
+    for _, task, encoding in entries:
+        beyond_task = {length for length in encoding.by_length if length > task.train_length}
+        if encoding.by_length:
+            shared[task.title] = shared.get(task.title, beyond_task) & beyond_task
     for row, task, encoding in entries:
         by_length = {
             length: summaries.get("rescaled_accuracy", summaries["token_accuracy"]).mean
             for length, summaries in encoding.by_length.items()
         }
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
+        beyond = {length: value for length, value in beyond.items() if length in shared.get(task.title, ())} or beyond
         scores.setdefault(row, []).extend([stats.area(beyond)] if beyond else [])
     return {row: fmean(values) if values else None for row, values in scores.items()}
 

@@ -203,7 +203,7 @@ def _too_few(difference: Difference) -> list[str]:
 def _why_missing(scores: ScoresByTask) -> str:
     for group, name in (("RPE", "relative"), ("APE", "absolute")):
         if not any(entry.group == group and entry.label in by_label for task, by_label in scores for entry in task.encodings):
-            return f"no {name} encoding to compare with: {COMPARE}"
+            return f"no {name} encoding among these runs: {COMPARE}"
     return "no seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
 
 

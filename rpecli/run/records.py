@@ -26,7 +26,7 @@ class MetricsLine(MetricsScores):
 
 
 class Example(TypedDict):
-    """The first sequence of an evaluation set and what the model answered, as words; the first EXAMPLE_WORDS of each."""
+    """The first sequence of an evaluation set and what the model answered, as words; the last EXAMPLE_WORDS of each."""
 
     prompt: list[str]  # what stands outside the answer, without the marks of begin, separator and end
     target: list[str]  # the answer

@@ -50,9 +50,12 @@ def _kernel(choice: str, known: dict[str, Definition]) -> str:
 
 
 def advice(table: Table) -> str:
-    """The two best encodings of the table, and the two best of those that need no kernel of their own; of one, nothing."""
+    """The two best encodings of the table, and the two best of those that need no kernel of their own; of one, nothing.
+
+    Encodings that learned the training length in no more than half of their runs are not recommended.
+    """
     records = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    ranked = [record for record in records if record["mean beyond"] != MISSING]
+    ranked = [record for record in records if record["mean beyond"] != MISSING and _learned(record) > 0.5]
     fused = [record for record in ranked if record["special kernel"] == NO_KERNEL][:2]
     if len(ranked) < 2:
         return ""
@@ -61,7 +64,17 @@ def advice(table: Table) -> str:
 
 
 def _named(records: list[dict[str, str]]) -> str:
-    return ", then ".join(f"{record['encoding']} ({record['mean beyond']} %)" for record in records)
+    return ", then ".join(f"{record['encoding']} ({record['mean beyond']} %{_unlearned(record)})" for record in records)
+
+
+def _learned(record: dict[str, str]) -> float:
+    """The share of runs that learned their training length; 1 where that is not known."""
+    solved, slash, runs = record["solved"].partition("/")
+    return int(solved) / int(runs) if slash else 1.0
+
+
+def _unlearned(record: dict[str, str]) -> str:
+    return "" if _learned(record) == 1 else f"; {record['solved'].replace('/', ' of ')} runs learned the training length"
 
 
 def _baselines(entries: list[Entry]) -> dict[tuple[str, str], float]:
