@@ -1,6 +1,6 @@
 """Writes rpecli/report/attention_cost.json, what attention with each encoding costs, from the shipped benchmark.
 
-rpe bench attention --encodings all --lengths 2048 --out results/shipped/bench     # on a quiet machine
+rpe bench attention --lengths 2048 --out results/shipped/bench     # on a quiet machine
 python scripts/attention_cost.py
 """
 
