@@ -24,9 +24,8 @@ from rpecli.report.figures.layout import (
     named_at_ends,
 )
 from rpecli.report.figures.line_ends import line_ends
-from rpecli.report.figures.series import LENGTHS, SHARES, Series, add_series, length_axis, shade, share_axis
-from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, format_percent_range, plural
-from rpecli.report.stats import Summary
+from rpecli.report.figures.series import LENGTHS, SHARES, Series, add_series, length_axis, length_words, shade, share_axis
+from rpecli.report.format import MEASURE_NAMES, format_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,14 +95,9 @@ def _draw(drawing: Drawing, axes: "Axes", task: TaskResults, measure: str, style
     for encoding in task.encodings:
         points = {length: means[measure] for length, means in encoding.by_length.items() if measure in means}
         if points:
-            words = partial(_words, train_length=task.train_length)
+            words = partial(length_words, train_length=task.train_length)
             series = Series(styles[encoding.label], points, words)
             add_series(drawing, axes, series, shade(len(task.encodings)))
-
-
-def _words(length: int, summary: Summary, train_length: int) -> str:
-    value = format_percent_range(summary)
-    return f"at {length} ({format_factor(length, train_length)}): {value}, {plural(summary.n, 'run')}"
 
 
 def described(task: TaskResults, measure: str) -> str:

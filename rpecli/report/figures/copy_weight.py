@@ -7,9 +7,7 @@ from rpecli.plot import SeriesStyle
 from rpecli.report.copy_weight import CopyWeight
 from rpecli.report.figures.layout import PANEL, Drawing, Layout, Subplot, band_entry, draw, legend, named_at_ends
 from rpecli.report.figures.line_ends import line_ends
-from rpecli.report.figures.series import LENGTHS, SHARES, Series, add_series, length_axis, shade, share_axis
-from rpecli.report.format import format_factor, format_percent_range, plural
-from rpecli.report.stats import Summary
+from rpecli.report.figures.series import LENGTHS, SHARES, Series, add_series, length_axis, length_words, shade, share_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +30,5 @@ def _draw(drawing: Drawing, axes: "Axes", weight: CopyWeight, styles: dict[str, 
     length_axis(drawing, axes, sorted({length for points in weight.points.values() for length in points}), weight.train_length)
     share_axis(axes)
     for label, points in weight.points.items():
-        words = partial(_words, train_length=weight.train_length)
+        words = partial(length_words, train_length=weight.train_length)
         add_series(drawing, axes, Series(styles[label], points, words), shade(len(weight.points)))
-
-
-def _words(length: int, summary: Summary, train_length: int) -> str:
-    value = format_percent_range(summary)
-    return f"at {length} ({format_factor(length, train_length)}): {value}, {plural(summary.n, 'run')}"

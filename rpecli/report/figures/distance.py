@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rpecli import plot
 from rpecli.plot import QUIET, SeriesStyle
-from rpecli.report.figures.layout import Drawing, Layout, Subplot, balanced, draw, legend
+from rpecli.report.figures.layout import ONE_LINE, Drawing, Layout, Subplot, balanced, draw, legend
 from rpecli.report.figures.series import share_axis, value_axis
 from rpecli.report.format import format_percent
 from rpecli.report.load_probes import InspectedRun
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 WEIGHT = "attention weight (%)"
 POINTS = 200  # of a curve; of more, the highest of every few neighbors
-UNDER = 0.28  # inches, room for one line of tick labels
 TICKS = 3  # at least, between the first and the last distance
 ByLabel = dict[str, list[InspectedRun]]
 
@@ -48,7 +47,7 @@ def distance_figure(task: str, by_label: ByLabel, styles: dict[str, SeriesStyle]
     subplots = [_encodings_subplot(task, by_label, styles, times) for times in sorted(factors) if times >= 1]
     shown = {label: style for label, style in styles.items() if label in by_label}
     title = f"{task}: attention weight by distance in the last layer, mean over heads and runs"
-    return draw(balanced(subplots), Layout(title, "distance i-j", legend(shown), under=UNDER))
+    return draw(balanced(subplots), Layout(title, "distance i-j", legend(shown), under=ONE_LINE))
 
 
 def _encodings_subplot(task: str, by_label: ByLabel, styles: dict[str, SeriesStyle], times: float) -> Subplot:

@@ -6,8 +6,8 @@ from itertools import zip_longest
 from typing import Any
 
 from rpecli.plot import HEAD_DASHES, head_colors
-from rpecli.report.figures.distance import UNDER, WEIGHT, Curve, draw_curves, first_distance
-from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, line_entry
+from rpecli.report.figures.distance import WEIGHT, Curve, draw_curves, first_distance
+from rpecli.report.figures.layout import ONE_LINE, Drawing, Layout, Subplot, draw, line_entry
 from rpecli.report.format import format_factor
 from rpecli.report.load_probes import InspectedRun
 from rpecli.report.probe_values import run_name
@@ -34,7 +34,7 @@ def heads_figure(run: InspectedRun) -> Drawing:
             for layer in range(_layers(run))]  # fmt: skip
     entries = [line_entry(name, **look) for name, look in head_looks(run).items()]
     title = f"{run_name(run)}: attention weight by distance at the answer tokens"
-    return draw(rows, Layout(title, "distance i-j", [("heads", entries)], under=UNDER + 0.06))
+    return draw(rows, Layout(title, "distance i-j", [("heads", entries)], under=ONE_LINE + 0.06))
 
 
 def _subplot(heads: LayerHeads, named: bool) -> Subplot:
@@ -55,7 +55,7 @@ def heads_overview(runs: list[InspectedRun]) -> Drawing:
         for place, at in enumerate(beyond[:: max(1, len(beyond) - 1)]):
             by_length[place] += [layer_heads(run, at, layer) for layer in range(_layers(run))]
     rows = [[_crowded(group) for group in by_length if group]]
-    drawing = draw(rows, Layout(below="distance i-j", under=UNDER))
+    drawing = draw(rows, Layout(below="distance i-j", under=ONE_LINE))
     panels = zip(drawing.crops, filter(None, by_length), strict=True)
     crops = [[replace(crop, title=heads.title, alt=heads.alt, part=heads.title) for heads in group] for crop, group in panels]
     drawing.crops[:] = [crop for same in zip_longest(*crops) for crop in same if crop]

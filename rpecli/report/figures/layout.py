@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WIDEST, NARROW = 3.2, 4.2  # inches: a panel at most, so that a page shows its text large enough; a figure at least
 TITLE, BELOW = 11.5, 0.24  # characters of a title that fit an inch; inches, room for the label under all axes
 PANEL, HEADING, UNDER = 2.05, 0.33, 0.42  # inches: height of a panel, room for its heading and for two lines of tick labels
+ONE_LINE = 0.28  # inches, room for one line of tick labels
 LEFT, RIGHT, GAP, LABELED = 0.6, 0.12, 0.42, 0.62  # inches: margins, between panels, and between panels with labels
 COLUMNS = 3  # panels side by side, where a figure has no other order of its own
 ROOM_ABOVE, ROOM_BESIDE = 0.12, 0.4  # inches around the axes of a page's panel: marks above, tick labels to the left

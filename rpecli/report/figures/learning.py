@@ -9,7 +9,7 @@ from rpecli.plot import SeriesStyle
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.figures.accuracy import COLUMNS, heading_of
-from rpecli.report.figures.layout import Drawing, Layout, Subplot, balanced, band_entry, draw, legend
+from rpecli.report.figures.layout import ONE_LINE, Drawing, Layout, Subplot, balanced, band_entry, draw, legend
 from rpecli.report.figures.series import Series, add_series, shade, share_axis
 from rpecli.report.format import format_percent, format_percent_range
 from rpecli.report.stats import Summary
@@ -17,7 +17,6 @@ from rpecli.report.stats import Summary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-UNDER = 0.28  # inches, room for one line of tick labels
 TICKS = 6  # doublings of the step that fit an axis
 Curve = dict[int, Summary]  # by step, over the runs that were validated there
 
@@ -45,7 +44,7 @@ def learning_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) ->
     rows = balanced([_subplot(task, lines, tasks, styles) for task, lines in by_task], COLUMNS)
     several = any(len(encoding.runs) > 1 for task, _ in by_task for encoding in task.encodings)
     entries = legend(styles, *([band_entry()] if several else []))
-    return draw(rows, Layout(below="training step (logarithmic)", legend=entries, under=UNDER))
+    return draw(rows, Layout(below="training step (logarithmic)", legend=entries, under=ONE_LINE))
 
 
 def _subplot(task: TaskResults, lines: dict[str, Curve], tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:

@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rpecli.plot import FRAME, SeriesStyle
-from rpecli.report.figures.layout import Drawing, Layout, Subplot, draw, legend, patch_entry
+from rpecli.report.figures.layout import ONE_LINE, Drawing, Layout, Subplot, draw, legend, patch_entry
 from rpecli.report.figures.series import PERCENT, SHARES, Series, add_series, shade, share_axis
 from rpecli.report.format import MEASURE_NAMES, format_number
 from rpecli.report.records import ProfilePoint
@@ -13,7 +13,6 @@ from rpecli.report.stats import Summary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-UNDER = 0.28  # inches, room for one line of tick labels
 Curve = dict[int, Summary]  # by threshold in per cent
 
 
@@ -27,7 +26,7 @@ def profiles_figure(points: list[ProfilePoint], styles: dict[str, SeriesStyle]) 
     bands = [patch_entry("95 % bootstrap interval", facecolor=FRAME, alpha=0.35)] if points[0].low is not None else []
     entries = legend({label: style for label, style in styles.items() if label in labels}, *bands)
     return draw(
-        [subplots], Layout(below="threshold (%), of the mean over log length beyond training", legend=entries, under=0.28)
+        [subplots], Layout(below="threshold (%), of the mean over log length beyond training", legend=entries, under=ONE_LINE)
     )
 
 
