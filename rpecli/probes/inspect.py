@@ -25,7 +25,7 @@ from rpecli.probes.inputs import ProbeBatch, probe_batches
 from rpecli.probes.store import InspectedRun
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
-from rpecli.run.records import AttentionLine, AttentionMap, AttentionScores, LengthAttention, PatternedHead
+from rpecli.run.records import AttentionLine, AttentionMap, AttentionScores, LengthAttention, PatternedHead, strongest_head
 from rpecli.task import Batch
 
 LENGTHS = "1x,2x,4x"
@@ -110,16 +110,12 @@ def measure(loaded: LoadedModel, blocks: dict[int, Batch]) -> AttentionScores:
         "causal": config.attention == "causal",
         "lengths": [_length_attention(loaded, length, batches[length], sums[length]) for length in blocks],
         "patterned_heads": heads,
-        "attention_map": _attention_map(loaded, batches, heads) if heads else None,
+        "attention_map": _attention_map(loaded, batches, head) if (head := strongest_head(heads, config.length)) else None,
     }
 
 
-def _attention_map(loaded: LoadedModel, batches: dict[int, list[ProbeBatch]], heads: list[PatternedHead]) -> AttentionMap:
-    """What one head attends to in the first sequence of each length up to MAX_MAP tokens.
-
-    It is the head with the largest share in its pattern, and rather one whose pattern grows with the length: those copy.
-    """
-    head = max(heads, key=lambda head: (head["growth"] > 0, head["share"][str(loaded.config.length)]))
+def _attention_map(loaded: LoadedModel, batches: dict[int, list[ProbeBatch]], head: PatternedHead) -> AttentionMap:
+    """What one head attends to in the first sequence of each length up to MAX_MAP tokens."""
     rows = {}
     for length, (first, *_) in batches.items():
         if first.inputs_BxT.shape[1] <= MAX_MAP:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rpecli.report.format import format_factor, format_percent, plural
 from rpecli.report.probe_values import ShiftLines, run_name
-from rpecli.run.records import PatternedHead, ShiftLine
+from rpecli.run.records import PatternedHead, ShiftLine, strongest_head
 from rpecli.titles import display
 
 Pattern = tuple[str, int, int]  # family, growth, offset
@@ -27,7 +27,7 @@ def _name(run: Mapping[str, Any]) -> str:
 
 def _sentence(runs: Sequence[Mapping[str, Any]]) -> str:
     """The pattern of the strongest head of most runs, with its mean weight over those runs."""
-    heads = [(run, head) for run in runs if (head := strongest_head(run))]
+    heads = [(run, head) for run in runs if (head := strongest_head(run["patterned_heads"], run["train_length"]))]
     if not heads:
         return "no head gives half of its attention to one position."
     pattern, _ = Counter(_pattern(head) for _, head in heads).most_common(1)[0]
@@ -39,13 +39,6 @@ def _sentence(runs: Sequence[Mapping[str, Any]]) -> str:
     shares = ", ".join(f"{format_percent(weight)} at {factor}" for factor, weight in weights.items())
     of = f" ({len(same)} of {plural(len(runs), 'run')})" if len(runs) > 1 else ""
     return f"the strongest head attends {in_words(head)}{of}: {shares} of its attention."
-
-
-def strongest_head(run: Mapping[str, Any]) -> PatternedHead | None:
-    """The patterned head with the most weight at the training length; one whose distance grows with n before all others."""
-    length = str(run["train_length"])
-    heads: list[PatternedHead] = run["patterned_heads"]
-    return max(heads, key=lambda head: (head["growth"] > 0, head["share"].get(length, 0.0)), default=None)
 
 
 def _pattern(head: PatternedHead) -> Pattern:

@@ -11,7 +11,7 @@ from rpecli.report import stats
 from rpecli.report.format import format_factor, format_percent
 from rpecli.report.load_probes import InspectedRun, TaskProbes
 from rpecli.report.stats import Summary
-from rpecli.run.records import PatternedHead
+from rpecli.run.records import PatternedHead, strongest_head
 
 FARTHEST = 4  # times the training length, in the sentence
 ENOUGH = 2  # encodings with such a head, for a comparison
@@ -74,4 +74,4 @@ def strongest(run: InspectedRun, copying: bool) -> PatternedHead | None:
     trained = str(run["train_length"])
     heads = [head for head in run["patterned_heads"]
              if head["family"] == "distance" and (head["growth"] > 0) == copying and trained in head["share"]]  # fmt: skip
-    return max(heads, key=lambda head: head["share"][trained], default=None)
+    return strongest_head(heads, run["train_length"])

@@ -1,6 +1,6 @@
 """The lines of metrics.jsonl, eval.jsonl and probes.jsonl, typed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 EXAMPLE_WORDS = 64
@@ -162,6 +162,11 @@ class PatternedHead(TypedDict):
     growth: int  # of the offset, in lengths
     offset: int
     share: dict[str, float]  # of its attention, by length
+
+
+def strongest_head(heads: Sequence[PatternedHead], length: int) -> PatternedHead | None:
+    """The head with the most weight on its pattern at a length; one whose pattern grows with the length before all others."""
+    return max(heads, key=lambda head: (head["growth"] > 0, head["share"].get(str(length), 0.0)), default=None)
 
 
 class AttentionMap(TypedDict):
