@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
 
+MISSING = "-"  # the cell of what is not there
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"}
 LATEX |= {character: "\\" + character for character in "&%$#_{}"}
 LATEX_SIZES = {98: "small", 112: "footnotesize", 130: "scriptsize"}  # characters of a row that fit the width of a page of paper
@@ -111,7 +112,7 @@ class Table:
         title = f"{'#' * level} {self.heading}" if level else f"**{self.heading}**"
         parts = [self._markdown_grid(padded), self.caption, "  \n".join(self.footnotes)]
         if self.folded:
-            parts = [f"<details><summary>{len(self.rows)} row{'s' * (len(self.rows) != 1)}</summary>", *parts, "</details>"]
+            parts = [f"<details><summary>{plural(len(self.rows), 'row')}</summary>", *parts, "</details>"]
         return "\n\n".join(filter(None, [title if self.title else "", *parts]))
 
     def _markdown_grid(self, padded: bool) -> str:
@@ -192,6 +193,16 @@ class Footnotes:
 def letter(index: int) -> str:
     """a to z, then aa, ab and so on."""
     return (letter(index // 26 - 1) if index >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[index % 26]
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def whole_percent(share: float | None) -> str:
+    """A share in whole per cent, without the sign; MISSING without one."""
+    return MISSING if share is None else f"{round(100 * share)}"
 
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:

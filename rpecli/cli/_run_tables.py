@@ -6,7 +6,7 @@ from typing import Any
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run
 from rpecli.run.records import EvalLine
-from rpecli.table import Table
+from rpecli.table import Table, whole_percent
 from rpecli.titles import display, display_trained
 
 FACTORS = (1.0, 2.0, 8.0)  # of the training length at which a list of runs shows the accuracy
@@ -21,7 +21,8 @@ def runs_table(runs: Sequence[Run]) -> Table:
     for run, accuracies in zip(runs, by_factor, strict=True):
         record, validation = run.record, run.last_metrics() or {}
         what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
-        numbers = [percent(validation.get("token_accuracy")), *(percent(accuracies.get(factor)) for factor in factors)]
+        shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
+        numbers = list(map(whole_percent, shares))
         rows.append([run.name, *what, record["status"], *numbers, clock(record.get("seconds") or 0)])
         narrow_rows.append([*what, record["status"], *numbers, run.name.rpartition("-")[2]])
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
@@ -44,11 +45,6 @@ def shown_factors(by_factor: Sequence[Mapping[float, float]]) -> list[float]:
     if not set(beyond) & set(FACTORS):
         return [factor for factor in known if factor == 1] + list(dict.fromkeys([*beyond[:1], *beyond[-1:]]))
     return [factor for factor in known if factor in FACTORS]
-
-
-def percent(value: float | None) -> str:
-    """Whole per cent, without the sign."""
-    return "-" if value is None else f"{round(100 * value)}"
 
 
 def evaluation_tables(runs: Sequence[Run]) -> list[Table]:

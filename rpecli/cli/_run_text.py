@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rpecli.cli._run_tables import percent
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run, Status
+from rpecli.table import plural, whole_percent
 from rpecli.titles import display, display_trained
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -21,16 +21,12 @@ def run_lines(run: Run, folder: Path) -> list[str]:
     return [
         f"{display('tasks', record['task'])}, {encoding}, seed {record['seed']}   ({run.name})",
         f"State      {_state(run)}",
-        f"Model      {parameters}{_plural(config.n_layer, 'layer')}, {_plural(config.n_head, 'head')}, width {config.d_model}",
+        f"Model      {parameters}{plural(config.n_layer, 'layer')}, {plural(config.n_head, 'head')}, width {config.d_model}",
         f"Training   {lengths}, {config.tokens:,} tokens per batch, learning rate {config.lr:g}",
         *_accuracy_lines(run),
         *_learning_lines(run),
         f"Next       {_next(run)}{'' if folder == Path('runs') else f' --runs {folder}'}",
     ]
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _state(run: Run) -> str:
@@ -51,7 +47,7 @@ def _accuracy_lines(run: Run) -> list[str]:
     lines = ["Length     " + "  ".join(lengths)]
     for name, measure in (("Tokens", "token_accuracy"), ("Strings", "exact_match")):
         shares = [float(line[measure]) for _, line in evaluations]  # type: ignore[literal-required]
-        cells = [percent(share).rjust(len(head)) for share, head in zip(shares, lengths, strict=True)]
+        cells = [whole_percent(share).rjust(len(head)) for share, head in zip(shares, lengths, strict=True)]
         lines.append(f"{name:<10} {'  '.join(cells)}   {spark(shares)}  % right")
     return lines
 
@@ -64,7 +60,8 @@ def _learning_lines(run: Run) -> list[str]:
     shares = [line["token_accuracy"] for line in validations]
     steps = (run.record.get("steps_to_accuracy") or {}).get("steps_to_90")
     reached = f"; 90 % at step {steps}" if steps else ""
-    return [f"Learning   {spark(shares)}  tokens right in validation: {percent(shares[0])} to {percent(shares[-1])} %{reached}"]
+    ends = f"{whole_percent(shares[0])} to {whole_percent(shares[-1])} %"
+    return [f"Learning   {spark(shares)}  tokens right in validation: {ends}{reached}"]
 
 
 def spark(shares: Sequence[float]) -> str:

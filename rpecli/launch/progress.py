@@ -19,6 +19,7 @@ from rpecli.launch.status import RunStatus, State, SweepStatus, clock
 from rpecli.launch.worker import failure_reason
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
+from rpecli.table import plural
 
 INTERVAL = 10.0  # seconds between plain reports
 MAX_LISTED = 8  # runs at work that are listed
@@ -68,8 +69,8 @@ def _end_of(run: Run, code: int, before: Before) -> str:
     parts = [] if before.trained else [_training(run)]
     lines = run.evaluations()[before.evaluations :]
     if lines:
-        number = len({line["length"] for line in lines})
-        parts.append(f"evaluated at {number} length{'s' * (number != 1)}, {sum(line['seconds'] for line in lines):.0f} s")
+        n_lengths = len({line["length"] for line in lines})
+        parts.append(f"evaluated at {plural(n_lengths, 'length')}, {sum(line['seconds'] for line in lines):.0f} s")
     return f"{run.name}  {'; '.join(parts) or 'already evaluated'}"
 
 

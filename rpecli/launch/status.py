@@ -17,6 +17,7 @@ from rpecli.config.ranges import parse_lengths
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
 from rpecli.run.provenance import machine
+from rpecli.table import plural
 
 QUIET_SECONDS = 1800.0  # without a change after which a process with the run's number counts as another one
 Stamp = tuple[int, int]  # time of the last change in ns, size
@@ -185,7 +186,7 @@ class SweepStatus:
         share = f", {done / total:.0%} of the steps".replace("%", " %") if done < total else ""
         seconds = self.seconds_left()
         left = f", about {clock(seconds)} left" if seconds else ""
-        return f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}: {states}{share}{left}"
+        return f"{plural(len(self.runs), 'run')}: {states}{share}{left}"
 
     def seconds_left(self) -> float | None:
         """Extrapolated from the steps since the start, or from the runs where only evaluations are left; None: not known yet."""

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from rpecli.report.format import format_factor, format_percent, plural
+from rpecli.report.format import format_factor, format_percent
 from rpecli.report.probe_values import ShiftLines, run_name
 from rpecli.run.records import PatternedHead, ShiftLine, strongest_head
+from rpecli.table import plural
 from rpecli.titles import display
 
 Pattern = tuple[str, int, int]  # family, growth, offset

@@ -9,7 +9,6 @@ from rpecli.report import rows
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.copy_weight import CopyWeight, copy_weight
 from rpecli.report.definitions import Definition, definitions
-from rpecli.report.format import plural
 from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
@@ -21,7 +20,7 @@ from rpecli.report.records import FORMAT, ProfilePoint, Verdict
 from rpecli.report.report_data import Provenance, ReportData
 from rpecli.report.tables import choice
 from rpecli.report.tables.invariance import TaskShifts
-from rpecli.table import Table
+from rpecli.table import Table, plural
 
 
 @dataclass(frozen=True)

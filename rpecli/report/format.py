@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 from rpecli.report.records import Difference
 from rpecli.report.stats import Summary
+from rpecli.table import MISSING, plural
 
 MEASURE_NAMES = {
     "exact_match": "exact match",
@@ -11,7 +12,6 @@ MEASURE_NAMES = {
     "token_accuracy": "token accuracy",
     "rescaled_accuracy": "token accuracy rescaled for chance",
 }
-MISSING = "-"
 Interval = tuple[float, float] | None
 Writer = Callable[[float, Interval], str]
 
@@ -84,11 +84,6 @@ def format_p(p: float | None) -> str:
 def p_equation(p: float) -> str:
     """`p = 0.031`, `p < 0.001`."""
     return f"p {'' if p < 0.001 else '= '}{format_p(p)}"
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 run`, `3 runs`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def write_points(mean: float, interval: Interval) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import format_percent, plural
+from rpecli.report.format import format_percent
 from rpecli.report.headline_numbers import MARGIN, NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
+from rpecli.table import plural
 
 MAX_NAMES = 3  # in one sentence
 GROUP_WORDS = {"RPE": "relative", "APE": "absolute", "content": "content-based", "none": "no encoding"}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import overview
 from rpecli.report.aggregate import EncodingResults, TaskResults
-from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, format_percent_range, plural
+from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, format_percent_range
+from rpecli.table import plural
 
 MAX_LENGTHS = 8  # of a task
 MAX_COLUMNS = 32  # of tasks side by side

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import plural
 from rpecli.report.load import RunResults
 from rpecli.report.warnings import paths_of
 from rpecli.run.records import PROBES, AttentionLine, LayerSimilarity, eval_identity_of
+from rpecli.table import plural
 
 INSPECTION, SIMILARITY, *_ = PROBES
 

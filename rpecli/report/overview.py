@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
-from rpecli.report.format import MISSING, plural
-from rpecli.table import Table
+from rpecli.table import MISSING, Table, plural, whole_percent
 
 YOURS, REFERENCE = "yours", "reference"
 MAX_ROWS, MIN_REFERENCE = 6, 2  # encodings in a terminal where reference results stand behind yours
@@ -164,9 +163,9 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
     cells = {row: [_cell(encoding, length, task) for length in lengths] for row, _, encoding in entries}
     if exact_length:
         for row, _, encoding in entries:
-            cells[row].append(_percent(_mean(encoding, exact_length, "exact_match")))
+            cells[row].append(whole_percent(_mean(encoding, exact_length, "exact_match")))
     chance = {length: value for _, owner, _ in entries for length, value in owner.chance.items()}
-    cells[CHANCE] = [_percent(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
+    cells[CHANCE] = [whole_percent(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
     columns = [*map(str, lengths), *([EXACT] if exact_length else [])]
     return Block(task, f"{task.short_title}, to {task.train_length}", columns, cells)
 
@@ -194,7 +193,7 @@ def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[E
 
 
 def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
-    text = _percent(_mean(encoding, length, "token_accuracy"))
+    text = whole_percent(_mean(encoding, length, "token_accuracy"))
     unsolved = length == task.train_length and not all(encoding.solved_flags)
     return text + (UNSOLVED if unsolved and text != MISSING else "")
 
@@ -202,7 +201,3 @@ def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
 def _mean(encoding: EncodingResults, length: int, measure: str) -> float | None:
     summary = encoding.by_length.get(length, {}).get(measure)
     return summary.mean if summary else None
-
-
-def _percent(value: float | None) -> str:
-    return MISSING if value is None else f"{round(100 * value)}"

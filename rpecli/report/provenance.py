@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from rpecli.report.format import plural
 from rpecli.report.load import RunResults
 from rpecli.report.report_data import Provenance
+from rpecli.table import plural
 
 ALWAYS_LISTED = ("task", "encoding", "positions", "seed")  # recipe keys that count as differing even where all runs share them
 

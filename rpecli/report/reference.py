@@ -16,11 +16,12 @@ from typing import Any, cast
 
 from rpecli.config.recipe import FORMAT, Config, TrainSettings, label
 from rpecli.report.aggregate import EncodingResults, TaskResults, aggregate
-from rpecli.report.format import format_percent, plural
+from rpecli.report.format import format_percent
 from rpecli.report.load import RunResults
 from rpecli.report.stats import MIN_SEEDS
 from rpecli.run.directory import Status
 from rpecli.run.records import EvalLine
+from rpecli.table import plural
 from rpecli.titles import display
 
 FILE = Path(__file__).with_name("reference.jsonl")

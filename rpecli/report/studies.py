@@ -13,11 +13,11 @@ from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.config.yaml_source import RecipeError
 from rpecli.report.aggregate import TaskResults, aggregate
-from rpecli.report.format import plural
 from rpecli.report.load import ReportError, RunResults, load_runs
 from rpecli.report.records import FORMAT
 from rpecli.report.report_data import RunRecord
 from rpecli.run.directory import Run, find_runs
+from rpecli.table import plural
 
 REPORT = "report.json"
 

@@ -16,7 +16,7 @@ from statistics import fmean
 
 from rpecli.report import paired, sample_size, stats, verdict_lines
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import describe_difference, format_p, format_percent, plural, write_points, write_steps
+from rpecli.report.format import describe_difference, format_p, format_percent, write_points, write_steps
 from rpecli.report.labels import LabelTest, label_test
 from rpecli.report.paired import Scores
 from rpecli.report.records import Difference, Verdict
@@ -36,6 +36,7 @@ from rpecli.report.verdict_text import (
     settling,
     told,
 )
+from rpecli.table import plural
 
 COMPARE = "rpe train --encoding rope,sinusoidal --seed 0:6"
 MIN_PAIRS = 6  # with fewer, p < 0.05 cannot be reached, and equivalence is not concluded either

@@ -4,8 +4,9 @@ from statistics import fmean
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import format_percent, plural
+from rpecli.report.format import format_percent
 from rpecli.report.paired import Scores
+from rpecli.table import plural
 
 
 def mean_level(scores: list[tuple[TaskResults, Scores]], group: str) -> float | None:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from rpecli.choice import parse_choice
-from rpecli.report.format import plural
+from rpecli.table import plural
 
 if TYPE_CHECKING:
     from rpecli.report.load import RunResults

@@ -34,12 +34,12 @@ from rpecli.report.figures.layout import (
 from rpecli.report.figures.line_ends import line_ends
 from rpecli.report.figures.score_terms import has_terms, similarity_figure, terms_figure
 from rpecli.report.figures.series import LENGTHS, SHARES, Series, add_series, length_axis, share_axis, value_axis, value_limits
-from rpecli.report.format import plural
 from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import mean_or_none, run_name
 from rpecli.report.stats import Summary
 from rpecli.run.files import write_files
 from rpecli.run.records import LengthAttention, ShiftLine
+from rpecli.table import plural
 from rpecli.titles import display
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from rpecli.plot import SeriesStyle
 from rpecli.report import stats
 from rpecli.report.figures.layout import Drawing, Layout, Subplot, band_entry, draw, legend
 from rpecli.report.figures.series import Series, add_series, share_axis
-from rpecli.report.format import plural
 from rpecli.report.probe_values import ROUNDING, SHIFT_KINDS, shift_value
 from rpecli.report.stats import Summary
 from rpecli.report.tables.invariance import KINDS
 from rpecli.run.records import ShiftLine
+from rpecli.table import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

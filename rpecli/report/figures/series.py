@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rpecli.plot import DPI, QUIET, REFERENCE, SeriesStyle
 from rpecli.report.figures.layout import Drawing
-from rpecli.report.format import format_factor, format_percent_range, plural
+from rpecli.report.format import format_factor, format_percent_range
 from rpecli.report.stats import Summary
+from rpecli.table import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from statistics import median
 
 from rpecli.report import stats, warnings
 from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
-from rpecli.report.format import MEASURE_NAMES, MISSING, format_count, format_factor, format_percent, format_percent_range
-from rpecli.table import Footnotes, Table
+from rpecli.report.format import MEASURE_NAMES, format_count, format_factor, format_percent, format_percent_range
+from rpecli.table import MISSING, Footnotes, Table
 
 MAX_LENGTHS = 6  # in one sentence; of more, only the doublings of the training length are named
 

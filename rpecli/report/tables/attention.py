@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from rpecli.report import probe_values
-from rpecli.report.format import MISSING, format_number, format_percent
+from rpecli.report.format import format_number, format_percent
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.probe_values import FITS, mean_or_none
 from rpecli.run.records import SCORE_TERMS
-from rpecli.table import Table
+from rpecli.table import MISSING, Table
 
 
 def tables(probes: TaskProbes) -> list[Table]:

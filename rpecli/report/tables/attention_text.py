@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from rpecli.report.format import MISSING, format_factor
+from rpecli.report.format import format_factor
 from rpecli.report.load_probes import InspectedRun, SimilarityPair
 from rpecli.report.probe_values import (
     FITS,
@@ -22,7 +22,7 @@ from rpecli.report.probe_values import (
     similarity_matrix,
 )  # fmt: skip
 from rpecli.run.records import SCORE_TERMS, LengthAttention, ShiftLine
-from rpecli.table import Table
+from rpecli.table import MISSING, Table
 
 MAX_RUNS = 12  # up to which all pairs of runs are shown
 

@@ -6,9 +6,9 @@ from statistics import median
 from rpecli.report import attention_cost, overview
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.definitions import Definition, kernel_of
-from rpecli.report.format import MISSING, format_count
+from rpecli.report.format import format_count
 from rpecli.report.overview import Entry
-from rpecli.table import Table
+from rpecli.table import MISSING, Table
 
 FUSED = "plain"  # the kernel that PyTorch has
 NOTHING = "none"  # the group without an encoding

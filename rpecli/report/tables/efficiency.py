@@ -2,9 +2,9 @@
 
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
-from rpecli.report.format import MISSING, format_count
+from rpecli.report.format import format_count
 from rpecli.report.load import RunResults
-from rpecli.table import Table
+from rpecli.table import MISSING, Table
 
 TARGETS = {"50 %": 0.5, "90 %": 0.9, "99 %": 0.99}
 RECORDED = {"90 %": "90", "99 %": "99"}  # targets in run.json; the others are read from the validations

@@ -4,12 +4,12 @@ from typing import Any
 
 from rpecli.report import stats
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import MISSING, format_percent
+from rpecli.report.format import format_percent
 from rpecli.report.load_probes import probe_lines
 from rpecli.report.paired import Scores
 from rpecli.report.probe_values import mean_or_none, shift_value
 from rpecli.run.records import ShiftLine
-from rpecli.table import Table
+from rpecli.table import MISSING, Table
 
 KINDS = {"positions": "the same tokens at later positions", "prefix": "the same tokens after a prefix of random symbols"}
 MEASURES = {

@@ -3,18 +3,10 @@
 from rpecli.catalog import GROUPS
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import TaskResults, natural_key
-from rpecli.report.format import (
-    MEASURE_NAMES,
-    MISSING,
-    format_count,
-    format_interval,
-    format_percent,
-    format_percent_interval,
-    plural,
-)
+from rpecli.report.format import MEASURE_NAMES, format_count, format_interval, format_percent, format_percent_interval
 from rpecli.report.paired import families
 from rpecli.report.records import Pooled
-from rpecli.table import Table
+from rpecli.table import MISSING, Table, plural
 
 IQM = "interquartile mean (IQM) over all (task, seed) of the mean over log2 length beyond training"
 BOOTSTRAP = "95 % interval bootstrapped over seeds within each task"

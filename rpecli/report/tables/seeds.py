@@ -5,11 +5,11 @@ from statistics import fmean, median
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import EncodingResults, TaskResults, natural_key
-from rpecli.report.format import MISSING, format_interval, format_p, format_percent, format_points
+from rpecli.report.format import format_interval, format_p, format_percent, format_points
 from rpecli.report.records import McNemarPair, Pair
 from rpecli.report.tables import efficiency
 from rpecli.report.tables.accuracy import effective_lengths
-from rpecli.table import Table
+from rpecli.table import MISSING, Table
 
 INTERVAL = "t interval over seeds, bootstrap from 6 seeds"
 

@@ -5,20 +5,18 @@ from dataclasses import replace
 from rpecli.report import stats
 from rpecli.report.format import (
     MEASURE_NAMES,
-    MISSING,
     describe_difference,
     format_factor,
     format_interval,
     format_p,
     format_percent,
     format_points,
-    plural,
     write_points,
 )
 from rpecli.report.report_data import Provenance
 from rpecli.report.tables.seeds import INTERVAL
 from rpecli.report.two_studies import MEASURES, ComparisonRow, StudyComparison
-from rpecli.table import Footnotes, Table
+from rpecli.table import MISSING, Footnotes, Table, plural
 
 
 def title(comparison: StudyComparison) -> str:

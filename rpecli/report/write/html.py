@@ -13,14 +13,13 @@ from rpecli.report.definitions import names_in
 from rpecli.report.figures.page_svg import Chart, LegendBlock, PageCharts
 from rpecli.report.figures.report import SHIFT, Figures
 from rpecli.report.figures.score_terms import TERM_LOOKS
-from rpecli.report.format import plural
 from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
 from rpecli.report.tables import attention, invariance, runs
 from rpecli.report.write.markdown import NOTES, origin
 from rpecli.report.write.templates import render
-from rpecli.table import Table
+from rpecli.table import Table, plural
 
 SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
 TERMS = "terms"  # the figure with a legend of its own

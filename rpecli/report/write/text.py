@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rpecli.report.content import ReportContent
-from rpecli.report.format import plural
 from rpecli.report.overview import UNSOLVED, Block, Overview, Row, brief
 from rpecli.report.records import Verdict
+from rpecli.table import plural
 
 GAP = "  "  # between blocks
 NO_BREAK = "\u00a0"
