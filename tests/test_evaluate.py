@@ -322,3 +322,10 @@ def test_lengths_far_beyond_training_are_a_warning_of_one_line_per_task(tmp_path
     for lengths, warned in (("128", False), ("136", True)):
         result = rpe("eval", "--lengths", lengths, "--samples", 1, "--runs", tmp_path, "--jobs", 0, "--device", "cpu")
         assert ("copy: 136 is 34x the training length 4: expect answers at chance" in result.err) == warned
+
+
+def test_of_runs_of_one_task_any_may_be_the_one_that_is_warned_of(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    for length in (8, 4):
+        tiny.trained_run(tmp_path, steps=2, length=length)
+    result = rpe("eval", "--lengths", "136", "--samples", 1, "--runs", tmp_path, "--jobs", 0, "--device", "cpu")
+    assert result.err.count("copy: 136 is 34x the training length 4") == 1

@@ -14,6 +14,8 @@ from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 
+FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
+
 
 def checked_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
     """The recipe with the flags and every `--set` above it, checked completely."""
@@ -60,9 +62,6 @@ def absolute_lengths(flag: str, text: str, remedy: str) -> list[int]:
     return parse_lengths(text)
 
 
-FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
-
-
 def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
     """Warns, in one line per task, of lengths that its problems cannot have, and of those far beyond its training length.
 
@@ -71,17 +70,18 @@ def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
     from rpecli import task
 
     warned = set()
-    for config, text in evaluations:
-        lengths, longest = parse_lengths(text, config.length), task.build(config.task).longest()
-        too_long = [length for length in lengths if longest and length > longest]
-        if config.task in warned:
-            continue
-        warned.add(config.task)
+    for name, train_length, text in dict.fromkeys((config.task, config.length, text) for config, text in evaluations):
+        lengths, built = parse_lengths(text, train_length), task.build(name)
+        too_long = [str(length) for length in lengths if not built.has_length(length)]
+        warning = None
         if too_long:
-            warn(f"{config.task} has no problem longer than {longest}: left out at {', '.join(map(str, too_long))}")
-        elif lengths[-1] > FAR * config.length:
-            multiple = lengths[-1] // config.length
-            warn(f"{config.task}: {lengths[-1]} is {multiple}x the training length {config.length}: expect answers at chance")
+            warning = f"{name} has no problem longer than {built.longest()}: left out at {', '.join(too_long)}"
+        elif lengths[-1] > FAR * train_length:
+            multiple = lengths[-1] // train_length
+            warning = f"{name}: {lengths[-1]} is {multiple}x the training length {train_length}: expect answers at chance"
+        if warning and name not in warned:
+            warned.add(name)
+            warn(warning)
 
 
 def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, Any]:

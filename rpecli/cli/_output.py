@@ -57,8 +57,12 @@ def print_written(place: str) -> None:
 
 def print_next(command: str, folder: Path, meaning: str = "") -> None:
     """Proposes the next command, for the same folder of runs, and says what it does."""
-    flag = "" if folder == Path("runs") else f" --runs {shlex.quote(str(folder))}"
-    typer.echo(f"Next: {command}{flag}" + (f"   # {meaning}" if meaning else ""))
+    typer.echo(f"Next: {command}{runs_flag(folder)}" + (f"   # {meaning}" if meaning else ""))
+
+
+def runs_flag(folder: Path) -> str:
+    """What a command needs to use the same folder of runs; empty for the default one."""
+    return "" if folder == Path("runs") else f" --runs {shlex.quote(str(folder))}"
 
 
 def command_line() -> str:

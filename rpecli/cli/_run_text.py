@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rpecli.cli._output import runs_flag
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run, Status
 from rpecli.table import plural, whole_percent
@@ -25,7 +26,7 @@ def run_lines(run: Run, folder: Path) -> list[str]:
         f"Training   {lengths}, {config.tokens:,} tokens per batch, learning rate {config.lr:g}",
         *_accuracy_lines(run),
         *_learning_lines(run),
-        f"Next       {_next(run)}{'' if folder == Path('runs') else f' --runs {folder}'}",
+        f"Next       {_next(run)}{runs_flag(folder)}",
     ]
 
 

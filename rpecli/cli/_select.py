@@ -44,9 +44,12 @@ def find_directories(folder: Path, name: str) -> list[Path]:
     matches = matching_directories(folder, name)
     if not matches:
         names = [path.name for path in directories(folder)]
-        close = catalog.close_names(name, names)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"rpe ls runs lists the {len(names)} that there are"
-        hint = hint if names else "there are none yet: rpe train creates some"
+        if close := catalog.close_names(name, names):
+            hint = f"did you mean {' or '.join(close)}?"
+        elif names:
+            hint = f"rpe ls runs lists the {len(names)} that there are"
+        else:
+            hint = "there are none yet: rpe train creates some"
         stop(f"no run {name!r} under {folder}: {hint}", USAGE)
     return matches
 
