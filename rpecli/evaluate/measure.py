@@ -147,11 +147,9 @@ def score(
     query_index_N = torch.from_numpy(index_N).to(ids_BxT.device)
     target_N = torch.from_numpy(examples.targets_BxT.flat[index_N]).to(ids_BxT.device)
     logits_NxV = model.head(model(ids_BxT, positions, query_index_N=query_index_N))
-    correct_BxT, nll_BxT = np.zeros(answer_BxT.shape, bool), np.zeros(answer_BxT.shape)
-    predicted_N = logits_NxV.argmax(-1)
-    predicted_BxT = np.zeros(answer_BxT.shape, np.int64)
-    predicted_BxT.flat[index_N] = predicted_N.cpu().numpy()
-    correct_BxT.flat[index_N] = (predicted_N == target_N).cpu().numpy()
+    predicted_BxT, nll_BxT = np.full(answer_BxT.shape, -1), np.zeros(answer_BxT.shape)  # -1: a place that is not scored
+    predicted_BxT.flat[index_N] = logits_NxV.argmax(-1).cpu().numpy()
+    correct_BxT = predicted_BxT == examples.targets_BxT
     nll_BxT.flat[index_N] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()
     exact_B = (correct_BxT | ~answer_BxT).all(1)
     decile_BxT = (answer_BxT.cumsum(1) - 1) * N_DECILES // answer_BxT.sum(1, keepdims=True)
