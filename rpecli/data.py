@@ -16,18 +16,23 @@ BLOCK = 32  # evaluation sequences are drawn in blocks, so that a larger set beg
 
 
 def generator(purpose: str, *numbers: int) -> np.random.Generator:
-    """The generator of one purpose and its numbers (seed, step, ...).
-
-    What a seed decides in training names the task too: else all tasks of one seed would begin with the same weights and read the
-    same prompts, and a comparison that pairs runs by task and seed would count one draw several times.
-    """
+    """The generator of one purpose and its numbers (seed, step, ...)."""
     name = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([name, *numbers])))
 
 
+def task_generator(purpose: str, config: Config, *numbers: int) -> np.random.Generator:
+    """The generator of one purpose in the training of a task.
+
+    Without the task's name, all tasks of one seed would begin with the same weights and read the same prompts, and a comparison
+    that pairs runs by task and seed would count one draw several times.
+    """
+    return generator(f"{purpose} {label(config.task)}", *numbers)
+
+
 def weight_seed(config: Config, part: str) -> int:
     """The seed of a part of the initial weights, below 2^62: the same for every encoding."""
-    return int(generator(f"{part} {label(config.task)}", config.seed).integers(2**62))
+    return int(task_generator(part, config, config.seed).integers(2**62))
 
 
 def data_seed(config: Config) -> int:
@@ -37,7 +42,7 @@ def data_seed(config: Config) -> int:
 
 def train_batch(task: Task, config: Config, step: int) -> Batch:
     """The training batch of a step, of one problem length: uniform over min_length to the length that the curriculum allows."""
-    rng = generator(f"train {label(config.task)}", data_seed(config), step)
+    rng = task_generator("train", config, data_seed(config), step)
     length = int(rng.integers(config.min_length, curriculum_length(config, step) + 1))
     return task.sample(rng, max(1, config.tokens // task.sequence(length)), length)
 
@@ -90,7 +95,7 @@ def train_positions(task: Task, config: Config, batch: Batch, step: int) -> np.n
     """
     if config.positions == "start":
         return None
-    rng = generator(f"{config.positions} {label(config.task)}", data_seed(config), step)
+    rng = task_generator(config.positions, config, data_seed(config), step)
     B, T = _input_shape(batch, config)
     if config.positions == "offset":
         return rng.integers(config.max_position - T + 1, size=(B, 1)) + np.arange(T)
