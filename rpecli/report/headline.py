@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from rpecli.report import headline_sentences as sentences
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.headline_numbers import HeadlineNumbers, Point, Unsolved, headline_numbers, point_at
+from rpecli.report.load import YOURS
+from rpecli.report.overview import REFERENCE
 from rpecli.report.records import Record
-
-YOURS, REFERENCE = "yours", "reference"
 
 
 class Headline(Record):

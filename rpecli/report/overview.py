@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.load import YOURS
 from rpecli.table import MISSING, Table, plural, whole_percent
 
-YOURS, REFERENCE = "yours", "reference"
+REFERENCE = "reference"  # the source of a row that is not yours
 MAX_ROWS, MIN_REFERENCE = 6, 2  # encodings in a terminal where reference results stand behind yours
 MAX_LENGTHS = 6  # of more, doublings of the training length are shown, and of those the first and the last
 EXACT = "EM"
@@ -26,8 +27,13 @@ class Block:
 
     task: TaskResults
     title: str
-    columns: list[str]
+    lengths: list[int]
+    has_exact_match: bool  # in a last column
     cells: dict[Row, list[str]]
+
+    @property
+    def columns(self) -> list[str]:
+        return [*map(str, self.lengths), *([EXACT] if self.has_exact_match else [])]
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Overview:
             for note, holds in {
                 f"Trained on lengths up to {self.training_length}.": self.training_length is not None,
                 "Per cent of tokens right, mean over seeds.": True,
-                f"{EXACT}: exact match at the first length beyond training.": self._has_exact_match,
+                f"{EXACT}: exact match at the first length beyond training.": any(block.has_exact_match for block in self.blocks),
                 f"{UNSOLVED} Not learned by every run (exact match below {stats.SOLVED}).": any(
                     cell.endswith(UNSOLVED) for cell in cells
                 ),
@@ -60,10 +66,6 @@ class Overview:
             }.items()
             if holds
         ]
-
-    @property
-    def _has_exact_match(self) -> bool:
-        return any(EXACT in block.columns for block in self.blocks)
 
     def name_cells(self, row: Row) -> list[str]:
         return list(row[: len(self.keys)])
@@ -86,13 +88,13 @@ def overview(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
         _block(task, [entry for entry in all_entries if (entry.task.name, entry.task.train_length) == key])
         for key, task in shown.items()
     ]
-    blocks = [block for block in blocks if block.columns]  # no run of the others is evaluated
+    blocks = [block for block in blocks if block.lengths]  # no run of the others is evaluated
     lengths = {block.task.train_length for block in blocks}
     if len(lengths) == 1:
         blocks = [replace(block, title=block.task.short_title) for block in blocks]
     keys = ["encoding", "group", *(["source"] if reference else [])]
     rows = [*ordered(means_beyond(all_entries)), CHANCE]
-    shown_lengths = {(block.task.name, length) for block in blocks for length in map(int, filter(str.isdigit, block.columns))}
+    shown_lengths = {(block.task.name, length) for block in blocks for length in block.lengths}
     every = {(entry.task.name, length) for entry in all_entries for length in entry.encoding.by_length}
     training_length = lengths.pop() if len(lengths) == 1 else None
     return Overview(keys, rows, blocks, training_length, more_lengths=not every <= shown_lengths)
@@ -166,8 +168,7 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
             cells[row].append(whole_percent(_mean(encoding, exact_length, "exact_match")))
     chance = {length: value for _, owner, _ in entries for length, value in owner.chance.items()}
     cells[CHANCE] = [whole_percent(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
-    columns = [*map(str, lengths), *([EXACT] if exact_length else [])]
-    return Block(task, f"{task.short_title}, to {task.train_length}", columns, cells)
+    return Block(task, f"{task.short_title}, to {task.train_length}", lengths, bool(exact_length), cells)
 
 
 def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
