@@ -102,20 +102,21 @@ def settling(tasks: Sequence[TaskResults], seeds: int | None) -> str:
 def told(verdict: Verdict) -> Verdict:
     """The verdict with its summary, and without the way to settle it where it is settled."""
     undecided = verdict.outcome == NOT_ENOUGH
-    update = {"summary": _summary(verdict)} | ({} if undecided else {"settle": None, "seeds_needed": None})
+    update = {"summary": summary(verdict)} | ({} if undecided else {"settle": None, "seeds_needed": None})
     return verdict.model_copy(update=update)
 
 
-def _summary(verdict: Verdict) -> str:
-    outcome = verdict.outcome.capitalize()
+def summary(verdict: Verdict, compared: bool = True, settle: bool = True) -> str:
+    """A verdict in a sentence or two; with what was compared, and what would settle it, unless that is said elsewhere."""
+    outcome, sides = verdict.outcome.capitalize(), f"; {verdict.compared}" if compared else ""
     if verdict.difference is None:
         return f"{outcome}: {verdict.lines[0]}"
     if verdict.outcome == AT_FLOOR:
-        return f"{outcome}, so nothing can be compared: {verdict.effect}; {verdict.compared}."
-    text = f"{outcome}: {verdict.effect}, {_p(verdict)}; {verdict.compared}"
+        return f"{outcome}, so nothing can be compared: {verdict.effect}{sides}."
+    text = f"{outcome}: {verdict.effect}, {_p(verdict)}{sides}"
     if verdict.outcome == MIXED:
         text += f", the other way round on {'; '.join(opposite(verdict.difference, verdict.by_task))}"
-    return f"{text}. {verdict.settle}." if verdict.settle and verdict.outcome == NOT_ENOUGH else f"{text}."
+    return f"{text}. {verdict.settle}." if settle and verdict.settle and verdict.outcome == NOT_ENOUGH else f"{text}."
 
 
 def opposite(difference: Difference, by_task: dict[str, Difference]) -> list[str]:

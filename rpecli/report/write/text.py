@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
+from rpecli.report import verdict_text
 from rpecli.report.content import ReportContent
 from rpecli.report.overview import UNSOLVED, Block, Overview, Row, brief
 from rpecli.report.records import Verdict
@@ -42,15 +43,15 @@ def claim_lines(verdicts: Sequence[Verdict], width: int) -> list[str]:
             lines.append(f"{verdict.claim.ljust(names)}{verdict.outcome.capitalize()}, as {said[verdict.summary].lower()}.")
             continue
         said[verdict.summary] = verdict.claim
-        summary = verdict.summary.replace(f"; {compared}", "").replace(f" {settle}.", "")
-        lines += wrap(summary, width, verdict.claim.ljust(names))
+        claim = verdict_text.summary(verdict, compared=verdict.compared != compared, settle=verdict.settle != settle)
+        lines += wrap(claim, width, verdict.claim.ljust(names))
     closing = " ".join([*([f"Compared: {compared}."] if compared else []), *([f"{settle}."] if settle else [])])
     return lines + wrap(closing, width)
 
 
 def _common(verdicts: Sequence[Verdict], name: Literal["compared", "settle"]) -> str | None:
     """A part that several summaries share."""
-    parts = Counter(part for verdict in verdicts if (part := getattr(verdict, name)) and part in verdict.summary)
+    parts = Counter(part for verdict in verdicts if (part := getattr(verdict, name)))
     return next((part for part, count in parts.most_common(1) if count > 1), None)
 
 
