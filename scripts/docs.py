@@ -19,6 +19,7 @@ import report_schema
 from rpecli import catalog, encoding_facts
 from rpecli.attention import kernels
 from rpecli.describe import listing
+from rpecli.report import stats
 from rpecli.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,9 +85,7 @@ def quick_table(rows: list[dict[str, Any]]) -> str:
     cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         cells.setdefault((row["title"], row["group"]), {})[f"{row['task_title']} {row['factor']:g}x"] = row
-    order = sorted(
-        cells, key=lambda key: -fmean(row["rescaled_accuracy"]["mean"] for row in cells[key].values() if row["factor"] > 1)
-    )
+    order = sorted(cells, key=lambda key: -mean_beyond(list(cells[key].values())))
     lines = [{"encoding": title, "group": group}
              | {column: f"{100 * row['token_accuracy']['mean']:.0f}" for column, row in cells[title, group].items()}
              for title, group in order]  # fmt: skip
@@ -95,6 +94,15 @@ def quick_table(rows: list[dict[str, Any]]) -> str:
         f"{table(lines)}\n\nPer cent of tokens right, mean over {max(seeds)} seeds, at multiples of the training length of "
         f"{max(length)} ([the report](results/shipped/quick/report.md) has the commit, the machine and the intervals)."
     )
+
+
+def mean_beyond(rows: list[dict[str, Any]]) -> float:
+    """The mean by which a report orders its encodings: accuracy beyond training, chance at 0, over log2 length and tasks."""
+    by_task: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["factor"] > 1:
+            by_task.setdefault(row["task"], {})[row["length"]] = row["rescaled_accuracy"]["mean"]
+    return fmean(map(stats.area, by_task.values()))
 
 
 def short_recipes() -> list[dict[str, Any]]:

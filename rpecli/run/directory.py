@@ -2,7 +2,7 @@
 
     runs/copy-rope-s1-0f3a9c21/
         recipe.yaml               the resolved recipe; `rpe train` on it trains this very run
-        run.json                  status, seeds, commit, versions, device, threads, wall time
+        run.json                  status, seeds, commit, versions, device, wall time
         metrics.jsonl             one line per validation
         checkpoint.safetensors    weights, optimizer state and step while training
         weights.safetensors       the trained weights; written last
