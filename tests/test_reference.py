@@ -37,6 +37,7 @@ def test_a_run_read_back_from_its_line_is_the_run(tmp_path: Path) -> None:
     assert (run.trained, run.solved, run.is_reference) == (True, True, True)
     assert run.source.startswith("reference (c0ffee, a CPU, 2 cores")
     assert (run.validations, run.probes) == ([], [])
+    assert run.path == Path("reference", run.id), "not where rpe is installed: the same runs give the same report everywhere"
 
 
 def test_lines_of_another_format_are_not_read(tmp_path: Path) -> None:

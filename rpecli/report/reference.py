@@ -101,7 +101,8 @@ def _run(line: dict[str, Any]) -> RunResults:
     record |= {"id": line["id"], "status": Status.TRAINED, "task": label(config.task), "encoding": label(config.encoding)}
     evaluations: dict[int, EvalLine] = {evaluation["length"]: evaluation for evaluation in line["evaluations"]}
     by_length = {length: [evaluation] for length, evaluation in evaluations.items()}
-    return RunResults(FILE, record, config, evaluations, by_length, settings_of(config), source)
+    path = Path("reference", line["id"])  # there is no such directory: tables name the run by it
+    return RunResults(path, record, config, evaluations, by_length, settings_of(config), source)
 
 
 def settings_of(config: Config) -> dict[str, Any]:
