@@ -265,3 +265,9 @@ def test_numbers_are_means_over_seeds_then_encodings_then_tasks():
     assert line.first.group("RPE").token_accuracy == pytest.approx(((0.8 + 0.4) / 2 + 0.2) / 2)
     assert [one.encoding for one in line.first.encodings] == ["RoPE", "Learned"]  # ALiBi is not on sort
     assert line.first.encodings[0].token_accuracy == pytest.approx((0.8 + 0.2) / 2)
+
+
+def test_lengths_between_doublings_do_not_move_the_headline():
+    line = headline(results({"rope": {16: 1, 17: 1, 32: 0.84, 48: 0.5}}))
+    assert line.title == "Trained on lengths up to 16 and tested at 32, RoPE (relative) still gets 84 % of tokens right."
+    assert line.last is None

@@ -76,3 +76,10 @@ def test_a_length_that_others_lack_does_not_change_the_order() -> None:
     """An easy length, evaluated for one encoding alone, would raise its mean."""
     runs = [fake_run("rope", 0, {16: 1.0, 17: 1.0, 32: 0.4}), fake_run("alibi", 0, {16: 1.0, 32: 0.5})]
     assert [(row.title, row.mean) for row in heat_map(aggregate(runs)).rows] == [("ALiBi", 50), ("RoPE", 40)]
+
+
+def test_a_task_that_others_lack_does_not_change_the_order() -> None:
+    """As where reference results have other training lengths: an easy task of one encoding alone would raise its mean."""
+    runs = [fake_run("rope", 0, {16: 1.0, 32: 0.4}), fake_run("alibi", 0, {16: 1.0, 32: 0.5})]
+    runs += [fake_run("rope", 0, {16: 1.0, 32: 1.0}, task="sort")]
+    assert [(row.title, row.mean) for row in heat_map(aggregate(runs)).rows] == [("ALiBi", 50), ("RoPE", 40)]

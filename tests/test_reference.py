@@ -120,6 +120,14 @@ def test_reference_runs_count_where_that_is_asked_for(tmp_path: Path) -> None:
     assert {row.source == "yours" for row in content.data.rows if row.encoding == "sinusoidal"} == {False}
 
 
+def test_a_run_that_the_reference_has_too_counts_once(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.4, 0.6])
+    content = build.report_content([own(tmp_path, 0.5)], "mine", reference=Reference(others, in_tests=True))
+    (row,) = [row for row in content.data.rows if row.length == 32]
+    assert (row.runs, row.token_accuracy.mean, row.solved_known) == (2, pytest.approx(0.55), 2)
+    assert "changed between its seeds" not in " ".join(note for table in content.all_tables for note in table.footnotes)
+
+
 def test_the_shipped_recipe_has_every_encoding_that_needs_no_other_positions() -> None:
     recipe = config_load.load("reference")[0]
     assert sorted(recipe.encoding) == sorted(set(catalog.names("encodings")) - {"abacus"})

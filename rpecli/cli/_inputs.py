@@ -78,7 +78,9 @@ def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
             warning = f"{name} has no problem longer than {built.longest()}: left out at {', '.join(too_long)}"
         elif lengths[-1] > FAR * train_length:
             multiple = lengths[-1] // train_length
-            warning = f"{name}: {lengths[-1]} is {multiple}x the training length {train_length}: expect answers at chance"
+            warning = (
+                f"{name}: {lengths[-1]} is {multiple}x the training length {train_length}: few encodings are above chance there"
+            )
         if warning and name not in warned:
             warned.add(name)
             warn(warning)

@@ -91,7 +91,8 @@ def report_content(
     tasks, messages = aggregate(loaded.runs), loaded.warnings + outdated(loaded.runs)
     background = Background()
     if reference.in_tests:
-        tasks = aggregate(loaded.runs + matching(loaded.runs, reference.runs)[0])
+        own = {run.id for run in loaded.runs}  # a run of the reference that was trained again is one seed, not two
+        tasks = aggregate(loaded.runs + [run for run in matching(loaded.runs, reference.runs)[0] if run.id not in own])
     elif reference.runs:
         background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)

@@ -5,6 +5,7 @@ tasks: those that have every group compared, and where some run learned the trai
 run of the task was evaluated at count, and where the tasks share a multiple of the training length, the multiples they share.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import fmean
@@ -168,13 +169,23 @@ def _only_group(groups: list[set[str]]) -> list[str]:
 
 
 def _shared_lengths(tasks: list[TaskResults], last: bool) -> list[int]:
-    """Per task its first or last length beyond training, at a multiple that all tasks share if there is one."""
-    options = [{length / task.train_length: length for length in paired.extrapolation_lengths(task)} for task in tasks]
+    """Per task its first or last length beyond training, at a multiple that all tasks share if there is one.
+
+    Where there are doublings of the training length, other lengths do not count: 1.1x would say little, and be the first.
+    """
+    options = [
+        _doublings({length / task.train_length: length for length in paired.extrapolation_lengths(task)}) for task in tasks
+    ]
     shared = set.intersection(*map(set, options))
     choose = max if last else min
     if shared and (choose(shared) != min(shared) or not last):
         return [by_factor[choose(shared)] for by_factor in options]
     return [by_factor[choose(by_factor)] for by_factor in options]
+
+
+def _doublings(by_factor: dict[float, int]) -> dict[float, int]:
+    """The lengths at doublings of the training length; all of them where there are none."""
+    return {factor: length for factor, length in by_factor.items() if math.log2(factor).is_integer()} or by_factor
 
 
 def _point(tasks: list[TaskResults], lengths: list[int]) -> Point:

@@ -135,9 +135,9 @@ def entries(tasks: Sequence[TaskResults], reference: Sequence[TaskResults]) -> l
 def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
     """By row, the mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length.
 
-    Of each task the lengths count that all its rows have; where they share none, those of the row.
+    The tasks count that all rows have, and of each the lengths that all its rows have; where they share none, those of the row.
     """
-    scores: dict[Row, list[float]] = {}
+    scores: dict[Row, dict[str, float]] = {}
     shared: dict[str, set[int]] = {}
     for _, task, encoding in entries:
         beyond_task = {length for length in encoding.by_length if length > task.train_length}
@@ -150,8 +150,13 @@ def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
         }
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
         beyond = {length: value for length, value in beyond.items() if length in shared.get(task.title, ())} or beyond
-        scores.setdefault(row, []).extend([stats.area(beyond)] if beyond else [])
-    return {row: fmean(values) if values else None for row, values in scores.items()}
+        scores.setdefault(row, {}).update({task.title: stats.area(beyond)} if beyond else {})
+    in_all = set.intersection(*(set(by_task) for by_task in scores.values() if by_task)) if any(scores.values()) else set()
+    means: dict[Row, float | None] = {}
+    for row, by_task in scores.items():
+        values = [value for title, value in by_task.items() if title in in_all] or list(by_task.values())
+        means[row] = fmean(values) if values else None
+    return means
 
 
 def ordered(means: dict[Row, float | None]) -> list[Row]:

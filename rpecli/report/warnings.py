@@ -65,8 +65,11 @@ def _changed_files(runs: "list[RunResults]") -> list[str]:
 
 
 def source_versions(runs: "list[RunResults]") -> int:
-    """The number of versions of the task's and the encoding's files that these runs were trained with."""
-    return len({str(sorted(run.record.get("sources", {}).items())) for run in runs if run.evaluations})
+    """The number of versions of the task's and the encoding's files that these runs were trained with.
+
+    Reference runs do not record theirs: their identity's format says that they are trained alike.
+    """
+    return len({str(sorted(run.record.get("sources", {}).items())) for run in runs if run.evaluations and not run.is_reference})
 
 
 def paths_of(runs: "list[RunResults]") -> str:
