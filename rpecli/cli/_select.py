@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
+from rpecli.cli._output import runs_flag
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
 from rpecli.run.directory import Run, directories, find_runs, readable_runs
@@ -47,7 +48,7 @@ def find_directories(folder: Path, name: str) -> list[Path]:
         if close := catalog.close_names(name, names):
             hint = f"did you mean {' or '.join(close)}?"
         elif names:
-            hint = f"rpe ls runs lists the {len(names)} that there are"
+            hint = f"rpe ls runs{runs_flag(folder)} lists the {len(names)} that there are"
         else:
             hint = "there are none yet: rpe train creates some"
         stop(f"no run {name!r} under {folder}: {hint}", USAGE)
