@@ -1,5 +1,6 @@
 """What the tests share: the shipped encodings and tasks by name, and small models."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import training as tiny
+from hypothesis import HealthCheck, settings
 
 from rpecli import catalog
 from rpecli.config.recipe import Config
@@ -15,6 +17,16 @@ from rpecli.model import Transformer
 from rpecli.train import loop as train
 
 torch.set_num_threads(1)  # many small tests: a second thread costs more than it brings
+
+settings.register_profile(  # the same inputs everywhere; RPE_EXAMPLES=2000 draws more of them by hand
+    "rpe",
+    max_examples=int(os.environ.get("RPE_EXAMPLES", 50)),
+    derandomize="RPE_EXAMPLES" not in os.environ,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("rpe")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: commands under test would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
