@@ -24,8 +24,7 @@ from rpecli.report import probe_values
 from rpecli.report.figures import attention as probe_figure
 from rpecli.report.tables import attention_text as probe_text
 from rpecli.run.directory import Run
-from rpecli.run.files import line_bytes
-from rpecli.run.files import RunError
+from rpecli.run.files import RunError, line_bytes
 from rpecli.table import Table
 
 THREE_BACK = '''"""Attends to the token three back."""

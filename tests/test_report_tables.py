@@ -149,7 +149,8 @@ def test_every_measure_of_shifted_content_is_shown_with_means_over_seeds_and_lay
     content = build.report_content(paths, "mine")
     assert row(find(content.more_tables, "position shift, all measures"), "RoPE") == {
         "encoding": "RoPE", "shift": "prefix", "by": "1", "changed": "50 %", "KL, nats": "0.05", "logits": "0.25",
-        "attention": "0.2", "exact match before": "100 %", "exact match": "60 %", "token acc. before": "100 %", "token acc.": "100 %",
+        "attention": "0.2", "exact match before": "100 %", "exact match": "60 %",
+        "token acc. before": "100 %", "token acc.": "100 %",
     }  # fmt: skip
 
 

@@ -67,7 +67,10 @@ def _compare_with_later(
     first = runs[number]
     length, fingerprint = first.line["train_length"], first.fingerprint
     keys = {**first.identity, "length": length, "fingerprint": fingerprint}
-    stored = {(line["other"]["run"], eval_identity_of(line["other"])): line for line in store.matching_lines(first.run, ["similarity"], keys)}
+    stored = {
+        (line["other"]["run"], eval_identity_of(line["other"])): line
+        for line in store.matching_lines(first.run, ["similarity"], keys)
+    }
     for other in range(number + 1, len(runs)):
         second = runs[other]
         name = second.run.name, eval_identity_of(second.name)
