@@ -58,6 +58,7 @@ class QueryKey:
     k_pos_BxS: Tensor
     q_feat_BxHxTxF: Tensor = None  # type: ignore[assignment]  # None only where the encoding has no features, so none to read
     k_feat_BxHxSxF: Tensor = None  # type: ignore[assignment]
+    product_dtype: torch.dtype = torch.float32  # of the products of what `rotate` returns; bfloat16 has 8 bits
 
     @classmethod
     def last(cls, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, positions_BxS: Tensor, feat_BxHxSxF: Tensor | None = None) -> "QueryKey":
