@@ -35,13 +35,10 @@ class FoX(Encoding):
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
         T, S = qk.lengths
         c_BxHxSx1 = qk.k_feat_BxHxSxF.cumsum(2) / self.shape.scale  # off by 4e-4 at 3000 tokens of f = 0.5, centered or not
-        if qk.product_dtype == torch.float32:
-            c_of_q, c_of_k = c_BxHxSx1[:, :, S - T :], c_BxHxSx1
-        else:  # a softmax does not see what all keys of a query have in common: its gradient there would be rounding alone
-            c_of_k = _in_parts(c_BxHxSx1, qk.product_dtype)
-            c_of_q = c_of_k[:, :, S - T :].detach()
-        one = torch.ones_like(c_of_k)
-        return torch.cat([qk.q_BxHxTxD, c_of_q, -one[:, :, :T]], dim=-1), torch.cat([qk.k_BxHxSxD, one, c_of_k], dim=-1)
+        c_BxHxSxN = c_BxHxSx1 if qk.product_dtype == torch.float32 else _in_parts(c_BxHxSx1, qk.product_dtype)
+        one = torch.ones_like(c_BxHxSxN)
+        wide_q = torch.cat([qk.q_BxHxTxD, c_BxHxSxN[:, :, S - T :], -one[:, :, :T]], dim=-1)
+        return wide_q, torch.cat([qk.k_BxHxSxD, one, c_BxHxSxN], dim=-1)
 
 
 def _in_parts(c_BxHxSx1: Tensor, dtype: torch.dtype, n: int = 3) -> Tensor:
