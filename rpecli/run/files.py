@@ -48,10 +48,11 @@ def reason(error: OSError) -> str:
 
 
 def not_written(path: Path, error: OSError) -> NotWritten:
-    """`no space left on device: FILE`, or what else is in the way of writing a file and what to do about it."""
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NotWritten(f"{path} cannot be written ({reason(error)}): choose or copy to a folder where it can")
-    return NotWritten(f"{reason(error)}: {path}")
+    """`no space left on device: FILE`, or what else is in the way of writing a file."""
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    problem = NotWritten(f"{path} cannot be written: {reason(error)}" if denied else f"{reason(error)}: {path}")
+    problem.errno = error.errno
+    return problem
 
 
 def write_bytes(path: Path, data: bytes) -> None:
