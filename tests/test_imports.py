@@ -14,7 +14,7 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device"],
+    ["rpecli", "choice", "device", "escape"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -36,6 +36,7 @@ NO_TORCH = {
     "rpecli",
     "choice",
     "device",
+    "escape",
     "catalog",
     "titles",
     "config",

@@ -9,7 +9,7 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._output import new_console, print_json, print_written
+from rpecli.cli._output import new_console, print_json, print_written, say
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
 from rpecli.cli._select import fail_if_unreadable, matching_directories, select_runs
@@ -81,7 +81,7 @@ def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:
     if shown and as_json:
         print_json(shown if len(runs) > 1 else shown[0])
     elif shown:
-        typer.echo("\n\n".join(shown))
+        say("\n\n".join(shown))
     fail_if_unreadable(damaged)
 
 
@@ -102,6 +102,6 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
         for part in text.terminal(profile):
             console.print(part)
     else:
-        typer.echo(text.markdown(profile))
+        say(text.markdown(profile))
     if out is not None:
         print_written(str(out))
