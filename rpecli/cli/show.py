@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from rpecli import catalog
-from rpecli.choice import parse_choice, split_layers
+from rpecli.choice import is_path, names_in, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
+from rpecli.cli._inputs import named_choice
 from rpecli.cli._output import new_console, print_json, print_written
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
-from rpecli.cli._select import matching_directories, select_runs
+from rpecli.cli._select import matching_directories, select_runs, unknown_run
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -39,14 +40,25 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
 ) -> None:
     """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
-    encoding, encodings = parse_choice(split_layers(name)[0])[0], catalog.names("encodings")
-    if encoding.endswith(".py") or encoding.replace("_", "-") in encodings:
-        _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
+    if name and matching_directories(runs, name) and name not in catalog.names("encodings"):
+        _show_runs(select_runs(runs, [name])[0], runs, as_json)
         return
-    close = catalog.close_names(encoding, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
-    if close and not matching_directories(runs, name):
-        stop(f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?", USAGE)
-    _show_runs(select_runs(runs, [name])[0], runs, as_json)
+    choice = _encoding_choice(name, runs)
+    _show_encoding(choice, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
+
+
+def _encoding_choice(name: str, runs: Path) -> str:
+    """The encoding that a name means; stops where it means neither a run nor an encoding."""
+    listed = split_list(name)
+    if not name.strip() or len(listed) > 1:
+        stop(f"{name!r}: write one run or one encoding: rpe show {listed[0] or 'NAME'}", USAGE)
+    choice, encodings = named_choice(name), catalog.names("encodings")
+    first = names_in(choice)[0]
+    if not is_path(first) and first not in encodings:
+        close = catalog.close_names(first, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
+        hint = f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?" if close else None
+        stop(hint or f"{unknown_run(runs, name)}; no encoding has that name either: rpe ls encodings", USAGE)
+    return choice
 
 
 def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:

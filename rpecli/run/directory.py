@@ -2,6 +2,7 @@
 
     runs/copy-rope-s1-0f3a9c21/
         recipe.yaml               the resolved recipe; `rpe train` on it trains this very run
+        code/                     copies of the user's own encodings and tasks, which recipe.yaml names
         run.json                  status, seeds, commit, versions, device, wall time
         metrics.jsonl             one line per validation
         checkpoint.safetensors    weights, optimizer state and step while training
@@ -27,6 +28,7 @@ from rpecli.choice import parse_choice, split_layers
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, label
 from rpecli.config.yaml_source import RecipeError
+from rpecli.run import code
 from rpecli.run.files import (
     RECORD_FORMAT,
     RunError,
@@ -84,11 +86,13 @@ class Run:
         except (FileExistsError, NotADirectoryError):
             file = next(path for path in (run.path, *run.path.parents) if path.is_file())
             raise RunError(f"{file} is a file where a directory is needed: move the file elsewhere") from None
-        write_bytes(run.recipe_file, config.to_yaml().encode())
+        own = code.with_copies(config, run.path)
+        write_bytes(run.recipe_file, own.to_yaml(run.path).encode())
         record = {"format": RECORD_FORMAT, "id": config.id, "task": label(config.task), "encoding": label(config.encoding)}
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
         record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
-        write_json(run.record_file, record | {"sources": sources(config), "created": now()})
+        record |= {"sources": sources(own), "code": code.shipped_code(own)}
+        write_json(run.record_file, record | {"created": now()})
         return run
 
     def __str__(self) -> str:
@@ -134,10 +138,8 @@ class Run:
     def config(self) -> Config:
         """The resolved recipe."""
         try:
-            recipe, _ = config_load.load(str(self.recipe_file))
-            (config,) = recipe.configs()
-            return config
-        except (RecipeError, ValueError) as error:
+            return config_load.load_config(self.recipe_file)
+        except (RecipeError, OSError) as error:
             raise RunError(f"{self}: its recipe.yaml does not load: {error}") from None
 
     @property
