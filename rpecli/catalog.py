@@ -145,6 +145,13 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
+def kind_of(path: Path) -> str:
+    """Whether a user's file is of `tasks` or `encodings`: what it imports says so."""
+    froms = [node for node in ast.walk(_parse(path)) if isinstance(node, ast.ImportFrom)]
+    modules = {name for node in froms for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))}
+    return "tasks" if f"{PACKAGE.name}.task" in modules and f"{PACKAGE.name}.encoding" not in modules else "encodings"
+
+
 def is_shipped(path: Path) -> bool:
     """Whether a file comes with rpe; any other is a user's own."""
     return any(path.is_relative_to(folder(kind)) for kind in SUFFIX)

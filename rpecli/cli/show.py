@@ -16,6 +16,7 @@ from rpecli.cli._run_text import run_lines
 from rpecli.cli._select import matching_directories, select_runs, unknown_run
 from rpecli.run.directory import Run
 
+KINDS = {"encodings": "an encoding", "tasks": "a task"}
 EXAMPLES = """
 Examples:
   # what an encoding does to the attention logits
@@ -24,41 +25,70 @@ Examples:
   # its figure in a file
   rpe show t5:buckets=16 --out t5.png
 
+  # a task: its format, its chance level, and examples of a length
+  rpe show parity --length 12
+
   # the record and the evaluation of runs
   rpe show 'copy-rope-*'
 """
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A run (id, path or pattern), or an encoding (rope, rope:base=500, ./mine.py).")],
+    name: Annotated[
+        str, typer.Argument(help="A run (id, path or pattern), a task (copy), or an encoding (rope, rope:base=500, ./mine.py).")
+    ],
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
     out: Annotated[Path | None, typer.Option(help="Write the figure of an encoding: FILE.svg, .png or .pdf.")] = None,
     d_model: Annotated[int, typer.Option(help="Width to draw an encoding with.")] = 64,
     n_head: Annotated[int, typer.Option(help="Heads to draw an encoding with.")] = 4,
-    length: Annotated[int, typer.Option(help="Training length to draw an encoding with; drawn to twice that.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
+    length: Annotated[
+        int | None, typer.Option(help="Length of a task's examples; or training length of an encoding, drawn to twice that (64).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of a task's examples, or of an encoding's initial values.")] = 0,
 ) -> None:
-    """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
-    if name and matching_directories(runs, name) and name not in catalog.names("encodings"):
+    """Show a run and its evaluation, a task with examples, or what an untrained encoding does to the attention logits."""
+    if name and matching_directories(runs, name) and not any(name in catalog.names(kind) for kind in KINDS):
         _show_runs(select_runs(runs, [name])[0], runs, as_json)
         return
-    choice = _encoding_choice(name, runs)
-    _show_encoding(choice, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
+    choice, kind = _choice(name, runs)
+    if kind == "tasks":
+        _show_task(choice, length, seed, as_json)
+    else:
+        _show_encoding(choice, out, as_json, d_model=d_model, n_head=n_head, length=length or 64, seed=seed)
 
 
-def _encoding_choice(name: str, runs: Path) -> str:
-    """The encoding that a name means; stops where it means neither a run nor an encoding."""
+def _choice(name: str, runs: Path) -> tuple[str, str]:
+    """The choice that a name means, and whether of `encodings` or `tasks`; stops where it means none and no run."""
     listed = split_list(name)
     if not name.strip() or len(listed) > 1:
-        stop(f"{name!r}: write one run or one encoding: rpe show {listed[0] or 'NAME'}", USAGE)
-    choice, encodings = named_choice(name), catalog.names("encodings")
+        stop(f"{name!r}: write one run, task or encoding: rpe show {listed[0] or 'NAME'}", USAGE)
+    choice = named_choice(name)
     first = names_in(choice)[0]
-    if not is_path(first) and first not in encodings:
-        close = catalog.close_names(first, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
-        hint = f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?" if close else None
-        stop(hint or f"{unknown_run(runs, name)}; no encoding has that name either: rpe ls encodings", USAGE)
-    return choice
+    if is_path(first):
+        return choice, catalog.kind_of(catalog.find("encodings", first))
+    kind = next((kind for kind in KINDS if first in catalog.names(kind)), None)
+    if kind is None:
+        stop(_unknown(name, first, runs), USAGE)
+    return choice, kind
+
+
+def _unknown(name: str, first: str, runs: Path) -> str:
+    """The message about a name that means nothing: `no run 'rop' under runs: did you mean rope (an encoding)?`."""
+    for kind, noun in KINDS.items():
+        if close := catalog.close_names(first, catalog.names(kind), cutoff=0.85):  # runs resemble several names a little
+            return f"no run {name!r} under {runs}: did you mean {close[0]} ({noun})?"
+    return f"{unknown_run(runs, name)}; no task or encoding has that name either: rpe ls"
+
+
+def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> None:
+    from rpecli.describe import task_card
+
+    try:
+        card = task_card.card(choice, length, seed)
+    except ValueError as error:
+        stop(str(error), USAGE)
+    print_json(card.as_dict()) if as_json else typer.echo(task_card.text(card))
 
 
 def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:

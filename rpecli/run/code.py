@@ -16,7 +16,14 @@ from rpecli.choice import canonical, map_paths, parse_choice, paths_in, relative
 from rpecli.config.recipe import Config
 from rpecli.run.files import write_bytes
 
-CORE = ("attention", "data.py", "encoding.py", "model.py", "task.py")  # of the package: what every forward pass goes through
+CORE = (
+    "attention",
+    "data.py",
+    "encoding.py",
+    "model.py",
+    "objective.py",
+    "task.py",
+)  # what every forward pass needs
 HELPERS = ("encodings", "tasks")  # folders whose files import from each other
 
 
