@@ -14,7 +14,7 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device"],
+    ["rpecli", "choice", "device", "escape"],
     ["trust"],
     ["catalog"],
     ["titles"],
@@ -38,6 +38,7 @@ NO_TORCH = {
     "choice",
     "trust",
     "device",
+    "escape",
     "catalog",
     "titles",
     "config",
