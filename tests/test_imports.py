@@ -15,6 +15,7 @@ from rpecli import catalog
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["rpecli", "choice", "device", "escape"],
+    ["trust"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -35,6 +36,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NO_TORCH = {
     "rpecli",
     "choice",
+    "trust",
     "device",
     "escape",
     "catalog",
