@@ -14,7 +14,7 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device"],
+    ["rpecli", "choice", "container", "signals", "process", "device"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -35,6 +35,9 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NO_TORCH = {
     "rpecli",
     "choice",
+    "container",
+    "signals",
+    "process",
     "device",
     "catalog",
     "titles",
