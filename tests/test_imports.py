@@ -14,7 +14,8 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "container", "signals", "process", "device"],
+    ["rpecli", "choice", "container", "signals", "process"],
+    ["device"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -23,7 +24,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["task", "encoding"],
     ["attention", "encodings"],
     ["encoding_facts"],
-    ["data"],
+    ["data", "objective"],
     ["model"],
     ["train", "evaluate"],
     ["probes"],

@@ -160,11 +160,11 @@ def test_the_reason_of_a_failure_is_that_of_this_job_where_the_record_cannot_be_
         full()
 
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device", "log.txt")
 
     monkeypatch.setattr("rpecli.train.loop.train", train)
     ending = worker.run_job(Job(run, train=True, device="cpu"), say=lambda _: None)
-    assert ending == Ending(FAILED, "no space left on device: free some, then start the same command again")
+    assert ending == Ending(FAILED, "no space left on device: log.txt")
     assert run.record["error"] == "an earlier one"
 
 
@@ -350,7 +350,7 @@ def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -
     ending = worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=lambda _: None)
     assert (ending.code, ending.reason) == (FAILED, run.record["error"])
     assert run.record["status"] == "trained"
-    assert "eval.jsonl:1: damaged line" in run.record["error"]
+    assert "eval.jsonl:1: damaged: no checksum" in run.record["error"]
     assert "Traceback" in run.log_file.read_text()
 
 

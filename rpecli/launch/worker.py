@@ -1,6 +1,5 @@
 """What one process does for one job: train, evaluate, and leave everything there is to report in the run directory."""
 
-import errno
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ from rpecli import signals
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import BUSY, FAILED, Ending, Job
 from rpecli.run.directory import Run, Status, Stopped
-from rpecli.run.files import RunError, RunInUse
+from rpecli.run.files import RunError, RunInUse, reason
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 
 Say = Callable[[str], None]
@@ -98,10 +97,10 @@ def reason_of(error: BaseException) -> str:
 def _reason_of(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"its code called exit({error.code if error.code is not None else ''}): remove that call"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "no space left on device: free some, then start the same command again"
     if isinstance(error, RunError):
         return str(error)
+    if isinstance(error, OSError):
+        return ": ".join([reason(error), *([str(error.filename)] if error.filename else [])])
     return next(iter(f"{type(error).__name__}: {error}".splitlines()))
 
 
