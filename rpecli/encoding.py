@@ -63,9 +63,10 @@ class QueryKey:
     def last(cls, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, positions_BxS: Tensor, feat_BxHxSxF: Tensor | None = None) -> "QueryKey":
         """Queries of the last T of S tokens, whose positions and features these are."""
         start = k_BxHxSxD.shape[2] - q_BxHxTxD.shape[2]
+        q_pos_BxT = positions_BxS[:, start:] if start else positions_BxS  # one tensor, so that angles are computed once
         if feat_BxHxSxF is None:
-            return cls(q_BxHxTxD, k_BxHxSxD, positions_BxS[:, start:], positions_BxS)
-        return cls(q_BxHxTxD, k_BxHxSxD, positions_BxS[:, start:], positions_BxS, feat_BxHxSxF[:, :, start:], feat_BxHxSxF)
+            return cls(q_BxHxTxD, k_BxHxSxD, q_pos_BxT, positions_BxS)
+        return cls(q_BxHxTxD, k_BxHxSxD, q_pos_BxT, positions_BxS, feat_BxHxSxF[:, :, start:], feat_BxHxSxF)
 
     def block(self, start: int, stop: int, keys: int) -> "QueryKey":
         """The queries start..stop-1 with the first keys."""

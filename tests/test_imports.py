@@ -14,14 +14,14 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "container", "signals", "process"],
+    ["rpecli", "choice", "container", "escape", "signals", "process"],
     ["device"],
     ["catalog"],
     ["titles"],
     ["config"],
     ["run"],
     ["table", "plot"],
-    ["task", "encoding"],
+    ["task", "encoding", "rows"],
     ["attention", "encodings"],
     ["encoding_facts"],
     ["data", "objective"],
@@ -40,6 +40,7 @@ NO_TORCH = {
     "signals",
     "process",
     "device",
+    "escape",
     "catalog",
     "titles",
     "config",

@@ -9,7 +9,7 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._output import new_console, print_json, print_written
+from rpecli.cli._output import new_console, print_json, print_written, say
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
 from rpecli.cli._select import matching_directories, select_runs
@@ -74,7 +74,7 @@ def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:
         records = list(map(run_data, runs))
         print_json(records if len(records) > 1 else records[0])
         return
-    typer.echo("\n\n".join("\n".join(run_lines(run, folder)) for run in runs))
+    say("\n\n".join("\n".join(run_lines(run, folder)) for run in runs))
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
@@ -94,6 +94,6 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
         for part in text.terminal(profile):
             console.print(part)
     else:
-        typer.echo(text.markdown(profile))
+        say(text.markdown(profile))
     if out is not None:
         print_written(str(out))
