@@ -15,7 +15,7 @@ from rpecli import catalog
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["rpecli", "choice", "container", "escape", "signals", "process"],
-    ["device"],
+    ["device", "trust"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -39,6 +39,7 @@ NO_TORCH = {
     "container",
     "signals",
     "process",
+    "trust",
     "device",
     "escape",
     "catalog",

@@ -32,6 +32,16 @@ LAST_WORDS = 1 << 14  # bytes; a reason has 1,000 characters at most
 
 
 @dataclass(frozen=True)
+class Task:
+    """A job and its number, where it is to be done, and the environment: what code may run stands there."""
+
+    number: int
+    job: Job
+    folder: str
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Started:
     number: int
     pid: int
@@ -74,10 +84,10 @@ class Server:
         os.close(reader)
 
     def send(self, number: int, job: Job) -> None:
-        """Hands a job over. Raises OSError if the process has ended."""
+        """Hands over a job, for the working folder and the environment of now. Raises OSError if the process has ended."""
         self.open()
         assert self.connection
-        self.connection.send((number, job))
+        self.connection.send(Task(number, job, os.getcwd(), dict(os.environ)))
 
     def receive(self, timeout: float) -> list[Message]:
         """What happened, after waiting for it at most `timeout` seconds. Raises EOFError or OSError if the process has ended."""
@@ -140,18 +150,18 @@ class _Children:
                     os.read(self.wakeup, 1 << 10)
                 self.reap()
             if self.command in ready:
-                self.start(*self.command.recv())
+                self.start(self.command.recv())
 
-    def start(self, number: int, job: Job) -> None:
+    def start(self, task: Task) -> None:
         reader, writer = os.pipe()
         parent, pid = os.getpid(), os.fork()
         if pid == 0:
             os.close(reader)
             self.command.close()
-            _child(job, parent, self.alive, writer)
+            _child(task, parent, self.alive, writer)
         os.close(writer)
-        self.numbers[pid] = (number, reader)
-        self.command.send(Started(number, pid))
+        self.numbers[pid] = (task.number, reader)
+        self.command.send(Started(task.number, pid))
 
     def reap(self) -> None:
         """Tells the command of every child that has ended."""
@@ -168,15 +178,17 @@ class _Children:
             self.command.send(Ended(number, os.waitstatus_to_exitcode(status), ending))
 
 
-def _child(job: Job, parent: int, alive: int, writer: int) -> NoReturn:
+def _child(task: Task, parent: int, alive: int, writer: int) -> NoReturn:
     """A child from its first to its last instruction. It leaves without Python's clean-up, which takes as long as a small run."""
     ending = Ending(FAILED, "the process did not start")
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         process.die_with_parent(signal.SIGTERM)
+        os.environ.update(task.environment)
+        os.chdir(task.folder)
         if os.getppid() == parent:
-            ending = worker.in_child(job, alive)
+            ending = worker.in_child(task.job, alive)
     except signals.Interrupted:
         ending = Ending(signals.INTERRUPTED)
     except signals.Terminated:
