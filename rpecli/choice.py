@@ -152,6 +152,13 @@ def map_data(choice: str, change: Callable[[str], str]) -> str:
     return "+".join(parts)
 
 
+def data_in(choice: str) -> list[str]:
+    """The paths and names of data in a canonical choice."""
+    values: list[str] = []
+    map_data(choice, lambda value: values.append(value) or value)  # type: ignore[func-returns-value]
+    return values
+
+
 def map_paths(choice: str, change: Callable[[Path], Path | str]) -> str:
     """A canonical choice with every path of a user's file replaced; what `change` returns is escaped."""
 

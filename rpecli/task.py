@@ -85,6 +85,11 @@ class Task:
         longest = self.longest()
         return longest is None or length <= longest
 
+    def why_not(self, length: int) -> str:
+        """Why there are no problems of a length, in words."""
+        longest = self.longest()
+        return "longer than " + str(longest) if longest is not None and length > longest else f"of length {length}"
+
     def nearest_length(self, length: int) -> int:
         """The length to train in place of one that has no problems: the nearest below, else the nearest above."""
         return next((n for n in [*range(length, 0, -1), *range(length + 1, 2 * length + 64)] if self.has_length(n)), length)

@@ -21,6 +21,7 @@ def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list
     """
     if folder is not None:
         return hf_dataset.lengths(folder)
+    task = task.split("test", config.length)
     requested = parse_lengths(config.eval.lengths, config.length)
     doublings = itertools.takewhile(lambda length: length < requested[0], (config.length * 2**k for k in itertools.count()))
     return sorted(filter(task.has_length, {config.length, *doublings, *requested}))
@@ -35,7 +36,7 @@ def eval_set(config: Config, task: Task, length: int, folder: Path | None = None
     settings = config.eval
     if folder is None:
         sequences = min(settings.samples, max(MIN_SEQUENCES, settings.eval_tokens // task.sequence(length)))
-        return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed))
+        return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed, config.length))
     if length not in hf_dataset.lengths(folder):
         raise RunError(f"{folder} has no sequences of length {length}: write them with rpe data, or name --lengths it has")
     blocks = list(hf_dataset.read(folder, length, settings.samples))

@@ -5,11 +5,13 @@ from safetensors.torch import load_file
 
 from rpecli import catalog
 from rpecli.choice import canonical
+from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.run.provenance import data_sources
 
 
 def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -> tuple[LoadedModel, str]:  # noqa: B008 - frozen
@@ -20,6 +22,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override = run.config, request.encoding_override
+    check_data(run, config)
     encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     choices = {"eval": request.settings or config.eval, "encoding": encoding}
     loaded = build(config.model_copy(update=choices), pick_device(device))
@@ -32,6 +35,14 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     loaded.model.switch(True)
     loaded.model.eval()
     return loaded, catalog.fingerprint(run.weights_file)
+
+
+def check_data(run: Run, config: Config) -> None:
+    """Raises RunError where the user's own data is not what the run was trained on."""
+    for path, recorded in run.record.get("data", {}).items():
+        now = data_sources(config).get(path)
+        if now != recorded:
+            raise RunError(f"{run}: {path} has changed since this run was trained ({recorded}, now {now}): train it again")
 
 
 def _without_foreign_encodings(state: dict[str, torch.Tensor], model: Transformer) -> dict[str, torch.Tensor]:

@@ -142,14 +142,16 @@ def _rows(source: Source) -> Iterator[tuple[Row, str]]:
 
 
 def _kind_of_tokens(kind: str, values: list[tuple[Value, Value]]) -> str:
-    """`auto`: space where texts are lists of words, as in `jump twice`; char else."""
+    """`auto`: space where answers are several words, or where words answer sentences; else char, as for `27 + 5` and `32`."""
     if kind != "auto":
         if kind not in TOKENS:
             raise DataError(f"tokens={kind}: known are auto, {', '.join(TOKENS)}")
         return kind
-    texts = [text for pair in values for text in pair if isinstance(text, str)]
-    spaced = sum(" " in text.strip() for text in texts)
-    return "space" if not texts or spaced > len(texts) / 2 else "char"
+    inputs, answers = ([text.strip() for text in texts if isinstance(text, str)] for texts in zip(*values, strict=True))
+    if any(" " in answer for answer in answers) or not answers:
+        return "space"
+    sentences = sum(" " in text for text in inputs) > len(inputs) / 2
+    return "space" if sentences and not any(map(DIGITS.search, answers)) else "char"
 
 
 def _example(source: Source, row: Row, split: str, text: Value, answer: Value, kind: str) -> Example:
