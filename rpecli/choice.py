@@ -1,8 +1,8 @@
 """How a choice of encoding or task is written: `rope:base=500+none`, `rope:then=none`, `./mine.py`.
 
 A choice is made canonical where it enters: as a flag, or in a recipe, whose paths are relative to its folder. In a canonical
-choice every path is absolute, and `+`, `:`, `,` and `%` inside it are written as `%2B`, `%3A`, `%2C` and `%25`, so that no folder
-name is taken for grammar (`/home/u/c%2B%2B/mine.py`). So is what stands in double quotes (`data:path=a.csv:input="{a}+{b}"`).
+choice every path is absolute, and `+`, `:`, `,`, `"` and `%` inside it are written as `%2B` and so on, so that no folder
+name is taken for grammar (`/home/u/c%2B%2B/mine.py`). So is the value of an option in double quotes (`:input="{a}+{b}"`).
 `parse_choice` and `names_in` return paths and values as they are meant.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
-ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%+:,"})
+ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in '%+:,"'})
 SWITCH = "then"  # the option whose value is an encoding
 DATA = ("path", "test_path")  # the options whose values are files, folders or patterns of data, or names of data sets
-_QUOTED = re.compile(r'"([^"]*)"')
+_QUOTED = re.compile(r'(?<==)"([^"]*)"')
 _PATH_END = re.compile(r"\.(?:py|yaml|yml)(?=\s*(?:[+:,]|$))")
 _NEXT_NAME = re.compile(r"[+,=]\s*")
 

@@ -81,7 +81,11 @@ def test_the_length_of_a_problem_is_what_the_user_says(rule: str, lengths: set[i
 
 def test_tokens_are_characters_words_or_bytes(tmp_path: Path) -> None:
     path = write(tmp_path, [{"input": "jump twice", "target": "J J"}, {"input": "é", "target": "é"}])
-    assert held_out(built(path), 2, 1) == ["> jump twice | [J] [J] ."]
+    assert strings(built(path), 2) == {"> jump twice | [J] [J] ."}
+    numbers = write(tmp_path, [{"input": "27 + 5", "target": "32"}], "numbers.jsonl")
+    assert strings(built(numbers), 2) == {r"> 2 7 \s + \s 5 | [3] [2] ."}
+    story = write(tmp_path, [{"input": "Where is Ann ?", "target": "hall"}], "story.jsonl")
+    assert strings(built(story), 1) == {"> Where is Ann ? | [hall] ."}
     assert strings(built(path, tokens="char"), 1) == {"> é | [é] ."}
     assert strings(built(path, tokens="byte"), 2) == {"> c3 a9 | [c3] [a9] ."}
 
@@ -90,10 +94,7 @@ def test_any_of_several_answers_counts(tmp_path: Path) -> None:
     path = write(tmp_path, [{"input": "find", "outputs": ["7", "9"]}] * 5 + [{"input": "find", "outputs": ["9", "8"]}] * 5)
     task = built(path)
     (block,) = data.evaluation_blocks(task, 1, 100, 0)
-    assert [task.text(block, row) for row in range(4)] == ["> f i n d | [7] .", "> f i n d | [9] ."] + [
-        "> f i n d | [9] .",
-        "> f i n d | [8] .",
-    ]
+    assert [task.text(block, row)[12:] for row in range(4)] == ["[7] .", "[9] .", "[9] .", "[8] ."]
     assert block.group_B is not None
     assert block.group_B.tolist() == [0, 0, 1, 1]
     config = Config.from_keys(task=canonical(f"data:path={path}"), encoding="none", length=1, d_model=16, n_head=2, n_layer=1)

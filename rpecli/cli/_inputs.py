@@ -103,7 +103,8 @@ def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
             warning = f"{label(name)} has no problem {built.why_not(int(too_long[0]))}: left out at {', '.join(too_long)}"
         elif lengths[-1] > FAR * train_length:
             multiple = lengths[-1] // train_length
-            warning = f"{label(name)}: {lengths[-1]} is {multiple}x the training length {train_length}: few encodings are above chance there"
+            far = f"{label(name)}: {lengths[-1]} is {multiple}x the training length {train_length}"
+            warning = f"{far}: few encodings are above chance there"
         if warning and name not in warned:
             warned.add(name)
             warn(warning)

@@ -147,7 +147,9 @@ def _kind_of_tokens(kind: str, values: list[tuple[Value, Value]]) -> str:
         if kind not in TOKENS:
             raise DataError(f"tokens={kind}: known are auto, {', '.join(TOKENS)}")
         return kind
-    inputs, answers = ([text.strip() for text in texts if isinstance(text, str)] for texts in zip(*values, strict=True))
+    inputs = [text.strip() for text, _ in values if isinstance(text, str)]
+    written = [answer for text, answer in values if isinstance(text, str)]
+    answers = [item.strip() for answer in written for item in ([answer] if isinstance(answer, str) else answer)]
     if any(" " in answer for answer in answers) or not answers:
         return "space"
     sentences = sum(" " in text for text in inputs) > len(inputs) / 2
