@@ -5,7 +5,7 @@ where they share none, the report is refused.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,6 @@ from rpecli.run.records import EvalLine
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
-REQUIRED = ("length", "n", "exact_match", "token_accuracy")
 
 
 class ReportError(ValueError):
@@ -64,20 +63,41 @@ class RunResults:
         return {length: value for length, value in values.items() if value is not None}
 
     @cached_property  # read by the tables and by the figures
-    def validations(self) -> list[dict[str, Any]]:
-        """The validations of a trained run, oldest first; none for a run without metrics.jsonl."""
-        lines = Run(self.path).metrics() if self.trained and not self.is_reference else []
-        return [dict(line) for line in lines if line.get("token_accuracy") is not None]
+    def _validations(self) -> tuple[list[Any], str | None]:
+        return _lines_or_problem(Run(self.path).metrics) if self.trained and not self.is_reference else ([], None)
 
     @cached_property  # read for inspections, similarities and shifts
+    def _probes(self) -> tuple[list[Any], str | None]:
+        return ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+
+    @property
+    def validations(self) -> list[dict[str, Any]]:
+        """The validations of a trained run, oldest first; none for a run without metrics.jsonl, or with a damaged one."""
+        return self._validations[0]
+
+    @property
     def probes(self) -> list[dict[str, Any]]:
-        """The lines of probes.jsonl, oldest first; none for a run without that file."""
-        return [] if self.is_reference else Run(self.path).probes()
+        """The lines of probes.jsonl, oldest first; none for a run without that file, or with a damaged one."""
+        return self._probes[0]
+
+    @property
+    def side_problems(self) -> list[str]:
+        """What is wrong with the files that only a learning curve or a probe needs."""
+        problems = {"learning curve": self._validations[1], "probes": self._probes[1]}
+        return [f"{problem} (its {what} left out)" for what, problem in problems.items() if problem]
 
     @property
     def solved(self) -> bool | None:
         """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""
         return False if self.failed else stats.solved(self.by_length("exact_match"), self.config.length)
+
+
+def _lines_or_problem(read: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:
+    """The lines of a file that a report can do without, or why there are none."""
+    try:
+        return read(), None
+    except RunError as error:
+        return [], str(error)
 
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
@@ -104,10 +124,16 @@ def load_runs(paths: Iterable[Path]) -> LoadedRuns:
     runs, messages = _read_all(unique)
     runs, duplicates = _without_duplicates(runs)
     runs = _on_shared_sets(runs)
-    messages += duplicates + warnings.incomplete(runs)
+    messages += duplicates + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
+    messages += warnings.incomplete(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))
+
+
+def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
+    """The runs, one that was measured in several ways once."""
+    return {run.path: run for run in runs}.values()
 
 
 def _read_all(paths: list[Path]) -> tuple[list[RunResults], list[str]]:
@@ -135,15 +161,15 @@ def _read(run: Run) -> tuple[list[RunResults], list[str]]:
     if lines and record["status"] != Status.TRAINED:
         messages.append(f"{run}: {record['status']}, so its evaluations are of unfinished weights and left out")
         lines = []
-    current = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
-    outdated = sorted({line["length"] for line in lines if "length" in line} - {line.get("length") for line in current})
+    current = [line for line in lines if line["weights"] == lines[-1]["weights"]]
+    outdated = sorted({line["length"] for line in lines} - {line["length"] for line in current})
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
     variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [("", None)]
     results = []
     for suffix, override in variants:
-        evaluations = _by_length([line for line in current if _variant(line, config)[0] == suffix], run)
+        evaluations = _by_length([line for line in current if _variant(line, config)[0] == suffix])
         group = {"group": group_of(override)} if override else {}
         own = record | group | {"encoding": record["encoding"] + suffix}
         settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
@@ -159,13 +185,10 @@ def _variant(line: EvalLine, config: Config) -> tuple[str, str | None]:
     return swapped + (f" at {positions}" if positions != default else ""), override
 
 
-def _by_length(lines: list[EvalLine], run: Run) -> dict[int, list[EvalLine]]:
+def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
     """The evaluations of each length, the one on the most sequences last, the later one of equals after the earlier."""
     by_length: dict[int, list[EvalLine]] = defaultdict(list)
     for line in lines:
-        missing = [key for key in REQUIRED if line.get(key) is None]
-        if missing:
-            raise RunError(f"{run.evaluations_file}: a line has no {', '.join(missing)}: delete that line: rpe eval {run}")
         by_length[line["length"]].append(line)
     return {length: sorted(by_length[length], key=lambda line: line["n"]) for length in sorted(by_length)}
 
