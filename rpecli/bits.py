@@ -24,15 +24,12 @@ def bits(numbers: Iterable[int], length: int) -> np.ndarray:
 
 
 def draw_operands(rng: np.random.Generator, batch: int, length: int, operator: int) -> np.ndarray:
-    """Two numbers with an operator between them, `[batch, length]`: its place uniform on 1..length-2, the bits fair, neither 0."""
+    """Two numbers with an operator between them, `[batch, length]`: its place is uniform on 1..length-2, neither number is 0."""
     place_Bx1 = rng.integers(1, length - 1, size=(batch, 1))
-    x_BxN, place_N = np.empty((batch, length), dtype=np.int64), np.arange(length)
-    zero_B = np.ones(batch, dtype=bool)
-    while zero_B.any():
+    before_BxN, after_BxN = np.arange(length) < place_Bx1, np.arange(length) > place_Bx1
+    x_BxN = np.zeros((batch, length), dtype=np.int64)
+    while (zero_B := ~((x_BxN & before_BxN).any(axis=1) & (x_BxN & after_BxN).any(axis=1))).any():
         x_BxN[zero_B] = rng.integers(2, size=(int(zero_B.sum()), length))
-        before_B = (x_BxN * (place_N < place_Bx1)).any(axis=1)
-        after_B = (x_BxN * (place_N > place_Bx1)).any(axis=1)
-        zero_B = ~(before_B & after_B)
     x_BxN[np.arange(batch), place_Bx1[:, 0]] = operator
     return x_BxN
 

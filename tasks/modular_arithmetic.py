@@ -34,12 +34,22 @@ class ModularArithmetic(Task):
         return x_BxN
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
-        sum_B, term_B = np.zeros(len(x_BxN), dtype=np.int64), x_BxN[:, 0]
-        for operator_B, digit_B in zip(x_BxN[:, 1::2].T - self.modulus, x_BxN[:, 2::2].T, strict=True):
-            times_B = operator_B == TIMES
-            sum_B = np.where(times_B, sum_B, sum_B + term_B)
-            term_B = np.where(times_B, term_B * digit_B, np.where(operator_B == MINUS, -digit_B, digit_B)) % self.modulus
-        return prompt_answer(x_BxN, (sum_B + term_B)[:, None] % self.modulus)
+        digits_BxK, operators_BxK = x_BxN[:, ::2], x_BxN[:, 1::2] - self.modulus
+        first_Bx1 = np.zeros((len(x_BxN), 1), dtype=bool)
+        factor_BxK = np.concatenate([first_Bx1, operators_BxK == TIMES], axis=1)  # whether a digit multiplies the one before
+        negative_BxK = np.concatenate([first_Bx1, operators_BxK == MINUS], axis=1)
+        product_BxK = self._products(np.where(negative_BxK, -digits_BxK, digits_BxK), factor_BxK)
+        ends_term_BxK = np.concatenate([~factor_BxK[:, 1:], ~first_Bx1], axis=1)
+        return prompt_answer(x_BxN, (product_BxK * ends_term_BxK).sum(axis=1, keepdims=True) % self.modulus)
+
+    def _products(self, product_BxK: np.ndarray, linked_BxK: np.ndarray) -> np.ndarray:
+        """Of every factor with those before it in its term, in steps that double: a place is done when it is not linked."""
+        step = 1
+        while linked_BxK.any():
+            before_BxK, before_linked_BxK = (np.roll(array, step, axis=1) for array in (product_BxK, linked_BxK))
+            product_BxK = np.where(linked_BxK, product_BxK * before_BxK % self.modulus, product_BxK)
+            linked_BxK, step = linked_BxK & before_linked_BxK, 2 * step
+        return product_BxK
 
     def chance(self, length: int) -> float:
         return measured_chance(self, length)

@@ -48,5 +48,8 @@ class SolveEquation(Task):
         expression_BxN = np.where(x_BxN == self.unknown, guess, x_BxN)[:, :-2]
         return np.array([brackets.value(row, self.modulus) for row in expression_BxN.tolist()])
 
+    def chance(self, length: int) -> float:
+        return 1 / self.modulus
+
     def word(self, symbol: int) -> str:
         return {self.unknown: "x", self.equals: "="}.get(symbol) or brackets.word(symbol, self.modulus)

@@ -38,16 +38,17 @@ class StackManipulation(Task):
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
         batch, length = x_BxN.shape
-        row_B, height_B, stack_BxN = np.arange(batch), np.zeros(batch, dtype=np.int64), np.zeros_like(x_BxN)
-        for symbol_B in x_BxN.T:
-            pushes_B = symbol_B != POP
-            stack_BxN[row_B[pushes_B], height_B[pushes_B]] = np.where(symbol_B < POP, symbol_B, symbol_B - PUSH_0)[pushes_B]
-            height_B = np.maximum(height_B + np.where(pushes_B, 1, -1), 0)
-        depth_A = np.arange(length + 1)
-        from_top_BxA = stack_BxN[row_B[:, None], np.maximum(height_B[:, None] - 1 - depth_A, 0)]
-        answer_BxA = np.where(depth_A < height_B[:, None], from_top_BxA, 0)
-        answer_BxA[row_B, height_B] = END_OF_STACK
-        return prompt_answer(x_BxN, answer_BxA, None if self.padded else height_B + 1)
+        pushes_BxN = x_BxN != POP
+        balance_BxN = np.where(pushes_BxN, 1, -1).cumsum(axis=1)
+        height_BxN = balance_BxN - np.minimum(np.minimum.accumulate(balance_BxN, axis=1), 0)  # a pop of nothing does nothing
+        row, place = np.nonzero(pushes_BxN)
+        stack_BxN, bit_BxN = np.zeros_like(x_BxN), np.where(x_BxN < POP, x_BxN, x_BxN - PUSH_0)
+        stack_BxN[row, height_BxN[row, place] - 1] = bit_BxN[row, place]  # in order: the last push to a height stays
+        height_Bx1, depth_A = height_BxN[:, -1:], np.arange(length + 1)
+        from_top_BxA = np.take_along_axis(stack_BxN, np.maximum(height_Bx1 - 1 - depth_A, 0), axis=1)
+        answer_BxA = np.where(depth_A < height_Bx1, from_top_BxA, 0)
+        answer_BxA[np.arange(batch), height_Bx1[:, 0]] = END_OF_STACK
+        return prompt_answer(x_BxN, answer_BxA, None if self.padded else height_Bx1[:, 0] + 1)
 
     def chance(self, length: int) -> float:
         return measured_chance(self, length)

@@ -14,7 +14,7 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device"],
+    ["rpecli", "choice", "device", "bits", "brackets"],
     ["catalog"],
     ["titles"],
     ["config"],
