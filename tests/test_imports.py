@@ -14,7 +14,8 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device", "bits", "brackets"],
+    ["rpecli", "choice", "device", "escape", "bits", "brackets"],
+    ["trust"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -35,7 +36,9 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NO_TORCH = {
     "rpecli",
     "choice",
+    "trust",
     "device",
+    "escape",
     "catalog",
     "titles",
     "config",

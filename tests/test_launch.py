@@ -47,7 +47,7 @@ def rpe(rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> tiny.Rpe:
 
 def crashing(folder: Path, crash: str, when: str = "True") -> Path:
     path = folder / "crash.py"
-    path.write_text(CRASH.replace("CRASH", crash).replace("WHEN", when))
+    path.write_text(CRASH.replace("CRASH", crash).replace("WHEN", when).replace("__file__", repr(str(path))))
     (folder / "armed").touch()
     return path
 

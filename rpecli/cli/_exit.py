@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import typer
 
+from rpecli.escape import visible
+
 USAGE, FAILURE = 2, 1  # beside the codes of a job that was stopped, in launch/job.py
 
 
@@ -27,7 +29,7 @@ def stop(message: str, code: int) -> NoReturn:
 
 def warn(message: str, color: str = "yellow") -> None:
     """Prints a message to stderr, in color unless NO_COLOR is set, which typer does not check."""
-    for line in message.splitlines():
+    for line in visible(message).splitlines():
         typer.secho(line, err=True, fg=None if os.environ.get("NO_COLOR") else color)
 
 

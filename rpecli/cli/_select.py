@@ -44,15 +44,20 @@ def find_directories(folder: Path, name: str) -> list[Path]:
     """The directories of an id, path or pattern; stops where there is none."""
     matches = matching_directories(folder, name)
     if not matches:
-        names = [path.name for path in directories(folder)]
-        if close := catalog.close_names(name, names):
-            hint = f"did you mean {' or '.join(close)}?"
-        elif names:
-            hint = f"rpe ls runs{runs_flag(folder)} lists the {len(names)} that there are"
-        else:
-            hint = "there are none yet: rpe train creates some"
-        stop(f"no run {name!r} under {folder}: {hint}", USAGE)
+        stop(unknown_run(folder, name), USAGE)
     return matches
+
+
+def unknown_run(folder: Path, name: str) -> str:
+    """The message about a mistyped run: `no run 'copy-rop' under runs: did you mean copy-rope-s0-39717e5b?`."""
+    names = [path.name for path in directories(folder)]
+    if close := catalog.close_names(name, names):
+        hint = f"did you mean {' or '.join(close)}?"
+    elif names:
+        hint = f"rpe ls runs{runs_flag(folder)} lists the {len(names)} that there are"
+    else:
+        hint = "there are none yet: rpe train creates some"
+    return f"no run {name!r} under {folder}: {hint}"
 
 
 def matching_directories(folder: Path, name: str) -> list[Path]:

@@ -15,6 +15,7 @@ from rpecli.cli import bench, check, data, inspect, ls, report, run, show, train
 from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, Interrupted, Terminated, stop
 from rpecli.cli._help import Command, Group
+from rpecli.cli._output import show_ascii_where_needed
 from rpecli.launch.job import INTERRUPTED, SAVED
 
 START = """
@@ -63,6 +64,7 @@ def root(
 
 def main() -> None:
     """Runs the command. Every error is one or two lines on stderr and a fixed exit code."""
+    show_ascii_where_needed()
     try:
         app()
     except (Interrupted, KeyboardInterrupt):

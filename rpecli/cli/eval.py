@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import typer
-
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import warn
 from rpecli.cli._inputs import eval_overrides, eval_requests, warn_of_lengths
-from rpecli.cli._output import print_json, print_next, print_tables, text_width
+from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._run_tables import evaluation_tables, run_data
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
@@ -69,7 +67,7 @@ def _print_accuracy(runs: list[Run], tables: bool) -> None:
 
     try:
         tasks = aggregate(load_runs(run.path for run in runs).runs)
-        typer.echo("\n".join([*text.overview_lines(overview(tasks), text_width()), ""]))
+        say("\n".join([*text.overview_lines(overview(tasks), text_width()), ""]))
     except ReportError as error:
         warn(str(error))
     if tables:

@@ -10,7 +10,7 @@ import typer
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
 from rpecli.cli._inputs import absolute_lengths, check_lengths, eval_overrides, eval_requests
-from rpecli.cli._output import print_json, print_tables, print_written, text_width
+from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
@@ -119,9 +119,9 @@ def _print(sentences: list[str], tables: list[Table]) -> None:
     from rpecli.report.write import text
 
     for sentence in sentences:
-        typer.echo("\n".join(text.wrap(sentence, text_width())))
+        say("\n".join(text.wrap(sentence, text_width())))
     if tables:
-        typer.echo()
+        say("")
         print_tables(*tables)
 
 

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import typer
-
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, parse_stack, stack_jobs
 from rpecli.cli._inputs import checked_recipe
-from rpecli.cli._output import print_next, print_tables
+from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import create_runs
 from rpecli.launch.job import Job
@@ -44,7 +42,7 @@ def train(
     created = create_runs(loaded, source, runs)
     todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
     if len(todo) < len(created):
-        typer.echo(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
+        say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
     execute(stack_jobs(todo, max_stack), jobs)
     print_tables(runs_table(created))
     command, meaning = _evaluation([run.config.length for run in created])

@@ -21,6 +21,7 @@ from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem,
 from rpecli.evaluate.request import EvalRequest
 from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
 from rpecli.model import LoadedModel, Transformer
+from rpecli.run.code import fingerprint_of, shipped_code
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.records import EXAMPLE_WORDS, EvalLine, EvalScores, Example, SetScores
 from rpecli.task import SPECIAL, Batch
@@ -42,6 +43,7 @@ def evaluate(
     problems = []
     with run.lock(), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
+        code = fingerprint_of(shipped_code(loaded.config))
         fingerprints = already_evaluated(run, loaded, weights, request)
         for length in eval_lengths(loaded.config, loaded.task, request.folder):
             if stopped:
@@ -59,7 +61,7 @@ def evaluate(
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override}
+            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "code": code}
             run.append_evaluation(line)
             if progress:
                 progress(line)

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rpecli.escape import visible
 from rpecli.launch.job import INTERRUPTED, SAVED
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus, clock
@@ -121,7 +122,7 @@ class Display:
             self.last_report = time.monotonic()
             lines += [self.sweep.summary(), *(f"{status.run.name}  {describe(status)}" for status in _listed(self.sweep))]
         for line in lines:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _listed(sweep: SweepStatus) -> list[RunStatus]:
@@ -155,7 +156,7 @@ def _bars(sweep: SweepStatus) -> Table:
     rows = [("all runs", sweep.steps(), f"{sweep.n_ended}/{len(sweep.runs)} ended")]
     rows += [(status.run.name, status.steps, describe(status)) for status in _listed(sweep)]
     for name, (done, total), description in rows:
-        table.add_row(name, ProgressBar(total=total or 1, completed=done, width=20), description)
+        table.add_row(Text(name), ProgressBar(total=total or 1, completed=done, width=20), Text(description))
     return table
 
 
@@ -175,7 +176,7 @@ def _results(sweep: SweepStatus) -> Table:
         accuracy = _mean([status.metrics["token_accuracy"] for status in statuses if "token_accuracy" in status.metrics])
         by_run = [status.exact_match_by_factor for status in statuses]
         exact = [_mean([values[factor] for values in by_run if factor in values]) for factor in factors]
-        table.add_row(task, encoding, ended, str(failed or ""), accuracy, *exact)
+        table.add_row(*map(Text, map(visible, (task, encoding, ended, str(failed or ""), accuracy, *exact))))
     return table
 
 

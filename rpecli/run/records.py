@@ -70,6 +70,7 @@ class RunRecord(Record):
     group: str  # of the encoding
     family: str  # of the task
     sources: Sources
+    code: NotRequired[dict[str, str]]  # fingerprints of the shipped files that decide its numbers, by name
     recipe: str  # checksum of recipe.yaml
     created: str
     error: NotRequired[str | None]
@@ -152,7 +153,8 @@ class EvalLine(EvalScores):
     """A line of eval.jsonl."""
 
     weights: str  # fingerprint of the weights file
-    encoding_override: str | None  # the encoding that took the place of the trained one
+    encoding_override: str | None  # the encoding that took the place of the trained one; a path is relative to the run
+    code: NotRequired[str]  # fingerprint of the shipped files that measured it
 
 
 class EvalIdentity(Record):

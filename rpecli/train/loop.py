@@ -19,6 +19,7 @@ from rpecli import data, objective
 from rpecli.config.recipe import Config
 from rpecli.device import peak_memory, pick_device, stop_signals, to_device, tune_malloc
 from rpecli.model import LoadedModel, Transformer
+from rpecli.run.code import shipped_code
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
 from rpecli.run.records import MetricsLine, MetricsScores
@@ -159,7 +160,8 @@ def start_or_resume(run: Run, device: torch.device, stacked: int | None = None) 
         load_checkpoint(trainer, run)
     else:
         run.metrics_file.unlink(missing_ok=True)
-        run.update(sources=sources(run.config))  # of the code that trains it, not of the code that created it
+        code = {"sources": sources(run.config), "code": shipped_code(run.config)}
+        run.update(**code)  # that trains it, not that created it
     stacked = stacked or (record.get("stacked") if resumed else None)
     state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked}
     run.update(**state, **_facts(trainer), **provenance())
