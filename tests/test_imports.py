@@ -14,13 +14,14 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device", "escape", "bits", "brackets"],
-    ["trust"],
+    ["rpecli", "choice", "container", "escape", "signals", "process"],
+    ["device", "trust"],
     ["catalog"],
     ["titles"],
     ["config"],
     ["run"],
     ["table", "plot"],
+    ["bits", "brackets"],
     ["task", "encoding", "rows"],
     ["attention", "encodings"],
     ["encoding_facts"],
@@ -36,6 +37,9 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NO_TORCH = {
     "rpecli",
     "choice",
+    "container",
+    "signals",
+    "process",
     "trust",
     "device",
     "escape",
