@@ -169,12 +169,15 @@ def load(path: Path) -> ModuleType:
     name = f"{PRIVATE}{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode() + text).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
-    if not is_shipped(path):
+    own = not is_shipped(path)
+    if own:
         trust.check(path, text)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    if own:
+        vars(module)["print"] = _print_to_stderr  # also in its hooks: a command's own output is for other programs to read
     sys.modules[name] = module  # before exec: dataclasses and pickling look the module up by its name
     try:
         with redirect_stdout(sys.stderr):
@@ -183,6 +186,10 @@ def load(path: Path) -> ModuleType:
         del sys.modules[name]
         raise _load_error(_place(path, error), cause(error)) from error
     return module
+
+
+def _print_to_stderr(*values: object, **keys: Any) -> None:
+    print(*values, **{"file": sys.stderr, **keys})
 
 
 def _place(path: Path, error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """Checks of a recipe that need its tasks and encodings built: options, widths, position ranges, lengths."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -60,6 +60,11 @@ def encodings_to_try(config: Config, sequence: int = 16, choice: str | None = No
         for part in dict.fromkeys(parts)
         if paths_in(part) or parse_choice(part)[1]
     ]
+
+
+def faults(trials: Iterable[Trial]) -> list[str]:
+    """What is wrong with code that a command names beside a recipe; shipped code without options is not tried."""
+    return list(_problems_of_trials([t for t in trials if paths_in(t.choice) or parse_choice(t.choice)[1]]).values())
 
 
 def _sequence(config: Config) -> int:
