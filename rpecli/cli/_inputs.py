@@ -48,6 +48,18 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
         stop("\n".join(map(str, problems)), USAGE)
 
 
+def check_device(device: str) -> None:
+    """Stops for a device that this machine lacks, before anything starts."""
+    if device in ("auto", "cpu"):  # always there: torch need not be loaded to know
+        return
+    from rpecli.device import pick_device
+
+    try:
+        pick_device(device)
+    except ValueError as error:
+        stop(f"--device: {error}", USAGE)
+
+
 def named_choice(text: str) -> str:
     """A choice that the user wrote on the command line, in canonical spelling; its files may run."""
     choice = canonical(text)

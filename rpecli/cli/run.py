@@ -5,7 +5,7 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, parse_stack, stack_jobs
 from rpecli.cli._exit import FAILURE
-from rpecli.cli._inputs import checked_recipe, warn_of_lengths
+from rpecli.cli._inputs import check_device, checked_recipe, warn_of_lengths
 from rpecli.cli._output import check_report_place, reference_results, write_report
 from rpecli.cli._select import create_runs, fail_if_unreadable
 from rpecli.evaluate.request import EvalRequest
@@ -44,6 +44,7 @@ def run(
 
     Started again, it does only what is missing.
     """
+    check_device(device)
     loaded, source = checked_recipe(recipe, overrides, sets)
     name = source.name if name is None else name
     check_report_place(name, out)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, parse_stack, stack_jobs
-from rpecli.cli._inputs import checked_recipe
+from rpecli.cli._inputs import check_device, checked_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import create_runs, fail_if_unreadable
@@ -37,6 +37,7 @@ def train(
 
     Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
     """
+    check_device(device)
     loaded, source = checked_recipe(recipe, overrides, sets)
     max_stack = parse_stack(stack, device)
     created, unusable = create_runs(loaded, source, runs)
