@@ -19,7 +19,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["titles"],
     ["config"],
     ["run"],
-    ["table", "plot"],
+    ["table", "plot", "tensor_file"],
     ["task", "encoding"],
     ["attention", "encodings"],
     ["encoding_facts"],

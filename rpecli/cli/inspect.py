@@ -1,7 +1,9 @@
 """`rpe inspect`: measures which keys the heads of trained models attend to, and what shifted positions change."""
 
 import signal
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,11 +33,33 @@ Examples:
 
 @dataclass(frozen=True)
 class Output:
-    """Where results go: figures into a folder, every table or JSON to stdout."""
+    """Where results go: figures into a folder, every table or JSON to stdout; and the runs that gave none."""
 
     folder: Path | None
     tables: bool
     as_json: bool
+    failed: list[str] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
+
+    def say_once(self, warning: str) -> None:
+        """Warns of what concerns many runs once."""
+        if warning not in self.said:
+            self.said.add(warning)
+            warn(warning)
+
+    @contextmanager
+    def leaving_out(self, run: Run) -> Iterator[None]:
+        """Around the work on one run: what is wrong with it is said, and the other runs go on."""
+        from rpecli.evaluate.memory import ran_out_of_memory
+
+        try:
+            yield
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not ran_out_of_memory(error):
+                raise
+            self.failed.append(run.name)
+            reason = "does not fit in memory: give shorter --lengths" if ran_out_of_memory(error) else str(error)
+            warn(f"{run.name}: {reason}", "red")
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
@@ -65,11 +89,12 @@ def inspect(
     request = EvalRequest(overwrite=overwrite, folder=data)
     selected, unreadable = select_trained_runs(runs, names)
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    output = Output(out, tables, as_json)
     if shift:
-        _show_shifts(requests, distances, device, Output(out, tables, as_json))
+        _show_shifts(requests, distances, device, output)
     else:
-        _show_attention(requests, lengths, device, Output(out, tables, as_json))
-    fail_if_unreadable(unreadable)
+        _show_attention(requests, lengths, device, output)
+    fail_if_unreadable([*unreadable, *output.failed])
 
 
 def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, output: Output) -> None:
@@ -77,12 +102,11 @@ def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str,
     from rpecli.report.attention_sentences import attention_sentences
     from rpecli.report.tables import attention_text
 
-    inspection = probe.inspect(requests, lengths, device)
-    for request, record in zip(requests.values(), inspection["runs"], strict=True):
-        if record["missing_lengths"]:
-            source = record["task"] if request.folder is None else request.folder
-            missing = ", ".join(map(str, record["missing_lengths"]))
-            warn(f"{record['run']}: {source} has no problem of length {missing}: left out")
+    inspection = probe.inspect(requests, lengths, device, output.leaving_out)
+    folder = next((request.folder for request in requests.values()), None)
+    for record in inspection["runs"]:
+        if missing := ", ".join(map(str, record["missing_lengths"])):
+            output.say_once(f"{folder or record['task']} has no problem of length {missing}: left out")
     files = _write_figures(output.folder, inspection, {})
     if output.as_json:
         print_json(inspection)
@@ -99,11 +123,13 @@ def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], d
     from rpecli.report.tables import attention_text
     from rpecli.run.directory import Stopped
 
-    records = [run_names(run, request) for run, request in requests.items()]
-    lines: dict[str, list[Any]] = {}
-    for record, (run, request) in zip(records, requests.items(), strict=True):
+    records, lines = list[dict[str, Any]](), dict[str, list[Any]]()
+    for run, request in requests.items():
         try:
-            lines[run_name(record)] = invariance.probe(run, distances, device, request)
+            with output.leaving_out(run):
+                record = run_names(run, request)
+                lines[run_name(record)] = invariance.probe(run, distances, device, request)
+                records.append(record)
         except Stopped as stopped:
             raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
     files = _write_figures(output.folder, {"runs": records}, lines)
