@@ -43,7 +43,8 @@ def data_seed(config: Config) -> int:
 def train_batch(task: Task, config: Config, step: int) -> Batch:
     """The training batch of a step, of one problem length: uniform over min_length to the length that the curriculum allows."""
     rng = task_generator("train", config, data_seed(config), step)
-    length = int(rng.integers(config.min_length, curriculum_length(config, step) + 1))
+    task = task.split("train")
+    length = task.nearest_length(int(rng.integers(config.min_length, curriculum_length(config, step) + 1)))
     return task.sample(rng, max(1, config.tokens // task.sequence(length)), length)
 
 
@@ -58,13 +59,17 @@ class Examples:
     """What the model reads and what it should predict at each place, all `[B, T]`."""
 
     inputs_BxT: np.ndarray  # int64
-    targets_BxT: np.ndarray  # int64
-    answer_mask_BxT: np.ndarray  # bool: the target is a token of the answer
-    eos_mask_BxT: np.ndarray  # bool: the target is the end token
+    tokens_BxT: np.ndarray  # int64: the true tokens
+    targets_BxT: np.ndarray  # int64: the same or, where a task predicts sets, the set of tokens that may stand there
+    answer_mask_BxT: np.ndarray  # bool: the target is part of the answer
+    eos_mask_BxT: np.ndarray  # bool: the target is the end token, and not part of the answer
+    trained_mask_BxT: np.ndarray  # bool: the target counts in the loss
+    padding_mask_BxT: np.ndarray | None  # bool: padding that attention would see; None if there is none
+    sets: bool  # whether the targets are sets
 
     @property
     def scored_BxT(self) -> np.ndarray:  # noqa: N802 - a tensor named by its shape
-        """Where a target counts in the loss: answer tokens and end tokens."""
+        """Where predictions are counted: answer tokens and end tokens."""
         return self.answer_mask_BxT | self.eos_mask_BxT
 
 
@@ -74,10 +79,19 @@ def shift_targets(batch: Batch, config: Config) -> Examples:
     An encoder (`attention: bidirectional`) predicts the token of each place: nothing shifts, and its answer and end tokens are
     read as padding.
     """
-    tokens_BxT, answer_BxT, eos_BxT = batch.tokens_BxT, batch.answer_mask_BxT, batch.tokens_BxT == END
-    if config.attention == "causal":
-        return Examples(tokens_BxT[:, :-1], tokens_BxT[:, 1:], answer_BxT[:, 1:], eos_BxT[:, 1:])
-    return Examples(np.where(answer_BxT | eos_BxT, PAD, tokens_BxT), tokens_BxT, answer_BxT, eos_BxT)
+    tokens_BxT, answer_BxT, sets = batch.tokens_BxT, batch.answer_mask_BxT, batch.sets_BxT is not None
+    targets_BxT = tokens_BxT if batch.sets_BxT is None else batch.sets_BxT
+    eos_BxT = (tokens_BxT == END) & ~answer_BxT
+    trained_BxT = answer_BxT | eos_BxT if batch.trained_mask_BxT is None else batch.trained_mask_BxT
+    if config.attention == "causal":  # nothing looks at padding, which is behind all else
+        inputs_BxT, padding_BxT, shift = tokens_BxT[:, :-1], None, 1
+    else:
+        inputs_BxT, padding_BxT, shift = np.where(answer_BxT | eos_BxT, PAD, tokens_BxT), tokens_BxT == PAD, 0
+    tokens_BxT, targets_BxT, answer_BxT, eos_BxT, trained_BxT = (
+        array[:, shift:] for array in (tokens_BxT, targets_BxT, answer_BxT, eos_BxT, trained_BxT)
+    )
+    padding_BxT = padding_BxT if padding_BxT is not None and padding_BxT.any() else None
+    return Examples(inputs_BxT, tokens_BxT, targets_BxT, answer_BxT, eos_BxT, trained_BxT, padding_BxT, sets)
 
 
 def _input_shape(batch: Batch, config: Config) -> tuple[int, int]:
@@ -151,12 +165,18 @@ def random_positions(rng: np.random.Generator, n_positions: int, T: int) -> np.n
 
 def validation_sets(task: Task, config: Config, sequences: int = 64) -> list[Batch]:
     """Fixed sets at the training length, three quarters and half of it, from a stream of their own."""
-    lengths = {max(config.min_length, config.length * k // 4) for k in (2, 3, 4)}
+    task = task.split("validation")
+    lengths = {task.nearest_length(max(config.min_length, config.length * k // 4)) for k in (2, 3, 4)}
     return [task.sample(generator("validation", n), sequences, n) for n in sorted(lengths)]
 
 
 def evaluation_blocks(task: Task, length: int, sequences: int, seed: int) -> Iterator[Batch]:
     """The evaluation set of a length in blocks of up to BLOCK sequences: the same for every run and encoding."""
+    task = task.split("test")
+    fixed = task.fixed_set(length, sequences)
+    if fixed is not None:
+        yield from (fixed.rows(start, start + BLOCK) for start in range(0, len(fixed.tokens_BxT), BLOCK))
+        return
     for block, start in enumerate(range(0, sequences, BLOCK)):
         batch = task.sample(generator("evaluation", seed, length, block), BLOCK, length)
         yield batch.rows(0, min(BLOCK, sequences - start))

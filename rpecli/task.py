@@ -2,10 +2,13 @@
 
 A task is one file in `tasks/` with one class that derives from Task. It draws inputs (`draw`: the input law) and lays them out as
 token sequences (`layout`: the format). Only the tokens marked as answer, and the end token if there is one, are trained on and
-scored. Tasks use numpy alone: they are also loaded where torch is not.
+scored. Sequences of one problem length may differ in tokens: PAD follows the shorter ones. Tasks use numpy alone: they are also
+loaded where torch is not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,20 +23,32 @@ MARKS = {PAD: "_", BOS: ">", SEP: "|", END: "."}
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences of one length, `[B, T]`."""
+    """Sequences of one problem length, `[B, T]`."""
 
     tokens_BxT: np.ndarray  # int64
     answer_mask_BxT: np.ndarray  # bool: the token is part of the answer
+    sets_BxT: np.ndarray | None = None  # int64: the tokens that may stand here after those before, bit v for token v
+    trained_mask_BxT: np.ndarray | None = None  # bool: the token counts in the loss; None: those of the answer and the end
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The sequences start..stop-1."""
-        return Batch(self.tokens_BxT[start:stop], self.answer_mask_BxT[start:stop])
+        return self.of(slice(start, stop))
+
+    def of(self, index: slice | np.ndarray) -> "Batch":
+        """The sequences of an index."""
+        return Batch(*(None if array is None else array[index] for array in vars(self).values()))  # type: ignore[arg-type]
 
 
 class Task:
     """A subclass sets the class attributes, describes itself in its module's docstring, and defines `draw` and `layout`."""
 
     title: ClassVar[str] = ""  # the name that reports show; without one, that of the file
+    source: ClassVar[str] = ""  # the paper that has the task in this form: `Title, year, arXiv id`
+    variants: ClassVar[tuple[str, ...]] = ()  # options that papers use, listed as tasks of their own: `symbols=5`
+    order_matters: ClassVar[bool] = True  # whether the answer changes with the order of the input
+    expressible: ClassVar[dict[str, tuple[bool, bool]]] = {}  # by options ("" for none): whether a C-RASP program solves it with
+    # absolute positions, and with none (Huang et al. 2025, arXiv 2410.02140), which predicts length generalization
+    predicts_sets: ClassVar[bool] = False  # every answer is the set of tokens that may come next: layout gives `sets_BxT`
     symbols: int  # size of the vocabulary without the special tokens; an instance may set its own
     family: ClassVar[str] = "other"  # the kind of problem, in a word or two: reports pool the tasks of a family
     defaults: ClassVar[dict[str, Any]] = {}  # recipe keys that suit this task: its training length, its steps
@@ -52,7 +67,10 @@ class Task:
         return None
 
     def chance(self, length: int) -> float:
-        """Token accuracy of the best guess that does not look at the input."""
+        """Token accuracy of the best guess that does not look at the input.
+
+        By default 1 / symbols. A task whose answers are not uniform computes its own, or returns `measured_chance(self, length)`.
+        """
         return 1 / self.symbols
 
     def longest(self) -> int | None:
@@ -63,6 +81,18 @@ class Task:
         """Whether there are problems of this length."""
         longest = self.longest()
         return longest is None or length <= longest
+
+    def nearest_length(self, length: int) -> int:
+        """The length to train in place of one that has no problems: the nearest below, else the nearest above."""
+        return next((n for n in [*range(length, 0, -1), *range(length + 1, 2 * length + 64)] if self.has_length(n)), length)
+
+    def split(self, name: str) -> "Task":
+        """The task whose problems are those of `train`, `validation` or `test`: itself where problems are drawn, not read."""
+        return self
+
+    def fixed_set(self, length: int, sequences: int) -> Batch | None:
+        """The first of finitely many problems of a length, at most `sequences`; None where they are drawn."""
+        return None
 
     @property
     def vocabulary(self) -> int:
@@ -77,13 +107,25 @@ class Task:
         return self.sample(np.random.default_rng(0), 1, length).tokens_BxT.shape[1]
 
     def text(self, batch: Batch, row: int = 0) -> str:
-        """A sequence as text, `> 1 0 | [1] .`: answers in brackets, > begin, | separator, . end."""
-        words, is_answer = self.words(batch.tokens_BxT[row].tolist()), batch.answer_mask_BxT[row].tolist()
-        return " ".join(f"[{word}]" if answer else word for word, answer in zip(words, is_answer, strict=True))
+        """A sequence as text, `> 1 0 | [1] .`: answers in brackets, > begin, | separator, . end; padding is left out.
+
+        A set of tokens stands before the token that came: `{a b}a`.
+        """
+        n = int(np.flatnonzero(batch.tokens_BxT[row] != PAD)[-1]) + 1
+        words, is_answer = self.words(batch.tokens_BxT[row, :n].tolist()), batch.answer_mask_BxT[row, :n].tolist()
+        if batch.sets_BxT is None:
+            return " ".join(f"[{word}]" if answer else word for word, answer in zip(words, is_answer, strict=True))
+        sets = self.set_words(batch.sets_BxT[row, :n].tolist())
+        return " ".join(f"{allowed * answer}{word}" for word, allowed, answer in zip(words, sets, is_answer, strict=True))
 
     def words(self, tokens: list[int]) -> list[str]:
         """Tokens as text, special ones by their mark."""
         return [MARKS.get(token) or self.word(token - SPECIAL) for token in tokens]
+
+    def set_words(self, sets: list[int]) -> list[str]:
+        """Sets of tokens as text: `{a b .}`."""
+        tokens = [[token for token in range(self.vocabulary) if bits >> token & 1] for bits in sets]
+        return ["{" + " ".join(self.words(members)) + "}" for members in tokens]
 
     def word(self, symbol: int) -> str:
         """A symbol as text."""
@@ -104,6 +146,32 @@ def build(choice: str) -> Task:
         return task
     except ValueError as error:
         raise ChoiceError(f"task {choice}: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def measured_chance(task: Task, length: int, sequences: int = 4000) -> float:
+    """`Task.chance` by measurement: the likeliest answer at each place, of one half of a sample, scored on the other half.
+
+    `sequences` are fewer where they are long. Good to 0.01.
+    """
+    n = max(200, min(sequences, 2_000_000 // max(1, task.sequence(length))))
+    batch = task.sample(np.random.default_rng(0), n, length)
+    targets_BxT, answer_BxT = batch.tokens_BxT if batch.sets_BxT is None else batch.sets_BxT, batch.answer_mask_BxT
+    place_BxT = answer_BxT.cumsum(axis=1) - 1
+    half, n_right = n // 2, 0
+    for place in range(int(place_BxT.max()) + 1):
+        here_BxT = answer_BxT & (place_BxT == place)
+        known, asked = targets_BxT[:half][here_BxT[:half]], targets_BxT[half:][here_BxT[half:]]
+        if len(known):
+            values, counts = np.unique(known, return_counts=True)
+            n_right += int((asked == values[counts.argmax()]).sum())
+    return n_right / max(1, int(answer_BxT[half:].sum()))
+
+
+def rows_of(sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    """Token sequences of unlike length as one array `[B, T]`, padded behind."""
+    T = max(map(len, sequences))
+    return np.array([[*tokens, *[PAD] * (T - len(tokens))] for tokens in sequences], dtype=np.int64)
 
 
 def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray) -> Batch:

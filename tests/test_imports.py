@@ -23,7 +23,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["task", "encoding"],
     ["attention", "encodings"],
     ["encoding_facts"],
-    ["data"],
+    ["data", "objective"],
     ["model"],
     ["train", "evaluate"],
     ["probes"],

@@ -11,10 +11,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import data
+from rpecli import data, objective
 from rpecli.device import available_memory, stop_signals, to_device
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
@@ -124,10 +123,13 @@ def measure(
 
 def example(loaded: LoadedModel, examples: data.Examples, predicted_BxT: np.ndarray) -> Example:
     """The first sequence of a batch, as words."""
-    is_answer_T, targets_T = examples.answer_mask_BxT[0], examples.targets_BxT[0]
-    is_prompt_T = ~is_answer_T & (targets_T >= SPECIAL)
-    rows = {"prompt": targets_T[is_prompt_T], "target": targets_T[is_answer_T], "answer": predicted_BxT[0][is_answer_T]}
-    prompt, target, answer = (loaded.task.words(tokens[-EXAMPLE_WORDS:].tolist()) for tokens in rows.values())
+    is_answer_T, tokens_T = examples.answer_mask_BxT[0], examples.tokens_BxT[0]
+    is_prompt_T = (tokens_T >= SPECIAL) & (~is_answer_T | examples.sets)  # where sets are predicted, the tokens are read too
+    words = loaded.task.set_words if examples.sets else loaded.task.words
+    prompt = loaded.task.words(tokens_T[is_prompt_T][-EXAMPLE_WORDS:].tolist())
+    target, answer = (
+        words(values_BxT[0][is_answer_T][-EXAMPLE_WORDS:].tolist()) for values_BxT in (examples.targets_BxT, predicted_BxT)
+    )
     return {"prompt": prompt, "target": target, "answer": answer}
 
 
@@ -146,11 +148,12 @@ def score(
     answer_BxT, eos_BxT, index_N = examples.answer_mask_BxT, examples.eos_mask_BxT, np.flatnonzero(examples.scored_BxT)
     query_index_N = torch.from_numpy(index_N).to(ids_BxT.device)
     target_N = torch.from_numpy(examples.targets_BxT.flat[index_N]).to(ids_BxT.device)
-    logits_NxV = model.head(model(ids_BxT, positions, query_index_N=query_index_N))
+    padding_mask_BxT = to_device(examples.padding_mask_BxT, ids_BxT.device)
+    logits_NxV = model.head(model(ids_BxT, positions, padding_mask_BxT, query_index_N=query_index_N))
     predicted_BxT, nll_BxT = np.full(answer_BxT.shape, -1), np.zeros(answer_BxT.shape)  # -1: a place that is not scored
-    predicted_BxT.flat[index_N] = logits_NxV.argmax(-1).cpu().numpy()
+    predicted_BxT.flat[index_N] = objective.predict(logits_NxV, examples.sets).cpu().numpy()
     correct_BxT = predicted_BxT == examples.targets_BxT
-    nll_BxT.flat[index_N] = F.cross_entropy(logits_NxV, target_N, reduction="none").cpu().numpy()
+    nll_BxT.flat[index_N] = objective.losses(logits_NxV, target_N, examples.sets).cpu().numpy()
     exact_B = (correct_BxT | ~answer_BxT).all(1)
     decile_BxT = (answer_BxT.cumsum(1) - 1) * N_DECILES // answer_BxT.sum(1, keepdims=True)
     in_decile = [answer_BxT & (decile_BxT == decile) for decile in range(N_DECILES)]

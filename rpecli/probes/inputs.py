@@ -24,6 +24,7 @@ class ProbeBatch:
     positions: Tensor  # `[B or 1, T]`, or `[layers, B or 1, T]` if every layer has its own
     block: int  # of the evaluation set
     first: int  # place of the first sequence in the block
+    sets: bool = False  # whether the targets are sets of tokens
 
     def shifted(self, by: int, prefix_BxS: Tensor | None = None) -> "ProbeBatch":
         """The same tokens `by` positions later, alone or behind a prefix at positions 0 to `by` - 1."""
@@ -56,7 +57,7 @@ def _probe_batch(loaded: LoadedModel, length: int, batch: Batch, block: int, fir
         torch.tensor(array, device=loaded.device)
         for array in (examples.inputs_BxT, examples.targets_BxT, examples.answer_mask_BxT, places)
     )
-    return ProbeBatch(inputs_BxT, targets_BxT, answer_mask_BxT, positions, block, first)
+    return ProbeBatch(inputs_BxT, targets_BxT, answer_mask_BxT, positions, block, first, examples.sets)
 
 
 def random_prefix(loaded: LoadedModel, length: int, batch: ProbeBatch, tokens: int) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import data
+from rpecli import data, objective
 from rpecli.device import stop_signals
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
@@ -112,7 +112,7 @@ class ShiftSums:
         change_NxV = (after.logits_NxV - before.logits_NxV).double().abs()
         kl_N = kl_divergence(before.logits_NxV, after.logits_NxV)
         target_N = batch.targets_BxT[batch.answer_mask_BxT]
-        prediction_N, new_prediction_N = before.logits_NxV.argmax(-1), after.logits_NxV.argmax(-1)
+        prediction_N, new_prediction_N = (objective.predict(state.logits_NxV, batch.sets) for state in (before, after))
         self.n_sequences, self.n_answers = self.n_sequences + len(batch.inputs_BxT), self.n_answers + len(target_N)
         self.logits_max = max(self.logits_max, float(change_NxV.max()))
         self.kl_max = max(self.kl_max, float(kl_N.max()))

@@ -52,14 +52,15 @@ def pad_together(batches: list[TrainBatch], config: Config, explicit_positions: 
     """
     K = len(batches)
     B, T = np.max([batch.shape for batch in batches], axis=0)
-    scored = [np.nonzero(batch.examples.scored_BxT) for batch in batches]
+    scored = [np.nonzero(batch.examples.trained_mask_BxT) for batch in batches]
     N = max(len(rows) for rows, _ in scored)
     ids_KxBxT, padding_mask_KxBxT = np.zeros((K, B, T), dtype=np.int64), np.ones((K, B, T), dtype=bool)
     scored_KxN, targets_KxN = (np.zeros((K, N), dtype=np.int64) for _ in range(2))
     weight_KxN = np.zeros((K, N), dtype=np.float32)
     for k, (batch, (rows, columns)) in enumerate(zip(batches, scored, strict=True)):
         n, (b, t) = len(rows), batch.shape
-        ids_KxBxT[k, :b, :t], padding_mask_KxBxT[k, :b, :t] = batch.examples.inputs_BxT, False
+        own = batch.examples.padding_mask_BxT
+        ids_KxBxT[k, :b, :t], padding_mask_KxBxT[k, :b, :t] = batch.examples.inputs_BxT, False if own is None else own
         scored_KxN[k, :n], weight_KxN[k, :n] = rows * T + columns, 1 / n
         targets_KxN[k, :n] = batch.examples.targets_BxT[rows, columns]
     needs_mask = config.attention != "causal" and padding_mask_KxBxT.any()

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rpecli import data
+from rpecli import data, objective
 from rpecli.config.recipe import Config
 from rpecli.device import peak_memory, pick_device, stop_signals, to_device, tune_malloc
 from rpecli.model import LoadedModel, Transformer
@@ -91,16 +90,16 @@ def step(trainer: Trainer) -> None:
 
 
 def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -> Tensor:
-    """Cross-entropy of every answer token and every end token, `[N]`; the last layer computes no other place."""
-    examples, positions = batch.examples, batch.positions
-    scored_BxT = examples.scored_BxT
-    first = int(scored_BxT.any(0).argmax()) if device.type == "cpu" else 0  # elsewhere a mask would turn the flash kernel off
-    scored_BxT = scored_BxT[:, first:]
-    scored_N = None if scored_BxT.all() else torch.from_numpy(np.flatnonzero(scored_BxT)).to(device)
-    targets_N = torch.from_numpy(examples.targets_BxT[:, first:][scored_BxT]).to(device)
-    ids_BxT = torch.from_numpy(examples.inputs_BxT).to(device)
-    logits = model.head(model(ids_BxT, to_device(positions, device), query_start=first, query_index_N=scored_N))
-    return F.cross_entropy(logits.flatten(0, -2), targets_N, reduction="none")
+    """The loss of every target that counts, `[N]`; the last layer computes no other place."""
+    examples, positions = batch.examples, to_device(batch.positions, device)
+    trained_BxT = examples.trained_mask_BxT
+    first = int(trained_BxT.any(0).argmax()) if device.type == "cpu" else 0  # elsewhere a mask would turn the flash kernel off
+    trained_BxT = trained_BxT[:, first:]
+    trained_N = None if trained_BxT.all() else torch.from_numpy(np.flatnonzero(trained_BxT)).to(device)
+    targets_N = torch.from_numpy(examples.targets_BxT[:, first:][trained_BxT]).to(device)
+    ids_BxT, padding_mask_BxT = torch.from_numpy(examples.inputs_BxT).to(device), to_device(examples.padding_mask_BxT, device)
+    hidden = model(ids_BxT, positions, padding_mask_BxT, query_start=first, query_index_N=trained_N)
+    return objective.losses(model.head(hidden).flatten(0, -2), targets_N, examples.sets)
 
 
 def learning_rate(config: Config, step: int) -> float:
@@ -205,12 +204,12 @@ def validate(trainer: Trainer, sets: list[Batch]) -> MetricsScores:
 
 
 def predictions(loaded: LoadedModel, batch: Batch) -> Tensor:
-    """The most likely token at every place of a validation batch, `[B, T]`, on the CPU."""
+    """The prediction at every place of a validation batch, `[B, T]`, on the CPU."""
     examples = data.shift_targets(batch, loaded.config)
     positions = data.validation_positions(loaded.task, loaded.config, batch)
-    ids_BxT = torch.from_numpy(examples.inputs_BxT).to(loaded.device)
-    logits_BxTxV = loaded.model.head(loaded.model(ids_BxT, to_device(positions, loaded.device)))
-    return logits_BxTxV.argmax(-1).cpu()
+    ids_BxT, padding_mask_BxT = (to_device(a, loaded.device) for a in (examples.inputs_BxT, examples.padding_mask_BxT))
+    logits_BxTxV = loaded.model.head(loaded.model(ids_BxT, to_device(positions, loaded.device), padding_mask_BxT))
+    return objective.predict(logits_BxTxV, examples.sets).cpu()
 
 
 def steps_to_accuracy(lines: list[MetricsLine]) -> dict[str, int | None]:

@@ -17,13 +17,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from rpecli import data
+from rpecli import data, objective
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device, stop_signals, to_device
@@ -48,7 +47,7 @@ class Stack:
 
     def __init__(self, trainers: list[Trainer]):
         self.trainers, self.config, self.device = trainers, trainers[0].config, trainers[0].device
-        self.program = _MeanLoss(trainers[0].model)
+        self.program = _MeanLoss(trainers[0].model, trainers[0].task.predicts_sets)
         self.shapes = [p.shape for p in trainers[0].model.parameters()]
         self.sizes = [shape.numel() for shape in self.shapes]
         self.flat_KxP = torch.stack([parameters_to_vector(t.model.parameters()).detach() for t in trainers]).requires_grad_()
@@ -148,9 +147,9 @@ class Stack:
 class _MeanLoss(nn.Module):
     """A model whose forward pass gives its mean loss, since functional calls go through `forward`."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, sets: bool):
         super().__init__()
-        self.model = model
+        self.model, self.sets = model, sets
 
     def forward(
         self,
@@ -164,7 +163,7 @@ class _MeanLoss(nn.Module):
         logits_NxV = self.model.head(  # type: ignore[operator]
             self.model(ids_BxT, positions, padding_mask_BxT, query_index_N=scored_N)
         )
-        return (F.cross_entropy(logits_NxV, targets_N, reduction="none") * weight_N).sum()
+        return (objective.losses(logits_NxV, targets_N, self.sets) * weight_N).sum()
 
 
 def _named_tensors(model: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
