@@ -17,6 +17,10 @@ class Parity(Task):
     title = "Parity"
     symbols = 2
     family = "state tracking"
+    order_matters = False
+    source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
+    variants = {"format=bit": {"length": 16}, "format=bit:law=count": {"length": 16}}
+    expressible = {"format=bit:law=count": (False, False)}
     defaults = {"length": 128, "tokens": 4096, "steps": 600}
     examples = (([1, 0, 1], "> 1 [1] 0 [1] 1 [0]"), ([0, 1], "> 0 [0] 1 [1]"))
 

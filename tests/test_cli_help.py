@@ -29,13 +29,13 @@ def test_every_command_has_a_help_page(command: str, rpe: tiny.Rpe) -> None:
 
 @pytest.mark.parametrize("columns", [80, 130])
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_the_help_ends_with_three_examples_each_on_one_line(
+def test_the_help_ends_with_examples_each_on_one_line(
     command: str, columns: int, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     _, _, examples = rpe(command, "--help").out.partition("Examples:\n")
     lines = [line.strip() for line in examples.splitlines() if line.strip() and not line.strip().startswith("#")]
-    assert len(lines) == 3
+    assert 3 <= len(lines) <= 4
     for line in lines:
         program, name, *words = shlex.split(line)
         assert program == "rpe"

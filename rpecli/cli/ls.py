@@ -18,6 +18,9 @@ EXAMPLES = """
 Examples:
   rpe ls encodings
 
+  # the tasks of a suite
+  rpe ls tasks --suite crasp
+
   rpe ls runs --task copy --state trained
 
   # for a program
@@ -31,6 +34,7 @@ def ls(
     task: Annotated[str | None, typer.Option(help="Only runs of these tasks.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Only runs of these encodings.")] = None,
     seed: Annotated[str | None, typer.Option(help="Only runs of these seeds: 0:3.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only tasks of this suite.")] = None,
     state: Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")] = None,
     as_json: flags.Json = False,
 ) -> None:
@@ -45,8 +49,18 @@ def ls(
         selected = _matching(select_runs(runs, None)[0], {key: text for key, text in filters.items() if text is not None})
         print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
-    rows = listing.rows(kind)
+    rows = _of_suite(kind, suite) if suite is not None else listing.rows(kind)
     print_json(rows) if as_json else print_tables(listing.table(rows))
+
+
+def _of_suite(kind: str, suite: str) -> list[dict[str, str]]:
+    """The tasks of a suite, in its order."""
+    if kind != "tasks":
+        stop(f"--suite {suite}: suites hold tasks: rpe ls tasks --suite {suite}", USAGE)
+    from rpecli.config import suites
+    from rpecli.describe import listing
+
+    return [listing.task_row(choice) for choice in suites.tasks(suite)]
 
 
 def _matching(runs: list[Run], filters: dict[str, str]) -> list[Run]:

@@ -23,30 +23,50 @@ Examples:
   # its figure in a file
   rpe show t5:buckets=16 --out t5.png
 
+  # a task: its format, its chance level, and examples of a length
+  rpe show parity --length 12
+
   # the record and the evaluation of runs
   rpe show 'copy-rope-*'
 """
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A run (id, path or pattern), or an encoding (rope, rope:base=500, ./mine.py).")],
+    name: Annotated[
+        str, typer.Argument(help="A run (id, path or pattern), a task (copy), or an encoding (rope, rope:base=500, ./mine.py).")
+    ],
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
     out: Annotated[Path | None, typer.Option(help="Write the figure of an encoding: FILE.svg, .png or .pdf.")] = None,
     d_model: Annotated[int, typer.Option(help="Width to draw an encoding with.")] = 64,
     n_head: Annotated[int, typer.Option(help="Heads to draw an encoding with.")] = 4,
-    length: Annotated[int, typer.Option(help="Training length to draw an encoding with; drawn to twice that.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of an encoding's initial values.")] = 0,
+    length: Annotated[
+        int | None, typer.Option(help="Length of a task's examples; or training length of an encoding, drawn to twice that (64).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of a task's examples, or of an encoding's initial values.")] = 0,
 ) -> None:
-    """Show a run and its evaluation, or what an untrained encoding does to the attention logits."""
+    """Show a run and its evaluation, a task with examples, or what an untrained encoding does to the attention logits."""
     encoding, encodings = parse_choice(split_layers(name)[0])[0], catalog.names("encodings")
     if encoding.endswith(".py") or encoding.replace("_", "-") in encodings:
-        _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length, seed=seed)
+        _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length or 64, seed=seed)
+        return
+    if encoding.replace("_", "-") in catalog.names("tasks"):
+        _show_task(name, length, seed, as_json)
         return
     close = catalog.close_names(encoding, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
     if close and not matching_directories(runs, name):
         stop(f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?", USAGE)
     _show_runs(select_runs(runs, [name])[0], runs, as_json)
+
+
+def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> None:
+    from rpecli.describe import task_card
+
+    try:
+        card = task_card.card(choice, length, seed)
+    except ValueError as error:
+        stop(str(error), USAGE)
+    print_json(card.as_dict()) if as_json else typer.echo(task_card.text(card))
 
 
 def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:

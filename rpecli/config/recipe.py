@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers, split_switch
+from rpecli.choice import ChoiceError, canonical, is_path, parse_choice, split_layers, split_switch
 from rpecli.config.settings import (
     EncodingChoices,
     EvalSettings,
@@ -136,16 +136,18 @@ def label(choice: str) -> str:
 
 
 def task_defaults(task: str) -> dict[str, Any]:
-    """The `defaults` that a task's file sets for recipe keys, such as its training length and steps.
+    """The values that a task's file sets for recipe keys, such as its length and steps: `defaults`, above them `variants`.
 
     Raises:
         ChoiceError: the task is unknown, or its defaults are not valid settings.
     """
     path = catalog.find("tasks", parse_choice(task)[0])
-    defaults = catalog.class_constants(path).get("defaults", {})
+    constants = catalog.class_constants(path)
+    variant = constants.get("variants", {}).get(canonical(task).partition(":")[2], {})
     try:
-        Settings.model_validate(defaults)
+        for keys in (constants.get("defaults", {}), variant):
+            Settings.model_validate(keys)
     except ValidationError as error:
         errors = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].lower()}" for item in error.errors())
         raise ChoiceError(f"{path}: `defaults` must hold recipe keys with valid values: {errors}") from None
-    return dict(defaults)
+    return {**constants.get("defaults", {}), **variant}

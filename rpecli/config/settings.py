@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
+from rpecli.config import suites
 from rpecli.config.ranges import check_lengths, parse_seeds
 
 EMPTY = "is empty: write a value, or remove the line"
@@ -32,7 +33,7 @@ def check_choice(kind: str, text: str) -> str:
 def _check_choices(kind: str) -> Callable[[Any], list[str]]:
     def check(value: Any) -> list[str]:
         choices, errors = [], []
-        for item in list_items(value):
+        for item in _expanded(kind, list_items(value)):
             try:
                 choices.append(check_choice(kind, item))
             except ChoiceError as error:
@@ -42,6 +43,13 @@ def _check_choices(kind: str) -> Callable[[Any], list[str]]:
         return list(dict.fromkeys(choices))
 
     return check
+
+
+def _expanded(kind: str, items: list[str]) -> list[str]:
+    try:
+        return suites.expand(items) if kind == "tasks" else items
+    except ChoiceError as error:
+        raise ValueError(str(error)) from None
 
 
 def _check_positions(value: Any) -> list[str]:

@@ -1,18 +1,33 @@
 """Tables of encodings, tasks, recipes and recipe keys, read from their files: for `rpe ls`, `rpe check --keys` and the docs."""
 
 from rpecli import catalog, encoding_facts
+from rpecli.choice import parse_choice
 from rpecli.config import load as config_load
+from rpecli.config import suites
 from rpecli.config.keys import recipe_keys
+from rpecli.config.recipe import task_defaults
 from rpecli.table import Table
 from rpecli.titles import display
 
-NARROW = {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
-          "year": "year", "what it does": "what it does"}  # fmt: skip  # column -> its heading in a narrow terminal
+NARROW = [  # the columns that a narrow terminal shows, of each kind of rows, and their headings there
+    {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
+     "year": "year", "what it does": "what it does"},
+    {"task": "task", "family": "family", "length": "length", "what it asks": "what it asks"},
+]  # fmt: skip
 
 
 def rows(kind: str) -> list[dict[str, str]]:
-    """One row per file of `kind`: encodings, tasks or recipes."""
-    return [_ROW[kind](name) for name in catalog.names(kind)]
+    """One row per encoding or recipe, and one per task with each of the options that papers use."""
+    return [_ROW[kind](choice) for choice in (task_choices() if kind == "tasks" else catalog.names(kind))]
+
+
+def task_choices() -> list[str]:
+    """Every task, followed by its variants: `tomita`, `tomita:number=2`."""
+    choices = []
+    for name in catalog.names("tasks"):
+        variants = catalog.class_constants(catalog.find("tasks", name)).get("variants", {})
+        choices += [name, *(f"{name}:{options}" for options in variants)]
+    return choices
 
 
 def _encoding(name: str) -> dict[str, str]:
@@ -32,13 +47,18 @@ def _encoding(name: str) -> dict[str, str]:
     }
 
 
-def _task(name: str) -> dict[str, str]:
+def task_row(choice: str) -> dict[str, str]:
+    """One choice of a task as `rpe ls tasks` shows it."""
+    name, options = parse_choice(choice)
     path = catalog.find("tasks", name)
     constants = catalog.class_constants(path)
-    defaults, examples = constants.get("defaults", {}), constants.get("examples", ((None, ""),))
-    return {"task": name, "family": constants.get("family", "other"), "what it asks": catalog.summary(path),
-            "example": examples[0][1], "length": str(defaults.get("length", "")),
-            "steps": str(defaults.get("steps", ""))}  # fmt: skip
+    defaults, examples = task_defaults(choice), constants.get("examples", ((None, ""),))
+    predicted = constants.get("expressible", {}).get(choice.partition(":")[2])
+    return {"task": choice, "family": constants.get("family", "other"), "what it asks": catalog.summary(path),
+            "example": "" if options else examples[0][1], "length": str(defaults.get("length", "")),
+            "steps": str(defaults.get("steps", "")), "suites": ", ".join(suites.of_task(choice)),
+            "C-RASP": " ".join("yes" if yes else "no" for yes in predicted) if predicted else "",
+            "source": constants.get("source", "")}  # fmt: skip
 
 
 def _recipe(name: str) -> dict[str, str]:
@@ -50,7 +70,7 @@ def _recipe(name: str) -> dict[str, str]:
             "runs": str(len(configs))}  # fmt: skip
 
 
-_ROW = {"encodings": _encoding, "tasks": _task, "recipes": _recipe}
+_ROW = {"encodings": _encoding, "tasks": task_row, "recipes": _recipe}
 
 
 def keys() -> list[dict[str, str]]:
@@ -62,5 +82,6 @@ def keys() -> list[dict[str, str]]:
 
 def table(rows: list[dict[str, str]]) -> Table:
     """Rows as a table; in a narrow terminal it shows only the columns of NARROW."""
-    narrow = [{heading: row[column] for column, heading in NARROW.items()} for row in rows if set(NARROW) <= set(row)]
+    headings = next((columns for columns in NARROW if rows and set(columns) <= set(rows[0])), None)
+    narrow = headings and [{heading: row[column] for column, heading in headings.items()} for row in rows]
     return Table.of(rows, narrow=Table.of(narrow) if narrow else None)

@@ -1,0 +1,37 @@
+"""Suites of tasks: the recipe `suite-NAME` lists the tasks of suite NAME; `suite:NAME` stands for them in any list of tasks."""
+
+from functools import cache
+
+from rpecli import catalog
+from rpecli.choice import ChoiceError, canonical
+from rpecli.config import yaml_source
+from rpecli.config.yaml_source import RecipeError
+
+FILE, WORD = "suite-", "suite:"  # before the name of a suite: of its recipe, and in a list of tasks
+
+
+def names() -> list[str]:
+    """The names of all suites."""
+    return [name.removeprefix(FILE) for name in catalog.names("recipes") if name.startswith(FILE)]
+
+
+@cache
+def tasks(name: str) -> list[str]:
+    """The choices of tasks in a suite, in the order of its recipe. Raises ChoiceError if there is no such suite."""
+    if name not in names():
+        raise ChoiceError(f"{catalog.unknown('suite', name, names())}  (rpe ls tasks lists the suites)")
+    try:
+        values = yaml_source.read(catalog.find("recipes", FILE + name)).values
+    except RecipeError as error:
+        raise ChoiceError(str(error)) from None
+    return [canonical(str(task)) for task in values["task"]]
+
+
+def expand(items: list[str]) -> list[str]:
+    """A list of tasks in which the tasks of a suite stand in place of `suite:NAME`."""
+    return [task for item in items for task in (tasks(item.removeprefix(WORD)) if item.startswith(WORD) else [item])]
+
+
+def of_task(choice: str) -> list[str]:
+    """The suites that hold a choice of a task."""
+    return [name for name in names() if canonical(choice) in tasks(name)]

@@ -1,0 +1,106 @@
+"""What there is to know about a task: its format and input law, its vocabulary, chance and lengths, its source, and examples."""
+
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rpecli import task as tasks
+from rpecli.choice import canonical, parse_choice
+from rpecli.config import suites
+from rpecli.config.recipe import task_defaults
+from rpecli.task import Batch, Task
+from rpecli.titles import display
+
+EXAMPLES = 4  # drawn sequences on a card
+SECTION = re.compile(r"^([A-Z][a-z]+(?: [a-z]+)*)  +(\S.*)$")  # `Input law    every symbol is uniform`
+PREDICTED = {True: "yes", False: "no"}
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """The card of one choice; `facts` are pairs of a name and a text that may have several lines."""
+
+    choice: str
+    title: str
+    summary: str
+    facts: dict[str, str]
+    worked: list[str]  # the worked examples of the file
+    length: int
+    drawn: list[str]  # examples of that problem length
+
+    def as_dict(self) -> dict[str, Any]:
+        return vars(self)
+
+
+def card(choice: str, length: int | None = None, seed: int = 0) -> TaskCard:
+    """The card of a task with drawn examples of a problem length, by default 8 or the nearest that there is.
+
+    Raises ChoiceError for a task that does not exist, ValueError for a length that has no problems.
+    """
+    task = tasks.build(choice)
+    if length is not None and not task.has_length(length):
+        raise ValueError(f"{choice} has no problem of length {length}: the nearest is {task.nearest_length(length)}")
+    length = task.nearest_length(8) if length is None else length
+    batch = task.sample(np.random.default_rng(seed), EXAMPLES, length)
+    docstring = (sys.modules[type(task).__module__].__doc__ or "").strip()
+    summary, sections = split_docstring(docstring)
+    worked = [text for _, text in task.examples] if not parse_choice(choice)[1] else []
+    drawn = [task.text(batch, row) for row in range(len(batch.tokens_BxT))]
+    return TaskCard(
+        choice, display("tasks", choice), summary, sections | _facts(choice, task, batch, length), worked, length, drawn
+    )
+
+
+def split_docstring(docstring: str) -> tuple[str, dict[str, str]]:
+    """The first paragraph of a task's docstring, and its sections (Format, Input law, Chance, Why) by name."""
+    summary, _, rest = docstring.partition("\n\n")
+    sections: dict[str, str] = {}
+    name = ""
+    for line in rest.splitlines():
+        if match := SECTION.match(line):
+            name, text = match.groups()
+            sections[name] = text
+        elif name:
+            sections[name] += f"\n{line.strip()}"
+    return " ".join(summary.split()), {name: text.rstrip() for name, text in sections.items()}
+
+
+def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]:
+    """What the class states, and what is computed from it."""
+    n_answer = int(batch.answer_mask_BxT[0].sum())
+    chance = task.chance(length)
+    written = canonical(choice).partition(":")[2]
+    predicted = task.expressible.get(written)
+    longest = task.longest()
+    facts = {
+        "Vocabulary": f"{task.symbols} symbols" + (", of which sets are predicted" if task.predicts_sets else ""),
+        "By chance": f"{chance:.1%} of tokens at length {length}, {chance**n_answer:.1%} of strings".replace("%", " %"),
+        "Order": "matters" if task.order_matters else "does not matter: the answer depends on what the input holds, not where",
+        "Lengths": "any" if longest is None else f"up to {longest}",
+        "Defaults": ", ".join(f"{key} {value}" for key, value in task_defaults(choice).items()) or "those of all tasks",
+        "Family": task.family,
+        "Suites": ", ".join(suites.of_task(choice)) or "none",
+        "Source": task.source or "made for this bench",
+    }
+    if predicted:
+        absolute, none = map(PREDICTED.__getitem__, predicted)
+        facts["Predicted"] = f"expressible in C-RASP with absolute positions: {absolute}, with none: {none}"
+    return facts
+
+
+def text(card: TaskCard) -> str:
+    """A card as plain text: summary, facts, examples."""
+    width = max(map(len, card.facts)) + 2
+    facts = [f"{name:<{width}}{line}" for fact, value in card.facts.items() for name, line in _lines(fact, value)]
+    worked = ["", "Worked examples", *(f"  {line}" for line in card.worked)] if card.worked else []
+    drawn = ["", f"Examples of length {card.length}", *(f"  {line}" for line in card.drawn)]
+    return "\n".join([f"{card.title} ({card.choice})", card.summary, "", *facts, *worked, *drawn])
+
+
+def _lines(name: str, value: str) -> list[tuple[str, str]]:
+    """A fact as lines, the first with its name."""
+    first, *rest = value.splitlines() or [""]
+    return [(name, first), *(("", line) for line in rest)]
