@@ -14,6 +14,7 @@ from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 
+MAX_SEED = 999_999_999  # as in recipes
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
 

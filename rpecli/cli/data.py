@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths
+from rpecli.cli._exit import FAILURE, USAGE, stop
+from rpecli.cli._inputs import MAX_SEED, absolute_lengths
+from rpecli.table import plural
 
 EXAMPLES = """
 Examples:
@@ -25,16 +26,31 @@ def data(
     lengths: Annotated[str, typer.Option(help="Problem lengths: 16,32 or 16:128.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     samples: Annotated[int, typer.Option(min=1, help="Sequences per length.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the evaluation sets.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the evaluation sets.")] = 0,
 ) -> None:
-    """Export evaluation sets of a task as a Hugging Face dataset (parquet) with a card."""
+    """Export evaluation sets of a task as a Hugging Face dataset (parquet) with a card.
+
+    A set that rpe data wrote to the same folder before is replaced; other files are never overwritten.
+    """
     remedy = "multiples need a training length, and a dataset has none: write 16,32 or 16:128"
     numbers = absolute_lengths("--lengths", lengths, remedy)
     from rpecli import task as tasks
     from rpecli.evaluate import hf_dataset
 
     built = tasks.build(task)
-    if not built.has_length(numbers[-1]):
-        stop(f"--lengths {lengths}: {task} has no problem longer than {built.longest()}", USAGE)
-    hf_dataset.write(task, built, numbers, samples, seed, out)
-    typer.echo(f"{len(numbers)} lengths with {samples} sequences each in {out}")
+    impossible = [str(length) for length in numbers if not built.has_length(length)]
+    if impossible:
+        longest = "" if built.longest() is None else f"; the longest has length {built.longest()}"
+        stop(f"--lengths {lengths}: {task} has no problem of length {', '.join(impossible[:5])}{longest}", USAGE)
+    try:
+        hf_dataset.check_size(built, numbers, samples)
+        hf_dataset.check_folder(out, numbers)
+    except hf_dataset.DataSetError as error:
+        stop(str(error), USAGE)
+    except OSError as error:
+        stop(f"--out {out} cannot be written: {error.strerror}: choose another folder", USAGE)
+    try:
+        hf_dataset.write(task, built, numbers, samples, seed, out)
+    except OSError as error:
+        stop(f"{error.filename or out} cannot be written: {error.strerror or error}", FAILURE)
+    typer.echo(f"{plural(len(numbers), 'length')} with {plural(samples, 'sequence')} each in {out}")

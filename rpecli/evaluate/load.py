@@ -5,6 +5,7 @@ import torch
 from rpecli import catalog, tensor_file
 from rpecli.choice import ChoiceError
 from rpecli.device import pick_device
+from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.memory import ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
@@ -23,7 +24,10 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     config, override, torch_device = run.config, request.encoding_override, pick_device(device)
     _require_recipe_of_training(run)
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
-    choices = {"eval": request.settings or config.eval, "encoding": override or config.encoding}
+    settings = request.settings or config.eval
+    if request.folder is not None:
+        settings = open_set(request.folder).settings(settings)
+    choices = {"eval": settings, "encoding": override or config.encoding}
     try:
         loaded = build(config.model_copy(update=choices), torch_device)
         loaded.model.load_state(state if override is None else _without_foreign_encodings(state, loaded.model))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rpecli import data, objective
 from rpecli.device import available_memory, stop_signals, to_device
+from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
@@ -43,6 +44,7 @@ def evaluate(
     with run.lock(), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         fingerprints = already_evaluated(run, loaded, weights, request)
+        data_name = open_set(request.folder).name if request.folder else None
         for length in eval_lengths(loaded.config, loaded.task, request.folder):
             if stopped:
                 raise Stopped(stopped[0])
@@ -59,7 +61,7 @@ def evaluate(
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override}
+            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "data": data_name}
             run.append_evaluation(line)
             if progress:
                 progress(line)
@@ -71,6 +73,7 @@ def evaluate(
 def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[int, set[str]]:
     """The fingerprints of the sets that these weights were evaluated on, by length; none if the request overwrites."""
     identity = {"weights": weights, "encoding_override": request.encoding_override, "positions": data.fixed_kind(loaded.config)}
+    identity["eval_seed"] = loaded.config.eval.eval_seed  # random positions are drawn from it too
     fingerprints: dict[int, set[str]] = {}
     for line in run.evaluations() if not request.overwrite else []:
         if all(line.get(key) == value for key, value in identity.items()):

@@ -14,7 +14,7 @@ import torch
 from rpecli import data
 from rpecli.config.ranges import parse_lengths
 from rpecli.device import available_memory
-from rpecli.evaluate import hf_dataset
+from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.request import EvalRequest
@@ -36,7 +36,7 @@ MAX_SCORES = 1 << 24  # cells of a layer's scores `[H, T, T]` up to which whole 
 
 
 def inspect(
-    requests: Mapping[Run, EvalRequest], lengths: str = LENGTHS, device: str = "auto", guard: Guard = nullcontext
+    requests: Mapping[Run, EvalRequest], lengths: str = LENGTHS, device: str = "auto", guard: Guard = lambda _: nullcontext()
 ) -> dict[str, list[dict[str, Any]]]:
     """Inspects runs: `{"runs": [...], "similarity": [...]}`, one entry per run and per pair of comparable runs.
 
@@ -83,7 +83,7 @@ def _available_lengths(loaded: LoadedModel, lengths: str, folder: Path | None) -
         requested.add(_half_length(loaded))
         available = set(filter(loaded.task.has_length, requested))
     else:
-        available = requested & set(hf_dataset.lengths(folder)) | {config.length}
+        available = requested & set(open_set(folder).lengths) | {config.length}
     return sorted(available), sorted(requested - available)
 
 

@@ -66,6 +66,7 @@ class EvalLine(EvalScores):
 
     weights: str  # fingerprint of the weights file
     encoding_override: str | None  # the encoding that took the place of the trained one
+    data: str | None  # name and fingerprint of the data set that the sequences were read from; None: they were drawn
 
 
 class EvalIdentity(TypedDict):
