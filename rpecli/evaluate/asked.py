@@ -39,7 +39,7 @@ def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:
     lines: dict[int, EvalLine] = {}
     for line in run.evaluations():
         if line["length"] in lengths and all(line.get(key) == value for key, value in asked.items()):
-            if line["fingerprint"] == _set_fingerprint(config.task, line["length"], config.eval, request.folder):
+            if line["fingerprint"] == _set_fingerprint(config, line["length"], request.folder):
                 lines[line["length"]] = line
     return lines
 
@@ -51,7 +51,13 @@ def is_answered(run: Run, request: EvalRequest) -> bool:
     return not request.overwrite and set(lengths) <= asked_lines(run, request).keys()
 
 
+def _set_fingerprint(config: Config, length: int, folder: Path | None) -> str:
+    if folder is not None:
+        return open_set(folder).fingerprints[length]
+    return _drawn_fingerprint(config.task, length, config.eval.samples, config.eval.eval_tokens, config.eval.eval_seed)
+
+
 @lru_cache(maxsize=1024)  # the runs of a study share their sets
-def _set_fingerprint(task: str, length: int, settings: EvalSettings, folder: Path | None) -> str:
-    config = Config(task=task, encoding="", eval=settings)
-    return data.fingerprint(eval_set(config, tasks.build(task), length, folder))
+def _drawn_fingerprint(task: str, length: int, samples: int, eval_tokens: int, eval_seed: int) -> str:
+    settings = EvalSettings(samples=samples, eval_tokens=eval_tokens, eval_seed=eval_seed)
+    return data.fingerprint(eval_set(Config(task=task, encoding="", eval=settings), tasks.build(task), length))

@@ -5,7 +5,7 @@ import torch
 from rpecli import catalog, tensor_file
 from rpecli.choice import ChoiceError
 from rpecli.device import pick_device
-from rpecli.evaluate.data_set import open_set
+from rpecli.evaluate.asked import config_of
 from rpecli.evaluate.memory import ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
@@ -21,15 +21,11 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     """
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
-    config, override, torch_device = run.config, request.encoding_override, pick_device(device)
+    config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
     _require_recipe_of_training(run)
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
-    settings = request.settings or config.eval
-    if request.folder is not None:
-        settings = open_set(request.folder).settings(settings)
-    choices = {"eval": settings, "encoding": override or config.encoding}
     try:
-        loaded = build(config.model_copy(update=choices), torch_device)
+        loaded = build(config.model_copy(update={"encoding": override or config.encoding}), torch_device)
         loaded.model.load_state(state if override is None else _without_foreign_encodings(state, loaded.model))
     except ChoiceError as error:
         raise RunError(f"{run.name}: {error}") from None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rpecli import data, objective
 from rpecli.device import available_memory, stop_signals, to_device
+from rpecli.evaluate.asked import identity
 from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
@@ -72,11 +73,10 @@ def evaluate(
 
 def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[int, set[str]]:
     """The fingerprints of the sets that these weights were evaluated on, by length; none if the request overwrites."""
-    identity = {"weights": weights, "encoding_override": request.encoding_override, "positions": data.fixed_kind(loaded.config)}
-    identity["eval_seed"] = loaded.config.eval.eval_seed  # random positions are drawn from it too
+    asked = identity(loaded.config, weights, request)
     fingerprints: dict[int, set[str]] = {}
     for line in run.evaluations() if not request.overwrite else []:
-        if all(line.get(key) == value for key, value in identity.items()):
+        if all(line.get(key) == value for key, value in asked.items()):
             fingerprints.setdefault(line["length"], set()).add(line["fingerprint"])
     return fingerprints
 

@@ -1,0 +1,131 @@
+"""What `rpe eval` and `rpe inspect` ask of each run; runs to which the flags do not apply are named and left out."""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rpecli.choice import canonical, parse_choice, split_layers, split_switch
+from rpecli.cli._exit import USAGE, stop, warn
+from rpecli.cli._flags import contradict, given
+from rpecli.cli._inputs import load_recipe
+from rpecli.config.ranges import parse_lengths
+from rpecli.config.recipe import Config
+from rpecli.evaluate.request import EvalRequest
+from rpecli.run.directory import Run
+from rpecli.table import plural
+
+NAMED = 3  # runs that a message names one by one
+
+
+def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, Any]:
+    """The typed values of evaluation flags, checked, with those of a data set."""
+    recipe, _ = load_recipe(None, overrides)
+    contradict("swap_encoding", "rope_scaling", why="both put another encoding into the model")
+    values = {key: getattr(recipe, key) for key in overrides}
+    if data is None:
+        return values
+    set_by_data = given("lengths", "samples", "eval_tokens", "eval_seed")
+    if set_by_data and "lengths" in overrides or set(set_by_data) - {"--lengths"}:
+        stop(f"--data has lengths, sequences and seed of its own: remove {', '.join(set_by_data)}", USAGE)
+    from rpecli.evaluate.data_set import DataSetError, open_set
+
+    try:
+        open_set(data)
+    except DataSetError as error:
+        stop(f"--data: {error}", USAGE)
+    return values
+
+
+def eval_requests(
+    runs: list[Run], request: EvalRequest, overrides: dict[str, Any], encoding: str | None, scaling: str | None
+) -> dict[Run, EvalRequest]:
+    """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to swap in.
+
+    Runs that cannot be measured so are named, in one line per reason, and left out; the command stops where none is left.
+    """
+    requests, reasons = dict[Run, EvalRequest](), defaultdict[str, list[Run]](list)
+    for run in runs:
+        try:
+            config = run.config
+            settings = config.eval.model_copy(update=overrides)
+            swapped = _swap(config, encoding, scaling)
+            requests[run] = replace(request, settings=settings, encoding_override=swapped)
+            _check(config.model_copy(update={"eval": settings, "encoding": swapped or config.encoding}), request.folder)
+        except ValueError as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
+            requests.pop(run, None)
+            reasons[str(error)].append(run)
+    messages = [f"{reason}  ({_names(members)} left out)" for reason, members in reasons.items()]
+    if not requests:
+        stop("\n".join(messages), USAGE)
+    for message in messages:
+        warn(message)
+    return requests
+
+
+def _names(runs: list[Run]) -> str:
+    if len(runs) > NAMED:
+        return f"{plural(len(runs), 'run')}, {runs[0].name} the first,"
+    return ", ".join(run.name for run in runs)
+
+
+def _swap(config: Config, encoding: str | None, scaling: str | None) -> str | None:
+    """The encoding to swap into a trained model, checked; None for its own. Raises ChoiceError."""
+    if encoding is None and scaling is None:
+        return None
+    from rpecli import encoding as encodings
+
+    choice = canonical(encoding) if encoding is not None else _stretched(config, str(scaling))
+    encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
+    return choice
+
+
+def _stretched(config: Config, scaling: str) -> str:
+    """The encoding of the trained model with another scaling. Raises ChoiceError where it has none."""
+    from rpecli import encoding as encodings
+    from rpecli.choice import ChoiceError
+
+    before, after = split_switch(config.encoding)
+    parts = []
+    for part in split_layers(after or before):
+        name, options = parse_choice(part)
+        if encodings.has_option(name, "scaling"):
+            options["scaling"] = scaling
+        parts.append(":".join([name, *(f"{key}={value}" for key, value in options.items())]))
+    choice = canonical("+".join(parts))
+    if choice == canonical(after or before) and f"scaling={scaling}" not in choice:
+        raise ChoiceError(f"--rope-scaling {scaling}: encoding {after or before} has no scaling")
+    return choice
+
+
+def _check(config: Config, folder: Path | None) -> None:
+    """Raises ValueError for lengths, positions and data sets that do not suit a run."""
+    import numpy as np
+
+    from rpecli import data
+    from rpecli import task as tasks
+
+    task = tasks.build(config.task)
+    try:
+        parse_lengths(config.eval.lengths, config.length)
+    except ValueError as error:
+        raise ValueError(f"--lengths: {error}  (trained on length {config.length})") from None
+    if data.fixed_kind(config) == "coupled":
+        if task.coupled(task.sample(np.random.default_rng(0), 1, config.length)) is None:
+            raise ValueError(f"--eval-positions coupled: {config.task} has no coupled positions")
+        _check_coupled(config)
+    if folder is not None:
+        from rpecli.evaluate.data_set import open_set
+
+        data_set = open_set(folder)
+        data_set.require_task(config)
+        for length in data_set.lengths:
+            data_set.blocks(length, task)
+
+
+def _check_coupled(config: Config) -> None:
+    from rpecli import encoding as encodings
+
+    shape = encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal")
+    if any(map(encodings.reads_distances, encodings.make_all(config.encoding, shape))):
+        raise ValueError(f"--eval-positions coupled: they do not ascend, and {config.encoding} reads distances")
