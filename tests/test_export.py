@@ -13,8 +13,6 @@ from rpecli import data
 from rpecli import task as tasks
 from rpecli.evaluate import hf_dataset
 from rpecli.evaluate.data_set import DataSetError, open_set
-from rpecli.evaluate.measure import evaluate
-from rpecli.evaluate.request import EvalRequest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets.*", "ignore::DeprecationWarning:multiprocess.*")
 

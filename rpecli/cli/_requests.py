@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import cache, partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from rpecli.choice import canonical, parse_choice, split_layers, split_switch
+from rpecli import catalog
+from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
+from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._flags import contradict, given
 from rpecli.cli._inputs import load_recipe
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config
@@ -21,20 +24,17 @@ NAMED = 3  # runs that a message names one by one
 def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, Any]:
     """The typed values of evaluation flags, checked, with those of a data set."""
     recipe, _ = load_recipe(None, overrides)
-    contradict("swap_encoding", "rope_scaling", why="both put another encoding into the model")
-    values = {key: getattr(recipe, key) for key in overrides}
-    if data is None:
-        return values
-    set_by_data = given("lengths", "samples", "eval_tokens", "eval_seed")
-    if set_by_data and "lengths" in overrides or set(set_by_data) - {"--lengths"}:
-        stop(f"--data has lengths, sequences and seed of its own: remove {', '.join(set_by_data)}", USAGE)
-    from rpecli.evaluate.data_set import DataSetError, open_set
+    flags.one_of("--swap-encoding", "--rope-scaling", why="both put an encoding into the trained model")
+    if data is not None:
+        from rpecli.evaluate.data_set import DataSetError, open_set
 
-    try:
-        open_set(data)
-    except DataSetError as error:
-        stop(f"--data: {error}", USAGE)
-    return values
+        own = [key for key in ("lengths", "samples", "eval_tokens", "eval_seed") if key in overrides]
+        flags.refuse([f"--{key.replace('_', '-')}" for key in own], f"--data {data} decides which sequences are read")
+        try:
+            open_set(data)
+        except DataSetError as error:
+            stop(f"--data: {error}", USAGE)
+    return {key: getattr(recipe, key) for key in overrides}
 
 
 def eval_requests(
@@ -45,15 +45,16 @@ def eval_requests(
     Runs that cannot be measured so are named, in one line per reason, and left out; the command stops where none is left.
     """
     requests, reasons = dict[Run, EvalRequest](), defaultdict[str, list[Run]](list)
+    check_set = cache(partial(_check_set, request.folder))
     for run in runs:
         try:
             config = run.config
             settings = config.eval.model_copy(update=overrides)
             swapped = _swap(config, encoding, scaling)
+            _check(config.model_copy(update={"eval": settings, "encoding": swapped or config.encoding}))
+            check_set(config.task)
             requests[run] = replace(request, settings=settings, encoding_override=swapped)
-            _check(config.model_copy(update={"eval": settings, "encoding": swapped or config.encoding}), request.folder)
         except ValueError as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
-            requests.pop(run, None)
             reasons[str(error)].append(run)
     messages = [f"{reason}  ({_names(members)} left out)" for reason, members in reasons.items()]
     if not requests:
@@ -75,31 +76,36 @@ def _swap(config: Config, encoding: str | None, scaling: str | None) -> str | No
         return None
     from rpecli import encoding as encodings
 
-    choice = canonical(encoding) if encoding is not None else _stretched(config, str(scaling))
+    if encoding is not None and not encoding.strip():
+        raise ChoiceError("--swap-encoding is empty: write none, rerope or rope:scaling=yarn")
+    choice = canonical(encoding if encoding is not None else _stretched(config, str(scaling)))
     encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice
 
 
 def _stretched(config: Config, scaling: str) -> str:
     """The encoding of the trained model with another scaling. Raises ChoiceError where it has none."""
-    from rpecli import encoding as encodings
-    from rpecli.choice import ChoiceError
-
     before, after = split_switch(config.encoding)
-    parts = []
-    for part in split_layers(after or before):
-        name, options = parse_choice(part)
-        if encodings.has_option(name, "scaling"):
-            options["scaling"] = scaling
+    own = after or before
+    parts, stretches = [], False
+    for name, options in map(parse_choice, split_layers(own)):
+        if _has_scaling(name):
+            options, stretches = options | {"scaling": scaling}, True
         parts.append(":".join([name, *(f"{key}={value}" for key, value in options.items())]))
-    choice = canonical("+".join(parts))
-    if choice == canonical(after or before) and f"scaling={scaling}" not in choice:
-        raise ChoiceError(f"--rope-scaling {scaling}: encoding {after or before} has no scaling")
-    return choice
+    if not stretches:
+        raise ChoiceError(f"--rope-scaling {scaling}: encoding {own} has no scaling")
+    return "+".join(parts)
 
 
-def _check(config: Config, folder: Path | None) -> None:
-    """Raises ValueError for lengths, positions and data sets that do not suit a run."""
+def _has_scaling(name: str) -> bool:
+    from rpecli.encoding import Encoding
+
+    cls = catalog.load_class("encodings", name, Encoding)
+    return "scaling" in signature(cls.__init__).parameters  # type: ignore[misc]
+
+
+def _check(config: Config) -> None:
+    """Raises ValueError for lengths and positions that do not suit a run."""
     import numpy as np
 
     from rpecli import data
@@ -114,13 +120,19 @@ def _check(config: Config, folder: Path | None) -> None:
         if task.coupled(task.sample(np.random.default_rng(0), 1, config.length)) is None:
             raise ValueError(f"--eval-positions coupled: {config.task} has no coupled positions")
         _check_coupled(config)
-    if folder is not None:
-        from rpecli.evaluate.data_set import open_set
 
-        data_set = open_set(folder)
-        data_set.require_task(config)
-        for length in data_set.lengths:
-            data_set.blocks(length, task)
+
+def _check_set(folder: Path | None, choice: str) -> None:
+    """Reads a data set once for all runs of a task. Raises DataSetError."""
+    if folder is None:
+        return
+    from rpecli import task as tasks
+    from rpecli.evaluate.data_set import open_set
+
+    data_set = open_set(folder)
+    data_set.require_task(choice)
+    for length in data_set.lengths:
+        data_set.blocks(length, tasks.build(choice))
 
 
 def _check_coupled(config: Config) -> None:

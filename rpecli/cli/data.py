@@ -7,7 +7,7 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop
-from rpecli.cli._inputs import MAX_SEED, absolute_lengths
+from rpecli.cli._inputs import MAX_SEED, absolute_lengths, require_writable
 from rpecli.table import plural
 
 EXAMPLES = """
@@ -47,8 +47,7 @@ def data(
         hf_dataset.check_folder(out, numbers)
     except hf_dataset.DataSetError as error:
         stop(str(error), USAGE)
-    except OSError as error:
-        stop(f"--out {out} cannot be written: {error.strerror}: choose another folder", USAGE)
+    require_writable("--out", out / "data")
     try:
         hf_dataset.write(task, built, numbers, samples, seed, out)
     except OSError as error:

@@ -1,5 +1,6 @@
 """`rpe inspect`: measures which keys the heads of trained models attend to, and what shifted positions change."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
-from rpecli.cli._inputs import absolute_lengths, check_lengths, eval_overrides, eval_requests
+from rpecli.cli._inputs import absolute_lengths, check_lengths, require_writable
 from rpecli.cli._output import print_json, print_tables, print_written, text_width
+from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
-from rpecli.table import Table
+from rpecli.table import Table, plural
 
 EXAMPLES = """
 Examples:
@@ -68,7 +70,7 @@ def inspect(
     names: flags.RunNames = None,
     shift: Annotated[bool, typer.Option("--shift", help="Measure instead what changes at shifted positions.")] = False,
     shifts: Annotated[str, typer.Option(help="Numbers of positions to shift by, with --shift.")] = "1,4,16,64,256",
-    lengths: Annotated[str, typer.Option(help="Measured lengths: 1x,4x or 16:128.")] = "1x,2x,4x",
+    lengths: Annotated[str, typer.Option(help="Measured lengths: 1x,4x or 16:128; not with --shift.")] = "1x,2x,4x",
     overwrite: flags.Overwrite = False,
     data: flags.Data = None,
     swap_encoding: flags.SwapEncoding = None,
@@ -83,12 +85,19 @@ def inspect(
 
     With --shift, measure instead what changes if the same tokens stand at later positions.
     """
+    flags.one_output()
+    flags.refuse(flags.given("--lengths") if shift else [], "--shift measures at the training length")
+    flags.refuse([] if shift else flags.given("--shifts"), "of use with --shift only")
     check_lengths("--lengths", lengths)
     distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
+    if out is not None:
+        require_writable("--out", out)
     settings = eval_overrides(overrides, data)
-    request = EvalRequest(overwrite=overwrite, folder=data)
     selected, unreadable = select_trained_runs(runs, names)
-    requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    requests = eval_requests(selected, EvalRequest(overwrite=overwrite, folder=data), settings, swap_encoding, rope_scaling)
+    read_only = [run for run in requests if not os.access(run.path, os.W_OK)]
+    if read_only:
+        warn(f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written: what is measured is not kept")
     output = Output(out, tables, as_json)
     if shift:
         _show_shifts(requests, distances, device, output)

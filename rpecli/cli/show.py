@@ -9,6 +9,7 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
+from rpecli.cli._inputs import MAX_SEED, require_writable
 from rpecli.cli._output import new_console, print_json, print_written
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
@@ -33,7 +34,7 @@ Examples:
 
 def show(
     name: Annotated[
-        str, typer.Argument(help="A run (id, path or pattern), a task (copy), or an encoding (rope, rope:base=500, ./mine.py).")
+        str, typer.Argument(help="A run (id, path or pattern), a task, or an encoding (rope, rope:base=500, ./mine.py).")
     ],
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
@@ -43,20 +44,43 @@ def show(
     length: Annotated[
         int | None, typer.Option(help="Length of a task's examples; or training length of an encoding, drawn to twice that (64).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of a task's examples, or of an encoding's initial values.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Seed of a task's examples, or of an encoding's initial values.")
+    ] = 0,
 ) -> None:
     """Show a run and its evaluation, a task with examples, or what an untrained encoding does to the attention logits."""
-    encoding, encodings = parse_choice(split_layers(name)[0])[0], catalog.names("encodings")
-    if encoding.endswith(".py") or encoding.replace("_", "-") in encodings:
+    _require_one_name(name)
+    choice = parse_choice(split_layers(name)[0])[0]
+    if choice.endswith(".py") or choice.replace("_", "-") in catalog.names("encodings"):
+        flags.refuse(flags.given("--runs"), f"{name} is an encoding")
         _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length or 64, seed=seed)
         return
-    if encoding.replace("_", "-") in catalog.names("tasks"):
+    if choice.replace("_", "-") in catalog.names("tasks"):
+        flags.refuse(flags.given("--runs", "--out", "--d-model", "--n-head"), f"{name} is a task")
         _show_task(name, length, seed, as_json)
         return
-    close = catalog.close_names(encoding, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
-    if close and not matching_directories(runs, name):
-        stop(f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?", USAGE)
-    _show_runs(select_runs(runs, [name])[0], runs, as_json)
+    if not matching_directories(runs, name) and (others := _resembling(choice)):
+        stop(f"no run {name!r} under {runs}: did you mean {' or '.join(others)}?", USAGE)
+    selected, _ = select_runs(runs, [name])
+    flags.refuse(flags.given("--out", "--d-model", "--n-head", "--length", "--seed"), f"{name} is a run")
+    _show_runs(selected, runs, as_json)
+
+
+def _require_one_name(name: str) -> None:
+    if not name.strip():
+        stop("the name is empty: write a run, a task or an encoding, as listed by rpe ls", USAGE)
+    first, comma, _ = name.partition(",")
+    if comma:
+        stop(f"{name}: shown one at a time: rpe show {first or 'rope'}", USAGE)
+
+
+def _resembling(name: str) -> list[str]:
+    """Encodings and tasks of a similar name; the name of a run resembles several a little."""
+    kinds = {"encodings": "an encoding", "tasks": "a task"}
+    close = {kind: catalog.close_names(name, catalog.names(kind), cutoff=0.7) for kind in kinds}
+    same = {kind: [other for other in others if other == name.lower()] for kind, others in close.items()}
+    shown = same if any(same.values()) else close
+    return [f"{other} ({kinds[kind]})" for kind, others in shown.items() for other in others]
 
 
 def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> None:
@@ -81,12 +105,15 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
     from rpecli.describe import effect, figure, text
     from rpecli.plot import FigureError
 
-    profile = effect.profile(choice, **shape)
-    if out is not None:
-        try:
+    try:
+        if out is not None:
+            figure.kind_of(out)
+            require_writable("--out", out.parent)
+        profile = effect.profile(choice, **shape)
+        if out is not None:
             figure.write(profile, out)
-        except FigureError as error:
-            stop(str(error), USAGE)
+    except FigureError as error:
+        stop(str(error), USAGE)
     console = new_console()
     if as_json:
         print_json(profile.as_dict())

@@ -19,12 +19,14 @@ from rpecli.attention import dispatch as attention
 from rpecli.attention import kernels
 from rpecli.attention import reference as attention_reference
 from rpecli.choice import ChoiceError, parse_choice, split_layers
+from rpecli.device import available_memory
 from rpecli.encoding import Encoding, Shape, for_layers, overrides, rotated_width
 from rpecli.task import SPECIAL
 
 N_CONTENTS = 16
 SHIFT = 37  # a prime, so that no period of a power of two hides behind it
 NOISE = 0.5  # added to every parameter before the shift is measured: parameters that start at 0 would show nothing
+BUFFERS = 12  # copies of all scores, in float32, that are held at once
 ROUNDING = 1e-6  # smaller numbers are what rounding leaves of q.k - q.k
 
 
@@ -71,6 +73,7 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
         raise ChoiceError(
             f"d_model={d_model}, n_head={n_head}, length={length}: d_model must be a multiple of n_head, and length at least 2"
         )
+    _require_memory(d_model, n_head, 2 * length)
     shape = Shape(d_model, n_head, length)
     first, second = _two_layers(choice, shape, seed)
     with torch.no_grad():
@@ -81,6 +84,17 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
             shift=_shift(choice, shape, seed),
             shape={"d_model": d_model, "n_head": n_head, "train_length": length, "n_positions": 2 * length, "seed": seed},
             **_curves(first, effect(first, 2 * length, seed)),
+        )
+
+
+def _require_memory(d_model: int, n_head: int, n: int) -> None:
+    """Raises ChoiceError where the scores of all contents, or weights, do not fit; `n` positions are drawn."""
+    scores, states, weights = N_CONTENTS * n_head * n * n, N_CONTENTS * n * d_model, d_model * d_model
+    needed = 4 * (BUFFERS * (scores + states) + 8 * weights)
+    if needed > available_memory():
+        raise ChoiceError(
+            f"d_model={d_model}, n_head={n_head}, length={n // 2}: drawing it needs about {needed / 2**30:,.0f} GiB, "
+            "more than is free: give a smaller --length, --n-head or --d-model"
         )
 
 

@@ -1,4 +1,4 @@
-"""The lines of eval.jsonl that answer a request: of these weights, this encoding, these positions, on this very evaluation set."""
+"""The lines of eval.jsonl that answer a request: of these weights, this encoding, these positions, on this evaluation set."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -38,9 +38,10 @@ def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:
     lengths = set(eval_lengths(config, tasks.build(config.task), request.folder))
     lines: dict[int, EvalLine] = {}
     for line in run.evaluations():
-        if line["length"] in lengths and all(line.get(key) == value for key, value in asked.items()):
-            if line["fingerprint"] == _set_fingerprint(config, line["length"], request.folder):
-                lines[line["length"]] = line
+        length = line["length"]
+        agrees = length in lengths and all(line.get(key) == value for key, value in asked.items())
+        if agrees and line["fingerprint"] == _set_fingerprint(config, length, request.folder):
+            lines[length] = line
     return lines
 
 

@@ -1,7 +1,7 @@
-"""A data set that `rpe data` wrote, read by what it is: its dataset.json says which task it holds and the fingerprint of each length.
+"""A data set that `rpe data` wrote, read by what it is: dataset.json states its task, and the fingerprint of each length.
 
-A run is evaluated on a set of its own task with its own options. Sequences that are not those of dataset.json, or that no model of
-the task can read, are refused with file and row before anything is measured.
+A run is evaluated on a set of its own task with its own options. Sequences that are not those of dataset.json, or that no model
+of the task can read, are refused with file and row before anything is measured.
 """
 
 import hashlib
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from rpecli import catalog, data
-from rpecli.choice import ChoiceError, is_path, parse_choice
-from rpecli.config.recipe import Config, EvalSettings, label
+from rpecli.choice import is_path, parse_choice
+from rpecli.config.recipe import EvalSettings, label
+from rpecli.run.records import AS_DRAWN
 from rpecli.task import Batch, Task
 
 FORMAT = 1  # of dataset.json
@@ -50,21 +51,22 @@ class DataSet:
         """The task with its options, as it was written when the set was made."""
         return str(self.facts["choice"])
 
-    @property
-    def name(self) -> str:
-        """How a line of eval.jsonl names the set: the folder's name, and the fingerprint of all of its sequences."""
+    def name_of(self, length: int, task: Task) -> str:
+        """How a line of eval.jsonl names the set: the folder's name, the fingerprint of all of its sequences, and whether
+        those of the length are the ones that the task draws from the same seed."""
         digest = hashlib.sha256(json.dumps(self.fingerprints).encode()).hexdigest()[:8]
-        return f"{self.folder.resolve().name} {digest}"
+        drawn = data.fingerprint(list(data.evaluation_blocks(task, length, self.facts["samples"], self.facts["seed"])))
+        return f"{self.folder.resolve().name} {digest}{AS_DRAWN if drawn == self.fingerprints[length] else ''}"
 
     def settings(self, settings: EvalSettings) -> EvalSettings:
         """Evaluation settings with the seed and the number of sequences of this set."""
         return settings.model_copy(update={"eval_seed": self.facts["seed"], "samples": self.facts["samples"]})
 
-    def require_task(self, config: Config) -> None:
-        """Raises DataSetError unless the set holds the task of a run, with the same options."""
-        if self.facts["task"] != task_facts(config.task):
-            remedy = f"rpe data {label(config.task)} --lengths {','.join(map(str, self.lengths))} --out FOLDER"
-            raise DataSetError(f"{self.folder} holds {self.choice}, not {label(config.task)}: write a set of it: {remedy}")
+    def require_task(self, choice: str) -> None:
+        """Raises DataSetError unless the set holds this task, with the same options."""
+        if self.facts["task"] != task_facts(choice):
+            remedy = f"rpe data {label(choice)} --lengths {','.join(map(str, self.lengths))} --out FOLDER"
+            raise DataSetError(f"{self.folder} holds {label(self.choice)}, not {label(choice)}: write a set of it: {remedy}")
 
     def blocks(self, length: int, task: Task) -> list[Batch]:
         """The sequences of a length, in the blocks that data.evaluation_blocks would make. Raises DataSetError."""

@@ -36,7 +36,7 @@ def eval_set(config: Config, task: Task, length: int, folder: Path | None = None
         sequences = n_sequences(settings, task.sequence(length))
         return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed))
     data_set = open_set(folder)
-    data_set.require_task(config)
+    data_set.require_task(config.task)
     return data_set.blocks(length, task)
 
 

@@ -60,16 +60,12 @@ def check_size(task: Task, lengths: list[int], sequences: int) -> None:
 
 
 def check_folder(out: Path, lengths: list[int]) -> None:
-    """Raises DataSetError or OSError where `write` would, before anything is drawn."""
+    """Raises DataSetError where `write` would, before anything is drawn."""
     _own_files(out, [CARD, *(f"data/{length_file(out, length).name}" for length in lengths)])
-    folder = next(path for path in (out / "data", *(out / "data").parents) if path.exists())
-    probe = folder / ".rpe-data"
-    probe.touch()
-    probe.unlink()
 
 
 def _own_files(out: Path, names: list[str]) -> list[Path]:
-    """The files of the set that is in a folder, none without one. Raises DataSetError where a file to write is not one of them."""
+    """The files of the set in a folder, none without one. Raises DataSetError where a file to write is not one of them."""
     for path in (out, out / "data"):
         if path.exists() and not path.is_dir():
             raise DataSetError(f"{path} is a file where a folder is needed: choose another --out")

@@ -45,7 +45,6 @@ def evaluate(
     with run.lock(), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         fingerprints = already_evaluated(run, loaded, weights, request)
-        data_name = open_set(request.folder).name if request.folder else None
         for length in eval_lengths(loaded.config, loaded.task, request.folder):
             if stopped:
                 raise Stopped(stopped[0])
@@ -62,7 +61,9 @@ def evaluate(
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "data": data_name}
+            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "data": None}
+            if request.folder is not None:
+                line["data"] = open_set(request.folder).name_of(length, loaded.task)
             run.append_evaluation(line)
             if progress:
                 progress(line)

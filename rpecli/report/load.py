@@ -5,7 +5,7 @@ where they share none, the report is refused.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,17 @@ from typing import Any, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
-from rpecli.config.recipe import Config, label
+from rpecli.config.recipe import Config
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import stats, warnings
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
+from rpecli.run.ways import way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
+Keep = Callable[[Run, EvalLine], bool]
 REQUIRED = ("length", "n", "exact_match", "token_accuracy")
 
 
@@ -96,12 +98,12 @@ class LoadedRuns:
     warnings: list[str]
 
 
-def load_runs(paths: Iterable[Path]) -> LoadedRuns:
-    """The runs in these directories. Raises ReportError where no run is evaluated, or where runs cannot be compared."""
+def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
+    """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated, or where runs cannot be compared."""
     unique = sorted({path.resolve(): path for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
-    runs, messages = _read_all(unique)
+    runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
     runs = _on_shared_sets(runs)
     messages += duplicates + warnings.incomplete(runs)
@@ -110,11 +112,11 @@ def load_runs(paths: Iterable[Path]) -> LoadedRuns:
     return LoadedRuns(runs, messages + warnings.different_code(runs))
 
 
-def _read_all(paths: list[Path]) -> tuple[list[RunResults], list[str]]:
+def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
     runs, messages = [], []
     for path in paths:
         try:
-            variants, problems = _read(Run(path))
+            variants, problems = _read(Run(path), keep)
             runs += variants
             messages += problems
         except (RunError, ChoiceError) as error:
@@ -126,9 +128,10 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
     return sorted(runs, key=lambda run: (run.id, str(run.path)))
 
 
-def _read(run: Run) -> tuple[list[RunResults], list[str]]:
+def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
-    record, config, lines = run.record, run.config, run.evaluations()
+    record, config = run.record, run.config
+    lines = [line for line in run.evaluations() if keep(run, line)]
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []
@@ -140,23 +143,16 @@ def _read(run: Run) -> tuple[list[RunResults], list[str]]:
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
-    variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [("", None)]
+    ways = [(way_of(line, config), line.get("encoding_override")) for line in current]
+    variants = list(dict.fromkeys(ways)) or [("", None)]
     results = []
     for suffix, override in variants:
-        evaluations = _by_length([line for line in current if _variant(line, config)[0] == suffix], run)
+        evaluations = _by_length([line for line in current if way_of(line, config) == suffix], run)
         group = {"group": group_of(override)} if override else {}
         own = record | group | {"encoding": record["encoding"] + suffix}
         settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
         results.append(RunResults(run.path, own, config, {}, evaluations, settings))
     return results, messages
-
-
-def _variant(line: EvalLine, config: Config) -> tuple[str, str | None]:
-    """What a label adds for an evaluation with another encoding or other positions than the run's, and that encoding."""
-    default = "start" if config.positions == "offset" else config.positions
-    override, positions = line.get("encoding_override"), line.get("positions", default)
-    swapped = f" as {label(override)}" if override else ""
-    return swapped + (f" at {positions}" if positions != default else ""), override
 
 
 def _by_length(lines: list[EvalLine], run: Run) -> dict[int, list[EvalLine]]:

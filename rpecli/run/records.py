@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 EXAMPLE_WORDS = 64
+AS_DRAWN = ", as drawn"  # of a data set whose sequences are those that the task draws from the same seed
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
 PROBES = ("attention", "similarity", "positions", "prefix")  # values of the key `probe`
 
@@ -66,7 +67,7 @@ class EvalLine(EvalScores):
 
     weights: str  # fingerprint of the weights file
     encoding_override: str | None  # the encoding that took the place of the trained one
-    data: str | None  # name and fingerprint of the data set that the sequences were read from; None: they were drawn
+    data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 
 
 class EvalIdentity(TypedDict):
