@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import training as tiny
 from helpers.command import table, tables
-from helpers.run_folders import write_run
+from helpers.run_folders import validation, write_run
 
 from rpecli import catalog
 from rpecli.cli._run_tables import shown_factors
@@ -83,13 +83,15 @@ def unusable(evaluated: Path, here: Path) -> Path:
     (here / "runs" / "holiday").mkdir()
     damaged, older, *_ = find_runs(here / "runs")[0]
     damaged.record_file.write_text("{")
-    record = older.record
-    del record["format"]
-    older.record_file.write_text(json.dumps(record))
+    older.update(format=4)
     return here / "runs"
 
 
-UNUSABLE = ("damaged record: delete", "written by another version of rpe", "holiday: not a run directory (no run.json): move it")
+UNUSABLE = (
+    "run.json: damaged: not JSON",
+    "written by another version of rpe",
+    "holiday: not a run directory (no run.json): move it",
+)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_an_unusable_directory_among_the_runs_is_one_line_and_the_others_are_use
     assert result.code == 0
     for problem in UNUSABLE:
         (line,) = [line for line in result.err.splitlines() if problem in line]
-        assert re.search(r"move it elsewhere|delete", line)
+        assert re.search(r"move it elsewhere|start the command", line)
     assert re.search(r"^(\| |Copy, )?(RoPE|copy-rope)", result.out, re.MULTILINE)
     assert not re.search(r"^(\| |Copy, )?(Learned|copy-learned)", result.out, re.MULTILINE)
 
@@ -119,7 +121,7 @@ def test_a_named_run_of_an_older_format_is_an_error_of_one_line(command: str, un
     result = rpe(command, older)
     assert (result.code, result.out) == (1, "")
     (line,) = result.err.splitlines()
-    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 2; this is {RECORD_FORMAT})")
+    assert line.startswith(f"runs/{older} was written by another version of rpe (record format 4; this is {RECORD_FORMAT})")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_a_shown_run_has_its_state_accuracy_curve_and_next_command(rpe: tiny.Rpe
     run = write_run(here / "runs", {16: 1.0, 32: 0.5}, exact={16: 0.97, 32: 0.0}, encoding="t5")
     run.weights_file.touch()
     for step, share in ((50, 0.1), (100, 0.999)):
-        run.append_metrics({"step": step, "token_accuracy": share})
+        run.append_metrics(validation(step, share))
     lines = rpe("show", run.name).out.splitlines()
     assert len(lines) <= 9
     assert lines[0] == f"Copy, T5 bias, seed 0   ({run.name})"
@@ -209,11 +211,11 @@ def test_several_runs_shown_as_json_are_one_list(rpe: tiny.Rpe, evaluated: Path)
 @pytest.mark.parametrize(
     ("file", "words", "message"),
     [
-        ("eval.jsonl", ("show", "RUN"), "eval.jsonl:1: damaged line: delete that line, or the run, and start again"),
-        ("eval.jsonl", ("eval", "RUN", "--jobs", 0, "--device", "cpu"), "eval.jsonl:1: damaged line: delete that line"),
-        ("recipe.yaml", ("show", "RUN", "--json"), "its recipe.yaml does not load"),
-        ("recipe.yaml", ("eval", "RUN", "--jobs", 1, "--device", "cpu"), "its recipe.yaml does not load"),
-        ("run.json", ("show", "runs/RUN"), "run.json: damaged record: delete"),
+        ("eval.jsonl", ("show", "RUN"), "eval.jsonl:1: damaged: no checksum: delete that line, then rpe eval"),
+        ("eval.jsonl", ("eval", "RUN", "--jobs", 0, "--device", "cpu"), "eval.jsonl:1: damaged: no checksum: delete that line"),
+        ("recipe.yaml", ("show", "RUN", "--json"), "recipe.yaml has changed since rpe wrote it: restore it"),
+        ("recipe.yaml", ("eval", "RUN", "--jobs", 1, "--device", "cpu"), "recipe.yaml has changed since rpe wrote it"),
+        ("run.json", ("show", "runs/RUN"), "run.json: damaged: not JSON: start the command that made the run again"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(

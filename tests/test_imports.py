@@ -20,7 +20,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["config"],
     ["run"],
     ["table", "plot", "tensor_file"],
-    ["task", "encoding"],
+    ["task", "encoding", "rows"],
     ["attention", "encodings"],
     ["encoding_facts"],
     ["data", "objective"],

@@ -328,7 +328,7 @@ def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -
     run.evaluations_file.write_text("no\n")
     assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=messages.append) == FAILED
     assert run.record["status"] == "trained"
-    assert "eval.jsonl:1: damaged line" in run.record["error"]
+    assert "eval.jsonl:1: damaged: no checksum" in run.record["error"]
     assert "Traceback" in messages[0]
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from helpers.run_folders import EVAL_IDENTITY, add_inspection, add_similarity, make_run
+from helpers.run_folders import add_inspection, add_similarity, make_run, shifted
 
 from rpecli.report import build, probe_values
-from rpecli.report.load import ReportError
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.tables import attention
-from rpecli.run.files import RunError, append_line, read_lines
+from rpecli.run.directory import Run
+from rpecli.run.files import append_line
 from rpecli.table import Table
 
 
@@ -74,8 +74,8 @@ def test_an_inspection_of_other_weights_settings_or_sets_is_left_out(tmp_path, o
 
 def test_a_swapped_encoding_has_a_row_of_its_own(tmp_path):
     path = make_run(tmp_path, {16: 1.0, 32: 0.5})
-    for line in read_lines(path / "eval.jsonl"):
-        append_line(path / "eval.jsonl", line | {"encoding_override": "none", "exact_match": 0.0})
+    for line in Run(path).evaluations():
+        Run(path).append_evaluation(line | {"encoding_override": "none", "exact_match": 0.0})
     add_inspection(path, 0.6)
     add_inspection(path, 0.9, **{"encoding_override": "none"})
     probes = probes_of([path])
@@ -118,8 +118,7 @@ def test_what_a_shift_changed_is_on_the_page_by_measure(tmp_path):
     path = make_run(tmp_path, {16: 1.0})
     numbers = {"changed": 0.25, "kl_mean": 0.03, "logits_mean": 1.5, "exact_match": 0.5, "attention": [0.2, 0.4]}
     for kind, by in (("positions", 1), ("positions", 16), ("prefix", 1)):
-        line = {"probe": kind, "shift": by, **EVAL_IDENTITY, "length": 16, "fingerprint": "set16", **numbers}
-        append_line(path / "probes.jsonl", line)
+        append_line(path / "probes.jsonl", shifted(kind, by, **numbers))
     build.build_report([path], "mine", tmp_path / "out")
     page = (tmp_path / "out" / "mine" / "report.html").read_text()
     for words in ("RoPE shifted by 16: 0.25, 1 run<", "RoPE shifted by 16: 0.3, 1 run<", "RoPE shifted by 1: 0.03, 1 run<"):
@@ -137,20 +136,12 @@ def test_without_probes_a_report_says_nothing_of_them(tmp_path):
         assert "attention patterns" not in text.lower()
 
 
-def test_a_damaged_line_is_named(runs, tmp_path):
+@pytest.mark.parametrize(("file", "what"), [("probes.jsonl", "probes"), ("metrics.jsonl", "learning curve")])
+def test_a_damaged_line_costs_the_probes_or_the_curve_of_that_run_alone(file, what, tmp_path):
     path = make_run(tmp_path, {16: 1.0})
-    (path / "probes.jsonl").write_text("{broken\n")
-    with pytest.raises((ReportError, RunError), match=r"probes\.jsonl:1"):
-        build.report_content([path], "mine")
-
-
-def test_an_inspection_of_another_version_is_left_out_and_named_once(tmp_path):
-    old, both, new = (make_run(tmp_path, {16: 1.0, 32: 0.5}, encoding="rope", seed=seed) for seed in range(3))
-    for path in (old, both):  # as it was once written, with other names of the keys
-        append_line(path / "probes.jsonl", {"probe": "why", **EVAL_IDENTITY, "fingerprints": {"16": "set16"}, "trained": 16})
-    for path in (both, new):
-        add_inspection(path, 0.9)
-    content = build.report_content([old, both, new], "mine")
-    (probes,) = content.probes.values()
-    assert [run["run"] for run in probes.runs] == [both.name, new.name]
-    assert content.warnings == [f"1 run inspected by another version of rpe, left out: rpe inspect {old}"]
+    (path / file).write_text("{broken\n")
+    content = build.report_content([path], "mine")
+    (warning,) = content.warnings
+    assert warning.startswith(f"{path / file}:1: damaged: no checksum: delete that line")
+    assert warning.endswith(f"(its {what} left out)")
+    assert content.data.rows[0].exact_match.mean == 1.0

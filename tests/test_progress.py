@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers import training as tiny
-from helpers.run_folders import evaluation, write_run
+from helpers.run_folders import evaluation, validation, write_run
 from rich.console import Console
 
 from rpecli.launch import progress
@@ -19,12 +19,12 @@ from rpecli.launch.status import RunStatus, State, SweepStatus, clock, directori
 from rpecli.run.directory import Run, Status
 from rpecli.run.provenance import machine
 
-LINE = {"loss": 1.5, "token_accuracy": 0.25, "exact_match": 0.125}
+LINE = {"loss": 1.5, "exact_match": 0.125}
 
 
 def training_run(folder: Path, seed: int = 0, step: int = 50, **record: object) -> Run:
     run = write_run(folder, {}, seed=seed, info={"status": Status.TRAINING, "length": 16, **record})
-    run.append_metrics({"step": step, "tokens": 20 * step, "seconds": 0.01 * step, **LINE})
+    run.append_metrics(validation(step, 0.25, tokens=20 * step, seconds=0.01 * step, **LINE))
     return run
 
 
@@ -205,7 +205,7 @@ def test_the_time_left_is_told_once_something_has_moved(tmp_path: Path) -> None:
     sweep.refresh()
     assert sweep.summary() == "1 run: 1 training, 50 % of the steps"
     seconds[0] = 10.0
-    run.append_metrics({"step": 60})
+    run.append_metrics(validation(60, 0.25))
     sweep.refresh()
     assert sweep.summary() == "1 run: 1 training, 60 % of the steps, about 0:40 left"
 
@@ -230,7 +230,7 @@ def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
 def three(tmp_path: Path) -> list[Run]:
     """A run that is trained, one in training, one that has not begun."""
     done = write_run(tmp_path, {16: 1.0, 32: 0.5})
-    done.append_metrics({"step": 100, **LINE})
+    done.append_metrics(validation(100, 0.25, **LINE))
     return [done, training_run(tmp_path, seed=1), write_run(tmp_path, {}, seed=2, info={"status": "created"})]
 
 

@@ -49,7 +49,7 @@ def read_csv(report: build.Report, name: str) -> list[dict[str, str]]:
 def three(tmp_path_factory) -> build.Report:
     """Two seeds of rope, one that did not learn; one of learned with untrained positions; one of none."""
     folder = tmp_path_factory.mktemp("three")
-    never = {"steps_to_accuracy": {"steps_to_90": None}}
+    never = {"steps_to_accuracy": dict.fromkeys(("steps_to_90", "tokens_to_90", "steps_to_99", "tokens_to_99"))}
     paths = [
         make_run(folder, {16: 1.0, 32: 0.8, 64: 0.4}, exact={16: 1.0, 32: 0.96, 64: 0.2}, seed=0),
         make_run(folder, {16: 0.5, 32: 0.4, 64: 0.3}, exact={16: 0.5, 32: 0.3, 64: 0.0}, seed=1, info=never),

@@ -139,7 +139,7 @@ def test_a_damaged_run_is_warned_of_and_the_others_are_reported(tmp_path):
     (damaged / "run.json").write_text("{")
     loaded = load_runs([make_run(tmp_path, {16: 0.7}), damaged, tmp_path / "absent"])
     assert len(loaded.runs) == 1
-    assert sum("damaged record" in text or "no run" in text for text in loaded.warnings) == 2
+    assert sum("run.json: damaged" in text or "no run" in text for text in loaded.warnings) == 2
 
 
 def test_a_run_of_another_record_format_is_left_out_and_named(tmp_path):

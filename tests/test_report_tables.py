@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from helpers.fake_runs import fake_run, fake_study
-from helpers.run_folders import make_run
+from helpers.run_folders import make_run, validation
+from helpers.run_folders import shifted as shift_line
 
 from rpecli.plot import SeriesStyle, new_figure
 from rpecli.report import build
@@ -116,9 +117,7 @@ def test_the_band_of_a_learning_curve_is_its_range_over_seeds():
 def probe(path: Path, changed: float, kind: str = "positions", **more: object) -> None:
     """Two lines of probes.jsonl, of a shift by 1 and by 16."""
     for shift in (1, 16):
-        line = {"probe": kind, "shift": shift, "changed": changed, "kl_mean": changed / 10, "weights": "w"}
-        line |= {"encoding_override": None, "positions": None, "eval_seed": 0, "length": 16, "fingerprint": "set16"}
-        append_line(path / "probes.jsonl", line | more)
+        append_line(path / "probes.jsonl", shift_line(kind, shift, changed=changed, kl_mean=changed / 10, **more))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +149,8 @@ def test_every_measure_of_shifted_content_is_shown_with_means_over_seeds_and_lay
     content = build.report_content(paths, "mine")
     assert row(find(content.more_tables, "position shift, all measures"), "RoPE") == {
         "encoding": "RoPE", "shift": "prefix", "by": "1", "changed": "50 %", "KL, nats": "0.05", "logits": "0.25",
-        "attention": "0.2", "exact match before": "100 %", "exact match": "60 %", "token acc. before": "-", "token acc.": "-",
+        "attention": "0.2", "exact match before": "100 %", "exact match": "60 %",
+        "token acc. before": "100 %", "token acc.": "100 %",
     }  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     for seed, accuracies in enumerate([[0.2, 0.5, 0.9], [0.4, 0.7]]):
         path = make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}, seed=seed)
         for number, accuracy in enumerate(accuracies, 1):
-            append_line(path / "metrics.jsonl", {"step": 10 * number, "token_accuracy": accuracy})
+            append_line(path / "metrics.jsonl", validation(10 * number, accuracy))
     report = build.build_report(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "results")
     page = next(file for file in report.files if file.name == "report.html").read_text()
     assert "<title>RoPE at step 10: 30 % (20 to 40)</title>" in page
@@ -190,4 +190,4 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     second = build.build_report(sorted((tmp_path / "runs").iterdir()), "mine", tmp_path / "second")
     assert all(file.read_bytes() == drawn[file.name] for file in second.files if file.name in drawn)
     costs = row(find(report.content.more_tables, "sample efficiency"), "RoPE")
-    assert (costs["token accuracy"], costs["steps"], costs["tokens"], costs["reached"]) == ("50 %", "20", "-", "2/2")
+    assert (costs["token accuracy"], costs["steps"], costs["tokens"], costs["reached"]) == ("50 %", "20", "1,000", "2/2")

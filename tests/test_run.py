@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.run_folders import evaluation, shifted, validation
 
 from rpecli import catalog
 from rpecli.config import recipe
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores
-from rpecli.run import provenance
+from rpecli.run import files, provenance
 from rpecli.run.directory import Run, Status, find_runs, group_of
-from rpecli.run.files import RECORD_FORMAT, TAIL, RunError, RunInUse, append_line, last_line, line_bytes, read_lines, write_bytes
+from rpecli.run.files import RECORD_FORMAT, TAIL, RunError, RunInUse, append_line, line_bytes, write_bytes, write_json
 
 
 def config(**keys: Any) -> Config:
@@ -40,6 +41,14 @@ def fresh_commit() -> Iterator[None]:
     provenance.commit.cache_clear()
     yield
     provenance.commit.cache_clear()
+
+
+def read_lines(path: Path) -> list[Any]:
+    return files.read_lines(path, json.loads)
+
+
+def last_line(path: Path) -> Any:
+    return files.last_line(path, json.loads)
 
 
 def error_of(call: object, *arguments: object) -> str:
@@ -96,7 +105,7 @@ def test_a_torn_last_line_is_ignored_and_cut_off_by_the_next_write(torn: bytes, 
     path.write_bytes(path.read_bytes() + torn)
     assert read_lines(path) == [{"step": 1}]
     append_line(path, {"step": 3})
-    assert path.read_bytes() == b'{"step": 1}\n{"step": 3}\n'
+    assert path.read_bytes() == line_bytes({"step": 1}) + line_bytes({"step": 3})
 
 
 def test_a_file_that_is_one_torn_line_starts_anew(tmp_path: Path) -> None:
@@ -107,11 +116,11 @@ def test_a_file_that_is_one_torn_line_starts_anew(tmp_path: Path) -> None:
     assert read_lines(path) == [{"step": 1}]
 
 
-@pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"3", b"null", b"[]", b"\0\0\0\0", b'{"word": "\xff"}'])
+@pytest.mark.parametrize("damage", [b'{"step": 2', b"3", b"null", b"[]", b"\0\0\0\0", b'{"word": "\xff"}'])
 def test_damage_above_the_last_line_names_file_and_line(damage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
-    assert error_of(read_lines, path).startswith(f"{path}:2: damaged line")
+    path.write_bytes(line_bytes({"step": 1}) + damage + b"\n" + line_bytes({"step": 3}))
+    assert error_of(read_lines, path) == f"{path}:2: damaged: no checksum: delete that line"
 
 
 @pytest.mark.parametrize("long", [1, TAIL - 20, TAIL, 3 * TAIL])
@@ -128,14 +137,14 @@ def test_a_torn_last_line_is_not_the_last(torn: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(torn)
     assert last_line(path) is None
-    path.write_bytes(b'{"step": 0}\n{"step": 1}\n' + torn)
+    path.write_bytes(line_bytes({"step": 0}) + line_bytes({"step": 1}) + torn)
     assert last_line(path) == {"step": 1}
 
 
-@pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"3", b"null", b"[]", b"\0\0\0\0", b'{"word": "\xff"}'])
+@pytest.mark.parametrize("damage", [b'{"step": 2', b"3", b"null", b"[]", b"\0\0\0\0", b'{"word": "\xff"}'])
 def test_a_damaged_last_line_is_no_line_and_nothing_older_takes_its_place(damage: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n' + damage + b"\n")
+    path.write_bytes(line_bytes({"step": 1}) + damage + b"\n")
     assert last_line(path) is None
 
 
@@ -148,7 +157,7 @@ def test_only_the_end_of_a_file_is_read_for_its_last_line(tmp_path: Path, monkey
             return data
 
     monkeypatch.setattr("rpecli.run.files.open", lambda path, mode: Counted(path), raising=False)
-    path.write_bytes(TAIL * b"damage above is not looked at\n" + b'{"step": 1}\n')
+    path.write_bytes(TAIL * b"damage above is not looked at\n" + line_bytes({"step": 1}))
     assert last_line(path) == {"step": 1}
     assert sizes == [TAIL]
 
@@ -195,15 +204,19 @@ def test_the_recipe_is_read_once(run: Run) -> None:
 
 
 def test_lines_of_a_run_are_appended_and_read_back(run: Run) -> None:
-    kinds = [(run.append_metrics, run.metrics), (run.append_evaluation, run.evaluations), (run.append_probe, run.probes)]
-    for append, read in kinds:
+    kinds = [
+        (run.append_metrics, run.metrics, [validation(step, 0.5) for step in (1, 2)]),
+        (run.append_evaluation, run.evaluations, [evaluation(length, 0.5, 0.25) for length in (8, 16)]),
+        (run.append_probe, run.probes, [shifted("prefix", 1), shifted("positions", 1)]),
+    ]
+    for append, read, lines in kinds:
         assert read() == []
-        append({"step": 1})
-        append({"step": 2})
-        assert read() == [{"step": 1}, {"step": 2}]
-    assert run.last_metrics() == {"step": 2}
+        for line in lines:
+            append(line)
+        assert read() == lines
+    assert run.last_metrics() == validation(2, 0.5)
     run.cut_metrics(step=1)
-    assert run.metrics() == [{"step": 1}]
+    assert run.metrics() == [validation(1, 0.5)]
 
 
 def test_groups_are_what_encodings_call_themselves() -> None:
@@ -226,17 +239,41 @@ def test_a_directory_that_holds_a_different_run_is_refused(run: Run) -> None:
     assert "already holds a different run" in error_of(Run.create, config(), run.path.parent)
 
 
-def test_a_damaged_record_in_the_directory_of_a_new_run_is_named(run: Run) -> None:
-    run.record_file.write_text("{")
-    assert error_of(Run.create, config(), run.path.parent).startswith(f"{run.record_file}: damaged record")
+@pytest.mark.parametrize("damage", [b"{", b"", b"[]", b"{}", b"\xff", None])
+@pytest.mark.parametrize(("file", "way"), [("weights", "is trained again"), ("checkpoint", "goes on from its checkpoint")])
+def test_a_damaged_or_missing_record_is_written_anew_by_the_very_recipe(
+    file: str, way: str, damage: bytes | None, run: Run
+) -> None:
+    before, said = run.record, list[str]()
+    run.append_metrics(validation(10, 0.5, seconds=7.0))
+    run.path.joinpath(f"{file}.safetensors").touch()
+    run.record_file.unlink() if damage is None else run.record_file.write_bytes(damage)
+    assert Run.create(config(), run.path.parent, say=said.append) == run
+    record = run.record
+    assert record.pop("seconds", None) == (7.0 if file == "checkpoint" else None)
+    assert record | {"created": before["created"]} == before
+    (text,) = said
+    assert text.startswith(str(run))
+    assert text.endswith(f": it is written anew, and the run {way}")
 
 
-@pytest.mark.parametrize("written", [None, 1, 2, 3, 5, "4"])
+@pytest.mark.parametrize("damage", [b"lr: [1", b"", b"seed: 5", None])
+def test_a_damaged_or_missing_recipe_is_written_anew_by_the_very_recipe(damage: bytes | None, run: Run) -> None:
+    before, said = run.recipe_file.read_bytes(), list[str]()
+    run.recipe_file.unlink() if damage is None else run.recipe_file.write_bytes(damage)
+    Run.create(config(), run.path.parent, say=said.append)
+    assert run.recipe_file.read_bytes() == before
+    problem = "is missing" if damage is None else "has changed since rpe wrote it"
+    assert said == [f"{run.recipe_file} {problem}: it is written anew"]
+
+
+@pytest.mark.parametrize("written", [None, 1, 2, 3, 4, 6, "5"])
 def test_a_run_of_another_record_format_is_refused_in_one_line_with_the_remedy(written: object, run: Run) -> None:
     record = run.record | {"format": written}
-    run.record_file.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+    write_json(run.record_file, {key: value for key, value in record.items() if value is not None})
     message = error_of(lambda: run.record)
-    assert f"{run.path} was written by another version of rpe (record format {written or 2}; this is {RECORD_FORMAT})" in message
+    named = f"record format {written}" if written else "no record format"
+    assert f"{run.path} was written by another version of rpe ({named}; this is {RECORD_FORMAT})" in message
     assert message.endswith("move it elsewhere or delete it, and start the same command again")
     assert "\n" not in message
     assert error_of(Run.create, config(), run.path.parent) == message
@@ -276,11 +313,12 @@ def test_a_missing_run_says_how_to_list_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        (b"", "damaged record"),
-        (b'{"task": "co', "damaged record"),
-        (b"\xff\xfe\x00", "damaged record"),
-        (b"{}", "not a record of rpe (no task, encoding, seed, status)"),
-        (b'{"task": "copy", "encoding": "rope", "seed": 1}', "not a record of rpe (no status)"),
+        (b"", "damaged: not JSON"),
+        (b'{"task": "co', "damaged: not JSON"),
+        (b"\xff\xfe\x00", "damaged: not JSON"),
+        (b"{}", "not a record of rpe"),
+        (b'{"task": "copy", "encoding": "rope", "seed": 1}', "not a record of rpe"),
+        (b'{"task": "copy", "encoding": "rope", "seed": 1, "status": "trained", "format": 5}', "damaged: no checksum"),
         (b'["task", "encoding", "seed", "status"]', "not a record of rpe"),
         (b"3", "not a record of rpe"),
     ],
@@ -308,12 +346,17 @@ def test_a_folder_that_is_not_there_holds_no_runs(tmp_path: Path) -> None:
     assert find_runs(tmp_path / "gone") == ([], [])
 
 
-@pytest.mark.parametrize("text", [None, "lr: fast", "lr: [1", "seed: 0:2", "task: no-such-task"])
-def test_a_run_whose_recipe_does_not_load_is_named(text: str | None, run: Run) -> None:
-    run.recipe_file.unlink()
-    if text is not None:
-        run.recipe_file.write_text(text)
+@pytest.mark.parametrize("text", ["lr: fast", "lr: [1", "seed: 0:2", "task: no-such-task"])
+def test_a_run_whose_recipe_does_not_load_is_named(text: str, run: Run) -> None:
+    run.recipe_file.write_text(text)
+    assert error_of(lambda: run.config).startswith(f"{run.recipe_file} has changed since rpe wrote it: restore it, or start")
+    run.update(recipe=files.digest(text.encode()))
     assert error_of(lambda: run.config).startswith(f"{run.path}: its recipe.yaml does not load: ")
+
+
+def test_a_run_without_its_recipe_is_named(run: Run) -> None:
+    run.recipe_file.unlink()
+    assert error_of(lambda: run.config).startswith(f"{run.recipe_file} is missing: restore it, or start")
 
 
 HOLD = (
@@ -437,4 +480,4 @@ def test_times_sort_as_text_and_name_their_zone() -> None:
 
 
 def test_the_format_of_the_identity_is_not_that_of_the_record() -> None:
-    assert (recipe.FORMAT, RECORD_FORMAT) == (3, 4)
+    assert (recipe.FORMAT, RECORD_FORMAT) == (3, 5)

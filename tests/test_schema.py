@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 import pytest
 import report_schema
-from helpers.run_folders import add_inspection, make_run
+from helpers.run_folders import add_inspection, make_run, validation
 from pydantic import BaseModel, ValidationError
 
 from rpecli.config import recipe
@@ -31,7 +31,7 @@ def report(tmp_path_factory) -> build.Report:
              for name in ("rope", "learned", "none") for seed in range(3) for task, line in lines.items()]  # fmt: skip
     paths += [make_run(folder, {}, encoding="alibi", info={"status": "failed", "error": "nan"})]
     add_inspection(paths[0], 0.9)
-    append_line(paths[0] / "metrics.jsonl", {"step": 10, "token_accuracy": 0.5})
+    append_line(paths[0] / "metrics.jsonl", validation(10, 0.5))
     return build.build_report(paths, "mine", folder / "results", "rpe report")
 
 

@@ -14,7 +14,7 @@ from rpecli.report.studies import load_study
 from rpecli.report.tables.two_studies import headline, tables
 from rpecli.report.two_studies import ComparisonData, ComparisonRow, StudyComparison, compare
 from rpecli.report.write import two_studies as write
-from rpecli.run.files import append_line
+from rpecli.run.directory import Run
 
 SEEDS = {"a": [0.8, 0.6, 0.7], "b": [0.9, 0.8, 0.7]}
 
@@ -119,8 +119,8 @@ def test_equal_training_is_not_remarked_on(tmp_path):
 def test_what_one_side_has_alone_is_said(tmp_path):
     studies(tmp_path)
     make_run(tmp_path / "a", {16: 1.0, 32: 0.5}, encoding="alibi")
-    append_line(next((tmp_path / "b").glob("*-s0-*")) / "eval.jsonl", json.loads(
-        next((tmp_path / "b").glob("*-s0-*/eval.jsonl")).read_text().splitlines()[0]) | {"length": 64})  # fmt: skip
+    run = Run(next((tmp_path / "b").glob("*-s0-*")))
+    run.append_evaluation(run.evaluations()[0] | {"length": 64})
     notes = compared(tmp_path).notes
     assert "Copy, trained to 16: only A has ALiBi." in notes
     assert "Copy, trained to 16: only B was evaluated at 64." in notes

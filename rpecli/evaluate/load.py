@@ -16,13 +16,12 @@ from rpecli.run.files import RunError
 def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -> tuple[LoadedModel, str]:  # noqa: B008 - frozen
     """The model of a trained run, ready to evaluate, and the fingerprint of its weights file (8 hexadecimal digits).
 
-    Raises RunError, with the cause and its own remedy, for a run that is not trained, a recipe that was edited since, weights
-    that are damaged or do not fit, and a model that needs more memory than there is.
+    Raises RunError, with the cause and its own remedy, for a run that is not trained, weights that are damaged or do not fit, and
+    a model that needs more memory than there is.
     """
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
-    _require_recipe_of_training(run)
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
     try:
         loaded = build(config.model_copy(update={"encoding": override or config.encoding}), torch_device)
@@ -38,19 +37,6 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     loaded.model.switch(True)
     loaded.model.eval()
     return loaded, catalog.fingerprint(run.weights_file)
-
-
-def _require_recipe_of_training(run: Run) -> None:
-    """The id says what a run trains: a recipe of another id would load these weights into another model."""
-    try:
-        trained, current = run.record.get("id"), run.config.id
-    except ChoiceError as error:
-        raise RunError(f"{run.name}: {error}") from None
-    if trained != current:
-        raise RunError(
-            f"{run.recipe_file} is not the recipe that this run was trained with (it stands for {current}, run.json says "
-            f"{trained}): undo the change, or train what it says: rpe train {run.recipe_file}"
-        )
 
 
 def _remedy(run: Run, override: str | None) -> str:

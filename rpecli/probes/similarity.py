@@ -19,7 +19,7 @@ from rpecli.probes import store
 from rpecli.probes.attention_weights import attention_rows, layer_inputs
 from rpecli.probes.inputs import probe_batches
 from rpecli.probes.store import InspectedRun
-from rpecli.run.records import LayerSimilarity, SimilarityLine
+from rpecli.run.records import LayerSimilarity, SimilarityLine, eval_identity_of
 
 MAX_CELLS = 1 << 24  # of attention that a run of 8 heads keeps to be compared with others
 
@@ -67,16 +67,20 @@ def _compare_with_later(
     first = runs[number]
     length, fingerprint = first.line["train_length"], first.fingerprint
     keys = {**first.identity, "length": length, "fingerprint": fingerprint}
-    stored = {str(line["other"]): line for line in store.matching_lines(first.run, ["similarity"], keys)}
+    stored = {
+        (line["other"]["run"], eval_identity_of(line["other"])): line
+        for line in store.matching_lines(first.run, ["similarity"], keys)
+    }
     for other in range(number + 1, len(runs)):
         second = runs[other]
-        if str(second.name) in stored and not (first.request.overwrite or second.request.overwrite):
-            line: SimilarityLine = stored[str(second.name)]
+        name = second.run.name, eval_identity_of(second.name)
+        if name in stored and not (first.request.overwrite or second.request.overwrite):
+            line: SimilarityLine = stored[name]
         else:
             layers = run_similarity(attention(number), attention(other))
             line = {"probe": "similarity", **first.identity, "length": length, "fingerprint": fingerprint,
                     "other": second.name, "layers": layers}  # fmt: skip
-            with first.run.lock():
+            with first.run.lock(required=False):
                 store.append(first.run, line)
         names = [store.run_names(inspected.run, inspected.request) for inspected in (first, second)]
         yield {

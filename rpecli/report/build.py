@@ -82,13 +82,13 @@ def report_content(
     from rpecli.report import verdict
     from rpecli.report.aggregate import aggregate
     from rpecli.report.load import load_runs
-    from rpecli.report.load_probes import load_probes, outdated
+    from rpecli.report.load_probes import load_probes
     from rpecli.report.reference import Background, matching
     from rpecli.report.reference import background as reference_background
     from rpecli.report.tables import accuracy, attention, invariance, pooled, seeds
 
     loaded = load_runs(paths)
-    tasks, messages = aggregate(loaded.runs), loaded.warnings + outdated(loaded.runs)
+    tasks, messages = aggregate(loaded.runs), loaded.warnings
     background = Background()
     if reference.in_tests:
         own = {run.id for run in loaded.runs}  # a run of the reference that was trained again is one seed, not two

@@ -24,7 +24,6 @@ from rpecli.run.ways import way_of
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
 Keep = Callable[[Run, EvalLine], bool]
-REQUIRED = ("length", "n", "exact_match", "token_accuracy")
 
 
 class ReportError(ValueError):
@@ -66,20 +65,41 @@ class RunResults:
         return {length: value for length, value in values.items() if value is not None}
 
     @cached_property  # read by the tables and by the figures
-    def validations(self) -> list[dict[str, Any]]:
-        """The validations of a trained run, oldest first; none for a run without metrics.jsonl."""
-        lines = Run(self.path).metrics() if self.trained and not self.is_reference else []
-        return [dict(line) for line in lines if line.get("token_accuracy") is not None]
+    def _validations(self) -> tuple[list[Any], str | None]:
+        return _lines_or_problem(Run(self.path).metrics) if self.trained and not self.is_reference else ([], None)
 
     @cached_property  # read for inspections, similarities and shifts
+    def _probes(self) -> tuple[list[Any], str | None]:
+        return ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+
+    @property
+    def validations(self) -> list[dict[str, Any]]:
+        """The validations of a trained run, oldest first; none for a run without metrics.jsonl, or with a damaged one."""
+        return self._validations[0]
+
+    @property
     def probes(self) -> list[dict[str, Any]]:
-        """The lines of probes.jsonl, oldest first; none for a run without that file."""
-        return [] if self.is_reference else Run(self.path).probes()
+        """The lines of probes.jsonl, oldest first; none for a run without that file, or with a damaged one."""
+        return self._probes[0]
+
+    @property
+    def side_problems(self) -> list[str]:
+        """What is wrong with the files that only a learning curve or a probe needs."""
+        problems = {"learning curve": self._validations[1], "probes": self._probes[1]}
+        return [f"{problem} (its {what} left out)" for what, problem in problems.items() if problem]
 
     @property
     def solved(self) -> bool | None:
         """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""
         return False if self.failed else stats.solved(self.by_length("exact_match"), self.config.length)
+
+
+def _lines_or_problem(read: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:
+    """The lines of a file that a report can do without, or why there are none."""
+    try:
+        return read(), None
+    except RunError as error:
+        return [], str(error)
 
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
@@ -99,17 +119,26 @@ class LoadedRuns:
 
 
 def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
-    """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated, or where runs cannot be compared."""
+    """The runs in these directories, with the evaluations to `keep`.
+
+    Raises ReportError where no run is evaluated, or where runs cannot be compared.
+    """
     unique = sorted({path.resolve(): path for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
     runs = _on_shared_sets(runs)
-    messages += duplicates + warnings.incomplete(runs)
+    messages += duplicates + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
+    messages += warnings.incomplete(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))
+
+
+def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
+    """The runs, one that was measured in several ways once."""
+    return {run.path: run for run in runs}.values()
 
 
 def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
@@ -138,8 +167,8 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     if lines and record["status"] != Status.TRAINED:
         messages.append(f"{run}: {record['status']}, so its evaluations are of unfinished weights and left out")
         lines = []
-    current = [line for line in lines if line.get("weights") == lines[-1].get("weights")]
-    outdated = sorted({line["length"] for line in lines if "length" in line} - {line.get("length") for line in current})
+    current = [line for line in lines if line["weights"] == lines[-1]["weights"]]
+    outdated = sorted({line["length"] for line in lines} - {line["length"] for line in current})
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
@@ -147,7 +176,7 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     variants = list(dict.fromkeys(ways)) or [("", None)]
     results = []
     for suffix, override in variants:
-        evaluations = _by_length([line for line in current if way_of(line, config) == suffix], run)
+        evaluations = _by_length([line for line in current if way_of(line, config) == suffix])
         group = {"group": group_of(override)} if override else {}
         own = record | group | {"encoding": record["encoding"] + suffix}
         settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
@@ -155,13 +184,10 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     return results, messages
 
 
-def _by_length(lines: list[EvalLine], run: Run) -> dict[int, list[EvalLine]]:
+def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
     """The evaluations of each length, the one on the most sequences last, the later one of equals after the earlier."""
     by_length: dict[int, list[EvalLine]] = defaultdict(list)
     for line in lines:
-        missing = [key for key in REQUIRED if line.get(key) is None]
-        if missing:
-            raise RunError(f"{run.evaluations_file}: a line has no {', '.join(missing)}: delete that line: rpe eval {run}")
         by_length[line["length"]].append(line)
     return {length: sorted(by_length[length], key=lambda line: line["n"]) for length in sorted(by_length)}
 

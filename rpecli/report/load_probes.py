@@ -5,9 +5,7 @@ from typing import Any, TypedDict
 
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.load import RunResults
-from rpecli.report.warnings import paths_of
 from rpecli.run.records import PROBES, AttentionLine, LayerSimilarity, eval_identity_of
-from rpecli.table import plural
 
 INSPECTION, SIMILARITY, *_ = PROBES
 
@@ -74,15 +72,6 @@ def _same_sets(run: RunResults, line: Any) -> bool:
     own = {str(length): evaluation.get("fingerprint") for length, evaluation in run.evaluations.items()}
     matches = [own[length] == fingerprint for length, fingerprint in used.items() if length in own]
     return bool(matches) and all(matches)
-
-
-def outdated(runs: list[RunResults]) -> list[str]:
-    """A warning about runs that only another version of rpe, whose lines are left out, has inspected."""
-    evaluated = {run.path: run for run in runs if run.evaluations}  # a run measured in several ways is one directory
-    probes = {path: {line.get("probe") for line in run.probes} for path, run in evaluated.items()}
-    members = [run for path, run in evaluated.items() if probes[path] - {*PROBES} and INSPECTION not in probes[path]]
-    count = plural(len(members), "run")
-    return [f"{count} inspected by another version of rpe, left out: rpe inspect {paths_of(members)}"] if members else []
 
 
 def load_probes(tasks: list[TaskResults]) -> dict[str, TaskProbes]:

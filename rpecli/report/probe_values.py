@@ -1,5 +1,6 @@
 """Numbers of inspected runs, read from the lines of probes.jsonl, for the tables and figures of `rpe inspect` and of a report."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 from typing import Any, Literal
@@ -114,6 +115,6 @@ def similarity_matrix(pairs: list[SimilarityPair], names: Callable[[SimilarityPa
 
 
 def shift_value(line: Mapping[str, Any], measure: str) -> float:
-    """One measure of a shift; of attention, which is measured per layer, the mean."""
-    value = line[measure]
-    return fmean(value) if isinstance(value, list) else float(value)
+    """One measure of a shift, nan where a model gave no number; of attention, which is measured per layer, the mean."""
+    values = line[measure] if isinstance(line[measure], list) else [line[measure]]
+    return fmean(math.nan if value is None else value for value in values)

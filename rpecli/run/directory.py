@@ -10,17 +10,17 @@
         probes.jsonl              one line per probe
         log.txt                   what the process printed
 
-A file that is replaced is written under another name, synced and renamed; readers ignore a torn last line.
+A file that is replaced is written under another name, synced and renamed; readers ignore a torn last line. Records carry a
+checksum and have a schema (`records.py`), and reading checks both; run.json holds the checksum of recipe.yaml.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import parse_choice, split_layers
@@ -29,19 +29,27 @@ from rpecli.config.recipe import Config, label
 from rpecli.config.yaml_source import RecipeError
 from rpecli.run.files import (
     RECORD_FORMAT,
+    Damaged,
+    NotWritten,
+    OtherFormat,
     RunError,
     RunInUse,
     append_line,
+    digest,
+    json_text,
     last_line,
     line_bytes,
+    read_bytes,
     read_lines,
+    reason,
+    remove_temporary,
     write_bytes,
     write_json,
 )
 from rpecli.run.provenance import now, sources
-from rpecli.run.records import EvalLine, MetricsLine, ProbeLine
+from rpecli.run.records import EvalLine, MetricsLine, ProbeLine, parse, parse_run
 
-REQUIRED = ("task", "encoding", "seed", "status")
+REMEDY = "start the command that made the run again, which writes it anew"  # of a damaged run.json
 
 
 class Status(StrEnum):
@@ -72,24 +80,76 @@ class Run:
     path: Path
 
     @classmethod
-    def create(cls, config: Config, runs: Path, study: str = "default") -> "Run":
-        """The run of this config under `runs`, created if it is not there. Raises RunError if the directory holds another run."""
+    def create(cls, config: Config, runs: Path, study: str = "default", say: Callable[[str], None] = lambda _: None) -> "Run":
+        """The run of this config under `runs`, created if it is not there.
+
+        What is damaged or gone of run.json and recipe.yaml is written anew, which `say` is told: a run whose run.json was lost
+        goes on from its checkpoint, or starts again. Raises RunError if the directory holds another run, or cannot be written.
+        """
         run = cls(runs / config.id)
-        if run.record_file.exists():
-            if run.record.get("id") != config.id:
-                raise RunError(f"{run} already holds a different run: move it, or use another --runs folder")
-            return run
+        if not run._is_intact(config):
+            run._make_directory()
+            with run.lock(wait=True):
+                run._restore(config, study, say)
+        return run
+
+    def _is_intact(self, config: Config) -> bool:
+        """Whether run.json and recipe.yaml are as rpe wrote them. Raises RunError where they are of another run or version."""
         try:
-            run.path.mkdir(parents=True, exist_ok=True)
+            record = self.record if self.has_record else None
+        except Damaged:
+            return False
+        if record and record["id"] != config.id:
+            raise RunError(f"{self} already holds a different run: move it, or use another --runs folder")
+        return record is not None and not self._recipe_problem(record)
+
+    def _make_directory(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            file = next(path for path in (run.path, *run.path.parents) if path.is_file())
+            file = next(path for path in (self.path, *self.path.parents) if path.is_file())
             raise RunError(f"{file} is a file where a directory is needed: move the file elsewhere") from None
-        write_bytes(run.recipe_file, config.to_yaml().encode())
+        except OSError as error:
+            folder = self.path.parent
+            raise NotWritten(f"{folder} cannot be written ({reason(error)}): choose another folder: --runs FOLDER") from None
+
+    def _restore(self, config: Config, study: str, say: Callable[[str], None]) -> None:
+        """Writes anew what is damaged or gone of run.json and recipe.yaml."""
+        try:
+            record = self.record if self.has_record else None
+            problem = self._recipe_problem(record) if record else f"{self} has no run.json"
+        except Damaged as error:
+            record, problem = None, str(error).removesuffix(f": {REMEDY}")
+        if record and problem:
+            say(f"{problem}: it is written anew")
+            self.update(recipe=self._write_recipe(config))
+        elif record is None:
+            has_checkpoint = self.checkpoint_file.exists()
+            if has_checkpoint or self.weights_file.exists():
+                way = "goes on from its checkpoint" if has_checkpoint else "is trained again"
+                say(f"{problem}: it is written anew, and the run {way}")
+            seconds = {"seconds": (self.last_metrics() or {}).get("seconds", 0.0)} if has_checkpoint else {}
+            write_json(self.record_file, self._new_record(config, study) | seconds)
+
+    def _new_record(self, config: Config, study: str) -> dict[str, Any]:
+        """The record of a run that has not started, once its recipe is written."""
         record = {"format": RECORD_FORMAT, "id": config.id, "task": label(config.task), "encoding": label(config.encoding)}
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
-        record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
-        write_json(run.record_file, record | {"sources": sources(config), "created": now()})
-        return run
+        record |= {"group": group_of(config.encoding), "family": family_of(config.task), "sources": sources(config)}
+        return record | {"recipe": self._write_recipe(config), "created": now()}
+
+    def _write_recipe(self, config: Config) -> str:
+        """Writes recipe.yaml and returns its checksum."""
+        data = config.to_yaml().encode()
+        write_bytes(self.recipe_file, data)
+        return digest(data)
+
+    def _recipe_problem(self, record: dict[str, Any]) -> str | None:
+        """Why recipe.yaml is not what rpe wrote; None if it is."""
+        data = read_bytes(self.recipe_file)
+        if data is None:
+            return f"{self.recipe_file} is missing"
+        return None if digest(data) == record["recipe"] else f"{self.recipe_file} has changed since rpe wrote it"
 
     def __str__(self) -> str:
         return str(self.path)
@@ -133,6 +193,8 @@ class Run:
     @cached_property
     def config(self) -> Config:
         """The resolved recipe."""
+        if problem := self._recipe_problem(self.record):
+            raise Damaged(f"{problem}: restore it, or start the command that made the run again, which writes it anew")
         try:
             recipe, _ = config_load.load(str(self.recipe_file))
             (config,) = recipe.configs()
@@ -141,28 +203,30 @@ class Run:
             raise RunError(f"{self}: its recipe.yaml does not load: {error}") from None
 
     @property
+    def has_record(self) -> bool:
+        """Whether there is a run.json, readable or not."""
+        try:
+            return self.record_file.exists()
+        except OSError:
+            return True
+
+    @property
     def record(self) -> dict[str, Any]:
-        """What run.json holds now."""
-        if not self.path.is_dir():
-            raise RunError(f"no run {self}: rpe ls runs lists the runs")
-        if not self.record_file.exists():
+        """What run.json holds now, a RunRecord."""
+        data = read_bytes(self.record_file)
+        if data is None:
+            if not self.path.is_dir():
+                raise RunError(f"no run {self}: rpe ls runs lists the runs")
             raise RunError(f"{self}: not a run directory (no run.json): move it elsewhere, or name the runs you mean")
         try:
-            record = json.loads(self.record_file.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise RunError(f"{self.record_file}: damaged record: delete {self} and start the run again") from None
-        missing = [key for key in REQUIRED if not isinstance(record, dict) or key not in record]
-        if missing:
-            raise RunError(f"{self.record_file}: not a record of rpe (no {', '.join(missing)}): move {self} elsewhere")
-        written = record.get("format", 2)  # format 2 had no such key
-        if written != RECORD_FORMAT:
-            raise RunError(
-                f"{self} was written by another version of rpe (record format {written}; this is {RECORD_FORMAT}): "
+            return parse_run(data)
+        except OtherFormat as error:
+            raise OtherFormat(
+                f"{self} was written by another version of rpe ({error}; this is {RECORD_FORMAT}): "
                 "move it elsewhere or delete it, and start the same command again"
-            )
-        if record["status"] not in list(Status):
-            raise RunError(f"{self.record_file}: not a record of rpe (status {record['status']!r}): move {self} elsewhere")
-        return record
+            ) from None
+        except Damaged as error:
+            raise Damaged(f"{self.record_file}: {error}: {REMEDY}") from None
 
     def update(self, **fields: Any) -> dict[str, Any]:
         """Changes fields of run.json in one step and returns the whole record."""
@@ -177,14 +241,14 @@ class Run:
 
     def metrics(self) -> list[MetricsLine]:
         """The validations so far, oldest first."""
-        return cast(list[MetricsLine], read_lines(self.metrics_file))
+        return read_lines(self.metrics_file, partial(parse, "metrics"))
 
     def last_metrics(self) -> dict[str, Any] | None:
         """The latest validation, a MetricsLine; None where there is none, or where the line is damaged."""
-        return last_line(self.metrics_file)
+        return last_line(self.metrics_file, partial(parse, "metrics"))
 
     def append_metrics(self, line: MetricsLine) -> None:
-        append_line(self.metrics_file, line)
+        self._append(self.metrics_file, "metrics", line)
 
     def cut_metrics(self, step: int) -> None:
         """Removes the validations after a step."""
@@ -193,37 +257,56 @@ class Run:
 
     def evaluations(self) -> list[EvalLine]:
         """The evaluated lengths, oldest first."""
-        return cast(list[EvalLine], read_lines(self.evaluations_file))
+        remedy = f"delete that line, then rpe eval {self}"
+        return read_lines(self.evaluations_file, partial(parse, "eval"), remedy)
 
     def latest_evaluations(self) -> dict[int, EvalLine]:
         """The latest evaluation of each length, of the run's own encoding and its current weights."""
-        lines = [line for line in self.evaluations() if not line.get("encoding_override") and "length" in line]
-        return {line["length"]: line for line in lines if line.get("weights") == lines[-1].get("weights")}
+        lines = [line for line in self.evaluations() if not line["encoding_override"]]
+        return {line["length"]: line for line in lines if line["weights"] == lines[-1]["weights"]}
 
     def append_evaluation(self, line: EvalLine) -> None:
-        append_line(self.evaluations_file, line)
+        self._append(self.evaluations_file, "eval", line)
 
     def probes(self) -> list[dict[str, Any]]:
         """The lines of probes.jsonl, oldest first, as ProbeLine."""
-        return read_lines(self.probes_file)
+        return read_lines(self.probes_file, partial(parse, "probes"), f"delete that line, then rpe inspect {self}")
 
     def append_probe(self, line: ProbeLine) -> None:
-        append_line(self.probes_file, line)
+        self._append(self.probes_file, "probes", line)
+
+    def _append(self, file: Path, kind: str, line: Any) -> None:
+        """Adds a line. Raises RunError for one that nobody could read, with the file as it was."""
+        try:
+            parse(kind, json_text(line).encode())
+        except Damaged as error:
+            raise RunError(f"{file}: a line was not written: {error}") from None
+        append_line(file, line)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, wait: bool = False, required: bool = True) -> Iterator[None]:
         """Holds the run for this process; the system releases it when the process ends, however it ends.
 
-        Raises RunInUse where another process holds it.
+        Args:
+            wait: Wait for a process that holds the run, instead of raising RunInUse.
+            required: Raise NotWritten where the directory cannot be written, instead of going on without holding the run.
         """
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.path / "lock")
+        if not self.path.is_dir():
+            raise RunError(f"no run {self}: rpe ls runs lists the runs")
+        lock, problem = FileLock(self.path / "lock"), None
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             raise RunInUse(f"{self} is being worked on by another process: wait for it, or stop it") from None
+        except OSError as error:
+            problem = reason(error)
+        if problem and required:
+            raise NotWritten(f"{self} cannot be written ({problem}): copy the runs to a folder where they can")
         try:
+            if not problem:
+                remove_temporary(self.path)
             yield
         finally:
             lock.release()
@@ -231,7 +314,10 @@ class Run:
 
 def directories(folder: Path) -> list[Path]:
     """The directories in a folder, sorted; none if there is no such folder."""
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{folder} cannot be read: {reason(error)}") from None
 
 
 def readable_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:

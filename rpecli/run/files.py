@@ -1,14 +1,25 @@
-"""Reading and writing files so that a kill at any moment cannot spoil them."""
+"""Reading and writing files so that a kill at any moment cannot spoil them, and damage does not pass unseen.
 
+Every record, a JSON object, ends with a checksum of its own text, which covers whatever byte of it changes.
+"""
+
+import codecs
+import errno
+import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-RECORD_FORMAT = 4  # of run.json, metrics.jsonl, eval.jsonl and probes.jsonl; raised when a key changes its name or meaning
+RECORD_FORMAT = 5  # of run.json, metrics.jsonl, eval.jsonl and probes.jsonl; raised when a key changes its name or meaning
 TAIL = 1 << 12  # bytes at the end of a file that hold its last line; a line of metrics.jsonl has about 200
+CHECKSUM = b'"checksum": "'  # the last key of a record
+DIGITS = 16  # of the SHA-256 of the text before that key
+Line = TypeVar("Line")
+TEMPORARY = ".tmp"  # ends the name of a file that is being written: NAME.PID.tmp
 
 
 class RunError(ValueError):
@@ -19,14 +30,70 @@ class RunInUse(RunError):  # noqa: N818 - reads as what it says
     """A run that another process works on."""
 
 
+class Damaged(RunError):  # noqa: N818 - reads as what it says
+    """A file that does not hold what rpe wrote."""
+
+
+class OtherFormat(RunError):  # noqa: N818 - reads as what it says
+    """A record that another version of rpe wrote."""
+
+
+class NotWritten(RunError, OSError):  # noqa: N818 - reads as what it says
+    """A file that could not be written."""
+
+
+def reason(error: OSError) -> str:
+    """`no space left on device`: what the system says, without its number and the name of the file."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def not_written(path: Path, error: OSError) -> NotWritten:
+    """`no space left on device: FILE`, or what else is in the way of writing a file and what to do about it."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotWritten(f"{path} cannot be written ({reason(error)}): choose or copy to a folder where it can")
+    return NotWritten(f"{reason(error)}: {path}")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a whole file so that a reader finds the old one or the new one, whenever the process is killed."""
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Writes a whole file so that a reader finds the old one or the new one, whenever the process is killed.
+
+    Raises NotWritten with nothing left behind.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise not_written(path, error) from None
+        raise
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes the files that killed processes were writing in a folder; those of living processes stay."""
+    with suppress(OSError):
+        for path in folder.glob(f"*{TEMPORARY}"):
+            pid = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
+            if pid.isdecimal() and not is_alive(int(pid)):
+                path.unlink(missing_ok=True)
+
+
+def is_alive(pid: object) -> bool:
+    """Whether a process of this machine has this number."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it lives, and belongs to another user
+        return True
+    return True
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
@@ -37,68 +104,129 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     return [folder / name for name in files]
 
 
-def write_json(path: Path, value: Any) -> None:
-    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+def plain(value: Any) -> Any:
+    """A value with nan and infinities, which JSON does not have, as None."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Adds one JSON line; a torn line that a kill left behind is cut off first."""
-    with open(path, "a+b") as file:
-        _cut_torn_line(file)
-        file.write(line_bytes(value))
-        file.flush()
-        os.fsync(file.fileno())
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON that every program can read."""
+    return json.dumps(plain(value), indent=indent, allow_nan=False)
+
+
+def digest(data: bytes) -> str:
+    """The checksum of a text."""
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
+
+
+def seal(text: str) -> bytes:
+    """A JSON object with its checksum as its last key."""
+    body = text[: text.rindex("}")]
+    end = body[len(body.rstrip()) :]  # what stands before the last brace: a line break, where there is one key a line
+    sealed = f"{body.rstrip()},{end + ' ' if end else ' '}".encode()
+    return sealed + CHECKSUM + f'{digest(sealed)}"{end}}}\n'.encode()
+
+
+def unseal(data: bytes) -> bytes:
+    """A JSON object without its checksum. Raises Damaged where there is none, or where it is not that of the text."""
+    sealed, mark, rest = data.removeprefix(codecs.BOM_UTF8).rpartition(CHECKSUM)
+    if not mark:
+        raise Damaged("damaged: no checksum")
+    if b"".join(rest.split()) != f'{digest(sealed)}"}}'.encode():
+        raise Damaged("damaged: the checksum does not match: a byte changed, or it was edited")
+    return sealed.rstrip(b", \r\n") + b"}"
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a record, one key a line."""
+    write_bytes(path, seal(json_text(value, indent=1)))
 
 
 def line_bytes(value: Mapping[str, Any]) -> bytes:
-    """A value as the line that `append_line` writes."""
-    return json.dumps(value).encode() + b"\n"
+    """A record as the line that `append_line` writes."""
+    return seal(json_text(value))
 
 
-def _cut_torn_line(file: IO[bytes]) -> None:
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Adds a record as one line; a torn line that a kill left behind is cut off first.
+
+    Raises NotWritten with the file as it was.
+    """
+    try:
+        with open(path, "a+b", buffering=0) as file:
+            end = _cut_torn_line(file)
+            try:
+                _write_all(file, line_bytes(value))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise not_written(path, error) from None
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    while data:
+        data = data[file.write(data) :]
+
+
+def _cut_torn_line(file: IO[bytes]) -> int:
+    """Returns where the file ends afterwards."""
     end = file.seek(0, os.SEEK_END)
     if not end:
-        return
+        return 0
     file.seek(end - 1)
-    if file.read(1) != b"\n":
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-    file.seek(0, os.SEEK_END)
+    if file.read(1) == b"\n":
+        return end
+    file.seek(0)
+    end = file.read().rfind(b"\n") + 1
+    file.truncate(end)
+    return end
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file (none if it does not exist), a torn last line left out. Raises RunError on any other damage."""
-    if not path.exists():
-        return []
-    *texts, _ = path.read_bytes().split(b"\n")
+def read_bytes(path: Path) -> bytes | None:
+    """What a file holds; None if it does not exist. Raises RunError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {reason(error)}") from None
+
+
+def read_lines(path: Path, parse: Callable[[bytes], Line], remedy: str = "delete that line") -> list[Line]:
+    """The records of a file (none if it does not exist), a torn last line left out.
+
+    Raises Damaged, with the number of the line, for one that has no right checksum or that `parse` refuses.
+    """
+    *texts, _ = (read_bytes(path) or b"").split(b"\n")
     lines = []
     for number, text in enumerate(texts, 1):
-        if (line := _parse(text)) is None:
-            raise RunError(f"{path}:{number}: damaged line: delete that line, or the run, and start again")
-        lines.append(line)
+        if text.strip():
+            try:
+                lines.append(parse(unseal(text)))
+            except Damaged as error:
+                raise Damaged(f"{path}:{number}: {error}: {remedy}") from None
     return lines
 
 
-def last_line(path: Path) -> dict[str, Any] | None:
+def last_line(path: Path, parse: Callable[[bytes], Line]) -> Line | None:
     """The last of `read_lines`, read from the end of the file, so that progress can be shown often and cheaply.
 
     None if there is no line, or if it is damaged: a display of progress goes on, and `read_lines` names the damaged line.
     """
-    with suppress(FileNotFoundError), open(path, "rb") as file:
+    with suppress(OSError), open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         for size in (TAIL, end):
             file.seek(max(0, end - size))
             *texts, _ = file.read().split(b"\n")
             if len(texts) > 1:  # the first may be cut where reading began
                 break
-        return _parse(texts[-1]) if texts else None
+        texts = [text for text in texts if text.strip()]
+        with suppress(Damaged):
+            return parse(unseal(texts[-1])) if texts else None
     return None
-
-
-def _parse(text: bytes) -> dict[str, Any] | None:
-    """The object of a JSON line; None if the line is damaged."""
-    try:
-        line = json.loads(text)
-    except ValueError:  # not JSON, not even text
-        return None
-    return line if isinstance(line, dict) else None

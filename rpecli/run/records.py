@@ -1,32 +1,119 @@
-"""The lines of metrics.jsonl, eval.jsonl and probes.jsonl, typed."""
+"""The schema of run.json and of the lines of metrics.jsonl, eval.jsonl and probes.jsonl, checked whenever one is read.
+
+A key that the schema does not have is refused: it could be a condition under which a newer version of rpe measured.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # pydantic takes no others before Python 3.12
+    cast,
+)
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+from typing_extensions import TypedDict
+
+from rpecli.run.files import CHECKSUM, RECORD_FORMAT, Damaged, OtherFormat, unseal
 
 EXAMPLE_WORDS = 64
 AS_DRAWN = ", as drawn"  # of a data set whose sequences are those that the task draws from the same seed
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
+OLDEST_KEYS = {"task", "encoding", "seed", "status"}  # of run.json in every format
 PROBES = ("attention", "similarity", "positions", "prefix")  # values of the key `probe`
 
+Real = Annotated[float, Field(allow_inf_nan=False)]
+Measured = Real | None  # None: not a number, or infinite
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]  # a length, a number of sequences, a layer or head counted from 1
 
-class MetricsScores(TypedDict):
+
+class Record(TypedDict):
+    """A record as JSON has it: no key beside those of the schema, no text in the place of a number."""
+
+
+Record.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[attr-defined]
+
+
+class Sources(Record):
+    """Fingerprints of the files of a run's task and encoding."""
+
+    tasks: str
+    encodings: str
+
+
+class StepsToAccuracy(Record):
+    """Steps and tokens of the first validation with 90 % and 99 % token accuracy; None where there is none."""
+
+    steps_to_90: Count | None
+    tokens_to_90: Count | None
+    steps_to_99: Count | None
+    tokens_to_99: Count | None
+
+
+class RunRecord(Record):
+    """run.json: what a run is, and from its training on, where it was trained and how far it is."""
+
+    format: int
+    id: str
+    task: str  # with its options
+    encoding: str  # with its options
+    positions: str
+    seed: Count
+    status: Literal["created", "training", "stopped", "failed", "trained"]
+    study: str
+    group: str  # of the encoding
+    family: str  # of the task
+    sources: Sources
+    recipe: str  # checksum of recipe.yaml
+    created: str
+    error: NotRequired[str | None]
+    started: NotRequired[str]
+    stacked: NotRequired[Positive | None]  # how many runs trained as one
+    device: NotRequired[str]
+    parameters: NotRequired[Count]
+    sequence: NotRequired[Positive]  # tokens of a sequence at the training length
+    steps: NotRequired[Positive]  # of its recipe
+    length: NotRequired[Positive]  # of its recipe
+    pid: NotRequired[int]
+    commit: NotRequired[str | None]
+    dirty: NotRequired[bool | None]
+    versions: NotRequired[dict[str, str | None]]
+    machine: NotRequired[str]
+    platform: NotRequired[str]
+    step: NotRequired[Count]  # steps done
+    tokens: NotRequired[Count]
+    seconds: NotRequired[Amount]
+    finished: NotRequired[str]
+    steps_to_accuracy: NotRequired[StepsToAccuracy]
+    peak_memory: NotRequired[Count | None]  # bytes
+    tokens_per_second: NotRequired[Amount]
+
+
+class MetricsScores(Record):
     """One validation during training, at training lengths."""
 
-    step: int  # steps done
-    tokens: int  # tokens trained on so far
-    loss: float  # mean training loss of the steps since the line before, in nats per scored token
-    lr: float  # learning rate of the last step
-    token_accuracy: float  # mean over the validation sets
-    exact_match: float  # mean over the validation sets
+    step: Count  # steps done
+    tokens: Count  # tokens trained on so far
+    loss: Real  # mean training loss of the steps since the line before, in nats per scored token
+    lr: Real  # learning rate of the last step
+    token_accuracy: Share  # mean over the validation sets
+    exact_match: Share  # mean over the validation sets
 
 
 class MetricsLine(MetricsScores):
     """A line of metrics.jsonl."""
 
-    seconds: float  # of training so far, earlier sessions included
+    seconds: Amount  # of training so far, earlier sessions included
 
 
-class Example(TypedDict):
+class Example(Record):
     """The first sequence of an evaluation set and what the model answered, as words; the last EXAMPLE_WORDS of each."""
 
     prompt: list[str]  # what stands outside the answer, without the marks of begin, separator and end
@@ -34,26 +121,26 @@ class Example(TypedDict):
     answer: list[str]  # the likeliest token at each place of it, where the true tokens stand before (teacher forcing)
 
 
-class SetScores(TypedDict):
+class SetScores(Record):
     """What is counted over the sequences of an evaluation set."""
 
-    length: int  # problem length
-    n: int  # number of sequences
-    exact_match: float  # share of sequences with every answer token right
-    exact_match_eos: float  # the same, with the end token
-    interval: list[float]  # Wilson 95 % interval of exact_match
-    token_accuracy: float  # over all answer tokens
-    token_accuracy_rescaled: float | None  # (accuracy - chance) / (1 - chance); None if chance is 1
-    chance: float  # token accuracy of the best guess that does not look at the input
-    nll: float  # nats per answer token
-    accuracy_by_decile: list[float | None]  # token accuracy by tenth of the answer; None for a tenth without a token
+    length: Positive  # problem length
+    n: Positive  # number of sequences
+    exact_match: Share  # share of sequences with every answer token right
+    exact_match_eos: Share  # the same, with the end token
+    interval: Interval  # Wilson 95 % interval of exact_match
+    token_accuracy: Share  # over all answer tokens
+    token_accuracy_rescaled: Measured  # (accuracy - chance) / (1 - chance); None if chance is 1
+    chance: Share  # token accuracy of the best guess that does not look at the input
+    nll: Measured  # nats per answer token
+    accuracy_by_decile: list[Share | None]  # token accuracy by tenth of the answer; None for a tenth without a token
     correct: str  # one bit per sequence, packed, hexadecimal: whether it matched exactly
-    sequence: int  # tokens per sequence
-    eval_seed: int
+    sequence: Positive  # tokens per sequence
+    eval_seed: Count
     fingerprint: str  # of the evaluation set
     positions: str  # start, randomized or coupled
-    untrained_positions: float  # share of positions whose parameters training never touched
-    seconds: float
+    untrained_positions: Share  # share of positions whose parameters training never touched
+    seconds: Amount
 
 
 class EvalScores(SetScores):
@@ -70,13 +157,13 @@ class EvalLine(EvalScores):
     data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 
 
-class EvalIdentity(TypedDict):
+class EvalIdentity(Record):
     """The model and the conditions that a line of probes.jsonl belongs to; lines that differ here are never mixed."""
 
     weights: str
     encoding_override: str | None
     positions: str
-    eval_seed: int
+    eval_seed: Count
 
 
 def eval_identity_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -84,86 +171,86 @@ def eval_identity_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(line.get(key) for key in EvalIdentity.__annotations__)
 
 
-class ShiftScores(TypedDict):
+class ShiftScores(Record):
     """How a model's answers change when the content moves `shift` positions: alone, or behind a prefix of random symbols."""
 
     probe: Literal["positions", "prefix"]
-    shift: int
-    n: int  # number of sequences
-    logits_mean: float  # absolute change of a logit
-    logits_max: float
-    kl_mean: float  # KL divergence of the shifted prediction from the first, in nats
-    kl_max: float
-    changed: float  # share of answer tokens whose likeliest token changed
-    exact_match_before: float
-    exact_match: float
-    token_accuracy_before: float
-    token_accuracy: float
-    attention: list[float]  # per layer, the share of attention that went elsewhere
-    on_prefix: list[float]  # per layer, the share of attention on the prefix
-    untrained_positions: float
-    seconds: float
+    shift: Count
+    n: Positive  # number of sequences
+    logits_mean: Measured  # absolute change of a logit
+    logits_max: Measured
+    kl_mean: Measured  # KL divergence of the shifted prediction from the first, in nats
+    kl_max: Measured
+    changed: Share  # share of answer tokens whose likeliest token changed
+    exact_match_before: Share
+    exact_match: Share
+    token_accuracy_before: Share
+    token_accuracy: Share
+    attention: list[Measured]  # per layer, the share of attention that went elsewhere
+    on_prefix: list[Measured]  # per layer, the share of attention on the prefix
+    untrained_positions: Share
+    seconds: Amount
 
 
 class ShiftLine(ShiftScores, EvalIdentity):
     """A line of probes.jsonl that `rpe inspect --shift` writes."""
 
-    length: int
+    length: Positive
     fingerprint: str
 
 
-class ToeplitzFit(TypedDict):
+class ToeplitzFit(Record):
     """How much of a matrix over (query, key) a function of the distance i-j explains, as R^2; None if it is constant."""
 
-    r2: float | None  # by f(i-j)
-    r2_row_centered: float | None  # by f(i-j) + g(i), relative to g(i) alone
-    r2_chance: float | None  # expected r2 of noise
+    r2: Measured  # by f(i-j)
+    r2_row_centered: Measured  # by f(i-j) + g(i), relative to g(i) alone
+    r2_chance: Measured  # expected r2 of noise
 
 
 class HeadFit(ToeplitzFit):
-    head: int  # from 1
+    head: Positive  # from 1
 
 
-class HeadAttention(TypedDict):
+class HeadAttention(Record):
     """Where one head attends, over the rows that predict the answer."""
 
-    head: int  # from 1
-    distance: float  # mean attended distance, in tokens
-    entropy: float  # nats
-    uniform: float  # entropy of equal weights
-    by_distance: list[float]  # mean weight by distance 0..T-1; -(T-1)..T-1 in bidirectional attention
+    head: Positive  # from 1
+    distance: Real  # mean attended distance, in tokens
+    entropy: Real  # nats
+    uniform: Real  # entropy of equal weights
+    by_distance: list[Real]  # mean weight by distance 0..T-1; -(T-1)..T-1 in bidirectional attention
 
 
-class HeadTerms(TypedDict):
+class HeadTerms(Record):
     """The shares of the four terms of a first-layer head's scores, by name, and the fit of its position-position term."""
 
-    head: int  # from 1
-    share: dict[str, float]
-    covariance: dict[str, float]
+    head: Positive  # from 1
+    share: dict[str, Real]
+    covariance: dict[str, Real]
     toeplitz: ToeplitzFit
 
 
-class LengthAttention(TypedDict):
+class LengthAttention(Record):
     """What `rpe inspect` measures at one length."""
 
-    length: int
-    sequence: int  # tokens that the model reads
-    n: int  # number of sequences
+    length: Positive
+    sequence: Positive  # tokens that the model reads
+    n: Positive  # number of sequences
     layers: list[list[HeadAttention]]
     scores: list[list[HeadFit]] | None  # of the mean scores per layer; None where the matrices are too large
     terms: list[HeadTerms] | None  # None too where no position is added to the embeddings
 
 
-class PatternedHead(TypedDict):
+class PatternedHead(Record):
     """A head that holds most of its attention at one distance or place."""
 
-    layer: int  # from 1
-    head: int  # from 1
+    layer: Positive  # from 1
+    head: Positive  # from 1
     pattern: str  # in words: `distance n+1`
     family: str
     growth: int  # of the offset, in lengths
     offset: int
-    share: dict[str, float]  # of its attention, by length
+    share: dict[str, Real]  # of its attention, by length
 
 
 def strongest_head(heads: Sequence[PatternedHead], length: int) -> PatternedHead | None:
@@ -171,20 +258,20 @@ def strongest_head(heads: Sequence[PatternedHead], length: int) -> PatternedHead
     return max(heads, key=lambda head: (head["growth"] > 0, head["share"].get(str(length), 0.0)), default=None)
 
 
-class AttentionMap(TypedDict):
+class AttentionMap(Record):
     """What one head attends to in one sequence: a row per answer token, a character per key, 0 to 9 for weights 0 to 1."""
 
-    layer: int  # from 1
-    head: int  # from 1
+    layer: Positive  # from 1
+    head: Positive  # from 1
     pattern: str  # as in PatternedHead
     rows: dict[str, list[str]]  # by length
 
 
-class AttentionScores(TypedDict):
+class AttentionScores(Record):
     """Where and why the heads of a model attend."""
 
     normalizer: str
-    train_length: int
+    train_length: Positive
     causal: bool
     lengths: list[LengthAttention]
     patterned_heads: list[PatternedHead]
@@ -198,12 +285,12 @@ class AttentionLine(AttentionScores, EvalIdentity):
     fingerprints: dict[str, str]  # of the evaluation sets, by length
 
 
-class LayerSimilarity(TypedDict):
+class LayerSimilarity(Record):
     """How alike a layer of two runs attends: 1 - JS/ln 2 of its mean over heads, and of the best pairing of heads."""
 
-    mean: float
-    paired: float
-    pairs: list[list[int]]  # heads, from 1
+    mean: Real
+    paired: Real
+    pairs: list[list[Positive]]  # heads, from 1
 
 
 class RunIdentity(EvalIdentity):
@@ -214,10 +301,51 @@ class SimilarityLine(EvalIdentity):
     """A line of probes.jsonl of the run whose name sorts first, about the run `other`."""
 
     probe: Literal["similarity"]
-    length: int
+    length: Positive
     fingerprint: str
     other: RunIdentity
     layers: list[LayerSimilarity]
 
 
-ProbeLine = ShiftLine | AttentionLine | SimilarityLine
+ProbeLine = Annotated[ShiftLine | AttentionLine | SimilarityLine, Field(discriminator="probe")]
+KINDS: dict[str, Any] = {"run": RunRecord, "metrics": MetricsLine, "eval": EvalLine, "probes": ProbeLine}
+
+
+def parse(kind: str, text: bytes) -> Any:
+    """A record of one of KINDS from its JSON, without the checksum. Raises Damaged with the key that is wrong."""
+    try:
+        return _schema(kind).validate_json(text)
+    except ValidationError as error:
+        raise Damaged(_first_problem(error)) from None
+
+
+def parse_run(data: bytes) -> dict[str, Any]:
+    """The record of a run.json. Raises OtherFormat for one that another version of rpe wrote, and Damaged."""
+    text = unseal(data) if CHECKSUM in data else data
+    try:
+        record = from_json(text)
+    except ValueError:
+        raise Damaged("damaged: not JSON") from None
+    if not isinstance(record, dict) or not record.keys() >= OLDEST_KEYS:
+        raise Damaged("not a record of rpe")
+    if (written := record.get("format")) != RECORD_FORMAT:
+        raise OtherFormat("no record format" if written is None else f"record format {written}")
+    return cast("dict[str, Any]", parse("run", unseal(data)))
+
+
+@cache
+def _schema(kind: str) -> TypeAdapter[Any]:
+    return TypeAdapter(KINDS[kind])
+
+
+def _first_problem(error: ValidationError) -> str:
+    """`lengths.0.head: 0: input should be greater than or equal to 1`."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key}: missing"
+    if first["type"] == "extra_forbidden":
+        return f"{key}: unknown key, perhaps of a newer version of rpe"
+    value = "" if isinstance(first["input"], dict | list | bytes) else f"{first['input']!r:.60}: "
+    message = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"{key}: {value}{message}" if key else f"not a record of rpe: {message}"

@@ -1,15 +1,15 @@
 """Runs on disk: directories as training, evaluation and inspection leave them, with every number given."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rpecli.config import load as config_load
 from rpecli.report import build
 from rpecli.run.directory import Run
-from rpecli.run.files import append_line
+from rpecli.run.files import append_line, line_bytes
 
 CHANCE = 0.1
+EVAL_IDENTITY = {"weights": "w", "encoding_override": None, "positions": "start", "eval_seed": 0}
 
 
 def make_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, float] | None = None, **options: Any) -> Path:
@@ -32,6 +32,7 @@ def write_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, floa
     record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu"}
     record |= {"steps_to_accuracy": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
     run.update(**record | info)
+    line = {"positions": "start" if config.positions == "offset" else config.positions} | line
     for length, value in accuracy.items():
         match = value if exact is None else exact[length]
         run.append_evaluation(evaluation(length, value, match) | line)
@@ -41,22 +42,35 @@ def write_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, floa
 def evaluation(length: int, accuracy: float, match: float) -> dict[str, Any]:
     """A line of eval.jsonl."""
     scores = {"exact_match": match, "exact_match_eos": match, "token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE}
-    scores |= {"interval": [0.25, 0.75], "accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "correct": "ff"}
+    scores |= {"interval": [0.25, 0.75], "accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "correct": "ff", "data": None}
     scores["example"] = {"prompt": ["7"] * length, "target": ["7"] * length, "answer": ["7"] * (length - 1) + ["8"]}
-    about = {"length": length, "sequence": 2 * length + 3, "n": 100, "fingerprint": f"set{length}", "eval_seed": 0}
-    return about | scores | {"samples": 100, "weights": "w", "seconds": 0.1}
+    scores["token_accuracy_rescaled"] = (accuracy - CHANCE) / (1 - CHANCE)
+    about = {"length": length, "sequence": 2 * length + 3, "n": 100, "fingerprint": f"set{length}"}
+    return about | scores | EVAL_IDENTITY | {"seconds": 0.1}
+
+
+def validation(step: int, accuracy: float, **keys: Any) -> dict[str, Any]:
+    """A line of metrics.jsonl."""
+    scores = {"loss": 0.5, "lr": 0.001, "token_accuracy": accuracy, "exact_match": accuracy}
+    return {"step": step, "tokens": 50 * step, "seconds": 0.1 * step} | scores | keys
+
+
+def shifted(probe: str, shift: int, **numbers: Any) -> dict[str, Any]:
+    """A line of probes.jsonl that `rpe inspect --shift` writes, of a model of one layer."""
+    scores = {"logits_mean": 0.0, "logits_max": 0.0, "kl_mean": 0.0, "kl_max": 0.0, "changed": 0.0}
+    scores |= dict.fromkeys(("exact_match_before", "exact_match", "token_accuracy_before", "token_accuracy"), 1.0)
+    scores |= {"attention": [0.0], "on_prefix": [0.0], "untrained_positions": 0.0, "seconds": 0.1}
+    about = {"probe": probe, "shift": shift, "n": 100, "length": 16, "fingerprint": "set16"}
+    return about | scores | EVAL_IDENTITY | numbers
 
 
 def add_example(path: Path, length: int, answer: str) -> None:
     """Adds to the evaluation of a length the first sequence of its set, `abcd`, and what the run answered."""
     file = path / "eval.jsonl"
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines = Run(path).evaluations()
     examples = {length: {"prompt": list("abcd"), "target": list("abcd"), "answer": list(answer)}}
     lines = [line | ({"example": examples[line["length"]]} if line["length"] in examples else {}) for line in lines]
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-EVAL_IDENTITY = {"weights": "w", "encoding_override": None, "positions": None, "eval_seed": 0}  # of the evaluations above
+    file.write_bytes(b"".join(map(line_bytes, lines)))
 
 
 def add_inspection(path: Path, share: float, *, terms: bool = False, **keys: object) -> None:
@@ -64,6 +78,7 @@ def add_inspection(path: Path, share: float, *, terms: bool = False, **keys: obj
     pattern = {"layer": 1, "head": 1, "pattern": "distance n", "family": "distance", "growth": 1, "offset": 0}
     line = {"probe": "attention", **EVAL_IDENTITY, "fingerprints": {str(length): f"set{length}" for length in (8, 16, 32)}}
     line |= {"normalizer": "softmax", "train_length": 16, "causal": True}
+    line["attention_map"] = None
     line["lengths"] = [_length_attention(length, share, terms) for length in (8, 16, 32)]
     line["patterned_heads"] = [pattern | {"share": {"8": 1.0, "16": share, "32": 0.25}}]
     append_line(path / "probes.jsonl", line | keys)
@@ -97,7 +112,7 @@ def make_page(folder: Path) -> Path:
     for path in paths:
         add_example(path, 32, "abxd" if "rope" in path.name else "abcd")
         for step, reached in ((50, 0.6), (100, 0.97)):
-            append_line(path / "metrics.jsonl", {"step": step, "tokens": 50 * step, "token_accuracy": reached})
+            append_line(path / "metrics.jsonl", validation(step, reached))
         rows = {"8": ["90"], "16": ["90", "09"], "32": ["9000", "0900"]}
         attention_map = {"layer": 1, "head": 1, "pattern": "distance n", "rows": rows} if "rope" in path.name else None
         add_inspection(path, 0.9 if "rope" in path.name else 0.6, terms="learned" in path.name, attention_map=attention_map)

@@ -39,8 +39,8 @@ def _shift_table(run: str, lines: list[ShiftLine]) -> Table:
     columns += [f"attention {layer}" for layer in range(1, len(lines[0]["attention"]) + 1)] + ["on prefix", "untrained"]
     rows = []
     for line in lines:
-        logits = [_small("logits", line["logits_mean"]), _small("logits", line["logits_max"])]
-        numbers = [*logits, _small("kl", line["kl_mean"]), _small("kl", line["kl_max"])]
+        changes = ("logits_mean", "logits_max", "kl_mean", "kl_max")
+        numbers = [_small(measure, shift_value(line, measure)) for measure in changes]
         shares = [line["changed"], line["exact_match"], line["exact_match_before"], line["token_accuracy"]]
         accuracies = list(map(_percent, [*shares, line["token_accuracy_before"]]))
         on_prefix = MISSING if line["probe"] == "positions" else " ".join(map(_percent, line["on_prefix"]))

@@ -1,0 +1,148 @@
+"""Reads one file of data as rows, with the standard library: texts stay texts, numbers keep their digits, errors have a line.
+
+`datasets` turns whole numbers above 64 bits into floats, dates into timestamps and "NA" into nothing; only parquet needs it.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rpecli.rows import lines
+from rpecli.rows.row import DataError, Row, Value
+
+FIELDS = ("examples", "data", "rows")  # keys of a JSON object that may hold its list of records
+
+
+def read(path: Path, field: str = "", rule: str = "") -> list[Row]:
+    """The rows of a file.
+
+    Args:
+        path: The file; its suffix says what it holds.
+        field: The key of a JSON object that holds the list of records; by default one of FIELDS.
+        rule: How a text file is split, a key of lines.RULES; by default the first that fits all of its lines.
+
+    Raises:
+        DataError: the file is not what its suffix says, or holds no row.
+    """
+    kind = path.suffix.lower()
+    if kind == ".json":
+        rows = list(_json(path, field))
+    elif kind == ".txt":
+        rows = lines.read(path, text_of(path), rule)
+    else:
+        rows = list(READERS[kind](path))
+    if not rows:
+        raise DataError(f"{path}: it holds no row")
+    return rows
+
+
+def text_of(path: Path) -> str:
+    """A text file. Raises DataError with the place of the first byte that is not UTF-8."""
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}:{line}: byte {data[error.start]:#04x} is not UTF-8: save the file as UTF-8") from None
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    for number, text in enumerate(text_of(path).splitlines(), 1):
+        if text.strip():
+            yield Row(_record(_parse(text, path, number), f"{path}:{number}"), str(path), number)
+
+
+def _json(path: Path, field: str) -> Iterator[Row]:
+    document = _parse(text_of(path), path, 1)
+    if isinstance(document, dict):
+        field = field or next((key for key in FIELDS if isinstance(document.get(key), list)), "")
+        if not isinstance(document.get(field), list):
+            listed = ", ".join(key for key, value in document.items() if isinstance(value, list)) or "none"
+            raise DataError(f"{path}: it is one object: name the key with its list of records, field=KEY (lists: {listed})")
+        document = document[field]
+    if not isinstance(document, list):
+        raise DataError(f"{path}: it holds no list of records")
+    for number, record in enumerate(document, 1):
+        yield Row(_record(record, f"{path}: record {number}"), str(path), number)
+
+
+def _parse(text: str, path: Path, line: int) -> Any:
+    """JSON with every number as its text."""
+    try:
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except RecursionError:
+        raise DataError(f"{path}:{line}: it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{line + error.lineno - 1}: not JSON: {error.msg} at column {error.colno}") from None
+
+
+def _record(record: Any, place: str) -> dict[str, Value]:
+    """A JSON object as columns; a chat (`messages`) as its input and its last answer."""
+    if not isinstance(record, dict):
+        raise DataError(f"{place}: not an object with columns: {json.dumps(record)[:60]}")
+    if isinstance(record.get("messages"), list):
+        record = _chat(record["messages"], place)
+    return {str(key): value_of(value) for key, value in record.items() if value is not None}
+
+
+def _chat(messages: list[Any], place: str) -> dict[str, Any]:
+    texts = [(str(message.get("role")), message.get("content")) for message in messages if isinstance(message, dict)]
+    if not texts or texts[-1][0] != "assistant":
+        raise DataError(f"{place}: `messages` does not end with a message of the assistant")
+    return {"input": "\n".join(str(text) for _, text in texts[:-1]), "target": texts[-1][1]}
+
+
+def value_of(value: Any) -> Value:
+    """A JSON value as text; a list of plain values as a list of texts, anything nested as JSON."""
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
+        return [str(value_of(item)) for item in value]
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
+    def read_delimited(path: Path) -> Iterator[Row]:
+        reader = csv.reader(text_of(path).splitlines(), delimiter=delimiter, strict=True)
+        try:
+            columns = next(reader, [])
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(columns):
+                    raise DataError(f"{path}:{reader.line_num}: {len(cells)} cells, but the header has {len(columns)}")
+                yield Row(dict(zip(columns, cells, strict=True)), str(path), reader.line_num)
+        except csv.Error as error:
+            raise DataError(f"{path}:{reader.line_num}: {error}") from None
+
+    return read_delimited
+
+
+def _pair(path: Path) -> Iterator[Row]:
+    """NAME.src and NAME.tgt: line i of the second answers line i of the first."""
+    target = path.with_suffix(".tgt")
+    if not target.is_file():
+        raise DataError(f"{path}: there is no {target.name} beside it")
+    sources, targets = text_of(path).splitlines(), text_of(target).splitlines()
+    if len(sources) != len(targets):
+        raise DataError(f"{path} has {len(sources)} lines, {target.name} has {len(targets)}")
+    for number, (text, answer) in enumerate(zip(sources, targets, strict=True), 1):
+        yield Row({"input": text.strip(), "target": answer.strip()}, str(path), number)
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    from rpecli.rows import hub
+
+    yield from hub.parquet(path)
+
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".csv": _delimited(","),
+    ".tsv": _delimited("\t"),
+    ".src": _pair,
+    ".parquet": _parquet,
+}
