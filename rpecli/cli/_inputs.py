@@ -56,7 +56,7 @@ def require_writable(flag: str, folder: Path) -> None:
         with TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        stop(f"{flag} {folder} cannot be written ({error.strerror}): choose another folder", USAGE)
+        stop(f"{flag} {folder} cannot be written ({error.strerror}): choose another place", USAGE)
 
 
 def check_lengths(flag: str, text: str) -> None:

@@ -105,21 +105,14 @@ def _has_scaling(name: str) -> bool:
 
 
 def _check(config: Config) -> None:
-    """Raises ValueError for lengths and positions that do not suit a run."""
-    import numpy as np
-
-    from rpecli import data
+    """Raises ValueError for a task that does not load, and for lengths that do not suit its training length."""
     from rpecli import task as tasks
 
-    task = tasks.build(config.task)
+    tasks.build(config.task)
     try:
         parse_lengths(config.eval.lengths, config.length)
     except ValueError as error:
         raise ValueError(f"--lengths: {error}  (trained on length {config.length})") from None
-    if data.fixed_kind(config) == "coupled":
-        if task.coupled(task.sample(np.random.default_rng(0), 1, config.length)) is None:
-            raise ValueError(f"--eval-positions coupled: {config.task} has no coupled positions")
-        _check_coupled(config)
 
 
 def _check_set(folder: Path | None, choice: str) -> None:
@@ -133,11 +126,3 @@ def _check_set(folder: Path | None, choice: str) -> None:
     data_set.require_task(choice)
     for length in data_set.lengths:
         data_set.blocks(length, tasks.build(choice))
-
-
-def _check_coupled(config: Config) -> None:
-    from rpecli import encoding as encodings
-
-    shape = encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal")
-    if any(map(encodings.reads_distances, encodings.make_all(config.encoding, shape))):
-        raise ValueError(f"--eval-positions coupled: they do not ascend, and {config.encoding} reads distances")

@@ -40,8 +40,8 @@ def data(
     built = tasks.build(task)
     impossible = [str(length) for length in numbers if not built.has_length(length)]
     if impossible:
-        longest = "" if built.longest() is None else f"; the longest has length {built.longest()}"
-        stop(f"--lengths {lengths}: {task} has no problem of length {', '.join(impossible[:5])}{longest}", USAGE)
+        what = f"longer than {built.longest()}" if built.longest() is not None else f"of length {', '.join(impossible[:5])}"
+        stop(f"--lengths {lengths}: {task} has no problem {what}", USAGE)
     try:
         hf_dataset.check_size(built, numbers, samples)
         hf_dataset.check_folder(out, numbers)

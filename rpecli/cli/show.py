@@ -71,13 +71,13 @@ def _require_one_name(name: str) -> None:
         stop("the name is empty: write a run, a task or an encoding, as listed by rpe ls", USAGE)
     first, comma, _ = name.partition(",")
     if comma:
-        stop(f"{name}: shown one at a time: rpe show {first or 'rope'}", USAGE)
+        stop(f"{name}: shown one at a time: rpe show {first or 'NAME'}", USAGE)
 
 
 def _resembling(name: str) -> list[str]:
-    """Encodings and tasks of a similar name; the name of a run resembles several a little."""
-    kinds = {"encodings": "an encoding", "tasks": "a task"}
-    close = {kind: catalog.close_names(name, catalog.names(kind), cutoff=0.7) for kind in kinds}
+    """Encodings and tasks of a similar name. The name of a run resembles several a little, so it has to be close to one."""
+    kinds, cutoff = {"encodings": "an encoding", "tasks": "a task"}, 0.85 if "-" in name else 0.7
+    close = {kind: catalog.close_names(name, catalog.names(kind), cutoff) for kind in kinds}
     same = {kind: [other for other in others if other == name.lower()] for kind, others in close.items()}
     shown = same if any(same.values()) else close
     return [f"{other} ({kinds[kind]})" for kind, others in shown.items() for other in others]

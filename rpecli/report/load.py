@@ -19,7 +19,7 @@ from rpecli.report import stats, warnings
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
-from rpecli.run.ways import way_of
+from rpecli.run.ways import source_of, way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
@@ -45,6 +45,11 @@ class RunResults:
     @property
     def id(self) -> str:
         return str(self.record.get("id", self.path.name))
+
+    @property
+    def measured(self) -> str:
+        """What its label says of how it was measured, as `way_of` does."""
+        return str(self.settings.get("measured", ""))
 
     @property
     def is_reference(self) -> bool:
@@ -214,12 +219,15 @@ def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[
 
 
 def _on_shared_sets(runs: list[RunResults]) -> list[RunResults]:
-    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length."""
-    by_cell: dict[tuple[str, int], list[RunResults]] = defaultdict(list)
+    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length.
+
+    Runs measured on a data set of other sequences than the drawn ones are compared with each other alone.
+    """
+    by_cell: dict[tuple[str, str, int], list[RunResults]] = defaultdict(list)
     for run in runs:
         for length in run.all_evaluations:
-            by_cell[str(run.record["task"]), length].append(run)
-    chosen = {cell: _shared_set(*cell, members) for cell, members in sorted(by_cell.items())}
+            by_cell[str(run.record["task"]), source_of(run.measured), length].append(run)
+    chosen = {cell: _shared_set(cell[0], cell[2], members) for cell, members in sorted(by_cell.items())}
     return [replace(run, evaluations=_evaluations_on(run, chosen)) for run in runs]
 
 
@@ -232,11 +240,11 @@ def _shared_set(task: str, length: int, runs: list[RunResults]) -> str | None:
     return max(shared, key=lambda fingerprint: (sum(rank[fingerprint] for rank in ranks), str(fingerprint)))
 
 
-def _evaluations_on(run: RunResults, chosen: dict[tuple[str, int], str | None]) -> dict[int, EvalLine]:
+def _evaluations_on(run: RunResults, chosen: dict[tuple[str, str, int], str | None]) -> dict[int, EvalLine]:
     """By length, the last evaluation on the chosen set."""
     evaluations = {}
     for length, lines in run.all_evaluations.items():
-        fingerprint = chosen[str(run.record["task"]), length]
+        fingerprint = chosen[str(run.record["task"]), source_of(run.measured), length]
         evaluations[length] = [line for line in lines if line.get("fingerprint") == fingerprint][-1]
     return evaluations
 

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from rpecli.choice import parse_choice
+from rpecli.config.recipe import label
 from rpecli.table import plural
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def _changed_files(runs: "list[RunResults]") -> list[str]:
     fingerprints: dict[tuple[str, str], set[str]] = defaultdict(set)
     for run in runs:
         for kind, fingerprint in run.record.get("sources", {}).items():
-            name = run.record[kind.removesuffix("s")]
-            fingerprints[kind, parse_choice(str(name))[0]].add(str(fingerprint))
+            name = label(getattr(run.config, kind.removesuffix("s")))
+            fingerprints[kind, parse_choice(name)[0]].add(str(fingerprint))
     return [
         f"the file of {kind[:-1]} {name} changed between these runs ({', '.join(sorted(versions))}): train them with one version"
         for (kind, name), versions in sorted(fingerprints.items())

@@ -14,6 +14,11 @@ def way_of(line: EvalLine, config: Config) -> str:
     return swapped + placed + (f" on {source}" if source and not source.endswith(AS_DRAWN) else "")
 
 
+def source_of(way: str) -> str:
+    """The data set that a way names; empty for drawn sequences."""
+    return way.partition(" on ")[2]
+
+
 def evaluations_by_way(run: Run) -> dict[str, dict[int, EvalLine]]:
     """Of each way and each length, the line on the most sequences, the latest of equals; of the current weights.
 

@@ -42,11 +42,11 @@ def write_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, floa
 def evaluation(length: int, accuracy: float, match: float) -> dict[str, Any]:
     """A line of eval.jsonl."""
     scores = {"exact_match": match, "exact_match_eos": match, "token_accuracy": accuracy, "nll": 0.5, "chance": CHANCE}
-    scores |= {"interval": [0.25, 0.75], "accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "correct": "ff", "data": None}
+    scores |= {"interval": [0.25, 0.75], "accuracy_by_decile": [accuracy] * 10, "untrained_positions": 0.0, "correct": "ff"}
     scores["example"] = {"prompt": ["7"] * length, "target": ["7"] * length, "answer": ["7"] * (length - 1) + ["8"]}
     scores["token_accuracy_rescaled"] = (accuracy - CHANCE) / (1 - CHANCE)
     about = {"length": length, "sequence": 2 * length + 3, "n": 100, "fingerprint": f"set{length}"}
-    return about | scores | EVAL_IDENTITY | {"seconds": 0.1}
+    return about | scores | EVAL_IDENTITY | {"data": None, "seconds": 0.1}
 
 
 def validation(step: int, accuracy: float, **keys: Any) -> dict[str, Any]:
