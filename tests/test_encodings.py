@@ -148,17 +148,21 @@ CLAIMS = [
     "rope:scaling=dynamic:factor=4",
     "abacus:over=fire",
     "abacus:over=t5",
+    "rope:pairing=half:fraction=0.5",
+    "rerope:leak=3",
+    "pope:start=uniform",
+    "dape:kind=v2:over=sandwich",
 ]
 CHOICES = [*catalog.names("encodings"), *CLAIMS]
 
 
 @BOTH
-@pytest.mark.parametrize("shift", [1, 64, 500])
+@pytest.mark.parametrize("shift", [1, 64, 500, 10**5, 10**6, 2**24 + 1])
 @pytest.mark.parametrize("choice", CHOICES)
 def test_moving_every_position_changes_nothing_where_an_encoding_says_so(model_of, choice, shift, causal):
     if not build_or_skip(choice, causal).shift_invariant:
         pytest.skip("makes no such claim")
-    assert spread(model_of, choice, shift, causal) < 1e-4
+    assert spread(model_of, choice, shift, causal) < 1e-5  # at most 1.5e-6 was measured
 
 
 @BOTH

@@ -1,5 +1,7 @@
 """What single encodings by position and by token claim beyond what all of them do."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -45,8 +47,32 @@ def test_scaled_frequencies_follow_their_formulas(kind, width, train_length, fac
         w_C, magnitude = scaling.scaled(rotary.frequencies(width, 10000.0), torch.tensor([[3, length - 1]]))
         for c, w in enumerate(w_C.tolist()):
             expected, expected_magnitude = reference_position.scaled_frequency(kind, f, (width, 10000), c, train_length, length)
-            assert w == pytest.approx(expected, rel=2e-6)
+            assert w == pytest.approx(expected, rel=1e-12)
             assert magnitude == pytest.approx(expected_magnitude)
+
+
+@pytest.mark.parametrize("position", [1, 500, 10**6, 2**24 + 1, 10**9])
+def test_angles_far_along_are_those_of_the_formula(position):
+    w_C = rotary.frequencies(64, 10000.0)
+    angle_1xC = rotary.angles(torch.tensor([position]), w_C)
+    assert angle_1xC.dtype == torch.float32
+    for angle, c in zip(angle_1xC[0].tolist(), range(32), strict=True):
+        exact = math.fmod(position * 10000 ** (-2 * c / 64), 2 * math.pi)
+        assert abs(math.remainder(angle - exact, 2 * math.pi)) < 3e-7 + 1e-15 * position
+
+
+@pytest.mark.parametrize("choice", ["sinusoidal", "self-extend:group=8", "rerope:leak=3", "xpos"])
+def test_positions_past_those_of_float32_are_told_apart(choice):
+    """2^24 + 1 is the first whole number that is none of float32's."""
+    positions = torch.arange(24) + 2**24
+    if choice == "sinusoidal":
+        wave_BxTxM = build(choice).embed(torch.zeros(1, 24, M), positions[None], torch.zeros(1, 24, dtype=torch.long))
+        expected = [[math.sin(p * 10000 ** (-2 * c / M)) for c in range(M // 2)] for p in positions.tolist()]
+        torch.testing.assert_close(wave_BxTxM[0, :, 0::2], torch.tensor(expected), atol=1e-6, rtol=0)
+    else:
+        q, k = draw(1, 24, seed=1), draw(1, 24, seed=2)
+        far, near = (scores(build(choice), q, k, positions=p).tril() for p in (positions, positions - 2**24))
+        torch.testing.assert_close(far, near, atol=5e-6, rtol=0)
 
 
 @torch.no_grad()

@@ -4,6 +4,8 @@ from errno import ENOTDIR
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from rpecli import trust
+from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
 from rpecli.config.load import RecipeSource
@@ -57,6 +59,25 @@ def require_writable(flag: str, folder: Path) -> None:
             pass
     except OSError as error:
         stop(f"{flag} {folder} cannot be written ({error.strerror}): choose another place", USAGE)
+
+
+def check_device(device: str) -> None:
+    """Stops for a device that this machine lacks, before anything starts."""
+    if device in ("auto", "cpu"):  # always there: torch need not be loaded to know
+        return
+    from rpecli.device import pick_device
+
+    try:
+        pick_device(device)
+    except ValueError as error:
+        stop(f"--device: {error}", USAGE)
+
+
+def named_choice(text: str) -> str:
+    """A choice that the user wrote on the command line, in canonical spelling; its files may run."""
+    choice = canonical(text)
+    trust.allow([choice])
+    return choice
 
 
 def check_lengths(flag: str, text: str) -> None:

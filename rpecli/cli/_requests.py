@@ -11,10 +11,11 @@ from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import load_recipe
+from rpecli.cli._inputs import load_recipe, named_choice
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config
 from rpecli.evaluate.request import EvalRequest
+from rpecli.run import code
 from rpecli.run.directory import Run
 from rpecli.table import plural
 
@@ -53,8 +54,9 @@ def eval_requests(
             swapped = _swap(config, encoding, scaling)
             _check(config.model_copy(update={"eval": settings, "encoding": swapped or config.encoding}))
             check_set(config.task)
-            requests[run] = replace(request, settings=settings, encoding_override=swapped)
-        except ValueError as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
+            override = code.keep("encodings", swapped, run.path) if swapped else None
+            requests[run] = replace(request, settings=settings, encoding_override=override)
+        except (ValueError, OSError) as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
             reasons[str(error)].append(run)
     messages = [f"{reason}  ({_names(members)} left out)" for reason, members in reasons.items()]
     if not requests:
@@ -78,7 +80,7 @@ def _swap(config: Config, encoding: str | None, scaling: str | None) -> str | No
 
     if encoding is not None and not encoding.strip():
         raise ChoiceError("--swap-encoding is empty: write none, rerope or rope:scaling=yarn")
-    choice = canonical(encoding if encoding is not None else _stretched(config, str(scaling)))
+    choice = named_choice(encoding) if encoding is not None else canonical(_stretched(config, str(scaling)))
     encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rpecli.cli._exit import warn
 from rpecli.launch.status import clock
-from rpecli.run.directory import Run
+from rpecli.run.directory import Run, readable_runs
+from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way, way_of
 from rpecli.table import Table, whole_percent
@@ -16,6 +18,9 @@ CAPTION = "Per cent of tokens right: valid. in the last validation (training len
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """One row per run: what it is, its state, its last validation, its accuracy at some multiples of the training length."""
+    runs, problems = readable_runs(run.path for run in runs)
+    for problem in problems:  # one that went away in the meantime
+        warn(problem)
     by_factor = [accuracy_by_factor(run) for run in runs]
     factors = shown_factors(by_factor)
     rows, narrow_rows = [], []
@@ -33,10 +38,14 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 
 def accuracy_by_factor(run: Run) -> dict[float, float]:
-    """Token accuracy by multiple of the training length, measured as the run's recipe says."""
-    length = run.record.get("length")
-    evaluations = evaluations_by_way(run).get("", {}) if length else {}
-    return {n / length: line["token_accuracy"] for n, line in evaluations.items()} if length else {}
+    """Token accuracy by multiple of the training length, as the run's recipe says; none, with a warning, from damaged lines."""
+    if not (length := run.record.get("length")):
+        return {}
+    try:
+        return {n / length: line["token_accuracy"] for n, line in evaluations_by_way(run).get("", {}).items()}
+    except RunError as error:
+        warn(str(error))
+        return {}
 
 
 def shown_factors(by_factor: Sequence[Mapping[float, float]]) -> list[float]:

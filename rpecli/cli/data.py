@@ -7,7 +7,8 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop
-from rpecli.cli._inputs import MAX_SEED, absolute_lengths, require_writable
+from rpecli.cli._inputs import MAX_SEED, absolute_lengths, named_choice, require_writable
+from rpecli.cli._output import say
 from rpecli.table import plural
 
 EXAMPLES = """
@@ -37,7 +38,8 @@ def data(
     from rpecli import task as tasks
     from rpecli.evaluate import hf_dataset
 
-    built = tasks.build(task)
+    choice = named_choice(task)
+    built = tasks.build(choice)
     impossible = [str(length) for length in numbers if not built.has_length(length)]
     if impossible:
         what = f"longer than {built.longest()}" if built.longest() is not None else f"of length {', '.join(impossible[:5])}"
@@ -49,7 +51,7 @@ def data(
         stop(str(error), USAGE)
     require_writable("--out", out / "data")
     try:
-        hf_dataset.write(task, built, numbers, samples, seed, out)
+        hf_dataset.write(choice, built, numbers, samples, seed, out)
     except OSError as error:
         stop(f"{error.filename or out} cannot be written: {error.strerror or error}", FAILURE)
-    typer.echo(f"{plural(len(numbers), 'length')} with {plural(samples, 'sequence')} each in {out}")
+    say(f"{plural(len(numbers), 'length')} with {plural(samples, 'sequence')} each in {out}")

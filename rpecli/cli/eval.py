@@ -4,13 +4,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-import typer
-
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import FAILURE, stop, warn
-from rpecli.cli._inputs import warn_of_lengths
-from rpecli.cli._output import print_json, print_next, print_tables, text_width
+from rpecli.cli._inputs import check_device, warn_of_lengths
+from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._run_tables import evaluation_tables, run_data
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
@@ -53,6 +51,7 @@ def evaluate(
     Lengths that are already done are skipped, unless --overwrite is given.
     """
     flags.one_output()
+    check_device(device)
     settings = eval_overrides(overrides, data)
     selected, unreadable = select_trained_runs(runs, names)
     requests = eval_requests(selected, EvalRequest(overwrite=overwrite, folder=data), settings, swap_encoding, rope_scaling)
@@ -105,7 +104,7 @@ def _print_accuracy(requests: dict[Run, EvalRequest], tables: bool) -> None:
         return
     try:
         loaded = load_runs((run.path for run in answered), keep=lambda run, line: lines[run].get(line["length"]) == line)
-        typer.echo("\n".join([*text.overview_lines(overview(aggregate(loaded.runs)), text_width()), ""]))
+        say("\n".join([*text.overview_lines(overview(aggregate(loaded.runs)), text_width()), ""]))
     except ReportError as error:
         warn(str(error))
     if tables:

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
-from rpecli.cli._inputs import absolute_lengths, check_lengths, require_writable
-from rpecli.cli._output import print_json, print_tables, print_written, text_width
+from rpecli.cli._exit import USAGE, stop, warn
+from rpecli.cli._inputs import absolute_lengths, check_device, check_lengths, require_writable
+from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
+from rpecli.signals import Interrupted, Terminated
 from rpecli.table import Table, plural
 
 EXAMPLES = """
@@ -88,6 +89,7 @@ def inspect(
     flags.one_output()
     flags.refuse(flags.given("--lengths") if shift else [], "--shift measures at the training length")
     flags.refuse([] if shift else flags.given("--shifts"), "of use with --shift only")
+    check_device(device)
     check_lengths("--lengths", lengths)
     distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     if out is not None:
@@ -154,9 +156,9 @@ def _print(sentences: list[str], tables: list[Table]) -> None:
     from rpecli.report.write import text
 
     for sentence in sentences:
-        typer.echo("\n".join(text.wrap(sentence, text_width())))
+        say("\n".join(text.wrap(sentence, text_width())))
     if tables:
-        typer.echo()
+        say("")
         print_tables(*tables)
 
 

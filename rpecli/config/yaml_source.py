@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from rpecli.choice import ChoiceError, canonical
+from rpecli.choice import ChoiceError, canonical, split_list
 
+CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
 BY_TASK = "by_task"  # the one key whose value has keys: tasks, and under each task the keys of a run
 
 
@@ -75,7 +76,7 @@ def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[
             message = "a recipe must consist of lines `key: value`, and a key is one word"
             source.problems.append(Problem(location, ": ".join(parents), message))
             continue
-        key = _canonical_task(str(key_node.value)) if parents == (BY_TASK,) else str(key_node.value)
+        key = _canonical(str(key_node.value), source.path) if parents == (BY_TASK,) else str(key_node.value)
         name = ": ".join([*parents, key])
         if name in source.locations:
             message = f"is given twice (first at {source.locations[name]}): keep one"
@@ -85,19 +86,24 @@ def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[
         may_nest = parents == (BY_TASK,) or (not parents and key == BY_TASK)
         if isinstance(value_node, yaml.ScalarNode):
             values[key] = _scalar(value_node)
+            if not parents and key in CHOICES and values[key]:
+                values[key] = [_canonical(choice, source.path) for choice in split_list(values[key], source.path.parent)]
         elif may_nest and isinstance(value_node, yaml.MappingNode):
             values[key] = _read_mapping(source, value_node, (*parents, key)) if value_node.value else None
         elif all(isinstance(item, yaml.ScalarNode) for item in value_node.value):
             values[key] = [str(item.value) for item in value_node.value]
+            if not parents and key in CHOICES:
+                values[key] = [_canonical(choice, source.path) for choice in values[key]]
         else:
             remedy = f"write options as NAME:option=value, and settings of one task under {BY_TASK}"
             source.problems.append(Problem(location, name, f"takes a value or a list of values, nothing nested; {remedy}"))
     return values
 
 
-def _canonical_task(choice: str) -> str:
-    with suppress(ChoiceError):  # the schema reports what is wrong with it
-        return canonical(choice)
+def _canonical(choice: str, file: Path) -> str:
+    """The canonical spelling, with paths relative to the folder of the file; the schema reports what is wrong with a choice."""
+    with suppress(ChoiceError):
+        return canonical(choice, file.parent)
     return choice
 
 

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpecli.describe.effect import EncodingProfile, value_range
-from rpecli.plot import HEAD_DASHES, QUIET, REFERENCE, STYLE, UNDATED, WIDTH, FigureError, as_bytes, head_colors, new_figure
+from rpecli.plot import (
+    HEAD_DASHES,
+    QUIET,
+    REFERENCE,
+    UNDATED,
+    WIDTH,
+    FigureError,
+    as_bytes,
+    head_colors,
+    new_figure,
+    styled,
+)
 from rpecli.run.files import write_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +39,8 @@ def kind_of(path: Path) -> str:
     """svg, png or pdf. Raises FigureError for another suffix."""
     kind = path.suffix.lstrip(".").lower()
     if kind not in UNDATED:
-        raise FigureError(f"{path}: a figure is .svg, .png or .pdf: write for example {path.stem or 'figure'}.svg")
+        example = path / "figure.svg" if path.is_dir() else path.with_suffix(".svg")
+        raise FigureError(f"{path}: a figure is .svg, .png or .pdf: write for example {example}")
     return kind
 
 
@@ -44,9 +56,7 @@ def write(profile: EncodingProfile, path: Path) -> None:
 
 def draw(profile: EncodingProfile, kind: str = "svg") -> bytes:
     """The figure as `svg`, `png` or `pdf`."""
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = new_figure()
         _compose(figure, profile)
     return as_bytes(figure, kind)

@@ -7,7 +7,7 @@ channels. Here p = 0.75 and neighbouring channels are pairs (`pairing=half` for 
 fewer slow pairs meet angles they never saw.
 """
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli.encoding import Encoding, QueryKey, Shape
@@ -20,7 +20,6 @@ class PRoPE(Encoding):
     paper = "Round and Round We Go! What makes Rotary Positional Encodings useful?, 2024, arXiv 2410.06205"
     shared = True
     extrapolation = "new angles of fewer slow pairs"
-    w_C: Tensor
 
     def __init__(self, shape: Shape, *, p: float = 0.75, base: float = 10000.0, pairing: str = "interleaved"):
         super().__init__(shape)
@@ -30,9 +29,8 @@ class PRoPE(Encoding):
         pairs, n_rotated = shape.d_head // 2, int(p * shape.d_head / 2 + 1e-9)
         if not 1 <= n_rotated <= pairs:
             raise ValueError(f"p={p} rotates {n_rotated} of {pairs} pairs: write a share from {1 / pairs:g} to 1")
-        self.pairing = pairing
-        w_C = rotary.frequencies(shape.d_head, base)
-        self.register_buffer("w_C", torch.where(torch.arange(pairs) < n_rotated, w_C, 0.0), persistent=False)
+        self.base, self.n_rotated, self.pairing = base, n_rotated, pairing
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
-        return rotary.rotate(qk, self.w_C, pairing=self.pairing)
+        w_C = rotary.frequencies(self.shape.d_head, self.base, qk.device)[: self.n_rotated]
+        return rotary.rotate(qk, F.pad(w_C, (0, self.shape.d_head // 2 - self.n_rotated)), pairing=self.pairing)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, QueryKey, Shape
 from rpecli.encodings import _require as require
+from rpecli.encodings import _rotary as rotary
 
 
 class PoPE(Encoding):
@@ -36,9 +37,8 @@ class PoPE(Encoding):
         return _polar(qk.q_BxHxTxD, self._angle(qk.q_pos_BxT)), _polar(qk.k_BxHxSxD, self._angle(qk.k_pos_BxS) + b_Hx1xD)
 
     def _angle(self, positions_BxT: Tensor) -> Tensor:
-        D = self.shape.d_head
-        w_D = self.base ** (-torch.arange(D, device=positions_BxT.device, dtype=torch.float32) / D)
-        return (positions_BxT[..., None] * w_D)[:, None]
+        w_D = rotary.frequencies(2 * self.shape.d_head, self.base, positions_BxT.device)
+        return rotary.angles(positions_BxT, w_D)[:, None]
 
 
 def _polar(x_BxHxTxD: Tensor, angle_BxHxTxD: Tensor) -> Tensor:

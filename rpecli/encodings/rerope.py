@@ -12,7 +12,7 @@ slower ones).
 from torch import Tensor
 
 from rpecli.encoding import Shape
-from rpecli.encodings._rotary import NearAndFar
+from rpecli.encodings._rotary import NearAndFar, precise
 
 
 class ReRoPE(NearAndFar):
@@ -31,4 +31,5 @@ class ReRoPE(NearAndFar):
         self.pace = 1 / leak if leak else 0.0
 
     def far_positions(self, q_pos_BxT: Tensor, k_pos_BxS: Tensor) -> tuple[Tensor, Tensor]:
-        return q_pos_BxT * self.pace + self.window * (1 - self.pace), k_pos_BxS * self.pace
+        q_exact, k_exact = precise(q_pos_BxT), precise(k_pos_BxS)
+        return q_exact * self.pace + self.window * (1 - self.pace), k_exact * self.pace

@@ -18,18 +18,28 @@ class Sandwich(DistanceBias):
     paper = "Dissecting Transformer Length Extrapolation via the Lens of Receptive Field Analysis, 2022, arXiv 2212.10356"
     shared = True
     extrapolation = "keeps decaying, with oscillations"
-    w_C: Tensor
     gain_H: Tensor
 
     def __init__(self, shape: Shape, *, width: int = 128):
         super().__init__(shape)
         if width < 2 or width % 2:
             raise ValueError(f"width={width}: must be even, for example width={max(2, width + width % 2)}")
-        self.register_buffer("w_C", rotary.frequencies(width, 10000.0), persistent=False)
+        self.width = width
         self.register_buffer("gain_H", shape.n_head / (8 * torch.arange(1, shape.n_head + 1)), persistent=False)
 
     def by_distance(self, distance: Tensor) -> Tensor:
-        total = torch.zeros_like(distance, dtype=self.w_C.dtype)
-        for w in self.w_C:  # one wave at a time: all pairs times all waves would take 64 times the memory
-            total = total + torch.cos(distance * w)
+        total = torch.zeros_like(distance, dtype=self.gain_H.dtype)
+        for w in self._frequencies(distance).split(1):  # one wave at a time: all at once would take 64 times the memory
+            total = total + rotary.angles(distance, w)[..., 0].cos()
         return self.gain_H.view(-1, *[1] * distance.dim()) * total
+
+    def bias(self, q_pos_BxT: Tensor, k_pos_BxS: Tensor) -> Tensor:
+        """The same as one product: cos((i-j) w) = cos(iw) cos(jw) + sin(iw) sin(jw), both counted from the first key."""
+        from_first = (positions - k_pos_BxS[:, :1] for positions in (q_pos_BxT, k_pos_BxS))
+        angle_q, angle_k = (rotary.angles(positions, self._frequencies(positions)) for positions in from_first)
+        q_BxTxW, k_BxSxW = (rotary.precise(torch.cat([angle.cos(), angle.sin()], dim=-1)) for angle in (angle_q, angle_k))
+        total_BxTxS = (q_BxTxW @ k_BxSxW.mT).to(self.gain_H)  # of up to 64 waves in phase: a sum in float32 is off by 2e-5
+        return self.gain_H[:, None, None] * total_BxTxS[:, None]
+
+    def _frequencies(self, positions: Tensor) -> Tensor:
+        return rotary.frequencies(self.width, 10000.0, positions.device)

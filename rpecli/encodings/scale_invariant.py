@@ -8,6 +8,7 @@ growing, slowly.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli.encoding import Encoding, QueryKey, Shape
@@ -21,7 +22,6 @@ class ScaleInvariant(Encoding):
     shared = True
     causal_only = True
     extrapolation = "new angles of fewer slow pairs; the spread grows"
-    w_C: Tensor
 
     def __init__(self, shape: Shape, *, tau: float = 10.0, p: float = 0.75, base: float = 10000.0):
         super().__init__(shape)
@@ -29,13 +29,11 @@ class ScaleInvariant(Encoding):
         require.positive(tau=tau, base=base)
         if not 0 <= p <= 1:
             raise ValueError(f"p={p}: must be from 0 (no rotation) to 1")
-        self.tau = tau
-        w_C = rotary.frequencies(shape.d_head, base)
-        rotates_C = torch.arange(len(w_C)) < int(p * len(w_C) + 1e-9)
-        self.register_buffer("w_C", torch.where(rotates_C, w_C, 0.0), persistent=False)
+        self.tau, self.base, self.n_rotated = tau, base, int(p * shape.d_head / 2 + 1e-9)
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
-        return rotary.rotate(qk, self.w_C)
+        w_C = rotary.frequencies(self.shape.d_head, self.base, qk.device)[: self.n_rotated]
+        return rotary.rotate(qk, F.pad(w_C, (0, self.shape.d_head // 2 - self.n_rotated)))
 
     def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
         distance_Bx1xTxS = qk.distance_BxTxS.clamp(min=0)[:, None]

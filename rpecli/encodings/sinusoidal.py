@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rpecli.encoding import Encoding, Shape
 from rpecli.encodings import _require as require
+from rpecli.encodings import _rotary as rotary
 
 
 class Sinusoidal(Encoding):
@@ -29,7 +30,6 @@ class Sinusoidal(Encoding):
         self.base = base
 
     def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
-        pair_C = torch.arange(0, self.shape.d_model, 2, device=x_BxTxM.device, dtype=torch.float32)
-        angle_BxTxC = positions_BxT[..., None] * self.base ** (-pair_C / self.shape.d_model)
+        angle_BxTxC = rotary.angles(positions_BxT, rotary.frequencies(self.shape.d_model, self.base, x_BxTxM.device))
         wave_BxTxM = torch.stack([angle_BxTxC.sin(), angle_BxTxC.cos()], dim=-1).flatten(-2)
         return x_BxTxM + wave_BxTxM.to(x_BxTxM.dtype)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rpecli.encoding import DistanceCurve, Encoding, QueryKey, Shape
 from rpecli.encodings import _require as require
+from rpecli.encodings import _rotary as rotary
 
 
 class TransformerXL(DistanceCurve):
@@ -37,8 +38,8 @@ class TransformerXL(DistanceCurve):
         self.u_HxD, self.v_HxD = first.u_HxD, first.v_HxD
 
     def _waves(self, positions_BxT: Tensor) -> tuple[Tensor, Tensor]:
-        pair_C = torch.arange(0, self.shape.d_model, 2, device=positions_BxT.device, dtype=torch.float32)
-        angle_Bx1xTxC = (positions_BxT[..., None] * 10000 ** (-pair_C / self.shape.d_model))[:, None]
+        w_C = rotary.frequencies(self.shape.d_model, 10000.0, positions_BxT.device)
+        angle_Bx1xTxC = rotary.angles(positions_BxT, w_C)[:, None]
         return angle_Bx1xTxC.sin(), angle_Bx1xTxC.cos()
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:

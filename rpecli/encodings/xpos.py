@@ -34,9 +34,9 @@ class XPos(Encoding):
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
         w_C = rotary.frequencies(self.shape.d_head, self.base, qk.device)
-        share_C = torch.arange(len(w_C), device=qk.device) * 2 / self.shape.d_head
+        share_C = torch.arange(self.shape.d_head // 2, device=qk.device) * 2 / self.shape.d_head
         decay_C = ((share_C + self.gamma) / (1 + self.gamma)).log() / self.scale_base
-        middle_Bx1 = (qk.k_pos_BxS.amin(1, keepdim=True) + qk.k_pos_BxS.amax(1, keepdim=True)) / 2
+        middle_Bx1 = (qk.k_pos_BxS.amin(1, keepdim=True) + qk.k_pos_BxS.amax(1, keepdim=True)) // 2  # whole, so exact
         q_size = ((qk.q_pos_BxT - middle_Bx1)[..., None] * decay_C).clamp(-LIMIT, LIMIT).exp()
         k_size = (-(qk.k_pos_BxS - middle_Bx1)[..., None] * decay_C).clamp(-LIMIT, LIMIT).exp()
         q_rotation, k_rotation = rotary.rotation(qk.q_pos_BxT, w_C, q_size), rotary.rotation(qk.k_pos_BxS, w_C, k_size)

@@ -97,7 +97,7 @@ def task_facts(choice: str) -> dict[str, Any]:
     defaults = {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
     file = catalog.find("tasks", name)
     return {
-        "name": catalog.name_of(file),
+        "name": None if is_path(name) else catalog.name_of(file),
         "file": catalog.fingerprint(file) if is_path(name) else None,
         "options": defaults | catalog.convert(cls, options, f"task {name}"),
     }

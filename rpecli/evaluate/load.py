@@ -3,7 +3,7 @@
 import torch
 
 from rpecli import catalog, tensor_file
-from rpecli.choice import ChoiceError
+from rpecli.choice import ChoiceError, canonical
 from rpecli.device import pick_device
 from rpecli.evaluate.asked import config_of
 from rpecli.evaluate.memory import ran_out_of_memory
@@ -22,9 +22,10 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
+    encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
     try:
-        loaded = build(config.model_copy(update={"encoding": override or config.encoding}), torch_device)
+        loaded = build(config.model_copy(update={"encoding": encoding}), torch_device)
         loaded.model.load_state(state if override is None else _without_foreign_encodings(state, loaded.model))
     except ChoiceError as error:
         raise RunError(f"{run.name}: {error}") from None

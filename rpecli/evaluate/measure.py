@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rpecli import data, objective
-from rpecli.device import available_memory, stop_signals, to_device
+from rpecli.device import available_memory, to_device
 from rpecli.evaluate.asked import identity
 from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
@@ -23,8 +23,10 @@ from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem,
 from rpecli.evaluate.request import EvalRequest
 from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
 from rpecli.model import LoadedModel, Transformer
+from rpecli.run.code import fingerprint_of, shipped_code
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.records import EXAMPLE_WORDS, EvalLine, EvalScores, Example, SetScores
+from rpecli.signals import stop_signals
 from rpecli.task import SPECIAL, Batch
 
 N_DECILES = 10  # parts of the answer whose accuracy is kept apart
@@ -44,6 +46,7 @@ def evaluate(
     problems = []
     with run.lock(), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
+        code = fingerprint_of(shipped_code(loaded.config))
         fingerprints = already_evaluated(run, loaded, weights, request)
         for length in eval_lengths(loaded.config, loaded.task, request.folder):
             if stopped:
@@ -61,9 +64,14 @@ def evaluate(
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "data": None}
-            if request.folder is not None:
-                line["data"] = open_set(request.folder).name_of(length, loaded.task)
+            source = open_set(request.folder).name_of(length, loaded.task) if request.folder else None
+            line: EvalLine = {
+                **scores,
+                "weights": weights,
+                "encoding_override": request.encoding_override,
+                "data": source,
+                "code": code,
+            }
             run.append_evaluation(line)
             if progress:
                 progress(line)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data, objective
-from rpecli.device import available_memory, stop_signals
+from rpecli.device import available_memory
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.measure import untrained_tokens
@@ -30,6 +30,7 @@ from rpecli.probes.inputs import ProbeBatch, probe_batches, random_prefix
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.files import RunError
 from rpecli.run.records import ShiftLine, ShiftScores
+from rpecli.signals import stop_signals
 from rpecli.task import Batch
 
 BLOCKS = 1  # 32 sequences: what decides is the spread over seeds, and the whole set took as long as half of the training

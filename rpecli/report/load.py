@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rpecli.catalog import GROUPS
-from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
+from rpecli.choice import ChoiceError, canonical, paths_in
 from rpecli.config.recipe import Config
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import stats, warnings
@@ -182,7 +182,7 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     results = []
     for suffix, override in variants:
         evaluations = _by_length([line for line in current if way_of(line, config) == suffix])
-        group = {"group": group_of(override)} if override else {}
+        group = {"group": group_of(canonical(override, run.path))} if override else {}
         own = record | group | {"encoding": record["encoding"] + suffix}
         settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
         results.append(RunResults(run.path, own, config, {}, evaluations, settings))
@@ -200,8 +200,10 @@ def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
 def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
     """The recipe keys that decide the weights: runs that differ here are never averaged."""
     settings = {key: value for key, value in config.identity.items() if key not in LABEL_KEYS}
-    if any(is_path(parse_choice(part)[0]) for part in split_layers(config.encoding)):
+    if paths_in(config.encoding):
         settings["file"] = record.get("sources", {}).get("encodings")  # two files of one name are two encodings
+    if paths_in(config.task):
+        settings["task_file"] = record.get("sources", {}).get("tasks")
     return settings
 
 
