@@ -26,7 +26,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["encoding_facts"],
     ["data", "objective"],
     ["model"],
-    ["train", "evaluate"],
+    ["train", "evaluate", "trial"],
     ["probes"],
     ["describe", "launch", "report", "bench"],
     ["cli"],

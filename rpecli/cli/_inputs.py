@@ -1,8 +1,10 @@
 """Turns flags into recipes, lengths and evaluation requests, and stops on every error before anything starts."""
 
+from collections.abc import Iterable
 from errno import ENOTDIR
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
 
 from rpecli import trust
 from rpecli.choice import canonical
@@ -12,6 +14,9 @@ from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.yaml_source import RecipeError
+
+if TYPE_CHECKING:
+    from rpecli.trial.child import Trial
 
 MAX_SEED = 999_999_999  # as in recipes
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
@@ -78,6 +83,14 @@ def named_choice(text: str) -> str:
     choice = canonical(text)
     trust.allow([choice])
     return choice
+
+
+def try_code(trials: Iterable["Trial"]) -> None:
+    """Stops with what is wrong with code that this command names, before anything starts."""
+    from rpecli.launch import preflight
+
+    if faults := preflight.faults(trials):
+        stop("\n".join(faults), USAGE)
 
 
 def check_lengths(flag: str, text: str) -> None:

@@ -1,6 +1,7 @@
 """What `rpe eval` and `rpe inspect` ask of each run; runs to which the flags do not apply are named and left out."""
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from inspect import signature
@@ -10,13 +11,14 @@ from typing import Any
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import load_recipe, named_choice
+from rpecli.cli._exit import FAILURE, USAGE, stop, warn
+from rpecli.cli._inputs import load_recipe, named_choice, try_code
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
 from rpecli.run.directory import Run
+from rpecli.run.files import RunError
 from rpecli.table import plural
 
 NAMED = 3  # runs that a message names one by one
@@ -40,13 +42,16 @@ def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, An
 
 def eval_requests(
     runs: list[Run], request: EvalRequest, overrides: dict[str, Any], encoding: str | None, scaling: str | None
-) -> dict[Run, EvalRequest]:
+) -> tuple[dict[Run, EvalRequest], list[str]]:
     """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to swap in.
 
     Runs that cannot be measured so are named, in one line per reason, and left out; the command stops where none is left.
+    Also returns the names of those that are damaged.
     """
-    requests, reasons = dict[Run, EvalRequest](), defaultdict[str, list[Run]](list)
+    requests, reasons, damaged = dict[Run, EvalRequest](), defaultdict[str, list[Run]](list), list[str]()
     check_set = cache(partial(_check_set, request.folder))
+    if encoding is not None:
+        _try_encoding(runs, encoding)
     for run in runs:
         try:
             config = run.config
@@ -58,12 +63,13 @@ def eval_requests(
             requests[run] = replace(request, settings=settings, encoding_override=override)
         except (ValueError, OSError) as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
             reasons[str(error)].append(run)
+            damaged += [run.name] * isinstance(error, RunError)
     messages = [f"{reason}  ({_names(members)} left out)" for reason, members in reasons.items()]
     if not requests:
-        stop("\n".join(messages), USAGE)
+        stop("\n".join(messages), FAILURE if damaged else USAGE)
     for message in messages:
         warn(message)
-    return requests
+    return requests, damaged
 
 
 def _names(runs: list[Run]) -> str:
@@ -72,14 +78,26 @@ def _names(runs: list[Run]) -> str:
     return ", ".join(run.name for run in runs)
 
 
+def _try_encoding(runs: list[Run], encoding: str) -> None:
+    """Tries a user's own encoding in a process of its own; stops where it is empty or fails."""
+    from rpecli.launch import preflight
+
+    if not encoding.strip():
+        stop("--swap-encoding is empty: write none, rerope or rope:scaling=yarn", USAGE)
+    configs = list[Config]()
+    for run in runs:
+        with suppress(RunError):  # named and left out below
+            configs.append(run.config)
+    choice = named_choice(encoding)
+    try_code([trial for config in configs for trial in preflight.encodings_to_try(config, choice=choice)])
+
+
 def _swap(config: Config, encoding: str | None, scaling: str | None) -> str | None:
     """The encoding to swap into a trained model, checked; None for its own. Raises ChoiceError."""
     if encoding is None and scaling is None:
         return None
     from rpecli import encoding as encodings
 
-    if encoding is not None and not encoding.strip():
-        raise ChoiceError("--swap-encoding is empty: write none, rerope or rope:scaling=yarn")
     choice = named_choice(encoding) if encoding is not None else canonical(_stretched(config, str(scaling)))
     encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
     return choice

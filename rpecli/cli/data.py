@@ -1,15 +1,19 @@
 """`rpe data`: exports evaluation sets as a dataset that other programs can read."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop
-from rpecli.cli._inputs import MAX_SEED, absolute_lengths, named_choice, require_writable
+from rpecli.cli._inputs import MAX_SEED, absolute_lengths, named_choice, require_writable, try_code
 from rpecli.cli._output import say
+from rpecli.config.recipe import label
 from rpecli.table import plural
+
+if TYPE_CHECKING:
+    from rpecli.task import Task
 
 EXAMPLES = """
 Examples:
@@ -37,15 +41,15 @@ def data(
     numbers = absolute_lengths("--lengths", lengths, remedy)
     from rpecli import task as tasks
     from rpecli.evaluate import hf_dataset
+    from rpecli.trial.child import Trial
 
     choice = named_choice(task)
-    built = tasks.build(choice)
-    impossible = [str(length) for length in numbers if not built.has_length(length)]
-    if impossible:
-        what = f"longer than {built.longest()}" if built.longest() is not None else f"of length {', '.join(impossible[:5])}"
-        stop(f"--lengths {lengths}: {task} has no problem {what}", USAGE)
     try:
-        hf_dataset.check_size(built, numbers, samples)
+        hf_dataset.check_size(samples * sum(numbers))  # a sequence has at least `length` tokens; drawing one may take too much
+        try_code([Trial("tasks", choice, lengths=(numbers[0],))])
+        built = tasks.build(choice)
+        _require_lengths(built, choice, numbers)
+        hf_dataset.check_size(samples * sum(map(built.sequence, numbers)))
         hf_dataset.check_folder(out, numbers)
     except hf_dataset.DataSetError as error:
         stop(str(error), USAGE)
@@ -55,3 +59,11 @@ def data(
     except OSError as error:
         stop(f"{error.filename or out} cannot be written: {error.strerror or error}", FAILURE)
     say(f"{plural(len(numbers), 'length')} with {plural(samples, 'sequence')} each in {out}")
+
+
+def _require_lengths(task: "Task", choice: str, lengths: list[int]) -> None:
+    """Stops for lengths of which the task has no problem."""
+    impossible = [str(length) for length in lengths if not task.has_length(length)]
+    if impossible:
+        what = f"longer than {task.longest()}" if task.longest() is not None else f"of length {', '.join(impossible[:5])}"
+        stop(f"--lengths {','.join(map(str, lengths[:9]))}: {label(choice)} has no problem {what}", USAGE)

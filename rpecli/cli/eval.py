@@ -54,7 +54,8 @@ def evaluate(
     check_device(device)
     settings = eval_overrides(overrides, data)
     selected, unreadable = select_trained_runs(runs, names)
-    requests = eval_requests(selected, EvalRequest(overwrite=overwrite, folder=data), settings, swap_encoding, rope_scaling)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     if data is None:
         warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in requests])
     todo, read_only = _unanswered(requests)
@@ -69,7 +70,7 @@ def evaluate(
     if read_only:
         where = f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written, so nothing new was measured"
         stop(f"{where}: copy the runs to a folder of yours and name it with --runs", FAILURE)
-    fail_if_unreadable(unreadable)
+    fail_if_unreadable([*unreadable, *damaged])
 
 
 def _unanswered(requests: dict[Run, EvalRequest]) -> tuple[list[Run], list[Run]]:

@@ -96,7 +96,8 @@ def inspect(
         require_writable("--out", out)
     settings = eval_overrides(overrides, data)
     selected, unreadable = select_trained_runs(runs, names)
-    requests = eval_requests(selected, EvalRequest(overwrite=overwrite, folder=data), settings, swap_encoding, rope_scaling)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     read_only = [run for run in requests if not os.access(run.path, os.W_OK)]
     if read_only:
         warn(f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written: what is measured is not kept")
@@ -105,7 +106,7 @@ def inspect(
         _show_shifts(requests, distances, device, output)
     else:
         _show_attention(requests, lengths, device, output)
-    fail_if_unreadable([*unreadable, *output.failed])
+    fail_if_unreadable([*unreadable, *damaged, *output.failed])
 
 
 def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, output: Output) -> None:

@@ -69,11 +69,7 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
 
     `length` is the training length. Raises ChoiceError for an unknown encoding or option, and for an impossible shape.
     """
-    if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
-        raise ChoiceError(
-            f"d_model={d_model}, n_head={n_head}, length={length}: d_model must be a multiple of n_head, and length at least 2"
-        )
-    _require_memory(d_model, n_head, 2 * length)
+    check_shape(d_model, n_head, length)
     shape = Shape(d_model, n_head, length)
     first, second = _two_layers(choice, shape, seed)
     with torch.no_grad():
@@ -87,14 +83,18 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
         )
 
 
-def _require_memory(d_model: int, n_head: int, n: int) -> None:
-    """Raises ChoiceError where the scores of all contents, or weights, do not fit; `n` positions are drawn."""
-    scores, states, weights = N_CONTENTS * n_head * n * n, N_CONTENTS * n * d_model, d_model * d_model
-    needed = 4 * (BUFFERS * (scores + states) + 8 * weights)
+def check_shape(d_model: int, n_head: int, length: int) -> None:
+    """Raises ChoiceError for a shape that no model has, and for one whose scores or weights do not fit in memory."""
+    shape = f"d_model={d_model}, n_head={n_head}, length={length}"
+    if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
+        raise ChoiceError(f"{shape}: d_model must be a multiple of n_head, and length at least 2")
+    n = 2 * length  # positions that are drawn
+    scores, states = N_CONTENTS * n_head * n * n, N_CONTENTS * n * d_model
+    needed = 4 * (BUFFERS * (scores + states) + 8 * d_model * d_model)
     if needed > available_memory():
         raise ChoiceError(
-            f"d_model={d_model}, n_head={n_head}, length={n // 2}: drawing it needs about {needed / 2**30:,.0f} GiB, "
-            "more than is free: give a smaller --length, --n-head or --d-model"
+            f"{shape}: drawing it needs about {needed / 2**30:,.0f} GiB, more than is free: "
+            "give a smaller --length, --n-head or --d-model"
         )
 
 

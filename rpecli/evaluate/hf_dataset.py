@@ -46,12 +46,9 @@ def write(choice: str, task: Task, lengths: list[int], sequences: int, seed: int
         write_bytes(out / name, content)
 
 
-def check_size(task: Task, lengths: list[int], sequences: int) -> None:
-    """Raises DataSetError where the sets would not fit in memory while they are written."""
-    available = available_memory()
-    needed = BYTES_PER_TOKEN * sequences * sum(lengths)
-    if needed <= available:  # a sequence has at least `length` tokens; only now is it safe to draw one and count them
-        needed = BYTES_PER_TOKEN * sequences * sum(map(task.sequence, lengths))
+def check_size(n_tokens: int) -> None:
+    """Raises DataSetError where sets of so many tokens would not fit in memory while they are written."""
+    needed, available = BYTES_PER_TOKEN * n_tokens, available_memory()
     if needed > available:
         raise DataSetError(
             f"the sets need about {needed / 2**30:,.0f} GiB of memory, {available / 2**30:.0f} GiB are free: "

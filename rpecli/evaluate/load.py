@@ -42,7 +42,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
 
 def _remedy(run: Run, override: str | None) -> str:
     if override is not None:
-        return f"the weights of {override} were never trained: choose an encoding without parameters, or the run's own"
+        return f"the weights of {override} were not trained: choose one without parameters, or the run's own"
     return f"the file is of another run, or of another version of rpe: delete {run} and train it again"
 
 
