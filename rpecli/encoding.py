@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from rpecli import catalog
-from rpecli.choice import ChoiceError, parse_choice, split_layers, split_switch
+from rpecli import catalog, trust
+from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
 
 HOOKS = ("embed", "features", "rotate", "bias", "score", "by_distance", "query_weights", "distance_basis", "content_qk")
 
@@ -224,10 +224,13 @@ def make(choice: str, shape: Shape, **options: Any) -> Encoding:
     cls = catalog.load_class("encodings", name, Encoding)
     _check_hooks(cls, name)
     values = catalog.convert(cls, {**texts, **options}, f"encoding {name}")
-    try:
-        return cls(shape, **values)
-    except ValueError as error:
-        raise ChoiceError(f"encoding {choice}: {error}") from error
+    made = catalog.construct(cls, (shape,), values, f"encoding {choice}")
+    if not isinstance(getattr(made, "shape", None), Shape):
+        path = catalog.find("encodings", name)
+        raise ChoiceError(
+            f"{path}:{catalog.line_of(path, '__init__')}: {cls.__name__}.__init__ must begin with super().__init__(shape)"
+        )
+    return made
 
 
 def _check_hooks(cls: type[Encoding], name: str) -> None:
@@ -242,13 +245,15 @@ def _check_hooks(cls: type[Encoding], name: str) -> None:
             inspect.signature(method).bind(*parameters)
         except TypeError:
             words = f"{hook} does not take what the engine gives it: write def {hook}({', '.join(parameters)})"
-            raise ChoiceError(f"{catalog.find('encodings', name)}: {words}") from None
+            path = catalog.find("encodings", name)
+            raise ChoiceError(f"{path}:{catalog.line_of(path, hook)}: {words}") from None
 
 
 def build(
     choice: str, d_model: int, n_head: int, max_train_length: int = Shape.max_train_length, causal: bool = True, **options: Any
 ) -> Encoding:
-    """`make` for notebooks: `build("t5", d_model=64, n_head=4, buckets=16)`."""
+    """`make` for notebooks, with a file that they name allowed to run: `build("t5", d_model=64, n_head=4, buckets=16)`."""
+    trust.allow([canonical(choice)])
     return make(choice, Shape(d_model, n_head, max_train_length, causal), **options)
 
 

@@ -8,6 +8,7 @@ group color and marker differ together, so that nothing depends on color alone. 
 import gc
 import hashlib
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": QUIET, "xtick.major.size": 2.5, "ytick.major.size": 2.5, "svg.hashsalt": "rpe",
     "svg.fonttype": "none",  # text stays text: it can be searched, and a page sets it in its own font
     "pdf.fonttype": 42,  # TrueType, which a journal's checks accept
+    "text.parse_math": False,  # dollars in names are dollars
 }  # fmt: skip
 UNDATED: dict[str, dict[str, Any]] = {  # the kinds of files; the same data give the same bytes
     "png": {"Software": None},
@@ -135,18 +137,26 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def as_bytes(figure: "Figure", kind: str) -> bytes:
-    """A figure as one of the kinds of UNDATED."""
+@contextmanager
+def styled() -> Iterator[None]:
+    """Within, figures have the one look; characters that the font lacks become boxes without a warning."""
     import matplotlib
 
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def as_bytes(figure: "Figure", kind: str) -> bytes:
+    """A figure as one of the kinds of UNDATED."""
     file = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure.savefig(file, format=kind, metadata=UNDATED[kind])
     return file.getvalue()
 
 
 def new_figure(width: float = WIDTH) -> "Figure":
-    """An empty figure that can measure its text; to be filled within `matplotlib.rc_context(STYLE)`."""
+    """An empty figure that can measure its text; to be filled within `styled()`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

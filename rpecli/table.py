@@ -1,26 +1,21 @@
 """One table of text, and how it is written to a terminal, as Markdown, as LaTeX and as HTML."""
 
+import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import TYPE_CHECKING, Any
+
+from rpecli.escape import MARK, Markdown, html, html_attribute, latex, latex_row, markdown, markdown_cell, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
 
 MISSING = "-"  # the cell of what is not there
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"}
-LATEX |= {character: "\\" + character for character in "&%$#_{}"}
 LATEX_SIZES = {98: "small", 112: "footnotesize", 130: "scriptsize"}  # characters of a row that fit the width of a page of paper
 ANY_WIDTH = 10_000  # of a terminal that holds every row on one line
 
-MARKDOWN = re.compile(r"(\*(?=\S)|(?<=\S)\*|<(?=[A-Za-z/!?]))")  # emphasis and tags
-CODE = re.compile(r"`([^`]*)`")
-MARK = re.compile(r" ?\[([a-z]{1,2})\]")
-POWER_OF_TEN = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]?)0*(\d+)\b")  # 2.2e-13
-MINUS = re.compile(r"(?<![\w$.)-])-(?=\d)")
 NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
 RANGE = re.compile(r" (?:\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])")  # behind a number
 NUMBER_CELL = re.compile(NUMBER.pattern + r"(x| ?%)?( [(\[].*)?")  # a number, its unit, and a range or a mark behind it
@@ -73,10 +68,10 @@ class Table:
         cells = [row[column] for row in self.rows if row[column] not in ("", "-")]
         return "r" if column and cells and all(NUMBER_CELL.fullmatch(cell) for cell in cells) else "l"
 
-    def _cells(self) -> Iterator[list[tuple[str, bool]]]:
-        """Each row as its cells, with whether they are bold."""
+    def _cells(self, write: Callable[[str], str] = str) -> Iterator[list[tuple[str, bool]]]:
+        """Each row as its cells, written for some place, with whether they are bold."""
         for number, row in enumerate(self.rows):
-            yield list(zip(row, self.bold[number] if self.bold else [False] * len(row), strict=True))
+            yield list(zip(map(write, row), self.bold[number] if self.bold else [False] * len(row), strict=True))
 
     # terminal
 
@@ -86,8 +81,8 @@ class Table:
         grid = self._rich_grid()
         if self.narrow and console.measure(grid, options=options.update(max_width=ANY_WIDTH)).maximum > options.max_width:
             grid = self.narrow._rich_grid()
-        below = "\n".join(filter(None, [self.caption, *self.footnotes]))
-        yield from filter(None, [Text(self.heading, style="bold"), grid, Text(below, style="dim")])
+        below = visible("\n".join(filter(None, [self.caption, *self.footnotes])))
+        yield from filter(None, [Text(visible(self.heading), style="bold"), grid, Text(below, style="dim")])
 
     def _rich_grid(self) -> "RichTable":
         """The cells for a terminal, as rich's Text: markup would swallow the marks of footnotes."""
@@ -97,27 +92,28 @@ class Table:
 
         grid = RichTable(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         for name, side in zip(self.columns, self.align, strict=True):
-            grid.add_column(Text(name), justify="left" if side == "l" else "right", overflow="fold")
-        for cells in self._cells():
+            grid.add_column(Text(visible(name)), justify="left" if side == "l" else "right", overflow="fold")
+        for cells in self._cells(visible):
             grid.add_row(*(Text(text, style="bold" if bold else "") for text, bold in cells))
         return grid
 
     # Markdown
 
-    def markdown(self, level: int = 0, padded: bool = True) -> str:
+    def markdown(self, level: int = 0, padded: bool = True) -> Markdown:
         """Title, table, caption and footnotes, without a newline at the end.
 
         The title is a heading of `level`, or bold text at level 0. `padded` fills every column to its widest cell.
         """
-        title = f"{'#' * level} {self.heading}" if level else f"**{self.heading}**"
-        parts = [self._markdown_grid(padded), self.caption, "  \n".join(self.footnotes)]
+        heading = markdown(self.heading)
+        title = f"{'#' * level} {heading}" if level else f"**{heading}**"
+        parts = [self._markdown_grid(padded), markdown(self.caption), "  \n".join(map(markdown, self.footnotes))]
         if self.folded:
             parts = [f"<details><summary>{plural(len(self.rows), 'row')}</summary>", *parts, "</details>"]
-        return "\n\n".join(filter(None, [title if self.title else "", *parts]))
+        return Markdown("\n\n".join(filter(None, [title if self.title else "", *parts])))
 
     def _markdown_grid(self, padded: bool) -> str:
-        head = [markdown(name) for name in self.columns]
-        body = [[f"**{markdown(text)}**" if bold else markdown(text) for text, bold in cells] for cells in self._cells()]
+        head = list(map(markdown_cell, self.columns))
+        body = [[f"**{cell}**" if bold else cell for cell, bold in cells] for cells in self._cells(markdown_cell)]
         rule = ["---:" if side == "r" else "---" for side in self.align]
         if padded:
             widths = [max(3, *map(len, column)) for column in zip(head, *body, strict=True)]
@@ -130,8 +126,8 @@ class Table:
 
     def latex(self) -> str:
         """A floating table for `\\input`; needs the package booktabs and nothing else."""
-        rows = [[f"\\textbf{{{latex(text)}}}" if bold else latex(text) for text, bold in cells] for cells in self._cells()]
-        head, body = " & ".join(map(latex, self.columns)), "\n".join(f"{' & '.join(row)} \\\\" for row in rows)
+        rows = [[f"\\textbf{{{cell}}}" if bold else cell for cell, bold in cells] for cells in self._cells(latex)]
+        head, body = latex_row(list(map(latex, self.columns))), "\n".join(f"{latex_row(row)} \\\\" for row in rows)
         notes = "".join(f"\\par\\smallskip{{\\footnotesize {latex(note)}}}\n" for note in self.footnotes)
         widest = sum(max(len(line[n]) for line in [self.columns, *self.rows]) + 2 for n in range(len(self.columns)))
         size = next((size for width, size in LATEX_SIZES.items() if widest <= width), "tiny")
@@ -163,7 +159,7 @@ class Table:
         label = MARK.sub("", name)
         first = html(name)
         if label in links:
-            first = f'<a href="{escape(links[label])}">{html(label)}</a>{first.removeprefix(html(label))}'
+            first = f'<a href="{html_attribute(links[label])}">{html(label)}</a>{first.removeprefix(html(label))}'
         row = f'<tr><th scope="row">{f"<b>{first}</b>" if bold else first}</th>'
         for (text, bold), side, column in zip(rest, self.align[1:], self.columns[1:], strict=True):
             value = sort_key(text) if side == "r" else None
@@ -201,41 +197,10 @@ def plural(number: int, noun: str) -> str:
 
 
 def whole_percent(share: float | None) -> str:
-    """A share in whole per cent, without the sign; MISSING without one."""
-    return MISSING if share is None else f"{round(100 * share)}"
-
-
-def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """One line per record under the keys of all of them, in the order in which they first occur; empty without a value."""
-    import pandas  # half a second that commands without a CSV file need not wait for
-
-    frame = pandas.DataFrame([dict(record) for record in records], dtype=object)  # object: whole numbers stay whole
-    return str(frame.to_csv(index=False, lineterminator="\n"))
-
-
-def markdown(text: str) -> str:
-    """Plain text for a cell of a Markdown table: nothing ends the cell, starts emphasis or reads as a tag; code stays code."""
-    parts = re.split(r"(`[^`]*`)", text)
-    escaped = (part if part.startswith("`") else MARKDOWN.sub(r"\\\1", part) for part in parts)
-    return "".join(escaped).replace("|", "\\|")
-
-
-def latex(text: str) -> str:
-    """Plain text for LaTeX: no character is a command, numbers have a minus, a footnote's mark is raised, backquotes are code."""
-    parts = re.split(r"(`[^`]*`)", "".join(LATEX.get(character, character) for character in text))
-    numbers = (part if part.startswith("`") else POWER_OF_TEN.sub(_latex_power, MINUS.sub("$-$", part)) for part in parts)
-    escaped = "".join(numbers)
-    return MARK.sub(r"\\textsuperscript{\1}", CODE.sub(r"\\texttt{\1}", escaped))
-
-
-def _latex_power(match: re.Match[str]) -> str:
-    number, sign, power = match.groups()
-    return f"${number}\\times10^{{{sign.removeprefix('+')}{power}}}$"
-
-
-def html(text: str) -> str:
-    """Plain text for HTML: nothing is a tag, a footnote's mark is raised, backquotes are code."""
-    return MARK.sub(r"<sup>\1</sup>", CODE.sub(r"<code>\1</code>", escape(text)))
+    """A share in whole per cent, without the sign; MISSING without one, `nan` where it is no number."""
+    if share is None:
+        return MISSING
+    return f"{round(100 * share)}" if math.isfinite(share) else f"{share}"
 
 
 def sort_key(text: str) -> float | None:

@@ -19,6 +19,7 @@ import report_schema
 from rpecli import catalog, encoding_facts
 from rpecli.attention import kernels
 from rpecli.describe import listing
+from rpecli.escape import Markdown
 from rpecli.report import stats
 from rpecli.table import Table
 
@@ -42,7 +43,7 @@ def table(rows: list[dict[str, str]]) -> str:
 def encoding_table(columns: list[str]) -> str:
     """One row per encoding; the name is a link to its section on the same page."""
     rows = [{column: row[column] for column in columns} for row in listing.rows("encodings")]
-    return table([row | {"encoding": f"[{row['encoding']}](#{row['encoding']})"} for row in rows])
+    return table([row | {"encoding": Markdown(f"[{row['encoding']}](#{row['encoding']})")} for row in rows])
 
 
 def encoding_sections() -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from rpecli.escape import Markdown
 from rpecli.report.headline import Headline
 from rpecli.report.headline_numbers import EncodingPoint, GroupPoint, NopePoint, Point, Unsolved
 from rpecli.report.records import Difference, McNemarPair, Pair, Pooled, ProfilePoint, Verdict
@@ -78,4 +79,5 @@ def _section(name: str, record: Any) -> str:
 
 
 def _table(first: str, second: str, rows: Mapping[str, str]) -> str:
-    return Table("", [first, second], "ll", [list(row) for row in rows.items()]).markdown(padded=False)
+    cells: list[list[str]] = [[Markdown(" ".join(cell.split())) for cell in row] for row in rows.items()]  # they hold links
+    return Table("", [first, second], "ll", cells).markdown(padded=False)

@@ -144,7 +144,7 @@ def test_a_mistyped_encoding_to_show_is_recognized(rpe: tiny.Rpe, evaluated: Pat
     assert (result.code, result.out) == (2, "")
     assert result.err == f"no run 'rop' under {evaluated}: did you mean rope (an encoding)?\n"
     run = find_runs(evaluated)[0][0]
-    assert run.name in rpe("show", run.name[:-2], "--runs", evaluated).err  # a mistyped run is still one
+    assert run.name in rpe("show", run.name[:-2] + "xx", "--runs", evaluated).err  # a mistyped run is still one
 
 
 def test_a_pattern_leaves_out_what_is_unusable(unusable: Path, rpe: tiny.Rpe) -> None:
@@ -340,7 +340,7 @@ def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, her
     result = rpe("eval", *keys, "--swap-encoding", "none")
     assert result.code == 0
     assert "\nRoPE as NoPE " in result.out
-    assert "\nRoPE as RoPE (scaling=yarn) " in result.out
+    assert "scaling=yarn" not in result.out, "the table shows what was asked"
     report = rpe("report", "--tables")
     assert report.code == 0
     rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in report.out.splitlines() if line.startswith("|")}

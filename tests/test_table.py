@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from rpecli.table import Footnotes, Table, latex, letter, markdown, sort_key
+from rpecli.escape import latex, markdown_cell
+from rpecli.table import Footnotes, Table, letter, sort_key
 
 SPECIAL = Table(
     "a_b & 50 %", ["x_1", "n"], "lr", [["t5:a|b~^ [a]", "< 0.01 (0.00 to 0.50)"]], [[False, True]], "c#$\\", ["[a] {x}"]
@@ -32,7 +33,7 @@ def test_padded_markdown_has_columns_of_one_width_and_numbers_to_the_right() -> 
 def test_markdown_has_a_title_a_caption_and_footnotes() -> None:
     assert SPECIAL.markdown(level=2).splitlines()[:2] == ["## a_b & 50 %", ""]
     assert SPECIAL.markdown().splitlines()[0] == "**a_b & 50 %**"
-    assert SPECIAL.markdown().endswith("\n\nc#$\\\n\n[a] {x}")
+    assert SPECIAL.markdown().endswith("\n\nc#\\$\\\\\n\n[a] {x}")
 
 
 def test_a_folded_table_is_hidden_in_markdown_until_it_is_opened() -> None:
@@ -118,7 +119,7 @@ def test_latex_escapes_what_it_would_take_for_commands() -> None:
 
 
 def test_each_format_escapes_in_one_function() -> None:
-    assert markdown("a|b*c") == r"a\|b\*c"
+    assert markdown_cell("a|b*c") == r"a\|b\*c"
     assert latex("`a_b` (query-key) [a]") == r"\texttt{a\_b} (query-key)\textsuperscript{a}"
 
 

@@ -1,6 +1,5 @@
 """The result of a benchmark: tables for people, rows for programs, and the facts of the machine that was measured."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rpecli.bench.rows import BenchRow
+from rpecli.escape import csv_text, json_text
 from rpecli.run.files import write_files
-from rpecli.table import Table, csv_text
+from rpecli.table import Table
 
 
 @dataclass
@@ -30,8 +30,7 @@ class Result:
         return csv_text([{key: _csv_cell(value) for key, value in asdict(row).items()} for row in self.rows])
 
     def json(self) -> str:
-        rows = [{key: None if _is_nan(value) else value for key, value in asdict(row).items()} for row in self.rows]
-        return json.dumps({"bench": self.name, "facts": self.facts, "rows": rows}, indent=1) + "\n"
+        return json_text({"bench": self.name, "facts": self.facts, "rows": list(map(asdict, self.rows))}) + "\n"
 
     def write(self, folder: Path) -> list[Path]:
         """Writes NAME.md, NAME.csv and NAME.json into a folder, which is created if necessary; returns their paths."""
@@ -39,12 +38,8 @@ class Result:
         return write_files(folder, {f"{self.name}.{suffix}": text.encode() for suffix, text in texts.items()})
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
 def _csv_cell(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, list) else "" if _is_nan(value) else value
+    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -1,16 +1,17 @@
 """What commands print: tables in a terminal, the same as Markdown in a pipe, or JSON."""
 
-import json
+import io
 import shlex
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
+from rpecli.escape import ascii_text, json_text, name_problem, visible
 from rpecli.run.directory import Run
 from rpecli.table import Table
 
@@ -23,6 +24,42 @@ if TYPE_CHECKING:
 
 MAX_WIDTH = 110  # of text in a terminal
 PIPE_WIDTH = 80
+
+
+class AsciiStream(io.TextIOBase):
+    """Standard output or error of a terminal that cannot show every character: what is written becomes ASCII."""
+
+    encoding, errors = "utf-8", "replace"  # what writers look at, to choose which characters they may write
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(ascii_text(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+
+def show_ascii_where_needed() -> None:
+    """Everything that this process prints is ASCII from now on, unless the encoding of the stream is one of Unicode."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        if not encoding.lower().startswith("utf"):
+            setattr(sys, name, AsciiStream(stream))
+
+
+def say(text: str, err: bool = False, bold: bool | None = None) -> None:
+    """Prints text, which may come from records and users' files."""
+    typer.secho(visible(text), err=err, bold=bold)
 
 
 def new_console(stderr: bool = False) -> "Console":
@@ -38,7 +75,7 @@ def print_rich(parts: Iterable[Any], markdown: str) -> None:
         for part in parts:
             console.print(part, "")
     else:
-        typer.echo(markdown)
+        say(markdown)
 
 
 def print_tables(*tables: Table) -> None:
@@ -47,17 +84,17 @@ def print_tables(*tables: Table) -> None:
 
 
 def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1))
+    typer.echo(json_text(value))
 
 
 def print_written(place: str) -> None:
     """Says where files are, on stderr."""
-    typer.echo(f"Written: {place}", err=True)
+    say(f"Written: {place}", err=True)
 
 
 def print_next(command: str, folder: Path, meaning: str = "") -> None:
     """Proposes the next command, for the same folder of runs, and says what it does."""
-    typer.echo(f"Next: {command}{runs_flag(folder)}" + (f"   # {meaning}" if meaning else ""))
+    say(f"Next: {command}{runs_flag(folder)}" + (f"   # {meaning}" if meaning else ""))
 
 
 def runs_flag(folder: Path) -> str:
@@ -80,13 +117,23 @@ def reference_results(with_reference: bool, no_reference: bool) -> "Reference":
     return NO_REFERENCE if no_reference else Reference(read(), in_tests=with_reference)
 
 
+def check_report_place(name: str, out: Path) -> None:
+    """Stops unless a report of this name can be written, before anything is trained or read."""
+    from rpecli.report import build
+    from rpecli.report.load import ReportError
+
+    try:
+        build.check_place(name, out)
+    except ReportError as error:
+        stop(str(error), USAGE)
+
+
 def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool, reference: "Reference") -> None:
     """Writes the report of runs under a name, or that of their study, and prints its summary."""
     from rpecli.report import build
     from rpecli.report.load import ReportError
 
-    studies = {run.record.get("study", "default") for run in runs}
-    name = name or (studies.pop() if len(studies) == 1 else "all")
+    name = _study_name(runs) if name is None else name
     try:
         report = build.build_report([run.path for run in runs], name, out, command_line(), reference)
     except ReportError as error:
@@ -100,7 +147,14 @@ def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, ta
     if tables:
         print_verdicts(report.verdicts)
         print_rich(report.tables, build.markdown_tables(report))
-    typer.echo(f"\nPage: {out / name / 'report.html'}")
+    say(f"\nPage: {out / name / 'report.html'}")
+
+
+def _study_name(runs: list[Run]) -> str:
+    """The study that all runs were made for, where it can name a folder."""
+    studies = {str(run.record.get("study", "default")) for run in runs}
+    name = studies.pop() if len(studies) == 1 else "all"
+    return "all" if name_problem(name) else name
 
 
 def print_summary(content: "ReportContent") -> None:
@@ -109,8 +163,8 @@ def print_summary(content: "ReportContent") -> None:
 
     width = text_width()
     title = text.wrap(content.headline.title, width)
-    typer.secho("\n".join(title), bold=True)
-    typer.echo("\n".join(text.summary(content, width)[len(title) :]))
+    say("\n".join(title), bold=True)
+    say("\n".join(text.summary(content, width)[len(title) :]))
 
 
 def print_verdicts(verdicts: "list[Verdict]") -> None:
@@ -119,7 +173,7 @@ def print_verdicts(verdicts: "list[Verdict]") -> None:
 
     for verdict in verdicts:
         lines = [line for sentence in verdict.lines for line in text.wrap(sentence, text_width(), "  ")]
-        typer.echo("\n".join(["", f"{verdict.claim}: {verdict.outcome}", *lines]))
+        say("\n".join(["", f"{verdict.claim}: {verdict.outcome}", *lines]))
     typer.echo()
 
 

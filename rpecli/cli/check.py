@@ -7,7 +7,7 @@ import typer
 from rpecli import catalog
 from rpecli.cli import _flags as flags
 from rpecli.cli._inputs import check_recipe, load_recipe
-from rpecli.cli._output import print_tables
+from rpecli.cli._output import print_tables, say
 
 EXAMPLES = """
 Examples:
@@ -37,4 +37,4 @@ def check(
     for name in [recipe] if recipe else catalog.names("recipes"):
         loaded, source = load_recipe(name, {})
         check_recipe(loaded, source)
-        typer.echo(f"{name}: {len(loaded.configs())} runs, no errors")
+        say(f"{name}: {len(loaded.configs())} runs, no errors")

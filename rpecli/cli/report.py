@@ -7,9 +7,19 @@ from typing import Annotated
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
+from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import load_recipe
-from rpecli.cli._output import command_line, new_console, print_json, print_rich, print_written, reference_results, write_report
+from rpecli.cli._output import (
+    check_report_place,
+    command_line,
+    new_console,
+    print_json,
+    print_rich,
+    print_written,
+    reference_results,
+    say,
+    write_report,
+)
 from rpecli.cli._select import fail_if_unreadable, find_directories, select_runs
 from rpecli.run.directory import Run
 
@@ -60,7 +70,8 @@ def report(
     ids = None
     if recipe is not None:
         loaded, source = load_recipe(recipe, {})
-        ids, name = {config.id for config in loaded.configs()}, name or source.name
+        ids, name = {config.id for config in loaded.configs()}, source.name if name is None else name
+    check_report_place("all" if name is None else name, out)
     if watch:
         _watch(runs, names, ids, interval)
     selected, unreadable = select_runs(runs, names)
@@ -80,7 +91,7 @@ def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, 
         print_json(comparison.data)
         return
     if new_console().is_terminal:
-        typer.echo("".join(f"{line}\n" for line in comparison.lines))
+        say("".join(f"{line}\n" for line in comparison.lines))
     print_rich(comparison.tables, comparison.markdown)
     print_written(f"{comparison.files[0].parent}/")
 
@@ -98,9 +109,5 @@ def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, interval
         matching = [run for run in directories_with_record(folder) if not names or any(run.path.match(name) for name in names)]
         return [run for run in dict.fromkeys([*named, *matching]) if ids is None or run.name in ids]
 
-    if not find():
-        return
-    try:
+    if find():
         progress.watch(find, new_console(stderr=True), interval)
-    except KeyboardInterrupt:
-        raise Interrupted from None

@@ -8,8 +8,11 @@ from typing import Any
 
 import yaml
 
-from rpecli.choice import ChoiceError, canonical
+from rpecli.choice import ChoiceError, canonical, split_list
 
+CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
+C_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_C_TEXT = 1 << 12  # characters: deeper nesting would overflow the stack of the C code
 BY_TASK = "by_task"  # the one key whose value has keys: tasks, and under each task the keys of a run
 
 
@@ -44,14 +47,17 @@ class YamlSource:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read(path: Path) -> YamlSource:
-    """Reads a file; repeated keys and values of the wrong kind are collected as problems.
+def read(path: Path, written_by_rpe: bool = False) -> YamlSource:
+    """Reads a file; repeated keys and values of the wrong kind are collected as problems. What rpe wrote is read faster.
 
     Raises:
         RecipeError: the file is not YAML, or not a mapping.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else yaml.SafeLoader)
+    except RecursionError:
+        raise RecipeError([Problem(f"{path}:1", "", "nested too deeply: a recipe consists of lines `key: value`")]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -75,7 +81,7 @@ def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[
             message = "a recipe must consist of lines `key: value`, and a key is one word"
             source.problems.append(Problem(location, ": ".join(parents), message))
             continue
-        key = _canonical_task(str(key_node.value)) if parents == (BY_TASK,) else str(key_node.value)
+        key = _canonical(str(key_node.value), source.path) if parents == (BY_TASK,) else str(key_node.value)
         name = ": ".join([*parents, key])
         if name in source.locations:
             message = f"is given twice (first at {source.locations[name]}): keep one"
@@ -85,19 +91,24 @@ def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[
         may_nest = parents == (BY_TASK,) or (not parents and key == BY_TASK)
         if isinstance(value_node, yaml.ScalarNode):
             values[key] = _scalar(value_node)
+            if not parents and key in CHOICES and values[key]:
+                values[key] = [_canonical(choice, source.path) for choice in split_list(values[key], source.path.parent)]
         elif may_nest and isinstance(value_node, yaml.MappingNode):
             values[key] = _read_mapping(source, value_node, (*parents, key)) if value_node.value else None
         elif all(isinstance(item, yaml.ScalarNode) for item in value_node.value):
             values[key] = [str(item.value) for item in value_node.value]
+            if not parents and key in CHOICES:
+                values[key] = [_canonical(choice, source.path) for choice in values[key]]
         else:
             remedy = f"write options as NAME:option=value, and settings of one task under {BY_TASK}"
             source.problems.append(Problem(location, name, f"takes a value or a list of values, nothing nested; {remedy}"))
     return values
 
 
-def _canonical_task(choice: str) -> str:
-    with suppress(ChoiceError):  # the schema reports what is wrong with it
-        return canonical(choice)
+def _canonical(choice: str, file: Path) -> str:
+    """The canonical spelling, with paths relative to the folder of the file; the schema reports what is wrong with a choice."""
+    with suppress(ChoiceError):
+        return canonical(choice, file.parent)
     return choice
 
 

@@ -5,6 +5,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rpecli.describe.effect import EncodingProfile, value_range
+from rpecli.escape import fenced, visible
+from rpecli.escape import markdown as markdown_text
 from rpecli.table import Table
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ def terminal(profile: EncodingProfile) -> list["RenderableType"]:
 def flow(about: str) -> str:
     """A docstring for any width: joins full lines with the next; lines laid out with spaces stay lines, without the spaces."""
     text = ""
-    for line in about.splitlines():
+    for line in visible(about).splitlines():
         compact = re.sub(r"(?<=\S) {2,}|^ {20,}", "  ", line)
         text += compact + (" " if len(line) >= FULL_LINE and "  " not in line else "\n")
     return text.rstrip()
@@ -177,13 +179,13 @@ def _caption(profile: EncodingProfile) -> str:
 def markdown(profile: EncodingProfile) -> str:
     """The same as Markdown, for a pipe or a file."""
     parts = [
-        f"# {profile.encoding}",
+        f"# {markdown_text(profile.encoding)}",
         facts_table(profile).markdown(padded=False),
-        f"```text\n{profile.about}\n```" if profile.about else "",
+        fenced(profile.about, "text") if profile.about else "",
         f"## {BY_DISTANCE}",
         _caption(profile),
-        f"```text\n{curves(profile)}\n```",
+        fenced(curves(profile), "text"),
         f"## {BY_PAIR}",
-        f"```text\n{shades(profile)}\n```",
+        fenced(shades(profile), "text"),
     ]
     return "\n\n".join(filter(None, parts))

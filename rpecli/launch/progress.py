@@ -13,10 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rpecli.launch.job import INTERRUPTED, SAVED
+from rpecli.escape import visible
+from rpecli.launch.job import STOPPED, Ending
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus, clock
-from rpecli.launch.worker import failure_reason
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
 from rpecli.table import plural
@@ -25,26 +25,26 @@ INTERVAL = 10.0  # seconds between plain reports
 MAX_LISTED = 8  # runs at work that are listed
 
 
-def follow(events: Iterable[Event], console: Console, runs: list[Run], interval: float = INTERVAL) -> dict[Run, int]:
-    """Shows the jobs of a pool until all have ended; returns the exit code of every run."""
-    codes: dict[Run, int] = {}
+def follow(events: Iterable[Event], console: Console, runs: list[Run], interval: float = INTERVAL) -> dict[Run, Ending]:
+    """Shows the jobs of a pool until all have ended; returns how every run ended."""
+    endings: dict[Run, Ending] = {}
     sweep = SweepStatus(lambda: runs, queued=True)
     with Display(console, sweep, interval) as display:
         display.show(sweep.refresh())
         before = {run: Before.of(run) for run in runs}
         for event in events:
-            messages = []
-            if event.run and event.kind == "ended":
-                codes[event.run] = event.code
-                messages = [f"[{len(codes)}/{len(runs)}] {_end_of(event.run, event.code, before[event.run])}"]
+            messages = [event.text] if event.text else []
+            if event.run and event.ending:
+                endings[event.run] = event.ending
+                messages = [f"[{len(endings)}/{len(runs)}] {_end_of(event.run, event.ending, before[event.run])}"]
             if event.kind == "tick":
                 for run, status in sweep.runs.items():
                     status.active = run in event.active
-                    status.queued = run not in codes and not status.active
+                    status.queued = run not in endings and not status.active
             sweep.refresh()
             display.show(messages)
         display.show([], last=True)
-    return codes
+    return endings
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,10 @@ class Before:
         return cls(False, 0)
 
 
-def _end_of(run: Run, code: int, before: Before) -> str:
+def _end_of(run: Run, ending: Ending, before: Before) -> str:
     """`copy-rope-s0-...  evaluated at 4 lengths, 3 s`: what this command did to a run, and how that ended."""
-    words = {SAVED: "stopped", INTERRUPTED: "stopped"}
-    if code:
-        return f"{run.name}  {words.get(code) or f'FAILED: {failure_reason(run, code)}'}"
+    if ending.code:
+        return f"{run.name}  {'stopped' if ending.code in STOPPED else f'FAILED: {ending.reason}'}"
     parts = [] if before.trained else [_training(run)]
     lines = run.evaluations()[before.evaluations :]
     if lines:
@@ -121,7 +120,7 @@ class Display:
             self.last_report = time.monotonic()
             lines += [self.sweep.summary(), *(f"{status.run.name}  {describe(status)}" for status in _listed(self.sweep))]
         for line in lines:
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _listed(sweep: SweepStatus) -> list[RunStatus]:
@@ -155,7 +154,7 @@ def _bars(sweep: SweepStatus) -> Table:
     rows = [("all runs", sweep.steps(), f"{sweep.n_ended}/{len(sweep.runs)} ended")]
     rows += [(status.run.name, status.steps, describe(status)) for status in _listed(sweep)]
     for name, (done, total), description in rows:
-        table.add_row(name, ProgressBar(total=total or 1, completed=done, width=20), description)
+        table.add_row(Text(name), ProgressBar(total=total or 1, completed=done, width=20), Text(description))
     return table
 
 
@@ -175,7 +174,7 @@ def _results(sweep: SweepStatus) -> Table:
         accuracy = _mean([status.metrics["token_accuracy"] for status in statuses if "token_accuracy" in status.metrics])
         by_run = [status.exact_match_by_factor for status in statuses]
         exact = [_mean([values[factor] for values in by_run if factor in values]) for factor in factors]
-        table.add_row(task, encoding, ended, str(failed or ""), accuracy, *exact)
+        table.add_row(*map(Text, map(visible, (task, encoding, ended, str(failed or ""), accuracy, *exact))))
     return table
 
 

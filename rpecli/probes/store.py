@@ -1,15 +1,16 @@
 """The lines of a run's probes.jsonl, looked up by the weights, the conditions and the evaluation sets they belong to."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rpecli import data
+from rpecli.choice import canonical
 from rpecli.config import recipe
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
 from rpecli.run.directory import Run, group_of
-from rpecli.run.files import RunError
 from rpecli.run.records import AttentionLine, EvalIdentity, ProbeLine, RunIdentity
 from rpecli.titles import display, display_trained
 
@@ -55,8 +56,9 @@ def run_names(run: Run, request: EvalRequest) -> dict[str, Any]:
     title = display_trained(run.config.encoding, positions, marked=True)
     if override is None:
         return names | {"label": label, "title": title, "group": record.get("group") or "RPE"}
-    title = f"{title} as {display('encodings', override)}"
-    return names | {"label": f"{label} as {recipe.label(override)}", "title": title, "group": group_of(override)}
+    swapped = canonical(override, run.path)
+    title = f"{title} as {display('encodings', swapped)}"
+    return names | {"label": f"{label} as {recipe.label(swapped)}", "title": title, "group": group_of(swapped)}
 
 
 def matching_lines(run: Run, probes: Sequence[str], keys: Mapping[str, object]) -> list[Any]:
@@ -66,8 +68,6 @@ def matching_lines(run: Run, probes: Sequence[str], keys: Mapping[str, object]) 
 
 
 def append(run: Run, line: ProbeLine) -> None:
-    """Adds a line. Raises RunError where the file cannot be written."""
-    try:
+    """Adds a line; nothing is kept in a directory that is read-only. Raises NotWritten where a disk is full, or the like."""
+    if os.access(run.path, os.W_OK):
         run.append_probe(line)
-    except OSError as error:
-        raise RunError(f"{run.probes_file} cannot be written: {error}: copy the run to a folder where it can") from None

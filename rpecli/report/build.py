@@ -1,10 +1,12 @@
 """A report from run directories alone: load the runs, aggregate, test, tabulate, draw, and write every file."""
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rpecli.escape import finite, name_problem
 from rpecli.report.content import ReportContent
 from rpecli.report.load import ReportError, RunResults
 from rpecli.report.records import Verdict
@@ -23,9 +25,7 @@ class Report:
     @cached_property
     def data(self) -> dict[str, Any]:
         """What report.json holds."""
-        from rpecli.report.write import data
-
-        plain: dict[str, Any] = data.plain(self.content.data)
+        plain: dict[str, Any] = finite(self.content.data)
         return plain
 
     @property
@@ -60,7 +60,7 @@ def build_report(
     from rpecli.report.figures.report import report_figures
     from rpecli.report.write import data, html, markdown
 
-    check_name(name, out)
+    check_place(name, out)
     content = report_content(paths, name, command, reference)
     figures = report_figures(content)
     figure_files = figures.files()
@@ -123,22 +123,27 @@ def compare_studies(names: tuple[str, str], runs: Path, out: Path, name: str | N
     """Compares two studies into the folder `out/name`. Raises ReportError, before anything is written."""
     from rpecli.report.studies import load_study
     from rpecli.report.two_studies import compare
-    from rpecli.report.write import data, two_studies
+    from rpecli.report.write import two_studies
 
     first, second = (load_study(study, runs, out) for study in names)
     comparison = compare(first, second, command)
     name = name or two_studies.folder_name(*names)
-    check_name(name, out)
+    check_place(name, out)
     context = two_studies.context(comparison)
     files = two_studies.files(comparison, context)
     lines, markdown = context["headline"] + comparison.notes, files["compare.md"].decode()
-    return Comparison(lines, context["tables"], markdown, data.plain(comparison.data), _write(out / name, files))
+    return Comparison(lines, context["tables"], markdown, finite(comparison.data), _write(out / name, files))
 
 
-def check_name(name: str, out: Path) -> None:
-    """Raises ReportError unless the name is one folder of `out`."""
-    if not name or Path(name).name != name:
-        raise ReportError(f"{name!r} is not a name for a report: write one word such as lengths; it becomes a folder of {out}")
+def check_place(name: str, out: Path) -> None:
+    """Raises ReportError unless the name is one folder of `out`, in which files can be written."""
+    if problem := name_problem(name):
+        raise ReportError(f"{name!r} is not a name for a report ({problem}): write --name WORD; it becomes a folder of {out}")
+    place = next(path for path in (out / name, *(out / name).parents) if path.exists() or path.is_symlink())
+    if not place.is_dir():
+        raise ReportError(f"{place} is not a folder: choose another with --out FOLDER, or another --name")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ReportError(f"{place} cannot be written: choose another folder: --out FOLDER")
 
 
 def markdown_tables(report: Report) -> str:

@@ -4,7 +4,8 @@ import re
 from html import escape
 from pathlib import Path
 
-from rpecli.table import html, slug
+from rpecli.escape import html
+from rpecli.table import slug
 
 FILE = Path(__file__).with_name("templates") / "glossary.md"
 BOLD = re.compile(r"\*\*(.+?)\*\*")

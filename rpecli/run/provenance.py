@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import parse_choice, split_layers
+from rpecli.choice import data_in, parse_choice, split_layers
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores
 
@@ -18,6 +18,11 @@ def sources(config: Config) -> dict[str, str]:
     """Fingerprints of the files of the task and the encoding, to notice that one changed since a run was trained."""
     pairs = (("tasks", config.task), ("encodings", config.encoding))
     return {kind: "+".join(_fingerprint(kind, part) for part in split_layers(choice)) for kind, choice in pairs}
+
+
+def data_sources(config: Config) -> dict[str, str]:
+    """Fingerprints of the user's own data that the task reads, by path."""
+    return {path: catalog.data_fingerprint(path) for path in data_in(config.task)}
 
 
 def _fingerprint(kind: str, choice: str) -> str:
@@ -29,8 +34,8 @@ def now() -> str:
 
 
 @cache
-def commit() -> tuple[str | None, bool]:
-    """The git commit of the code that runs, and whether tracked files differ from it; (None, False) outside a checkout."""
+def commit() -> tuple[str | None, bool | None]:
+    """The git commit of the code that runs, and whether tracked files differ from it; None and None where git cannot tell."""
 
     def git(*arguments: str) -> str:
         process = subprocess.run(["git", *arguments], cwd=catalog.PACKAGE.parent, capture_output=True, text=True, check=True)
@@ -38,10 +43,22 @@ def commit() -> tuple[str | None, bool]:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != catalog.PACKAGE.parent:
-            return None, False
+            return None, None
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no", "--", "rpecli", "tasks"))
     except (OSError, subprocess.CalledProcessError):
-        return None, False
+        return None, None
+
+
+@cache
+def why_no_commit() -> str | None:
+    """Why git cannot tell the commit of a checkout, in a line; None where it can, and where rpe is installed."""
+    if commit()[0] or not (catalog.PACKAGE.parent / ".git").exists():
+        return None
+    try:
+        process = subprocess.run(["git", "rev-parse", "HEAD"], cwd=catalog.PACKAGE.parent, capture_output=True, text=True)
+    except OSError:
+        return "git is not installed"
+    return next(iter(process.stderr.splitlines()), "git does not answer")
 
 
 def provenance() -> dict[str, Any]:

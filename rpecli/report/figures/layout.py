@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rpecli.catalog import GROUPS
-from rpecli.plot import DASHES, DPI, FRAME, QUIET, STYLE, TITLES, UNDATED, WIDTH, SeriesStyle, as_bytes, new_figure
+from rpecli.plot import DASHES, DPI, FRAME, QUIET, TITLES, UNDATED, WIDTH, SeriesStyle, as_bytes, new_figure, styled
 from rpecli.report.figures.line_ends import LineEnds
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ class Layout:
 
 def draw(rows: Sequence[Sequence[Subplot]], layout: Layout) -> Drawing:
     """Rows of panels from the top down, under a title and over the legend."""
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
+    with styled():
         drawing = Drawing(new_figure())
         wide, gap, width = _widths(rows, layout)
         blocks = _flow([_block(drawing.figure, width, *block) for block in layout.legend], width)

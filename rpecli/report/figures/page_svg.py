@@ -10,13 +10,13 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from html import escape
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
 from rpecli import plot
 from rpecli.catalog import GROUPS
+from rpecli.escape import html_attribute as escape
 from rpecli.plot import SeriesStyle
 from rpecli.report.figures.layout import Crop, Drawing, Tips
 
@@ -131,10 +131,8 @@ def _below(crop: Crop) -> list[str]:
 
 def _legend_drawing(looks: dict[str, dict[str, Any]]) -> Drawing:
     """A line per label with its marker in the middle, cropped one by one."""
-    import matplotlib
-
     width, row = 0.6, 0.2  # inches
-    with matplotlib.rc_context(plot.STYLE):
+    with plot.styled():
         drawing = Drawing(plot.new_figure(width))
         drawing.figure.set_size_inches(width, row * len(looks))
         axes = drawing.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(row * len(looks), 0))

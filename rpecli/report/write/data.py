@@ -1,15 +1,13 @@
 """The data of a report: report.json, and CSV files of runs, encodings by length, pairs of encodings and pairs of models."""
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
+from rpecli.escape import csv_text, finite, json_text
 from rpecli.report import rows
 from rpecli.report.content import ReportContent
-from rpecli.table import csv_text
 
 
 def files(content: ReportContent) -> dict[str, bytes]:
@@ -23,12 +21,12 @@ def files(content: ReportContent) -> dict[str, bytes]:
 
 def json_bytes(record: BaseModel) -> bytes:
     """A record as JSON."""
-    return (json.dumps(plain(record), indent=1, allow_nan=False) + "\n").encode()
+    return (json_text(record) + "\n").encode()
 
 
 def csv_bytes(table: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
     """One line per record, the keys of nested records joined with `_`; empty where there is no number."""
-    return csv_text([_flat(plain(record)) for record in table]).encode()
+    return csv_text([_flat(finite(record)) for record in table]).encode()
 
 
 def _flat(line: dict[str, Any]) -> dict[str, Any]:
@@ -37,14 +35,3 @@ def _flat(line: dict[str, Any]) -> dict[str, Any]:
         for key, value in line.items()
     ]
     return {key: value for part in nested for key, value in part.items()}
-
-
-def plain(value: Any) -> Any:
-    """Records as dicts, and nan and infinities, which JSON does not have, as None."""
-    if isinstance(value, BaseModel):
-        return plain(value.model_dump())
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,11 +1,12 @@
-"""Jinja2 templates of reports: HTML with autoescape, Markdown as it stands; a name that is not there is an error."""
+"""Jinja2 templates of reports: what they insert is escaped for HTML or Markdown; a name that is not there is an error."""
 
 import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rpecli.table import html, slug
+from rpecli.escape import fenced, html, markdown, visible
+from rpecli.table import slug
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -15,7 +16,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "templates"
 
 def render(name: str, **context: Any) -> str:
     """The text of a template; ends with one newline, and never has two empty lines in a row."""
-    text = environment().get_template(name).render(**context)
+    text = environment(name.endswith(".html.j2")).get_template(name).render(**context)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -25,13 +26,20 @@ def unbroken(text: str) -> str:
 
 
 @cache
-def environment() -> "Environment":
+def environment(is_html: bool) -> "Environment":
+    """For HTML, or for Markdown."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
+    def insert_html(value: Any) -> Any:
+        return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    def insert_markdown(value: Any) -> Any:
+        return markdown(value) if isinstance(value, str) else value
+
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=is_html,
+        finalize=insert_html if is_html else insert_markdown,
     )  # fmt: skip
-    environment.filters |= {"slug": slug, "code": lambda text: Markup(html(text)), "unbroken": unbroken}
+    environment.filters |= {"slug": slug, "code": lambda text: Markup(html(text)), "unbroken": unbroken, "fenced": fenced}
     return environment

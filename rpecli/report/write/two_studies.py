@@ -1,5 +1,6 @@
 """Two studies side by side as Markdown, CSV, JSON and one HTML page."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,4 +32,5 @@ def context(comparison: StudyComparison) -> dict[str, Any]:
 
 def folder_name(first: str, second: str) -> str:
     """A folder for the two: `quick-against-long`."""
-    return f"{Path(first).stem or 'a'}-against-{Path(second).stem or 'b'}"
+    sides = (re.sub(r"[^\w.+-]+", "-", Path(name).stem).strip("-.") for name in (first, second))
+    return "-against-".join(side or letter for side, letter in zip(sides, "ab", strict=True))
