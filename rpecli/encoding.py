@@ -92,6 +92,10 @@ class QueryKey:
         return self.q_BxHxTxD.device
 
 
+class TooLongError(ValueError):
+    """Positions farther apart than an encoding is defined for."""
+
+
 class Encoding(nn.Module):
     """One instance per layer, or one for all layers if `shared`. Options are the keyword-only parameters of `__init__`.
 
@@ -140,6 +144,13 @@ class Encoding(nn.Module):
     def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
         """Other logits `[B, H, T, S]`. Those given are scaled and biased; the mask comes after this hook."""
         return logits_BxHxTxS
+
+    def fit(self, n_positions: int) -> float | None:
+        """Fixes what depends on the evaluated length, before sequences with positions below `n_positions`; its scaling factor.
+
+        Every row, and every step of decoding, then goes by the same frequencies. Raises TooLongError where scores would be wrong.
+        """
+        return None
 
     def score_buffers(self, rows: int, keys: int) -> float:
         """Peak number of tensors of the size of a block's logits (`rows` x `keys`) while `bias` or `score` runs.

@@ -179,6 +179,11 @@ class Transformer(nn.Module):
         """Whether the later encodings (`rope:then=none`), if there are any, serve the layers; at the start the first ones do."""
         self.current: list[Encoding] = list(self.later if to_later and len(self.later) else self.encodings)  # type: ignore[arg-type]
 
+    def fit(self, n_positions: int) -> float | None:
+        """Fixes what the encodings make of an evaluated length (`Encoding.fit`); the scaling factor, if there is one."""
+        factors = [encoding.on_scores.fit(n_positions) for encoding in self.current]
+        return next((factor for factor in factors if factor is not None), None)
+
     def init_weights(self, generator: torch.Generator) -> None:
         """The table of the module's docstring; encodings draw their own parameters."""
         nn.init.normal_(self.embedding.weight, std=1.0, generator=generator)

@@ -1,4 +1,4 @@
-"""How far attention with products in bfloat16 is from float32, for every encoding that trains with them, at 512 tokens and more."""
+"""How far attention with products in bfloat16 is from float32, for every encoding that trains with them."""
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ H, M = 2, 32
 CHOICES = [*catalog.names("encodings"), "alibi:learned=true", "mlp-bias:norm=true:log=true", "fox:bias=-2", "sandwich:width=64"]
 ROUNDED = [choice for choice in CHOICES if kernel(build(choice), by_curve=False) != "eager"]
 BOUND = 0.01  # as measured: output 0.0015 (hard-alibi) to 0.005 (tisa), gradients to 0.0071 (pope)
-OF_GATES = 0.05  # 0.022 at 512 tokens: the gradient of a gate adds up the rounding of all pairs that it stands between
-OF_POSITIONS = 0.03  # of a whole network over distances, where gradients of opposite sign cancel: to 0.024 (mlp-bias) at 512
+OF_GATES = 0.06  # 0.03 at 512 tokens (fox): the gradient of a gate adds up the rounding of all pairs that it stands between
+OF_POSITIONS = {"cpu": 0.02, "elsewhere": 0.04}  # of a network over distances, where gradients cancel: 0.008 (tisa), 0.024
 
 
 def attended(choice: str, n: int, rounded: bool) -> dict[str, Tensor]:
@@ -28,7 +28,12 @@ def attended(choice: str, n: int, rounded: bool) -> dict[str, Tensor]:
     out = attend(module, qk, v.to(dtype), ForwardContext(contiguous_positions=True, bias_cache={}))
     assert out.dtype == dtype
     leaves = {"q": q, "k": k, "v": v} | ({} if features is None else {"gates": features})
-    gradients = torch.autograd.grad((out.float() * draw(1, n, heads=H, seed=5)).sum(), [*leaves.values(), *parameters])
+    gradients = torch.autograd.grad(
+        (out.float() * draw(1, n, heads=H, seed=5)).sum(),
+        [*leaves.values(), *parameters],
+        allow_unused=True,
+        materialize_grads=True,
+    )
     values = {"out": out.detach().float()} | dict(zip(leaves, gradients, strict=False))
     return values | ({"positions": torch.cat([g.flatten() for g in gradients[len(leaves) :]])} if parameters else {})
 
@@ -45,9 +50,8 @@ def test_products_in_bfloat16_are_off_by_no_more_than_rounding(choice, n, where,
         monkeypatch.setattr(dispatch, "_gains_by_bfloat16", lambda *_: True)
         monkeypatch.setattr(dispatch, "_cpu_training", lambda *_: None)
     rounded, exact = attended(choice, n, rounded=True), attended(choice, n, rounded=False)
-    bounds = {"gates": OF_GATES * (n / 512) ** 0.5, "positions": OF_POSITIONS * (n / 512)}
+    bounds = {"gates": OF_GATES * (n / 512) ** 0.5, "positions": OF_POSITIONS[where] * n / 512}
     errors = {name: error(rounded[name], exact[name]) for name in exact}
-    print("XX", choice, n, where, errors)
     assert all(value < bounds.get(name, BOUND) for name, value in errors.items()), errors
     assert errors["out"] > 1e-4  # it is rounded
 
