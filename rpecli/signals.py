@@ -84,7 +84,7 @@ def stop_signals() -> Iterator[list[int]]:
             with suppress(OSError):
                 os.write(2, STOPPING.encode())
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     old = [signal.signal(number, collect) for number in numbers]
     try:
         yield caught
