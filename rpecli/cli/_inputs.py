@@ -10,25 +10,24 @@ from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, EvalSettings, Recipe
 from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
 from rpecli.run.directory import Run
 
+MANY = 1 << 16  # sequences of an evaluation set that are worth a look at its size
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
 
-def checked_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
-    """The recipe with the flags and every `--set` above it, checked completely."""
+def read_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
+    """The recipe with the flags and every `--set` above it; its tasks and encodings are not built."""
     for text in sets or []:
         key, equals, value = text.partition("=")
         if not (equals and key.strip()):
             stop(f"--set {text}: write --set key=value", USAGE)
         overrides[key.strip()] = value.strip()
-    recipe, source = load_recipe(name, overrides)
-    check_recipe(recipe, source)
-    return recipe, source
+    return load_recipe(name, overrides)
 
 
 def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, RecipeSource]:
@@ -65,6 +64,32 @@ def named_choice(text: str) -> str:
     choice = canonical(text)
     trust.allow([choice])
     return choice
+
+
+def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]]) -> None:
+    """Stops for evaluation sets that cannot fit in memory: too many sequences."""
+    from rpecli import task
+    from rpecli.device import available_memory
+    from rpecli.launch import sizes
+
+    for config, settings in evaluations:
+        if settings.samples < MANY:
+            continue
+        needed = sizes.evaluation_set_bytes(settings, task.build(config.task).sequence(config.length))
+        if problem := sizes.problem(needed, available_memory()):
+            stop(f"an evaluation set of {config.task} {problem}: lower --samples or --eval-tokens", USAGE)
+
+
+def check_shift_sizes(configs: list[Config], shift: int) -> None:
+    """Stops for shifts whose prefix cannot fit in memory."""
+    from rpecli import task
+    from rpecli.device import available_memory
+    from rpecli.launch import sizes
+
+    for config in configs:
+        needed = sizes.shift_bytes(config, task.build(config.task).sequence(config.length), shift)
+        if problem := sizes.problem(needed, available_memory()):
+            stop(f"--shifts {shift} {problem}: leave it out", USAGE)
 
 
 def check_lengths(flag: str, text: str) -> None:

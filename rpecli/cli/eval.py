@@ -5,7 +5,7 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import warn
-from rpecli.cli._inputs import check_device, eval_overrides, eval_requests, warn_of_lengths
+from rpecli.cli._inputs import check_device, check_evaluation_sizes, eval_overrides, eval_requests, warn_of_lengths
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._run_tables import evaluation_tables, run_data
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
@@ -49,6 +49,7 @@ def evaluate(
     selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    check_evaluation_sizes([(run.config, requests[run].settings or run.config.eval) for run in selected])
     warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in selected])
     execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
     if as_json:

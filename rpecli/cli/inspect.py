@@ -9,7 +9,15 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import absolute_lengths, check_device, check_lengths, eval_overrides, eval_requests
+from rpecli.cli._inputs import (
+    absolute_lengths,
+    check_device,
+    check_evaluation_sizes,
+    check_lengths,
+    check_shift_sizes,
+    eval_overrides,
+    eval_requests,
+)
 from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
@@ -67,7 +75,9 @@ def inspect(
     request = EvalRequest(overwrite=overwrite, folder=data)
     selected, unreadable = select_trained_runs(runs, names)
     requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    check_evaluation_sizes([(run.config, requests[run].settings or run.config.eval) for run in selected])
     if shift:
+        check_shift_sizes([run.config for run in selected], max(distances))
         _show_shifts(requests, distances, device, Output(out, tables, as_json))
     else:
         _show_attention(requests, lengths, device, Output(out, tables, as_json))

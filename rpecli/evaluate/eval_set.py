@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rpecli import data
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config
+from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate import hf_dataset
 from rpecli.run.files import RunError
 from rpecli.task import Batch, Task
@@ -26,6 +26,11 @@ def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list
     return sorted(filter(task.has_length, {config.length, *doublings, *requested}))
 
 
+def n_sequences(settings: EvalSettings, sequence: int) -> int:
+    """The number of sequences of that many tokens in an evaluation set."""
+    return min(settings.samples, max(MIN_SEQUENCES, settings.eval_tokens // sequence))
+
+
 def eval_set(config: Config, task: Task, length: int, folder: Path | None = None) -> list[Batch]:
     """The evaluation set of a length, in blocks of data.BLOCK sequences.
 
@@ -34,7 +39,7 @@ def eval_set(config: Config, task: Task, length: int, folder: Path | None = None
     """
     settings = config.eval
     if folder is None:
-        sequences = min(settings.samples, max(MIN_SEQUENCES, settings.eval_tokens // task.sequence(length)))
+        sequences = n_sequences(settings, task.sequence(length))
         return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed))
     if length not in hf_dataset.lengths(folder):
         raise RunError(f"{folder} has no sequences of length {length}: write them with rpe data, or name --lengths it has")

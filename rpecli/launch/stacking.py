@@ -6,7 +6,6 @@ from dataclasses import replace
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.launch.job import Job
-from rpecli.train.state import checkpoint_step
 
 MAY_DIFFER = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
 MAX_STACK = 16  # runs in a stack, unless --stack gives a number
@@ -22,6 +21,8 @@ def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
 
     The stacks come first, then the runs that train alone, then the jobs that do not train.
     """
+    from rpecli.train.state import checkpoint_step
+
     groups: dict[str, dict[int | None, list[Job]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
         if job.train:

@@ -97,9 +97,20 @@ def is_alive(pid: object) -> bool:
     return True
 
 
+def check_writable(folder: Path) -> None:
+    """Makes a folder, and raises NotWritten unless files can be written there: before the work whose results they hold."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(folder, error) from None
+    trial = folder / "rpe-trial"
+    write_bytes(trial, b"\0" * TAIL)
+    trial.unlink()
+
+
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Writes every file, by name, into a folder, which is created if necessary; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     for name, data in files.items():
         write_bytes(folder / name, data)
     return [folder / name for name in files]
