@@ -1,8 +1,9 @@
 """Turns flags into recipes, lengths and evaluation requests, and stops on every error before anything starts."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpecli import trust
 from rpecli.choice import canonical
@@ -15,6 +16,9 @@ from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
 from rpecli.run.directory import Run
+
+if TYPE_CHECKING:
+    from rpecli.trial.child import Trial
 
 MANY = 1 << 16  # sequences of an evaluation set that are worth a look at its size
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
@@ -92,6 +96,14 @@ def check_shift_sizes(configs: list[Config], shift: int) -> None:
             stop(f"--shifts {shift} {problem}: leave it out", USAGE)
 
 
+def try_code(trials: Iterable["Trial"]) -> None:
+    """Stops with what is wrong with code that this command names, before anything starts."""
+    from rpecli.launch import preflight
+
+    if faults := preflight.faults(trials):
+        stop("\n".join(faults), USAGE)
+
+
 def check_lengths(flag: str, text: str) -> None:
     """Checks lengths whose multiples of the training length are resolved later, run by run."""
     try:
@@ -146,6 +158,10 @@ def eval_requests(
 ) -> dict[Run, EvalRequest]:
     """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to swap in."""
     settings = {run: run.config.eval.model_copy(update=overrides) for run in runs}
+    if encoding is not None:
+        from rpecli.launch import preflight
+
+        try_code([trial for run in runs for trial in preflight.encodings_to_try(run.config, choice=named_choice(encoding))])
     return {run: replace(request, settings=settings[run], encoding_override=_swap(run, encoding, scaling)) for run in runs}
 
 

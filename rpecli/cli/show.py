@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from rpecli import catalog
-from rpecli.choice import is_path, names_in, split_list
+from rpecli.choice import is_path, names_in, split_layers, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import named_choice
+from rpecli.cli._inputs import named_choice, try_code
 from rpecli.cli._output import new_console, print_json, print_written, say
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
@@ -84,7 +84,9 @@ def _unknown(name: str, first: str, runs: Path) -> str:
 
 def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> None:
     from rpecli.describe import task_card
+    from rpecli.trial.child import Trial
 
+    try_code([Trial("tasks", choice, lengths=(length or 8,))])
     try:
         card = task_card.card(choice, length, seed)
     except ValueError as error:
@@ -110,7 +112,11 @@ def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
     from rpecli.describe import effect, figure, text
     from rpecli.plot import FigureError
+    from rpecli.trial.child import Trial
 
+    effect.check_shape(shape["d_model"], shape["n_head"], shape["length"])
+    parts = split_layers(choice)
+    try_code(Trial("encodings", part, shape["d_model"], shape["n_head"], (shape["length"],)) for part in parts)
     profile = effect.profile(choice, **shape)
     if out is not None:
         try:

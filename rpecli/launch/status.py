@@ -116,7 +116,7 @@ class RunStatus:
 
     def _is_being_evaluated(self) -> bool:
         """Whether lengths are missing, and the process that trained the run lives and goes on writing."""
-        if self.seconds_quiet > QUIET_SECONDS or not has_process(self.record, self.last_change):
+        if "started" not in self.record or self.seconds_quiet > QUIET_SECONDS or not has_process(self.record, self.last_change):
             return False
         if self._lengths is None:
             config = self.run.config
