@@ -1,5 +1,6 @@
 """Which runs train together as one program."""
 
+import json
 from collections import defaultdict
 from dataclasses import replace
 
@@ -12,8 +13,8 @@ MAX_STACK = 16  # runs in a stack, unless --stack gives a number
 
 
 def stack_key(config: Config) -> str:
-    """Equal for configs that differ only in the keys of MAY_DIFFER."""
-    return config.model_dump_json(exclude=MAY_DIFFER | {"eval"})
+    """Equal for configs that differ only in the keys of MAY_DIFFER; each may have its own copy of the same file."""
+    return json.dumps({key: value for key, value in config.identity.items() if key not in MAY_DIFFER}, sort_keys=True)
 
 
 def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
