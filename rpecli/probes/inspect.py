@@ -54,7 +54,7 @@ def inspect_run(run: Run, lengths: str, device: str, request: EvalRequest) -> tu
     Also returns the lengths that it has no sequences of.
     """
     torch.set_num_threads(run.config.threads)
-    with run.lock():
+    with run.lock(required=False):
         loaded, weights = load(run, device, request)
         available, missing = _available_lengths(loaded, lengths, request.folder)
         sets = {length: eval_set(loaded.config, loaded.task, length, request.folder) for length in available}

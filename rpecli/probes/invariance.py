@@ -47,7 +47,7 @@ def probe(
     Raises RunError for a run that is not trained, and Stopped on SIGINT or SIGTERM.
     """
     torch.set_num_threads(run.config.threads)
-    with run.lock(), stop_signals() as stopped:
+    with run.lock(required=False), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         length = loaded.config.length
         blocks = eval_set(loaded.config, loaded.task, length, request.folder)
