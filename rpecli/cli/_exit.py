@@ -25,11 +25,7 @@ def flushed_output() -> Iterator[None]:
     try:
         yield
     finally:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again when it ends
-            raise
+        sys.stdout.flush()
 
 
 def warn(message: str, color: str = "yellow") -> None:

@@ -1,5 +1,6 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
+import errno
 from collections.abc import Set
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
 from rpecli.config.recipe import Config
 from rpecli.run.directory import Run, directories, readable_runs
-from rpecli.run.files import RunError
+from rpecli.run.files import NotWritten, RunError
 from rpecli.run.liveness import claim
 from rpecli.run.provenance import sources, why_no_commit
 
@@ -114,6 +115,8 @@ def create_runs(configs: list[Config], study: str, folder: Path, done: Set[str] 
             run = Run.create(config, folder, study, say=warn)
             claim(run)
         except RunError as error:
+            if isinstance(error, NotWritten) and error.errno == errno.ENOSPC:
+                stop(str(error), FAILURE)
             problems[config.id] = str(error)
             continue
         if run.is_trained and (recorded := run.record.get("sources")) != (current := sources(config)):

@@ -4,6 +4,7 @@ Only the modules of `cli` print. They import what takes long to import (torch, p
 `rpe --help` answers at once.
 """
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -81,6 +82,11 @@ def main() -> None:
             raise
         stop(str(error), FAILURE)
     except OSError as error:
-        from rpecli.run.files import reason
+        if error.filename is None:
+            _discard_output()
+        stop(f"{(error.strerror or str(error)).lower()}: {error.filename or 'the output of this command'}", FAILURE)
 
-        stop(f"{reason(error)}: {error.filename or 'standard output'}", FAILURE)
+
+def _discard_output() -> None:
+    """What is still to be printed goes nowhere: at the end of the process it would fail again, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -9,10 +9,9 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths, check_device, named_choice
+from rpecli.cli._inputs import absolute_lengths, check_device, named_choice, require_writable
 from rpecli.cli._output import print_rich, print_written
 from rpecli.config.settings import MAX_THREADS
-from rpecli.run.files import check_writable
 
 if TYPE_CHECKING:
     from rpecli.bench import Options
@@ -70,7 +69,7 @@ def bench(
         )
     except ValueError as error:
         stop(str(error), USAGE)
-    check_writable(out)
+    require_writable("--out", out)
     for name in [what] if what else DEFAULT:
         _measure(name, options, out)
 

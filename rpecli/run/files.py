@@ -85,20 +85,12 @@ def remove_temporary(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def check_writable(folder: Path) -> None:
-    """Makes a folder, and raises NotWritten unless files can be written there: before the work whose results they hold."""
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes every file, by name, into a folder, which is created if necessary; returns their paths."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise not_written(folder, error) from None
-    trial = folder / "rpe-trial"
-    write_bytes(trial, b"\0" * TAIL)
-    trial.unlink()
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Writes every file, by name, into a folder, which is created if necessary; returns their paths."""
-    check_writable(folder)
     for name, data in files.items():
         write_bytes(folder / name, data)
     return [folder / name for name in files]
