@@ -1,21 +1,20 @@
 """Reads run directories: the evaluations of each run that can be compared with the others, and a warning for all that cannot.
 
-Runs of one task are compared on one evaluation set per length. Where runs have several, the set that all of them share is chosen;
-where they share none, the report is refused.
+Which of several evaluations of a length counts is decided in eval_sets.py.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
 from rpecli.config.recipe import Config, label
 from rpecli.evaluate.scores import rescaled_accuracy
-from rpecli.report import stats, warnings
+from rpecli.report import eval_sets, stats, warnings
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
@@ -25,7 +24,7 @@ YOURS = "yours"  # the source of a run that a run directory holds
 
 
 class ReportError(ValueError):
-    """There is nothing to report, or the runs must not be compared; the message says what to type."""
+    """There is nothing to report, or no place to write it; the message says what to type."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,12 @@ class RunResults:
     all_evaluations: dict[int, list[EvalLine]]  # by length: the one on the most sequences last
     settings: dict[str, Any]  # recipe keys that decide the weights and have no column of their own
     source: str = YOURS  # or `reference (commit, machine)`
+    variant_flags: str = ""  # of `rpe eval`, that measured it with another encoding, or at other positions
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it was measured with another encoding, or at other positions, than it was trained with."""
+        return bool(self.variant_flags)
 
     @property
     def id(self) -> str:
@@ -117,14 +122,14 @@ class LoadedRuns:
 
 
 def load_runs(paths: Iterable[Path]) -> LoadedRuns:
-    """The runs in these directories. Raises ReportError where no run is evaluated, or where runs cannot be compared."""
+    """The runs in these directories. Raises ReportError where no run is evaluated."""
     unique = sorted({path.resolve(): path for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique)
     runs, duplicates = _without_duplicates(runs)
-    runs = _on_shared_sets(runs)
-    messages += duplicates + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
+    runs, left_out = eval_sets.on_shared_sets(runs)
+    messages += duplicates + left_out + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
     messages += warnings.incomplete(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
@@ -166,23 +171,39 @@ def _read(run: Run) -> tuple[list[RunResults], list[str]]:
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
-    variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [("", None)]
+    variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [Variant()]
     results = []
-    for suffix, override in variants:
-        evaluations = _by_length([line for line in current if _variant(line, config)[0] == suffix])
-        group = {"group": group_of(override)} if override else {}
-        own = record | group | {"encoding": record["encoding"] + suffix}
-        settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
-        results.append(RunResults(run.path, own, config, {}, evaluations, settings))
+    for variant in variants:
+        try:
+            group = {"group": group_of(variant.encoding)} if variant.encoding else {}
+        except ChoiceError as error:
+            messages.append(f"{run}: its evaluations with encoding {variant.encoding} are left out: {error}")
+            continue
+        evaluations = _by_length([line for line in current if _variant(line, config) == variant])
+        own = record | group | {"encoding": record["encoding"] + variant.suffix}
+        settings = _settings(record, config) | ({"measured": variant.suffix} if variant.suffix else {})
+        flags = eval_sets.variant_flags(variant.encoding, variant.positions)
+        results.append(RunResults(run.path, own, config, {}, evaluations, settings, variant_flags=flags))
     return results, messages
 
 
-def _variant(line: EvalLine, config: Config) -> tuple[str, str | None]:
-    """What a label adds for an evaluation with another encoding or other positions than the run's, and that encoding."""
+class Variant(NamedTuple):
+    """A way in which a run was measured: the encoding and the positions that are not those of its training."""
+
+    encoding: str | None = None
+    positions: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """What a label adds for it."""
+        swapped = f" as {label(self.encoding)}" if self.encoding else ""
+        return swapped + (f" at {self.positions}" if self.positions else "")
+
+
+def _variant(line: EvalLine, config: Config) -> Variant:
     default = "start" if config.positions == "offset" else config.positions
-    override, positions = line.get("encoding_override"), line.get("positions", default)
-    swapped = f" as {label(override)}" if override else ""
-    return swapped + (f" at {positions}" if positions != default else ""), override
+    positions = line.get("positions", default)
+    return Variant(line.get("encoding_override"), None if positions == default else positions)
 
 
 def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
@@ -212,43 +233,3 @@ def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[
             messages.append(f"{run.path} and {unique[key].path} are the same run (recipe and seed): only the second counts")
         unique.setdefault(key, run)
     return _sorted(unique.values()), messages
-
-
-def _on_shared_sets(runs: list[RunResults]) -> list[RunResults]:
-    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length."""
-    by_cell: dict[tuple[str, int], list[RunResults]] = defaultdict(list)
-    for run in runs:
-        for length in run.all_evaluations:
-            by_cell[str(run.record["task"]), length].append(run)
-    chosen = {cell: _shared_set(*cell, members) for cell, members in sorted(by_cell.items())}
-    return [replace(run, evaluations=_evaluations_on(run, chosen)) for run in runs]
-
-
-def _shared_set(task: str, length: int, runs: list[RunResults]) -> str | None:
-    """The fingerprint of the evaluation set that all these runs share: the one of the most sequences, then the latest."""
-    ranks = [{line.get("fingerprint"): rank for rank, line in enumerate(run.all_evaluations[length])} for run in runs]
-    shared = set.intersection(*map(set, ranks))
-    if not shared:
-        raise ReportError(_different_sets(task, length, runs))
-    return max(shared, key=lambda fingerprint: (sum(rank[fingerprint] for rank in ranks), str(fingerprint)))
-
-
-def _evaluations_on(run: RunResults, chosen: dict[tuple[str, int], str | None]) -> dict[int, EvalLine]:
-    """By length, the last evaluation on the chosen set."""
-    evaluations = {}
-    for length, lines in run.all_evaluations.items():
-        fingerprint = chosen[str(run.record["task"]), length]
-        evaluations[length] = [line for line in lines if line.get("fingerprint") == fingerprint][-1]
-    return evaluations
-
-
-def _different_sets(task: str, length: int, runs: list[RunResults]) -> str:
-    sets: dict[str, list[RunResults]] = defaultdict(list)
-    for run in runs:
-        for line in run.all_evaluations[length]:
-            sets[f"{line.get('fingerprint')} (n={line['n']}, eval_seed={line.get('eval_seed')})"].append(run)
-    message = [f"{task} at length {length} was evaluated on different sets, which cannot be compared:"]
-    by_size = sorted(sets.items(), key=lambda item: (-len(item[1]), item[0]))
-    message += [f"  set {name}: {warnings.paths_of(members)}" for name, members in by_size]
-    where = " ".join(str(run.path) for run in runs) if len(runs) <= warnings.MAX_PATHS else "RUNS"
-    return "\n".join([*message, f"evaluate them all on one set: rpe eval {where} --overwrite"])
