@@ -13,12 +13,13 @@ import inspect
 import os
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rpecli import trust
 from rpecli.choice import ChoiceError, is_path
 
 SUFFIX = {"encodings": ".py", "tasks": ".py", "recipes": ".yaml"}
@@ -144,22 +145,38 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
+def kind_of(path: Path) -> str:
+    """Whether a user's file is of `tasks` or `encodings`: what it imports says so."""
+    froms = [node for node in ast.walk(_parse(path)) if isinstance(node, ast.ImportFrom)]
+    modules = {name for node in froms for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))}
+    return "tasks" if f"{PACKAGE.name}.task" in modules and f"{PACKAGE.name}.encoding" not in modules else "encodings"
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a file comes with rpe; any other is a user's own."""
+    return any(path.is_relative_to(folder(kind)) for kind in SUFFIX)
+
+
 def load(path: Path) -> ModuleType:
-    """Imports one file as a module with a private name.
+    """Imports one file as a module with a private name; another text of the file is another module. Its prints go to stderr.
 
     Raises:
-        ChoiceError: the file does not load; the message names the file and the line.
+        ChoiceError: the file does not load, or is a user's that nobody named; the message names the file and the line.
     """
-    name = f"_rpe_{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    text = path.read_bytes()
+    name = f"_rpe_{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode() + text).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
+    if not is_shipped(path):
+        trust.check(path, text)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before exec: dataclasses and pickling look the module up by its name
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _load_error(_place(path, error), f"{type(error).__name__}: {error}") from error

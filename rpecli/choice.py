@@ -1,7 +1,20 @@
-"""How a choice of encoding or task is written: `rope:base=500+none`, `rope:then=none`, `./mine.py`."""
+"""How a choice of encoding or task is written: `rope:base=500+none`, `rope:then=none`, `./mine.py`.
 
+A choice is made canonical where it enters: as a flag, or in a recipe, whose paths are relative to its folder. In a canonical
+choice every path is absolute, and `+`, `:`, `,` and `%` inside it are written as `%2B`, `%3A`, `%2C` and `%25`, so that no folder
+name is taken for grammar (`/home/u/c%2B%2B/mine.py`). `parse_choice` and `names_in` return paths as the file system knows them.
+"""
+
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
+
+ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%+:,"})
+SWITCH = "then"  # the option whose value is an encoding
+_PATH_END = re.compile(r"\.(?:py|yaml|yml)(?=\s*(?:[+:,]|$))")
+_NEXT_NAME = re.compile(r"[+,=]\s*")
 
 
 class ChoiceError(ValueError):
@@ -19,6 +32,12 @@ def parse_choice(text: str) -> tuple[str, dict[str, str]]:
     Raises:
         ChoiceError: a part is not `option=value`, or an option is given twice.
     """
+    name, options = _split(text)
+    return _plain(name), options
+
+
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    """`parse_choice` with the name as it is written."""
     name, *parts = text.strip().split(":")
     options: dict[str, str] = {}
     for part in parts:
@@ -32,31 +51,127 @@ def parse_choice(text: str) -> tuple[str, dict[str, str]]:
     return name.strip(), options
 
 
+def _join(name: str, options: dict[str, str]) -> str:
+    return ":".join([name, *(f"{key}={value}" for key, value in options.items())])
+
+
+def _plain(name: str) -> str:
+    """A name without escapes; only paths have them."""
+    return unquote(name) if is_path(name) else name
+
+
+def without_options(choice: str) -> str:
+    """A choice's name as it is written there, which is how `by_task` spells it."""
+    return _split(choice)[0]
+
+
 def split_layers(text: str) -> list[str]:
     """The encodings that alternate over the layers: `rope+none` -> ["rope", "none"].
 
     A plus before a digit is part of a number (`rope:base=1e+4`).
     """
-    return re.split(r"\+(?=[A-Za-z./~])", text.strip())
+    return re.split(r"\+(?=[^\d\s]|\s+\S)", text.strip())
 
 
 def split_switch(text: str) -> tuple[str, str | None]:
     """The encodings before and after the switch: `rope:then=none` -> ("rope", "none"); (text, None) without a switch."""
     before, after = [], []
     for part in split_layers(text):
-        name, options = parse_choice(part)
-        then = options.pop("then", None)
-        before.append(":".join([name, *(f"{key}={value}" for key, value in options.items())]))
+        name, options = _split(part)
+        then = options.pop(SWITCH, None)
+        before.append(_join(name, options))
         after.append(then or before[-1])
     return "+".join(before), None if before == after else "+".join(after)
 
 
-def canonical(text: str) -> str:
-    """The one spelling of a choice: hyphens in the name, absolute paths, options in alphabetical order."""
-    return "+".join(_canonical_part(part) for part in split_layers(text))
+def names_in(choice: str) -> list[str]:
+    """The names and paths of a choice, without their options: those of `rope+alibi:then=none` are rope, alibi and none."""
+    return [parse_choice(part)[0] for phase in split_switch(choice) if phase for part in split_layers(phase)]
 
 
-def _canonical_part(text: str) -> str:
-    name, options = parse_choice(text)
-    name = str(Path(name).expanduser().resolve()) if is_path(name) else name.replace("_", "-")
-    return ":".join([name, *(f"{key}={value}" for key, value in sorted(options.items()))])
+def paths_in(choice: str) -> list[Path]:
+    """The user's own files in a canonical choice; those that are an option's value too (`dape:over=./mine.py`)."""
+    paths: dict[Path, None] = {}
+    map_paths(choice, lambda path: paths.setdefault(path) or path)
+    return list(paths)
+
+
+def split_list(text: str, folder: Path | None = None) -> list[str]:
+    """The choices of a text with commas, each as it is written except that existing paths are escaped."""
+    return [part.strip() for part in _with_escaped_paths(text, folder or Path()).split(",")]
+
+
+def canonical(text: str, folder: Path | None = None) -> str:
+    """The one spelling of a choice: hyphens in names, options in alphabetical order, absolute and escaped paths.
+
+    Paths are relative to `folder`, by default the working folder. What is canonical stays as it is.
+    """
+    parts = split_layers(_with_escaped_paths(text, folder or Path()))
+    return "+".join(_canonical_part(part, folder or Path()) for part in parts)
+
+
+def _canonical_part(text: str, folder: Path) -> str:
+    name, options = _split(text)
+    for key, value in options.items():
+        options[key] = _canonical_name(value, folder) if key == SWITCH or is_path(value) else value
+    return _join(_canonical_name(name, folder), dict(sorted(options.items())))
+
+
+def _canonical_name(name: str, folder: Path) -> str:
+    if not is_path(name):
+        return name.replace("_", "-")
+    path = _file(_plain(name), folder).resolve()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ChoiceError(f"{str(path)!r}: the path is not UTF-8: rename the file or its folder") from None
+    return str(path).translate(ESCAPES)
+
+
+def map_paths(choice: str, change: Callable[[Path], Path | str]) -> str:
+    """A canonical choice with every path of a user's file replaced; what `change` returns is escaped."""
+
+    def changed(name: str) -> str:
+        return str(change(Path(_plain(name)))).translate(ESCAPES) if is_path(name) else name
+
+    parts = []
+    for part in split_layers(choice):
+        name, options = _split(part)
+        parts.append(_join(changed(name), {key: changed(value) for key, value in options.items()}))
+    return "+".join(parts)
+
+
+def relative_to(choice: str, folder: Path) -> str:
+    """A canonical choice whose paths are written relative to a folder: `./code/encodings/mine.py:base=2`."""
+    return map_paths(choice, lambda path: _dotted(os.path.relpath(path, folder.resolve())))
+
+
+def _dotted(path: str) -> str:
+    return path if path.startswith("..") else f"./{path}"
+
+
+def _with_escaped_paths(text: str, folder: Path) -> str:
+    """Escapes the paths of existing files, the shortest at each place: `/c++/a,b/mine.py+none` is a path and a name."""
+    result, start = "", 0
+    while start < len(text):
+        ends = (match.end() for match in _PATH_END.finditer(text, start))
+        end = next((end for end in ends if _is_file(_file(text[start:end].strip(), folder))), None)
+        if end is not None:
+            result += text[start:end].translate(ESCAPES)
+            start = end
+        following = _NEXT_NAME.search(text, start)
+        stop = following.end() if following else len(text)
+        result += text[start:stop]
+        start = stop
+    return result
+
+
+def _file(name: str, folder: Path) -> Path:
+    return folder / os.path.expanduser(name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

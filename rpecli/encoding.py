@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from rpecli import catalog
-from rpecli.choice import ChoiceError, parse_choice, split_layers, split_switch
+from rpecli import catalog, trust
+from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
 
 HOOKS = ("embed", "features", "rotate", "bias", "score", "by_distance", "query_weights", "distance_basis", "content_qk")
 
@@ -247,7 +247,8 @@ def _check_hooks(cls: type[Encoding], name: str) -> None:
 def build(
     choice: str, d_model: int, n_head: int, max_train_length: int = Shape.max_train_length, causal: bool = True, **options: Any
 ) -> Encoding:
-    """`make` for notebooks: `build("t5", d_model=64, n_head=4, buckets=16)`."""
+    """`make` for notebooks, with a file that they name allowed to run: `build("t5", d_model=64, n_head=4, buckets=16)`."""
+    trust.allow([canonical(choice)])
     return make(choice, Shape(d_model, n_head, max_train_length, causal), **options)
 
 

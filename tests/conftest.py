@@ -10,7 +10,7 @@ import torch
 from helpers import training as tiny
 from hypothesis import HealthCheck, settings
 
-from rpecli import catalog
+from rpecli import catalog, trust
 from rpecli.config.recipe import Config
 from rpecli.evaluate import measure
 from rpecli.model import Transformer
@@ -90,6 +90,13 @@ def rpe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def trap(tmp_path: Path) -> tiny.Trap:
     """A task that does what the test says at a training batch that the test names."""
     return tiny.trap_in(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def own_files_may_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests write encodings and tasks of their own and build them without a command that names them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv(trust.VARIABLE, trust.ALL)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,8 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device", "escape"],
+    ["rpecli", "choice", "container", "escape", "signals", "process"],
+    ["device", "trust"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -35,6 +36,10 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NO_TORCH = {
     "rpecli",
     "choice",
+    "container",
+    "signals",
+    "process",
+    "trust",
     "device",
     "escape",
     "catalog",

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rpecli import trust
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
@@ -12,6 +13,7 @@ from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
+from rpecli.run import code
 from rpecli.run.directory import Run
 
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
@@ -21,7 +23,7 @@ def checked_recipe(name: str | None, overrides: dict[str, str], sets: list[str] 
     """The recipe with the flags and every `--set` above it, checked completely."""
     for text in sets or []:
         key, equals, value = text.partition("=")
-        if not equals:
+        if not (equals and key.strip()):
             stop(f"--set {text}: write --set key=value", USAGE)
         overrides[key.strip()] = value.strip()
     recipe, source = load_recipe(name, overrides)
@@ -44,6 +46,25 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
     problems = preflight.problems(recipe, source)
     if problems:
         stop("\n".join(map(str, problems)), USAGE)
+
+
+def check_device(device: str) -> None:
+    """Stops for a device that this machine lacks, before anything starts."""
+    if device in ("auto", "cpu"):  # always there: torch need not be loaded to know
+        return
+    from rpecli.device import pick_device
+
+    try:
+        pick_device(device)
+    except ValueError as error:
+        stop(f"--device: {error}", USAGE)
+
+
+def named_choice(text: str) -> str:
+    """A choice that the user wrote on the command line, in canonical spelling; its files may run."""
+    choice = canonical(text)
+    trust.allow([choice])
+    return choice
 
 
 def check_lengths(flag: str, text: str) -> None:
@@ -110,6 +131,6 @@ def _swap(run: Run, encoding: str | None, scaling: str | None) -> str | None:
     from rpecli import encoding as encodings
 
     config = run.config
-    choice = canonical(encoding or config.encoding + f":scaling={scaling}")
+    choice = named_choice(encoding) if encoding else canonical(config.encoding + f":scaling={scaling}")
     encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
-    return choice
+    return code.keep("encodings", choice, run.path)

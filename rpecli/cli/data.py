@@ -7,7 +7,7 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths
+from rpecli.cli._inputs import absolute_lengths, named_choice
 from rpecli.cli._output import say
 
 EXAMPLES = """
@@ -34,7 +34,7 @@ def data(
     from rpecli import task as tasks
     from rpecli.evaluate import hf_dataset
 
-    built = tasks.build(task)
+    built = tasks.build(named_choice(task))
     if not built.has_length(numbers[-1]):
         stop(f"--lengths {lengths}: {task} has no problem longer than {built.longest()}", USAGE)
     hf_dataset.write(task, built, numbers, samples, seed, out)

@@ -1,20 +1,23 @@
 """`rpe show`: shows a run and its evaluation, or what an encoding does to the attention logits."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rpecli import catalog
-from rpecli.choice import parse_choice, split_layers
+from rpecli.choice import is_path, names_in, split_list
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, stop
+from rpecli.cli._exit import USAGE, stop, warn
+from rpecli.cli._inputs import named_choice
 from rpecli.cli._output import new_console, print_json, print_written, say
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
-from rpecli.cli._select import matching_directories, select_runs
+from rpecli.cli._select import fail_if_unreadable, matching_directories, select_runs, unknown_run
 from rpecli.run.directory import Run
+from rpecli.run.files import RunError
 
+KINDS = {"encodings": "an encoding", "tasks": "a task"}
 EXAMPLES = """
 Examples:
   # what an encoding does to the attention logits
@@ -46,17 +49,37 @@ def show(
     seed: Annotated[int, typer.Option(min=0, help="Seed of a task's examples, or of an encoding's initial values.")] = 0,
 ) -> None:
     """Show a run and its evaluation, a task with examples, or what an untrained encoding does to the attention logits."""
-    encoding, encodings = parse_choice(split_layers(name)[0])[0], catalog.names("encodings")
-    if encoding.endswith(".py") or encoding.replace("_", "-") in encodings:
-        _show_encoding(name, out, as_json, d_model=d_model, n_head=n_head, length=length or 64, seed=seed)
+    if name and matching_directories(runs, name) and not any(name in catalog.names(kind) for kind in KINDS):
+        _show_runs(select_runs(runs, [name])[0], runs, as_json)
         return
-    if encoding.replace("_", "-") in catalog.names("tasks"):
-        _show_task(name, length, seed, as_json)
-        return
-    close = catalog.close_names(encoding, encodings, cutoff=0.85)  # the name of a run resembles several encodings a little
-    if close and not matching_directories(runs, name):
-        stop(f"no run {name!r} under {runs}: did you mean {close[0]} (an encoding)?", USAGE)
-    _show_runs(select_runs(runs, [name])[0], runs, as_json)
+    choice, kind = _choice(name, runs)
+    if kind == "tasks":
+        _show_task(choice, length, seed, as_json)
+    else:
+        _show_encoding(choice, out, as_json, d_model=d_model, n_head=n_head, length=length or 64, seed=seed)
+
+
+def _choice(name: str, runs: Path) -> tuple[str, str]:
+    """The choice that a name means, and whether of `encodings` or `tasks`; stops where it means none and no run."""
+    listed = split_list(name)
+    if not name.strip() or len(listed) > 1:
+        stop(f"{name!r}: write one run, task or encoding: rpe show {listed[0] or 'NAME'}", USAGE)
+    choice = named_choice(name)
+    first = names_in(choice)[0]
+    if is_path(first):
+        return choice, catalog.kind_of(catalog.find("encodings", first))
+    kind = next((kind for kind in KINDS if first in catalog.names(kind)), None)
+    if kind is None:
+        stop(_unknown(name, first, runs), USAGE)
+    return choice, kind
+
+
+def _unknown(name: str, first: str, runs: Path) -> str:
+    """The message about a name that means nothing: `no run 'rop' under runs: did you mean rope (an encoding)?`."""
+    for kind, noun in KINDS.items():
+        if close := catalog.close_names(first, catalog.names(kind), cutoff=0.85):  # runs resemble several names a little
+            return f"no run {name!r} under {runs}: did you mean {close[0]} ({noun})?"
+    return f"{unknown_run(runs, name)}; no task or encoding has that name either: rpe ls"
 
 
 def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> None:
@@ -70,11 +93,18 @@ def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> Non
 
 
 def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:
-    if as_json:
-        records = list(map(run_data, runs))
-        print_json(records if len(records) > 1 else records[0])
-        return
-    say("\n\n".join("\n".join(run_lines(run, folder)) for run in runs))
+    shown, damaged = list[Any](), list[str]()
+    for run in runs:
+        try:
+            shown.append(run_data(run) if as_json else "\n".join(run_lines(run, folder)))
+        except RunError as error:
+            warn(str(error), "red")
+            damaged.append(run.name)
+    if shown and as_json:
+        print_json(shown if len(runs) > 1 else shown[0])
+    elif shown:
+        say("\n\n".join(shown))
+    fail_if_unreadable(damaged)
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:

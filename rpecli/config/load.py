@@ -1,19 +1,23 @@
 """Loads a recipe: defaults, then the file, then flags; reports every error at once with file, line, key and remedy."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from rpecli import catalog
-from rpecli.choice import ChoiceError, parse_choice
+from rpecli import catalog, trust
+from rpecli.choice import ChoiceError, canonical, split_list, without_options
 from rpecli.config import yaml_source
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Recipe
+from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EMPTY, Settings
 from rpecli.config.yaml_source import BY_TASK, Problem, RecipeError
+
+RUN_KEYS = ("task", "encoding", "positions", "seed")  # lists in a recipe, one value in a run
 
 
 @dataclass
@@ -25,7 +29,7 @@ class RecipeSource:
 
     def place(self, key: str, task: str) -> tuple[str, str]:
         """The location of a task's value of a key, and the key in full: `steps`, or `by_task: NAME: steps`."""
-        names = [*(f"{BY_TASK}: {choice}: {key}" for choice in (task, parse_choice(task)[0])), key]
+        names = [*(f"{BY_TASK}: {choice}: {key}" for choice in (task, without_options(task))), key]
         name = next((name for name in names if name in self.locations), key)
         return self.locations.get(name, ""), name
 
@@ -45,6 +49,9 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
         source.name = catalog.name_of(path) if path.stem != "recipe" else path.parent.name
         file = yaml_source.read(path)
         values, source.locations, problems = file.values, file.locations, file.problems
+        if not (path.parent / "run.json").exists():  # a run's recipe is not the user's own
+            _allow(values)
+    _allow(flags or {})
     for name, value in (flags or {}).items():
         key = name.replace("-", "_")
         _drop_by_task(values, source, key)
@@ -55,6 +62,36 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
     if problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=_line_number))
     return loaded, source
+
+
+def _allow(values: Mapping[str, Any]) -> None:
+    """The files that these values name may run: the user named them."""
+    texts = [values.get("task"), values.get("encoding"), list(values.get(BY_TASK) or [])]
+    choices = [choice for text in texts for choice in (split_list(text) if isinstance(text, str) else text or [])]
+    for choice in choices:
+        with suppress(ChoiceError):  # the schema reports what is wrong with it
+            trust.allow([canonical(choice)])
+
+
+def load_config(path: Path) -> Config:
+    """The one run that a run directory's recipe.yaml stands for. Its names need not exist here: reading results needs no code.
+
+    Raises:
+        RecipeError: with every error of the file.
+    """
+    file = yaml_source.read(path)
+    problems, values = file.problems, dict[str, Any]()
+    for key, value in file.values.items():
+        if isinstance(value, list) and len(value) > 1 and key in RUN_KEYS:
+            problems.append(Problem(file.locations[key], key, "the recipe of a run has one value: see its name"))
+        values[key] = value[0] if isinstance(value, list) and len(value) == 1 else value
+    try:
+        config = Config.from_keys(**values)
+    except ValidationError as error:
+        problems += [_explain(item, file.locations) for item in error.errors()]
+    if problems:
+        raise RecipeError(problems)
+    return config
 
 
 def _drop_by_task(values: dict[str, Any], source: RecipeSource, key: str) -> None:
@@ -131,7 +168,7 @@ def _cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str
 
 def _unused_by_task(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
     """Tasks under `by_task` that the recipe does not train. Where a flag chooses the tasks, this is not an error."""
-    trained = sorted({*recipe.task, *(parse_choice(task)[0] for task in recipe.task)})
+    trained = sorted({*recipe.task, *map(without_options, recipe.task)})
     for task in recipe.by_task:
         if task not in trained:
             name = f"{BY_TASK}: {task}"

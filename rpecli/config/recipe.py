@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, is_path, parse_choice, split_layers, split_switch
+from rpecli.choice import ChoiceError, canonical, map_paths, parse_choice, relative_to, split_switch, without_options
 from rpecli.config.settings import (
     EncodingChoices,
     EvalSettings,
@@ -59,7 +60,7 @@ class Recipe(Settings):
         """The settings of a task: its defaults < keys of the recipe < `by_task` of its name < `by_task` of name and options."""
         settings = task_defaults(task)
         settings |= {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
-        for choice in (parse_choice(task)[0], task):
+        for choice in (without_options(task), task):
             if choice in self.by_task:
                 settings |= self.by_task[choice].model_dump(exclude_unset=True)
         return settings
@@ -101,9 +102,7 @@ class Config(TrainSettings):
         unused |= {"switch_fraction"} if split_switch(self.encoding)[1] is None else set()
         keys = self.model_dump(exclude={"eval"} | unused)
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
-            for name in (parse_choice(part)[0] for part in split_layers(keys[key])):
-                if is_path(name):
-                    keys[key] = keys[key].replace(name, catalog.fingerprint(catalog.find(kind, name)), 1)
+            keys[key] = map_paths(keys[key], partial(_content, kind))
         return {"format": FORMAT, **keys}
 
     @property
@@ -116,23 +115,38 @@ class Config(TrainSettings):
         keys = {key: value for key, value in self.identity.items() if key not in defaults or value != defaults[key]}
         digits = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
         parts = [label(self.task), label(self.encoding), *([self.positions] if self.positions != "start" else [])]
+        parts += [] if (text := "-".join(parts)).isascii() else [hashlib.sha256(text.encode()).hexdigest()[:4]]
         words = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")  # no hidden directory, no option of a command
         return f"{words[:100]}-s{self.seed}-{digits}"  # file systems allow 255 bytes
 
-    def to_yaml(self) -> str:
-        """Every key, null ones too: an absent key would get the task's default when the file is read again."""
+    def to_yaml(self, folder: Path) -> str:
+        """Every key, null ones too: an absent key would get the task's default when the file is read again.
+
+        The paths of the user's own files are written relative to the folder of the file.
+        """
         keys = self.to_keys()
-        keys |= {key: [keys[key]] for key in ("task", "encoding") if "," in keys[key]}
+        for key in ("task", "encoding"):
+            choice = relative_to(keys[key], folder)
+            keys[key] = [choice] if "," in choice else choice
         return yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
 
 
+def _content(kind: str, path: Path) -> str:
+    return catalog.fingerprint(catalog.find(kind, str(path)))
+
+
 def label(choice: str) -> str:
-    """How tables name a choice: a user's file by its stem, options unchanged."""
-    labels = []
-    for part in split_layers(choice):
-        name, colon, options = part.partition(":")
-        labels.append((catalog.name_of(Path(name)) if is_path(name) else name) + colon + options)
-    return "+".join(labels)
+    """How tables name a choice: a user's file by its stem, with a number where two files have one; options unchanged."""
+    stems: dict[Path, str] = {}
+
+    def stem(path: Path) -> str:
+        if path not in stems:
+            first = re.sub("[%+:,=]", "-", catalog.name_of(path))
+            numbered = (f"{first}-{number}" for number in itertools.count(2))
+            stems[path] = next(name for name in itertools.chain([first], numbered) if name not in stems.values())
+        return stems[path]
+
+    return map_paths(choice, stem)
 
 
 def task_defaults(task: str) -> dict[str, Any]:

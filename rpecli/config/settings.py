@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
+from rpecli.choice import ChoiceError, canonical, names_in, split_list
 from rpecli.config import suites
 from rpecli.config.ranges import check_lengths, parse_seeds
 
@@ -25,15 +25,16 @@ def list_items(value: Any) -> list[str]:
 
 def check_choice(kind: str, text: str) -> str:
     """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown."""
-    for part in split_layers("+".join(filter(None, split_switch(text)))):
-        catalog.find(kind, parse_choice(part)[0])
-    return canonical(text)
+    choice = canonical(text)
+    for name in names_in(choice):
+        catalog.find(kind, name)
+    return choice
 
 
 def _check_choices(kind: str) -> Callable[[Any], list[str]]:
     def check(value: Any) -> list[str]:
         choices, errors = [], []
-        for item in _expanded(kind, list_items(value)):
+        for item in _expanded(kind, split_list(value) if isinstance(value, str) and value else list_items(value)):
             try:
                 choices.append(check_choice(kind, item))
             except ChoiceError as error:

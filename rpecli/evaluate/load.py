@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import load_file
 
 from rpecli import catalog
+from rpecli.choice import canonical
 from rpecli.device import pick_device
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
@@ -19,7 +20,8 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override = run.config, request.encoding_override
-    choices = {"eval": request.settings or config.eval, "encoding": override or config.encoding}
+    encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
+    choices = {"eval": request.settings or config.eval, "encoding": encoding}
     loaded = build(config.model_copy(update=choices), pick_device(device))
     try:
         state = load_file(run.weights_file, device=str(loaded.device))

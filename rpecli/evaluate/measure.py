@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from rpecli import data, objective
-from rpecli.device import available_memory, stop_signals, to_device
+from rpecli.device import available_memory, to_device
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.evaluate.scores import rescaled_accuracy, wilson_interval
 from rpecli.model import LoadedModel, Transformer
+from rpecli.run.code import fingerprint_of, shipped_code
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.records import EXAMPLE_WORDS, EvalLine, EvalScores, Example, SetScores
+from rpecli.signals import stop_signals
 from rpecli.task import SPECIAL, Batch
 
 N_DECILES = 10  # parts of the answer whose accuracy is kept apart
@@ -42,6 +44,7 @@ def evaluate(
     problems = []
     with run.lock(), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
+        code = fingerprint_of(shipped_code(loaded.config))
         fingerprints = already_evaluated(run, loaded, weights, request)
         for length in eval_lengths(loaded.config, loaded.task, request.folder):
             if stopped:
@@ -59,7 +62,7 @@ def evaluate(
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override}
+            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "code": code}
             run.append_evaluation(line)
             if progress:
                 progress(line)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpecli import data
+from rpecli.choice import canonical
 from rpecli.config import recipe
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
@@ -55,8 +56,9 @@ def run_names(run: Run, request: EvalRequest) -> dict[str, Any]:
     title = display_trained(run.config.encoding, positions, marked=True)
     if override is None:
         return names | {"label": label, "title": title, "group": record.get("group") or "RPE"}
-    title = f"{title} as {display('encodings', override)}"
-    return names | {"label": f"{label} as {recipe.label(override)}", "title": title, "group": group_of(override)}
+    swapped = canonical(override, run.path)
+    title = f"{title} as {display('encodings', swapped)}"
+    return names | {"label": f"{label} as {recipe.label(swapped)}", "title": title, "group": group_of(swapped)}
 
 
 def matching_lines(run: Run, probes: Sequence[str], keys: Mapping[str, object]) -> list[Any]:

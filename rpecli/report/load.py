@@ -3,6 +3,7 @@
 Which of several evaluations of a length counts is decided in eval_sets.py.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from rpecli.catalog import GROUPS
-from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
+from rpecli.choice import ChoiceError, canonical, paths_in
 from rpecli.config.recipe import Config, label
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import eval_sets, stats, warnings
@@ -73,7 +74,8 @@ class RunResults:
 
     @cached_property  # read for inspections, similarities and shifts
     def _probes(self) -> tuple[list[Any], str | None]:
-        return ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+        lines, problem = ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+        return list(map(_compact, lines)), problem
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -103,6 +105,14 @@ def _lines_or_problem(read: Callable[[], list[Any]]) -> tuple[list[Any], str | N
         return read(), None
     except RunError as error:
         return [], str(error)
+
+
+def _compact(line: Any) -> Any:
+    """A line of probes.jsonl with its weights by distance as arrays, in a quarter of the memory."""
+    heads = (head for at in line.get("lengths", []) for layer in at["layers"] for head in layer)
+    for head in heads:
+        head["by_distance"] = array("d", head["by_distance"])
+    return line
 
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
@@ -175,14 +185,15 @@ def _read(run: Run) -> tuple[list[RunResults], list[str]]:
     results = []
     for variant in variants:
         try:
-            group = {"group": group_of(variant.encoding)} if variant.encoding else {}
+            swapped = canonical(variant.encoding, run.path) if variant.encoding else None
+            group = {"group": group_of(swapped)} if swapped else {}
         except ChoiceError as error:
             messages.append(f"{run}: its evaluations with encoding {variant.encoding} are left out: {error}")
             continue
         evaluations = _by_length([line for line in current if _variant(line, config) == variant])
         own = record | group | {"encoding": record["encoding"] + variant.suffix}
         settings = _settings(record, config) | ({"measured": variant.suffix} if variant.suffix else {})
-        flags = eval_sets.variant_flags(variant.encoding, variant.positions)
+        flags = eval_sets.variant_flags(swapped, variant.positions)
         results.append(RunResults(run.path, own, config, {}, evaluations, settings, variant_flags=flags))
     return results, messages
 
@@ -217,8 +228,10 @@ def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
 def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
     """The recipe keys that decide the weights: runs that differ here are never averaged."""
     settings = {key: value for key, value in config.identity.items() if key not in LABEL_KEYS}
-    if any(is_path(parse_choice(part)[0]) for part in split_layers(config.encoding)):
+    if paths_in(config.encoding):
         settings["file"] = record.get("sources", {}).get("encodings")  # two files of one name are two encodings
+    if paths_in(config.task):
+        settings["task_file"] = record.get("sources", {}).get("tasks")
     return settings
 
 

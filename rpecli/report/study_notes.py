@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rpecli.choice import parse_choice
+from rpecli.config.recipe import label
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.studies import Study
 
@@ -53,7 +53,7 @@ def different_training(matches: list[tuple[EncodingResults, EncodingResults]]) -
         for kind, name in SOURCES.items():
             a, b = ({str(run.record.get("sources", {}).get(kind)) for run in members} for members in runs)
             if a != b:
-                files.add(f"{name} {parse_choice(str(runs[0][0].record[name]))[0]}")
+                files.add(f"{name} {label(getattr(runs[0][0].config, name)).partition(':')[0]}")
     differing = "; ".join(f"{key} {_listed(in_a)} in A, {_listed(in_b)} in B" for key, (in_a, in_b) in keys.items())
     notes = [f"Trained differently: {differing}. The differences include the effect of this."] if differing else []
     return notes + ([f"Trained with different versions of the file of {_listed(files)}."] if files else [])

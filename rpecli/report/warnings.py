@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from rpecli.choice import parse_choice
+from rpecli.choice import is_path, parse_choice, split_layers
 from rpecli.table import plural
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ def different_code(runs: "list[RunResults]") -> list[str]:
 
 
 def _changed_files(runs: "list[RunResults]") -> list[str]:
-    """One warning per encoding or task whose file changed between runs."""
+    """One warning per shipped encoding or task whose file changed between runs; a user's file is another one in another text."""
     fingerprints: dict[tuple[str, str], set[str]] = defaultdict(set)
     for run in runs:
-        for kind, fingerprint in run.record.get("sources", {}).items():
-            name = run.record[kind.removesuffix("s")]
-            fingerprints[kind, parse_choice(str(name))[0]].add(str(fingerprint))
+        for kind, recorded in run.record.get("sources", {}).items():
+            names = [parse_choice(part)[0] for part in split_layers(getattr(run.config, kind.removesuffix("s")))]
+            for name, fingerprint in zip(names, recorded.split("+"), strict=False):
+                if not is_path(name):
+                    fingerprints[kind, name].add(fingerprint)
     return [
         f"the file of {kind[:-1]} {name} changed between these runs ({', '.join(sorted(versions))}): train them with one version"
         for (kind, name), versions in sorted(fingerprints.items())

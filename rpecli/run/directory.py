@@ -2,6 +2,7 @@
 
     runs/copy-rope-s1-0f3a9c21/
         recipe.yaml               the resolved recipe; `rpe train` on it trains this very run
+        code/                     copies of the user's own encodings and tasks, which recipe.yaml names
         run.json                  status, seeds, commit, versions, device, wall time
         metrics.jsonl             one line per validation
         checkpoint.safetensors    weights, optimizer state and step while training
@@ -27,6 +28,8 @@ from rpecli.choice import parse_choice, split_layers
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, label
 from rpecli.config.yaml_source import RecipeError
+from rpecli.escape import json_text
+from rpecli.run import code
 from rpecli.run.files import (
     RECORD_FORMAT,
     Damaged,
@@ -36,7 +39,6 @@ from rpecli.run.files import (
     RunInUse,
     append_line,
     digest,
-    json_text,
     last_line,
     line_bytes,
     read_bytes,
@@ -135,12 +137,13 @@ class Run:
         """The record of a run that has not started, once its recipe is written."""
         record = {"format": RECORD_FORMAT, "id": config.id, "task": label(config.task), "encoding": label(config.encoding)}
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
-        record |= {"group": group_of(config.encoding), "family": family_of(config.task), "sources": sources(config)}
+        record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
+        record |= {"sources": sources(config), "code": code.shipped_code(config)}
         return record | {"recipe": self._write_recipe(config), "created": now()}
 
     def _write_recipe(self, config: Config) -> str:
-        """Writes recipe.yaml and returns its checksum."""
-        data = config.to_yaml().encode()
+        """Writes recipe.yaml, and copies of the user's own files that it names; returns the recipe's checksum."""
+        data = code.with_copies(config, self.path).to_yaml(self.path).encode()
         write_bytes(self.recipe_file, data)
         return digest(data)
 
@@ -196,10 +199,8 @@ class Run:
         if problem := self._recipe_problem(self.record):
             raise Damaged(f"{problem}: restore it, or start the command that made the run again, which writes it anew")
         try:
-            recipe, _ = config_load.load(str(self.recipe_file))
-            (config,) = recipe.configs()
-            return config
-        except (RecipeError, ValueError) as error:
+            return config_load.load_config(self.recipe_file)
+        except (RecipeError, OSError) as error:
             raise RunError(f"{self}: its recipe.yaml does not load: {error}") from None
 
     @property

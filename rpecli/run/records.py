@@ -70,6 +70,7 @@ class RunRecord(Record):
     group: str  # of the encoding
     family: str  # of the task
     sources: Sources
+    code: NotRequired[dict[str, str]]  # fingerprints of the shipped files that decide its numbers, by name
     recipe: str  # checksum of recipe.yaml
     created: str
     error: NotRequired[str | None]
@@ -80,7 +81,8 @@ class RunRecord(Record):
     sequence: NotRequired[Positive]  # tokens of a sequence at the training length
     steps: NotRequired[Positive]  # of its recipe
     length: NotRequired[Positive]  # of its recipe
-    pid: NotRequired[int]
+    pid: NotRequired[int]  # of the process that trains it, or that is to start it
+    process: NotRequired[str | None]  # that process among all others: machine, boot and start
     commit: NotRequired[str | None]
     dirty: NotRequired[bool | None]
     versions: NotRequired[dict[str, str | None]]
@@ -152,7 +154,8 @@ class EvalLine(EvalScores):
     """A line of eval.jsonl."""
 
     weights: str  # fingerprint of the weights file
-    encoding_override: str | None  # the encoding that took the place of the trained one
+    encoding_override: str | None  # the encoding that took the place of the trained one; a path is relative to the run
+    code: NotRequired[str]  # fingerprint of the shipped files that measured it
 
 
 class EvalIdentity(Record):

@@ -104,7 +104,8 @@ class Trap:
 def trap_in(folder: Path, save_seconds: float = 0) -> Trap:
     """A trap whose process saves every `save_seconds` while it is armed."""
     path = folder / "trapped.py"
-    path.write_text(TRAP.replace("TRAP = Path", f"SAVE_SECONDS = {save_seconds}\nTRAP = Path"))
+    text = TRAP.replace("TRAP = Path", f"SAVE_SECONDS = {save_seconds}\nTRAP = Path")
+    path.write_text(text.replace("__file__", repr(str(path))))  # a run has a copy of this file: the trap stays here
     return Trap(path)
 
 

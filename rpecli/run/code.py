@@ -1,0 +1,142 @@
+"""The code of a run: copies of the user's own files in its directory, and fingerprints of what ships.
+
+What trained a run also measures it: `runs/ID/code/encodings/mine.py` is the text of the file when the run was created, and the
+run's recipe.yaml names it there. Of the code that ships, run.json holds a fingerprint per file, and each line of eval.jsonl
+one of all together: numbers by different code are told apart.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from rpecli import catalog
+from rpecli.choice import canonical, map_paths, parse_choice, paths_in, relative_to, split_layers
+from rpecli.config.recipe import Config
+from rpecli.run.files import write_bytes
+
+CORE = (
+    "attention",
+    "data.py",
+    "encoding.py",
+    "model.py",
+    "objective.py",
+    "task.py",
+)  # what every forward pass needs
+HELPERS = ("encodings", "tasks")  # folders whose files import from each other
+
+
+def with_copies(config: Config, run: Path) -> Config:
+    """The config with the user's own files copied into a run directory and named there."""
+    choices = {key: canonical(keep(kind, choice, run), run) for kind, key, choice in _choices(config)}
+    return config.model_copy(update=choices)
+
+
+def keep(kind: str, choice: str, run: Path) -> str:
+    """Copies the user's own files of a canonical choice into a run directory; the choice with paths relative to that."""
+    copies: dict[Path, Path] = {}
+
+    def copy(path: Path) -> Path:
+        if path not in copies:
+            text = catalog.find(kind, str(path)).read_bytes()
+            copies[path] = _free_name(run.resolve() / "code" / kind / path.name, text, set(copies.values()))
+            copies[path].parent.mkdir(parents=True, exist_ok=True)
+            if not copies[path].exists():
+                write_bytes(copies[path], text)
+        return copies[path]
+
+    return relative_to(map_paths(choice, copy), run)
+
+
+def _free_name(path: Path, text: bytes, taken: set[Path]) -> Path:
+    """`mine.py`, or `mine-2.py` where another file has that name; a copy of this very text is used again."""
+    number, name = 1, path
+    while name in taken or (name.exists() and name.read_bytes() != text):
+        number += 1
+        name = path.with_stem(f"{path.stem}-{number}")
+    return name
+
+
+def _choices(config: Config) -> tuple[tuple[str, str, str], ...]:
+    return ("tasks", "task", config.task), ("encodings", "encoding", config.encoding)
+
+
+def shipped_code(config: Config) -> dict[str, str]:
+    """A fingerprint of each shipped file that decides numbers: the core, the task's and the encoding's, and what they import.
+
+    Comments, docstrings and formatting do not count. The user's own files are copied instead, but what they import counts.
+    """
+    files = dict.fromkeys(_core())
+    for kind, _, choice in _choices(config):
+        for part in split_layers(choice):
+            name, options = parse_choice(part)
+            shipped = [value for value in options.values() if value.replace("_", "-") in catalog.names(kind)]  # then=, over=
+            for path in [catalog.find(kind, found) for found in (name, *shipped)] + paths_in(part):
+                files |= dict.fromkeys(_imported(path))
+                if path.is_relative_to(catalog.folder(kind)):
+                    files[path] = None
+    return dict(sorted((_name(path), _tree_fingerprint(path)) for path in files))
+
+
+def fingerprint_of(code: Mapping[str, str]) -> str:
+    """Eight digits of all files together."""
+    return hashlib.sha256(str(sorted(code.items())).encode()).hexdigest()[:8]
+
+
+def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The files that differ between two records of `shipped_code`."""
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def _name(path: Path) -> str:
+    """`attention/dispatch.py`, also for a task in a checkout, where tasks stand beside the package."""
+    root = catalog.PACKAGE if path.is_relative_to(catalog.PACKAGE) else catalog.PACKAGE.parent
+    return path.relative_to(root).as_posix()
+
+
+@cache
+def _core() -> tuple[Path, ...]:
+    paths = [catalog.PACKAGE / name for name in CORE]
+    return tuple(file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path]))
+
+
+@cache
+def _imported(path: Path) -> tuple[Path, ...]:
+    """The files of encodings and tasks that a file imports, directly or through others."""
+    files: dict[Path, None] = {}
+    todo = [path]
+    while todo:
+        following = [file for file in _imports(todo.pop()) if file not in files and file != path]
+        files |= dict.fromkeys(following)
+        todo += following
+    return tuple(files)
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.arguments):  # the encoding that another one holds: `over: str = "alibi"`
+            values = [default.value for default in node.kw_defaults if isinstance(default, ast.Constant)]
+            modules = [f"encodings.{value.replace('-', '_')}" for value in values if isinstance(value, str)]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            parts = [part for part in module.split(".") if part != catalog.PACKAGE.name]
+            if len(parts) > 1 and parts[0] in HELPERS:
+                file = catalog.folder(parts[0]).joinpath(*parts[1:]).with_suffix(".py")
+                if file.is_file():
+                    yield file
+
+
+@cache
+def _tree_fingerprint(path: Path) -> str:
+    """Of a file's syntax tree without docstrings."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:8]
