@@ -93,7 +93,7 @@ class RunResults:
         problems = {"learning curve": self._validations[1], "probes": self._probes[1]}
         return [f"{problem} (its {what} left out)" for what, problem in problems.items() if problem]
 
-    @property
+    @cached_property  # asked for by every table and every sentence
     def solved(self) -> bool | None:
         """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""
         return False if self.failed else stats.solved(self.by_length("exact_match"), self.config.length)

@@ -230,7 +230,7 @@ def _flipped(strata: Sequence[Sequence[float]], two_sided: bool) -> float:
     import numpy as np
 
     scaled = np.concatenate([np.asarray(values, float) / len(values) for values in strata])
-    sums = _signs(len(scaled)) @ scaled
+    sums = _signs(len(scaled)).astype(float) @ scaled
     observed, rounding = float(scaled.sum()), 1e-12 * max(1.0, float(np.abs(scaled).sum()))
     extreme = np.abs(sums) >= abs(observed) - rounding if two_sided else sums >= observed - rounding
     return float(extreme.mean()) if len(scaled) <= MAX_EXACT_PAIRS else float((extreme.sum() + 1) / (len(extreme) + 1))
@@ -242,9 +242,9 @@ def _signs(n_pairs: int) -> Any:
     import numpy as np
 
     if n_pairs > MAX_EXACT_PAIRS:
-        return np.random.default_rng(n_pairs).choice([-1.0, 1.0], size=(N_RESAMPLES, n_pairs))
+        return np.random.default_rng(n_pairs).choice([-1.0, 1.0], size=(N_RESAMPLES, n_pairs)).astype(np.int8)
     bits = (np.arange(2**n_pairs)[:, None] >> np.arange(n_pairs)) & 1
-    return 1.0 - 2.0 * bits
+    return (1 - 2 * bits).astype(np.int8)
 
 
 @lru_cache(maxsize=65536)
