@@ -46,7 +46,7 @@ class Task:
     source: ClassVar[str] = ""  # the paper that has the task in this form: `Title, year, arXiv id`
     variants: ClassVar[dict[str, dict[str, Any]]] = {}  # options that papers use, in alphabetical order (`format=bit:law=count`),
     # with the keys of `defaults` that suit them better: they are listed as tasks of their own
-    order_matters: ClassVar[bool] = True  # whether the answer changes with the order of the input
+    order_matters: bool = True  # whether the answer changes with the order of the input; an instance may set its own
     expressible: ClassVar[dict[str, tuple[bool, bool]]] = {}  # by options ("" for none): whether a C-RASP program solves it with
     # absolute positions, and with none (Huang et al. 2025, arXiv 2410.02140), which predicts length generalization
     predicts_sets: ClassVar[bool] = False  # every answer is the set of tokens that may come next: layout gives `sets_BxT`
@@ -86,6 +86,13 @@ class Task:
     def nearest_length(self, length: int) -> int:
         """The length to train in place of one that has no problems: the nearest below, else the nearest above."""
         return next((n for n in [*range(length, 0, -1), *range(length + 1, 2 * length + 64)] if self.has_length(n)), length)
+
+    def missing(self, *lengths: int) -> str:
+        """What a message says of lengths that have no problems."""
+        longest = self.longest()
+        if longest is not None and min(lengths) > longest:
+            return f"no problem longer than {longest}"
+        return f"no problem of length {', '.join(map(str, lengths))}"
 
     def split(self, name: str) -> "Task":
         """The task whose problems are those of `train`, `validation` or `test`: itself where problems are drawn, not read."""

@@ -81,10 +81,10 @@ def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
     warned = set()
     for name, train_length, text in dict.fromkeys((config.task, config.length, text) for config, text in evaluations):
         lengths, built = parse_lengths(text, train_length), task.build(name)
-        too_long = [str(length) for length in lengths if not built.has_length(length)]
+        left_out = [length for length in lengths if not built.has_length(length)]
         warning = None
-        if too_long:
-            warning = f"{name} has no problem longer than {built.longest()}: left out at {', '.join(too_long)}"
+        if left_out:
+            warning = f"{name} has {built.missing(*left_out)}: left out at {', '.join(map(str, left_out))}"
         elif lengths[-1] > FAR * train_length:
             multiple = lengths[-1] // train_length
             warning = (

@@ -35,7 +35,7 @@ def data(
     from rpecli.evaluate import hf_dataset
 
     built = tasks.build(named_choice(task))
-    if not built.has_length(numbers[-1]):
-        stop(f"--lengths {lengths}: {task} has no problem longer than {built.longest()}", USAGE)
+    if left_out := [number for number in numbers if not built.has_length(number)]:
+        stop(f"--lengths {lengths}: {task} has {built.missing(*left_out)}", USAGE)
     hf_dataset.write(task, built, numbers, samples, seed, out)
     say(f"{len(numbers)} lengths with {samples} sequences each in {out}")

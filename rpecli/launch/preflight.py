@@ -29,9 +29,9 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     except ChoiceError as error:
         yield "task", str(error)
         return
-    longest = built.longest()
     if not built.has_length(config.length):
-        yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
+        nearest = built.nearest_length(config.length)
+        yield "length", f"{config.length}: {config.task} has {built.missing(config.length)}: write length: {nearest}"
         return
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
