@@ -1,4 +1,4 @@
-"""The machine: device, cores, memory, the C library's allocator, and signals. Torch is imported inside functions."""
+"""The machine: device, cores, memory and the C library's allocator. Torch is imported inside functions."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import ctypes
 import os
 import platform
 import resource
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rpecli import container
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 RESET_PEAK, PROCESS_STATUS, MEMORY_INFO = (Path("/proc", name) for name in ("self/clear_refs", "self/status", "meminfo"))
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of glibc's mallopt
 
 
@@ -27,13 +24,18 @@ def pick_device(name: str) -> torch.device:
     """The device of a name; `auto` is CUDA, else MPS, else the CPU. Raises ValueError for a device that this machine lacks."""
     import torch
 
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    kinds = [kind for kind, is_available in available.items() if is_available]
-    if name == "auto":
-        return torch.device(kinds[0])
-    if name.split(":")[0] not in kinds:
-        raise ValueError(f"no device {name!r} here: --device {' or '.join(kinds)}")
-    return torch.device(name)
+    names = devices()
+    if name not in ("auto", *names):
+        raise ValueError(f"no device {name!r} here: --device {' or '.join(names)}")
+    return torch.device(names[0] if name == "auto" else name)
+
+
+def devices() -> list[str]:
+    """The names of the devices of this machine, the fastest first: `cuda`, `cuda:0`, `cuda:1`, `mps`, `cpu`."""
+    import torch
+
+    cuda = ["cuda", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
+    return [*cuda, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
 def to_device(array: np.ndarray | None, device: torch.device) -> torch.Tensor | None:
@@ -44,20 +46,22 @@ def to_device(array: np.ndarray | None, device: torch.device) -> torch.Tensor | 
 
 
 def n_cores() -> int:
-    """The number of cores that this process may use, by its affinity mask."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use: of its affinity mask, or the quota of its container if that is lower."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = container.cpu_quota()
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def total_memory() -> int:
     """Bytes of memory of the machine, or the limit of the container if that is lower."""
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = CONTAINER_LIMIT.read_text().strip() if CONTAINER_LIMIT.exists() else "max"
-    return min(installed, int(limit)) if limit.isdigit() else installed
+    return min([installed, *(limit for limit, _ in container.memory_limits())])
 
 
 def available_memory() -> int:
-    """Bytes of memory that are free for this process; elsewhere than on Linux all that the machine has."""
-    return _bytes_of(MEMORY_INFO, "MemAvailable") if MEMORY_INFO.exists() else total_memory()
+    """Bytes of memory that are free for this process, in its container too; without /proc all that the machine has."""
+    free = _bytes_of(MEMORY_INFO, "MemAvailable") if MEMORY_INFO.exists() else total_memory()
+    return max(0, min([free, *(limit - used for limit, used in container.memory_limits())]))
 
 
 def peak_memory(device: torch.device) -> int:
@@ -109,19 +113,3 @@ def tune_malloc() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM in a list instead of ending the process, so that a step can end and its state be saved."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    old = [signal.signal(number, lambda n, _: caught.append(n)) for number in numbers]
-    try:
-        yield caught
-    finally:
-        for number, handler in zip(numbers, old, strict=True):
-            signal.signal(number, handler)

@@ -155,9 +155,9 @@ def html_attribute(text: str) -> str:
     return escape(visible(text))
 
 
-def json_text(value: Any) -> str:
-    """JSON as every reader takes it: numbers that are not finite are null."""
-    return json.dumps(finite(value), indent=1, allow_nan=False)
+def json_text(value: Any, indent: int | None = 1) -> str:
+    """JSON as every reader takes it: numbers that are not finite are null. Without `indent` in one line."""
+    return json.dumps(finite(value), indent=indent, allow_nan=False)
 
 
 def finite(value: Any) -> Any:

@@ -147,13 +147,11 @@ def build(choice: str) -> Task:
     """
     name, options = parse_choice(choice)
     cls = catalog.load_class("tasks", name, Task)
-    try:
-        task = cls(**catalog.convert(cls, options, f"task {name}"))
-        if task.symbols < 1:
-            raise ValueError(f"symbols={task.symbols}: at least one is needed")
-        return task
-    except ValueError as error:
-        raise ChoiceError(f"task {choice}: {error}") from error
+    task = catalog.construct(cls, (), catalog.convert(cls, options, f"task {name}"), f"task {choice}")
+    symbols = getattr(task, "symbols", None)
+    if not isinstance(symbols, int) or isinstance(symbols, bool) or symbols < 1:
+        raise ChoiceError(f"task {choice}: symbols={symbols!r:.40}: a whole number from 1 on is needed: write symbols = 8")
+    return task
 
 
 @lru_cache(maxsize=256)

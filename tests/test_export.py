@@ -127,7 +127,7 @@ def test_a_set_of_another_vocabulary_is_named(tmp_path: Path) -> None:
         (("copy", "--lengths", "0:4"), "--lengths: '0:4': lengths start at 1: write 1:4"),
         (("copy", "--lengths", "1x,2x"), "--lengths 1x,2x: multiples need a training length"),
         (("sort", "--lengths", "149,150"), "has no problem longer than 149"),
-        (("paritty", "--lengths", "4"), "did you mean parity?"),
+        (("recalll", "--lengths", "4"), "did you mean recall"),
         (("copy:symbol=3", "--lengths", "4"), "task copy has no option 'symbol': did you mean symbols?"),
     ],
 )

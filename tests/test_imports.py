@@ -14,8 +14,8 @@ from rpecli import catalog
 
 PACKAGE = catalog.PACKAGE
 FLOORS = [  # from the lowest; docs/architecture.md draws them
-    ["rpecli", "choice", "device", "escape"],
-    ["trust"],
+    ["rpecli", "choice", "container", "escape", "signals", "process"],
+    ["device", "trust"],
     ["catalog"],
     ["titles"],
     ["config"],
@@ -26,7 +26,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["encoding_facts"],
     ["data", "objective"],
     ["model"],
-    ["train", "evaluate"],
+    ["train", "evaluate", "trial"],
     ["probes"],
     ["describe", "launch", "report", "bench"],
     ["cli"],
@@ -36,6 +36,9 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NO_TORCH = {
     "rpecli",
     "choice",
+    "container",
+    "signals",
+    "process",
     "trust",
     "device",
     "escape",

@@ -1,20 +1,24 @@
 """Many runs at a time: a crash costs one run, a stop saves all of them, started again does what is missing."""
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import training as tiny
 
+from rpecli import process
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import pool, worker
-from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
+from rpecli.launch.job import BUSY, FAILED, Ending, Job
 from rpecli.launch.pool import Event
+from rpecli.launch.server import Ended, Started
 from rpecli.run.directory import Run, find_runs
 
 CRASH = '''"""Adds nothing; where a file `armed` lies beside this one it crashes."""
@@ -34,7 +38,9 @@ class Crash(Encoding):
 '''
 WAYS = {
     "raise ValueError('no such angle')": "ValueError: no such angle",
-    "os._exit(9)": "exit code 9",
+    "os._exit(9)": "left it with exit code 9",
+    "os._exit(0)": "left it with exit code 0",
+    "raise SystemExit(0)": "its code called exit(0)",
     "os.kill(os.getpid(), signal.SIGKILL)": "killed by signal 9, out of memory perhaps",
 }
 
@@ -100,7 +106,8 @@ def test_a_crash_costs_one_run_and_starting_again_does_what_is_missing(crash: st
     }  # fmt: skip
     failed = runs.pop("crash-s0")
     assert WAYS[crash] in failed.record["error"]
-    assert f"{failed.name}: {failed.record['error']}  ({failed.log_file})" in result.err
+    assert f"{failed.name}: {failed.record['error']}" in result.err
+    assert f"({failed.log_file})" in result.err or not failed.log_file.read_text()
     assert "1 of 3 runs failed" in result.err
     assert ("Traceback" in failed.log_file.read_text()) == crash.startswith("raise")
     before = {run: times(run) for run in runs.values()}
@@ -142,11 +149,23 @@ def test_a_crash_in_this_process_leaves_the_other_runs_to_go_on(tmp_path: Path, 
     assert {name: run.record["status"] for name, run in runs.items()} == {"crash-s0": "failed", "none-s0": "trained"}
 
 
-def test_a_process_that_could_not_record_its_failure_is_described_by_its_exit_code(tmp_path: Path) -> None:
+def test_the_reason_of_a_failure_is_that_of_this_job_where_the_record_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tiny.new_run(tmp_path)
-    assert worker.failure_reason(run, 1) == "exit code 1"
-    run.update(error="what it wrote itself")
-    assert worker.failure_reason(run, 1) == "what it wrote itself"
+    run.update(error="an earlier one")
+
+    def train(*_: object, **__: object) -> None:
+        monkeypatch.setattr("rpecli.run.directory.write_json", full)
+        full()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "log.txt")
+
+    monkeypatch.setattr("rpecli.train.loop.train", train)
+    ending = worker.run_job(Job(run, train=True, device="cpu"), say=lambda _: None)
+    assert ending == Ending(FAILED, "no space left on device: log.txt")
+    assert run.record["error"] == "an earlier one"
 
 
 @pytest.mark.parametrize(
@@ -202,65 +221,54 @@ def test_closing_the_events_stops_the_children(tmp_path: Path) -> None:
     assert next(events) == Event("started", run)
     (child,) = trap.reached()
     events.close()  # type: ignore[attr-defined]
-    with pytest.raises(ProcessLookupError):
-        os.kill(child, 0)
+    assert process.identity(child) is None
     assert run.record["status"] == "stopped"
 
 
-class FakeProcess:
-    """A child process that has ended when it is asked the third time."""
+class FakeServer:
+    """Starts nothing: every job ends as `endings` says, DONE by default, when it is asked the third time."""
 
-    def __init__(self, job: Job, sentinel: int):
-        self.job, self.sentinel, self.n_asked, self.calls = job, sentinel, 0, list[str]()
+    def __init__(self, endings: dict[Run, list[Ending]] | None = None):
+        self.endings, self.jobs, self.n_asked = endings or {}, list[tuple[int, Job]](), 0
+        self.sent: list[Run] = []
 
-    def start(self) -> None:
-        self.calls.append("start")
+    def send(self, number: int, job: Job) -> None:
+        self.jobs.append((number, job))
+        self.sent.append(job.run)
 
-    @property
-    def exitcode(self) -> int | None:
+    def receive(self, timeout: float) -> list[Ended | Started]:
         self.n_asked += 1
-        return 0 if self.n_asked > 2 else None
+        ended, self.jobs = (self.jobs, []) if self.n_asked % 3 == 0 else ([], self.jobs)
+        return [Ended(number, 0, (self.endings.get(job.run) or [Ending()]).pop(0)) for number, job in ended]
 
-    def terminate(self) -> None:
-        self.calls.append("terminate")
-
-    def join(self, seconds: float) -> None:
-        self.calls.append("join")
-
-    def kill(self) -> None:
-        self.calls.append("kill")
-
-
-class FakeContext:
-    """Makes fake processes, in place of a context of multiprocessing."""
-
-    def __init__(self, sentinel: int):
-        self.sentinel, self.processes = sentinel, list[FakeProcess]()
-
-    def Process(self, target: Callable[..., None], args: tuple[Job]) -> FakeProcess:  # noqa: N802 - as in multiprocessing
-        self.processes.append(FakeProcess(args[0], os.dup(self.sentinel)))
-        return self.processes[-1]
-
-
-@pytest.fixture
-def context(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeContext]:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    sentinel, write_end = os.pipe()
-    os.close(write_end)  # a pipe whose other end is closed is ready at once
-    context = FakeContext(sentinel)
-    yield context
-    for file in (sentinel, *(process.sentinel for process in context.processes)):
-        os.close(file)
+    def close(self) -> None:
+        self.jobs = []
 
 
 @pytest.mark.parametrize(("max_processes", "jobs"), [(2, 5), (8, 2), (1, 3)])
-def test_no_more_runs_at_once_than_processes(max_processes: int, jobs: int, context: FakeContext) -> None:
-    waiting = [Job(Run(Path(str(number))), train=True) for number in range(jobs)]
-    events = list(pool.execute(waiting, max_processes, context=context))
-    assert all(process.calls == ["start"] for process in context.processes)
-    assert [process.job.run for process in context.processes] == [job.run for job in waiting]
+def test_no_more_runs_at_once_than_processes(max_processes: int, jobs: int) -> None:
+    server, waiting = FakeServer(), [Job(Run(Path(str(number))), train=False) for number in range(jobs)]
+    events = list(pool.execute(waiting, max_processes, server=server))
+    assert server.sent == [job.run for job in waiting]
     assert max(len(event.active) for event in events) <= max_processes
-    assert sorted(event.run for event in events if event.kind == "ended" and event.run) == sorted(job.run for job in waiting)
+    assert sorted(event.run for event in events if event.ending and event.run) == sorted(job.run for job in waiting)
+
+
+def test_a_job_whose_process_ends_well_without_training_its_run_has_failed(tmp_path: Path) -> None:
+    run = tiny.new_run(tmp_path)
+    (ending,) = [event.ending for event in pool.execute([Job(run, train=True)], 1, server=FakeServer()) if event.ending]
+    assert ending == Ending(FAILED, "its process ended without an error, and the run is not trained")
+
+
+def test_a_run_that_another_process_has_is_taken_up_at_the_end(tmp_path: Path) -> None:
+    busy, free = (tiny.new_run(tmp_path, seed=seed) for seed in (0, 1))
+    server = FakeServer({busy: [Ending(BUSY), Ending()]})
+    events = list(pool.execute([Job(run, train=False) for run in (busy, free)], 1, server=server))
+    assert server.sent == [busy, free, busy]
+    assert [event.run for event in events if event.ending] == [free, busy]
+    assert [event.text for event in events if event.text] == [
+        f"{busy.name} is in use by another process: waiting until it is done with them"
+    ]
 
 
 @pytest.mark.parametrize(("cores", "threads", "runs", "expected"), [(8, 1, 5, 5), (8, 1, 9, 8), (8, 3, 9, 2), (2, 4, 3, 1)])
@@ -273,11 +281,19 @@ def test_every_thread_of_a_run_has_a_core(
 
 
 def test_a_child_that_does_not_save_in_time_is_killed() -> None:
-    stuck, quick = (FakeProcess(Job(Run(Path()), train=True), sentinel=0) for _ in range(2))
-    quick.n_asked = 10
-    pool.stop([stuck, quick], grace=0.0)
-    assert stuck.calls == ["terminate", "join", "kill"]
-    assert quick.calls == ["terminate", "join"]
+    stubborn = subprocess.Popen(
+        [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print(); time.sleep(60)"],
+        stdout=subprocess.PIPE,
+    )
+    assert stubborn.stdout
+    stubborn.stdout.readline()
+    children, words = pool.Pool(FakeServer()), list[str]()
+    children.children[1] = pool.Child(Job(Run(Path()), train=True))
+    children.children[1].pid, children.children[1].identity = stubborn.pid, process.identity(stubborn.pid)
+    pool.stop(children, words.append, grace=0.05)
+    stubborn.stdout.close()
+    assert stubborn.wait() == -signal.SIGKILL
+    assert "1 did not answer within 0 s and were killed" in words[1]
 
 
 def test_however_many_run_at_once_the_weights_are_the_same(tmp_path: Path, rpe: tiny.Rpe) -> None:
@@ -302,51 +318,54 @@ def test_what_a_child_says_is_in_its_log_and_not_on_the_screen(tmp_path: Path, r
 
 
 @pytest.mark.parametrize("jobs", [0, 1])
-def test_a_run_that_another_command_works_on_is_left_alone(jobs: int, tmp_path: Path, rpe: tiny.Rpe) -> None:
-    file = tiny.recipe_file(tmp_path, encoding="rope,none")
-    run = tiny.new_run(tmp_path / "runs", encoding="none")
-    run.update(status="training")
-    before = run.record_file.read_bytes()
-    with run.lock():
-        result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", jobs, "--device", "cpu")
-    assert result.code == 1
-    assert f"{run.name}: another process works on it: wait for it, or stop it" in result.err
-    assert run.record_file.read_bytes() == before
-    assert runs_of(tmp_path / "runs")["rope-s0"].record["status"] == "trained"
+def test_a_run_that_another_command_trains_is_waited_for(jobs: int, tmp_path: Path, rpe: tiny.Rpe) -> None:
+    trap = tiny.trap_in(tmp_path)
+    file = tiny.recipe_file(tmp_path, task=trap.task, seed="0:2")
+    trap.arm(17, "wait")
+    arguments = ("train", file, "--runs", tmp_path / "runs", "--device", "cpu")
+    first = tiny.start(*arguments, "--jobs", 1, cwd=tmp_path)
+    (other,) = trap.reached()
+    trap.disarm()
+    threading.Timer(3.0, os.kill, (other, signal.SIGINT)).start()
+    result = rpe(*arguments, "--jobs", jobs)
+    assert tiny.finish(first).code == 130
+    runs = find_runs(tmp_path / "runs")[0]
+    assert (result.code, [run.record["status"] for run in runs]) == (0, ["trained"] * 2)
+    assert f"{runs[0].name} is in use by another process" in " ".join(result.err.split())
+    assert "FAILED" not in result.err
+    assert [run.record["error"] for run in runs] == [None, None]
 
 
 def test_a_trained_run_that_is_being_evaluated_stays_trained(tmp_path: Path) -> None:
     run = tiny.trained_run(tmp_path, steps=2)
     before = run.record_file.read_bytes()
     with run.lock():
-        assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=lambda _: None) == BUSY
+        assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=lambda _: None) == Ending(BUSY)
     assert run.record_file.read_bytes() == before
 
 
 def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -> None:
-    run, messages = tiny.trained_run(tmp_path, steps=2), list[str]()
+    run = tiny.trained_run(tmp_path, steps=2)
     run.evaluations_file.write_text("no\n")
-    assert worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=messages.append) == FAILED
+    ending = worker.run_job(Job(run, train=False, request=EvalRequest(), device="cpu"), say=lambda _: None)
+    assert (ending.code, ending.reason) == (FAILED, run.record["error"])
     assert run.record["status"] == "trained"
     assert "eval.jsonl:1: damaged: no checksum" in run.record["error"]
-    assert "Traceback" in messages[0]
+    assert "Traceback" in run.log_file.read_text()
 
 
-def test_a_death_is_not_written_into_a_run_that_another_process_has_taken_up(tmp_path: Path) -> None:
+def test_a_failure_is_not_written_into_a_run_that_another_process_has_taken_up(tmp_path: Path) -> None:
     run = tiny.new_run(tmp_path)
+    session = worker.Session.of(run)
     with run.lock():
-        pool.record_death(run, -9)
+        worker.record_failure(run, "killed", session)
     assert run.record["status"] == "created"
-    pool.record_death(run, -9)
-    assert run.record["status"] == "failed"
-
-
-@pytest.mark.parametrize("code", [0, FAILED, BUSY, SAVED, INTERRUPTED])
-def test_the_codes_of_an_orderly_end_change_no_record(code: int, tmp_path: Path) -> None:
-    run = tiny.new_run(tmp_path)
-    before = run.record_file.read_bytes()
-    pool.record_death(run, code)
-    assert run.record_file.read_bytes() == before
+    run.update(status="trained", started="later", pid=1)
+    worker.record_failure(run, "killed", session)
+    assert "error" not in run.record
+    run.update(status="training", pid=os.getpid())
+    worker.record_failure(run, "killed", session)
+    assert (run.record["status"], run.record["error"]) == ("failed", "killed")
 
 
 def test_two_commands_at_once_share_the_work_of_a_folder(tmp_path: Path, rpe: tiny.Rpe) -> None:
@@ -367,4 +386,4 @@ def test_a_job_in_another_thread_is_done_too(tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: codes.append(worker.run_job(Job(run, True, device="cpu"), say=lambda _: None)))
     thread.start()
     thread.join()
-    assert codes == [0]
+    assert codes == [Ending()]

@@ -133,7 +133,7 @@ def test_the_wheel_holds_every_shipped_file_and_nothing_else(unpacked: Path) -> 
     assert not [name for name, path in shipped_files().items() if path.read_bytes() != files[name].read_bytes()]
     assert (unpacked / metadata / "licenses" / "LICENSE").is_file()
     assert (unpacked / "rpecli" / "py.typed").is_file()
-    assert "rpe = rpecli.cli.app:main" in (unpacked / metadata / "entry_points.txt").read_text()
+    assert "rpe = rpecli.__main__:main" in (unpacked / metadata / "entry_points.txt").read_text()
 
 
 def test_the_sdist_holds_what_the_tests_need(built: Path) -> None:

@@ -14,6 +14,7 @@ from helpers.run_folders import evaluation, validation, write_run
 from rich.console import Console
 
 from rpecli.launch import progress
+from rpecli.launch.job import Ending
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus, clock, directories_with_record
 from rpecli.run.directory import Run, Status
@@ -239,25 +240,25 @@ def events(runs: list[Run]) -> Iterator[Event]:
     for run in runs:
         yield Event("started", run)
     yield Event("tick", active=tuple(runs))
-    yield Event("ended", done, 0)
+    yield Event("ended", done, Ending(0))
     half.update(status="stopped")
-    yield Event("ended", half, 75)
+    yield Event("ended", half, Ending(75))
     yield Event("tick", active=(new,))
     new.update(status="failed")
-    yield Event("ended", new, 1)
+    yield Event("ended", new, Ending(1, "why"))
     yield Event("tick")
 
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress_shows_every_run_and_how_it_ended(terminal: bool, three: list[Run]) -> None:
     console = console_of(terminal)
-    codes = progress.follow(events(three), console, three, interval=0)
+    endings = progress.follow(events(three), console, three, interval=0)
     done, half, new = three
-    assert codes == {done: 0, half: 75, new: 1}
+    assert endings == {done: Ending(), half: Ending(75), new: Ending(1, "why")}
     for line in (
         f"[1/3] {done.name}  already evaluated",
         f"[2/3] {half.name}  stopped",
-        f"[3/3] {new.name}  FAILED: exit code 1",
+        f"[3/3] {new.name}  FAILED: why",
         "3 runs: 3 waiting",
         "3 runs: 1 trained, 1 stopped, 1 failed",
     ):
@@ -275,10 +276,10 @@ def test_the_end_of_a_run_says_what_was_done(tmp_path: Path) -> None:
     def work() -> Iterator[Event]:
         for length in (32, 64):
             evaluated.append_evaluation(evaluation(length, 0.5, 0.0) | {"seconds": 1.6})
-        yield Event("ended", evaluated, 0)
+        yield Event("ended", evaluated, Ending(0))
         trained.update(status="trained", seconds=65)
         trained.append_evaluation(evaluation(16, 1.0, 1.0) | {"seconds": 0.2})
-        yield Event("ended", trained, 0)
+        yield Event("ended", trained, Ending(0))
 
     console = console_of()
     progress.follow(work(), console, [evaluated, trained])

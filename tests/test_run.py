@@ -405,7 +405,7 @@ def test_two_runs_have_two_locks(run: Run) -> None:
 @pytest.mark.usefixtures("fresh_commit")
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.commit() == (None, False)
+    assert provenance.commit() == (None, None)
     assert provenance.provenance()["commit"] is None
 
 
@@ -413,7 +413,7 @@ def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.M
 def test_outside_a_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "PACKAGE", tmp_path / "rpecli")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert provenance.commit() == (None, False)
+    assert provenance.commit() == (None, None)
 
 
 @pytest.fixture
@@ -446,7 +446,7 @@ def test_a_checkout_has_a_commit_and_is_dirty_when_its_code_changed(checkout: Pa
 def test_a_package_inside_another_repository_has_no_commit_of_its_own(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "venv/site/rpecli").mkdir(parents=True)
     monkeypatch.setattr(catalog, "PACKAGE", checkout / "venv/site/rpecli")
-    assert provenance.commit() == (None, False)
+    assert provenance.commit() == (None, None)
 
 
 def test_provenance_is_json_and_names_the_versions() -> None:

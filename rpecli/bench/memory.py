@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from rpecli import catalog
+from rpecli import process
 from rpecli.device import peak_resident_memory, reset_peak_memory, resident_memory
 
 MB = 2**20
@@ -31,9 +31,8 @@ def peak(function: str, arguments: dict[str, Any], threads: int = 1, timeout: fl
 
     `function` is a dotted name. Raises MeasurementError if the process fails, or does not end within `timeout` seconds.
     """
-    command = [sys.executable, "-m", "rpecli.bench.memory", function, json.dumps(arguments)]
-    path = os.pathsep.join(filter(None, (str(catalog.PACKAGE.parent), os.environ.get("PYTHONPATH"))))
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
+    command = process.python_command(__name__, function, json.dumps(arguments))
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     try:
         completed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -55,7 +54,3 @@ def main() -> None:
     module, _, name = sys.argv[1].rpartition(".")
     call = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
     print(growth(call))
-
-
-if __name__ == "__main__":
-    main()

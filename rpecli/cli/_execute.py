@@ -1,11 +1,16 @@
 """Runs jobs, each in a process of its own or one after another in this process, and reports which failed and why."""
 
+from pathlib import Path
+
 import typer
 
-from rpecli.cli._exit import FAILURE, USAGE, Interrupted, Terminated, signals_as_exceptions, stop, warn
+from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import new_console
-from rpecli.launch.job import INTERRUPTED, SAVED, Job
+from rpecli.launch.job import Ending, Job
 from rpecli.run.directory import Run
+from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
+
+GO_ON = "start the same command again to go on"
 
 
 def parse_stack(stack: str, device: str) -> int:
@@ -42,39 +47,51 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) 
     """
     if not jobs:
         return False
-    with signals_as_exceptions():
-        codes = _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)
-    if INTERRUPTED in codes.values():
-        raise Interrupted
-    if SAVED in codes.values():
-        raise Terminated
-    failed = [run for run, code in codes.items() if code]
+    try:
+        endings = _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)
+    except Interrupted:
+        raise Interrupted(GO_ON) from None
+    except Terminated:
+        raise Terminated(GO_ON) from None
+    codes = {ending.code for ending in endings.values()}
+    if INTERRUPTED in codes:
+        raise Interrupted(GO_ON)
+    if TERMINATED in codes:
+        raise Terminated(GO_ON)
+    failed = [run for run, ending in endings.items() if ending.code]
     for run in failed:
-        _print_failure(run, codes[run], has_log=workers != 0)
+        _print_failure(run, endings[run])
     if failed and stop_on_failure:
         count = sum(len(job.runs) for job in jobs)
         stop(f"{len(failed)} of {count} runs failed; fix the cause and rerun the same command", FAILURE)
     return bool(failed)
 
 
-def _in_processes(jobs: list[Job], workers: int | None) -> dict[Run, int]:
-    """Exit codes of jobs in processes of their own, with progress on stderr."""
+def _in_processes(jobs: list[Job], workers: int | None) -> dict[Run, Ending]:
+    """How jobs ended that have processes of their own, with progress on stderr."""
     from rpecli.launch import pool, progress
 
     runs = [run for job in jobs for run in job.runs]
     processes = workers or pool.default_processes(runs)
-    return progress.follow(pool.execute(jobs, processes), new_console(stderr=True), runs)
+    return progress.follow(pool.execute(jobs, processes, warn), new_console(stderr=True), runs)
 
 
-def _in_this_process(jobs: list[Job]) -> dict[Run, int]:
+def _in_this_process(jobs: list[Job]) -> dict[Run, Ending]:
     from rpecli.launch import pool
 
-    events = pool.execute(jobs, 0, say=lambda text: typer.echo(text, err=True))
-    return {event.run: event.code for event in events if event.run}
+    endings = {}
+    for event in pool.execute(jobs, 0, say=lambda text: typer.echo(text, err=True)):
+        if event.text:
+            warn(event.text)
+        if event.run and event.ending:
+            endings[event.run] = event.ending
+    return endings
 
 
-def _print_failure(run: Run, code: int, has_log: bool) -> None:
-    from rpecli.launch.worker import failure_reason
+def _print_failure(run: Run, ending: Ending) -> None:
+    log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
+    warn(f"{run.name}: {ending.reason}{log}", "red")
 
-    log = f"  ({run.log_file})" if has_log else ""
-    warn(f"{run.name}: {failure_reason(run, code)}{log}", "red")
+
+def _has_text(log: Path) -> bool:
+    return log.is_file() and log.stat().st_size > 0

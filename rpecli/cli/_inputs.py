@@ -1,8 +1,9 @@
 """Turns flags into recipes, lengths and evaluation requests, and stops on every error before anything starts."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpecli import trust
 from rpecli.choice import canonical
@@ -15,6 +16,9 @@ from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
 from rpecli.run.directory import Run
+
+if TYPE_CHECKING:
+    from rpecli.trial.child import Trial
 
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
@@ -48,11 +52,31 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
         stop("\n".join(map(str, problems)), USAGE)
 
 
+def check_device(device: str) -> None:
+    """Stops for a device that this machine lacks, before anything starts."""
+    if device in ("auto", "cpu"):  # always there: torch need not be loaded to know
+        return
+    from rpecli.device import pick_device
+
+    try:
+        pick_device(device)
+    except ValueError as error:
+        stop(f"--device: {error}", USAGE)
+
+
 def named_choice(text: str) -> str:
     """A choice that the user wrote on the command line, in canonical spelling; its files may run."""
     choice = canonical(text)
     trust.allow([choice])
     return choice
+
+
+def try_code(trials: Iterable["Trial"]) -> None:
+    """Stops with what is wrong with code that this command names, before anything starts."""
+    from rpecli.launch import preflight
+
+    if faults := preflight.faults(trials):
+        stop("\n".join(faults), USAGE)
 
 
 def check_lengths(flag: str, text: str) -> None:
@@ -109,6 +133,10 @@ def eval_requests(
 ) -> dict[Run, EvalRequest]:
     """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to swap in."""
     settings = {run: run.config.eval.model_copy(update=overrides) for run in runs}
+    if encoding is not None:
+        from rpecli.launch import preflight
+
+        try_code([trial for run in runs for trial in preflight.encodings_to_try(run.config, choice=named_choice(encoding))])
     return {run: replace(request, settings=settings[run], encoding_override=_swap(run, encoding, scaling)) for run in runs}
 
 

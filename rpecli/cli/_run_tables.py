@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rpecli.cli._exit import warn
 from rpecli.launch.status import clock
-from rpecli.run.directory import Run
+from rpecli.run.directory import Run, readable_runs
+from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
 from rpecli.table import Table, whole_percent
 from rpecli.titles import display, display_trained
@@ -15,6 +17,9 @@ CAPTION = "Per cent of tokens right: valid. in the last validation (training len
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """One row per run: what it is, its state, its last validation, its accuracy at some multiples of the training length."""
+    runs, problems = readable_runs(run.path for run in runs)
+    for problem in problems:  # one that went away in the meantime
+        warn(problem)
     by_factor = [accuracy_by_factor(run) for run in runs]
     factors = shown_factors(by_factor)
     rows, narrow_rows = [], []
@@ -32,10 +37,14 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 
 def accuracy_by_factor(run: Run) -> dict[float, float]:
-    """Token accuracy by multiple of the training length."""
-    length = run.record.get("length")
-    evaluations = run.latest_evaluations() if length else {}
-    return {n / length: line["token_accuracy"] for n, line in evaluations.items()} if length else {}
+    """Token accuracy by multiple of the training length; none, with a warning, where the evaluations are damaged."""
+    if not (length := run.record.get("length")):
+        return {}
+    try:
+        return {n / length: line["token_accuracy"] for n, line in run.latest_evaluations().items()}
+    except RunError as error:
+        warn(str(error))
+        return {}
 
 
 def shown_factors(by_factor: Sequence[Mapping[float, float]]) -> list[float]:
@@ -55,7 +64,11 @@ def evaluation_tables(runs: Sequence[Run]) -> list[Table]:
 def _evaluation_table(runs: Sequence[Run], measure: str) -> Table:
     values: dict[str, dict[int, float]] = {}
     for run in runs:
-        lines: list[Mapping[str, Any]] = [*run.evaluations()]
+        try:
+            lines: list[Mapping[str, Any]] = [*run.evaluations()]
+        except RunError as error:
+            warn(str(error))
+            continue
         for line in lines:
             name = run.name + (f" as {line['encoding_override']}" if line.get("encoding_override") else "")
             values.setdefault(name, {})[line["length"]] = line[measure]

@@ -32,7 +32,7 @@ def run_lines(run: Run, folder: Path) -> list[str]:
 
 def _state(run: Run) -> str:
     record = run.record
-    done = record["steps"] if record["status"] == Status.TRAINED else (run.last_metrics() or {}).get("step", 0)
+    done = record.get("steps") if record["status"] == Status.TRAINED else (run.last_metrics() or {}).get("step", 0)
     steps = f": {done} of {record['steps']} steps" if record.get("steps") else ""
     seconds = f" in {clock(record['seconds'])}" if record.get("seconds") else ""
     error = f", {record['error']}" if record.get("error") else ""

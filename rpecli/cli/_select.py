@@ -7,20 +7,23 @@ from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
-from rpecli.run.directory import Run, directories, find_runs, readable_runs
-from rpecli.run.provenance import sources
+from rpecli.run.directory import Run, directories, readable_runs
+from rpecli.run.files import RunError
+from rpecli.run.provenance import sources, why_no_commit
 
 
 def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
-    """Runs by id, path or pattern, without names all runs of `folder`; and the names that stand for unreadable runs alone.
+    """Runs by id, part of it, path or pattern, without names all of `folder`; and the names that stand for unreadable runs alone.
 
     Directories that are damaged, of another format or not runs are left out with a message each. The command stops if no run is
     left, and else calls `fail_if_unreadable` when it is done.
     """
     if not names:
-        runs, problems = find_runs(folder)
+        runs, problems = readable_runs(readable_directories(folder))
         for problem in problems:
             warn(problem)
+        if not runs and problems:
+            stop(f"no directory under {folder} is a run that can be read", FAILURE)
         if not runs:
             stop(f"no runs under {folder}: create some with rpe train --encoding rope", FAILURE)
         return runs, []
@@ -41,7 +44,7 @@ def fail_if_unreadable(names: list[str]) -> None:
 
 
 def find_directories(folder: Path, name: str) -> list[Path]:
-    """The directories of an id, path or pattern; stops where there is none."""
+    """The directories of an id, part of an id, path or pattern; stops where there is none."""
     matches = matching_directories(folder, name)
     if not matches:
         stop(unknown_run(folder, name), USAGE)
@@ -50,8 +53,11 @@ def find_directories(folder: Path, name: str) -> list[Path]:
 
 def unknown_run(folder: Path, name: str) -> str:
     """The message about a mistyped run: `no run 'copy-rop' under runs: did you mean copy-rope-s0-39717e5b?`."""
-    names = [path.name for path in directories(folder)]
-    if close := catalog.close_names(name, names):
+    names = [path.name for path in readable_directories(folder)]
+    parts = [other for other in names if name and name in other]
+    if parts:
+        hint = f"{len(parts)} ids have it in them, {parts[0]} and {parts[1]} among them: write more of it"
+    elif close := catalog.close_names(name, names):
         hint = f"did you mean {' or '.join(close)}?"
     elif names:
         hint = f"rpe ls runs{runs_flag(folder)} lists the {len(names)} that there are"
@@ -61,8 +67,22 @@ def unknown_run(folder: Path, name: str) -> str:
 
 
 def matching_directories(folder: Path, name: str) -> list[Path]:
-    """The directories of an id, path or pattern."""
-    return [path for path in directories(folder) if path.match(name)] or [path for path in [Path(name)] if path.is_dir()]
+    """The directories of an id, path or pattern, or the only one whose id has the name in it."""
+    if not Path(name).name:  # '', '.', '/': no pattern
+        return [Path(name)] if name and Path(name).is_dir() else []
+    paths = readable_directories(folder)
+    if matches := [path for path in paths if path.match(name)] or [path for path in [Path(name)] if path.is_dir()]:
+        return matches
+    matches = [path for path in paths if name in path.name]
+    return matches if len(matches) == 1 else []
+
+
+def readable_directories(folder: Path) -> list[Path]:
+    """The directories in a folder; stops where it cannot be read."""
+    try:
+        return directories(folder)
+    except RunError as error:
+        stop(str(error), FAILURE)
 
 
 def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
@@ -79,16 +99,26 @@ def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run
     return trained, unreadable
 
 
-def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> list[Run]:
-    """One run per config of a recipe; warns of trained runs whose task's or encoding's file has changed since."""
-    runs = []
+def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> tuple[list[Run], list[str]]:
+    """One run per config of a recipe, and the names of those that cannot be used, which are left out with a message each.
+
+    Warns of trained runs whose task's or encoding's file has changed since.
+    """
+    runs, problems = list[Run](), dict[str, str]()
     for config in recipe.configs():
         try:
-            run = Run.create(config, folder, source.name)
-        except OSError as error:
-            stop(str(error), FAILURE)
+            run = Run.create(config, folder, source.name, say=warn)
+        except RunError as error:
+            problems[config.id] = str(error)
+            continue
         if run.is_trained and (recorded := run.record.get("sources")) != (current := sources(config)):
             changed = "task" if recorded and recorded["tasks"] != current["tasks"] else "encoding"
             warn(f"{run.name}: the file of its {changed} has changed since; delete {run.path} to train again")
         runs.append(run)
-    return list(dict.fromkeys(runs))
+    for problem in dict.fromkeys(problems.values()):  # once, where it is about the folder
+        warn(problem, "red")
+    if not runs:
+        raise SystemExit(FAILURE)
+    if not all(run.is_trained for run in runs) and (reason := why_no_commit()):
+        warn(f"the commit of rpe is not recorded: {reason}")
+    return list(dict.fromkeys(runs)), list(problems)

@@ -13,10 +13,10 @@ from rpecli import __version__
 from rpecli.choice import ChoiceError
 from rpecli.cli import bench, check, data, inspect, ls, report, run, show, train
 from rpecli.cli import eval as evaluate
-from rpecli.cli._exit import FAILURE, USAGE, Interrupted, Terminated, stop
+from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._help import Command, Group
 from rpecli.cli._output import show_ascii_where_needed
-from rpecli.launch.job import INTERRUPTED, SAVED
+from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 
 START = """
 Start here:
@@ -67,10 +67,10 @@ def main() -> None:
     show_ascii_where_needed()
     try:
         app()
-    except (Interrupted, KeyboardInterrupt):
-        stop("interrupted; start the same command again to go on", INTERRUPTED)
-    except Terminated:
-        stop("stopped by SIGTERM after saving; start the same command again to go on", SAVED)
+    except Interrupted as error:
+        stop("; ".join(["interrupted", *error.args]), INTERRUPTED)
+    except Terminated as error:
+        stop("; ".join(["stopped by SIGTERM", *error.args]), TERMINATED)
     except ChoiceError as error:
         stop(str(error), USAGE)
     except ValueError as error:

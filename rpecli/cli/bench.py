@@ -9,7 +9,7 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths, named_choice
+from rpecli.cli._inputs import absolute_lengths, check_device, named_choice
 from rpecli.cli._output import print_rich, print_written
 
 if TYPE_CHECKING:
@@ -50,12 +50,11 @@ def bench(
     The tables go to results/bench/.
     """
     from rpecli.bench import DEFAULT, MODULES, Options, parse_dtypes, parse_size
-    from rpecli.device import pick_device
 
     if what is not None and what not in MODULES:
         stop(catalog.unknown("benchmark", what, list(MODULES)), USAGE)
+    check_device(device)
     try:
-        pick_device(device)
         options = Options(
             encodings=_choices(encodings) if encodings else None,
             lengths=tuple(absolute_lengths("--lengths", lengths, LENGTHS_REMEDY)) if lengths else None,

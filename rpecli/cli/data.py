@@ -7,7 +7,7 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths, named_choice
+from rpecli.cli._inputs import absolute_lengths, named_choice, try_code
 from rpecli.cli._output import say
 
 EXAMPLES = """
@@ -33,8 +33,11 @@ def data(
     numbers = absolute_lengths("--lengths", lengths, remedy)
     from rpecli import task as tasks
     from rpecli.evaluate import hf_dataset
+    from rpecli.trial.child import Trial
 
-    built = tasks.build(named_choice(task))
+    choice = named_choice(task)
+    try_code([Trial("tasks", choice, lengths=(numbers[0],))])
+    built = tasks.build(choice)
     if left_out := [number for number in numbers if not built.has_length(number)]:
         stop(f"--lengths {lengths}: {task} has {built.missing(*left_out)}", USAGE)
     hf_dataset.write(task, built, numbers, samples, seed, out)

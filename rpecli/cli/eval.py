@@ -5,7 +5,7 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import warn
-from rpecli.cli._inputs import eval_overrides, eval_requests, warn_of_lengths
+from rpecli.cli._inputs import check_device, eval_overrides, eval_requests, warn_of_lengths
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._run_tables import evaluation_tables, run_data
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
@@ -44,6 +44,7 @@ def evaluate(
 
     Lengths that are already done are skipped, unless --overwrite is given.
     """
+    check_device(device)
     settings = eval_overrides(overrides, data)
     selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)

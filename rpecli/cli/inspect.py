@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, Interrupted, Terminated, stop, warn
-from rpecli.cli._inputs import absolute_lengths, check_lengths, eval_overrides, eval_requests
+from rpecli.cli._exit import USAGE, stop, warn
+from rpecli.cli._inputs import absolute_lengths, check_device, check_lengths, eval_overrides, eval_requests
 from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
+from rpecli.signals import Interrupted, Terminated
 from rpecli.table import Table
 
 EXAMPLES = """
@@ -59,6 +60,7 @@ def inspect(
 
     With --shift, measure instead what changes if the same tokens stand at later positions.
     """
+    check_device(device)
     check_lengths("--lengths", lengths)
     distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     settings = eval_overrides(overrides, data)

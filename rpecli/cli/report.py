@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import FAILURE, USAGE, Interrupted, stop
+from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import load_recipe
 from rpecli.cli._output import (
     check_report_place,
@@ -109,9 +109,5 @@ def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, interval
         matching = [run for run in directories_with_record(folder) if not names or any(run.path.match(name) for name in names)]
         return [run for run in dict.fromkeys([*named, *matching]) if ids is None or run.name in ids]
 
-    if not find():
-        return
-    try:
+    if find():
         progress.watch(find, new_console(stderr=True), interval)
-    except KeyboardInterrupt:
-        raise Interrupted from None

@@ -1,20 +1,21 @@
 """`rpe show`: shows a run and its evaluation, or what an encoding does to the attention logits."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rpecli import catalog
-from rpecli.choice import is_path, names_in, split_list
+from rpecli.choice import is_path, names_in, split_layers, split_list
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import named_choice
+from rpecli.cli._exit import USAGE, stop, warn
+from rpecli.cli._inputs import named_choice, try_code
 from rpecli.cli._output import new_console, print_json, print_written, say
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
-from rpecli.cli._select import matching_directories, select_runs, unknown_run
+from rpecli.cli._select import fail_if_unreadable, matching_directories, select_runs, unknown_run
 from rpecli.run.directory import Run
+from rpecli.run.files import RunError
 
 KINDS = {"encodings": "an encoding", "tasks": "a task"}
 EXAMPLES = """
@@ -83,7 +84,9 @@ def _unknown(name: str, first: str, runs: Path) -> str:
 
 def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> None:
     from rpecli.describe import task_card
+    from rpecli.trial.child import Trial
 
+    try_code([Trial("tasks", choice, lengths=(length or 8,))])
     try:
         card = task_card.card(choice, length, seed)
     except ValueError as error:
@@ -92,17 +95,28 @@ def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> Non
 
 
 def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:
-    if as_json:
-        records = list(map(run_data, runs))
-        print_json(records if len(records) > 1 else records[0])
-        return
-    say("\n\n".join("\n".join(run_lines(run, folder)) for run in runs))
+    shown, damaged = list[Any](), list[str]()
+    for run in runs:
+        try:
+            shown.append(run_data(run) if as_json else "\n".join(run_lines(run, folder)))
+        except RunError as error:
+            warn(str(error), "red")
+            damaged.append(run.name)
+    if shown and as_json:
+        print_json(shown if len(runs) > 1 else shown[0])
+    elif shown:
+        say("\n\n".join(shown))
+    fail_if_unreadable(damaged)
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:
     from rpecli.describe import effect, figure, text
     from rpecli.plot import FigureError
+    from rpecli.trial.child import Trial
 
+    effect.check_shape(shape["d_model"], shape["n_head"], shape["length"])
+    parts = split_layers(choice)
+    try_code(Trial("encodings", part, shape["d_model"], shape["n_head"], (shape["length"],)) for part in parts)
     profile = effect.profile(choice, **shape)
     if out is not None:
         try:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, parse_stack, stack_jobs
-from rpecli.cli._inputs import checked_recipe
+from rpecli.cli._inputs import check_device, checked_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
-from rpecli.cli._select import create_runs
+from rpecli.cli._select import create_runs, fail_if_unreadable
 from rpecli.launch.job import Job
 
 EXAMPLES = """
@@ -37,9 +37,10 @@ def train(
 
     Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
     """
+    check_device(device)
     loaded, source = checked_recipe(recipe, overrides, sets)
     max_stack = parse_stack(stack, device)
-    created = create_runs(loaded, source, runs)
+    created, unusable = create_runs(loaded, source, runs)
     todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
     if len(todo) < len(created):
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
@@ -47,6 +48,7 @@ def train(
     print_tables(runs_table(created))
     command, meaning = _evaluation([run.config.length for run in created])
     print_next(command, runs, meaning)
+    fail_if_unreadable(unusable)
 
 
 def _evaluation(lengths: list[int]) -> tuple[str, str]:

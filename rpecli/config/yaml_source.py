@@ -11,6 +11,8 @@ import yaml
 from rpecli.choice import ChoiceError, canonical, split_list
 
 CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
+C_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_C_TEXT = 1 << 12  # characters: deeper nesting would overflow the stack of the C code
 BY_TASK = "by_task"  # the one key whose value has keys: tasks, and under each task the keys of a run
 
 
@@ -45,14 +47,17 @@ class YamlSource:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read(path: Path) -> YamlSource:
-    """Reads a file; repeated keys and values of the wrong kind are collected as problems.
+def read(path: Path, written_by_rpe: bool = False) -> YamlSource:
+    """Reads a file; repeated keys and values of the wrong kind are collected as problems. What rpe wrote is read faster.
 
     Raises:
         RecipeError: the file is not YAML, or not a mapping.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else yaml.SafeLoader)
+    except RecursionError:
+        raise RecipeError([Problem(f"{path}:1", "", "nested too deeply: a recipe consists of lines `key: value`")]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

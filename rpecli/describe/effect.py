@@ -67,10 +67,7 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
 
     `length` is the training length. Raises ChoiceError for an unknown encoding or option, and for an impossible shape.
     """
-    if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
-        raise ChoiceError(
-            f"d_model={d_model}, n_head={n_head}, length={length}: d_model must be a multiple of n_head, and length at least 2"
-        )
+    check_shape(d_model, n_head, length)
     shape = Shape(d_model, n_head, length)
     first, second = _two_layers(choice, shape, seed)
     with torch.no_grad():
@@ -81,6 +78,14 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
             shift=_shift(choice, shape, seed),
             shape={"d_model": d_model, "n_head": n_head, "train_length": length, "n_positions": 2 * length, "seed": seed},
             **_curves(first, effect(first, 2 * length, seed)),
+        )
+
+
+def check_shape(d_model: int, n_head: int, length: int) -> None:
+    """Raises ChoiceError for a shape that no model has."""
+    if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
+        raise ChoiceError(
+            f"d_model={d_model}, n_head={n_head}, length={length}: d_model must be a multiple of n_head, and length at least 2"
         )
 
 

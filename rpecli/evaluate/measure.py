@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rpecli import data, objective
-from rpecli.device import available_memory, stop_signals, to_device
+from rpecli.device import available_memory, to_device
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
@@ -24,6 +24,7 @@ from rpecli.model import LoadedModel, Transformer
 from rpecli.run.code import fingerprint_of, shipped_code
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.records import EXAMPLE_WORDS, EvalLine, EvalScores, Example, SetScores
+from rpecli.signals import stop_signals
 from rpecli.task import SPECIAL, Batch
 
 N_DECILES = 10  # parts of the answer whose accuracy is kept apart

@@ -1,14 +1,16 @@
-"""A job: what to do with one run, or with several that train as one; and the exit codes with which it ends."""
+"""A job: what to do with one run, or with several that train as one; and how it ends."""
 
 from dataclasses import dataclass, replace
 
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
+from rpecli.signals import INTERRUPTED, TERMINATED
 
+DONE = 0
 FAILED = 1
 BUSY = 73  # nothing was done, because another process works on the run
-SAVED = 75  # stopped by SIGTERM after saving
-INTERRUPTED = 130  # stopped by Ctrl-C after saving
+LOST = 71  # the process that starts the others ended, and this job with it
+STOPPED = (INTERRUPTED, TERMINATED)  # by Ctrl-C or SIGTERM
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,11 @@ class Job:
     def unstacked(self) -> "list[Job]":
         """One job per run, for what is left to do once these runs have trained together, or could not."""
         return [replace(self, run=run, stacked_with=()) for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ended: one of the codes above, and the reason of a failure."""
+
+    code: int = DONE
+    reason: str = ""

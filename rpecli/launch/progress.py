@@ -14,10 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rpecli.escape import visible
-from rpecli.launch.job import INTERRUPTED, SAVED
+from rpecli.launch.job import STOPPED, Ending
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus, clock
-from rpecli.launch.worker import failure_reason
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
 from rpecli.table import plural
@@ -26,26 +25,26 @@ INTERVAL = 10.0  # seconds between plain reports
 MAX_LISTED = 8  # runs at work that are listed
 
 
-def follow(events: Iterable[Event], console: Console, runs: list[Run], interval: float = INTERVAL) -> dict[Run, int]:
-    """Shows the jobs of a pool until all have ended; returns the exit code of every run."""
-    codes: dict[Run, int] = {}
+def follow(events: Iterable[Event], console: Console, runs: list[Run], interval: float = INTERVAL) -> dict[Run, Ending]:
+    """Shows the jobs of a pool until all have ended; returns how every run ended."""
+    endings: dict[Run, Ending] = {}
     sweep = SweepStatus(lambda: runs, queued=True)
     with Display(console, sweep, interval) as display:
         display.show(sweep.refresh())
         before = {run: Before.of(run) for run in runs}
         for event in events:
-            messages = []
-            if event.run and event.kind == "ended":
-                codes[event.run] = event.code
-                messages = [f"[{len(codes)}/{len(runs)}] {_end_of(event.run, event.code, before[event.run])}"]
+            messages = [event.text] if event.text else []
+            if event.run and event.ending:
+                endings[event.run] = event.ending
+                messages = [f"[{len(endings)}/{len(runs)}] {_end_of(event.run, event.ending, before[event.run])}"]
             if event.kind == "tick":
                 for run, status in sweep.runs.items():
                     status.active = run in event.active
-                    status.queued = run not in codes and not status.active
+                    status.queued = run not in endings and not status.active
             sweep.refresh()
             display.show(messages)
         display.show([], last=True)
-    return codes
+    return endings
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,10 @@ class Before:
         return cls(False, 0)
 
 
-def _end_of(run: Run, code: int, before: Before) -> str:
+def _end_of(run: Run, ending: Ending, before: Before) -> str:
     """`copy-rope-s0-...  evaluated at 4 lengths, 3 s`: what this command did to a run, and how that ended."""
-    words = {SAVED: "stopped", INTERRUPTED: "stopped"}
-    if code:
-        return f"{run.name}  {words.get(code) or f'FAILED: {failure_reason(run, code)}'}"
+    if ending.code:
+        return f"{run.name}  {'stopped' if ending.code in STOPPED else f'FAILED: {ending.reason}'}"
     parts = [] if before.trained else [_training(run)]
     lines = run.evaluations()[before.evaluations :]
     if lines:

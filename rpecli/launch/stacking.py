@@ -40,7 +40,7 @@ def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
 
 def max_stack(option: str, device: str) -> int:
     """How many runs at most train together for `--stack auto|on|off|N`; 1 for none. Raises ValueError for another word."""
-    if option == "auto":  # a device that does not exist is reported by the runs
+    if option == "auto":
         cuda = device.startswith("cuda") or (device == "auto" and pick_device(device).type == "cuda")
         return MAX_STACK if cuda else 1
     if option in ("on", "off"):

@@ -1,72 +1,107 @@
 """What one process does for one job: train, evaluate, and leave everything there is to report in the run directory."""
 
-import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from rpecli import signals
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch.job import BUSY, FAILED, INTERRUPTED, SAVED, Job
+from rpecli.launch.job import BUSY, FAILED, Ending, Job
 from rpecli.run.directory import Run, Status, Stopped
-from rpecli.run.files import RunError, RunInUse
+from rpecli.run.files import RunError, RunInUse, reason
+from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 
 Say = Callable[[str], None]
+OUTPUT, ERRORS = 1, 2  # file descriptors
+MAX_REASON = 1000  # characters
 
 
-def child_main(job: Job) -> None:
-    """Entry point of a child process: its prints go to the run's log.txt, its exit code tells how the job ended."""
-    log = os.open(job.run.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    _end_with_the_parent()
-    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 - for the life of the process
-    sys.exit(run_job(job, say=print))
+def in_child(job: Job, alive: int) -> Ending:
+    """Does a job in a process of its own, whose prints go to the run's log.txt. `alive` is a pipe that ends with the command."""
+    signals.install(signals.GRACE)
+    threading.Thread(target=_end_with_the_command, args=(alive,), daemon=True).start()
+    _print_into(job.run)
+    return run_job(job, say=print)
 
 
-def _end_with_the_parent() -> None:
+def _print_into(run: Run) -> None:
+    """Sends what this process prints to the log of a run; nowhere if that cannot be written. A link is not followed."""
+    try:
+        log = os.open(run.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+    except OSError:
+        log = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(log, OUTPUT)
+    os.dup2(log, ERRORS)
+    sys.stdout, sys.stderr = (
+        open(number, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115 - for all its life
+        for number in (OUTPUT, ERRORS)
+    )
+
+
+def _end_with_the_command(alive: int) -> None:
     """A command that is killed stops no child: without this its children would go on training and hold their runs."""
-    parent = multiprocessing.parent_process()
-    assert parent
-
-    def wait() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
+    os.read(alive, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(signals.GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run_job(job: Job, say: Say) -> int:
-    """Does a job and returns its exit code. A failure is recorded in run.json.
+def run_job(job: Job, say: Say) -> Ending:
+    """Does a job. A failure is recorded in run.json.
 
     A job of several runs only trains them; afterwards every run has a job of its own, so a failure here is no failure of a run.
     """
-    problems: list[str] = []
+    session = Session.of(job.run)
     try:
         if job.stacked_with:
             _train_stack(job, say)
-        else:
-            problems = _train_and_evaluate(job, say)
+            return Ending()
+        problems = _train_and_evaluate(job, say)
+        if job.request is not None:
+            job.run.update(error="; ".join(problems) or None)
+        return Ending(FAILED, "; ".join(problems)) if problems else Ending()
     except Stopped as stop:
-        return SAVED if stop.signal == signal.SIGTERM else INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        say(traceback.format_exc())
-        if job.stacked_with:
-            return 0
-        try:
-            record_failure(job.run, f"{type(error).__name__}: {error}".splitlines()[0])
-        except RunInUse:
-            return BUSY
-        return FAILED
-    if job.request is not None and not job.stacked_with:
-        job.run.update(error="; ".join(problems) or None)
-    return FAILED if problems else 0
+        return Ending(TERMINATED if stop.signal == signal.SIGTERM else INTERRUPTED)
+    except Terminated:
+        return Ending(TERMINATED)
+    except (Interrupted, KeyboardInterrupt):
+        return Ending(INTERRUPTED)
+    except RunInUse:
+        return Ending(BUSY)
+    except (Exception, SystemExit) as error:
+        return _failure(job, error, session)
+
+
+def _failure(job: Job, error: BaseException, session: "Session") -> Ending:
+    """Writes what happened into the run's log, and the reason into its record."""
+    with suppress(OSError), open(job.run.log_file, "a", encoding="utf-8", errors="replace") as log:
+        log.write("".join(traceback.format_exception(error)))
+    if job.stacked_with:
+        return Ending()
+    reason = reason_of(error)
+    record_failure(job.run, reason, session)
+    return Ending(FAILED, reason)
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one line."""
+    return _reason_of(error)[:MAX_REASON]
+
+
+def _reason_of(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"its code called exit({error.code if error.code is not None else ''}): remove that call"
+    if isinstance(error, RunError):
+        return str(error)
+    if isinstance(error, OSError):
+        return ": ".join([reason(error), *([str(error.filename)] if error.filename else [])])
+    return next(iter(f"{type(error).__name__}: {error}".splitlines()))
 
 
 def _train_and_evaluate(job: Job, say: Say) -> list[str]:
@@ -92,6 +127,8 @@ def _probe(job: Job, request: EvalRequest, say: Say) -> None:
     try:
         probe(job.run, device=job.device, request=request)
         inspect_run(job.run, LENGTHS, job.device, request)
+    except RunInUse:
+        raise
     except RunError as error:
         say(str(error))
 
@@ -109,15 +146,31 @@ def _train_stack(job: Job, say: Say) -> None:
         say(f"{len(job.runs)} runs train one by one: {reason}")
 
 
-def record_failure(run: Run, error: str) -> None:
-    """Writes an error to a run's record, and that the run failed unless it is trained. Raises RunInUse."""
-    with run.lock(), suppress(RunError):
-        failed = {"status": Status.FAILED} if run.record["status"] != Status.TRAINED else {}
-        run.update(**failed, error=error)
+class Session:
+    """Who does a job, and when the run was last started before: a failure is written into no record but its own."""
+
+    def __init__(self, pid: int, started: str | None):
+        self.pid, self.started = pid, started
+
+    @classmethod
+    def of(cls, run: Run, pid: int | None = None) -> "Session":
+        """The session of this process, or of the one with that number, that begins now."""
+        with suppress(RunError, OSError):
+            return cls(pid or os.getpid(), run.record.get("started"))
+        return cls(pid or os.getpid(), None)
+
+    def owns(self, record: Mapping[str, Any]) -> bool:
+        """Whether nobody else has started the run since."""
+        return record.get("pid") == self.pid or record.get("started") == self.started
 
 
-def failure_reason(run: Run, code: int) -> str:
-    """How a job failed, from its exit code and the record of its run."""
-    if code == BUSY:
-        return "another process works on it: wait for it, or stop it"
-    return str(run.record.get("error") or f"exit code {code}")
+def record_failure(run: Run, error: str, session: Session) -> None:
+    """Writes an error to a run's record, and that the run failed unless it is trained.
+
+    A run that another process holds, or has trained since, is left as it is, and so is one that cannot be written.
+    """
+    with suppress(RunError, OSError), run.lock():
+        record = run.record
+        if session.owns(record):
+            failed = {"status": Status.FAILED} if record["status"] != Status.TRAINED else {}
+            run.update(**failed, error=error)

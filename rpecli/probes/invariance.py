@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data, objective
-from rpecli.device import stop_signals
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.measure import untrained_tokens
@@ -28,6 +27,7 @@ from rpecli.probes.attention_weights import attention_rows, capture_layers
 from rpecli.probes.inputs import ProbeBatch, probe_batches, random_prefix
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.records import ShiftLine, ShiftScores
+from rpecli.signals import stop_signals
 from rpecli.task import Batch
 
 BLOCKS = 1  # 32 sequences: what decides is the spread over seeds, and the whole set took as long as half of the training

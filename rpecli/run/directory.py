@@ -28,6 +28,7 @@ from rpecli.choice import parse_choice, split_layers
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, label
 from rpecli.config.yaml_source import RecipeError
+from rpecli.escape import json_text
 from rpecli.run import code
 from rpecli.run.files import (
     RECORD_FORMAT,
@@ -38,7 +39,6 @@ from rpecli.run.files import (
     RunInUse,
     append_line,
     digest,
-    json_text,
     last_line,
     line_bytes,
     read_bytes,

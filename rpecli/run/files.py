@@ -6,13 +6,14 @@ Every record, a JSON object, ends with a checksum of its own text, which covers 
 import codecs
 import errno
 import hashlib
-import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
+
+from rpecli import process
+from rpecli.escape import json_text
 
 RECORD_FORMAT = 5  # of run.json, metrics.jsonl, eval.jsonl and probes.jsonl; raised when a key changes its name or meaning
 TAIL = 1 << 12  # bytes at the end of a file that hold its last line; a line of metrics.jsonl has about 200
@@ -48,10 +49,11 @@ def reason(error: OSError) -> str:
 
 
 def not_written(path: Path, error: OSError) -> NotWritten:
-    """`no space left on device: FILE`, or what else is in the way of writing a file and what to do about it."""
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NotWritten(f"{path} cannot be written ({reason(error)}): choose or copy to a folder where it can")
-    return NotWritten(f"{reason(error)}: {path}")
+    """`no space left on device: FILE`, or what else is in the way of writing a file."""
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    problem = NotWritten(f"{path} cannot be written: {reason(error)}" if denied else f"{reason(error)}: {path}")
+    problem.errno = error.errno
+    return problem
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -79,21 +81,8 @@ def remove_temporary(folder: Path) -> None:
     with suppress(OSError):
         for path in folder.glob(f"*{TEMPORARY}"):
             pid = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
-            if pid.isdecimal() and not is_alive(int(pid)):
+            if pid.isdecimal() and process.identity(int(pid)) is None:
                 path.unlink(missing_ok=True)
-
-
-def is_alive(pid: object) -> bool:
-    """Whether a process of this machine has this number."""
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it lives, and belongs to another user
-        return True
-    return True
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
@@ -102,20 +91,6 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     for name, data in files.items():
         write_bytes(folder / name, data)
     return [folder / name for name in files]
-
-
-def plain(value: Any) -> Any:
-    """A value with nan and infinities, which JSON does not have, as None."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def json_text(value: Any, indent: int | None = None) -> str:
-    """A value as JSON that every program can read."""
-    return json.dumps(plain(value), indent=indent, allow_nan=False)
 
 
 def digest(data: bytes) -> str:
@@ -143,12 +118,12 @@ def unseal(data: bytes) -> bytes:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes a record, one key a line."""
-    write_bytes(path, seal(json_text(value, indent=1)))
+    write_bytes(path, seal(json_text(value)))
 
 
 def line_bytes(value: Mapping[str, Any]) -> bytes:
     """A record as the line that `append_line` writes."""
-    return seal(json_text(value))
+    return seal(json_text(value, indent=None))
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:

@@ -29,8 +29,8 @@ def now() -> str:
 
 
 @cache
-def commit() -> tuple[str | None, bool]:
-    """The git commit of the code that runs, and whether tracked files differ from it; (None, False) outside a checkout."""
+def commit() -> tuple[str | None, bool | None]:
+    """The git commit of the code that runs, and whether tracked files differ from it; None and None where git cannot tell."""
 
     def git(*arguments: str) -> str:
         process = subprocess.run(["git", *arguments], cwd=catalog.PACKAGE.parent, capture_output=True, text=True, check=True)
@@ -38,10 +38,22 @@ def commit() -> tuple[str | None, bool]:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != catalog.PACKAGE.parent:
-            return None, False
+            return None, None
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no", "--", "rpecli", "tasks"))
     except (OSError, subprocess.CalledProcessError):
-        return None, False
+        return None, None
+
+
+@cache
+def why_no_commit() -> str | None:
+    """Why git cannot tell the commit of a checkout, in a line; None where it can, and where rpe is installed."""
+    if commit()[0] or not (catalog.PACKAGE.parent / ".git").exists():
+        return None
+    try:
+        process = subprocess.run(["git", "rev-parse", "HEAD"], cwd=catalog.PACKAGE.parent, capture_output=True, text=True)
+    except OSError:
+        return "git is not installed"
+    return next(iter(process.stderr.splitlines()), "git does not answer")
 
 
 def provenance() -> dict[str, Any]:

@@ -81,7 +81,8 @@ class RunRecord(Record):
     sequence: NotRequired[Positive]  # tokens of a sequence at the training length
     steps: NotRequired[Positive]  # of its recipe
     length: NotRequired[Positive]  # of its recipe
-    pid: NotRequired[int]
+    pid: NotRequired[int]  # of the process that trains it, or that is to start it
+    process: NotRequired[str | None]  # that process among all others: machine, boot and start
     commit: NotRequired[str | None]
     dirty: NotRequired[bool | None]
     versions: NotRequired[dict[str, str | None]]

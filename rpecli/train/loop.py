@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rpecli import data, objective
+from rpecli import data, objective, process
 from rpecli.config.recipe import Config
-from rpecli.device import peak_memory, pick_device, stop_signals, to_device, tune_malloc
+from rpecli.device import peak_memory, pick_device, to_device, tune_malloc
 from rpecli.model import LoadedModel, Transformer
 from rpecli.run.code import shipped_code
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
 from rpecli.run.records import MetricsLine, MetricsScores
+from rpecli.signals import stop_signals
 from rpecli.task import Batch
 from rpecli.train.batches import TrainBatch, draw_batch
 from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint, save_weights
@@ -40,21 +41,21 @@ def train(run: Run, device: str = "auto", progress: Progress | None = None) -> d
 
     Raises Stopped after saving when a signal asks it to stop, Diverged when the loss is not finite.
     """
+    torch.set_num_threads(run.config.threads)
     with run.lock():
         if run.is_trained:
             return run.record
+        trainer, resumed = build_or_load(run, pick_device(device))  # a signal ends this at once: nothing is lost
+        sets = data.validation_sets(trainer.task, trainer.config)
         with stop_signals() as stopped:
-            record = _train(run, pick_device(device), progress, stopped)
+            record = _train(start(run, trainer, resumed), sets, progress, stopped)
         if stopped:  # too late for the run, in time for whatever was to follow
             raise Stopped(stopped[0])
         return record
 
 
-def _train(run: Run, device: torch.device, progress: Progress | None, stopped: list[int]) -> dict[str, Any]:
-    torch.set_num_threads(run.config.threads)
-    session = start_or_resume(run, device)
-    trainer, config = session.trainer, session.trainer.config
-    sets, saved = data.validation_sets(trainer.task, config), time.monotonic()
+def _train(session: "TrainingSession", sets: list[Batch], progress: Progress | None, stopped: list[int]) -> dict[str, Any]:
+    trainer, config, saved = session.trainer, session.trainer.config, time.monotonic()
     while trainer.step < config.steps:
         step(trainer)
         if should_validate(trainer):
@@ -67,7 +68,7 @@ def _train(run: Run, device: torch.device, progress: Progress | None, stopped: l
             session.save()
             saved = time.monotonic()
         if stopped:
-            run.update(status=Status.STOPPED)
+            session.run.update(status=Status.STOPPED)
             raise Stopped(stopped[0])
     return session.finish()
 
@@ -151,14 +152,20 @@ class TrainingSession:
         return record
 
 
-def start_or_resume(run: Run, device: torch.device, stacked: int | None = None) -> TrainingSession:
-    """Starts a run, or resumes it from its checkpoint, and records that; `stacked` is how many runs train as one."""
-    record, trainer = run.record, build_trainer(run.config, device)
+def build_or_load(run: Run, device: torch.device) -> tuple[Trainer, bool]:
+    """A new trainer, or that of the run's checkpoint, and which of the two."""
+    trainer = build_trainer(run.config, device)
     tune_malloc()
     resumed = run.checkpoint_file.exists()
     if resumed:
         load_checkpoint(trainer, run)
-    else:
+    return trainer, resumed
+
+
+def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None) -> TrainingSession:
+    """Records that a run is started or resumed; `stacked` is how many runs train as one."""
+    record = run.record
+    if not resumed:
         run.metrics_file.unlink(missing_ok=True)
         code = {"sources": sources(run.config), "code": shipped_code(run.config)}
         run.update(**code)  # that trains it, not that created it
@@ -234,4 +241,5 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
         "steps": trainer.config.steps,
         "length": trainer.config.length,
         "pid": os.getpid(),
+        "process": process.identity(os.getpid()),
     }

@@ -25,9 +25,10 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from rpecli import data, objective
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
-from rpecli.device import pick_device, stop_signals, to_device
+from rpecli.device import pick_device, to_device
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunInUse
+from rpecli.signals import stop_signals
 from rpecli.task import Batch
 from rpecli.train import loop
 from rpecli.train.batches import TrainBatch, draw_batch, group_by_length, pad_together
@@ -190,7 +191,7 @@ def train_together(runs: Sequence[Run], device: str = "auto", progress: Progress
             raise NotStackable("they stand at different steps")
         if reason := why_not_stackable([run.config for run in locked], torch_device):
             raise NotStackable(reason)
-        sessions = [loop.start_or_resume(run, torch_device, stacked=len(locked)) for run in locked]
+        sessions = [loop.start(run, *loop.build_or_load(run, torch_device), stacked=len(locked)) for run in locked]
         unfinished = _train_stack(sessions, progress or (lambda *_: None), stopped)
         for session in unfinished:
             session.run.update(status=Status.STOPPED)
