@@ -180,16 +180,19 @@ def rows_of(sequences: Sequence[Sequence[int]]) -> np.ndarray:
     return np.array([[*tokens, *[PAD] * (T - len(tokens))] for tokens in sequences], dtype=np.int64)
 
 
-def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray) -> Batch:
-    """The sequences `> prompt | answer .` of symbols, with the answer marked."""
+def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray, length_B: np.ndarray | None = None) -> Batch:
+    """The sequences `> prompt | answer .` of symbols, with the answer marked; of every answer the first `length_B` symbols."""
     (batch, n_prompt), n_answer = prompt_BxP.shape, answer_BxA.shape[1]
-    answer_start = n_prompt + 2
-    tokens_BxT = np.empty((batch, n_prompt + n_answer + 3), dtype=np.int64)
-    tokens_BxT[:, 0] = BOS
+    if length_B is None:
+        length_B = np.full(batch, n_answer)
+    n_answer = int(length_B.max())
+    place_A = np.arange(n_answer + 1)  # that of the end token included
+    tokens_BxT = np.full((batch, n_prompt + n_answer + 3), PAD, dtype=np.int64)
+    tokens_BxT[:, 0], tokens_BxT[:, n_prompt + 1] = BOS, SEP
     tokens_BxT[:, 1 : n_prompt + 1] = prompt_BxP + SPECIAL
-    tokens_BxT[:, n_prompt + 1] = SEP
-    tokens_BxT[:, answer_start:-1] = answer_BxA + SPECIAL
-    tokens_BxT[:, -1] = END
     answer_mask_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
-    answer_mask_BxT[:, answer_start:-1] = True
+    answer_mask_BxT[:, n_prompt + 2 :] = place_A < length_B[:, None]
+    tokens_BxT[:, n_prompt + 2 : -1] = answer_BxA[:, :n_answer] + SPECIAL
+    tokens_BxT[:, n_prompt + 2 :] = np.where(place_A > length_B[:, None], PAD, tokens_BxT[:, n_prompt + 2 :])
+    tokens_BxT[np.arange(batch), n_prompt + 2 + length_B] = END
     return Batch(tokens_BxT, answer_mask_BxT)

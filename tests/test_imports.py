@@ -21,6 +21,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["config"],
     ["run"],
     ["table", "plot"],
+    ["bits", "brackets"],
     ["task", "encoding", "rows"],
     ["attention", "encodings"],
     ["encoding_facts"],
