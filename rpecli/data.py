@@ -188,4 +188,6 @@ def fingerprint(blocks: list[Batch]) -> str:
     for batch in blocks:
         digest.update(np.ascontiguousarray(batch.tokens_BxT, dtype="<i4").tobytes())
         digest.update(np.ascontiguousarray(batch.answer_mask_BxT).tobytes())
+        if batch.sets_BxT is not None:
+            digest.update(np.ascontiguousarray(batch.sets_BxT, dtype="<i8").tobytes())
     return digest.hexdigest()[:8]

@@ -20,7 +20,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["titles"],
     ["config"],
     ["run"],
-    ["table", "plot"],
+    ["table", "plot", "tensor_file"],
     ["bits", "brackets"],
     ["task", "encoding", "rows"],
     ["attention", "encodings"],

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from rpecli import data, objective
 from rpecli.device import available_memory, to_device
+from rpecli.evaluate.asked import identity
+from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
@@ -62,7 +64,14 @@ def evaluate(
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "code": code}
+            source = open_set(request.folder).name_of(length, loaded.task) if request.folder else None
+            line: EvalLine = {
+                **scores,
+                "weights": weights,
+                "encoding_override": request.encoding_override,
+                "data": source,
+                "code": code,
+            }
             run.append_evaluation(line)
             if progress:
                 progress(line)
@@ -73,10 +82,10 @@ def evaluate(
 
 def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[int, set[str]]:
     """The fingerprints of the sets that these weights were evaluated on, by length; none if the request overwrites."""
-    identity = {"weights": weights, "encoding_override": request.encoding_override, "positions": data.fixed_kind(loaded.config)}
+    asked = identity(loaded.config, weights, request)
     fingerprints: dict[int, set[str]] = {}
     for line in run.evaluations() if not request.overwrite else []:
-        if all(line.get(key) == value for key, value in identity.items()):
+        if all(line.get(key) == value for key, value in asked.items()):
             fingerprints.setdefault(line["length"], set()).add(line["fingerprint"])
     return fingerprints
 

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 from rpecli.run.files import CHECKSUM, RECORD_FORMAT, Damaged, OtherFormat, unseal
 
 EXAMPLE_WORDS = 64
+AS_DRAWN = ", as drawn"  # of a data set whose sequences are those that the task draws from the same seed
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
 OLDEST_KEYS = {"task", "encoding", "seed", "status"}  # of run.json in every format
 PROBES = ("attention", "similarity", "positions", "prefix")  # values of the key `probe`
@@ -156,6 +157,7 @@ class EvalLine(EvalScores):
     weights: str  # fingerprint of the weights file
     encoding_override: str | None  # the encoding that took the place of the trained one; a path is relative to the run
     code: NotRequired[str]  # fingerprint of the shipped files that measured it
+    data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 
 
 class EvalIdentity(Record):
