@@ -6,13 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+import typer
+
 from rpecli import trust
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import RecipeError
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
     problems = preflight.problems(recipe, source)
     if problems:
         stop("\n".join(map(str, problems)), USAGE)
+    for note in preflight.notes(recipe):
+        typer.echo(note, err=True)
 
 
 def require_writable(flag: str, folder: Path) -> None:
@@ -119,15 +123,14 @@ def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
     warned = set()
     for name, train_length, text in dict.fromkeys((config.task, config.length, text) for config, text in evaluations):
         lengths, built = parse_lengths(text, train_length), task.build(name)
-        left_out = [length for length in lengths if not built.has_length(length)]
+        too_long = [str(length) for length in lengths if not built.has_length(length)]
         warning = None
-        if left_out:
-            warning = f"{name} has {built.missing(*left_out)}: left out at {', '.join(map(str, left_out))}"
+        if too_long:
+            warning = f"{label(name)} has no problem {built.why_not(int(too_long[0]))}: left out at {', '.join(too_long)}"
         elif lengths[-1] > FAR * train_length:
             multiple = lengths[-1] // train_length
-            warning = (
-                f"{name}: {lengths[-1]} is {multiple}x the training length {train_length}: few encodings are above chance there"
-            )
+            far = f"{label(name)}: {lengths[-1]} is {multiple}x the training length {train_length}"
+            warning = f"{far}: few encodings are above chance there"
         if warning and name not in warned:
             warned.add(name)
             warn(warning)

@@ -106,6 +106,13 @@ class SequenceScores:
     def concatenate(cls, parts: list["SequenceScores"]) -> "SequenceScores":
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
+    def best_of(self, group_N: np.ndarray) -> "SequenceScores":
+        """One sequence per group: one that is right, else the one with the largest share of its tokens right."""
+        share_N = self.exact + self.n_correct / self.n_answer
+        order_N = np.lexsort((-share_N, group_N))
+        first_G = order_N[np.unique(group_N[order_N], return_index=True)[1]]
+        return SequenceScores(*(getattr(self, field.name)[first_G] for field in fields(self)))
+
 
 @torch.no_grad()
 def measure(
@@ -129,6 +136,9 @@ def measure(
             shown = shown or example(loaded, examples, predicted_BxT)
             untrained += untrained_tokens(loaded.model, ids_BxT, positions) / ids_BxT.shape[1]
     scores, seconds = SequenceScores.concatenate(parts), time.monotonic() - start
+    groups = [block.group_B for block in blocks if block.group_B is not None]
+    if groups:
+        scores = scores.best_of(np.concatenate(groups))
     assert shown
     return {**_summary(loaded, length, blocks, scores, untrained / len(scores.exact), seconds), "example": shown}
 

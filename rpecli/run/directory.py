@@ -48,7 +48,7 @@ from rpecli.run.files import (
     write_bytes,
     write_json,
 )
-from rpecli.run.provenance import now, sources
+from rpecli.run.provenance import data_sources, now, sources
 from rpecli.run.records import EvalLine, MetricsLine, ProbeLine, parse, parse_run
 
 REMEDY = "start the command that made the run again, which writes it anew"  # of a damaged run.json
@@ -138,7 +138,7 @@ class Run:
         record = {"format": RECORD_FORMAT, "id": config.id, "task": label(config.task), "encoding": label(config.encoding)}
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
         record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
-        record |= {"sources": sources(config), "code": code.shipped_code(config)}
+        record |= {"sources": sources(config), "code": code.shipped_code(config), "data": data_sources(config)}
         return record | {"recipe": self._write_recipe(config), "created": now()}
 
     def _write_recipe(self, config: Config) -> str:
