@@ -44,7 +44,7 @@ def evaluate(
     """
     torch.set_num_threads(run.config.threads)
     problems = []
-    with run.lock(), stop_signals() as stopped:
+    with run.lock(required=False), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         code = fingerprint_of(shipped_code(loaded.config))
         fingerprints = already_evaluated(run, loaded, weights, request)
@@ -58,6 +58,7 @@ def evaluate(
                 blocks = eval_set(loaded.config, loaded.task, length, request.folder)
                 if data.fingerprint(blocks) in fingerprints.get(length, ()):
                     continue
+                run.require_writable()
                 scores = measure(loaded, length, blocks, stopped)
             except (MemoryError, RuntimeError) as error:
                 if not ran_out_of_memory(error):
