@@ -7,6 +7,7 @@ accepted.
 
 import ast
 import difflib
+import glob
 import hashlib
 import importlib.util
 import inspect
@@ -24,6 +25,8 @@ from rpecli.choice import ChoiceError, is_path
 
 SUFFIX = {"encodings": ".py", "tasks": ".py", "recipes": ".yaml"}
 PACKAGE = Path(__file__).resolve().parent
+PRIVATE = "_rpe_"  # how the names of modules begin that `load` makes
+LARGEST = 1e18  # options are smaller: whole numbers have 64 bits in torch
 GROUPS = ("APE", "RPE", "content", "none")  # of encodings, in the order of tables and legends
 
 
@@ -140,6 +143,22 @@ def _load_error(place: str, reason: str) -> ChoiceError:
     return ChoiceError(f"{place}: this file does not load: {reason}")
 
 
+def data_fingerprint(path: str) -> str:
+    """Eight digits of the content of a file, of all files of a folder or a pattern; a name of anything else stays as it is."""
+    root = Path(path)
+    files = [root] if root.is_file() else sorted(root.rglob("*") if root.is_dir() else map(Path, glob.glob(path, recursive=True)))
+    stats = [(file, file.stat()) for file in files if file.is_file()]
+    return _content(tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stats)) if stats else path
+
+
+@lru_cache(maxsize=64)  # a file may be large, and a run's identity is asked for often
+def _content(files: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for file, *_ in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:8]
+
+
 def fingerprint(path: Path) -> str:
     """The first eight hex digits of the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
@@ -164,31 +183,58 @@ def load(path: Path) -> ModuleType:
         ChoiceError: the file does not load, or is a user's that nobody named; the message names the file and the line.
     """
     text = path.read_bytes()
-    name = f"_rpe_{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode() + text).hexdigest()[:8]}"
+    name = f"{PRIVATE}{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode() + text).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
-    if not is_shipped(path):
+    own = not is_shipped(path)
+    if own:
         trust.check(path, text)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
+    if own:
+        vars(module)["print"] = _print_to_stderr  # also in its hooks: a command's own output is for other programs to read
     sys.modules[name] = module  # before exec: dataclasses and pickling look the module up by its name
     try:
         with redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise _load_error(_place(path, error), f"{type(error).__name__}: {error}") from error
+        raise _load_error(_place(path, error), cause(error)) from error
     return module
+
+
+def _print_to_stderr(*values: object, **keys: Any) -> None:
+    print(*values, **{"file": sys.stderr, **keys})
 
 
 def _place(path: Path, error: BaseException) -> str:
     """`file:line`, the last line of `path` in the traceback of an error."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f"{path}:{error.lineno}"
+    line = line_in(path, error)
+    return f"{path}:{line}" if line else str(path)
+
+
+def line_in(path: Path, error: BaseException) -> int | None:
+    """The last line of a file in the traceback of an error."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
+    return lines[-1] if lines else None
+
+
+def blame(error: BaseException) -> str:
+    """`mine.py:10: ` where the last line of an error that is not of rpe or a package is a user's, else nothing."""
+    files = {str(module.__file__) for name, module in list(sys.modules.items()) if name.startswith(PRIVATE)}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in files and not is_shipped(Path(frame.filename)):
+            return f"{shown(Path(frame.filename))}:{frame.lineno}: "
+    return ""
+
+
+def shown(path: Path) -> str:
+    """A path as messages write it: relative to the working folder where it is below that."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def load_class(kind: str, name: str, parent: type) -> type:
@@ -203,7 +249,7 @@ def load_class(kind: str, name: str, parent: type) -> type:
     own = [cls for cls in subclasses if cls.__module__ == module.__name__ and not cls.__name__.startswith("_")]
     if len(own) != 1:
         listed = ", ".join(cls.__name__ for cls in own) or "none"
-        raise ChoiceError(f"{path}: the file must define exactly one subclass of {parent.__name__}; it defines: {listed}")
+        raise ChoiceError(f"{path}:1: the file must define exactly one subclass of {parent.__name__}; it defines: {listed}")
     return own[0]
 
 
@@ -229,6 +275,44 @@ def convert(cls: type, options: dict[str, Any], what: str) -> dict[str, Any]:
     return converted
 
 
+def construct(cls: type, arguments: tuple[Any, ...], options: dict[str, Any], what: str) -> Any:
+    """An instance of the class of an encoding or a task.
+
+    Raises:
+        ChoiceError: whatever its constructor raises, with the line of a user's file; options that make no sense.
+    """
+    path = Path(inspect.getfile(cls))
+    where = what if is_shipped(path) else f"{shown(path)}:{line_of(path, cls.__name__)}"
+    try:
+        inspect.signature(cls).bind(*arguments, **options)
+    except TypeError as error:
+        names = ", ".join(["self", *("shape" for _ in arguments), "*", "option=1.0"])
+        raise ChoiceError(f"{where}: {cls.__name__}.__init__: {error}: write def __init__({names})") from None
+    try:
+        with redirect_stdout(sys.stderr):
+            return cls(*arguments, **options)
+    except ValueError as error:
+        raise ChoiceError(f"{blame(error) or f'{what}: '}{error}") from error
+    except (Exception, SystemExit) as error:
+        raise ChoiceError(f"{blame(error) or f'{where}: '}{cls.__name__}.__init__: {cause(error)}") from error
+
+
+def cause(error: BaseException) -> str:
+    """An error in one line: `KeyError: 'k'`."""
+    if isinstance(error, SystemExit):
+        return "the file ends the process"
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")[:300]
+
+
+def line_of(path: Path, name: str) -> int:
+    """The line of a file where a class, a function or a constant of this name stands; 1 where none does."""
+    for node in ast.walk(_parse(path)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if name in (getattr(node, "name", None), *(getattr(target, "id", None) for target in targets)):
+            return int(getattr(node, "lineno", 1))
+    return 1
+
+
 def _as_type(value: Any, parameter: inspect.Parameter, where: str) -> Any:
     kind = type(parameter.default)
     if not isinstance(value, str) or kind is str:
@@ -240,6 +324,10 @@ def _as_type(value: Any, parameter: inspect.Parameter, where: str) -> Any:
             raise ChoiceError(f"{where} must be true or false, not {value!r}")
         return value.lower() == "true"
     try:
-        return kind(value)
+        number = kind(value)
     except ValueError:
-        raise ChoiceError(f"{where} must be {'a whole number' if kind is int else 'a number'}, not {value!r}") from None
+        raise ChoiceError(f"{where} must be {'a whole number' if kind is int else 'a number'}, not {value!r:.40}") from None
+    if not abs(number) < LARGEST:
+        finite = "" if number == number and abs(number) != float("inf") else ", finite and"
+        raise ChoiceError(f"{where} must be a number{finite} below {LARGEST:.0e}, not {value!r:.40}")
+    return number

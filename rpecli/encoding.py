@@ -223,10 +223,13 @@ def make(choice: str, shape: Shape, **options: Any) -> Encoding:
     cls = catalog.load_class("encodings", name, Encoding)
     _check_hooks(cls, name)
     values = catalog.convert(cls, {**texts, **options}, f"encoding {name}")
-    try:
-        return cls(shape, **values)
-    except ValueError as error:
-        raise ChoiceError(f"encoding {choice}: {error}") from error
+    made = catalog.construct(cls, (shape,), values, f"encoding {choice}")
+    if not isinstance(getattr(made, "shape", None), Shape):
+        path = catalog.find("encodings", name)
+        raise ChoiceError(
+            f"{path}:{catalog.line_of(path, '__init__')}: {cls.__name__}.__init__ must begin with super().__init__(shape)"
+        )
+    return made
 
 
 def _check_hooks(cls: type[Encoding], name: str) -> None:
@@ -241,7 +244,8 @@ def _check_hooks(cls: type[Encoding], name: str) -> None:
             inspect.signature(method).bind(*parameters)
         except TypeError:
             words = f"{hook} does not take what the engine gives it: write def {hook}({', '.join(parameters)})"
-            raise ChoiceError(f"{catalog.find('encodings', name)}: {words}") from None
+            path = catalog.find("encodings", name)
+            raise ChoiceError(f"{path}:{catalog.line_of(path, hook)}: {words}") from None
 
 
 def build(

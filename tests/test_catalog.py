@@ -238,7 +238,7 @@ def test_the_one_class_of_a_file_is_loaded(home: Path) -> None:
 def test_no_class_or_two_are_an_error_that_lists_them(text: str, defined: str, home: Path) -> None:
     path = write(home / "encodings/mine.py", f"from things import Thing\n{text}\n")
     assert error_of(catalog.load_class, "encodings", "mine", Thing) == (
-        f"{path}: the file must define exactly one subclass of Thing; it defines: {defined}"
+        f"{path}:1: the file must define exactly one subclass of Thing; it defines: {defined}"
     )
 
 

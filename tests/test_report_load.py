@@ -198,7 +198,7 @@ def test_a_run_measured_in_another_way_on_fewer_sequences_blocks_no_other(tmp_pa
     assert [encoding.label for encoding in content.tasks[0].encodings] == ["rope"]
     (text,) = content.warnings
     assert text.endswith(
-        f"rpe eval {paths[0]} --swap-encoding rope:scaling=yarn --lengths 16 --eval-seed 0 --samples 16"
+        f"rpe eval {paths[0]} --swap-encoding rope:scaling=yarn --eval-positions start --lengths 16 --eval-seed 0 --samples 16"
     )  # fmt: skip
     Run(paths[0]).append_evaluation(few | {"n": 16, "fingerprint": "sixteen"})  # what that command does
     content = build.report_content(paths, "mine")

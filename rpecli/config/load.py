@@ -79,7 +79,7 @@ def load_config(path: Path) -> Config:
     Raises:
         RecipeError: with every error of the file.
     """
-    file = yaml_source.read(path)
+    file = yaml_source.read(path, written_by_rpe=True)
     problems, values = file.problems, dict[str, Any]()
     for key, value in file.values.items():
         if isinstance(value, list) and len(value) > 1 and key in RUN_KEYS:

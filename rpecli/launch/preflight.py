@@ -1,25 +1,87 @@
 """Checks of a recipe that need its tasks and encodings built: options, widths, position ranges, lengths."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from rpecli import encoding, task
-from rpecli.choice import ChoiceError
+from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
 from rpecli.config.load import RecipeSource
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem
 from rpecli.model import max_train_positions
+from rpecli.titles import display
+from rpecli.trial import child
+from rpecli.trial.child import Trial
+
+WIDEST, LONGEST = 1024, 512  # of a model that encodings are tried in
+
+
+def notes(recipe: Recipe) -> list[str]:
+    """What the tasks of a recipe have to tell before training: what was guessed about a user's data."""
+    return [f"{display('tasks', choice)}: {note}" for choice in recipe.task for note in task.build(choice).notes]
 
 
 def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     """Every problem of a recipe once, with the place of the key that it is about."""
     unique = {}
-    for config in recipe.configs():
-        for key, text in _problems_of(config):
+    configs = recipe.configs()
+    faults = _faults_of(configs)
+    for config in configs:
+        for key, text in faults.get(config) or _problems_of(config):
             where, name = source.place(key, config.task)
             unique[name, text] = Problem(where, name, text)
     return list(unique.values())
+
+
+def _faults_of(configs: list[Config]) -> dict[Config, list[tuple[str, str]]]:
+    """What is wrong with the user's own code, and with options of what ships, by config: found by trying each once."""
+    tasks = {config: _tasks_to_try(config) for config in configs}
+    wrong = _problems_of_trials([trial for trials in tasks.values() for trial in trials])
+    faults = {config: [("task", wrong[trial]) for trial in trials if trial in wrong] for config, trials in tasks.items()}
+    encodings = {config: encodings_to_try(config, _sequence(config)) for config in configs if not faults[config]}
+    wrong = _problems_of_trials([trial for trials in encodings.values() for trial in trials])
+    for config, trials in encodings.items():
+        faults[config] += [("encoding", wrong[trial]) for trial in trials if trial in wrong]
+    return faults
+
+
+def _problems_of_trials(trials: list[Trial]) -> dict[Trial, str]:
+    unique = list(dict.fromkeys(trials))
+    return {trial: problem for trial, problem in zip(unique, child.problems(unique), strict=True) if problem}
+
+
+def _tasks_to_try(config: Config) -> list[Trial]:
+    lengths = tuple(dict.fromkeys((config.min_length, config.length, 2 * config.length)))
+    return [Trial("tasks", config.task, lengths=lengths)] if paths_in(config.task) else []
+
+
+def encodings_to_try(config: Config, sequence: int = 16, choice: str | None = None) -> list[Trial]:
+    """The user's own encodings, and those that ship if they have options, of a config or in its place."""
+    parts = [part for phase in split_switch(choice or config.encoding) if phase for part in split_layers(phase)]
+    width, heads = (config.d_model, config.n_head) if config.d_model <= WIDEST else (64, 4)
+    causal = config.attention == "causal"
+    return [
+        Trial("encodings", part, width, heads, (min(sequence, LONGEST),), causal)
+        for part in dict.fromkeys(parts)
+        if paths_in(part) or parse_choice(part)[1]
+    ]
+
+
+def faults(trials: Iterable[Trial]) -> list[str]:
+    """What is wrong with code that a command names beside a recipe; shipped code without options is not tried."""
+    return list(_problems_of_trials([t for t in trials if paths_in(t.choice) or parse_choice(t.choice)[1]]).values())
+
+
+def _sequence(config: Config) -> int:
+    """The longest sequence of training, or its range of positions; a small one where the task has no such length."""
+    if config.positions != "start":
+        return config.max_position
+    try:
+        built = task.build(config.task)
+        return built.sequence(min(config.length, LONGEST)) if built.has_length(config.length) else 16
+    except ChoiceError:
+        return 16
 
 
 def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
@@ -29,9 +91,12 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     except ChoiceError as error:
         yield "task", str(error)
         return
-    longest = built.longest()
     if not built.has_length(config.length):
-        yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
+        nearest = built.nearest_length(config.length)
+        yield (
+            "length",
+            f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: write length: {nearest}",
+        )
         return
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:

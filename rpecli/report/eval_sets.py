@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from rpecli.report import warnings
 from rpecli.run.records import EvalLine
+from rpecli.run.ways import source_of
 from rpecli.table import plural
 
 if TYPE_CHECKING:
     from rpecli.report.load import RunResults
 
-Cell = tuple[str, int, int]  # task, training length, length
+Cell = tuple[str, str, int, int]  # task, data set, training length, length
 
 
 def on_shared_sets(runs: "list[RunResults]") -> "tuple[list[RunResults], list[str]]":
@@ -36,7 +37,7 @@ def on_shared_sets(runs: "list[RunResults]") -> "tuple[list[RunResults], list[st
 
 
 def _cell(run: "RunResults", length: int) -> Cell:
-    return str(run.record["task"]), run.config.length, length
+    return str(run.record["task"]), source_of(run.measured), run.config.length, length
 
 
 def shared_set(runs: "list[RunResults]", length: int) -> EvalLine:
@@ -93,7 +94,7 @@ def _flags(line: EvalLine) -> str:
     return " --data FOLDER" if line.get("data") else f" --eval-seed {line['eval_seed']} --samples {line['n']}"
 
 
-def variant_flags(encoding: str | None, positions: str | None) -> str:
-    """The flags of `rpe eval` that measure a run in the way of a row: with another encoding, at other positions."""
-    flags = [f" --swap-encoding {shlex.quote(encoding)}"] if encoding else []
-    return "".join([*flags, *([f" --eval-positions {positions}"] if positions else [])])
+def flags_of(line: EvalLine, encoding: str | None) -> str:
+    """The flags of `rpe eval` that measure a run in the way of a line that is not its own: encoding, positions, data."""
+    swapped = f" --swap-encoding {shlex.quote(encoding)}" if encoding else ""
+    return swapped + (f" --eval-positions {line['positions']}" if line["positions"] in ("start", "randomized") else "")

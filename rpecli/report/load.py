@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
-from rpecli.config.recipe import Config, label
+from rpecli.config.recipe import Config
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import eval_sets, stats, warnings
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
+from rpecli.run.ways import way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
+Keep = Callable[[Run, EvalLine], bool]
 
 
 class ReportError(ValueError):
@@ -43,12 +45,17 @@ class RunResults:
 
     @property
     def is_variant(self) -> bool:
-        """Whether it was measured with another encoding, or at other positions, than it was trained with."""
-        return bool(self.variant_flags)
+        """Whether it was measured with another encoding, at other positions or on other data than it was trained with."""
+        return bool(self.measured)
 
     @property
     def id(self) -> str:
         return str(self.record.get("id", self.path.name))
+
+    @property
+    def measured(self) -> str:
+        """What its label says of how it was measured, as `way_of` does."""
+        return str(self.settings.get("measured", ""))
 
     @property
     def is_reference(self) -> bool:
@@ -131,12 +138,12 @@ class LoadedRuns:
     warnings: list[str]
 
 
-def load_runs(paths: Iterable[Path]) -> LoadedRuns:
-    """The runs in these directories. Raises ReportError where no run is evaluated."""
+def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
+    """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated."""
     unique = sorted({path.resolve(): path for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
-    runs, messages = _read_all(unique)
+    runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
     runs, left_out = eval_sets.on_shared_sets(runs)
     messages += duplicates + left_out + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
@@ -151,11 +158,11 @@ def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
     return {run.path: run for run in runs}.values()
 
 
-def _read_all(paths: list[Path]) -> tuple[list[RunResults], list[str]]:
+def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
     runs, messages = [], []
     for path in paths:
         try:
-            variants, problems = _read(Run(path))
+            variants, problems = _read(Run(path), keep)
             runs += variants
             messages += problems
         except (RunError, ChoiceError) as error:
@@ -167,9 +174,10 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
     return sorted(runs, key=lambda run: (run.id, str(run.path)))
 
 
-def _read(run: Run) -> tuple[list[RunResults], list[str]]:
+def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
-    record, config, lines = run.record, run.config, run.evaluations()
+    record, config = run.record, run.config
+    lines = [line for line in run.evaluations() if keep(run, line)]
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []
@@ -181,40 +189,21 @@ def _read(run: Run) -> tuple[list[RunResults], list[str]]:
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
-    variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [Variant()]
+    ways = list(dict.fromkeys((way_of(line, config), line.get("encoding_override")) for line in current)) or [("", None)]
     results = []
-    for variant in variants:
+    for way, override in ways:
+        lines = [line for line in current if way_of(line, config) == way]
         try:
-            swapped = canonical(variant.encoding, run.path) if variant.encoding else None
+            swapped = canonical(override, run.path) if override else None
             group = {"group": group_of(swapped)} if swapped else {}
         except ChoiceError as error:
-            messages.append(f"{run}: its evaluations with encoding {variant.encoding} are left out: {error}")
+            messages.append(f"{run}: its evaluations with encoding {override} are left out: {error}")
             continue
-        evaluations = _by_length([line for line in current if _variant(line, config) == variant])
-        own = record | group | {"encoding": record["encoding"] + variant.suffix}
-        settings = _settings(record, config) | ({"measured": variant.suffix} if variant.suffix else {})
-        flags = eval_sets.variant_flags(swapped, variant.positions)
-        results.append(RunResults(run.path, own, config, {}, evaluations, settings, variant_flags=flags))
+        own = record | group | {"encoding": record["encoding"] + way}
+        settings = _settings(record, config) | ({"measured": way} if way else {})
+        flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
+        results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags))
     return results, messages
-
-
-class Variant(NamedTuple):
-    """A way in which a run was measured: the encoding and the positions that are not those of its training."""
-
-    encoding: str | None = None
-    positions: str | None = None
-
-    @property
-    def suffix(self) -> str:
-        """What a label adds for it."""
-        swapped = f" as {label(self.encoding)}" if self.encoding else ""
-        return swapped + (f" at {self.positions}" if self.positions else "")
-
-
-def _variant(line: EvalLine, config: Config) -> Variant:
-    default = "start" if config.positions == "offset" else config.positions
-    positions = line.get("positions", default)
-    return Variant(line.get("encoding_override"), None if positions == default else positions)
 
 
 def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from rpecli import process
 from rpecli.escape import json_text
 
 RECORD_FORMAT = 5  # of run.json, metrics.jsonl, eval.jsonl and probes.jsonl; raised when a key changes its name or meaning
@@ -80,21 +81,8 @@ def remove_temporary(folder: Path) -> None:
     with suppress(OSError):
         for path in folder.glob(f"*{TEMPORARY}"):
             pid = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
-            if pid.isdecimal() and not is_alive(int(pid)):
+            if pid.isdecimal() and process.identity(int(pid)) is None:
                 path.unlink(missing_ok=True)
-
-
-def is_alive(pid: object) -> bool:
-    """Whether a process of this machine has this number."""
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it lives, and belongs to another user
-        return True
-    return True
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Tries a user's encodings and tasks on a tiny batch, in a process of its own, before anything is created or trained."""
