@@ -47,7 +47,7 @@ class Task:
     source: ClassVar[str] = ""  # the paper that has the task in this form: `Title, year, arXiv id`
     variants: ClassVar[dict[str, dict[str, Any]]] = {}  # options that papers use, in alphabetical order (`format=bit:law=count`),
     # with the keys of `defaults` that suit them better: they are listed as tasks of their own
-    order_matters: ClassVar[bool] = True  # whether the answer changes with the order of the input
+    order_matters: bool = True  # whether the answer changes with the order of the input; an instance may set its own
     expressible: ClassVar[dict[str, tuple[bool, bool]]] = {}  # by options ("" for none): whether a C-RASP program solves it with
     # absolute positions, and with none (Huang et al. 2025, arXiv 2410.02140), which predicts length generalization
     notes: Sequence[str] = ()  # what was guessed or is unusual about this task, told before training
