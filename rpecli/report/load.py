@@ -13,15 +13,17 @@ from typing import Any, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
-from rpecli.config.recipe import Config, label
+from rpecli.config.recipe import Config
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import stats, warnings
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
+from rpecli.run.ways import source_of, way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
+Keep = Callable[[Run, EvalLine], bool]
 
 
 class ReportError(ValueError):
@@ -43,6 +45,11 @@ class RunResults:
     @property
     def id(self) -> str:
         return str(self.record.get("id", self.path.name))
+
+    @property
+    def measured(self) -> str:
+        """What its label says of how it was measured, as `way_of` does."""
+        return str(self.settings.get("measured", ""))
 
     @property
     def is_reference(self) -> bool:
@@ -116,12 +123,15 @@ class LoadedRuns:
     warnings: list[str]
 
 
-def load_runs(paths: Iterable[Path]) -> LoadedRuns:
-    """The runs in these directories. Raises ReportError where no run is evaluated, or where runs cannot be compared."""
+def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
+    """The runs in these directories, with the evaluations to `keep`.
+
+    Raises ReportError where no run is evaluated, or where runs cannot be compared.
+    """
     unique = sorted({path.resolve(): path for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
-    runs, messages = _read_all(unique)
+    runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
     runs = _on_shared_sets(runs)
     messages += duplicates + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
@@ -136,11 +146,11 @@ def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
     return {run.path: run for run in runs}.values()
 
 
-def _read_all(paths: list[Path]) -> tuple[list[RunResults], list[str]]:
+def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
     runs, messages = [], []
     for path in paths:
         try:
-            variants, problems = _read(Run(path))
+            variants, problems = _read(Run(path), keep)
             runs += variants
             messages += problems
         except (RunError, ChoiceError) as error:
@@ -152,9 +162,10 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
     return sorted(runs, key=lambda run: (run.id, str(run.path)))
 
 
-def _read(run: Run) -> tuple[list[RunResults], list[str]]:
+def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
-    record, config, lines = run.record, run.config, run.evaluations()
+    record, config = run.record, run.config
+    lines = [line for line in run.evaluations() if keep(run, line)]
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []
@@ -166,23 +177,16 @@ def _read(run: Run) -> tuple[list[RunResults], list[str]]:
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
-    variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [("", None)]
+    ways = [(way_of(line, config), line.get("encoding_override")) for line in current]
+    variants = list(dict.fromkeys(ways)) or [("", None)]
     results = []
     for suffix, override in variants:
-        evaluations = _by_length([line for line in current if _variant(line, config)[0] == suffix])
+        evaluations = _by_length([line for line in current if way_of(line, config) == suffix])
         group = {"group": group_of(canonical(override, run.path))} if override else {}
         own = record | group | {"encoding": record["encoding"] + suffix}
         settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
         results.append(RunResults(run.path, own, config, {}, evaluations, settings))
     return results, messages
-
-
-def _variant(line: EvalLine, config: Config) -> tuple[str, str | None]:
-    """What a label adds for an evaluation with another encoding or other positions than the run's, and that encoding."""
-    default = "start" if config.positions == "offset" else config.positions
-    override, positions = line.get("encoding_override"), line.get("positions", default)
-    swapped = f" as {label(override)}" if override else ""
-    return swapped + (f" at {positions}" if positions != default else ""), override
 
 
 def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
@@ -217,12 +221,15 @@ def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[
 
 
 def _on_shared_sets(runs: list[RunResults]) -> list[RunResults]:
-    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length."""
-    by_cell: dict[tuple[str, int], list[RunResults]] = defaultdict(list)
+    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length.
+
+    Runs measured on a data set of other sequences than the drawn ones are compared with each other alone.
+    """
+    by_cell: dict[tuple[str, str, int], list[RunResults]] = defaultdict(list)
     for run in runs:
         for length in run.all_evaluations:
-            by_cell[str(run.record["task"]), length].append(run)
-    chosen = {cell: _shared_set(*cell, members) for cell, members in sorted(by_cell.items())}
+            by_cell[str(run.record["task"]), source_of(run.measured), length].append(run)
+    chosen = {cell: _shared_set(cell[0], cell[2], members) for cell, members in sorted(by_cell.items())}
     return [replace(run, evaluations=_evaluations_on(run, chosen)) for run in runs]
 
 
@@ -235,11 +242,11 @@ def _shared_set(task: str, length: int, runs: list[RunResults]) -> str | None:
     return max(shared, key=lambda fingerprint: (sum(rank[fingerprint] for rank in ranks), str(fingerprint)))
 
 
-def _evaluations_on(run: RunResults, chosen: dict[tuple[str, int], str | None]) -> dict[int, EvalLine]:
+def _evaluations_on(run: RunResults, chosen: dict[tuple[str, str, int], str | None]) -> dict[int, EvalLine]:
     """By length, the last evaluation on the chosen set."""
     evaluations = {}
     for length, lines in run.all_evaluations.items():
-        fingerprint = chosen[str(run.record["task"]), length]
+        fingerprint = chosen[str(run.record["task"]), source_of(run.measured), length]
         evaluations[length] = [line for line in lines if line.get("fingerprint") == fingerprint][-1]
     return evaluations
 
