@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from helpers import training as tiny
+
 from rpecli import data
 from rpecli import task as tasks
 from rpecli.config import suites
