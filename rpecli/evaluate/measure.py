@@ -45,7 +45,7 @@ def evaluate(
     """
     torch.set_num_threads(run.config.threads)
     problems = []
-    with run.lock(), stop_signals() as stopped:
+    with run.lock(required=False), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         code = fingerprint_of(shipped_code(loaded.config))
         fingerprints = already_evaluated(run, loaded, weights, request)
@@ -59,6 +59,7 @@ def evaluate(
                 blocks = eval_set(loaded.config, loaded.task, length, request.folder)
                 if data.fingerprint(blocks) in fingerprints.get(length, ()):
                     continue
+                run.require_writable()
                 scores = measure(loaded, length, blocks, stopped)
             except TooLongError as error:
                 problems.append(f"length {length}: {error}")
