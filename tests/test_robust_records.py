@@ -378,7 +378,10 @@ def test_a_folder_of_other_formats_is_not_said_to_be_empty(runs: Path, rpe: tiny
     result = rpe("ls", "runs")
     assert result.code == 1
     assert "create some" not in result.err
-    assert result.err.splitlines()[-1] == "no directory under runs is a run that can be read"
+    several, end = result.err.splitlines()
+    assert several.startswith("3 runs, runs/copy-none-s0-")
+    assert " among them, were written by another version of rpe (record format 4; this is 5): " in several
+    assert end == "no directory under runs is a run that can be read"
 
 
 def test_a_read_only_folder_is_named_with_the_flag(here: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:

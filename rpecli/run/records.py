@@ -96,7 +96,7 @@ class RunRecord(Record):
     finished: NotRequired[str]
     steps_to_accuracy: NotRequired[StepsToAccuracy]
     peak_memory: NotRequired[Count | None]  # bytes
-    tokens_per_second: NotRequired[Amount]
+    tokens_per_second: NotRequired[Count]
 
 
 class MetricsScores(Record):
