@@ -25,11 +25,11 @@ from rpecli.task import BOS, END, PAD, SEP, SPECIAL, Batch, Task
 HERE = Path(__file__).parent
 OPTIONS = ["sort:symbols=8:distinct=false", "sort:symbols=9", "recall:symbols=5", "copy:symbols=3"]
 OPTIONS += ["parity:format=scratchpad", "parity:law=count", "parity:format=scratchpad:law=count"]
-CHOICES = [*listing.task_choices(), *OPTIONS]
 Answer = Sequence[str] | Sequence[set[str]]
 SOLVERS: dict[str, Callable[[list[str]], Answer]] = {}  # from the words of a prompt to the words, or sets, of the answer
 for path in sorted((HERE / "solvers").glob("[a-z]*.py")):
     SOLVERS |= importlib.import_module(f"solvers.{path.stem}").SOLVERS
+CHOICES = list(dict.fromkeys([*listing.task_choices(), *OPTIONS, *SOLVERS]))
 GOLDEN = [
     json.loads(line) for path in sorted((HERE / "golden_tasks").glob("*.jsonl")) for line in path.read_text().splitlines() if line
 ]

@@ -170,7 +170,7 @@ def test_a_file_of_rows_trains_evaluates_by_length_and_reports(tmp_path: Path, m
         in rpe("train", "--task", f"data:path={path.name}", "--length", "9", code=2).stderr
     )
     path.write_text(path.read_text() + '{"input": "1", "target": "1"}\n')
-    assert "has changed since this run was trained" in rpe("eval", "--lengths", "3", "-j", "0", code=1).stderr
+    assert "has changed since this run was trained" in rpe("eval", "--lengths", "2", "-j", "0", code=1).stderr
 
 
 def test_the_tokens_of_numbers_are_in_their_order(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
+from rpecli import catalog
 from rpecli.rows import columns, files, hub, lines, readers
 from rpecli.rows.row import DataError, Row, Value
 from rpecli.table import plural
@@ -98,13 +99,17 @@ def of_lines(texts: Sequence[str]) -> Examples:
     return _examples(Source("", input="input", target="target", tokens="char"), [(row, "") for row in rows])
 
 
-@lru_cache(maxsize=8)  # a run builds its task several times
 def load(source: Source) -> Examples:
-    """Reads all rows of a source.
+    """Reads all rows of a source, once for as long as its files do not change.
 
     Raises:
         DataError: a file, a row or an option is wrong; the message names the place.
     """
+    return _load(source, *(catalog.data_fingerprint(path) for path in (source.path, source.test_path)))
+
+
+@lru_cache(maxsize=8)  # a run builds its task several times
+def _load(source: Source, *_: str) -> Examples:
     rows = list(_rows(source))
     test_rows = [(row, "test") for row, _ in _rows(replace(source, path=source.test_path))] if source.test_path else []
     if source.test_path:
