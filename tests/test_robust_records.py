@@ -266,6 +266,15 @@ def test_a_line_that_nobody_could_read_is_not_written(runs: Path) -> None:
     assert run.metrics_file.read_bytes() == before
 
 
+def test_an_older_validation_is_not_taken_for_a_lost_last_one(runs: Path, rpe: tiny.Rpe) -> None:
+    run = victim(runs)
+    before = rows(rpe("ls", "runs").out)[run.name]
+    run.metrics_file.write_bytes(run.metrics_file.read_bytes()[:-1])
+    after = rows(rpe("ls", "runs").out)[run.name]
+    assert (before[4], after[4]) == ("50", "-")
+    assert before[:4] + before[5:] == after[:4] + after[5:]
+
+
 def test_blank_lines_are_no_damage(runs: Path) -> None:
     run = victim(runs)
     lines = run.evaluations()
