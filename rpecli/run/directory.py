@@ -266,7 +266,7 @@ class Run:
 
     def latest_evaluations(self) -> dict[int, EvalLine]:
         """The latest evaluation of each length, of the run's own encoding and its current weights."""
-        lines = [line for line in self.evaluations() if not line["encoding_override"]]
+        lines = [line for line in self.evaluations() if not line["encoding_override"] and not line.get("task_override")]
         return {line["length"]: line for line in lines if line["weights"] == lines[-1]["weights"]}
 
     def append_evaluation(self, line: EvalLine) -> None:
