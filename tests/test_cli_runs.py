@@ -390,5 +390,5 @@ def test_ctrl_c_ends_a_watch_with_130_and_does_not_touch_the_runs(here: Path) ->
     assert "1 run: 1 training" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
-    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted; start the same command again to go on")
+    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted")
     assert Run(path).record["status"] == "training"

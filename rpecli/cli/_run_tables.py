@@ -7,6 +7,7 @@ from rpecli.cli._exit import warn
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run, Status, readable_runs
 from rpecli.run.files import RunError
+from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way, way_of
 from rpecli.table import Table, whole_percent
@@ -29,8 +30,9 @@ def runs_table(runs: Sequence[Run]) -> Table:
         what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
         shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
         numbers = list(map(whole_percent, shares))
-        rows.append([run.name, *what, record["status"], *numbers, clock(record.get("seconds") or 0)])
-        narrow_rows.append([*what, record["status"], *numbers, run.name.rpartition("-")[2]])
+        condition = state(run, record)
+        rows.append([run.name, *what, condition, *numbers, clock(record.get("seconds") or 0)])
+        narrow_rows.append([*what, condition, *numbers, run.name.rpartition("-")[2]])
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
     align = "llrl" + "r" * (1 + len(factors))
     narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION)

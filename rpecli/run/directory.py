@@ -24,7 +24,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rpecli import catalog
+from rpecli import catalog, process
 from rpecli.choice import parse_choice, split_layers
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, label
@@ -140,7 +140,7 @@ class Run:
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
         record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
         record |= {"sources": sources(config), "code": code.shipped_code(config), "data": data_sources(config)}
-        return record | {"recipe": self._write_recipe(config), "created": now()}
+        return record | {"recipe": self._write_recipe(config), "created": now(), **process.this_process()}
 
     def _write_recipe(self, config: Config) -> str:
         """Writes recipe.yaml, and copies of the user's own files that it names; returns the recipe's checksum."""
@@ -263,7 +263,7 @@ class Run:
 
     def latest_evaluations(self) -> dict[int, EvalLine]:
         """The latest evaluation of each length, of the run's own encoding and its current weights."""
-        lines = [line for line in self.evaluations() if not line["encoding_override"]]
+        lines = [line for line in self.evaluations() if not line["encoding_override"] and not line.get("task_override")]
         return {line["length"]: line for line in lines if line["weights"] == lines[-1]["weights"]}
 
     def append_evaluation(self, line: EvalLine) -> None:
