@@ -32,7 +32,7 @@ Examples:
 """
 
 
-@flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions")
+@flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions", "eval_task")
 def evaluate(
     overrides: dict[str, str],
     names: flags.RunNames = None,
