@@ -9,12 +9,13 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths, check_device, named_choice
+from rpecli.cli._inputs import absolute_lengths, check_device, named_choice, require_writable
 from rpecli.cli._output import print_rich, print_written
 
 if TYPE_CHECKING:
     from rpecli.bench import Options
 
+APPLIES = {"--lengths": ("attention", "eval"), "--sizes": ("train", "stack"), "--dtype": ("train",), "--run": ("eval",)}
 LENGTHS_REMEDY = "multiples need a training length: write 2048:16384 or 512,2048"
 EXAMPLES = """
 Examples:
@@ -53,7 +54,11 @@ def bench(
 
     if what is not None and what not in MODULES:
         stop(catalog.unknown("benchmark", what, list(MODULES)), USAGE)
+    for flag, benchmarks in APPLIES.items():
+        if what is not None and what not in benchmarks:
+            flags.refuse(flags.given(flag), f"of use with {' and '.join(benchmarks)} only, not with {what}")
     check_device(device)
+    require_writable("--out", out)
     try:
         options = Options(
             encodings=_choices(encodings) if encodings else None,
