@@ -29,6 +29,7 @@ class Batch:
     answer_mask_BxT: np.ndarray  # bool: the token is part of the answer
     sets_BxT: np.ndarray | None = None  # int64: the tokens that may stand here after those before, bit v for token v
     trained_mask_BxT: np.ndarray | None = None  # bool: the token counts in the loss; None: those of the answer and the end
+    group_B: np.ndarray | None = None  # int64: sequences of one group are right answers to one problem, any of which counts
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The sequences start..stop-1."""
@@ -46,9 +47,10 @@ class Task:
     source: ClassVar[str] = ""  # the paper that has the task in this form: `Title, year, arXiv id`
     variants: ClassVar[dict[str, dict[str, Any]]] = {}  # options that papers use, in alphabetical order (`format=bit:law=count`),
     # with the keys of `defaults` that suit them better: they are listed as tasks of their own
-    order_matters: ClassVar[bool] = True  # whether the answer changes with the order of the input
+    order_matters: bool = True  # whether the answer changes with the order of the input; an instance may set its own
     expressible: ClassVar[dict[str, tuple[bool, bool]]] = {}  # by options ("" for none): whether a C-RASP program solves it with
     # absolute positions, and with none (Huang et al. 2025, arXiv 2410.02140), which predicts length generalization
+    notes: Sequence[str] = ()  # what was guessed or is unusual about this task, told before training
     predicts_sets: ClassVar[bool] = False  # every answer is the set of tokens that may come next: layout gives `sets_BxT`
     symbols: int  # size of the vocabulary without the special tokens; an instance may set its own
     family: ClassVar[str] = "other"  # the kind of problem, in a word or two: reports pool the tasks of a family
@@ -83,12 +85,20 @@ class Task:
         longest = self.longest()
         return longest is None or length <= longest
 
+    def why_not(self, length: int) -> str:
+        """Why there are no problems of a length, in words."""
+        longest = self.longest()
+        return "longer than " + str(longest) if longest is not None and length > longest else f"of length {length}"
+
     def nearest_length(self, length: int) -> int:
         """The length to train in place of one that has no problems: the nearest below, else the nearest above."""
         return next((n for n in [*range(length, 0, -1), *range(length + 1, 2 * length + 64)] if self.has_length(n)), length)
 
-    def split(self, name: str) -> "Task":
-        """The task whose problems are those of `train`, `validation` or `test`: itself where problems are drawn, not read."""
+    def split(self, name: str, trained_to: int | None = None) -> "Task":
+        """The task whose problems are those of `train`, `validation` or `test`: itself where problems are drawn, not read.
+
+        `trained_to` is the training length of a run, where the split depends on it.
+        """
         return self
 
     def fixed_set(self, length: int, sequences: int) -> Batch | None:

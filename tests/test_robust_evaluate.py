@@ -485,8 +485,8 @@ VALUES: dict[str, list[str]] = {
     "--d-model": ["16", "0", "7", "999999999"],
     "--n-head": ["2", "0", "3", "999999999"],
 }
-EVAL = ["--lengths", "--samples", "--eval-seed", "--eval-tokens", "--eval-positions", "--swap-encoding", "--rope-scaling", "--data",
-        "--device", "--overwrite", "--json", "--tables"]  # fmt: skip
+EVAL = ["--lengths", "--samples", "--eval-seed", "--eval-tokens", "--eval-positions", "--swap-encoding", "--rope-scaling",
+        "--data", "--device", "--overwrite", "--json", "--tables"]  # fmt: skip
 FLAGS = {
     "eval": EVAL,
     "inspect": [*EVAL, "--shift", "--shifts", "--out"],

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from rpecli.cli.app import app
 from rpecli.config import suites
 
-SHORT = ["--encoding=rope", "--seed=0", "--steps=2", "--samples=4", "--lengths=1x", "--tokens=256", "--warmup=1"]
+SHORT = ["--encoding=rope", "--seed=0", "--steps=2", "--samples=4", "--lengths=1x", "--tokens=256", "--warmup=1", "--jobs=0"]
 SMALL = ["--n-layer=1", "--n-head=2", "--d-model=16", "--device=cpu"]
 
 

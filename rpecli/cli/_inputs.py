@@ -6,13 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+import typer
+
 from rpecli import trust
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import RecipeError
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
     problems = preflight.problems(recipe, source)
     if problems:
         stop("\n".join(map(str, problems)), USAGE)
+    for note in preflight.notes(recipe):
+        typer.echo(note, err=True)
 
 
 def require_writable(flag: str, folder: Path) -> None:
@@ -122,12 +126,11 @@ def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
         too_long = [str(length) for length in lengths if not built.has_length(length)]
         warning = None
         if too_long:
-            warning = f"{name} has no problem longer than {built.longest()}: left out at {', '.join(too_long)}"
+            warning = f"{label(name)} has no problem {built.why_not(int(too_long[0]))}: left out at {', '.join(too_long)}"
         elif lengths[-1] > FAR * train_length:
             multiple = lengths[-1] // train_length
-            warning = (
-                f"{name}: {lengths[-1]} is {multiple}x the training length {train_length}: few encodings are above chance there"
-            )
+            far = f"{label(name)}: {lengths[-1]} is {multiple}x the training length {train_length}"
+            warning = f"{far}: few encodings are above chance there"
         if warning and name not in warned:
             warned.add(name)
             warn(warning)

@@ -1,5 +1,6 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
+import errno
 from pathlib import Path
 
 from rpecli import catalog
@@ -8,7 +9,7 @@ from rpecli.cli._output import runs_flag
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
 from rpecli.run.directory import Run, directories, readable_runs
-from rpecli.run.files import RunError
+from rpecli.run.files import NotWritten, RunError
 from rpecli.run.provenance import sources, why_no_commit
 
 
@@ -109,6 +110,8 @@ def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> tuple[lis
         try:
             run = Run.create(config, folder, source.name, say=warn)
         except RunError as error:
+            if isinstance(error, NotWritten) and error.errno == errno.ENOSPC:
+                stop(str(error), FAILURE)
             problems[config.id] = str(error)
             continue
         if run.is_trained and (recorded := run.record.get("sources")) != (current := sources(config)):

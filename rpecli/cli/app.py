@@ -4,6 +4,7 @@ Only the modules of `cli` print. They import what takes long to import (torch, p
 `rpe --help` answers at once.
 """
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -79,3 +80,12 @@ def main() -> None:
         if not isinstance(error, RunError):
             raise
         stop(str(error), FAILURE)
+    except OSError as error:
+        if error.filename is None:
+            _discard_output()
+        stop(f"{(error.strerror or str(error)).lower()}: {error.filename or 'the output of this command'}", FAILURE)
+
+
+def _discard_output() -> None:
+    """What is still to be printed goes nowhere: at the end of the process it would fail again, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

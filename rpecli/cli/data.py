@@ -63,7 +63,6 @@ def data(
 
 def _require_lengths(task: "Task", choice: str, lengths: list[int]) -> None:
     """Stops for lengths of which the task has no problem."""
-    impossible = [str(length) for length in lengths if not task.has_length(length)]
-    if impossible:
-        what = f"longer than {task.longest()}" if task.longest() is not None else f"of length {', '.join(impossible[:5])}"
+    if impossible := [length for length in lengths if not task.has_length(length)]:
+        what = task.why_not(impossible[0])
         stop(f"--lengths {','.join(map(str, lengths[:9]))}: {label(choice)} has no problem {what}", USAGE)

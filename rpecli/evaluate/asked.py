@@ -55,10 +55,11 @@ def is_answered(run: Run, request: EvalRequest) -> bool:
 def _set_fingerprint(config: Config, length: int, folder: Path | None) -> str:
     if folder is not None:
         return open_set(folder).fingerprints[length]
-    return _drawn_fingerprint(config.task, length, config.eval.samples, config.eval.eval_tokens, config.eval.eval_seed)
+    settings = config.eval
+    return _drawn_fingerprint(config.task, config.length, length, settings.samples, settings.eval_tokens, settings.eval_seed)
 
 
 @lru_cache(maxsize=1024)  # the runs of a study share their sets
-def _drawn_fingerprint(task: str, length: int, samples: int, eval_tokens: int, eval_seed: int) -> str:
+def _drawn_fingerprint(task: str, trained_to: int, length: int, samples: int, eval_tokens: int, eval_seed: int) -> str:
     settings = EvalSettings(samples=samples, eval_tokens=eval_tokens, eval_seed=eval_seed)
-    return data.fingerprint(eval_set(Config(task=task, encoding="", eval=settings), tasks.build(task), length))
+    return data.fingerprint(eval_set(Config(task=task, length=trained_to, encoding="", eval=settings), tasks.build(task), length))

@@ -20,6 +20,7 @@ def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list
     """
     if folder is not None:
         return open_set(folder).lengths
+    task = task.split("test", config.length)
     requested = parse_lengths(config.eval.lengths, config.length)
     doublings = itertools.takewhile(lambda length: length < requested[0], (config.length * 2**k for k in itertools.count()))
     return sorted(filter(task.has_length, {config.length, *doublings, *requested}))
@@ -34,7 +35,7 @@ def eval_set(config: Config, task: Task, length: int, folder: Path | None = None
     settings = config.eval
     if folder is None:
         sequences = n_sequences(settings, task.sequence(length))
-        return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed))
+        return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed, config.length))
     data_set = open_set(folder)
     data_set.require_task(config.task)
     return data_set.blocks(length, task)

@@ -4,6 +4,7 @@ import torch
 
 from rpecli import catalog, tensor_file
 from rpecli.choice import ChoiceError, canonical
+from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.evaluate.asked import config_of
 from rpecli.evaluate.memory import ran_out_of_memory
@@ -11,6 +12,7 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.run.provenance import data_sources
 
 
 def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -> tuple[LoadedModel, str]:  # noqa: B008 - frozen
@@ -22,6 +24,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
+    check_data(run, config)
     encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
     try:
@@ -38,6 +41,14 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     loaded.model.switch(True)
     loaded.model.eval()
     return loaded, catalog.fingerprint(run.weights_file)
+
+
+def check_data(run: Run, config: Config) -> None:
+    """Raises RunError where the user's own data is not what the run was trained on."""
+    for path, recorded in run.record.get("data", {}).items():
+        now = data_sources(config).get(path)
+        if now != recorded:
+            raise RunError(f"{run}: {path} has changed since this run was trained ({recorded}, now {now}): train it again")
 
 
 def _remedy(run: Run, override: str | None) -> str:

@@ -7,13 +7,19 @@ import numpy as np
 from rpecli import encoding, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
 from rpecli.config.load import RecipeSource
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem
 from rpecli.model import max_train_positions
+from rpecli.titles import display
 from rpecli.trial import child
 from rpecli.trial.child import Trial
 
 WIDEST, LONGEST = 1024, 512  # of a model that encodings are tried in
+
+
+def notes(recipe: Recipe) -> list[str]:
+    """What the tasks of a recipe have to tell before training: what was guessed about a user's data."""
+    return [f"{display('tasks', choice)}: {note}" for choice in recipe.task for note in task.build(choice).notes]
 
 
 def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
@@ -85,9 +91,12 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     except ChoiceError as error:
         yield "task", str(error)
         return
-    longest = built.longest()
     if not built.has_length(config.length):
-        yield "length", f"{config.length}: {config.task} has no problem longer than {longest}: write length: {longest}"
+        nearest = built.nearest_length(config.length)
+        yield (
+            "length",
+            f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: write length: {nearest}",
+        )
         return
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:

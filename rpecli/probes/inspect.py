@@ -91,7 +91,7 @@ def _available_lengths(loaded: LoadedModel, lengths: str, folder: Path | None) -
 
 
 def _half_length(loaded: LoadedModel) -> int:
-    return max(loaded.config.min_length, loaded.config.length // 2)
+    return loaded.task.nearest_length(max(loaded.config.min_length, loaded.config.length // 2))
 
 
 def _second_length(loaded: LoadedModel, lengths: list[int]) -> int:

@@ -72,6 +72,7 @@ class RunRecord(Record):
     family: str  # of the task
     sources: Sources
     code: NotRequired[dict[str, str]]  # fingerprints of the shipped files that decide its numbers, by name
+    data: NotRequired[dict[str, str]]  # fingerprints of the user's own data, by path
     recipe: str  # checksum of recipe.yaml
     created: str
     error: NotRequired[str | None]

@@ -42,8 +42,10 @@ def train(run: Run, device: str = "auto", progress: Progress | None = None) -> d
     Raises Stopped after saving when a signal asks it to stop, Diverged when the loss is not finite.
     """
     torch.set_num_threads(run.config.threads)
+    if run.is_trained:
+        return run.record
     with run.lock():
-        if run.is_trained:
+        if run.is_trained:  # by the process that held it
             return run.record
         trainer, resumed = build_or_load(run, pick_device(device))  # a signal ends this at once: nothing is lost
         sets = data.validation_sets(trainer.task, trainer.config)
