@@ -400,31 +400,36 @@ def test_a_run_with_many_lengths_is_shown_in_80_columns(fresh: Run, rpe: tiny.Rp
 # --- directories that cannot be written --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def read_only(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The run as it is to somebody who may only read it, whoever runs the test."""
+def make_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for somebody who may only read, whoever runs the test."""
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
-    return fresh
 
 
-def test_what_was_measured_is_shown_and_what_was_not_is_refused_in_one_line(read_only: Run, rpe: tiny.Rpe) -> None:
-    words = ("eval", "--runs", read_only.path.parent, "--jobs", 0, "--device", "cpu")
-    result = rpe(*words)
-    assert (result.code, result.err.count("\n")) == (1, 1)
+def test_what_was_not_measured_is_refused_in_one_line(fresh: Run, monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe) -> None:
+    make_read_only(monkeypatch)
+    result = rpe("eval", "--runs", fresh.path.parent, "--jobs", 0, "--device", "cpu")
+    assert (result.code, result.err.count("\n"), result.out) == (1, 1, "")
     assert "cannot be written, so nothing new was measured: copy the runs to a folder of yours" in result.err
-    assert not read_only.evaluations_file.exists()
-    evaluate_run(read_only)
-    result = rpe(*words)
+    assert not fresh.evaluations_file.exists()
+
+
+def test_what_was_measured_is_shown_without_writing(fresh: Run, monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe) -> None:
+    evaluate_run(fresh)
+    make_read_only(monkeypatch)
+    result = rpe("eval", "--runs", fresh.path.parent, "--jobs", 0, "--device", "cpu")
     assert (result.code, result.err, "RoPE" in result.out) == (0, "", True)
 
 
 @pytest.mark.parametrize("words", [(), ("--shift",)])
-def test_inspect_goes_on_without_keeping(words: tuple[str, ...], read_only: Run, rpe: tiny.Rpe) -> None:
-    result = rpe("inspect", *words, "--runs", read_only.path.parent, "--device", "cpu")
+def test_inspect_goes_on_without_keeping(
+    words: tuple[str, ...], fresh: Run, monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe
+) -> None:
+    make_read_only(monkeypatch)
+    result = rpe("inspect", *words, "--runs", fresh.path.parent, "--device", "cpu")
     assert (result.code, result.err.count("cannot be written: what is measured is not kept")) == (0, 1)
     assert "RoPE" in result.out
-    assert not read_only.probes_file.exists()
+    assert not fresh.probes_file.exists()
 
 
 # --- not a number ------------------------------------------------------------------------------------------------------------
