@@ -198,9 +198,9 @@ def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatc
     (run,) = inspected(tiny.trained_run(tmp_path, encoding="learned", steps=2), lengths="1x,2x")["runs"]
     assert [line["scores"] is None for line in run["lengths"]] == [False, False, True]
     assert [line["terms"] is None for line in run["lengths"]] == [False, False, True]
-    _, _, functions, terms = map(Table.markdown, probe_text.tables({"runs": [run], "similarity": []}))
-    assert functions.splitlines()[-1].count("%") == 6
-    assert "2x" not in terms
+    _, _, _, share, _, _, terms, fits = map(Table.markdown, probe_text.tables({"runs": [run], "similarity": []}))
+    assert share.splitlines()[-1].count("%") == 2
+    assert "2x" not in terms + fits
     assert probe_figure.figures({"runs": [run]}, {})
 
 
