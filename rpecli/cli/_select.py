@@ -1,5 +1,6 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from rpecli import catalog
@@ -7,9 +8,10 @@ from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Recipe
+from rpecli.run.code import changes
 from rpecli.run.directory import Run, directories, readable_runs
 from rpecli.run.files import RunError
-from rpecli.run.provenance import sources, why_no_commit
+from rpecli.run.provenance import why_no_commit
 
 
 def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
@@ -96,13 +98,24 @@ def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run
             warn(f"{run.name} is not trained and is left out: rpe train {run.recipe_file}")
     if not trained:
         stop(f"no trained run under {folder}: rpe train --encoding rope", FAILURE)
+    _warn_of_changed_code(trained)
     return trained, unreadable
+
+
+def _warn_of_changed_code(runs: list[Run], remedy: str = "") -> None:
+    """One line for all runs that other code of rpe trained than measures them, or goes on with them."""
+    known = []
+    for run in runs:
+        with suppress(RunError):  # a damaged one is an error where it is used
+            known.append((run.name, run.config, run.record))
+    for change in changes(known):
+        warn(change + remedy)
 
 
 def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> tuple[list[Run], list[str]]:
     """One run per config of a recipe, and the names of those that cannot be used, which are left out with a message each.
 
-    Warns of trained runs whose task's or encoding's file has changed since.
+    Warns of runs that other code of rpe trained, or began to train.
     """
     runs, problems = list[Run](), dict[str, str]()
     for config in recipe.configs():
@@ -111,10 +124,8 @@ def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> tuple[lis
         except RunError as error:
             problems[config.id] = str(error)
             continue
-        if run.is_trained and (recorded := run.record.get("sources")) != (current := sources(config)):
-            changed = "task" if recorded and recorded["tasks"] != current["tasks"] else "encoding"
-            warn(f"{run.name}: the file of its {changed} has changed since; delete {run.path} to train again")
         runs.append(run)
+    _warn_of_changed_code(runs, "; delete a run to train it again")
     for problem in dict.fromkeys(problems.values()):  # once, where it is about the folder
         warn(problem, "red")
     if not runs:

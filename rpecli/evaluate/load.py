@@ -8,6 +8,7 @@ from rpecli.choice import canonical
 from rpecli.device import pick_device
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
+from rpecli.run.code import check_copies
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 
@@ -20,6 +21,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override = run.config, request.encoding_override
+    check_copies(run.path, config, run.record)
     encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     choices = {"eval": request.settings or config.eval, "encoding": encoding}
     loaded = build(config.model_copy(update=choices), pick_device(device))
