@@ -100,11 +100,12 @@ def _files(runs: "list[RunResults]") -> str:
 
 
 def source_versions(runs: "list[RunResults]") -> int:
-    """The number of versions of the task's and the encoding's files that these runs were trained with.
+    """The number of versions of rpe's code that these runs were trained with.
 
     Reference runs do not record theirs: their identity's format says that they are trained alike.
     """
-    return len({str(sorted(run.record.get("sources", {}).items())) for run in runs if run.evaluations and not run.is_reference})
+    trained = [run.record for run in runs if run.evaluations and not run.is_reference]
+    return len({str(sorted((record.get("code") or record.get("sources", {})).items())) for record in trained})
 
 
 def paths_of(runs: "list[RunResults]") -> str:
