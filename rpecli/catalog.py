@@ -7,6 +7,7 @@ accepted.
 
 import ast
 import difflib
+import glob
 import hashlib
 import importlib.util
 import inspect
@@ -140,6 +141,22 @@ def _parse(path: Path) -> ast.Module:
 
 def _load_error(place: str, reason: str) -> ChoiceError:
     return ChoiceError(f"{place}: this file does not load: {reason}")
+
+
+def data_fingerprint(path: str) -> str:
+    """Eight digits of the content of a file, of all files of a folder or a pattern; a name of anything else stays as it is."""
+    root = Path(path)
+    files = [root] if root.is_file() else sorted(root.rglob("*") if root.is_dir() else map(Path, glob.glob(path, recursive=True)))
+    stats = [(file, file.stat()) for file in files if file.is_file()]
+    return _content(tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stats)) if stats else path
+
+
+@lru_cache(maxsize=64)  # a file may be large, and a run's identity is asked for often
+def _content(files: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for file, *_ in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:8]
 
 
 def fingerprint(path: Path) -> str:

@@ -1,8 +1,9 @@
 """How a choice of encoding or task is written: `rope:base=500+none`, `rope:then=none`, `./mine.py`.
 
 A choice is made canonical where it enters: as a flag, or in a recipe, whose paths are relative to its folder. In a canonical
-choice every path is absolute, and `+`, `:`, `,` and `%` inside it are written as `%2B`, `%3A`, `%2C` and `%25`, so that no folder
-name is taken for grammar (`/home/u/c%2B%2B/mine.py`). `parse_choice` and `names_in` return paths as the file system knows them.
+choice every path is absolute, and `+`, `:`, `,`, `"` and `%` inside it are written as `%2B` and so on, so that no folder
+name is taken for grammar (`/home/u/c%2B%2B/mine.py`). So is the value of an option in double quotes (`:input="{a}+{b}"`).
+`parse_choice` and `names_in` return paths and values as they are meant.
 """
 
 import os
@@ -11,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
-ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%+:,"})
+ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in '%+:,"'})
 SWITCH = "then"  # the option whose value is an encoding
+DATA = ("path", "test_path")  # the options whose values are files, folders or patterns of data, or names of data sets
+_QUOTED = re.compile(r'(?<==)"([^"]*)"')
 _PATH_END = re.compile(r"\.(?:py|yaml|yml)(?=\s*(?:[+:,]|$))")
 _NEXT_NAME = re.compile(r"[+,=]\s*")
 
@@ -33,7 +36,7 @@ def parse_choice(text: str) -> tuple[str, dict[str, str]]:
         ChoiceError: a part is not `option=value`, or an option is given twice.
     """
     name, options = _split(text)
-    return _plain(name), options
+    return _plain(name), {key: unquote(value) for key, value in options.items()}
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:
@@ -113,7 +116,10 @@ def canonical(text: str, folder: Path | None = None) -> str:
 def _canonical_part(text: str, folder: Path) -> str:
     name, options = _split(text)
     for key, value in options.items():
-        options[key] = _canonical_name(value, folder) if key == SWITCH or is_path(value) else value
+        if key in DATA:
+            options[key] = _canonical_data(unquote(value), folder)
+        elif key == SWITCH or is_path(value):
+            options[key] = _canonical_name(value, folder)
     return _join(_canonical_name(name, folder), dict(sorted(options.items())))
 
 
@@ -126,6 +132,31 @@ def _canonical_name(name: str, folder: Path) -> str:
     except UnicodeEncodeError:
         raise ChoiceError(f"{str(path)!r}: the path is not UTF-8: rename the file or its folder") from None
     return str(path).translate(ESCAPES)
+
+
+def _canonical_data(value: str, folder: Path) -> str:
+    """An absolute path, or the name of a data set on the hub as it is: `owner/name`."""
+    path = _file(value, folder)
+    is_name = not path.exists() and not path.suffix and not set("*?[~") & set(value) and not value.startswith((".", "/"))
+    return (value if is_name else os.path.abspath(path)).translate(ESCAPES)
+
+
+def map_data(choice: str, change: Callable[[str], str]) -> str:
+    """A canonical choice with the values of its options for data replaced."""
+    parts = []
+    for part in split_layers(choice):
+        name, options = _split(part)
+        for key in options.keys() & set(DATA):
+            options[key] = change(unquote(options[key])).translate(ESCAPES)
+        parts.append(_join(name, options))
+    return "+".join(parts)
+
+
+def data_in(choice: str) -> list[str]:
+    """The paths and names of data in a canonical choice."""
+    values: list[str] = []
+    map_data(choice, lambda value: values.append(value) or value)  # type: ignore[func-returns-value]
+    return values
 
 
 def map_paths(choice: str, change: Callable[[Path], Path | str]) -> str:
@@ -151,7 +182,11 @@ def _dotted(path: str) -> str:
 
 
 def _with_escaped_paths(text: str, folder: Path) -> str:
-    """Escapes the paths of existing files, the shortest at each place: `/c++/a,b/mine.py+none` is a path and a name."""
+    """Escapes what stands in quotes, and the paths of existing files, the shortest at each place.
+
+    `/c++/a,b/mine.py+none` is a path and a name.
+    """
+    text = _QUOTED.sub(lambda match: match[1].translate(ESCAPES), text)
     result, start = "", 0
     while start < len(text):
         ends = (match.end() for match in _PATH_END.finditer(text, start))

@@ -43,7 +43,7 @@ def data_seed(config: Config) -> int:
 def train_batch(task: Task, config: Config, step: int) -> Batch:
     """The training batch of a step, of one problem length: uniform over min_length to the length that the curriculum allows."""
     rng = task_generator("train", config, data_seed(config), step)
-    task = task.split("train")
+    task = task.split("train", config.length)
     length = task.nearest_length(int(rng.integers(config.min_length, curriculum_length(config, step) + 1)))
     return task.sample(rng, max(1, config.tokens // task.sequence(length)), length)
 
@@ -165,14 +165,17 @@ def random_positions(rng: np.random.Generator, n_positions: int, T: int) -> np.n
 
 def validation_sets(task: Task, config: Config, sequences: int = 64) -> list[Batch]:
     """Fixed sets at the training length, three quarters and half of it, from a stream of their own."""
-    task = task.split("validation")
+    task = task.split("validation", config.length)
     lengths = {task.nearest_length(max(config.min_length, config.length * k // 4)) for k in (2, 3, 4)}
     return [task.sample(generator("validation", n), sequences, n) for n in sorted(lengths)]
 
 
-def evaluation_blocks(task: Task, length: int, sequences: int, seed: int) -> Iterator[Batch]:
-    """The evaluation set of a length in blocks of up to BLOCK sequences: the same for every run and encoding."""
-    task = task.split("test")
+def evaluation_blocks(task: Task, length: int, sequences: int, seed: int, trained_to: int | None = None) -> Iterator[Batch]:
+    """The evaluation set of a length in blocks of up to BLOCK sequences: the same for every run and encoding.
+
+    `trained_to` is the training length, on which the held-out part of a user's own data depends.
+    """
+    task = task.split("test", trained_to)
     fixed = task.fixed_set(length, sequences)
     if fixed is not None:
         yield from (fixed.rows(start, start + BLOCK) for start in range(0, len(fixed.tokens_BxT), BLOCK))
@@ -188,4 +191,6 @@ def fingerprint(blocks: list[Batch]) -> str:
     for batch in blocks:
         digest.update(np.ascontiguousarray(batch.tokens_BxT, dtype="<i4").tobytes())
         digest.update(np.ascontiguousarray(batch.answer_mask_BxT).tobytes())
+        if batch.sets_BxT is not None:
+            digest.update(np.ascontiguousarray(batch.sets_BxT, dtype="<i8").tobytes())
     return digest.hexdigest()[:8]

@@ -9,6 +9,7 @@ loaded where torch is not.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ class Batch:
     answer_mask_BxT: np.ndarray  # bool: the token is part of the answer
     sets_BxT: np.ndarray | None = None  # int64: the tokens that may stand here after those before, bit v for token v
     trained_mask_BxT: np.ndarray | None = None  # bool: the token counts in the loss; None: those of the answer and the end
+    group_B: np.ndarray | None = None  # int64: sequences of one group are right answers to one problem, any of which counts
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The sequences start..stop-1."""
@@ -46,9 +48,10 @@ class Task:
     source: ClassVar[str] = ""  # the paper that has the task in this form: `Title, year, arXiv id`
     variants: ClassVar[dict[str, dict[str, Any]]] = {}  # options that papers use, in alphabetical order (`format=bit:law=count`),
     # with the keys of `defaults` that suit them better: they are listed as tasks of their own
-    order_matters: ClassVar[bool] = True  # whether the answer changes with the order of the input
+    order_matters: bool = True  # whether the answer changes with the order of the input; an instance may set its own
     expressible: ClassVar[dict[str, tuple[bool, bool]]] = {}  # by options ("" for none): whether a C-RASP program solves it with
     # absolute positions, and with none (Huang et al. 2025, arXiv 2410.02140), which predicts length generalization
+    notes: Sequence[str] = ()  # what was guessed or is unusual about this task, told before training
     predicts_sets: ClassVar[bool] = False  # every answer is the set of tokens that may come next: layout gives `sets_BxT`
     symbols: int  # size of the vocabulary without the special tokens; an instance may set its own
     family: ClassVar[str] = "other"  # the kind of problem, in a word or two: reports pool the tasks of a family
@@ -83,12 +86,20 @@ class Task:
         longest = self.longest()
         return longest is None or length <= longest
 
+    def why_not(self, length: int) -> str:
+        """Why there are no problems of a length, in words."""
+        longest = self.longest()
+        return "longer than " + str(longest) if longest is not None and length > longest else f"of length {length}"
+
     def nearest_length(self, length: int) -> int:
         """The length to train in place of one that has no problems: the nearest below, else the nearest above."""
         return next((n for n in [*range(length, 0, -1), *range(length + 1, 2 * length + 64)] if self.has_length(n)), length)
 
-    def split(self, name: str) -> "Task":
-        """The task whose problems are those of `train`, `validation` or `test`: itself where problems are drawn, not read."""
+    def split(self, name: str, trained_to: int | None = None) -> "Task":
+        """The task whose problems are those of `train`, `validation` or `test`: itself where problems are drawn, not read.
+
+        `trained_to` is the training length of a run, where the split depends on it.
+        """
         return self
 
     def fixed_set(self, length: int, sequences: int) -> Batch | None:
@@ -167,22 +178,38 @@ def measured_chance(task: Task, length: int, sequences: int = 4000) -> float:
     return n_right / max(1, int(answer_BxT[half:].sum()))
 
 
-def rows_of(sequences: Sequence[Sequence[int]]) -> np.ndarray:
-    """Token sequences of unlike length as one array `[B, T]`, padded behind."""
-    T = max(map(len, sequences))
-    return np.array([[*tokens, *[PAD] * (T - len(tokens))] for tokens in sequences], dtype=np.int64)
+def rows_of(sequences: Sequence[Sequence[int]], shift: int = 0) -> np.ndarray:
+    """Token sequences of unlike length as one array `[B, T]`, padded behind; `shift` is added to every token before."""
+    lengths_B = np.array([len(tokens) for tokens in sequences])
+    tokens_BxT = np.full((len(sequences), int(lengths_B.max())), PAD, dtype=np.int64)
+    tokens_BxT[np.arange(tokens_BxT.shape[1]) < lengths_B[:, None]] = (
+        np.fromiter(chain.from_iterable(sequences), np.int64) + shift
+    )
+    return tokens_BxT
 
 
-def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray) -> Batch:
-    """The sequences `> prompt | answer .` of symbols, with the answer marked."""
+def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray, length_B: np.ndarray | None = None) -> Batch:
+    """The sequences `> prompt | answer .` of symbols, with the answer marked; of every answer the first `length_B` symbols."""
     (batch, n_prompt), n_answer = prompt_BxP.shape, answer_BxA.shape[1]
-    answer_start = n_prompt + 2
-    tokens_BxT = np.empty((batch, n_prompt + n_answer + 3), dtype=np.int64)
-    tokens_BxT[:, 0] = BOS
+    if length_B is None:
+        length_B = np.full(batch, n_answer)
+    n_answer = int(length_B.max())
+    place_A = np.arange(n_answer + 1)  # that of the end token included
+    tokens_BxT = np.full((batch, n_prompt + n_answer + 3), PAD, dtype=np.int64)
+    tokens_BxT[:, 0], tokens_BxT[:, n_prompt + 1] = BOS, SEP
     tokens_BxT[:, 1 : n_prompt + 1] = prompt_BxP + SPECIAL
-    tokens_BxT[:, n_prompt + 1] = SEP
-    tokens_BxT[:, answer_start:-1] = answer_BxA + SPECIAL
-    tokens_BxT[:, -1] = END
     answer_mask_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
-    answer_mask_BxT[:, answer_start:-1] = True
+    answer_mask_BxT[:, n_prompt + 2 :] = place_A < length_B[:, None]
+    tokens_BxT[:, n_prompt + 2 : -1] = answer_BxA[:, :n_answer] + SPECIAL
+    tokens_BxT[:, n_prompt + 2 :] = np.where(place_A > length_B[:, None], PAD, tokens_BxT[:, n_prompt + 2 :])
+    tokens_BxT[np.arange(batch), n_prompt + 2 + length_B] = END
     return Batch(tokens_BxT, answer_mask_BxT)
+
+
+def prompt_answer_rows(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Batch:
+    """The same of prompts and answers of unlike length."""
+    pairs = list(zip(prompts, answers, strict=True))
+    tokens_BxT = rows_of([[BOS - SPECIAL, *prompt, SEP - SPECIAL, *answer, END - SPECIAL] for prompt, answer in pairs], SPECIAL)
+    start_B, length_B = (np.array([len(part) for part in parts]) for parts in (prompts, answers))
+    place_BxT = np.arange(tokens_BxT.shape[1]) - start_B[:, None] - 2
+    return Batch(tokens_BxT, (place_BxT >= 0) & (place_BxT < length_B[:, None]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers, split_switch
+from rpecli.choice import DATA, ChoiceError, is_path, parse_choice, split_layers, split_switch
 
 ABSOLUTE = "APE"  # the group whose encodings are marked as such
 
@@ -47,5 +47,10 @@ def _part(kind: str, part: str, marked: bool) -> str:
     stated = constants(kind, name)
     title = str(stated.get("title") or (catalog.name_of(Path(name)) if is_path(name) else name))
     title += f" {ABSOLUTE}" if marked and stated.get("group") == ABSOLUTE else ""
-    words = ", ".join(key if value == "true" else f"{key}={value}" for key, value in options.items())
+    words = ", ".join(_words(key, value) for key, value in options.items())
     return f"{title} ({words})" if words else title
+
+
+def _words(key: str, value: str) -> str:
+    """An option in words: a flag by its key, a file of data by its name."""
+    return key if value == "true" else Path(value).name if key in DATA else f"{key}={value}"

@@ -112,7 +112,7 @@ def test_the_shell_completes_names_after_any_comma(evaluated: Path, here: Path) 
     assert encodings("") == catalog.names("encodings")
     assert encodings("ro") == ["rope"]
     assert encodings("alibi,ro") == ["alibi,rope"]
-    assert tasks("cop") == ["copy"]
+    assert tasks("copy-") == ["copy-every"]
     assert _flags.complete_names("recipes")("qu") == ["quick"]
     assert encodings("zzz") == []
 
@@ -125,7 +125,7 @@ def test_the_shell_completes_the_runs_of_this_folder(evaluated: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("train --encoding ro", "rope"), ("train qui", "quick"), ("run qui", "quick"), ("data cop", "copy"), ("ev", "eval")],
+    [("train --encoding ro", "rope"), ("train qui", "quick"), ("run qui", "quick"), ("data copy-", "copy-every"), ("ev", "eval")],
 )
 def test_completion_works_through_the_shells_protocol(typed: str, offered: str, evaluated: Path) -> None:
     count = str(len(typed.split()))

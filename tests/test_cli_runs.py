@@ -341,7 +341,7 @@ def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, her
     result = rpe("eval", *keys, "--swap-encoding", "none")
     assert result.code == 0
     assert "\nRoPE as NoPE " in result.out
-    assert "\nRoPE as RoPE (scaling=yarn) " in result.out
+    assert "scaling=yarn" not in result.out, "the table shows what was asked"
     report = rpe("report", "--tables")
     assert report.code == 0
     rows = {re.sub(r" \[\w\]", "", line.split("|")[1]).strip() for line in report.out.splitlines() if line.startswith("|")}
@@ -391,5 +391,5 @@ def test_ctrl_c_ends_a_watch_with_130_and_does_not_touch_the_runs(here: Path) ->
     assert "1 run: 1 training" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
-    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted; start the same command again to go on")
+    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted")
     assert Run(path).record["status"] == "training"

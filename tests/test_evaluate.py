@@ -284,15 +284,6 @@ def test_a_run_that_is_not_trained_is_named(tmp_path: Path, rpe: tiny.Rpe) -> No
     assert f"no trained run under {tmp_path / 'runs'}" in result.err
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign"])
-def test_weights_that_do_not_load_are_named(damage: str, fresh: Run, tmp_path: Path) -> None:
-    file = fresh.weights_file
-    other = tiny.trained_run(tmp_path / "other", encoding="learned", steps=1).weights_file
-    file.write_bytes(file.read_bytes()[:100] if damage == "cut" else other.read_bytes())
-    with pytest.raises(RunError, match=rf"{file} does not load .*: delete {fresh} and train it again"):
-        evaluate_run(fresh)
-
-
 def test_a_torn_last_line_of_an_evaluation_is_measured_again(fresh: Run) -> None:
     evaluate_run(fresh)
     whole = numbers(fresh)

@@ -12,8 +12,7 @@ from helpers.evaluation import numbers
 from rpecli import data
 from rpecli import task as tasks
 from rpecli.evaluate import hf_dataset
-from rpecli.evaluate.measure import evaluate
-from rpecli.evaluate.request import EvalRequest
+from rpecli.evaluate.data_set import DataSetError, open_set
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets.*", "ignore::DeprecationWarning:multiprocess.*")
 
@@ -29,22 +28,19 @@ def write_sets(
 @pytest.mark.parametrize("choice", ["copy", "sort:distinct=true", "parity", "recall"])
 def test_what_is_read_is_what_was_drawn(choice: str, tmp_path: Path) -> None:
     task = write_sets(tmp_path, choice)
-    assert hf_dataset.lengths(tmp_path) == [4, 8]
+    assert open_set(tmp_path).lengths == [4, 8]
     for length in (4, 8):
         drawn_blocks = list(data.evaluation_blocks(task, length, 40, 0))
-        read_blocks = list(hf_dataset.read(tmp_path, length, 1000))
+        read_blocks = open_set(tmp_path).blocks(length, task)
         for drawn, read in zip(drawn_blocks, read_blocks, strict=True):
             assert np.array_equal(drawn.tokens_BxT, read.tokens_BxT)
             assert np.array_equal(drawn.answer_mask_BxT, read.answer_mask_BxT)
             assert (read.tokens_BxT.dtype, read.answer_mask_BxT.dtype) == (np.int64, bool)
-        assert data.fingerprint(list(hf_dataset.read(tmp_path, length, 33))) == data.fingerprint(
-            list(data.evaluation_blocks(task, length, 33, 0))
-        )
 
 
 def test_the_seed_decides_the_sequences(tmp_path: Path) -> None:
     task = write_sets(tmp_path, seed=7)
-    blocks = list(hf_dataset.read(tmp_path, 4, 40))
+    blocks = open_set(tmp_path).blocks(4, task)
     assert data.fingerprint(blocks) == data.fingerprint(list(data.evaluation_blocks(task, 4, 40, 7)))
     assert data.fingerprint(blocks) != data.fingerprint(list(data.evaluation_blocks(task, 4, 40, 0)))
 
@@ -58,13 +54,13 @@ def test_a_set_that_was_written_again_is_read_again(tmp_path: Path) -> None:
     for seed in (0, 1):
         task = write_sets(tmp_path, lengths=(4,), seed=seed)
         expected = data.fingerprint(list(data.evaluation_blocks(task, 4, 40, seed)))
-        assert data.fingerprint(list(hf_dataset.read(tmp_path, 4, 40))) == expected
+        assert data.fingerprint(open_set(tmp_path).blocks(4, task)) == expected
     assert set(cache.glob("*")) == before
 
 
 def test_a_folder_without_data_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{tmp_path}: no data/length_N.parquet there: write one with rpe data TASK"):
-        hf_dataset.lengths(tmp_path)
+    with pytest.raises(DataSetError, match=rf"{tmp_path} holds no data set .*: write one with rpe data TASK"):
+        open_set(tmp_path)
 
 
 def test_the_card_names_its_splits_and_the_command_that_wrote_it(tmp_path: Path) -> None:
@@ -79,7 +75,7 @@ def test_the_card_names_its_splits_and_the_command_that_wrote_it(tmp_path: Path)
 @pytest.mark.parametrize("choice", ["copy", "recall"])
 def test_the_card_shows_the_first_sequence_of_the_set(choice: str, tmp_path: Path) -> None:
     task = write_sets(tmp_path, choice)
-    (block, *_) = hf_dataset.read(tmp_path, 4, 1)
+    (block, *_) = open_set(tmp_path).blocks(4, task)
     assert f"first sequence of length 4: `{task.text(block)}`" in (tmp_path / "README.md").read_text()
 
 
@@ -101,24 +97,18 @@ def test_evaluation_on_a_written_set_gives_the_numbers_of_the_drawn_one(tmp_path
     run = tiny.trained_run(runs, task="copy:symbols=3")
     result = rpe("data", "copy:symbols=3", "--lengths", "4:8", "--samples", 40, "--out", tmp_path / "set")
     assert (result.code, result.out) == (0, f"2 lengths with 40 sequences each in {tmp_path / 'set'}\n")
-    words = ("--runs", runs, "--jobs", 0, "--device", "cpu", "--samples", 40)
+    words = ("--runs", runs, "--jobs", 0, "--device", "cpu")
     assert rpe("eval", "--data", tmp_path / "set", *words).code == 0
     from_set = numbers(run)
+    assert {line.pop("data").split()[0] for line in from_set} == {"set"}
     assert [line["length"] for line in from_set] == [4, 8]
+    words += ("--samples", 40)
     assert rpe("eval", "--lengths", "4:8", *words).code == 0
-    assert numbers(run) == from_set, "the drawn sequences are the same, so nothing is measured again"
+    assert len(run.evaluations()) == 2, "the drawn sequences are the same, so nothing is measured again"
     assert rpe("eval", "--lengths", "4:8", "--overwrite", *words).code == 0
-    assert numbers(run) == from_set + from_set
-
-
-def test_a_set_of_another_vocabulary_is_named(tmp_path: Path) -> None:
-    run = tiny.trained_run(tmp_path / "runs", task="copy:symbols=3", steps=2)
-    write_sets(tmp_path / "set", "copy:symbols=9")
-    with pytest.raises(
-        ValueError, match=r"set: has tokens up to 12, but the tokens of copy:symbols=3 end at 6: .* rpe data copy:symbols=3"
-    ):
-        evaluate(run, EvalRequest(folder=tmp_path / "set"), "cpu")
-    assert not run.evaluations_file.exists()
+    drawn = numbers(run)[2:]
+    assert [line.pop("data") for line in drawn] == [None, None]
+    assert drawn == from_set
 
 
 @pytest.mark.parametrize(
@@ -127,7 +117,7 @@ def test_a_set_of_another_vocabulary_is_named(tmp_path: Path) -> None:
         (("copy", "--lengths", "0:4"), "--lengths: '0:4': lengths start at 1: write 1:4"),
         (("copy", "--lengths", "1x,2x"), "--lengths 1x,2x: multiples need a training length"),
         (("sort", "--lengths", "149,150"), "has no problem longer than 149"),
-        (("copyy", "--lengths", "4"), "did you mean copy?"),
+        (("recalll", "--lengths", "4"), "did you mean recall"),
         (("copy:symbol=3", "--lengths", "4"), "task copy has no option 'symbol': did you mean symbols?"),
     ],
 )
@@ -141,7 +131,7 @@ def test_a_set_that_cannot_be_drawn_is_refused(words: tuple[str, ...], message: 
 def test_a_folder_that_holds_no_set_is_refused_before_anything_is_measured(tmp_path: Path, rpe: tiny.Rpe) -> None:
     result = rpe("eval", "--data", tmp_path, "--runs", tmp_path / "runs")
     assert result.code == 2
-    assert f"--data {tmp_path}: it has no data/length_N.parquet: write it with rpe data TASK" in result.err
+    assert f"--data: {tmp_path} holds no data set of this version of rpe (no dataset.json): write one" in result.err
 
 
 def test_a_row_has_its_text(tmp_path: Path) -> None:

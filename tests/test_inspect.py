@@ -12,6 +12,7 @@ from helpers import training as tiny
 from rpecli import task as tasks
 from rpecli.config.recipe import EvalSettings
 from rpecli.evaluate import hf_dataset
+from rpecli.evaluate.data_set import DataSetError
 from rpecli.evaluate.measure import evaluate
 from rpecli.evaluate.request import EvalRequest
 from rpecli.plot import FigureError
@@ -262,7 +263,7 @@ def test_a_data_set_is_inspected_and_its_missing_lengths_are_reported(tmp_path: 
     assert len(shifted(run, 2, request=request)) == 2
     hf_dataset.write("copy", tasks.build("copy"), [8], 16, 5, tmp_path / "other")
     for function in (inspected, shifted):
-        with pytest.raises(RunError, match="no sequences of length 4"):
+        with pytest.raises(DataSetError, match="no sequences of length 4"):
             function(run, request=EvalRequest(folder=tmp_path / "other"))
 
 

@@ -45,7 +45,8 @@ def test_json_lines_of_public_data_sets_load_as_they_are(name: str, tmp_path: Pa
 
 
 def test_numbers_dates_and_words_for_nothing_stay_as_they_are_written(tmp_path: Path) -> None:
-    text = '{"input": 12345678901234567890123, "target": 1.50}\n{"input": "2020-01-01", "target": "NA"}\n{"input": "007", "target": true}'
+    text = '{"input": 12345678901234567890123, "target": 1.50}\n{"input": "2020-01-01", "target": "NA"}\n'
+    text += '{"input": "007", "target": true}'
     expected = [("12345678901234567890123", "1.50"), ("2020-01-01", "NA"), ("007", "true")]
     assert pairs(write(tmp_path / "a.jsonl", text)) == expected
     assert pairs(write(tmp_path / "a.csv", "input,target\n007,NA\nNone,null\n")) == [("007", "NA"), ("None", "null")]
@@ -162,7 +163,7 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             files.data_files(str(tmp_path / path))
     (tmp_path / "latin.csv").write_bytes(b"input,target\nk\xe9,b\n")
-    with pytest.raises(DataError, match="latin.csv:2: byte 0xe9 is not UTF-8"):
+    with pytest.raises(DataError, match=r"latin.csv:2: byte 0xe9 is not UTF-8"):
         readers.read(tmp_path / "latin.csv")
     with pytest.raises(DataError, match="rules for text files are"):
         readers.read(write(tmp_path / "a.txt", "a=b"), rule="nope")

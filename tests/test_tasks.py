@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rpecli import catalog
 from rpecli import task as tasks
 from rpecli.choice import ChoiceError
 from rpecli.config import recipe
@@ -14,7 +13,7 @@ from rpecli.task import BOS, END, MARKS, PAD, SEP, SPECIAL, Batch, Task
 
 OPTIONS = ["sort:symbols=8:distinct=false", "sort:symbols=9", "recall:symbols=5", "copy:symbols=3", "parity:format=bit"]
 OPTIONS += ["parity:format=scratchpad", "parity:law=count", "parity:format=bit:law=count", "parity:format=scratchpad:law=count"]
-CHOICES = [*catalog.names("tasks"), *OPTIONS]
+CHOICES = ["addition", "copy", "parity", "recall", "reverse", "sort", *OPTIONS]
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rpecli import trust
+from rpecli.cli._exit import USAGE, stop
 from rpecli.config.keys import RecipeKey, keys_set_by_tasks, recipe_keys
 from rpecli.config.yaml_source import BY_TASK
 
@@ -96,6 +97,35 @@ def _key_option(key: RecipeKey, default: str) -> Any:
         autocompletion=complete_names(COMPLETED[key.name]) if key.name in COMPLETED else None,
         rich_help_panel=key.group,
     )
+
+
+_given: list[str] = []  # the options of this command line, by name
+
+
+def set_given(names: list[str]) -> None:
+    """Called once per command line, when it is parsed."""
+    _given[:] = names
+
+
+def given(*names: str) -> list[str]:
+    """Those of these flags that are on the command line."""
+    return [name for name in names if name in _given]
+
+
+def refuse(names: list[str], why: str) -> None:
+    """Stops where flags were given that the command would drop."""
+    if names:
+        stop(f"{' and '.join(names)}: {why}: remove {'it' if len(names) == 1 else 'them'}", USAGE)
+
+
+def one_of(*names: str, why: str) -> None:
+    """Stops where more than one of these flags was given."""
+    if len(given(*names)) > 1:
+        stop(f"{' and '.join(given(*names))} contradict each other, {why}: keep one", USAGE)
+
+
+def one_output() -> None:
+    one_of("--json", "--tables", why="each replaces the summary")
 
 
 RECIPE_ARGUMENT = typer.Argument(help="Recipe: a name (rpe ls recipes) or a path.", autocompletion=complete_names("recipes"))

@@ -1,8 +1,11 @@
-"""Commands whose help ends with examples, one per line."""
+"""Commands whose help ends with examples, one per line, and that know which flags were given."""
 
+from collections import Counter
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from rpecli.cli import _flags as flags
 
 
 class _ExamplesLast:
@@ -18,7 +21,18 @@ class _ExamplesLast:
 
 
 class Command(_ExamplesLast, TyperCommand):
-    """A command of `rpe`."""
+    """A command of `rpe`. An option that holds one value is refused where it is given twice: the first would be lost."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            _, _, parameters = self.make_parser(ctx).parse_args(list(args))
+            options = [parameter for parameter in parameters if parameter.param_type_name == "option"]
+            flags.set_given([option.opts[0] for option in options])
+            single = [option for option in options if not option.multiple and not getattr(option, "is_flag", False)]
+            counts = Counter(option.opts[0] for option in single)
+            for name in (name for name, number in counts.items() if number > 1):
+                ctx.fail(f"{name} is given twice: keep one")
+        return super().parse_args(ctx, args)
 
 
 class Group(_ExamplesLast, TyperGroup):

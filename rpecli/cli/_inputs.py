@@ -1,9 +1,12 @@
 """Turns flags into recipes, lengths and evaluation requests, and stops on every error before anything starts."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from errno import ENOTDIR
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+import typer
 
 from rpecli import trust
 from rpecli.choice import canonical
@@ -11,28 +14,28 @@ from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, EvalSettings, Recipe, label
 from rpecli.config.yaml_source import RecipeError
-from rpecli.evaluate.request import EvalRequest
-from rpecli.run import code
-from rpecli.run.directory import Run
 
 if TYPE_CHECKING:
     from rpecli.trial.child import Trial
 
+MANY = 1 << 16  # sequences of an evaluation set that are worth a look at its size
+MAX_SEED = 999_999_999  # as in recipes
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
 
-def checked_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
-    """The recipe with the flags and every `--set` above it, checked completely."""
+def read_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
+    """The recipe with the flags and every `--set` above it; its tasks and encodings are not built."""
     for text in sets or []:
         key, equals, value = text.partition("=")
-        if not (equals and key.strip()):
+        key = key.strip().replace("-", "_")
+        if not (equals and key):
             stop(f"--set {text}: write --set key=value", USAGE)
-        overrides[key.strip()] = value.strip()
-    recipe, source = load_recipe(name, overrides)
-    check_recipe(recipe, source)
-    return recipe, source
+        if key in overrides:
+            stop(f"--set {text}: {key} is given twice: keep one", USAGE)
+        overrides[key] = value.strip()
+    return load_recipe(name, overrides)
 
 
 def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, RecipeSource]:
@@ -50,6 +53,20 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
     problems = preflight.problems(recipe, source)
     if problems:
         stop("\n".join(map(str, problems)), USAGE)
+    for note in preflight.notes(recipe):
+        typer.echo(note, err=True)
+
+
+def require_writable(flag: str, folder: Path) -> None:
+    """Stops where a folder cannot be written, before the work; a folder that is not there yet is not created."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(ENOTDIR, f"{existing} is a file")
+        with TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        stop(f"{flag} {folder} cannot be written ({error.strerror}): choose another place", USAGE)
 
 
 def check_device(device: str) -> None:
@@ -69,6 +86,32 @@ def named_choice(text: str) -> str:
     choice = canonical(text)
     trust.allow([choice])
     return choice
+
+
+def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]]) -> None:
+    """Stops for evaluation sets that cannot fit in memory: too many sequences."""
+    from rpecli import task
+    from rpecli.device import available_memory
+    from rpecli.launch import sizes
+
+    for config, settings in evaluations:
+        if settings.samples < MANY:
+            continue
+        needed = sizes.evaluation_set_bytes(settings, task.build(config.task).sequence(config.length))
+        if problem := sizes.problem(needed, available_memory()):
+            stop(f"an evaluation set of {config.task} {problem}: lower --samples or --eval-tokens", USAGE)
+
+
+def check_shift_sizes(configs: list[Config], shift: int) -> None:
+    """Stops for shifts whose prefix cannot fit in memory."""
+    from rpecli import task
+    from rpecli.device import available_memory
+    from rpecli.launch import sizes
+
+    for config in configs:
+        needed = sizes.shift_bytes(config, task.build(config.task).sequence(config.length), shift)
+        if problem := sizes.problem(needed, available_memory()):
+            stop(f"--shifts {shift} {problem}: leave it out", USAGE)
 
 
 def try_code(trials: Iterable["Trial"]) -> None:
@@ -108,45 +151,11 @@ def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
         too_long = [str(length) for length in lengths if not built.has_length(length)]
         warning = None
         if too_long:
-            warning = f"{name} has no problem longer than {built.longest()}: left out at {', '.join(too_long)}"
+            warning = f"{label(name)} has no problem {built.why_not(int(too_long[0]))}: left out at {', '.join(too_long)}"
         elif lengths[-1] > FAR * train_length:
             multiple = lengths[-1] // train_length
-            warning = (
-                f"{name}: {lengths[-1]} is {multiple}x the training length {train_length}: few encodings are above chance there"
-            )
+            far = f"{label(name)}: {lengths[-1]} is {multiple}x the training length {train_length}"
+            warning = f"{far}: few encodings are above chance there"
         if warning and name not in warned:
             warned.add(name)
             warn(warning)
-
-
-def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, Any]:
-    """The typed values of evaluation flags; also checks the folder of `--data`."""
-    recipe, _ = load_recipe(None, overrides)
-    if data is not None and not (data / "data").is_dir():
-        remedy = f"write it with rpe data TASK --lengths 16,32 --out {data}"
-        stop(f"--data {data}: it has no data/length_N.parquet: {remedy}", USAGE)
-    return {key: getattr(recipe, key) for key in overrides}
-
-
-def eval_requests(
-    runs: list[Run], request: EvalRequest, overrides: dict[str, Any], encoding: str | None, scaling: str | None
-) -> dict[Run, EvalRequest]:
-    """The request of each run: `request` with the run's own settings under `overrides`, and the encoding to swap in."""
-    settings = {run: run.config.eval.model_copy(update=overrides) for run in runs}
-    if encoding is not None:
-        from rpecli.launch import preflight
-
-        try_code([trial for run in runs for trial in preflight.encodings_to_try(run.config, choice=named_choice(encoding))])
-    return {run: replace(request, settings=settings[run], encoding_override=_swap(run, encoding, scaling)) for run in runs}
-
-
-def _swap(run: Run, encoding: str | None, scaling: str | None) -> str | None:
-    """The encoding to swap into a trained model, checked; None for its own."""
-    if encoding is None and scaling is None:
-        return None
-    from rpecli import encoding as encodings
-
-    config = run.config
-    choice = named_choice(encoding) if encoding else canonical(config.encoding + f":scaling={scaling}")
-    encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
-    return code.keep("encodings", choice, run.path)

@@ -7,7 +7,9 @@ from rpecli.cli._exit import warn
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run, readable_runs
 from rpecli.run.files import RunError
+from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
+from rpecli.run.ways import evaluations_by_way, way_of
 from rpecli.table import Table, whole_percent
 from rpecli.titles import display, display_trained
 
@@ -28,8 +30,9 @@ def runs_table(runs: Sequence[Run]) -> Table:
         what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
         shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
         numbers = list(map(whole_percent, shares))
-        rows.append([run.name, *what, record["status"], *numbers, clock(record.get("seconds") or 0)])
-        narrow_rows.append([*what, record["status"], *numbers, run.name.rpartition("-")[2]])
+        condition = state(run, record)
+        rows.append([run.name, *what, condition, *numbers, clock(record.get("seconds") or 0)])
+        narrow_rows.append([*what, condition, *numbers, run.name.rpartition("-")[2]])
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
     align = "llrl" + "r" * (1 + len(factors))
     narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION)
@@ -37,11 +40,11 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 
 def accuracy_by_factor(run: Run) -> dict[float, float]:
-    """Token accuracy by multiple of the training length; none, with a warning, where the evaluations are damaged."""
+    """Token accuracy by multiple of the training length, as the run's recipe says; none, with a warning, from damaged lines."""
     if not (length := run.record.get("length")):
         return {}
     try:
-        return {n / length: line["token_accuracy"] for n, line in run.latest_evaluations().items()}
+        return {n / length: line["token_accuracy"] for n, line in evaluations_by_way(run).get("", {}).items()}
     except RunError as error:
         warn(str(error))
         return {}
@@ -56,27 +59,18 @@ def shown_factors(by_factor: Sequence[Mapping[float, float]]) -> list[float]:
     return [factor for factor in known if factor in FACTORS]
 
 
-def evaluation_tables(runs: Sequence[Run]) -> list[Table]:
-    """One table per measure: one row per run and encoding override, one column per length."""
-    return [_evaluation_table(runs, measure) for measure in ("token_accuracy", "exact_match")]
+def evaluation_tables(evaluations: Mapping[Run, Mapping[int, EvalLine]]) -> list[Table]:
+    """One table per measure of these lines of runs by length: one row per run, one column per length."""
+    return [_evaluation_table(evaluations, measure) for measure in ("token_accuracy", "exact_match")]
 
 
-def _evaluation_table(runs: Sequence[Run], measure: str) -> Table:
-    values: dict[str, dict[int, float]] = {}
-    for run in runs:
-        try:
-            lines: list[Mapping[str, Any]] = [*run.evaluations()]
-        except RunError as error:
-            warn(str(error))
-            continue
-        for line in lines:
-            name = run.name + (f" as {line['encoding_override']}" if line.get("encoding_override") else "")
-            values.setdefault(name, {})[line["length"]] = line[measure]
-    lengths = sorted({length for by_length in values.values() for length in by_length})
-    rows = [
-        [name, *(f"{by_length[length]:.3f}" if length in by_length else "" for length in lengths)]
-        for name, by_length in values.items()
-    ]
+def _evaluation_table(evaluations: Mapping[Run, Mapping[int, EvalLine]], measure: str) -> Table:
+    lengths = sorted({length for lines in evaluations.values() for length in lines})
+    rows = []
+    for run, lines in evaluations.items():
+        way = next((way_of(line, run.config) for line in lines.values()), "")
+        values: dict[int, Any] = {length: line[measure] for length, line in lines.items()}  # type: ignore[literal-required]
+        rows.append([run.name + way, *(f"{values[length]:.3f}" if length in values else "" for length in lengths)])
     return Table(measure.replace("_", " "), ["run", *map(str, lengths)], "l" + "r" * len(lengths), rows)
 
 

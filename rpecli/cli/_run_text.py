@@ -1,11 +1,14 @@
 """A run in some lines of text: what it is, its state, its accuracy by length, how it learned, what to do next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rpecli.cli._output import runs_flag
+from rpecli.cli._output import PIPE_WIDTH, runs_flag
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run, Status
+from rpecli.run.liveness import state
+from rpecli.run.records import EvalLine
+from rpecli.run.ways import evaluations_by_way
 from rpecli.table import plural, whole_percent
 from rpecli.titles import display, display_trained
 
@@ -36,19 +39,36 @@ def _state(run: Run) -> str:
     steps = f": {done} of {record['steps']} steps" if record.get("steps") else ""
     seconds = f" in {clock(record['seconds'])}" if record.get("seconds") else ""
     error = f", {record['error']}" if record.get("error") else ""
-    return f"{record['status']}{steps}{seconds}{error}"
+    return f"{state(run, record)}{steps}{seconds}{error}"
 
 
 def _accuracy_lines(run: Run) -> list[str]:
-    """Tokens and whole strings right by length, where the run is evaluated."""
-    evaluations = sorted(run.latest_evaluations().items())
-    if not evaluations:
-        return []
-    lengths = [f"{length} ({length / run.config.length:.3g}x)" for length, _ in evaluations]
-    lines = ["Length     " + "  ".join(lengths)]
+    """Tokens and whole strings right by length, where the run is evaluated: as it was trained, then in other ways."""
+    lines = []
+    for way, evaluations in evaluations_by_way(run).items():
+        lines += [f"Measured  {way}"] * bool(way) + _way_lines(evaluations, run.config.length)
+    return lines
+
+
+def _way_lines(evaluations: Mapping[int, EvalLine], trained: int) -> list[str]:
+    """Rows of at most PIPE_WIDTH columns: lengths with their multiples where these fit, else several blocks."""
+    lengths = [f"{length} ({length / trained:.3g}x)" for length in evaluations]
+    if _width(lengths) > PIPE_WIDTH:
+        lengths = list(map(str, evaluations))
+    n = max(1, next(n for n in range(len(lengths), -1, -1) if _width(lengths[:n]) <= PIPE_WIDTH))
+    shown = list(zip(lengths, evaluations.values(), strict=True))
+    return [line for start in range(0, len(shown), n) for line in _block(dict(shown[start : start + n]))]
+
+
+def _width(lengths: Sequence[str]) -> int:
+    return 11 + len("  ".join(lengths)) + 3 + len(lengths) + len("  % right")
+
+
+def _block(evaluations: Mapping[str, EvalLine]) -> list[str]:
+    lines = ["Length     " + "  ".join(evaluations)]
     for name, measure in (("Tokens", "token_accuracy"), ("Strings", "exact_match")):
-        shares = [float(line[measure]) for _, line in evaluations]  # type: ignore[literal-required]
-        cells = [whole_percent(share).rjust(len(head)) for share, head in zip(shares, lengths, strict=True)]
+        shares = [float(line[measure]) for line in evaluations.values()]  # type: ignore[literal-required]
+        cells = [whole_percent(share).rjust(len(head)) for share, head in zip(shares, evaluations, strict=True)]
         lines.append(f"{name:<10} {'  '.join(cells)}   {spark(shares)}  % right")
     return lines
 

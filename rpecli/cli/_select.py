@@ -1,16 +1,18 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
+import errno
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
-from rpecli.config.load import RecipeSource
-from rpecli.config.recipe import Recipe
+from rpecli.config.recipe import Config
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, directories, readable_runs
-from rpecli.run.files import RunError
+from rpecli.run.files import NotWritten, RunError
+from rpecli.run.liveness import claim
 from rpecli.run.provenance import why_no_commit
 
 
@@ -112,20 +114,26 @@ def _warn_of_changed_code(runs: list[Run], remedy: str = "") -> None:
         warn(change + remedy)
 
 
-def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> tuple[list[Run], list[str]]:
-    """One run per config of a recipe, and the names of those that cannot be used, which are left out with a message each.
+def create_runs(configs: list[Config], study: str, folder: Path, done: Set[str] = frozenset()) -> tuple[list[Run], list[str]]:
+    """One run per config, and the names of those that cannot be used, which are left out with a message each.
 
-    Warns of runs that other code of rpe trained, or began to train.
+    Warns of runs that other code of rpe trained, or began to train. Those of `done` are there and up to date.
     """
     runs, problems = list[Run](), dict[str, str]()
-    for config in recipe.configs():
+    for config in configs:
+        if config.id in done:
+            runs.append(Run(folder / config.id))
+            continue
         try:
-            run = Run.create(config, folder, source.name, say=warn)
+            run = Run.create(config, folder, study, say=warn)
+            claim(run)
         except RunError as error:
+            if isinstance(error, NotWritten) and error.errno == errno.ENOSPC:
+                stop(str(error), FAILURE)
             problems[config.id] = str(error)
             continue
         runs.append(run)
-    _warn_of_changed_code(runs, "; delete a run to train it again")
+    _warn_of_changed_code([run for run in runs if run.name not in done], "; delete a run to train it again")
     for problem in dict.fromkeys(problems.values()):  # once, where it is about the folder
         warn(problem, "red")
     if not runs:

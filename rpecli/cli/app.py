@@ -4,6 +4,7 @@ Only the modules of `cli` print. They import what takes long to import (torch, p
 `rpe --help` answers at once.
 """
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from rpecli import __version__
 from rpecli.choice import ChoiceError
 from rpecli.cli import bench, check, data, inspect, ls, report, run, show, train
 from rpecli.cli import eval as evaluate
-from rpecli.cli._exit import FAILURE, USAGE, stop
+from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._flags import takes_trust
 from rpecli.cli._help import Command, Group
 from rpecli.cli._output import show_ascii_where_needed
@@ -68,7 +69,8 @@ def main() -> None:
     """Runs the command. Every error is one or two lines on stderr and a fixed exit code."""
     show_ascii_where_needed()
     try:
-        app()
+        with flushed_output():
+            app()
     except Interrupted as error:
         stop("; ".join(["interrupted", *error.args]), INTERRUPTED)
     except Terminated as error:
@@ -81,3 +83,12 @@ def main() -> None:
         if not isinstance(error, RunError):
             raise
         stop(str(error), FAILURE)
+    except OSError as error:
+        if error.filename is None:
+            _discard_output()
+        stop(f"{(error.strerror or str(error)).lower()}: {error.filename or 'the output of this command'}", FAILURE)
+
+
+def _discard_output() -> None:
+    """What is still to be printed goes nowhere: at the end of the process it would fail again, with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

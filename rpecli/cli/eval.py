@@ -1,17 +1,23 @@
 """`rpe eval`: evaluates trained runs at several lengths."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
-from rpecli.cli._exit import warn
-from rpecli.cli._inputs import check_device, eval_overrides, eval_requests, warn_of_lengths
+from rpecli.cli._exit import FAILURE, stop, warn
+from rpecli.cli._inputs import check_device, check_evaluation_sizes, warn_of_lengths
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
+from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._run_tables import evaluation_tables, run_data
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 from rpecli.run.directory import Run
+from rpecli.run.files import RunError
+from rpecli.run.records import EvalLine
+from rpecli.table import plural
 
 EXAMPLES = """
 Examples:
@@ -44,32 +50,64 @@ def evaluate(
 
     Lengths that are already done are skipped, unless --overwrite is given.
     """
+    flags.one_output()
     check_device(device)
     settings = eval_overrides(overrides, data)
     selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
-    requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
-    warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in selected])
-    execute([Job(run, train=False, request=requests[run], device=device) for run in selected], jobs)
+    requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
+    if data is None:
+        warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in requests])
+    todo, read_only = _unanswered(requests)
+    failed = execute([Job(run, train=False, request=requests[run], device=device) for run in todo], jobs, stop_on_failure=False)
     if as_json:
-        print_json(list(map(run_data, selected)))
+        print_json(list(map(run_data, requests)))
     else:
-        _print_accuracy(selected, tables)
+        _print_accuracy(requests, tables)
         print_next("rpe report", runs)
-    fail_if_unreadable(unreadable)
+    if failed:
+        stop("some of the runs failed: fix the cause and start the same command again", FAILURE)
+    if read_only:
+        where = f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written, so nothing new was measured"
+        stop(f"{where}: copy the runs to a folder of yours and name it with --runs", FAILURE)
+    fail_if_unreadable([*unreadable, *damaged])
 
 
-def _print_accuracy(runs: list[Run], tables: bool) -> None:
-    """Encodings by length, and with `tables` every run by itself."""
+def _unanswered(requests: dict[Run, EvalRequest]) -> tuple[list[Run], list[Run]]:
+    """The runs with something left to measure: those that can be written, and those that cannot."""
+    from rpecli.evaluate.asked import is_answered
+
+    todo = []
+    for run, request in requests.items():
+        try:
+            if not is_answered(run, request):
+                todo.append(run)
+        except RunError:  # its job says what is wrong
+            todo.append(run)
+    writable = [run for run in todo if os.access(run.path, os.W_OK)]
+    return writable, [run for run in todo if run not in writable]
+
+
+def _print_accuracy(requests: dict[Run, EvalRequest], tables: bool) -> None:
+    """What was asked for: encodings by length, and with `tables` every run by itself."""
+    from rpecli.evaluate.asked import asked_lines
     from rpecli.report.aggregate import aggregate
     from rpecli.report.load import ReportError, load_runs
     from rpecli.report.overview import overview
     from rpecli.report.write import text
 
+    lines = dict[Run, dict[int, EvalLine]]()
+    for run, request in requests.items():
+        with suppress(RunError):  # its job has said what is wrong
+            lines[run] = asked_lines(run, request)
+    answered = [run for run in lines if lines[run]]
+    if not answered:
+        return
     try:
-        tasks = aggregate(load_runs(run.path for run in runs).runs)
-        say("\n".join([*text.overview_lines(overview(tasks), text_width()), ""]))
+        loaded = load_runs((run.path for run in answered), keep=lambda run, line: lines[run].get(line["length"]) == line)
+        say("\n".join([*text.overview_lines(overview(aggregate(loaded.runs)), text_width()), ""]))
     except ReportError as error:
         warn(str(error))
     if tables:
-        print_tables(*evaluation_tables(runs))
+        print_tables(*evaluation_tables(lines))

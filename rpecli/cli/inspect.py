@@ -1,7 +1,10 @@
 """`rpe inspect`: measures which keys the heads of trained models attend to, and what shifted positions change."""
 
+import os
 import signal
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +12,21 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import absolute_lengths, check_device, check_lengths, eval_overrides, eval_requests
+from rpecli.cli._inputs import (
+    absolute_lengths,
+    check_device,
+    check_evaluation_sizes,
+    check_lengths,
+    check_shift_sizes,
+    require_writable,
+)
 from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
+from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 from rpecli.signals import Interrupted, Terminated
-from rpecli.table import Table
+from rpecli.table import Table, plural
 
 EXAMPLES = """
 Examples:
@@ -32,11 +43,33 @@ Examples:
 
 @dataclass(frozen=True)
 class Output:
-    """Where results go: figures into a folder, every table or JSON to stdout."""
+    """Where results go: figures into a folder, every table or JSON to stdout; and the runs that gave none."""
 
     folder: Path | None
     tables: bool
     as_json: bool
+    failed: list[str] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
+
+    def say_once(self, warning: str) -> None:
+        """Warns of what concerns many runs once."""
+        if warning not in self.said:
+            self.said.add(warning)
+            warn(warning)
+
+    @contextmanager
+    def leaving_out(self, run: Run) -> Iterator[None]:
+        """Around the work on one run: what is wrong with it is said, and the other runs go on."""
+        from rpecli.evaluate.memory import ran_out_of_memory
+
+        try:
+            yield
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not ran_out_of_memory(error):
+                raise
+            self.failed.append(run.name)
+            reason = "does not fit in memory: give shorter --lengths" if ran_out_of_memory(error) else str(error)
+            warn(f"{run.name}: {reason}", "red")
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
@@ -45,7 +78,7 @@ def inspect(
     names: flags.RunNames = None,
     shift: Annotated[bool, typer.Option("--shift", help="Measure instead what changes at shifted positions.")] = False,
     shifts: Annotated[str, typer.Option(help="Numbers of positions to shift by, with --shift.")] = "1,4,16,64,256",
-    lengths: Annotated[str, typer.Option(help="Measured lengths: 1x,4x or 16:128.")] = "1x,2x,4x",
+    lengths: Annotated[str, typer.Option(help="Measured lengths: 1x,4x or 16:128; not with --shift.")] = "1x,2x,4x",
     overwrite: flags.Overwrite = False,
     data: flags.Data = None,
     swap_encoding: flags.SwapEncoding = None,
@@ -60,18 +93,29 @@ def inspect(
 
     With --shift, measure instead what changes if the same tokens stand at later positions.
     """
+    flags.one_output()
+    flags.refuse(flags.given("--lengths") if shift else [], "--shift measures at the training length")
+    flags.refuse([] if shift else flags.given("--shifts"), "of use with --shift only")
     check_device(device)
     check_lengths("--lengths", lengths)
     distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
+    if out is not None:
+        require_writable("--out", out)
     settings = eval_overrides(overrides, data)
-    request = EvalRequest(overwrite=overwrite, folder=data)
     selected, unreadable = select_trained_runs(runs, names)
-    requests = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    request = EvalRequest(overwrite=overwrite, folder=data)
+    requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    read_only = [run for run in requests if not os.access(run.path, os.W_OK)]
+    if read_only:
+        warn(f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written: what is measured is not kept")
+    check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
+    output = Output(out, tables, as_json)
     if shift:
-        _show_shifts(requests, distances, device, Output(out, tables, as_json))
+        check_shift_sizes([run.config for run in requests], max(distances))
+        _show_shifts(requests, distances, device, output)
     else:
-        _show_attention(requests, lengths, device, Output(out, tables, as_json))
-    fail_if_unreadable(unreadable)
+        _show_attention(requests, lengths, device, output)
+    fail_if_unreadable([*unreadable, *damaged, *output.failed])
 
 
 def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, output: Output) -> None:
@@ -79,12 +123,11 @@ def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str,
     from rpecli.report.attention_sentences import attention_sentences
     from rpecli.report.tables import attention_text
 
-    inspection = probe.inspect(requests, lengths, device)
-    for request, record in zip(requests.values(), inspection["runs"], strict=True):
-        if record["missing_lengths"]:
-            source = record["task"] if request.folder is None else request.folder
-            missing = ", ".join(map(str, record["missing_lengths"]))
-            warn(f"{record['run']}: {source} has no problem of length {missing}: left out")
+    inspection = probe.inspect(requests, lengths, device, output.leaving_out)
+    folder = next((request.folder for request in requests.values()), None)
+    for record in inspection["runs"]:
+        if missing := ", ".join(map(str, record["missing_lengths"])):
+            output.say_once(f"{folder or record['task']} has no problem of length {missing}: left out")
     files = _write_figures(output.folder, inspection, {})
     if output.as_json:
         print_json(inspection)
@@ -101,11 +144,13 @@ def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], d
     from rpecli.report.tables import attention_text
     from rpecli.run.directory import Stopped
 
-    records = [run_names(run, request) for run, request in requests.items()]
-    lines: dict[str, list[Any]] = {}
-    for record, (run, request) in zip(records, requests.items(), strict=True):
+    records, lines = list[dict[str, Any]](), dict[str, list[Any]]()
+    for run, request in requests.items():
         try:
-            lines[run_name(record)] = invariance.probe(run, distances, device, request)
+            with output.leaving_out(run):
+                record = run_names(run, request)
+                lines[run_name(record)] = invariance.probe(run, distances, device, request)
+                records.append(record)
         except Stopped as stopped:
             raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
     files = _write_figures(output.folder, {"runs": records}, lines)

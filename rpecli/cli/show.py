@@ -9,7 +9,7 @@ from rpecli import catalog
 from rpecli.choice import is_path, names_in, split_layers, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import named_choice, try_code
+from rpecli.cli._inputs import MAX_SEED, named_choice, require_writable, try_code
 from rpecli.cli._output import new_console, print_json, print_written, say
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
@@ -36,7 +36,7 @@ Examples:
 
 def show(
     name: Annotated[
-        str, typer.Argument(help="A run (id, path or pattern), a task (copy), or an encoding (rope, rope:base=500, ./mine.py).")
+        str, typer.Argument(help="A run (id, path or pattern), a task, or an encoding (rope, rope:base=500, ./mine.py).")
     ],
     runs: flags.Runs = Path("runs"),
     as_json: flags.Json = False,
@@ -46,14 +46,19 @@ def show(
     length: Annotated[
         int | None, typer.Option(help="Length of a task's examples; or training length of an encoding, drawn to twice that (64).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of a task's examples, or of an encoding's initial values.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MAX_SEED, help="Seed of a task's examples, or of an encoding's initial values.")
+    ] = 0,
 ) -> None:
     """Show a run and its evaluation, a task with examples, or what an untrained encoding does to the attention logits."""
     if name and matching_directories(runs, name) and not any(name in catalog.names(kind) for kind in KINDS):
+        flags.refuse(flags.given("--out", "--d-model", "--n-head", "--length", "--seed"), f"{name} is a run")
         _show_runs(select_runs(runs, [name])[0], runs, as_json)
         return
     choice, kind = _choice(name, runs)
+    flags.refuse(flags.given("--runs"), f"{name} is {KINDS[kind]}")
     if kind == "tasks":
+        flags.refuse(flags.given("--out", "--d-model", "--n-head"), f"{name} is a task")
         _show_task(choice, length, seed, as_json)
     else:
         _show_encoding(choice, out, as_json, d_model=d_model, n_head=n_head, length=length or 64, seed=seed)
@@ -76,9 +81,12 @@ def _choice(name: str, runs: Path) -> tuple[str, str]:
 
 def _unknown(name: str, first: str, runs: Path) -> str:
     """The message about a name that means nothing: `no run 'rop' under runs: did you mean rope (an encoding)?`."""
-    for kind, noun in KINDS.items():
-        if close := catalog.close_names(first, catalog.names(kind), cutoff=0.85):  # runs resemble several names a little
-            return f"no run {name!r} under {runs}: did you mean {close[0]} ({noun})?"
+    cutoff = 0.85 if "-" in first else 0.7  # the name of a run resembles several a little
+    close = {kind: catalog.close_names(first, catalog.names(kind), cutoff) for kind in KINDS}
+    same = {kind: [other for other in others if other == first.lower()] for kind, others in close.items()}
+    shown = same if any(same.values()) else close
+    if others := [f"{other} ({KINDS[kind]})" for kind, others in shown.items() for other in others]:
+        return f"no run {name!r} under {runs}: did you mean {' or '.join(others)}?"
     return f"{unknown_run(runs, name)}; no task or encoding has that name either: rpe ls"
 
 
@@ -115,14 +123,17 @@ def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -
     from rpecli.trial.child import Trial
 
     effect.check_shape(shape["d_model"], shape["n_head"], shape["length"])
-    parts = split_layers(choice)
-    try_code(Trial("encodings", part, shape["d_model"], shape["n_head"], (shape["length"],)) for part in parts)
-    profile = effect.profile(choice, **shape)
-    if out is not None:
-        try:
+    try:
+        if out is not None:
+            figure.kind_of(out)
+            require_writable("--out", out.parent)
+        parts = split_layers(choice)
+        try_code(Trial("encodings", part, shape["d_model"], shape["n_head"], (shape["length"],)) for part in parts)
+        profile = effect.profile(choice, **shape)
+        if out is not None:
             figure.write(profile, out)
-        except FigureError as error:
-            stop(str(error), USAGE)
+    except FigureError as error:
+        stop(str(error), USAGE)
     console = new_console()
     if as_json:
         print_json(profile.as_dict())

@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, map_paths, parse_choice, relative_to, split_switch, without_options
+from rpecli.choice import ChoiceError, canonical, map_data, map_paths, parse_choice, relative_to, split_switch, without_options
 from rpecli.config.settings import (
     EncodingChoices,
     EvalSettings,
@@ -102,7 +102,7 @@ class Config(TrainSettings):
         unused |= {"switch_fraction"} if split_switch(self.encoding)[1] is None else set()
         keys = self.model_dump(exclude={"eval"} | unused)
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
-            keys[key] = map_paths(keys[key], partial(_content, kind))
+            keys[key] = map_data(map_paths(keys[key], partial(_content, kind)), catalog.data_fingerprint)
         return {"format": FORMAT, **keys}
 
     @property
@@ -136,7 +136,7 @@ def _content(kind: str, path: Path) -> str:
 
 
 def label(choice: str) -> str:
-    """How tables name a choice: a user's file by its stem, with a number where two files have one; options unchanged."""
+    """How tables name a choice: a user's code by its stem, with a number where two files have one; data by its file name."""
     stems: dict[Path, str] = {}
 
     def stem(path: Path) -> str:
@@ -146,7 +146,7 @@ def label(choice: str) -> str:
             stems[path] = next(name for name in itertools.chain([first], numbered) if name not in stems.values())
         return stems[path]
 
-    return map_paths(choice, stem)
+    return map_data(map_paths(choice, stem), lambda path: Path(path).name)
 
 
 def task_defaults(task: str) -> dict[str, Any]:

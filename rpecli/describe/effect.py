@@ -19,12 +19,14 @@ from rpecli.attention import dispatch as attention
 from rpecli.attention import kernels
 from rpecli.attention import reference as attention_reference
 from rpecli.choice import ChoiceError, parse_choice, split_layers
+from rpecli.device import available_memory
 from rpecli.encoding import Encoding, Shape, for_layers, overrides, rotated_width
 from rpecli.task import SPECIAL
 
 N_CONTENTS = 16
 SHIFT = 37  # a prime, so that no period of a power of two hides behind it
 NOISE = 0.5  # added to every parameter before the shift is measured: parameters that start at 0 would show nothing
+BUFFERS = 12  # copies of all scores, in float32, that are held at once
 ROUNDING = 1e-6  # smaller numbers are what rounding leaves of q.k - q.k
 
 
@@ -82,10 +84,17 @@ def profile(choice: str, d_model: int = 64, n_head: int = 4, length: int = 64, s
 
 
 def check_shape(d_model: int, n_head: int, length: int) -> None:
-    """Raises ChoiceError for a shape that no model has."""
+    """Raises ChoiceError for a shape that no model has, and for one whose scores or weights do not fit in memory."""
+    shape = f"d_model={d_model}, n_head={n_head}, length={length}"
     if d_model < 1 or n_head < 1 or d_model % n_head or length < 2:
+        raise ChoiceError(f"{shape}: d_model must be a multiple of n_head, and length at least 2")
+    n = 2 * length  # positions that are drawn
+    scores, states = N_CONTENTS * n_head * n * n, N_CONTENTS * n * d_model
+    needed = 4 * (BUFFERS * (scores + states) + 8 * d_model * d_model)
+    if needed > available_memory():
         raise ChoiceError(
-            f"d_model={d_model}, n_head={n_head}, length={length}: d_model must be a multiple of n_head, and length at least 2"
+            f"{shape}: drawing it needs about {needed / 2**30:,.0f} GiB, more than is free: "
+            "give a smaller --length, --n-head or --d-model"
         )
 
 

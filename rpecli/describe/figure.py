@@ -35,12 +35,18 @@ LEFT, RIGHT, HEADER, CURVES = 0.75, 0.95, 0.75, 2.3  # inches: margins, titles, 
 UNDER_CURVES, GAP, ROW_GAP = 0.75, 0.3, 0.42  # inches: below the curves, between maps, between rows of maps
 
 
-def write(profile: EncodingProfile, path: Path) -> None:
-    """Draws a profile into an .svg, .png or .pdf file. Raises FigureError for another suffix or a file that cannot be written."""
+def kind_of(path: Path) -> str:
+    """svg, png or pdf. Raises FigureError for another suffix."""
     kind = path.suffix.lstrip(".").lower()
     if kind not in UNDATED:
         example = path / "figure.svg" if path.is_dir() else path.with_suffix(".svg")
         raise FigureError(f"{path}: a figure is .svg, .png or .pdf: write for example {example}")
+    return kind
+
+
+def write(profile: EncodingProfile, path: Path) -> None:
+    """Draws a profile into an .svg, .png or .pdf file. Raises FigureError for another suffix or a file that cannot be written."""
+    kind = kind_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, draw(profile, kind))

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from rpecli import data
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config
-from rpecli.evaluate import hf_dataset
-from rpecli.run.files import RunError
+from rpecli.config.recipe import Config, EvalSettings
+from rpecli.evaluate.data_set import open_set
 from rpecli.task import Batch, Task
 
 MIN_SEQUENCES = 32  # per length, however long the sequences are
@@ -20,7 +19,8 @@ def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list
     Lengths above the task's greatest are left out; the commands warn of them.
     """
     if folder is not None:
-        return hf_dataset.lengths(folder)
+        return open_set(folder).lengths
+    task = task.split("test", config.length)
     requested = parse_lengths(config.eval.lengths, config.length)
     doublings = itertools.takewhile(lambda length: length < requested[0], (config.length * 2**k for k in itertools.count()))
     return sorted(filter(task.has_length, {config.length, *doublings, *requested}))
@@ -30,19 +30,17 @@ def eval_set(config: Config, task: Task, length: int, folder: Path | None = None
     """The evaluation set of a length, in blocks of data.BLOCK sequences.
 
     It has `samples` sequences; long ones are fewer, so that they have `eval_tokens` tokens at most, but at least MIN_SEQUENCES.
-    Raises RunError for a length that the data set does not have, ValueError for a data set with a larger vocabulary.
+    A data set has its own number of sequences. Raises DataSetError for one that does not hold the task or the length.
     """
     settings = config.eval
     if folder is None:
-        sequences = min(settings.samples, max(MIN_SEQUENCES, settings.eval_tokens // task.sequence(length)))
-        return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed))
-    if length not in hf_dataset.lengths(folder):
-        raise RunError(f"{folder} has no sequences of length {length}: write them with rpe data, or name --lengths it has")
-    blocks = list(hf_dataset.read(folder, length, settings.samples))
-    largest = max(int(batch.tokens_BxT.max()) for batch in blocks)
-    if largest >= task.vocabulary:
-        raise ValueError(
-            f"{folder}: has tokens up to {largest}, but the tokens of {config.task} end at {task.vocabulary - 1}: "
-            f"write a set of this task with rpe data {config.task}"
-        )
-    return blocks
+        sequences = n_sequences(settings, task.sequence(length))
+        return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed, config.length))
+    data_set = open_set(folder)
+    data_set.require_task(config.task)
+    return data_set.blocks(length, task)
+
+
+def n_sequences(settings: EvalSettings, T: int) -> int:
+    """How many sequences of T tokens an evaluation set has."""
+    return min(settings.samples, max(MIN_SEQUENCES, settings.eval_tokens // T))

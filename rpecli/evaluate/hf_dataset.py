@@ -1,40 +1,107 @@
-"""Evaluation sets as a Hugging Face `datasets` dataset: one parquet file per length, and a card.
+"""Writes evaluation sets as a Hugging Face `datasets` dataset: one parquet file per length, a card, and dataset.json.
 
 The only module that needs `datasets`; training, and evaluation on drawn sequences, never load it.
 """
 
+import hashlib
+import io
+import json
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from rpecli import data
+from rpecli.device import available_memory
+from rpecli.evaluate.data_set import FACTS, FORMAT, DataSetError, length_file, open_set, task_facts
+from rpecli.run.files import write_bytes
 from rpecli.task import Batch, Task
+
+CARD = "README.md"
+BYTES_PER_TOKEN = 200  # that a set takes while it is written: lists of Python numbers, text, columns
 
 
 def write(choice: str, task: Task, lengths: list[int], sequences: int, seed: int, out: Path) -> None:
-    """Writes the evaluation sets of a task to a folder, with a card (README.md) that describes them."""
+    """Writes the evaluation sets of a task to a folder; a set that `rpe data` wrote there is replaced as a whole.
+
+    Raises DataSetError where the folder holds files that are not of such a set, and OSError where it cannot be written.
+    """
+    sets = {length: list(data.evaluation_blocks(task, length, sequences, seed)) for length in lengths}
+    files = {f"data/{length_file(out, length).name}": _parquet(task, length, blocks) for length, blocks in sets.items()}
+    files[CARD] = _card(choice, task, lengths, sequences, seed).encode()
+    facts = {
+        "format": FORMAT,
+        "choice": choice,
+        "task": task_facts(choice),
+        "samples": sequences,
+        "seed": seed,
+        "lengths": {str(length): data.fingerprint(blocks) for length, blocks in sets.items()},
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    old = _own_files(out, list(files))
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    write_bytes(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())  # first: it says which files here are ours
+    for path in old:
+        path.unlink(missing_ok=True)
+    for name, content in files.items():
+        write_bytes(out / name, content)
+
+
+def check_size(n_tokens: int) -> None:
+    """Raises DataSetError where sets of so many tokens would not fit in memory while they are written."""
+    needed, available = BYTES_PER_TOKEN * n_tokens, available_memory()
+    if needed > available:
+        raise DataSetError(
+            f"the sets need about {needed / 2**30:,.0f} GiB of memory, {available / 2**30:.0f} GiB are free: "
+            "write shorter --lengths or fewer --samples"
+        )
+
+
+def check_folder(out: Path, lengths: list[int]) -> None:
+    """Raises DataSetError where `write` would, before anything is drawn."""
+    _own_files(out, [CARD, *(f"data/{length_file(out, length).name}" for length in lengths)])
+
+
+def _own_files(out: Path, names: list[str]) -> list[Path]:
+    """The files of the set in a folder, none without one. Raises DataSetError where a file to write is not one of them."""
+    for path in (out, out / "data"):
+        if path.exists() and not path.is_dir():
+            raise DataSetError(f"{path} is a file where a folder is needed: choose another --out")
+    try:
+        own = open_set(out).facts["files"] if (out / FACTS).exists() else {}
+    except DataSetError:
+        raise DataSetError(f"{out / FACTS} is not of a set of this version of rpe: choose another --out, or move it") from None
+    for name in dict.fromkeys([*names, *own]):
+        path = out / name
+        if path.exists() and not (path.is_file() and own.get(name) == hashlib.sha256(path.read_bytes()).hexdigest()):
+            raise DataSetError(f"{path} is not as rpe data wrote it, and would be overwritten: choose another --out, or move it")
+    others = sorted(path.name for path in (out / "data").glob("*.parquet") if f"data/{path.name}" not in own)
+    if others:
+        raise DataSetError(f"{out}/data holds {others[0]}, which is of another data set: choose another --out")
+    return [out / name for name in own if name not in names]
+
+
+def _parquet(task: Task, length: int, blocks: list[Batch]) -> bytes:
+    """The sequences of a length as a parquet file."""
     from datasets import Dataset, Features, List, Value, disable_progress_bars
 
     disable_progress_bars()
-    columns = Features(
-        {"length": Value("int32"), "tokens": List(Value("int32")), "answer": List(Value("bool")), "text": Value("string")}
-    )
-    (out / "data").mkdir(parents=True, exist_ok=True)
-    for length in lengths:
-        rows = [
-            {"length": length, "tokens": tokens, "answer": answer, "text": task.text(batch, row)}
-            for batch in data.evaluation_blocks(task, length, sequences, seed)
-            for row, (tokens, answer) in enumerate(zip(batch.tokens_BxT.tolist(), batch.answer_mask_BxT.tolist(), strict=True))
-        ]
-        Dataset.from_list(rows, features=columns).to_parquet(_file(out, length))
-    (out / "README.md").write_text(_card(choice, task, lengths, sequences, seed), encoding="utf-8")
+    columns = {"length": Value("int32"), "tokens": List(Value("int32")), "answer": List(Value("bool")), "text": Value("string")}
+    if task.predicts_sets:
+        columns["sets"] = List(Value("int64"))
+    rows = [row for batch in blocks for row in _rows(task, length, batch)]
+    file = io.BytesIO()
+    Dataset.from_list(rows, features=Features(columns)).to_parquet(file)
+    return file.getvalue()
 
 
-def _file(folder: Path, length: int) -> Path:
-    return folder / "data" / f"length_{length}.parquet"
+def _rows(task: Task, length: int, batch: Batch) -> list[dict[str, Any]]:
+    rows = [
+        {"length": length, "tokens": tokens, "answer": answer, "text": task.text(batch, row)}
+        for row, (tokens, answer) in enumerate(zip(batch.tokens_BxT.tolist(), batch.answer_mask_BxT.tolist(), strict=True))
+    ]
+    if batch.sets_BxT is None:
+        return rows
+    return [row | {"sets": sets} for row, sets in zip(rows, batch.sets_BxT.tolist(), strict=True)]
 
 
 def _card(choice: str, task: Task, lengths: list[int], sequences: int, seed: int) -> str:
@@ -53,25 +120,5 @@ def _card(choice: str, task: Task, lengths: list[int], sequences: int, seed: int
 s + 4. `answer` marks the tokens that a model has to predict. The first sequence of length {lengths[0]}: `{task.text(block)}`
 
 Written by `rpe data {choice} --lengths {",".join(map(str, lengths))} --samples {sequences} --seed {seed}`.
-`rpe eval --data FOLDER` evaluates runs on it.
+`rpe eval --data FOLDER` evaluates runs of this task on it; `dataset.json` says what it holds.
 """
-
-
-def lengths(folder: Path) -> list[int]:
-    """The lengths of a written dataset, ascending. Raises ValueError if there are none."""
-    names = [path.stem for path in (folder / "data").glob("length_*.parquet")]
-    if not names:
-        raise ValueError(f"{folder}: no data/length_N.parquet there: write one with rpe data TASK --lengths 16,32 --out {folder}")
-    return sorted(int(name.removeprefix("length_")) for name in names)
-
-
-def read(folder: Path, length: int, sequences: int) -> Iterator[Batch]:
-    """Up to `sequences` sequences of a length, in the blocks that data.evaluation_blocks would make."""
-    from datasets import Dataset, disable_progress_bars
-
-    disable_progress_bars()
-    with tempfile.TemporaryDirectory() as cache:  # by default a copy of every set would stay in the home directory
-        columns = Dataset.from_parquet(str(_file(folder, length)), keep_in_memory=True, cache_dir=cache)[:sequences]
-    for start in range(0, len(columns["tokens"]), data.BLOCK):
-        tokens, answer = (columns[key][start : start + data.BLOCK] for key in ("tokens", "answer"))
-        yield Batch(np.array(tokens, dtype=np.int64), np.array(answer, dtype=bool))

@@ -1,39 +1,62 @@
 """Loads the model of a trained run, with its own encoding or another one in its place."""
 
 import torch
-from safetensors.torch import load_file
 
-from rpecli import catalog
-from rpecli.choice import canonical
+from rpecli import catalog, tensor_file
+from rpecli.choice import ChoiceError, canonical
+from rpecli.config.recipe import Config
 from rpecli.device import pick_device
+from rpecli.evaluate.asked import config_of
+from rpecli.evaluate.memory import ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
 from rpecli.run.code import check_copies
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.run.provenance import data_sources
 
 
 def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -> tuple[LoadedModel, str]:  # noqa: B008 - frozen
     """The model of a trained run, ready to evaluate, and the fingerprint of its weights file (8 hexadecimal digits).
 
-    Raises RunError for a run that is not trained, and for weights that are damaged or do not fit the encoding.
+    Raises RunError, with the cause and its own remedy, for a run that is not trained, weights that are damaged or do not fit, and
+    a model that needs more memory than there is.
     """
     if not run.is_trained:
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
-    config, override = run.config, request.encoding_override
-    check_copies(run.path, config, run.record)
+    config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
+    check_data(run, config)
+    check_copies(run.path, run.config, run.record)
     encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
-    choices = {"eval": request.settings or config.eval, "encoding": encoding}
-    loaded = build(config.model_copy(update=choices), pick_device(device))
+    state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
     try:
-        state = load_file(run.weights_file, device=str(loaded.device))
+        loaded = build(config.model_copy(update={"encoding": encoding}), torch_device)
         loaded.model.load_state(state if override is None else _without_foreign_encodings(state, loaded.model))
-    except Exception as error:
-        remedy = f"delete {run} and train it again" if override is None else "choose one without parameters, or the run's own"
-        raise RunError(f"{run.weights_file} does not load ({error}): {remedy}") from None
+    except ChoiceError as error:
+        raise RunError(f"{run.name}: {error}") from None
+    except ValueError as error:
+        raise RunError(f"{run.weights_file}: {error}: {_remedy(run, override)}") from None
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise RunError(f"{run.name}: its model does not fit in the memory of {device}: free some, or --device cpu") from None
     loaded.model.switch(True)
     loaded.model.eval()
     return loaded, catalog.fingerprint(run.weights_file)
+
+
+def check_data(run: Run, config: Config) -> None:
+    """Raises RunError where the user's own data is not what the run was trained on."""
+    for path, recorded in run.record.get("data", {}).items():
+        now = data_sources(config).get(path)
+        if now != recorded:
+            raise RunError(f"{run}: {path} has changed since this run was trained ({recorded}, now {now}): train it again")
+
+
+def _remedy(run: Run, override: str | None) -> str:
+    if override is not None:
+        return f"the weights of {override} were not trained: choose one without parameters, or the run's own"
+    return f"the file is of another run, or of another version of rpe: delete {run} and train it again"
 
 
 def _without_foreign_encodings(state: dict[str, torch.Tensor], model: Transformer) -> dict[str, torch.Tensor]:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from rpecli import data, objective
 from rpecli.device import available_memory, to_device
+from rpecli.evaluate.asked import identity
+from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
@@ -42,7 +44,7 @@ def evaluate(
     """
     torch.set_num_threads(run.config.threads)
     problems = []
-    with run.lock(), stop_signals() as stopped:
+    with run.lock(required=False), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         code = fingerprint_of(shipped_code(loaded.config))
         fingerprints = already_evaluated(run, loaded, weights, request)
@@ -56,13 +58,21 @@ def evaluate(
                 blocks = eval_set(loaded.config, loaded.task, length, request.folder)
                 if data.fingerprint(blocks) in fingerprints.get(length, ()):
                     continue
+                run.require_writable()
                 scores = measure(loaded, length, blocks, stopped)
             except (MemoryError, RuntimeError) as error:
                 if not ran_out_of_memory(error):
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue
-            line: EvalLine = {**scores, "weights": weights, "encoding_override": request.encoding_override, "code": code}
+            source = open_set(request.folder).name_of(length, loaded.task) if request.folder else None
+            line: EvalLine = {
+                **scores,
+                "weights": weights,
+                "encoding_override": request.encoding_override,
+                "data": source,
+                "code": code,
+            }
             run.append_evaluation(line)
             if progress:
                 progress(line)
@@ -73,10 +83,10 @@ def evaluate(
 
 def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[int, set[str]]:
     """The fingerprints of the sets that these weights were evaluated on, by length; none if the request overwrites."""
-    identity = {"weights": weights, "encoding_override": request.encoding_override, "positions": data.fixed_kind(loaded.config)}
+    asked = identity(loaded.config, weights, request)
     fingerprints: dict[int, set[str]] = {}
     for line in run.evaluations() if not request.overwrite else []:
-        if all(line.get(key) == value for key, value in identity.items()):
+        if all(line.get(key) == value for key, value in asked.items()):
             fingerprints.setdefault(line["length"], set()).add(line["fingerprint"])
     return fingerprints
 
@@ -96,6 +106,13 @@ class SequenceScores:
     @classmethod
     def concatenate(cls, parts: list["SequenceScores"]) -> "SequenceScores":
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    def best_of(self, group_N: np.ndarray) -> "SequenceScores":
+        """One sequence per group: one that is right, else the one with the largest share of its tokens right."""
+        share_N = self.exact + self.n_correct / self.n_answer
+        order_N = np.lexsort((-share_N, group_N))
+        first_G = order_N[np.unique(group_N[order_N], return_index=True)[1]]
+        return SequenceScores(*(getattr(self, field.name)[first_G] for field in fields(self)))
 
 
 @torch.no_grad()
@@ -120,6 +137,9 @@ def measure(
             shown = shown or example(loaded, examples, predicted_BxT)
             untrained += untrained_tokens(loaded.model, ids_BxT, positions) / ids_BxT.shape[1]
     scores, seconds = SequenceScores.concatenate(parts), time.monotonic() - start
+    groups = [block.group_B for block in blocks if block.group_B is not None]
+    if groups:
+        scores = scores.best_of(np.concatenate(groups))
     assert shown
     return {**_summary(loaded, length, blocks, scores, untrained / len(scores.exact), seconds), "example": shown}
 

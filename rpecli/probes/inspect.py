@@ -4,7 +4,8 @@ Measured over the first block of the evaluation set of each length; distances, e
 the answer. A run's numbers become a line of its probes.jsonl; what is there already is not measured again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from rpecli import data
 from rpecli.config.ranges import parse_lengths
 from rpecli.device import available_memory
-from rpecli.evaluate import hf_dataset
+from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.request import EvalRequest
@@ -29,21 +30,25 @@ from rpecli.run.records import AttentionLine, AttentionMap, AttentionScores, Len
 from rpecli.task import Batch
 
 LENGTHS = "1x,2x,4x"
+Guard = Callable[[Run], AbstractContextManager[None]]  # around the work on one run: what it does with that run's errors
 MAX_MAP = 160  # tokens up to which the attention of one sequence is kept whole
 MAX_SCORES = 1 << 24  # cells of a layer's scores `[H, T, T]` up to which whole matrices are fitted: score terms, functions of i-j
 
 
-def inspect(requests: Mapping[Run, EvalRequest], lengths: str = LENGTHS, device: str = "auto") -> dict[str, list[dict[str, Any]]]:
+def inspect(
+    requests: Mapping[Run, EvalRequest], lengths: str = LENGTHS, device: str = "auto", guard: Guard = lambda _: nullcontext()
+) -> dict[str, list[dict[str, Any]]]:
     """Inspects runs: `{"runs": [...], "similarity": [...]}`, one entry per run and per pair of comparable runs.
 
-    Raises RunError for a run that is not trained, and for lengths that need too much memory.
+    Raises RunError for a run that is not trained, and for lengths that need too much memory, unless `guard` catches it.
     """
     runs, inspected = [], []
     for run, request in requests.items():
-        inspected_run, missing_lengths = inspect_run(run, lengths, device, request)
-        inspected.append(inspected_run)
-        line = {key: value for key, value in inspected_run.line.items() if key != "probe"}
-        runs.append(store.run_names(run, request) | line | {"missing_lengths": missing_lengths})
+        with guard(run):
+            inspected_run, missing_lengths = inspect_run(run, lengths, device, request)
+            inspected.append(inspected_run)
+            line = {key: value for key, value in inspected_run.line.items() if key != "probe"}
+            runs.append(store.run_names(run, request) | line | {"missing_lengths": missing_lengths})
     return {"runs": runs, "similarity": list(similarity.compare_runs(inspected, device))}
 
 
@@ -54,7 +59,7 @@ def inspect_run(run: Run, lengths: str, device: str, request: EvalRequest) -> tu
     Also returns the lengths that it has no sequences of.
     """
     torch.set_num_threads(run.config.threads)
-    with run.lock():
+    with run.lock(required=False):
         loaded, weights = load(run, device, request)
         available, missing = _available_lengths(loaded, lengths, request.folder)
         sets = {length: eval_set(loaded.config, loaded.task, length, request.folder) for length in available}
@@ -78,12 +83,12 @@ def _available_lengths(loaded: LoadedModel, lengths: str, folder: Path | None) -
         requested.add(_half_length(loaded))
         available = set(filter(loaded.task.has_length, requested))
     else:
-        available = requested & set(hf_dataset.lengths(folder)) | {config.length}
+        available = requested & set(open_set(folder).lengths) | {config.length}
     return sorted(available), sorted(requested - available)
 
 
 def _half_length(loaded: LoadedModel) -> int:
-    return max(loaded.config.min_length, loaded.config.length // 2)
+    return loaded.task.nearest_length(max(loaded.config.min_length, loaded.config.length // 2))
 
 
 def _second_length(loaded: LoadedModel, lengths: list[int]) -> int:

@@ -17,15 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli import data, objective
+from rpecli.device import available_memory
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.measure import untrained_tokens
+from rpecli.evaluate.memory import peak_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
 from rpecli.probes import store
 from rpecli.probes.attention_weights import attention_rows, capture_layers
 from rpecli.probes.inputs import ProbeBatch, probe_batches, random_prefix
 from rpecli.run.directory import Run, Stopped
+from rpecli.run.files import RunError
 from rpecli.run.records import ShiftLine, ShiftScores
 from rpecli.signals import stop_signals
 from rpecli.task import Batch
@@ -47,7 +50,7 @@ def probe(
     Raises RunError for a run that is not trained, and Stopped on SIGINT or SIGTERM.
     """
     torch.set_num_threads(run.config.threads)
-    with run.lock(), stop_signals() as stopped:
+    with run.lock(required=False), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         length = loaded.config.length
         blocks = eval_set(loaded.config, loaded.task, length, request.folder)
@@ -56,11 +59,22 @@ def probe(
         stored = [] if request.overwrite else store.matching_lines(run, KINDS, keys)
         lines = {(line["probe"], line["shift"]): line for line in stored}
         missing = [(kind, shift) for kind in KINDS for shift in shifts if (kind, shift) not in lines]
+        if missing:
+            _require_memory(loaded, blocks[0], max(shift for _, shift in missing))
         for scores in measure(loaded, length, blocks[:BLOCKS], missing, stopped) if missing else []:
             line: ShiftLine = {**scores, **identity, "length": length, "fingerprint": fingerprint}
             store.append(run, line)
             lines[line["probe"], line["shift"]] = line
         return [lines[kind, shift] for kind in KINDS for shift in shifts]
+
+
+def _require_memory(loaded: LoadedModel, block: Batch, shift: int) -> None:
+    """Raises RunError where the model does not fit behind the longest prefix, or the attention of one sequence's answers."""
+    T, n_answers = block.tokens_BxT.shape[1] + shift, int(block.answer_mask_BxT[0].sum())
+    rows = 32 * n_answers * T * loaded.config.n_head * loaded.config.n_layer
+    needed = 256 * shift + max(rows, peak_memory(loaded, T))
+    if needed > available_memory():
+        raise RunError(f"a shift by {shift} needs about {needed / 2**30:,.0f} GiB, more than is free: give shorter --shifts")
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """The lines of a run's probes.jsonl, looked up by the weights, the conditions and the evaluation sets they belong to."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,6 @@ from rpecli.config import recipe
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
 from rpecli.run.directory import Run, group_of
-from rpecli.run.files import RunError
 from rpecli.run.records import AttentionLine, EvalIdentity, ProbeLine, RunIdentity
 from rpecli.titles import display, display_trained
 
@@ -68,8 +68,6 @@ def matching_lines(run: Run, probes: Sequence[str], keys: Mapping[str, object]) 
 
 
 def append(run: Run, line: ProbeLine) -> None:
-    """Adds a line. Raises RunError where the file cannot be written."""
-    try:
+    """Adds a line; nothing is kept in a directory that is read-only. Raises NotWritten where a disk is full, or the like."""
+    if os.access(run.path, os.W_OK):
         run.append_probe(line)
-    except OSError as error:
-        raise RunError(f"{run.probes_file} cannot be written: {error}: copy the run to a folder where it can") from None

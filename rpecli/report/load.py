@@ -1,31 +1,34 @@
 """Reads run directories: the evaluations of each run that can be compared with the others, and a warning for all that cannot.
 
-Runs of one task are compared on one evaluation set per length. Where runs have several, the set that all of them share is chosen;
-where they share none, the report is refused.
+Which of several evaluations of a length counts is decided in eval_sets.py.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
-from rpecli.config.recipe import Config, label
+from rpecli.config.recipe import Config
 from rpecli.evaluate.scores import rescaled_accuracy
-from rpecli.report import stats, warnings
+from rpecli.report import eval_sets, stats, warnings
+from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
+from rpecli.run.ways import way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
+Keep = Callable[[Run, EvalLine], bool]
 
 
 class ReportError(ValueError):
-    """There is nothing to report, or the runs must not be compared; the message says what to type."""
+    """There is nothing to report, or no place to write it; the message says what to type."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,31 @@ class RunResults:
     all_evaluations: dict[int, list[EvalLine]]  # by length: the one on the most sequences last
     settings: dict[str, Any]  # recipe keys that decide the weights and have no column of their own
     source: str = YOURS  # or `reference (commit, machine)`
+    variant_flags: str = ""  # of `rpe eval`, that measured it with another encoding, or at other positions
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it was measured with another encoding, at other positions or on other data than it was trained with."""
+        return bool(self.measured)
 
     @property
     def id(self) -> str:
         return str(self.record.get("id", self.path.name))
 
     @property
+    def measured(self) -> str:
+        """What its label says of how it was measured, as `way_of` does."""
+        return str(self.settings.get("measured", ""))
+
+    @property
     def is_reference(self) -> bool:
         """Whether it ships with rpe, so that there is no run directory."""
         return self.source != YOURS
+
+    @property
+    def state(self) -> str:
+        """Its status, or that the process that trained it has ended without a word."""
+        return str(self.record["status"]) if self.is_reference else liveness.state(Run(self.path), self.record)
 
     @property
     def trained(self) -> bool:
@@ -68,7 +87,8 @@ class RunResults:
 
     @cached_property  # read for inspections, similarities and shifts
     def _probes(self) -> tuple[list[Any], str | None]:
-        return ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+        lines, problem = ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+        return list(map(_compact, lines)), problem
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -86,7 +106,7 @@ class RunResults:
         problems = {"learning curve": self._validations[1], "probes": self._probes[1]}
         return [f"{problem} (its {what} left out)" for what, problem in problems.items() if problem]
 
-    @property
+    @cached_property  # asked for by every table and every sentence
     def solved(self) -> bool | None:
         """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""
         return False if self.failed else stats.solved(self.by_length("exact_match"), self.config.length)
@@ -98,6 +118,14 @@ def _lines_or_problem(read: Callable[[], list[Any]]) -> tuple[list[Any], str | N
         return read(), None
     except RunError as error:
         return [], str(error)
+
+
+def _compact(line: Any) -> Any:
+    """A line of probes.jsonl with its weights by distance as arrays, in a quarter of the memory."""
+    heads = (head for at in line.get("lengths", []) for layer in at["layers"] for head in layer)
+    for head in heads:
+        head["by_distance"] = array("d", head["by_distance"])
+    return line
 
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
@@ -116,15 +144,15 @@ class LoadedRuns:
     warnings: list[str]
 
 
-def load_runs(paths: Iterable[Path]) -> LoadedRuns:
-    """The runs in these directories. Raises ReportError where no run is evaluated, or where runs cannot be compared."""
+def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
+    """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated."""
     unique = sorted({path.resolve(): path for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
-    runs, messages = _read_all(unique)
+    runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
-    runs = _on_shared_sets(runs)
-    messages += duplicates + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
+    runs, left_out = eval_sets.on_shared_sets(runs)
+    messages += duplicates + left_out + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
     messages += warnings.incomplete(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
@@ -136,11 +164,11 @@ def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
     return {run.path: run for run in runs}.values()
 
 
-def _read_all(paths: list[Path]) -> tuple[list[RunResults], list[str]]:
+def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
     runs, messages = [], []
     for path in paths:
         try:
-            variants, problems = _read(Run(path))
+            variants, problems = _read(Run(path), keep)
             runs += variants
             messages += problems
         except (RunError, ChoiceError) as error:
@@ -152,9 +180,10 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
     return sorted(runs, key=lambda run: (run.id, str(run.path)))
 
 
-def _read(run: Run) -> tuple[list[RunResults], list[str]]:
+def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
-    record, config, lines = run.record, run.config, run.evaluations()
+    record, config = run.record, run.config
+    lines = [line for line in run.evaluations() if keep(run, line)]
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []
@@ -166,23 +195,21 @@ def _read(run: Run) -> tuple[list[RunResults], list[str]]:
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
-    variants = list(dict.fromkeys(_variant(line, config) for line in current)) or [("", None)]
+    ways = list(dict.fromkeys((way_of(line, config), line.get("encoding_override")) for line in current)) or [("", None)]
     results = []
-    for suffix, override in variants:
-        evaluations = _by_length([line for line in current if _variant(line, config)[0] == suffix])
-        group = {"group": group_of(canonical(override, run.path))} if override else {}
-        own = record | group | {"encoding": record["encoding"] + suffix}
-        settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
-        results.append(RunResults(run.path, own, config, {}, evaluations, settings))
+    for way, override in ways:
+        lines = [line for line in current if way_of(line, config) == way]
+        try:
+            swapped = canonical(override, run.path) if override else None
+            group = {"group": group_of(swapped)} if swapped else {}
+        except ChoiceError as error:
+            messages.append(f"{run}: its evaluations with encoding {override} are left out: {error}")
+            continue
+        own = record | group | {"encoding": record["encoding"] + way}
+        settings = _settings(record, config) | ({"measured": way} if way else {})
+        flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
+        results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags))
     return results, messages
-
-
-def _variant(line: EvalLine, config: Config) -> tuple[str, str | None]:
-    """What a label adds for an evaluation with another encoding or other positions than the run's, and that encoding."""
-    default = "start" if config.positions == "offset" else config.positions
-    override, positions = line.get("encoding_override"), line.get("positions", default)
-    swapped = f" as {label(override)}" if override else ""
-    return swapped + (f" at {positions}" if positions != default else ""), override
 
 
 def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
@@ -214,43 +241,3 @@ def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[
             messages.append(f"{run.path} and {unique[key].path} are the same run (recipe and seed): only the second counts")
         unique.setdefault(key, run)
     return _sorted(unique.values()), messages
-
-
-def _on_shared_sets(runs: list[RunResults]) -> list[RunResults]:
-    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length."""
-    by_cell: dict[tuple[str, int], list[RunResults]] = defaultdict(list)
-    for run in runs:
-        for length in run.all_evaluations:
-            by_cell[str(run.record["task"]), length].append(run)
-    chosen = {cell: _shared_set(*cell, members) for cell, members in sorted(by_cell.items())}
-    return [replace(run, evaluations=_evaluations_on(run, chosen)) for run in runs]
-
-
-def _shared_set(task: str, length: int, runs: list[RunResults]) -> str | None:
-    """The fingerprint of the evaluation set that all these runs share: the one of the most sequences, then the latest."""
-    ranks = [{line.get("fingerprint"): rank for rank, line in enumerate(run.all_evaluations[length])} for run in runs]
-    shared = set.intersection(*map(set, ranks))
-    if not shared:
-        raise ReportError(_different_sets(task, length, runs))
-    return max(shared, key=lambda fingerprint: (sum(rank[fingerprint] for rank in ranks), str(fingerprint)))
-
-
-def _evaluations_on(run: RunResults, chosen: dict[tuple[str, int], str | None]) -> dict[int, EvalLine]:
-    """By length, the last evaluation on the chosen set."""
-    evaluations = {}
-    for length, lines in run.all_evaluations.items():
-        fingerprint = chosen[str(run.record["task"]), length]
-        evaluations[length] = [line for line in lines if line.get("fingerprint") == fingerprint][-1]
-    return evaluations
-
-
-def _different_sets(task: str, length: int, runs: list[RunResults]) -> str:
-    sets: dict[str, list[RunResults]] = defaultdict(list)
-    for run in runs:
-        for line in run.all_evaluations[length]:
-            sets[f"{line.get('fingerprint')} (n={line['n']}, eval_seed={line.get('eval_seed')})"].append(run)
-    message = [f"{task} at length {length} was evaluated on different sets, which cannot be compared:"]
-    by_size = sorted(sets.items(), key=lambda item: (-len(item[1]), item[0]))
-    message += [f"  set {name}: {warnings.paths_of(members)}" for name, members in by_size]
-    where = " ".join(str(run.path) for run in runs) if len(runs) <= warnings.MAX_PATHS else "RUNS"
-    return "\n".join([*message, f"evaluate them all on one set: rpe eval {where} --overwrite"])

@@ -23,8 +23,8 @@ def incomplete(runs: "list[RunResults]") -> list[str]:
             messages.append(f"{run.path}: failed ({error[:200]}): counted as not solved and excluded from means: see its log.txt")
     unfinished = [run for run in runs if not run.trained and not run.failed]
     trained = [run for run in runs if run.trained]
-    unevaluated = [run for run in trained if not run.evaluations]
-    unsolved = [run for run in trained if run.evaluations and run.config.length not in run.evaluations]
+    unevaluated = [run for run in trained if not run.all_evaluations]
+    unsolved = [run for run in trained if run.all_evaluations and run.config.length not in run.all_evaluations]
     for members, problem in (
         (unfinished, "not trained to the end, so excluded from means: rpe train RUN/recipe.yaml for each of"),
         (unevaluated, "trained but not evaluated: rpe eval"),

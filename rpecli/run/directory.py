@@ -15,6 +15,7 @@ A file that is replaced is written under another name, synced and renamed; reade
 checksum and have a schema (`records.py`), and reading checks both; run.json holds the checksum of recipe.yaml.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rpecli import catalog
+from rpecli import catalog, process
 from rpecli.choice import parse_choice, split_layers
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, label
@@ -48,7 +49,7 @@ from rpecli.run.files import (
     write_bytes,
     write_json,
 )
-from rpecli.run.provenance import now, sources
+from rpecli.run.provenance import data_sources, now, sources
 from rpecli.run.records import EvalLine, MetricsLine, ProbeLine, parse, parse_run
 
 REMEDY = "start the command that made the run again, which writes it anew"  # of a damaged run.json
@@ -138,8 +139,8 @@ class Run:
         record = {"format": RECORD_FORMAT, "id": config.id, "task": label(config.task), "encoding": label(config.encoding)}
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
         record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
-        record |= {"sources": sources(config), "code": code.shipped_code(config)}
-        return record | {"recipe": self._write_recipe(config), "created": now()}
+        record |= {"sources": sources(config), "code": code.shipped_code(config), "data": data_sources(config)}
+        return record | {"recipe": self._write_recipe(config), "created": now(), **process.this_process()}
 
     def _write_recipe(self, config: Config) -> str:
         """Writes recipe.yaml, and copies of the user's own files that it names; returns the recipe's checksum."""
@@ -230,9 +231,11 @@ class Run:
             raise Damaged(f"{self.record_file}: {error}: {REMEDY}") from None
 
     def update(self, **fields: Any) -> dict[str, Any]:
-        """Changes fields of run.json in one step and returns the whole record."""
-        record = self.record | fields
-        write_json(self.record_file, record)
+        """Changes fields of run.json in one step and returns the whole record; a file that says it all already is not touched."""
+        before = self.record
+        record = before | fields
+        if record != before:
+            write_json(self.record_file, record)
         return record
 
     @property
@@ -284,6 +287,14 @@ class Run:
             raise RunError(f"{file}: a line was not written: {error}") from None
         append_line(file, line)
 
+    def require_writable(self) -> None:
+        """Raises NotWritten where nothing can be added to the run: before work whose result would be lost."""
+        if not os.access(self.path, os.W_OK):
+            raise self._not_writable("permission denied")
+
+    def _not_writable(self, why: str) -> NotWritten:
+        return NotWritten(f"{self} cannot be written ({why}): copy the runs to a folder where they can")
+
     @contextmanager
     def lock(self, wait: bool = False, required: bool = True) -> Iterator[None]:
         """Holds the run for this process; the system releases it when the process ends, however it ends.
@@ -304,7 +315,7 @@ class Run:
         except OSError as error:
             problem = reason(error)
         if problem and required:
-            raise NotWritten(f"{self} cannot be written ({problem}): copy the runs to a folder where they can")
+            raise self._not_writable(problem)
         try:
             if not problem:
                 remove_temporary(self.path)

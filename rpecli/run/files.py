@@ -87,7 +87,10 @@ def remove_temporary(folder: Path) -> None:
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Writes every file, by name, into a folder, which is created if necessary; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(folder, error) from None
     for name, data in files.items():
         write_bytes(folder / name, data)
     return [folder / name for name in files]

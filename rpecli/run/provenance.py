@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import parse_choice, split_layers
+from rpecli.choice import data_in, parse_choice, split_layers
 from rpecli.config.recipe import Config
 from rpecli.device import n_cores
 
@@ -18,6 +18,11 @@ def sources(config: Config) -> dict[str, str]:
     """Fingerprints of the files of the task and the encoding, to notice that one changed since a run was trained."""
     pairs = (("tasks", config.task), ("encodings", config.encoding))
     return {kind: "+".join(_fingerprint(kind, part) for part in split_layers(choice)) for kind, choice in pairs}
+
+
+def data_sources(config: Config) -> dict[str, str]:
+    """Fingerprints of the user's own data that the task reads, by path."""
+    return {path: catalog.data_fingerprint(path) for path in data_in(config.task)}
 
 
 def _fingerprint(kind: str, choice: str) -> str:

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 from rpecli.run.files import CHECKSUM, RECORD_FORMAT, Damaged, OtherFormat, unseal
 
 EXAMPLE_WORDS = 64
+AS_DRAWN = ", as drawn"  # of a data set whose sequences are those that the task draws from the same seed
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
 OLDEST_KEYS = {"task", "encoding", "seed", "status"}  # of run.json in every format
 PROBES = ("attention", "similarity", "positions", "prefix")  # values of the key `probe`
@@ -71,6 +72,7 @@ class RunRecord(Record):
     family: str  # of the task
     sources: Sources
     code: NotRequired[dict[str, str]]  # fingerprints of the shipped files that decide its numbers, by name
+    data: NotRequired[dict[str, str]]  # fingerprints of the user's own data, by path
     recipe: str  # checksum of recipe.yaml
     created: str
     error: NotRequired[str | None]
@@ -92,6 +94,7 @@ class RunRecord(Record):
     tokens: NotRequired[Count]
     seconds: NotRequired[Amount]
     finished: NotRequired[str]
+    receipt: NotRequired[str | None]  # of the last job that did all it was asked for
     steps_to_accuracy: NotRequired[StepsToAccuracy]
     peak_memory: NotRequired[Count | None]  # bytes
     tokens_per_second: NotRequired[Amount]
@@ -156,6 +159,7 @@ class EvalLine(EvalScores):
     weights: str  # fingerprint of the weights file
     encoding_override: str | None  # the encoding that took the place of the trained one; a path is relative to the run
     code: NotRequired[str]  # fingerprint of the shipped files that measured it
+    data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 
 
 class EvalIdentity(Record):

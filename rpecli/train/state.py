@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from rpecli import model
+from rpecli import model, tensor_file
 from rpecli.config.recipe import Config
 from rpecli.model import LoadedModel
 from rpecli.run.directory import Run
-from rpecli.run.files import RunError, write_bytes
+from rpecli.run.files import RunError
+
+REMEDY = "delete it to train from the start"
 
 
 @dataclass
@@ -45,30 +45,26 @@ def save_checkpoint(trainer: Trainer, run: Run) -> None:
             state[f"optimizer.{key}.{name}"] = value
     state["counters"] = torch.tensor([trainer.step, trainer.tokens])
     state["losses"] = torch.stack(trainer.losses).cpu().double() if trainer.losses else torch.zeros(0, dtype=torch.float64)
-    write_bytes(run.checkpoint_file, _as_bytes(state))
+    tensor_file.write(run.checkpoint_file, state)
 
 
 def save_weights(trainer: Trainer, run: Run) -> None:
-    write_bytes(run.weights_file, _as_bytes(trainer.model.state()))
+    tensor_file.write(run.weights_file, trainer.model.state())
 
 
 def load_checkpoint(trainer: Trainer, run: Run) -> None:
     """Loads the checkpoint and removes the validations after it from metrics.jsonl."""
+    state = tensor_file.read(run.checkpoint_file, REMEDY)
     try:
-        state = load_file(run.checkpoint_file, device=str(trainer.device))
         trainer.model.load_state({n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")})
-    except Exception as error:
-        raise RunError(f"{run.checkpoint_file} is damaged ({error}): delete it to train from the start") from None
+    except ValueError as error:
+        raise RunError(f"{run.checkpoint_file} is of another model ({error}): {REMEDY}") from None
     for name, parameter in trainer.model.named_parameters():
         keys = [key for key in state if key.startswith("optimizer.") and key.split(".", 2)[2] == name]
-        trainer.optimizer.state[parameter] = {key.split(".", 2)[1]: state[key] for key in keys}
+        trainer.optimizer.state[parameter] = {key.split(".", 2)[1]: state[key].to(trainer.device) for key in keys}
     trainer.step, trainer.tokens = (int(n) for n in state["counters"])
-    trainer.losses = list(state["losses"].float())
+    trainer.losses = list(state["losses"].float().to(trainer.device))
     run.cut_metrics(trainer.step)
-
-
-def _as_bytes(state: dict[str, Tensor]) -> bytes:
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
 
 
 def checkpoint_step(run: Run) -> int | None:
@@ -76,7 +72,6 @@ def checkpoint_step(run: Run) -> int | None:
     if not run.checkpoint_file.exists():
         return 0
     try:
-        with safe_open(run.checkpoint_file, framework="pt") as file:
-            return int(file.get_tensor("counters")[0])
-    except Exception:  # a damaged file: resuming the run names it
+        return int(tensor_file.read(run.checkpoint_file, REMEDY)["counters"][0])
+    except RunError:  # resuming the run says what is wrong
         return None

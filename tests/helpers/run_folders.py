@@ -46,7 +46,7 @@ def evaluation(length: int, accuracy: float, match: float) -> dict[str, Any]:
     scores["example"] = {"prompt": ["7"] * length, "target": ["7"] * length, "answer": ["7"] * (length - 1) + ["8"]}
     scores["token_accuracy_rescaled"] = (accuracy - CHANCE) / (1 - CHANCE)
     about = {"length": length, "sequence": 2 * length + 3, "n": 100, "fingerprint": f"set{length}"}
-    return about | scores | EVAL_IDENTITY | {"seconds": 0.1}
+    return about | scores | EVAL_IDENTITY | {"data": None, "seconds": 0.1}
 
 
 def validation(step: int, accuracy: float, **keys: Any) -> dict[str, Any]:

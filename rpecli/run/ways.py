@@ -1,0 +1,35 @@
+"""How a line of eval.jsonl was measured, where that differs from the run's own encoding, positions and drawn sequences."""
+
+from rpecli.config.recipe import Config, label
+from rpecli.run.directory import Run
+from rpecli.run.records import AS_DRAWN, EvalLine
+
+
+def way_of(line: EvalLine, config: Config) -> str:
+    """What a label adds: ` as none`, ` at randomized`, ` on other-sets 1a2b3c4d`; empty for a run as it was trained."""
+    default = "start" if config.positions == "offset" else config.positions
+    override, positions, source = line.get("encoding_override"), line.get("positions", default), line.get("data")
+    swapped = f" as {label(override)}" if override else ""
+    placed = f" at {positions}" if positions != default else ""
+    return swapped + placed + (f" on {source}" if source and not source.endswith(AS_DRAWN) else "")
+
+
+def source_of(way: str) -> str:
+    """The data set that a way names; empty for drawn sequences."""
+    return way.partition(" on ")[2]
+
+
+def evaluations_by_way(run: Run) -> dict[str, dict[int, EvalLine]]:
+    """Of each way and each length, the line on the most sequences, the latest of equals; of the current weights.
+
+    Lines with another evaluation seed than that of the recipe are a way of their own: ` with eval seed 3`.
+    """
+    lines, config = run.evaluations(), run.config
+    ways: dict[str, dict[int, EvalLine]] = {}
+    for line in lines:
+        if line["weights"] == lines[-1]["weights"]:
+            seed = f" with eval seed {line['eval_seed']}" if line["eval_seed"] != config.eval.eval_seed else ""
+            lengths = ways.setdefault(way_of(line, config) + seed, {})
+            if line["length"] not in lengths or line["n"] >= lengths[line["length"]]["n"]:
+                lengths[line["length"]] = line
+    return {way: dict(sorted(ways[way].items())) for way in sorted(ways)}

@@ -1,0 +1,179 @@
+"""A user's own data as a task: what is trained on and what is held out, any of several answers, errors, and a changed file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from rpecli import data
+from rpecli import task as tasks
+from rpecli.choice import ChoiceError, canonical, data_in
+from rpecli.cli.app import app
+from rpecli.config.recipe import Config, label
+from rpecli.device import pick_device
+from rpecli.evaluate import measure
+from rpecli.evaluate.measure import SequenceScores
+from rpecli.model import build
+from rpecli.task import SPECIAL, Task
+from rpecli.titles import display
+
+TINY = ["--steps", "3", "--d-model", "16", "--n-layer", "1", "--n-head", "2", "--encoding", "rope", "-j", "0"]
+
+
+def write(folder: Path, rows: list[dict[str, object]], name: str = "mine.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def sorting(number: int, longest: int = 6) -> list[dict[str, object]]:
+    rng = np.random.default_rng(0)
+    words = [[str(n) for n in rng.integers(9, size=1 + i % longest)] for i in range(number)]
+    return [{"input": " ".join(word), "target": " ".join(sorted(word))} for word in words]
+
+
+def built(path: Path, **options: str) -> Task:
+    return tasks.build(canonical(":".join([f"data:path={path}", *(f'{key}="{value}"' for key, value in options.items())])))
+
+
+def strings(task: Task, length: int) -> set[str]:
+    batch = task.sample(np.random.default_rng(0), 200, length)
+    return {task.text(batch, row) for row in range(200)}
+
+
+def held_out(task: Task, length: int, trained_to: int) -> list[str]:
+    blocks = list(data.evaluation_blocks(task, length, 1000, 0, trained_to))
+    return [task.text(block, row) for block in blocks for row in range(len(block.tokens_BxT))]
+
+
+def test_what_is_trained_on_is_not_tested_on_and_longer_rows_are_all_tested(tmp_path: Path) -> None:
+    task = built(write(tmp_path, [{"input": f"{i:03d}", "target": "x" * (1 + i % 2)} for i in range(100)]))
+    train, validation = strings(task.split("train", 1), 1), strings(task.split("validation", 1), 1)
+    test = held_out(task, 1, trained_to=1)
+    assert (len(train), len(validation), len(test)) == (30, 10, 10)
+    assert len({*train, *validation, *test}) == 50
+    assert len(set(held_out(task, 2, trained_to=1))) == 50
+    assert len(set(held_out(task, 2, trained_to=2))) == 10
+
+
+def test_files_a_column_or_a_second_path_name_the_splits(tmp_path: Path) -> None:
+    rows = [{"input": f"{i}", "target": "x", "part": "test" if i > 7 else "train"} for i in range(10)]
+    task = built(write(tmp_path, rows), split="part")
+    assert held_out(task, 1, 1) == ["> 8 | [x] .", "> 9 | [x] ."]
+    folder = tmp_path / "files"
+    folder.mkdir()
+    write(folder, rows[:5], "train.jsonl")
+    write(folder, rows[5:7], "test.jsonl")
+    assert held_out(built(folder), 1, 1) == ["> 5 | [x] .", "> 6 | [x] ."]
+    second = write(tmp_path, rows[:2], "other.jsonl")
+    task = built(write(tmp_path, rows), test_path=str(second))
+    assert held_out(task, 1, 1) == ["> 0 | [x] .", "> 1 | [x] ."]
+    assert "100 % of the test examples also stand in the training set" in task.notes
+
+
+@pytest.mark.parametrize(("rule", "lengths"), [("target", {3}), ("input", {6}), ("digits", {2}), ("n", {4}), ("cat", {5})])
+def test_the_length_of_a_problem_is_what_the_user_says(rule: str, lengths: set[int], tmp_path: Path) -> None:
+    path = write(tmp_path, [{"input": "27+5=?", "target": "032", "n": 4, "cat": [5, 2]}])
+    assert {n for n in range(1, 9) if built(path, length=rule).has_length(n)} == lengths
+
+
+def test_tokens_are_characters_words_or_bytes(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"input": "jump twice", "target": "J J"}, {"input": "é", "target": "é"}])
+    assert strings(built(path), 2) == {"> jump twice | [J] [J] ."}
+    numbers = write(tmp_path, [{"input": "27 + 5", "target": "32"}], "numbers.jsonl")
+    assert strings(built(numbers), 2) == {r"> 2 7 \s + \s 5 | [3] [2] ."}
+    story = write(tmp_path, [{"input": "Where is Ann ?", "target": "hall"}], "story.jsonl")
+    assert strings(built(story), 1) == {"> Where is Ann ? | [hall] ."}
+    assert strings(built(path, tokens="char"), 1) == {"> é | [é] ."}
+    assert strings(built(path, tokens="byte"), 2) == {"> c3 a9 | [c3] [a9] ."}
+
+
+def test_any_of_several_answers_counts(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"input": "find", "outputs": ["7", "9"]}] * 5 + [{"input": "find", "outputs": ["9", "8"]}] * 5)
+    task = built(path)
+    (block,) = data.evaluation_blocks(task, 1, 100, 0)
+    assert [task.text(block, row)[12:] for row in range(4)] == ["[7] .", "[9] .", "[9] .", "[8] ."]
+    assert block.group_B is not None
+    assert block.group_B.tolist() == [0, 0, 1, 1]
+    config = Config.from_keys(task=canonical(f"data:path={path}"), encoding="none", length=1, d_model=16, n_head=2, n_layer=1)
+    scores = measure.measure(build(config, pick_device("cpu")), 1, [block], [])
+    assert scores["n"] == 2
+
+
+def test_of_a_group_the_right_sequence_counts_else_the_best() -> None:
+    exact, right = np.array([False, True, False, False]), np.array([1, 2, 1, 0])
+    tens = np.zeros((4, 10), dtype=int)
+    scores = SequenceScores(exact, exact, right, np.full(4, 2), np.arange(4.0), tens, tens).best_of(np.array([0, 0, 1, 1]))
+    assert (scores.exact.tolist(), scores.n_correct.tolist(), scores.nll.tolist()) == ([True, False], [2, 1], [1.0, 2.0])
+
+
+def test_a_pattern_in_quotes_may_hold_what_the_grammar_uses(tmp_path: Path) -> None:
+    folder = tmp_path / "a+b,c:d"
+    folder.mkdir()
+    path = write(folder, [{"a": 2, "b": 3, "sum": 5}])
+    choice = canonical(f'data:path="{path}":input="{{a}}+{{b}}, {{a}}:":target=sum')
+    assert canonical(choice) == choice
+    assert data_in(choice) == [str(path)]
+    assert strings(tasks.build(choice), 1) == {r"> 2 + 3 , \s 2 : | [5] ."}
+    assert label(choice).endswith(":path=mine.jsonl:target=sum")
+    assert display("tasks", f"data:path={path.name}") == "Data (mine.jsonl)"
+
+
+def test_a_run_is_named_by_the_content_of_its_data(tmp_path: Path) -> None:
+    first, copy = write(tmp_path, sorting(5)), write(tmp_path, sorting(5), "copy.jsonl")
+    identity = [Config.from_keys(task=canonical(f"data:path={p}"), encoding="rope").identity["task"] for p in (first, copy)]
+    assert identity[0] == identity[1]
+    write(tmp_path, sorting(6), "copy.jsonl")
+    assert Config.from_keys(task=canonical(f"data:path={copy}"), encoding="rope").identity["task"] != identity[0]
+
+
+FAULTS = {
+    "path=nope.jsonl": "there is no such file, folder or pattern",
+    "path=mine.jsonl:input=foo": "no known pair of input and target",
+    "path=mine.jsonl:tokens=word": "known are auto, char, space, byte",
+    "path=mine.jsonl:length=target2": "no column 'target2'",
+    "path=mine.jsonl:length=target_text": "is 'x', not a length",
+    "path=mine.jsonl:split=target_text": "split 'x': known are",
+}
+
+
+@pytest.mark.parametrize("options", FAULTS)
+def test_a_wrong_option_is_told_before_anything_starts(options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, [{"input": "a", "target": "b", "target_text": "x"}])
+    with pytest.raises(ChoiceError, match=FAULTS[options]):
+        tasks.build(canonical(f"data:{options}"))
+
+
+def rpe(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_a_file_of_rows_trains_evaluates_by_length_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, sorting(120))
+    trained = rpe("train", "--task", f"data:path={path.name}", "--length", "3", *TINY)
+    assert "Data (mine.jsonl): input input, target target; space tokens, 9 of them; length = target" in trained.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("data-path-mine.jsonl-rope-s0-")
+    assert "Data (mine.jsonl)" in rpe("eval", "--lengths", "3,5,6", "-j", "0").stdout
+    lines = [json.loads(line) for line in (run / "eval.jsonl").read_text().splitlines()]
+    assert {line["length"]: line["n"] for line in lines} == {3: 4, 5: 20, 6: 20}
+    rpe("report")
+    assert "mine.jsonl" in (tmp_path / "results/default/report.md").read_text()
+    assert (
+        "has no problem longer than 6: write length: 6"
+        in rpe("train", "--task", f"data:path={path.name}", "--length", "9", code=2).stderr
+    )
+    path.write_text(path.read_text() + '{"input": "1", "target": "1"}\n')
+    assert "has changed since this run was trained" in rpe("eval", "--lengths", "2", "-j", "0", code=1).stderr
+
+
+def test_the_tokens_of_numbers_are_in_their_order(tmp_path: Path) -> None:
+    task = built(write(tmp_path, [{"input": "10 9 b 2", "target": "2 9"}]))
+    assert [task.word(symbol) for symbol in range(task.symbols)] == ["2", "9", "10", "b"]
+    assert task.vocabulary == SPECIAL + 4
