@@ -154,6 +154,9 @@ class EvalSettings(Strict):
     eval_positions: Literal["same", "start", "randomized"] = Field(
         "same", description="Positions in evaluation; same: as in training."
     )
+    eval_task: TaskChoice | None = Field(
+        None, description="Task to evaluate on: the trained one with other options, as in flip-flop:ignore=0.98."
+    )
 
 
 class TrainSettings(ModelSettings, OptimizationSettings, LengthSettings):
