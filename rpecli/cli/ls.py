@@ -12,7 +12,7 @@ from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import select_runs
 from rpecli.config.ranges import parse_seeds
-from rpecli.run.directory import Run
+from rpecli.run.directory import Run, Status
 
 EXAMPLES = """
 Examples:
@@ -38,12 +38,18 @@ def ls(
     state: Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")] = None,
     as_json: flags.Json = False,
 ) -> None:
-    """List encodings, tasks, recipes or runs."""
+    """List encodings, tasks, recipes or runs.
+
+    In a pipe, tables are Markdown with every column at its full width; --json is for programs.
+    """
     from rpecli.describe import listing
 
     kinds = [*catalog.SUFFIX, "runs"]
     if kind not in kinds:
         stop(catalog.unknown("kind", kind, kinds), USAGE)
+    states = list(map(str, Status))
+    if wrong := [word for word in (state or "").split(",") if word and word not in states]:
+        stop(f"--state {state}: {catalog.unknown('state', wrong[0], states)}", USAGE)
     filters = {"task": task, "encoding": encoding, "seed": seed, "status": state}
     if kind == "runs":
         selected = _matching(select_runs(runs, None)[0], {key: text for key, text in filters.items() if text is not None})

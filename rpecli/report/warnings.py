@@ -1,9 +1,11 @@
 """Warnings about the runs of a report: incomplete ones, and those that different code trained."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rpecli.choice import is_path, parse_choice, split_layers
+from rpecli.choice import is_path, parse_choice, paths_in, split_layers
 from rpecli.table import plural
 
 if TYPE_CHECKING:
@@ -42,12 +44,32 @@ def different_code(runs: "list[RunResults]") -> list[str]:
         counts = ", ".join(f"{commit} ({number})" for commit, number in sorted(commits.items()))
         messages.append(f"trained by {len(commits)} commits of rpe: {counts}: equal recipes may not mean equal training; "
                         "train them again with one")  # fmt: skip
-    renamed = [run for run in evaluated if run.record.get("id", run.config.id) != run.config.id]
+    renamed = [run for run in evaluated if not _has_own_files(run) and run.record.get("id", run.config.id) != run.config.id]
     if renamed:
         messages.append(
             f"trained by a version of rpe in which their recipes had other ids: train them again: {paths_of(renamed)}"
         )
     return messages + _changed_files(evaluated)
+
+
+def _has_own_files(run: "RunResults") -> bool:
+    """Whether its id holds the text of the user's files, which may be gone."""
+    return bool(paths_in(run.config.task) or paths_in(run.config.encoding))
+
+
+def folded(messages: list[str], paths: Iterable[Path]) -> list[str]:
+    """The messages, of many that differ in the run alone the first ones with their number."""
+    runs = sorted(map(str, paths), key=len, reverse=True)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for message in messages:
+        run = next((run for run in runs if message.startswith(run)), "") if len(messages) > MAX_PATHS else message
+        groups[message.replace(run, "RUN") if run else message].append(message)
+    shown = []
+    for members in groups.values():
+        shown += (
+            members if len(members) <= MAX_PATHS else [*members[:1], f"and the same for {plural(len(members) - 1, 'other run')}"]
+        )
+    return shown
 
 
 def _changed_files(runs: "list[RunResults]") -> list[str]:
