@@ -16,6 +16,7 @@ from rpecli.choice import ChoiceError, canonical, paths_in
 from rpecli.config.recipe import Config, label
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import eval_sets, stats, warnings
+from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
@@ -61,6 +62,11 @@ class RunResults:
     def is_reference(self) -> bool:
         """Whether it ships with rpe, so that there is no run directory."""
         return self.source != YOURS
+
+    @property
+    def state(self) -> str:
+        """Its status, or that the process that trained it has ended without a word."""
+        return str(self.record["status"]) if self.is_reference else liveness.state(Run(self.path), self.record)
 
     @property
     def trained(self) -> bool:
@@ -165,15 +171,16 @@ def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
 
 
 def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
-    runs, messages = [], []
+    runs = list[RunResults]()
+    messages = list[tuple[Path, str]]()
     for path in paths:
         try:
             variants, problems = _read(Run(path), keep)
             runs += variants
-            messages += problems
-        except (RunError, ChoiceError) as error:
-            messages.append(f"{error} (left out)")
-    return _sorted(runs), warnings.folded(messages, paths)
+            messages += [(path, problem) for problem in problems]
+        except (RunError, ChoiceError, OSError) as error:
+            messages.append((path, f"{error} (left out)"))
+    return _sorted(runs), warnings.folded(messages)
 
 
 def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
