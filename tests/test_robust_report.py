@@ -289,7 +289,7 @@ def test_a_foreign_run_with_markup_in_every_text_is_reported_as_text(tmp_path):
     paths = [make_run(tmp_path / "a <b> `c` [x](y)", {16: 1.0, 32: 0.5}, seed=seed, info=info) for seed in (0, 1)]
     failed = make_run(tmp_path, {}, seed=2, info=info | {"status": "failed", "error": HOSTILE})
     report = build.build_report([*paths, failed], "mine", tmp_path / "results", f"rpe report {HOSTILE}")
-    files = {path.name: path.read_text(encoding="utf-8") for path in report.files if path.suffix not in (".png", ".pdf")}
+    files = {path.name: path.read_bytes().decode() for path in report.files if path.suffix not in (".png", ".pdf")}
     page = Page(files["report.html"])
     assert page.tags.count("script") == 1
     assert "alert(1)" in page.text

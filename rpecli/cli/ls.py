@@ -54,7 +54,7 @@ def ls(
         )
     if kind != "tasks":
         flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
-    states = list(map(str, Status))
+    states = [*map(str, Status), liveness.INTERRUPTED]
     if wrong := [word for word in (state or "").split(",") if word and word not in states]:
         stop(f"--state {state}: {catalog.unknown('state', wrong[0], states)}", USAGE)
     filters = {"task": task, "encoding": encoding, "seed": seed, "status": state}
