@@ -83,6 +83,8 @@ def main() -> None:
         if not isinstance(error, RunError):
             raise
         stop(str(error), FAILURE)
+    except BrokenPipeError:  # whoever reads the output, such as head, has read enough
+        _discard_output()
     except OSError as error:
         if error.filename is None:
             _discard_output()
