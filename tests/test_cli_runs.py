@@ -110,7 +110,7 @@ def test_an_unusable_directory_among_the_runs_is_one_line_and_the_others_are_use
     assert result.code == 0
     for problem in UNUSABLE:
         (line,) = [line for line in result.err.splitlines() if problem in line]
-        assert re.search(r"move it elsewhere|start the command", line)
+        assert re.search(r"move|start the command", line)
     assert re.search(r"^(\| |Copy, )?(RoPE|copy-rope)", result.out, re.MULTILINE)
     assert not re.search(r"^(\| |Copy, )?(Learned|copy-learned)", result.out, re.MULTILINE)
 
@@ -390,5 +390,5 @@ def test_ctrl_c_ends_a_watch_with_130_and_does_not_touch_the_runs(here: Path) ->
     assert "1 run: 1 training" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)
-    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted; start the same command again to go on")
+    assert (process.returncode, messages.splitlines()[-1]) == (130, "interrupted")
     assert Run(path).record["status"] == "training"

@@ -32,7 +32,7 @@ from rpecli.encoding import Encoding
 
 class Crash(Encoding):
     def embed(self, x_BxTxM, positions_BxT, ids_BxT):
-        if Path(__file__).with_name("armed").exists() and (WHEN):
+        if Path(__file__).with_name("armed").exists() and x_BxTxM.shape[0] > 8 and (WHEN):  # in no trial
             CRASH
         return x_BxTxM
 '''

@@ -1,15 +1,16 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
 import errno
+from collections.abc import Set
 from pathlib import Path
 
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
-from rpecli.config.load import RecipeSource
-from rpecli.config.recipe import Recipe
+from rpecli.config.recipe import Config
 from rpecli.run.directory import Run, directories, readable_runs
 from rpecli.run.files import NotWritten, RunError
+from rpecli.run.liveness import claim
 from rpecli.run.provenance import sources, why_no_commit
 
 
@@ -100,15 +101,19 @@ def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run
     return trained, unreadable
 
 
-def create_runs(recipe: Recipe, source: RecipeSource, folder: Path) -> tuple[list[Run], list[str]]:
-    """One run per config of a recipe, and the names of those that cannot be used, which are left out with a message each.
+def create_runs(configs: list[Config], study: str, folder: Path, done: Set[str] = frozenset()) -> tuple[list[Run], list[str]]:
+    """One run per config, and the names of those that cannot be used, which are left out with a message each.
 
-    Warns of trained runs whose task's or encoding's file has changed since.
+    Warns of trained runs whose task's or encoding's file has changed since. Those of `done` are there and up to date.
     """
     runs, problems = list[Run](), dict[str, str]()
-    for config in recipe.configs():
+    for config in configs:
+        if config.id in done:
+            runs.append(Run(folder / config.id))
+            continue
         try:
-            run = Run.create(config, folder, source.name, say=warn)
+            run = Run.create(config, folder, study, say=warn)
+            claim(run)
         except RunError as error:
             if isinstance(error, NotWritten) and error.errno == errno.ENOSPC:
                 stop(str(error), FAILURE)

@@ -14,7 +14,7 @@ from rpecli import __version__
 from rpecli.choice import ChoiceError
 from rpecli.cli import bench, check, data, inspect, ls, report, run, show, train
 from rpecli.cli import eval as evaluate
-from rpecli.cli._exit import FAILURE, USAGE, stop
+from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._help import Command, Group
 from rpecli.cli._output import show_ascii_where_needed
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
@@ -67,7 +67,8 @@ def main() -> None:
     """Runs the command. Every error is one or two lines on stderr and a fixed exit code."""
     show_ascii_where_needed()
     try:
-        app()
+        with flushed_output():
+            app()
     except Interrupted as error:
         stop("; ".join(["interrupted", *error.args]), INTERRUPTED)
     except Terminated as error:

@@ -9,8 +9,9 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths, check_device, named_choice
+from rpecli.cli._inputs import absolute_lengths, check_device, named_choice, require_writable
 from rpecli.cli._output import print_rich, print_written
+from rpecli.config.settings import MAX_THREADS
 
 if TYPE_CHECKING:
     from rpecli.bench import Options
@@ -34,7 +35,7 @@ def bench(
     ] = None,
     lengths: Annotated[str | None, typer.Option(help="Lengths: 2048:16384 or 512,2048.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; in each round, every case is timed once.")] = 5,
-    threads: Annotated[int, typer.Option(min=1, help="Number of torch threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Number of torch threads.")] = 1,
     device: flags.Device = "cpu",
     sizes: Annotated[
         str | None, typer.Option(help="Models for `train`: width x layers x heads x length x batch, such as 64x2x4x64x128,...")
@@ -68,6 +69,7 @@ def bench(
         )
     except ValueError as error:
         stop(str(error), USAGE)
+    require_writable("--out", out)
     for name in [what] if what else DEFAULT:
         _measure(name, options, out)
 

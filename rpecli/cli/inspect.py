@@ -12,7 +12,14 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import absolute_lengths, check_device, check_lengths, require_writable
+from rpecli.cli._inputs import (
+    absolute_lengths,
+    check_device,
+    check_evaluation_sizes,
+    check_lengths,
+    check_shift_sizes,
+    require_writable,
+)
 from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
@@ -101,8 +108,10 @@ def inspect(
     read_only = [run for run in requests if not os.access(run.path, os.W_OK)]
     if read_only:
         warn(f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written: what is measured is not kept")
+    check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     output = Output(out, tables, as_json)
     if shift:
+        check_shift_sizes([run.config for run in requests], max(distances))
         _show_shifts(requests, distances, device, output)
     else:
         _show_attention(requests, lengths, device, output)

@@ -12,6 +12,7 @@ from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import select_runs
 from rpecli.config.ranges import parse_seeds
+from rpecli.run import liveness
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -63,15 +64,20 @@ def _of_suite(kind: str, suite: str) -> list[dict[str, str]]:
     return [listing.task_row(choice) for choice in suites.tasks(suite)]
 
 
+def _values(run: Run, key: str) -> set[str]:
+    """What a filter may call the value of a run's record."""
+    record = run.record
+    value = liveness.state(run, record) if key == "status" else str(record[key])
+    return {value, value.partition(":")[0]}
+
+
 def _matching(runs: list[Run], filters: dict[str, str]) -> list[Run]:
     """The runs whose record has, for every key, one of the values in its text; a name without options stands for any options."""
     try:
         allowed = {key: set(map(str, parse_seeds(text)) if key == "seed" else text.split(",")) for key, text in filters.items()}
     except ValueError as error:
         stop(f"--seed: {error}", USAGE)
-    matches = [
-        run for run in runs if all({str(run.record[key]), str(run.record[key]).split(":")[0]} & allowed[key] for key in allowed)
-    ]
+    matches = [run for run in runs if all(_values(run, key) & allowed[key] for key in allowed)]
     if not matches:
         stop(f"no run with {', '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
     return matches

@@ -7,6 +7,7 @@ from rpecli.choice import ChoiceError, canonical
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.evaluate.asked import config_of
+from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.memory import ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
@@ -30,6 +31,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     try:
         loaded = build(config.model_copy(update={"encoding": encoding}), torch_device)
         loaded.model.load_state(state if override is None else _without_foreign_encodings(state, loaded.model))
+        loaded.task = evaluation_task(config)
     except ChoiceError as error:
         raise RunError(f"{run.name}: {error}") from None
     except ValueError as error:

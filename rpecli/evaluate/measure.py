@@ -70,6 +70,7 @@ def evaluate(
                 **scores,
                 "weights": weights,
                 "encoding_override": request.encoding_override,
+                "task_override": loaded.config.eval.eval_task,
                 "data": source,
                 "code": code,
             }

@@ -9,6 +9,8 @@ from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, spl
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem
+from rpecli.device import available_memory
+from rpecli.launch import sizes
 from rpecli.model import max_train_positions
 from rpecli.titles import display
 from rpecli.trial import child
@@ -25,13 +27,18 @@ def notes(recipe: Recipe) -> list[str]:
 def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     """Every problem of a recipe once, with the place of the key that it is about."""
     unique = {}
-    configs = recipe.configs()
+    configs = list({_without_seeds(config): config for config in recipe.configs()}.values())
     faults = _faults_of(configs)
     for config in configs:
         for key, text in faults.get(config) or _problems_of(config):
             where, name = source.place(key, config.task)
             unique[name, text] = Problem(where, name, text)
     return list(unique.values())
+
+
+def _without_seeds(config: Config) -> str:
+    """Equal for configs that have the same problems."""
+    return config.model_dump_json(exclude={"seed", "data_seed"})
 
 
 def _faults_of(configs: list[Config]) -> dict[Config, list[tuple[str, str]]]:
@@ -103,6 +110,9 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
+    if too_large := sizes.problem(sizes.training_bytes(config, sequence), available_memory()):
+        yield "d_model", f"training {too_large}: lower d_model, n_layer, length or tokens"
+        return
     causal = config.attention == "causal"
     try:
         shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), causal)

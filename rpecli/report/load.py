@@ -16,6 +16,7 @@ from rpecli.choice import ChoiceError, canonical, paths_in
 from rpecli.config.recipe import Config
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import eval_sets, stats, warnings
+from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
@@ -61,6 +62,11 @@ class RunResults:
     def is_reference(self) -> bool:
         """Whether it ships with rpe, so that there is no run directory."""
         return self.source != YOURS
+
+    @property
+    def state(self) -> str:
+        """Its status, or that the process that trained it has ended without a word."""
+        return str(self.record["status"]) if self.is_reference else liveness.state(Run(self.path), self.record)
 
     @property
     def trained(self) -> bool:

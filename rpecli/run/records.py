@@ -94,9 +94,10 @@ class RunRecord(Record):
     tokens: NotRequired[Count]
     seconds: NotRequired[Amount]
     finished: NotRequired[str]
+    receipt: NotRequired[str | None]  # of the last job that did all it was asked for
     steps_to_accuracy: NotRequired[StepsToAccuracy]
     peak_memory: NotRequired[Count | None]  # bytes
-    tokens_per_second: NotRequired[Amount]
+    tokens_per_second: NotRequired[Count]
 
 
 class MetricsScores(Record):
@@ -157,6 +158,7 @@ class EvalLine(EvalScores):
 
     weights: str  # fingerprint of the weights file
     encoding_override: str | None  # the encoding that took the place of the trained one; a path is relative to the run
+    task_override: NotRequired[str | None]  # the trained task with other options, from which the sequences came
     code: NotRequired[str]  # fingerprint of the shipped files that measured it
     data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 

@@ -5,7 +5,6 @@ function of the step, and the checkpoint holds weights, optimizer state and coun
 """
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -172,7 +171,7 @@ def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None)
         code = {"sources": sources(run.config), "code": shipped_code(run.config)}
         run.update(**code)  # that trains it, not that created it
     stacked = stacked or (record.get("stacked") if resumed else None)
-    state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked}
+    state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked, **process.this_process()}
     run.update(**state, **_facts(trainer), **provenance())
     return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0)
 
@@ -242,6 +241,4 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
         "sequence": trainer.task.sequence(trainer.config.length),
         "steps": trainer.config.steps,
         "length": trainer.config.length,
-        "pid": os.getpid(),
-        "process": process.identity(os.getpid()),
     }
