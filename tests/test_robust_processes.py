@@ -6,8 +6,10 @@ temporary file left. RPE_KILLS=30 kills each target as often, at other moments e
 
 import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 import pytest
 from helpers import training as tiny
 
+from rpecli import catalog, container, device
+from rpecli.launch.job import Ending
 from rpecli.run.directory import find_runs
 
 KILLS = int(os.environ.get("RPE_KILLS", 0))
@@ -145,3 +149,120 @@ def test_a_report_that_is_killed_at_any_moment_changes_no_run_and_is_written_the
     assert rpe(*arguments).code == 0
     assert {file: file.read_bytes() for file in evaluated.rglob("*") if file.is_file()} == before
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+TINY = ("--task", "copy", "--steps", 3, "--length", 4, "--d-model", 16, "--n-layer", 1, "--n-head", 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("n-layer", 999_999_999, "d-model"),
+        ("d-model", 99_999_998, "d-model"),
+        ("length", 999_999_999, "length"),
+        ("tokens", 999_999_999, "d-model"),
+        ("mlp-ratio", 999_999_999, "d-model"),
+    ],
+)
+def test_a_model_that_cannot_fit_is_refused_before_anything_of_its_size_is_made(
+    key: str, value: int, place: str, tmp_path: Path, rpe: tiny.Rpe
+) -> None:
+    flags = list(TINY)
+    flags = [*flags, f"--{key}", value] if f"--{key}" not in flags else flags
+    if f"--{key}" in TINY:
+        flags[flags.index(f"--{key}") + 1] = value
+    for encoding in ("rope", "learned"):
+        result = rpe("train", *flags, "--encoding", encoding, "--runs", tmp_path / "runs", "--jobs", 0)
+        assert result.code == 2, result
+        assert "GiB" in result.err, result
+        assert "lower d_model, n_layer, length or tokens" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_evaluation_sets_and_shifts_that_cannot_fit_are_refused(
+    evaluated: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rpecli.device.available_memory", lambda: 1 << 30)
+    many = ("--samples", 999_999_999, "--eval-tokens", 999_999_999)
+    for arguments, word in ((("eval", *many), "--samples"), (("inspect", *many), "--samples"),
+                            (("inspect", "--shift", "--shifts", 999_999_999), "--shifts")):  # fmt: skip
+        result = rpe(*arguments, "--runs", evaluated, "--device", "cpu")
+        assert (result.code, "GiB" in result.err, word in result.err) == (2, True, True), result
+
+
+@pytest.mark.parametrize("name", ["tpu", "cpu:9", "cpu:x", "cuda:99", "", "CPU"])
+def test_a_device_that_is_not_there_is_an_error_of_usage_for_every_command(
+    name: str, tmp_path: Path, evaluated: Path, rpe: tiny.Rpe
+) -> None:
+    for command in (("train", *TINY), ("run", "quick"), ("eval", "--runs", evaluated), ("inspect", "--runs", evaluated),
+                    ("bench", "--out", tmp_path / "bench")):  # fmt: skip
+        result = rpe(*command, "--device", name)
+        assert (result.code, result.err.count("\n")) == (2, 1), (command, result)
+        assert f"no device {name!r} here: --device " in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_workers_import_nothing_from_the_working_folder(tmp_path: Path) -> None:
+    for name in ("random", "types", "torch", "copy", "numpy", "seed", "table", "rpecli", "pickle"):
+        (tmp_path / f"{name}.py").write_text("raise SystemError('imported from the working folder')\n")
+    (tmp_path / ("x" * 90)).mkdir()  # a socket in a folder with a longer name could not be bound
+    command = [sys.executable, "-P", "-c", "from rpecli.__main__ import main; main()", "train", *map(str, TINY), "--jobs", "1"]
+    env = os.environ | {"PYTHONPATH": str(catalog.PACKAGE.parent), "TMPDIR": str(tmp_path / ("x" * 90))}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "working folder" not in done.stdout + done.stderr
+
+
+def test_a_deleted_run_costs_that_run_alone(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    file = tiny.recipe_file(tmp_path, task=tmp_path / "slow.py", seed="0:2")
+    process = tiny.start("train", file, "--runs", tmp_path / "runs", "--device", "cpu", "--jobs", 2, cwd=tmp_path)
+    wait_until(lambda: len(list((tmp_path / "runs").glob("*/metrics.jsonl"))) == 2)
+    gone = min((tmp_path / "runs").iterdir())
+    shutil.rmtree(gone, ignore_errors=True)
+    result = tiny.finish(process)
+    assert result.code == 1, result
+    assert "Traceback" not in result.err
+    assert f"{gone.name}  FAILED: " in result.err
+    assert [run.record["status"] for run in find_runs(tmp_path / "runs")[0] if run.path != gone] == ["trained"]
+
+
+def test_a_finished_sweep_is_not_started_again(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tiny.recipe_file(tmp_path, seed="0:2")
+    arguments = ("run", file, "--runs", tmp_path / "runs", "--out", tmp_path / "results", "--device", "cpu")
+    assert rpe(*arguments, "--jobs", 0).code == 0
+    started: list[object] = []
+    monkeypatch.setattr("rpecli.launch.worker.run_job", lambda job, say: started.append(job.run.name) or Ending())
+    assert rpe(*arguments, "--jobs", 0).code == 0
+    assert started == []
+    changed, same = find_runs(tmp_path / "runs")[0]
+    changed.evaluations_file.write_bytes(b"")
+    rpe(*arguments, "--jobs", 0)
+    assert started == [changed.name]
+    started.clear()
+    rpe(*arguments, "--jobs", 0, "--samples", 33)
+    assert sorted(started) == sorted([changed.name, same.name])
+
+
+def test_the_limits_of_control_groups_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, old = tmp_path / "job" / "step", tmp_path / "memory" / "job"
+    new.mkdir(parents=True)
+    old.mkdir(parents=True)
+    (tmp_path / "cpu,cpuacct" / "job").mkdir(parents=True)
+    (tmp_path / "groups").write_text("4:memory:/job\n3:cpu,cpuacct:/job\n0::/job/step\n")
+    monkeypatch.setattr(container, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(container, "TREE", tmp_path)
+    assert (container.memory_limits(), container.cpu_quota()) == ([], None)
+    (new / "memory.max").write_text("max\n")
+    (new / "memory.current").write_text("5\n")
+    (new.parent / "memory.max").write_text("1000\n")
+    (new.parent / "memory.current").write_text("700\n")
+    (new.parent / "memory.stat").write_text("anon 100\ninactive_file 200\n")
+    (old / "memory.limit_in_bytes").write_text(f"{2**63 - 4096}\n")
+    (old / "memory.usage_in_bytes").write_text("7\n")
+    (new.parent / "cpu.max").write_text("150000 100000\n")
+    (tmp_path / "cpu,cpuacct" / "job" / "cpu.cfs_quota_us").write_text("300000\n")
+    (tmp_path / "cpu,cpuacct" / "job" / "cpu.cfs_period_us").write_text("100000\n")
+    assert container.memory_limits() == [(1000, 500)]
+    assert container.cpu_quota() == 1.5
+    assert (device.available_memory(), device.total_memory(), device.n_cores()) == (500, 1000, 1)

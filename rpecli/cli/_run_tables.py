@@ -40,7 +40,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 
 def _last_validation(run: Run) -> Mapping[str, Any]:
-    """The latest line of metrics.jsonl; nothing where a trained run lost its last one, so that an older one is not taken for it."""
+    """The latest line of metrics.jsonl; nothing where a trained run lost it, so that an older one is not taken for it."""
     record, line = run.record, run.last_metrics() or {}
     lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
     return {} if lost else line

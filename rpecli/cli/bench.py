@@ -16,6 +16,7 @@ from rpecli.config.settings import MAX_THREADS
 if TYPE_CHECKING:
     from rpecli.bench import Options
 
+APPLIES = {"--lengths": ("attention", "eval"), "--sizes": ("train", "stack"), "--dtype": ("train",), "--run": ("eval",)}
 LENGTHS_REMEDY = "multiples need a training length: write 2048:16384 or 512,2048"
 EXAMPLES = """
 Examples:
@@ -54,7 +55,11 @@ def bench(
 
     if what is not None and what not in MODULES:
         stop(catalog.unknown("benchmark", what, list(MODULES)), USAGE)
+    for flag, benchmarks in APPLIES.items():
+        if what is not None and what not in benchmarks:
+            flags.refuse(flags.given(flag), f"of use with {' and '.join(benchmarks)} only, not with {what}")
     check_device(device)
+    require_writable("--out", out)
     try:
         options = Options(
             encodings=_choices(encodings) if encodings else None,

@@ -65,7 +65,8 @@ def evaluate(
         print_json(list(map(run_data, requests)))
     else:
         _print_accuracy(requests, tables)
-        print_next("rpe report", runs)
+        if not (failed or read_only):
+            print_next("rpe report", runs)
     if failed:
         stop("some of the runs failed: fix the cause and start the same command again", FAILURE)
     if read_only:

@@ -45,19 +45,23 @@ def ls(
     kinds = [*catalog.SUFFIX, "runs"]
     if kind not in kinds:
         stop(catalog.unknown("kind", kind, kinds), USAGE)
+    if kind != "runs":
+        flags.refuse(
+            flags.given("--runs", "--task", "--encoding", "--seed", "--state"), f"of use with runs only, not with {kind}"
+        )
+    if kind != "tasks":
+        flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
     filters = {"task": task, "encoding": encoding, "seed": seed, "status": state}
     if kind == "runs":
         selected = _matching(select_runs(runs, None)[0], {key: text for key, text in filters.items() if text is not None})
         print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
-    rows = _of_suite(kind, suite) if suite is not None else listing.rows(kind)
+    rows = _of_suite(suite) if suite is not None else listing.rows(kind)
     print_json(rows) if as_json else print_tables(listing.table(rows))
 
 
-def _of_suite(kind: str, suite: str) -> list[dict[str, str]]:
+def _of_suite(suite: str) -> list[dict[str, str]]:
     """The tasks of a suite, in its order."""
-    if kind != "tasks":
-        stop(f"--suite {suite}: suites hold tasks: rpe ls tasks --suite {suite}", USAGE)
     from rpecli.config import suites
     from rpecli.describe import listing
 

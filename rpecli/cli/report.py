@@ -59,9 +59,12 @@ def report(
 
     With --compare, compare two studies instead.
     """
+    flags.one_output()
+    flags.refuse([] if watch else flags.given("--interval"), "of use with --watch only")
     reference = reference_results(with_reference, no_reference)
     if compare is not None:
-        superfluous = [*(names or []), *filter(None, [recipe]), *(["--watch"] if watch else [])]
+        superfluous = [*(names or []), *filter(None, [recipe])]
+        superfluous += flags.given("--watch", "--tables", "--with-reference", "--no-reference")
         if superfluous:
             words = f"--compare {shlex.join(compare)}"
             stop(f"{words} takes two studies and nothing else: remove {shlex.join(superfluous)}", USAGE)

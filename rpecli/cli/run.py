@@ -47,6 +47,7 @@ def run(
 
     Started again, it does only what is missing.
     """
+    flags.one_output()
     check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets)
     name = source.name if name is None else name

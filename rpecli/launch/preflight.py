@@ -36,6 +36,13 @@ def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     return list(unique.values())
 
 
+def _too_large(config: Config, sequence: int) -> tuple[str, str] | None:
+    """The key and the problem of a model or a batch that does not fit in memory."""
+    problem = sizes.problem(sizes.training_bytes(config, sequence), available_memory())
+    key = "length" if sequence > config.d_model * config.n_layer else "d_model"
+    return (key, f"training {problem}: lower d_model, n_layer, length or tokens") if problem else None
+
+
 def _without_seeds(config: Config) -> str:
     """Equal for configs that have the same problems."""
     return config.model_dump_json(exclude={"seed", "data_seed"})
@@ -105,13 +112,16 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
             f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: write length: {nearest}",
         )
         return
+    if too_large := _too_large(config, config.length):  # a sequence has as many tokens at least; only now is it safe to draw one
+        yield too_large
+        return
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
-    if too_large := sizes.problem(sizes.training_bytes(config, sequence), available_memory()):
-        yield "d_model", f"training {too_large}: lower d_model, n_layer, length or tokens"
+    if too_large := _too_large(config, sequence):
+        yield too_large
         return
     causal = config.attention == "causal"
     try:
