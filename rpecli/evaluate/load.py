@@ -11,6 +11,7 @@ from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.memory import ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
+from rpecli.run.code import check_copies
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.run.provenance import data_sources
@@ -26,6 +27,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
     check_data(run, config)
+    check_copies(run.path, run.config, run.record)
     encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
     try:

@@ -151,6 +151,7 @@ class EvalScores(SetScores):
     """What `rpe eval` measures of a model at one length, all of it over the same sequences."""
 
     example: Example
+    rope_factor: NotRequired[Amount]  # by which RoPE was scaled for this length, of encodings that scale
 
 
 class EvalLine(EvalScores):
