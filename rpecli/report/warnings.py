@@ -2,9 +2,10 @@
 
 from collections import Counter, defaultdict
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rpecli.choice import ChoiceError, is_path, parse_choice, split_layers
+from rpecli.choice import ChoiceError, is_path, parse_choice, paths_in, split_layers
 from rpecli.run.code import changed_files, fingerprint_of, shipped_code
 from rpecli.table import plural
 
@@ -44,12 +45,29 @@ def different_code(runs: "list[RunResults]") -> list[str]:
         counts = ", ".join(f"{commit} ({number})" for commit, number in sorted(commits.items()))
         messages.append(f"trained by {len(commits)} commits of rpe: {counts}: equal recipes may not mean equal training; "
                         "train them again with one")  # fmt: skip
-    renamed = [run for run in evaluated if run.record.get("id", run.config.id) != run.config.id]
+    renamed = [run for run in evaluated if not _has_own_files(run) and run.record.get("id", run.config.id) != run.config.id]
     if renamed:
         messages.append(
             f"trained by a version of rpe in which their recipes had other ids: train them again: {paths_of(renamed)}"
         )
     return messages + _changed_files(evaluated) + _measured_by_other_code(evaluated)
+
+
+def _has_own_files(run: "RunResults") -> bool:
+    """Whether its id holds the text of the user's files, which may be gone."""
+    return bool(paths_in(run.config.task) or paths_in(run.config.encoding))
+
+
+def folded(messages: "list[tuple[Path, str]]") -> list[str]:
+    """Messages about runs; of many that differ in the run alone the first one, and how many there are."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path, message in messages:
+        groups[message.replace(str(path), "RUN")].append(message)
+    shown = []
+    for members in groups.values():
+        more = [f"and the same for {plural(len(members) - 1, 'other run')}"]
+        shown += members if len(members) <= MAX_PATHS else members[:1] + more
+    return shown
 
 
 def _changed_files(runs: "list[RunResults]") -> list[str]:
