@@ -292,7 +292,7 @@ def test_run_trains_evaluates_reports_and_does_nothing_twice(rpe: tiny.Rpe, here
 
 def test_progress_does_not_mix_with_the_data(rpe: tiny.Rpe, here: Path) -> None:
     file = tiny.recipe_file(here)
-    for jobs, progress in ((0, "train {'step': 10"), (1, "[1/1] copy-rope")):
+    for jobs, progress in ((0, "  step 10: loss "), (1, "[1/1] copy-rope")):
         result = rpe("run", file, "--runs", f"runs{jobs}", "--jobs", jobs, "--device", "cpu", "--json")
         assert result.code == 0
         assert json.loads(result.out)["name"] == "mine"

@@ -313,8 +313,8 @@ def test_what_a_child_says_is_in_its_log_and_not_on_the_screen(tmp_path: Path, r
     file = tiny.recipe_file(tmp_path)
     result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 1, "--device", "cpu")
     (run,) = find_runs(tmp_path / "runs")[0]
-    assert run.log_file.read_text().count("train {'step'") == 4
-    assert "train {" not in result.out + result.err
+    assert run.log_file.read_text().count(f"{run.name}  step ") == 4
+    assert "  step " not in result.out + result.err
     assert f"[1/1] {run.name}  trained in " in result.out + result.err
 
 

@@ -10,8 +10,8 @@ from rpecli.choice import ChoiceError
 REFUSED = {  # choice: (shape, words the message must hold)
     "rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
     "rope:pairing=half": ({"d_model": 12}, ["odd", "write d_model=16"]),
-    "sinusoidal": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
-    "transformer-xl": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=10"]),
+    "sinusoidal": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=12"]),
+    "transformer-xl": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=12"]),
     "rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
     "qqq": ({}, ["known: abacus, alibi", "rope", "shaw"]),
     "rope:bas=500": ({}, ["encoding rope", "'bas'", "did you mean base?"]),
@@ -29,8 +29,8 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "abacus:over=xpos": ({"causal": False}, ["no form for attention in both directions"]),
     "xpos:gamma=0": ({}, ["gamma=0", "above 0"]),
     "p-rope": ({"d_model": 12}, ["odd", "write d_model=16"]),
-    "p-rope:p=0.1": ({}, ["p=0.1", "0 of 8 pairs", "0.125 to 1"]),
-    "p-rope:p=1.5": ({}, ["p=1.5", "12 of 8 pairs"]),
+    "p-rope:p=0.1": ({}, ["p=0.1", "0 of 8 pairs", "write a larger p, up to 1"]),
+    "p-rope:p=1.5": ({}, ["p=1.5", "12 of 8 pairs", "write p=1"]),
     "p-rope:pairing=x": ({}, ["interleaved or half", "'x'"]),
     "rope:fraction=0.1": ({}, ["fraction=0.1", "0 of 16 channels", "0.125 to 1"]),
     "rope:fraction=0.125:scaling=ntk": ({}, ["2 of 16 channels", "0.25 to 1"]),
@@ -104,7 +104,7 @@ def test_a_hook_of_an_earlier_contract_is_named_with_its_parameters(old: str, tm
     path.write_text(text.format(old))
     with pytest.raises(ChoiceError) as caught:
         build(str(path))
-    assert str(caught.value) == f"{path}: {hook} does not take what the engine gives it: write def {OLD_HOOKS[old]}"
+    assert str(caught.value) == f"{path}:5: {hook} does not take what the engine gives it: write def {OLD_HOOKS[old]}"
 
 
 @pytest.mark.parametrize("now", [*OLD_HOOKS.values(), "rotate(self, qk, scale=1.0)", "score(self, *tensors)"])

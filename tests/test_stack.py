@@ -426,7 +426,7 @@ def test_the_command_stacks_what_it_can_and_does_the_rest_alone(n_jobs: int, tmp
         close(run, tiny.trained_run(tmp_path / "alone", seed=seed, lengths="1x"))
     text = result.err + "".join(run.log_file.read_text() for run in runs if run.log_file.exists())
     assert "2 runs train one by one: torch cannot batch it: " in text
-    assert runs[2].log_file.read_text().count("train {'step'") == 4
+    assert runs[2].log_file.read_text().count(f"{runs[2].name}  step ") == 4
     if n_jobs:
         assert all(result.err.count(f"{run.name}  trained in ") == 1 for run in runs)
 

@@ -35,7 +35,18 @@ def read_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | N
         if key in overrides:
             stop(f"--set {text}: {key} is given twice: keep one", USAGE)
         overrides[key] = value.strip()
-    return load_recipe(name, overrides)
+    recipe, source = load_recipe(name, overrides)
+    _refuse_unused(recipe, overrides)
+    return recipe, source
+
+
+def _refuse_unused(recipe: Recipe, overrides: dict[str, str]) -> None:
+    """Stops for flags that no run of the recipe would read."""
+    unused = [config.unused_keys for config in recipe.configs()]
+    for key in overrides:
+        drawn = key == "max_position" and recipe.eval_positions == "randomized"  # in evaluation only
+        if not drawn and all(key in keys for keys in unused):
+            stop(f"--{key.replace('_', '-')}: of use with {unused[0][key]} only: remove it", USAGE)
 
 
 def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, RecipeSource]:

@@ -10,7 +10,7 @@ from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
 from rpecli.config.recipe import Config
 from rpecli.run.code import changes
-from rpecli.run.directory import Run, directories, readable_runs
+from rpecli.run.directory import Run, Status, directories, readable_runs
 from rpecli.run.files import NotWritten, RunError
 from rpecli.run.liveness import claim
 from rpecli.run.provenance import why_no_commit
@@ -97,11 +97,15 @@ def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run
         if run.is_trained:
             trained.append(run)
         else:
-            warn(f"{run.name} is not trained and is left out: rpe train {run.recipe_file}")
+            warn(f"{run.name} {_untrained(run)} and is left out: rpe train {run.recipe_file}")
     if not trained:
-        stop(f"no trained run under {folder}: rpe train --encoding rope", FAILURE)
+        stop("none of these runs is trained", FAILURE)
     _warn_of_changed_code(trained)
     return trained, unreadable
+
+
+def _untrained(run: Run) -> str:
+    return f"has lost its {run.weights_file.name}" if run.record["status"] == Status.TRAINED else "is not trained"
 
 
 def _warn_of_changed_code(runs: list[Run], remedy: str = "") -> None:

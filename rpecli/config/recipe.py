@@ -100,12 +100,16 @@ class Config(TrainSettings):
         return self.eval.eval_task or self.task
 
     @property
+    def unused_keys(self) -> dict[str, str]:
+        """The keys that decide nothing in training, each with what it is of use with."""
+        unused = {} if self.positions != "start" else {"max_position": "--positions offset, randomized or coupled"}
+        unused |= {} if self.positions == "randomized" else {"positions_per": "--positions randomized"}
+        return unused | ({} if split_switch(self.encoding)[1] else {"switch_fraction": "an encoding such as rope:then=none"})
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
-        unused = {"max_position"} if self.positions == "start" else set()
-        unused |= {"positions_per"} if self.positions != "randomized" else set()
-        unused |= {"switch_fraction"} if split_switch(self.encoding)[1] is None else set()
-        keys = self.model_dump(exclude={"eval"} | unused)
+        keys = self.model_dump(exclude={"eval", *self.unused_keys})
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
             keys[key] = map_data(map_paths(keys[key], partial(_content, kind)), catalog.data_fingerprint)
         return {"format": FORMAT, **keys}

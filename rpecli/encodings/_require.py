@@ -17,7 +17,8 @@ def even_head(shape: Shape) -> None:
 def even_width(shape: Shape) -> None:
     """Sines and cosines pair the channels of the model."""
     if shape.d_model % 2:
-        raise ValueError(f"d_model={shape.d_model} is odd, but sine and cosine pair channels: write d_model={shape.d_model + 1}")
+        wider = shape.d_model + shape.n_head  # which n_head divides too
+        raise ValueError(f"d_model={shape.d_model} is odd, but sine and cosine pair channels: write d_model={wider}")
 
 
 def positive(**options: float) -> None:

@@ -28,7 +28,8 @@ class PRoPE(Encoding):
         require.one_of(rotary.PAIRINGS, pairing=pairing)
         pairs, n_rotated = shape.d_head // 2, int(p * shape.d_head / 2 + 1e-9)
         if not 1 <= n_rotated <= pairs:
-            raise ValueError(f"p={p} rotates {n_rotated} of {pairs} pairs: write a share from {1 / pairs:g} to 1")
+            larger = "a larger p, up to 1" if p < 1 else "p=1"
+            raise ValueError(f"p={p:g} rotates {n_rotated} of {pairs} pairs: write {larger}")
         self.base, self.n_rotated, self.pairing = base, n_rotated, pairing
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
+from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
 
 
@@ -35,7 +36,7 @@ def identity(config: Config, weights: str, request: EvalRequest) -> dict[str, ob
 def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:
     """The latest line of each length that answers the request. Raises ChoiceError or DataSetError where a set cannot be had."""
     config = config_of(run, request)
-    asked = identity(config, catalog.fingerprint(run.weights_file), request)
+    asked = identity(config, _weights_of(run), request)
     lengths = set(eval_lengths(config, tasks.build(config.evaluated_task), request.folder))
     lines: dict[int, EvalLine] = {}
     for line in run.evaluations():
@@ -44,6 +45,14 @@ def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:
         if agrees and line["fingerprint"] == _set_fingerprint(config, length, request.folder):
             lines[length] = line
     return lines
+
+
+def _weights_of(run: Run) -> str:
+    """The fingerprint of the weights file. Raises RunError where it cannot be read."""
+    try:
+        return catalog.fingerprint(run.weights_file)
+    except OSError as error:
+        raise RunError(f"{run.weights_file} cannot be read: {error.strerror}") from None
 
 
 def is_answered(run: Run, request: EvalRequest) -> bool:

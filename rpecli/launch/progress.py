@@ -137,7 +137,7 @@ def describe(status: RunStatus) -> str:
     if status.seconds_quiet > QUIET:
         return f"step {done}/{total or '?'}  nothing written for {clock(status.seconds_quiet)}"
     if status.state == State.EVALUATING:
-        return f"evaluating, {len(status.evaluations)} lengths done"
+        return f"evaluating, {plural(len(status.evaluations), 'length')} done"
     if not status.metrics or not total:
         return "starting"
     line, seconds = status.metrics, status.metrics.get("seconds")

@@ -17,6 +17,7 @@ from rpecli.launch.receipt import receipt
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunError, RunInUse, reason
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
+from rpecli.table import whole_percent
 
 Say = Callable[[str], None]
 OUTPUT, ERRORS = 1, 2  # file descriptors
@@ -111,13 +112,22 @@ def _train_and_evaluate(job: Job, say: Say) -> list[str]:
     from rpecli.train.loop import train
 
     if job.train:
-        train(job.run, job.device, progress=lambda line: say(f"train {line}"))
+        train(job.run, job.device, progress=lambda line: say(_trained(job.run, line)))
     if job.request is None:
         return []
-    problems = evaluate(job.run, job.request, job.device, progress=lambda line: say(f"eval {line}"))
+    problems = evaluate(job.run, job.request, job.device, progress=lambda line: say(_evaluated(job.run, line)))
     if job.probe:
         _probe(job, job.request, say)
     return problems
+
+
+def _trained(run: Run, line: Mapping[str, Any]) -> str:
+    right = whole_percent(line["token_accuracy"])
+    return f"{run.name}  step {line['step']}: loss {line['loss']:.3f}, {right} % of tokens right in validation"
+
+
+def _evaluated(run: Run, line: Mapping[str, Any]) -> str:
+    return f"{run.name}  length {line['length']}: {whole_percent(line['token_accuracy'])} % of tokens right"
 
 
 def _probe(job: Job, request: EvalRequest, say: Say) -> None:
@@ -139,7 +149,7 @@ def _train_stack(job: Job, say: Say) -> None:
 
     def log(run: Run, line: Mapping[str, Any]) -> None:
         with open(run.log_file, "a", encoding="utf-8") as file:
-            file.write(f"train {line}\n")
+            file.write(f"{_trained(run, line)}\n")
 
     try:
         stacked.train_together(job.runs, job.device, progress=log)

@@ -62,7 +62,7 @@ def left_out(task: TaskResults) -> list[str]:
             groups[run.variant_flags].append(run)
     at = ",".join(map(str, lengths))
     return [
-        f"{plural(len(runs), 'run')} of {task.title} not evaluated at {at} as the others are, so in no comparison: "
+        f"{plural(len(runs), 'run')} of {task.title}, not evaluated at {at} as the others are, so in no comparison: "
         f"rpe eval {paths_of(runs)}{flags} --lengths {at}"
         for flags, runs in groups.items()
     ]
