@@ -87,6 +87,10 @@ class Scan(Task):
         prompts = [tuple(word for word in row if word >= 0) for row in x_BxN.tolist()]
         return prompt_answer_rows(prompts, [_actions(words) for words in prompts])
 
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return length + 3 + int((commands()[length] >= 0).sum(axis=1).max())
+
     def chance(self, length: int) -> float:
         return measured_chance(self, length)
 
