@@ -226,6 +226,7 @@ def test_a_run_with_other_weights_is_evaluated_anew(fresh: Run, tmp_path: Path) 
     evaluate_run(fresh)
     other = tiny.trained_run(tmp_path / "other", **HALF | {"seed": 5})
     shutil.copy(other.weights_file, fresh.weights_file)
+    fresh.update(weights=other.record["weights"])
     evaluate_run(fresh)
     assert lengths_of(fresh) == [4, 8, 4, 8]
     assert len({line["weights"] for line in fresh.evaluations()}) == 2
