@@ -435,6 +435,67 @@ def test_inspect_goes_on_without_keeping(
     assert not fresh.probes_file.exists()
 
 
+# --- one run that cannot be used stops no other ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+def test_weights_that_cannot_be_read_cost_that_run_alone(flags: tuple[str, ...], fresh: Run, rpe: tiny.Rpe) -> None:
+    other = tiny.trained_run(fresh.path.parent, steps=2, encoding="none")
+    fresh.weights_file.unlink()
+    fresh.weights_file.mkdir()
+    words = ("--runs", fresh.path.parent, "--lengths", "1x", "--samples", 4, "--device", "cpu", "--jobs", 0, *flags)
+    result = rpe("eval", *words)
+    assert (result.code, len(other.evaluations())) == (1, 1)
+    assert result.err.count("cannot be read: Is a directory") == 1
+    assert "some of the runs failed" in result.err
+    assert "NoPE" in result.out
+
+
+def test_runs_without_weights_are_named_in_one_line(fresh: Run, rpe: tiny.Rpe) -> None:
+    created = [tiny.new_run(fresh.path.parent, steps=2, seed=seed) for seed in (1, 2, 3)]
+    fresh.weights_file.unlink()
+    result = rpe("eval", "--runs", fresh.path.parent)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines() == [
+        f"{fresh.name} is without its weights.safetensors and is left out: rpe train {fresh.recipe_file}",
+        f"3 runs are not trained and are left out: rpe train {min(created).recipe_file}, and so on for 2 more",
+        "none of these runs is trained",
+    ]
+
+
+def test_a_copy_of_the_users_file_that_is_gone_is_said(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    (tmp_path / "mine.py").write_text(NAN)
+    run = tiny.trained_run(tmp_path / "runs", steps=2, encoding=str(tmp_path / "mine.py"))
+    shutil.rmtree(run.path / "code")
+    result = rpe("eval", "--runs", tmp_path / "runs", "--lengths", "1x", "--samples", 4, "--device", "cpu", "--jobs", 0)
+    assert (result.code, "code: a file of this run is gone from here: put it back" in result.err) == (1, True)
+    assert "ChoiceError" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "needed"),
+    [
+        ("--max-position", "9", "--positions offset, randomized or coupled"),
+        ("--positions-per", "layer", "--positions randomized"),
+        ("--switch-fraction", "0.5", "an encoding such as rope:then=none"),
+    ],
+)
+def test_a_flag_that_no_run_would_read_is_refused(flag: str, value: str, needed: str, here: Path, rpe: tiny.Rpe) -> None:
+    for words in ((flag, value), ("--set", f"{flag[2:]}={value}")):
+        result = rpe("train", "--task", "copy", *words)
+        assert (result.code, result.err.strip()) == (2, f"{flag}: of use with {needed} only: remove it")
+    assert not list(here.iterdir())
+
+
+def test_a_damaged_learning_curve_costs_the_curve_alone(fresh: Run, rpe: tiny.Rpe) -> None:
+    fresh.metrics_file.write_text("garbage\n")
+    result = rpe("show", fresh.name, "--runs", fresh.path.parent)
+    assert (result.code, "Learning" in result.out, "State      trained: 2 of 2 steps" in result.out) == (0, False, True)
+    assert "metrics.jsonl:1: damaged: no checksum: delete that line (its learning curve left out)" in result.err
+    result = rpe("ls", "runs", "--runs", fresh.path.parent)
+    assert (result.code, "the last validation is damaged or gone: left out" in result.err) == (0, True)
+
+
 # --- not a number ------------------------------------------------------------------------------------------------------------
 
 NAN = '''"""Not a number beyond a distance of 50."""

@@ -43,7 +43,10 @@ def _last_validation(run: Run) -> Mapping[str, Any]:
     """The latest line of metrics.jsonl; nothing where a trained run lost it, so that an older one is not taken for it."""
     record, line = run.record, run.last_metrics() or {}
     lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
-    return {} if lost else line
+    if lost:
+        warn(f"{run.metrics_file}: the last validation is damaged or gone: left out")
+        return {}
+    return line
 
 
 def accuracy_by_factor(run: Run) -> dict[float, float]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rpecli.cli._exit import warn
 from rpecli.cli._output import PIPE_WIDTH, runs_flag
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run, Status
+from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way
@@ -75,7 +77,11 @@ def _block(evaluations: Mapping[str, EvalLine]) -> list[str]:
 
 def _learning_lines(run: Run) -> list[str]:
     """The learning curve, where there are validations."""
-    validations = run.metrics()
+    try:
+        validations = run.metrics()
+    except RunError as error:  # a side file: everything else is shown
+        warn(f"{error} (its learning curve left out)")
+        return []
     if not validations:
         return []
     shares = [line["token_accuracy"] for line in validations]

@@ -92,20 +92,23 @@ def readable_directories(folder: Path) -> list[Path]:
 def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
     """As `select_runs`, and warns of the runs that are not trained, which are left out too."""
     runs, unreadable = select_runs(folder, names)
-    trained = []
-    for run in runs:
-        if run.is_trained:
-            trained.append(run)
-        else:
-            warn(f"{run.name} {_untrained(run)} and is left out: rpe train {run.recipe_file}")
+    trained = [run for run in runs if run.is_trained]
+    _warn_of_untrained([run for run in runs if run not in trained])
     if not trained:
         stop("none of these runs is trained", FAILURE)
     _warn_of_changed_code(trained)
     return trained, unreadable
 
 
-def _untrained(run: Run) -> str:
-    return f"has lost its {run.weights_file.name}" if run.record["status"] == Status.TRAINED else "is not trained"
+def _warn_of_untrained(runs: list[Run]) -> None:
+    """One line for those that lost their weights, and one for the others."""
+    lost = [run for run in runs if run.record["status"] == Status.TRAINED]
+    for members, what in ((lost, "without its weights.safetensors"), ([run for run in runs if run not in lost], "not trained")):
+        if len(members) == 1:
+            warn(f"{members[0].name} is {what} and is left out: rpe train {members[0].recipe_file}")
+        elif members:
+            several = f"{len(members)} runs are {what.replace('its', 'their')} and are left out"
+            warn(f"{several}: rpe train {members[0].recipe_file}, and so on for {len(members) - 1} more")
 
 
 def _warn_of_changed_code(runs: list[Run], remedy: str = "") -> None:

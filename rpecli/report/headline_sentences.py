@@ -254,8 +254,11 @@ def _best(task: TaskResults) -> str | None:
     """`RoPE gets most tokens right, 60 %`, at the training length."""
     n = task.train_length
     means = [(one.by_length[n]["token_accuracy"].mean, one.short_title) for one in task.encodings if n in one.by_length]
-    accuracy, name = max(means, default=(0.0, ""))
-    return f"{name} gets the most tokens right: {format_percent(accuracy)}" if means else None
+    if not means:
+        return None
+    most = max(accuracy for accuracy, _ in means)
+    names = [name for accuracy, name in means if accuracy == most]
+    return f"{_list(names)} {'gets' if len(names) == 1 else 'get'} the most tokens right: {format_percent(most)}"
 
 
 def caveats(tasks: list[TaskResults]) -> str:

@@ -99,7 +99,11 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
 def check_copies(run: Path, config: Config, record: Mapping[str, Any]) -> None:
     """Raises RunError where a copy of the user's file in a run directory is not the one that the run was made with."""
     recorded = record["sources"]
-    for kind, name in sources(config).items():
+    try:
+        copies = sources(config)
+    except ChoiceError:
+        raise RunError(f"{run / 'code'}: a file of this run is gone from here: put it back") from None
+    for kind, name in copies.items():
         if recorded[kind] != name and paths_in(getattr(config, kind.removesuffix("s"))):
             raise RunError(f"{run / 'code' / kind}: a file here has changed since the run was made: put the old one back")
 
