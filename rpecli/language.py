@@ -31,7 +31,6 @@ def closes(rng: np.random.Generator, open_B: np.ndarray, left_B: np.ndarray) -> 
 class Language(Task):
     """The words of a formal language: `> x1 {...}x2 ... {...}xn {...}.`, with the sets that are predicted."""
 
-    family = "formal languages"
     predicts_sets = True
 
     def allowed(self, x_BxN: np.ndarray) -> np.ndarray:
@@ -83,7 +82,8 @@ class Automaton:
 
     def states(self, x_BxN: np.ndarray) -> np.ndarray:
         """The state after each symbol, `[B, N]`."""
-        state_NxB, state_B, next_SxA = np.empty(x_BxN.T.shape, dtype=np.int64), np.zeros(len(x_BxN), dtype=np.int64), np.array(self.next)
+        state_NxB, state_B = np.empty(x_BxN.T.shape, dtype=np.int64), np.zeros(len(x_BxN), dtype=np.int64)
+        next_SxA = np.array(self.next)
         for place, x_B in enumerate(x_BxN.T):
             state_NxB[place] = state_B = next_SxA[state_B, x_B]
         return state_NxB.T

@@ -1,4 +1,4 @@
-"""Blocks of equal length, a...ab...b or with more `letters` a...ab...bc...c: which may come next, and may the word end?
+"""Which letters may come next in blocks of equal length: a...ab...b, or with more `letters` a...ab...bc...c.
 
 Format       > a {...}a ... {...}b {...}b {...}.      before each token but the first, the set of those that may stand there
 Input law    there is one word of a length, a multiple of the number of letters; it is evaluated once
@@ -14,6 +14,7 @@ from rpecli.task import Batch
 
 class Anbn(Language):
     title = "a^n b^n"
+    family = "formal languages"
     source = "On the Ability and Limitations of Transformers to Recognize Formal Languages, 2020, arXiv 2009.11264"
     variants = {"letters=3": {}, "letters=4": {}}
     expressible = {"": (True, True), "letters=3": (True, True), "letters=4": (True, True)}

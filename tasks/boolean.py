@@ -1,4 +1,4 @@
-"""Boolean expressions in prefix notation, with operators of up to `arity` operands: what may come next, and is it complete?
+"""Which symbols may come next in a Boolean expression in prefix notation, with operators of up to `arity` operands.
 
 Format       > x1 {...}x2 ... {...}xn {...}.      op2 takes the next two expressions; 0 and 1 are complete ones
              before each token but the first, the set of those that may stand there: all symbols, or the end alone
@@ -17,6 +17,7 @@ RATIO = {2: (7, 5), 3: (6, 7), 4: (5, 7), 5: (15, 23)}  # by arity: t = p / q at
 
 class Boolean(Language):
     title = "Boolean"
+    family = "formal languages"
     source = "On the Ability and Limitations of Transformers to Recognize Formal Languages, 2020, arXiv 2009.11264"
     variants = {"arity=5": {}}
     expressible = {"": (True, True), "arity=5": (True, True)}

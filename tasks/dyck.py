@@ -1,4 +1,4 @@
-"""Balanced brackets, of several `kinds` or nested at most `depth` deep: which brackets may come next, and may the word end?
+"""Which brackets may come next in a balanced word, of several `kinds` or nested at most `depth` deep.
 
 Format       > x1 {...}x2 ... {...}xn {...}.      before each token but the first, the set of those that may stand there
 Input law    uniform over the words of the length, which is even; kinds=1 is Dyck-1, depth=n is the language D_n of one kind
@@ -15,6 +15,7 @@ BRACKETS = ("()", "[]")  # further kinds are (3 )3, (4 )4, ...
 
 class Dyck(Language):
     title = "Dyck"
+    family = "formal languages"
     source = "On the Ability and Limitations of Transformers to Recognize Formal Languages, 2020, arXiv 2009.11264"
     variants = {"depth=12": {}, "depth=2": {}, "depth=3": {}, "depth=4": {}, "kinds=2": {}}
     expressible = {
@@ -84,6 +85,6 @@ def _balanced(rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
     """Balanced words of one kind, 0 opens and 1 closes, uniformly."""
     x_NxB, level_B = np.empty((length, batch), dtype=np.int64), np.zeros(batch, dtype=np.int64)
     for place in range(length):
-        x_NxB[place] = closes(rng, level_B, np.int64(length - place))
+        x_NxB[place] = closes(rng, level_B, np.full(batch, length - place))
         level_B += 1 - 2 * x_NxB[place]
     return x_NxB.T

@@ -1,4 +1,4 @@
-"""A word repeated any number of times, `word=aa` for (aa)*: which letter comes next, and may the string end here?
+"""Which letter comes next where a word is repeated any number of times, and whether it may end: (aa)* for `word=aa`.
 
 Format       > x1 {...}x2 ... {...}xn {...}.      before each token but the first, the set of those that may stand there
 Input law    there is one string of a length, a multiple of that of the word; it is evaluated once
@@ -11,6 +11,7 @@ from rpecli.language import Automaton, Regular
 
 class Periodic(Regular):
     title = "Periodic"
+    family = "formal languages"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
     variants = {"word=aaaa": {}, "word=abab": {}}
     expressible = {"": (True, False), "word=aaaa": (True, False), "word=abab": (True, False)}

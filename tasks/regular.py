@@ -1,10 +1,10 @@
-"""Regular languages that need the order of symbols but no counting, by `language`: which symbols may come next, and the end?
+"""Which symbols may come next in a word of a regular language that needs order but no counting, by `language`.
 
 Format       > x1 {...}x2 ... {...}xn {...}.      before each token but the first, the set of those that may stand there
              abcde: aa*bb*cc*dd*ee*   ab-d-bc: {a,b}*d{b,c}*   012-02: {0,1,2}*02*
 Input law    uniform over the words of the length
 Chance       the most frequent set at every place
-Why          in the first two, a symbol that came anywhere decides; in the last, the latest symbol that is no 2 does, at any distance
+Why          abcde, ab-d-bc: a symbol that came anywhere decides; 012-02: the latest that is no 2, at any distance
 """
 
 from rpecli.language import Automaton, Regular
@@ -19,6 +19,7 @@ LANGUAGES = {  # symbols, next states by symbol, accepting states
 
 class RegularLanguage(Regular):
     title = "Regular language"
+    family = "formal languages"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
     variants = {"language=012-02": {}, "language=ab-d-bc": {}}
     expressible = {"": (True, True), "language=012-02": (False, False), "language=ab-d-bc": (True, True)}

@@ -1,4 +1,4 @@
-"""Shuffle-2: round and square brackets, each balanced without regard to the other; which may come next, and may the word end?
+"""Which brackets may come next where round and square ones balance without regard to each other (Shuffle-2).
 
 Format       > x1 {...}x2 ... {...}xn {...}.      before each token but the first, the set of those that may stand there
 Input law    uniform over the words of the length, which is even: most cross, ( [ ) ]
@@ -19,6 +19,7 @@ BRACKETS = "()[]"
 
 class Shuffle(Language):
     title = "Shuffle-2"
+    family = "formal languages"
     symbols = 4
     source = "On the Ability and Limitations of Transformers to Recognize Formal Languages, 2020, arXiv 2009.11264"
     expressible = {"": (True, True)}

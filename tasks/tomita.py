@@ -1,4 +1,4 @@
-"""The seven regular languages of Tomita over 0 and 1, by `number`: which symbols may come next, and may the word end?
+"""Which symbols may come next in a word of one of the seven languages of Tomita over 0 and 1, by `number`.
 
 Format       > x1 {...}x2 ... {...}xn {...}.      before each token but the first, the set of those that may stand there
              1: 1*   2: (10)*   3: after an odd block of 1s, only even blocks of 0s   4: no 000
@@ -23,6 +23,7 @@ AUTOMATA = {  # next states by symbol, accepting states
 
 class Tomita(Regular):
     title = "Tomita"
+    family = "formal languages"
     symbols = 2
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
     variants = {

@@ -40,6 +40,7 @@ def dyck(words: list[str], kinds: int = 1, depth: int = 0) -> list[set[str]]:
     for word in words:
         if word in pairs:
             stack.append(pairs[word])
+            assert not depth or len(stack) <= depth
         else:
             assert stack.pop() == word
         openings = set(pairs) if not depth or len(stack) < depth else set()
@@ -53,7 +54,9 @@ def shuffle(words: list[str]) -> list[set[str]]:
     for i in range(1, len(words) + 1):
         counts = {pair: words[:i].count(pair[0]) - words[:i].count(pair[1]) for pair in ("()", "[]")}
         assert min(counts.values()) >= 0
-        sets.append({"(", "["} | {pair[1] for pair, count in counts.items() if count} | ({"."} if not any(counts.values()) else set()))
+        sets.append(
+            {"(", "["} | {pair[1] for pair, count in counts.items() if count} | ({"."} if not any(counts.values()) else set())
+        )
     return sets
 
 
