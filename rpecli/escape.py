@@ -35,6 +35,7 @@ LATEX |= {"×": r"$\times$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$", "�
 LATEX |= {"←": r"$\leftarrow$", "°": r"$^\circ$", "–": "--", "—": "---", "…": r"\ldots{}", "“": "``", "”": "''"}
 LATEX |= {"\u00a0": "~", "’": "'", "‘": "`", UNSHOWN: "?", "ß": r"{\ss}", "æ": r"{\ae}", "ø": r"{\o}", "Ø": r"{\O}", "ł": r"{\l}"}
 ACCENTS = dict(zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=u.\"rHvc", strict=True))
+ENDS_CELL = re.compile('[,"\r\n]')
 POWER_OF_TEN = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]?)0*(\d+)\b")  # 2.2e-13
 MINUS = re.compile(r"(?<![\w$.)-])-(?=\d)")
 
@@ -180,8 +181,10 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _csv_cell(value: Any) -> str:
     """Between quotes where something in it would end the cell; the module csv leaves a carriage return bare."""
-    text = re.sub("[\ud800-\udfff]", UNSHOWN, "" if (number := finite(value)) is None else str(number))
-    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
+    if not isinstance(value, str):
+        return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else str(value)
+    text = value if value.isascii() else re.sub("[\ud800-\udfff]", UNSHOWN, value)
+    return '"' + text.replace('"', '""') + '"' if ENDS_CELL.search(text) else text
 
 
 def name_problem(name: str) -> str | None:

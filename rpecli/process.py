@@ -18,6 +18,11 @@ def identity(pid: int) -> str | None:
     return None if started is None else f"{_system()} {started}"
 
 
+def this_process() -> dict[str, int | str | None]:
+    """The fields of run.json that name this process."""
+    return {"pid": os.getpid(), "process": identity(os.getpid())}
+
+
 def is_alive(pid: object, recorded: object) -> bool | None:
     """Whether the process with this number and recorded `identity` lives; None where this system cannot tell: another machine."""
     if not isinstance(pid, int) or not isinstance(recorded, str):

@@ -39,6 +39,7 @@ def install(grace: float = GRACE + 5) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # the pipe is this process's alone
     threading.Thread(target=_watch, args=(reader, grace), daemon=True).start()
 
 
@@ -84,7 +85,7 @@ def stop_signals() -> Iterator[list[int]]:
             with suppress(OSError):
                 os.write(2, STOPPING.encode())
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     old = [signal.signal(number, collect) for number in numbers]
     try:
         yield caught

@@ -9,6 +9,7 @@ loaded where torch is not.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -114,7 +115,7 @@ class Task:
         return self.layout(self.draw(rng, batch, length))
 
     def sequence(self, length: int) -> int:
-        """Number of tokens in a sequence of problem length `length`."""
+        """Number of tokens in a sequence of problem length `length`; a task whose sequences differ gives the most there are."""
         return self.sample(np.random.default_rng(0), 1, length).tokens_BxT.shape[1]
 
     def text(self, batch: Batch, row: int = 0) -> str:
@@ -179,10 +180,14 @@ def measured_chance(task: Task, length: int, sequences: int = 4000) -> float:
     return n_right / max(1, int(answer_BxT[half:].sum()))
 
 
-def rows_of(sequences: Sequence[Sequence[int]]) -> np.ndarray:
-    """Token sequences of unlike length as one array `[B, T]`, padded behind."""
-    T = max(map(len, sequences))
-    return np.array([[*tokens, *[PAD] * (T - len(tokens))] for tokens in sequences], dtype=np.int64)
+def rows_of(sequences: Sequence[Sequence[int]], shift: int = 0) -> np.ndarray:
+    """Token sequences of unlike length as one array `[B, T]`, padded behind; `shift` is added to every token before."""
+    lengths_B = np.array([len(tokens) for tokens in sequences])
+    tokens_BxT = np.full((len(sequences), int(lengths_B.max())), PAD, dtype=np.int64)
+    tokens_BxT[np.arange(tokens_BxT.shape[1]) < lengths_B[:, None]] = (
+        np.fromiter(chain.from_iterable(sequences), np.int64) + shift
+    )
+    return tokens_BxT
 
 
 def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray, length_B: np.ndarray | None = None) -> Batch:
@@ -201,3 +206,12 @@ def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray, length_B: np.n
     tokens_BxT[:, n_prompt + 2 :] = np.where(place_A > length_B[:, None], PAD, tokens_BxT[:, n_prompt + 2 :])
     tokens_BxT[np.arange(batch), n_prompt + 2 + length_B] = END
     return Batch(tokens_BxT, answer_mask_BxT)
+
+
+def prompt_answer_rows(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Batch:
+    """The same of prompts and answers of unlike length."""
+    pairs = list(zip(prompts, answers, strict=True))
+    tokens_BxT = rows_of([[BOS - SPECIAL, *prompt, SEP - SPECIAL, *answer, END - SPECIAL] for prompt, answer in pairs], SPECIAL)
+    start_B, length_B = (np.array([len(part) for part in parts]) for parts in (prompts, answers))
+    place_BxT = np.arange(tokens_BxT.shape[1]) - start_B[:, None] - 2
+    return Batch(tokens_BxT, (place_BxT >= 0) & (place_BxT < length_B[:, None]))

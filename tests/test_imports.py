@@ -56,7 +56,7 @@ NO_TORCH = {
     "cli",
     "__main__",
 }
-BEFORE_LAUNCH = {"rpecli.launch.preflight", "rpecli.launch.stacking"}  # these load torch: commands import them inside functions
+BEFORE_LAUNCH = {"rpecli.launch.preflight", "rpecli.launch.sizes"}  # these load torch: commands import them inside functions
 HEAVY = {"torch", "datasets", "safetensors", "transformers"}  # seconds to import
 NUMERIC = {"numpy", "pandas", "scipy", "matplotlib"}
 LATE = {"filelock", "jinja2"}  # milliseconds; only commands that look at runs, or write a report, need them

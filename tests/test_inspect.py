@@ -198,9 +198,9 @@ def test_whole_scores_that_are_too_large_are_left_out(tmp_path: Path, monkeypatc
     (run,) = inspected(tiny.trained_run(tmp_path, encoding="learned", steps=2), lengths="1x,2x")["runs"]
     assert [line["scores"] is None for line in run["lengths"]] == [False, False, True]
     assert [line["terms"] is None for line in run["lengths"]] == [False, False, True]
-    _, _, functions, terms = map(Table.markdown, probe_text.tables({"runs": [run], "similarity": []}))
-    assert functions.splitlines()[-1].count("%") == 6
-    assert "2x" not in terms
+    _, _, _, share, _, _, terms, fits = map(Table.markdown, probe_text.tables({"runs": [run], "similarity": []}))
+    assert share.splitlines()[-1].count("%") == 2
+    assert "2x" not in terms + fits
     assert probe_figure.figures({"runs": [run]}, {})
 
 
@@ -268,14 +268,16 @@ def test_a_data_set_is_inspected_and_its_missing_lengths_are_reported(tmp_path: 
 
 
 def test_tables_name_runs_heads_and_shares(inspection: dict[str, Any], shifts: dict[str, Any]) -> None:
-    heads, rules, functions, terms, alike = map(Table.markdown, probe_text.tables(inspection))
-    for table in (heads, functions):
+    tables = list(map(Table.markdown, probe_text.tables(inspection)))
+    distance, entropy, rules, share, centered, noise, terms, functions, alike = tables
+    for table in (distance, entropy, share, centered, noise):
         assert table.count("copy-rope-s0") == table.count("copy-none-s0") == 4
         assert "| 2.2 " in table
-    assert functions.splitlines()[-1].count("%") == 12
-    assert terms.count("copy-learned-s0") == 2 * 4
+    assert share.splitlines()[-1].count("%") == 4
+    assert terms.count("copy-learned-s0") == functions.count("copy-learned-s0") == 2 * 4
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 80
     assert "none" in rules or "layer" in rules
-    assert "position-position" in terms
+    assert " P-P |" in terms
     assert "copy-rope" not in terms
     assert alike.count("1.00") >= 3
     logits, kl, changed, exact, attention = map(Table.markdown, probe_text.shift_tables(shifts))
@@ -286,8 +288,8 @@ def test_tables_name_runs_heads_and_shares(inspection: dict[str, Any], shifts: d
     assert exact.splitlines()[2].split("|")[3].strip() == "0"
     assert "nats" in kl
     name = next(iter(shifts))
-    (one,) = map(Table.markdown, probe_text.shift_tables({name: shifts[name]}))
-    assert "attention 2" in one
+    answers, inside = map(Table.markdown, probe_text.shift_tables({name: shifts[name]}))
+    assert ("exact" in answers, "layer 2" in inside) == (True, True)
 
 
 def test_figures_are_the_same_bytes_again_in_every_kind_and_name_no_date(

@@ -5,20 +5,23 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import training as tiny
 from helpers.run_folders import evaluation, validation, write_run
 from rich.console import Console
 
+from rpecli import process
 from rpecli.launch import progress
 from rpecli.launch.job import Ending
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus, clock, directories_with_record
+from rpecli.run import liveness
 from rpecli.run.directory import Run, Status
-from rpecli.run.provenance import machine
 
 LINE = {"loss": 1.5, "exact_match": 0.125}
 
@@ -139,34 +142,105 @@ def test_a_record_that_is_damaged_for_a_moment_stays_as_it_was(tmp_path: Path) -
     assert status.state == State.TRAINING
 
 
-def ended_process() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def ended_process() -> dict[str, Any]:
+    """The fields of a record whose process was killed."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        fields = {"pid": running.pid, "process": process.identity(running.pid)}
+        running.kill()
+    return fields
+
+
+def same_number() -> dict[str, Any]:
+    """The fields of a record whose process had the number that this one has."""
+    return {"pid": os.getpid(), "process": f"{process.identity(os.getpid())}1"}
+
+
+def elsewhere() -> dict[str, Any]:
+    return {"pid": os.getpid(), "process": "another-machine 1234"}
 
 
 @pytest.mark.parametrize(
-    ("pid", "machine_name", "lengths", "state"),
+    ("fields", "lengths", "state"),
     [
-        (os.getpid, machine, (16,), "evaluating"),
-        (os.getpid, machine, (16, 32, 64, 128), "trained"),
-        (ended_process, machine, (16,), "trained"),
-        (os.getpid, lambda: "another", (16,), "trained"),
+        (process.this_process, (16,), "evaluating"),
+        (process.this_process, (16, 32, 64, 128), "trained"),
+        (ended_process, (16,), "trained"),
+        (same_number, (16,), "trained"),
+        (elsewhere, (16,), "evaluating"),
     ],
 )
 def test_a_trained_run_is_at_work_while_its_process_evaluates_it(
-    tmp_path: Path, pid: Callable[[], int], machine_name: Callable[[], str], lengths: tuple[int, ...], state: str
+    tmp_path: Path, fields: Callable[[], dict[str, Any]], lengths: tuple[int, ...], state: str
 ) -> None:
-    record = {"pid": pid(), "machine": machine_name(), "length": 16}
-    status = refreshed(write_run(tmp_path, dict.fromkeys(lengths, 0.5), info=record))
-    assert (status.state, status.has_ended) == (state, state != "evaluating")
-
-
-def test_a_process_that_has_written_nothing_for_long_is_another_one(tmp_path: Path) -> None:
-    run = write_run(tmp_path, {16: 0.5}, info={"pid": os.getpid(), "machine": machine()})
+    record = {**fields(), "length": 16, "started": "now"}
+    run = write_run(tmp_path, dict.fromkeys(lengths, 0.5), info=record)
+    assert (refreshed(run).state, refreshed(run).has_ended) == (state, state != "evaluating")
     for file in run.path.iterdir():
         os.utime(file, (0, 0))
-    assert refreshed(run).state == State.TRAINED
+    assert refreshed(run).state == State.TRAINED, "its process has written nothing for long"
+
+
+@pytest.mark.parametrize(
+    ("fields", "age", "training", "created"),
+    [
+        (process.this_process, 1e6, "training", "waiting"),
+        (ended_process, 0, "interrupted", "not started"),
+        (same_number, 0, "interrupted", "not started"),
+        (elsewhere, 0, "training", "waiting"),
+        (elsewhere, 1e6, "interrupted", "not started"),
+        (lambda: {"pid": os.getpid(), "process": None}, 0, "interrupted", "not started"),
+    ],
+)
+def test_a_run_whose_process_was_killed_is_seen_to_be_dead(
+    tmp_path: Path, rpe: tiny.Rpe, fields: Callable[[], dict[str, Any]], age: float, training: str, created: str
+) -> None:
+    for seed, (status, state) in enumerate({"training": training, "created": created}.items()):
+        run = write_run(tmp_path / "runs", {}, seed=seed, info={"status": status, **fields()})
+        for file in run.path.iterdir():
+            os.utime(file, (time.time() - age, time.time() - age))
+        assert refreshed(run).state == state
+        assert refreshed(run).has_ended == (state in ("interrupted", "not started"))
+        assert liveness.state(run, run.record) == (state if status == "training" else status)
+    assert f"| {training} " in rpe("ls", "runs", "--runs", tmp_path / "runs").out
+    assert (rpe("ls", "runs", "--runs", tmp_path / "runs", "--state", "interrupted").code == 0) == (training == "interrupted")
+
+
+def test_a_watch_of_killed_runs_ends_and_says_so(tmp_path: Path) -> None:
+    for seed, status in enumerate(("training", "created")):
+        write_run(tmp_path, {}, seed=seed, info={"status": status, **ended_process()})
+    console = console_of()
+    progress.watch(lambda: directories_with_record(tmp_path), console, 1, sleep=pytest.fail)
+    assert text_of(console).splitlines()[0].startswith("2 runs: 1 interrupted, 1 not started")
+
+
+def test_a_watch_sees_a_run_die(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as running:
+        run = training_run(tmp_path, pid=running.pid, process=process.identity(running.pid))
+        console = console_of()
+
+        def kill(_: float) -> None:
+            running.kill()
+            running.wait()
+
+        progress.watch(lambda: [run], console, 1, sleep=kill)
+    assert f"{run.name}  interrupted" in text_of(console)
+
+
+def test_a_run_that_writes_nothing_for_long_is_said_to(tmp_path: Path) -> None:
+    run = training_run(tmp_path)
+    for file in run.path.iterdir():
+        os.utime(file, (time.time() - 200, time.time() - 200))
+    assert progress.describe(refreshed(run)) == "step 50/100  nothing written for 3:20"
+
+
+def test_a_command_takes_up_what_a_killed_one_had_created(tmp_path: Path) -> None:
+    run, busy = (write_run(tmp_path, {}, seed=seed, info={"status": "created", **ended_process()}) for seed in (0, 1))
+    with busy.lock():
+        liveness.claim(run)
+        before = busy.record
+        liveness.claim(busy)
+    assert refreshed(run).state == State.WAITING
+    assert busy.record == before
 
 
 def test_the_view_shows_all_runs_those_at_work_and_the_results_so_far(tmp_path: Path) -> None:

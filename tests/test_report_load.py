@@ -3,9 +3,10 @@
 import pytest
 from helpers.run_folders import evaluation, make_run
 
-from rpecli.report import build, rows
+from rpecli.report import build, paired, rows
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.load import ReportError, load_runs
+from rpecli.run.directory import Run
 from rpecli.run.files import append_line
 
 
@@ -152,10 +153,12 @@ def test_a_run_of_another_record_format_is_left_out_and_named(tmp_path):
 
 
 def test_an_encoding_whose_file_changed_between_runs_is_warned_of(tmp_path):
-    sources = {"tasks": "00000000", "encodings": "11111111"}
-    paths = [make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.8}, seed=1, info={"sources": sources})]
+    first = make_run(tmp_path, {16: 0.4})
+    code = Run(first).record["code"] | {"encodings/rope.py": "11111111"}
+    paths = [first, make_run(tmp_path, {16: 0.8}, seed=1, info={"code": code})]
     content = build.report_content(paths, "mine")
-    assert any("the file of encoding rope changed" in text for text in content.warnings)
+    message = "rpe's code changed between these runs: encodings/rope.py: train them with one version"
+    assert message in content.warnings
     assert any("RoPE: the file of its task or encoding changed" in note for note in content.tables[0].footnotes)
 
 
@@ -177,14 +180,53 @@ def test_a_run_whose_recipe_has_another_id_today_is_warned_of(tmp_path):
     assert str(path) in text
 
 
-def test_evaluations_on_different_sets_are_refused(tmp_path):
-    one = make_run(tmp_path, {16: 1.0, 32: 0.5})
+def test_a_run_measured_on_another_set_is_left_out_with_a_command_that_measures_it(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}, seed=seed) for seed in (0, 1)]
     other = make_run(tmp_path, {16: 1.0, 32: 0.5}, encoding="alibi", line={"fingerprint": "other", "eval_seed": 7})
-    with pytest.raises(ReportError) as error:
-        build.build_report([one, other], "mine", tmp_path / "results")
-    for words in ("copy at length 16", str(one), str(other), "eval_seed=7", "rpe eval ", " --overwrite"):
-        assert words in str(error.value)
-    assert not (tmp_path / "results").exists()
+    content = build.report_content([*paths, other], "mine")
+    assert [list(encoding.by_length) for encoding in content.tasks[0].encodings] == [[], [16, 32]]  # ALiBi, RoPE
+    (text,) = content.warnings
+    assert text == (
+        f"1 run measured at 16,32 on other sequences than the others of the task (100 sequences of seed 7; the others: "
+        f"100 sequences of seed 0), left out there: rpe eval {other} --lengths 16,32 --eval-seed 0 --samples 100"
+    )
+
+
+def test_a_run_measured_in_another_way_on_fewer_sequences_blocks_no_other(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}, seed=seed, line={"n": 16, "fingerprint": "sixteen"}) for seed in (0, 1, 2)]
+    few = evaluation(16, 0.9, 0.9) | {"encoding_override": "rope:scaling=yarn", "n": 8, "fingerprint": "eight"}
+    Run(paths[0]).append_evaluation(few)
+    content = build.report_content(paths, "mine")
+    assert [encoding.label for encoding in content.tasks[0].encodings] == ["rope"]
+    (text,) = content.warnings
+    assert text.endswith(
+        f"rpe eval {paths[0]} --swap-encoding rope:scaling=yarn --eval-positions start --lengths 16 --eval-seed 0 --samples 16"
+    )  # fmt: skip
+    Run(paths[0]).append_evaluation(few | {"n": 16, "fingerprint": "sixteen"})  # what that command does
+    content = build.report_content(paths, "mine")
+    assert [encoding.label for encoding in content.tasks[0].encodings] == ["rope", "rope as rope:scaling=yarn"]
+    assert paired.extrapolation_lengths(content.tasks[0]) == [32]
+    assert list(paired.scores(content.tasks[0], "exact_match")) == ["rope"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "compared", "rows"),
+    [
+        ([{16, 32, 64}, {16, 32, 64}, {16, 32, 64}], [32, 64], [0, 1, 2]),
+        ([{16, 32, 64}, {16, 32, 64}, {16}], [32, 64], [0, 1]),
+        ([{16, 32, 64}, {16, 32}, {16, 32, 64}], [32], [0, 1, 2]),
+        ([{16, 32}, {16, 32}, {16, 128}], [32], [0, 1]),
+        ([{16}, {16}, {16}], [], []),
+    ],
+)
+def test_a_run_without_the_lengths_of_the_others_is_in_no_comparison_and_stops_none(tmp_path, lengths, compared, rows):
+    paths = [make_run(tmp_path, dict.fromkeys(sorted(of_run), 0.5), seed=seed) for seed, of_run in enumerate(lengths)]
+    content = build.report_content(paths, "mine")
+    (task,) = content.tasks
+    assert paired.extrapolation_lengths(task) == compared
+    assert sorted(paired.scores(task, "exact_match").get("rope", {})) == rows
+    told = [text for text in content.warnings if "in no comparison" in text]
+    assert len(told) == (len(rows) not in (0, 3))
 
 
 def test_a_set_that_all_runs_share_is_taken_before_a_larger_one_of_a_few(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from rpecli import task as tasks
 from rpecli import tensor_file
+from rpecli.evaluate import hf_dataset
 from rpecli.evaluate.data_set import DataSetError, open_set
 from rpecli.evaluate.load import load
 from rpecli.report.load import load_runs
-from rpecli.run.directory import Run, Stopped
+from rpecli.run.directory import Run, Stopped, find_runs
 from rpecli.run.files import RunError
 from rpecli.train.loop import train
 
@@ -120,10 +122,13 @@ def test_weights_that_cannot_be_read_are_not_called_damaged(fresh: Run) -> None:
         load(fresh, "cpu")
 
 
-def test_weights_of_another_model_are_named(fresh: Run, tmp_path: Path) -> None:
-    other = tiny.trained_run(tmp_path / "other", encoding="learned", steps=1)
-    fresh.weights_file.write_bytes(other.weights_file.read_bytes())
-    with pytest.raises(RunError, match=r"do not fit: encodings.0.seed, .*: the file is of another run, or of another version"):
+@pytest.mark.parametrize("other", [{"encoding": "learned"}, {"seed": 1}], ids=["another shape", "the same shape"])
+def test_weights_of_another_run_are_refused(other: dict[str, Any], fresh: Run, tmp_path: Path) -> None:
+    foreign = tiny.trained_run(tmp_path / "other", steps=1, **other)
+    fresh.weights_file.write_bytes(foreign.weights_file.read_bytes())
+    with pytest.raises(
+        RunError, match=r"is not the file that training wrote \(.*\): it is of another run, or of another version"
+    ):
         load(fresh, "cpu")
 
 
@@ -398,28 +403,173 @@ def test_a_run_with_many_lengths_is_shown_in_80_columns(fresh: Run, rpe: tiny.Rp
 # --- directories that cannot be written --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def read_only(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The run as it is to somebody who may only read it, whoever runs the test."""
+def make_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for somebody who may only read, whoever runs the test."""
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
-    return fresh
 
 
-def test_what_was_measured_is_shown_and_what_was_not_is_refused_in_one_line(read_only: Run, rpe: tiny.Rpe) -> None:
-    words = ("eval", "--runs", read_only.path.parent, "--jobs", 0, "--device", "cpu")
-    result = rpe(*words)
-    assert (result.code, result.err.count("\n")) == (1, 1)
+def test_what_was_not_measured_is_refused_in_one_line(fresh: Run, monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe) -> None:
+    make_read_only(monkeypatch)
+    result = rpe("eval", "--runs", fresh.path.parent, "--jobs", 0, "--device", "cpu")
+    assert (result.code, result.err.count("\n"), result.out) == (1, 1, "")
     assert "cannot be written, so nothing new was measured: copy the runs to a folder of yours" in result.err
-    assert not read_only.evaluations_file.exists()
-    evaluate_run(read_only)
-    result = rpe(*words)
+    assert not fresh.evaluations_file.exists()
+
+
+def test_what_was_measured_is_shown_without_writing(fresh: Run, monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe) -> None:
+    evaluate_run(fresh)
+    make_read_only(monkeypatch)
+    result = rpe("eval", "--runs", fresh.path.parent, "--jobs", 0, "--device", "cpu")
     assert (result.code, result.err, "RoPE" in result.out) == (0, "", True)
 
 
 @pytest.mark.parametrize("words", [(), ("--shift",)])
-def test_inspect_goes_on_without_keeping(words: tuple[str, ...], read_only: Run, rpe: tiny.Rpe) -> None:
-    result = rpe("inspect", *words, "--runs", read_only.path.parent, "--device", "cpu")
+def test_inspect_goes_on_without_keeping(
+    words: tuple[str, ...], fresh: Run, monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe
+) -> None:
+    make_read_only(monkeypatch)
+    result = rpe("inspect", *words, "--runs", fresh.path.parent, "--device", "cpu")
     assert (result.code, result.err.count("cannot be written: what is measured is not kept")) == (0, 1)
     assert "RoPE" in result.out
-    assert not read_only.probes_file.exists()
+    assert not fresh.probes_file.exists()
+
+
+# --- not a number ------------------------------------------------------------------------------------------------------------
+
+NAN = '''"""Not a number beyond a distance of 50."""
+
+import torch
+
+from rpecli.encoding import Encoding
+
+
+class Nan(Encoding):
+    def bias(self, q_pos_BxT, k_pos_BxS):
+        distance = q_pos_BxT[:, :, None] - k_pos_BxS[:, None, :]
+        return torch.where(distance > 50, float("nan"), 0.0)[:, None].expand(-1, self.shape.n_head, -1, -1)
+'''
+
+
+def test_what_is_not_a_number_is_recorded_as_null_and_said(fresh: Run, tmp_path: Path, rpe: tiny.Rpe) -> None:
+    (tmp_path / "nan.py").write_text(NAN)
+    words = ("--swap-encoding", tmp_path / "nan.py", "--runs", fresh.path.parent, "--device", "cpu")
+    result = rpe("inspect", *words, "--shift", "--shifts", "1,64", "--tables")
+    assert (result.code, f"{fresh.name}: logits are not a number after a shift by 64" in result.err) == (0, True)
+    numbers = {(line["probe"], line["shift"]): line["logits_max"] for line in fresh.probes()}
+    assert numbers["prefix", 64] is None
+    assert None not in (numbers["prefix", 1], numbers["positions", 1], numbers["positions", 64])
+    result = rpe("inspect", *words, "--lengths", "1x,8x", "--tables")
+    assert (result.code, f"{fresh.name}: attention is not a number at length 32: left out" in result.err) == (0, True)
+    assert [line["length"] for line in fresh.probes()[-1]["lengths"]] == [2, 4]
+    assert "at length 32: left out" in rpe("inspect", *words, "--lengths", "1x,8x").err, (
+        "said again when it is not measured again"
+    )
+    assert rpe("eval", *words, "--lengths", "1x,8x", "--jobs", 0).code == 0
+    assert [line["nll"] is None for line in fresh.evaluations()] == [False, False, False, True][-len(fresh.evaluations()) :]
+    assert "NaN" not in fresh.evaluations_file.read_text() + fresh.probes_file.read_text()
+
+
+# --- any flags ---------------------------------------------------------------------------------------------------------------
+
+VALUES: dict[str, list[str]] = {
+    "--lengths": ["1x", "2x,4", "4:16", "0", "x", "", "16:4", "-1", "999999999", "1x:8", "nan"],
+    "--samples": ["1", "33", "0", "-1", "many", "9" * 30],
+    "--eval-seed": ["0", "3", "-1", str(10**24)],
+    "--eval-tokens": ["64", "0", "1e3"],
+    "--eval-positions": ["same", "start", "randomized", "coupled", ""],
+    "--swap-encoding": ["none", "rope:scaling=yarn", "t5", "nosuch", "", "rope:scaling=x", "rope,none", "./no.py", ":", "rope+"],
+    "--rope-scaling": ["yarn", "pi", "nosuch", "", "yarn:scaling=pi", "none"],
+    "--data": ["SET", "OTHER", "missing", "", "/dev/null"],
+    "--device": ["cpu", "auto", "tpu", "cpu:9", "", "cuda:x"],
+    "--overwrite": [],
+    "--json": [],
+    "--tables": [],
+    "--shift": [],
+    "--shifts": ["1", "1,2", "2x", "0", "", "999999999"],
+    "--out": ["figures", "/proc/x", "SET/dataset.json", "x.pdf", ""],
+    "--seed": ["0", "-1", str(10**24), "x"],
+    "--length": ["8", "1", "0", "-5", "100000", "x"],
+    "--d-model": ["16", "0", "7", "999999999"],
+    "--n-head": ["2", "0", "3", "999999999"],
+}
+EVAL = ["--lengths", "--samples", "--eval-seed", "--eval-tokens", "--eval-positions", "--swap-encoding", "--rope-scaling",
+        "--data", "--device", "--overwrite", "--json", "--tables"]  # fmt: skip
+FLAGS = {
+    "eval": EVAL,
+    "inspect": [*EVAL, "--shift", "--shifts", "--out"],
+    "data": ["--lengths", "--samples", "--seed", "--out"],
+    "show": ["--json", "--out", "--d-model", "--n-head", "--length", "--seed"],
+}
+NAMES = {
+    "eval": ["", "*", "copy*", "nosuch"],
+    "inspect": ["", "copy-rope*"],
+    "data": ["copy", "parity", "copy:symbols=x", "nosuch", ""],
+    "show": ["copy-rope*", "rope", "copy", "Rope", "rope,none", "", "rope:base=nan", "+", ":", "[x]", "\x00"],
+}
+
+
+@st.composite
+def command_lines(draw: st.DrawFn) -> list[str]:
+    command = draw(st.sampled_from(sorted(FLAGS)))
+    name = draw(st.sampled_from(NAMES[command]))
+    flags = draw(st.lists(st.sampled_from(FLAGS[command]), max_size=3, unique=draw(st.booleans())))
+    words = [word for flag in flags for word in (flag, *(draw(st.sampled_from(VALUES[flag])) for _ in VALUES[flag][:1]))]
+    if command == "data":
+        words = ["--lengths", "4", "--out", "new", *words] if draw(st.booleans()) else words
+    return [command, *([name] if name or command in ("data", "show") else []), *words]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three runs of two tasks and a set of each; every example works on a copy."""
+    folder = tmp_path_factory.mktemp("project")
+    for task, encoding in (("copy", "rope"), ("copy", "learned"), ("parity", "none")):
+        tiny.trained_run(folder / "runs", task=task, encoding=encoding, steps=1)
+    for name, choice in (("SET", "copy"), ("OTHER", "parity")):
+        hf_dataset.write(choice, tasks.build(choice), [4, 8], 4, 1, folder / name)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def asked_of(words: list[str], line: dict[str, Any]) -> bool:
+    """Whether a line of eval.jsonl says the settings that the command asked for."""
+    values = {flag: words[words.index(flag) + 1] for flag in words if VALUES.get(flag)}
+    checks = {
+        "--eval-seed": lambda value: line["eval_seed"] == int(value),
+        "--samples": lambda value: line["n"] == int(value),
+        "--swap-encoding": lambda value: line["encoding_override"] == value,
+        "--rope-scaling": lambda value: line["encoding_override"] == f"rope:scaling={value}",
+        "--eval-positions": lambda value: line["positions"] == value.replace("same", "start"),
+        "--data": lambda value: line["data"].startswith(f"{value} ") and (line["eval_seed"], line["n"]) == (1, 4),
+    }
+    return all(check(values[flag]) for flag, check in checks.items() if flag in values)
+
+
+@given(words=command_lines())
+def test_any_flags_end_in_a_result_or_a_clear_line(
+    words: list[str], project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, rpe: tiny.Rpe
+) -> None:
+    folder = Path(shutil.copytree(project, tmp_path_factory.mktemp("example") / "project"))
+    monkeypatch.chdir(folder)
+    before = content(folder)
+    result = rpe(*words, *(("--jobs", 0) if words[0] == "eval" else ()))
+    after = content(folder)
+    note = f"{words}\n{result.code}\n{result.err[-1500:]}"
+    assert result.code in (0, 1, 2), note
+    assert "Traceback" not in result.err + result.out, note
+    if result.code:
+        assert result.err.strip(), note
+    if result.code == 2:
+        assert after == before, note
+    for run in find_runs(folder / "runs")[0]:
+        for line in run.evaluations():
+            assert asked_of(words, dict(line)), note
+    shutil.rmtree(folder)

@@ -266,6 +266,15 @@ def test_a_line_that_nobody_could_read_is_not_written(runs: Path) -> None:
     assert run.metrics_file.read_bytes() == before
 
 
+def test_an_older_validation_is_not_taken_for_a_lost_last_one(runs: Path, rpe: tiny.Rpe) -> None:
+    run = victim(runs)
+    before = rows(rpe("ls", "runs").out)[run.name]
+    run.metrics_file.write_bytes(run.metrics_file.read_bytes()[:-1])
+    after = rows(rpe("ls", "runs").out)[run.name]
+    assert (before[4], after[4]) == ("50", "-")
+    assert before[:4] + before[5:] == after[:4] + after[5:]
+
+
 def test_blank_lines_are_no_damage(runs: Path) -> None:
     run = victim(runs)
     lines = run.evaluations()
@@ -378,7 +387,10 @@ def test_a_folder_of_other_formats_is_not_said_to_be_empty(runs: Path, rpe: tiny
     result = rpe("ls", "runs")
     assert result.code == 1
     assert "create some" not in result.err
-    assert result.err.splitlines()[-1] == "no directory under runs is a run that can be read"
+    several, end = result.err.splitlines()
+    assert several.startswith("3 runs, runs/copy-none-s0-")
+    assert " among them, were written by another version of rpe (record format 4; this is 5): " in several
+    assert end == "no directory under runs is a run that can be read"
 
 
 def test_a_read_only_folder_is_named_with_the_flag(here: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:

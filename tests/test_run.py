@@ -274,7 +274,7 @@ def test_a_run_of_another_record_format_is_refused_in_one_line_with_the_remedy(w
     message = error_of(lambda: run.record)
     named = f"record format {written}" if written else "no record format"
     assert f"{run.path} was written by another version of rpe ({named}; this is {RECORD_FORMAT})" in message
-    assert message.endswith("move it elsewhere or delete it, and start the same command again")
+    assert message.endswith("move such runs elsewhere or delete them, and start the same command again")
     assert "\n" not in message
     assert error_of(Run.create, config(), run.path.parent) == message
     assert find_runs(run.path.parent) == ([], [message])

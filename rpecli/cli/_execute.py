@@ -34,6 +34,14 @@ def stack_jobs(jobs: list[Job], max_stack: int) -> list[Job]:
     return stacking.group_stackable(jobs, max_stack)
 
 
+def start_server(workers: int | None) -> None:
+    """Lets the process that starts the others load torch while this one checks the recipe."""
+    if workers != 0:
+        from rpecli.launch import pool
+
+        pool.SERVER.open()
+
+
 def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) -> bool:
     """Runs jobs and reports the failed runs.
 

@@ -14,18 +14,19 @@ from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, Recipe, label
+from rpecli.config.recipe import Config, EvalSettings, Recipe, label
 from rpecli.config.yaml_source import RecipeError
 
 if TYPE_CHECKING:
     from rpecli.trial.child import Trial
 
+MANY = 1 << 16  # sequences of an evaluation set that are worth a look at its size
 MAX_SEED = 999_999_999  # as in recipes
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
 
-def checked_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
-    """The recipe with the flags and every `--set` above it, checked completely."""
+def read_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
+    """The recipe with the flags and every `--set` above it; its tasks and encodings are not built."""
     for text in sets or []:
         key, equals, value = text.partition("=")
         key = key.strip().replace("-", "_")
@@ -34,9 +35,7 @@ def checked_recipe(name: str | None, overrides: dict[str, str], sets: list[str] 
         if key in overrides:
             stop(f"--set {text}: {key} is given twice: keep one", USAGE)
         overrides[key] = value.strip()
-    recipe, source = load_recipe(name, overrides)
-    check_recipe(recipe, source)
-    return recipe, source
+    return load_recipe(name, overrides)
 
 
 def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, RecipeSource]:
@@ -87,6 +86,32 @@ def named_choice(text: str) -> str:
     choice = canonical(text)
     trust.allow([choice])
     return choice
+
+
+def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]]) -> None:
+    """Stops for evaluation sets that cannot fit in memory: too many sequences."""
+    from rpecli import task
+    from rpecli.device import available_memory
+    from rpecli.launch import sizes
+
+    for config, settings in evaluations:
+        if settings.samples < MANY:
+            continue
+        needed = sizes.evaluation_set_bytes(settings, task.build(config.task).sequence(config.length))
+        if problem := sizes.problem(needed, available_memory()):
+            stop(f"an evaluation set of {config.task} {problem}: lower --samples or --eval-tokens", USAGE)
+
+
+def check_shift_sizes(configs: list[Config], shift: int) -> None:
+    """Stops for shifts whose prefix cannot fit in memory."""
+    from rpecli import task
+    from rpecli.device import available_memory
+    from rpecli.launch import sizes
+
+    for config in configs:
+        needed = sizes.shift_bytes(config, task.build(config.task).sequence(config.length), shift)
+        if problem := sizes.problem(needed, available_memory()):
+            stop(f"--shifts {shift} {problem}: leave it out", USAGE)
 
 
 def try_code(trials: Iterable["Trial"]) -> None:

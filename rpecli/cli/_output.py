@@ -104,7 +104,7 @@ def runs_flag(folder: Path) -> str:
 
 def command_line() -> str:
     """The command as it was typed."""
-    return f"rpe {shlex.join(sys.argv[1:])}"
+    return visible(f"rpe {shlex.join(sys.argv[1:])}")
 
 
 def reference_results(with_reference: bool, no_reference: bool) -> "Reference":

@@ -15,6 +15,7 @@ from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._inputs import load_recipe, named_choice, try_code
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config
+from rpecli.config.settings import EvalSettings
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
 from rpecli.run.directory import Run
@@ -31,7 +32,7 @@ def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, An
     if data is not None:
         from rpecli.evaluate.data_set import DataSetError, open_set
 
-        own = [key for key in ("lengths", "samples", "eval_tokens", "eval_seed") if key in overrides]
+        own = [key for key in ("lengths", "samples", "eval_tokens", "eval_seed", "eval_task") if key in overrides]
         flags.refuse([f"--{key.replace('_', '-')}" for key in own], f"--data {data} decides which sequences are read")
         try:
             open_set(data)
@@ -59,6 +60,8 @@ def eval_requests(
             swapped = _swap(config, encoding, scaling)
             _check(config.model_copy(update={"eval": settings, "encoding": swapped or config.encoding}))
             check_set(config.task)
+            if settings.eval_task:
+                _check_task(config.task, settings.eval_task)
             override = code.keep("encodings", swapped, run.path) if swapped else None
             requests[run] = replace(request, settings=settings, encoding_override=override)
         except (ValueError, OSError) as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
@@ -70,6 +73,12 @@ def eval_requests(
     for message in messages:
         warn(message)
     return requests, damaged
+
+
+def _check_task(trained: str, evaluated: str) -> None:
+    from rpecli.evaluate.eval_set import evaluation_task
+
+    evaluation_task(Config(task=trained, encoding="", eval=EvalSettings(eval_task=evaluated)))
 
 
 def _names(runs: list[Run]) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 
 from rpecli.cli._exit import warn
 from rpecli.launch.status import clock
-from rpecli.run.directory import Run, readable_runs
+from rpecli.run.directory import Run, Status, readable_runs
 from rpecli.run.files import RunError
+from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way, way_of
 from rpecli.table import Table, whole_percent
@@ -25,16 +26,24 @@ def runs_table(runs: Sequence[Run]) -> Table:
     factors = shown_factors(by_factor)
     rows, narrow_rows = [], []
     for run, accuracies in zip(runs, by_factor, strict=True):
-        record, validation = run.record, run.last_metrics() or {}
+        record, validation = run.record, _last_validation(run)
         what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
         shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
         numbers = list(map(whole_percent, shares))
-        rows.append([run.name, *what, record["status"], *numbers, clock(record.get("seconds") or 0)])
-        narrow_rows.append([*what, record["status"], *numbers, run.name.rpartition("-")[2]])
+        condition = state(run, record)
+        rows.append([run.name, *what, condition, *numbers, clock(record.get("seconds") or 0)])
+        narrow_rows.append([*what, condition, *numbers, run.name.rpartition("-")[2]])
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
     align = "llrl" + "r" * (1 + len(factors))
     narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION)
     return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=CAPTION, narrow=narrow)
+
+
+def _last_validation(run: Run) -> Mapping[str, Any]:
+    """The latest line of metrics.jsonl; nothing where a trained run lost it, so that an older one is not taken for it."""
+    record, line = run.record, run.last_metrics() or {}
+    lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
+    return {} if lost else line
 
 
 def accuracy_by_factor(run: Run) -> dict[float, float]:

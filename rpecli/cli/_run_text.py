@@ -6,6 +6,7 @@ from pathlib import Path
 from rpecli.cli._output import PIPE_WIDTH, runs_flag
 from rpecli.launch.status import clock
 from rpecli.run.directory import Run, Status
+from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way
 from rpecli.table import plural, whole_percent
@@ -38,7 +39,7 @@ def _state(run: Run) -> str:
     steps = f": {done} of {record['steps']} steps" if record.get("steps") else ""
     seconds = f" in {clock(record['seconds'])}" if record.get("seconds") else ""
     error = f", {record['error']}" if record.get("error") else ""
-    return f"{record['status']}{steps}{seconds}{error}"
+    return f"{state(run, record)}{steps}{seconds}{error}"
 
 
 def _accuracy_lines(run: Run) -> list[str]:

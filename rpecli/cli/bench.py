@@ -9,12 +9,14 @@ from rpecli import catalog
 from rpecli.choice import parse_choice, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths, check_device, named_choice
+from rpecli.cli._inputs import absolute_lengths, check_device, named_choice, require_writable
 from rpecli.cli._output import print_rich, print_written
+from rpecli.config.settings import MAX_THREADS
 
 if TYPE_CHECKING:
     from rpecli.bench import Options
 
+APPLIES = {"--lengths": ("attention", "eval"), "--sizes": ("train", "stack"), "--dtype": ("train",), "--run": ("eval",)}
 LENGTHS_REMEDY = "multiples need a training length: write 2048:16384 or 512,2048"
 EXAMPLES = """
 Examples:
@@ -34,7 +36,7 @@ def bench(
     ] = None,
     lengths: Annotated[str | None, typer.Option(help="Lengths: 2048:16384 or 512,2048.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; in each round, every case is timed once.")] = 5,
-    threads: Annotated[int, typer.Option(min=1, help="Number of torch threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=MAX_THREADS, help="Number of torch threads.")] = 1,
     device: flags.Device = "cpu",
     sizes: Annotated[
         str | None, typer.Option(help="Models for `train`: width x layers x heads x length x batch, such as 64x2x4x64x128,...")
@@ -53,7 +55,11 @@ def bench(
 
     if what is not None and what not in MODULES:
         stop(catalog.unknown("benchmark", what, list(MODULES)), USAGE)
+    for flag, benchmarks in APPLIES.items():
+        if what is not None and what not in benchmarks:
+            flags.refuse(flags.given(flag), f"of use with {' and '.join(benchmarks)} only, not with {what}")
     check_device(device)
+    require_writable("--out", out)
     try:
         options = Options(
             encodings=_choices(encodings) if encodings else None,
@@ -68,6 +74,7 @@ def bench(
         )
     except ValueError as error:
         stop(str(error), USAGE)
+    require_writable("--out", out)
     for name in [what] if what else DEFAULT:
         _measure(name, options, out)
 

@@ -32,6 +32,7 @@ def check(
     from rpecli.describe import listing
 
     if keys:
+        flags.refuse([recipe] if recipe else [], "--keys lists the keys of all recipes")
         print_tables(listing.table(listing.keys()))
         return
     for name in [recipe] if recipe else catalog.names("recipes"):

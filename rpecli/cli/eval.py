@@ -7,7 +7,7 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import FAILURE, stop, warn
-from rpecli.cli._inputs import check_device, warn_of_lengths
+from rpecli.cli._inputs import check_device, check_evaluation_sizes, warn_of_lengths
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._run_tables import evaluation_tables, run_data
@@ -32,7 +32,7 @@ Examples:
 """
 
 
-@flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions")
+@flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions", "eval_task")
 def evaluate(
     overrides: dict[str, str],
     names: flags.RunNames = None,
@@ -56,6 +56,7 @@ def evaluate(
     selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
+    check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     if data is None:
         warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in requests])
     todo, read_only = _unanswered(requests)
@@ -64,7 +65,8 @@ def evaluate(
         print_json(list(map(run_data, requests)))
     else:
         _print_accuracy(requests, tables)
-        print_next("rpe report", runs)
+        if not (failed or read_only):
+            print_next("rpe report", runs)
     if failed:
         stop("some of the runs failed: fix the cause and start the same command again", FAILURE)
     if read_only:

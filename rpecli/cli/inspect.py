@@ -12,7 +12,14 @@ import typer
 
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.cli._inputs import absolute_lengths, check_device, check_lengths, require_writable
+from rpecli.cli._inputs import (
+    absolute_lengths,
+    check_device,
+    check_evaluation_sizes,
+    check_lengths,
+    check_shift_sizes,
+    require_writable,
+)
 from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
@@ -93,7 +100,7 @@ def inspect(
     check_lengths("--lengths", lengths)
     distances = tuple(absolute_lengths("--shifts", shifts, "write numbers of positions: 1,4,16"))
     if out is not None:
-        require_writable("--out", out)
+        _check_out(out)
     settings = eval_overrides(overrides, data)
     selected, unreadable = select_trained_runs(runs, names)
     request = EvalRequest(overwrite=overwrite, folder=data)
@@ -101,12 +108,26 @@ def inspect(
     read_only = [run for run in requests if not os.access(run.path, os.W_OK)]
     if read_only:
         warn(f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written: what is measured is not kept")
+    check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     output = Output(out, tables, as_json)
     if shift:
+        check_shift_sizes([run.config for run in requests], max(distances))
         _show_shifts(requests, distances, device, output)
     else:
         _show_attention(requests, lengths, device, output)
     fail_if_unreadable([*unreadable, *damaged, *output.failed])
+
+
+def _check_out(out: Path) -> None:
+    """Stops where figures could not be written, before the work."""
+    from rpecli.plot import FigureError
+    from rpecli.report.figures import attention
+
+    try:
+        attention.check_folder(out)
+    except FigureError as error:
+        stop(str(error), USAGE)
+    require_writable("--out", out)
 
 
 def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, output: Output) -> None:
@@ -119,11 +140,14 @@ def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str,
     for record in inspection["runs"]:
         if missing := ", ".join(map(str, record["missing_lengths"])):
             output.say_once(f"{folder or record['task']} has no problem of length {missing}: left out")
+        if unknown := ", ".join(map(str, record["nan_lengths"])):
+            warn(f"{record['run']}: attention is not a number at length {unknown}: left out")
     files = _write_figures(output.folder, inspection, {})
     if output.as_json:
         print_json(inspection)
     else:
-        _print(attention_sentences(inspection["runs"]), attention_text.tables(inspection) if output.tables else [])
+        show_tables = output.tables and inspection["runs"]
+        _print(attention_sentences(inspection["runs"]), attention_text.tables(inspection) if show_tables else [])
     _print_files(output.folder, files)
 
 
@@ -142,6 +166,8 @@ def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], d
                 record = run_names(run, request)
                 lines[run_name(record)] = invariance.probe(run, distances, device, request)
                 records.append(record)
+                if unknown := [str(line["shift"]) for line in lines[run_name(record)] if line["logits_mean"] is None]:
+                    warn(f"{run.name}: logits are not a number after a shift by {', '.join(dict.fromkeys(unknown))}")
         except Stopped as stopped:
             raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
     files = _write_figures(output.folder, {"runs": records}, lines)

@@ -12,7 +12,8 @@ from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import select_runs
 from rpecli.config.ranges import parse_seeds
-from rpecli.run.directory import Run
+from rpecli.run import liveness
+from rpecli.run.directory import Run, Status
 
 EXAMPLES = """
 Examples:
@@ -38,29 +39,46 @@ def ls(
     state: Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")] = None,
     as_json: flags.Json = False,
 ) -> None:
-    """List encodings, tasks, recipes or runs."""
+    """List encodings, tasks, recipes or runs.
+
+    In a pipe, tables are Markdown with every column at its full width; --json is for programs.
+    """
     from rpecli.describe import listing
 
     kinds = [*catalog.SUFFIX, "runs"]
     if kind not in kinds:
         stop(catalog.unknown("kind", kind, kinds), USAGE)
+    if kind != "runs":
+        flags.refuse(
+            flags.given("--runs", "--task", "--encoding", "--seed", "--state"), f"of use with runs only, not with {kind}"
+        )
+    if kind != "tasks":
+        flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
+    states = [*map(str, Status), liveness.INTERRUPTED]
+    if wrong := [word for word in (state or "").split(",") if word and word not in states]:
+        stop(f"--state {state}: {catalog.unknown('state', wrong[0], states)}", USAGE)
     filters = {"task": task, "encoding": encoding, "seed": seed, "status": state}
     if kind == "runs":
         selected = _matching(select_runs(runs, None)[0], {key: text for key, text in filters.items() if text is not None})
         print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
-    rows = _of_suite(kind, suite) if suite is not None else listing.rows(kind)
+    rows = _of_suite(suite) if suite is not None else listing.rows(kind)
     print_json(rows) if as_json else print_tables(listing.table(rows))
 
 
-def _of_suite(kind: str, suite: str) -> list[dict[str, str]]:
+def _of_suite(suite: str) -> list[dict[str, str]]:
     """The tasks of a suite, in its order."""
-    if kind != "tasks":
-        stop(f"--suite {suite}: suites hold tasks: rpe ls tasks --suite {suite}", USAGE)
     from rpecli.config import suites
     from rpecli.describe import listing
 
     return [listing.task_row(choice) for choice in suites.tasks(suite)]
+
+
+def _values(run: Run, key: str) -> set[str]:
+    """What a filter may call the value of a run's record."""
+    record = run.record
+    value = liveness.state(run, record) if key == "status" else str(record[key])
+    return {value, value.partition(":")[0]}
 
 
 def _matching(runs: list[Run], filters: dict[str, str]) -> list[Run]:
@@ -69,9 +87,7 @@ def _matching(runs: list[Run], filters: dict[str, str]) -> list[Run]:
         allowed = {key: set(map(str, parse_seeds(text)) if key == "seed" else text.split(",")) for key, text in filters.items()}
     except ValueError as error:
         stop(f"--seed: {error}", USAGE)
-    matches = [
-        run for run in runs if all({str(run.record[key]), str(run.record[key]).split(":")[0]} & allowed[key] for key in allowed)
-    ]
+    matches = [run for run in runs if all(_values(run, key) & allowed[key] for key in allowed)]
     if not matches:
         stop(f"no run with {', '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
     return matches

@@ -1,15 +1,18 @@
 """`rpe run`: trains, evaluates and reports a recipe."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs
+from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
 from rpecli.cli._exit import FAILURE
-from rpecli.cli._inputs import check_device, checked_recipe, warn_of_lengths
-from rpecli.cli._output import check_report_place, reference_results, write_report
+from rpecli.cli._inputs import check_device, check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
+from rpecli.cli._output import check_report_place, reference_results, say, write_report
 from rpecli.cli._select import create_runs, fail_if_unreadable
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
+from rpecli.launch.receipt import is_done
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -44,17 +47,25 @@ def run(
 
     Started again, it does only what is missing.
     """
+    flags.one_output()
     check_device(device)
-    loaded, source = checked_recipe(recipe, overrides, sets)
+    loaded, source = read_recipe(recipe, overrides, sets)
     name = source.name if name is None else name
     check_report_place(name, out)
     reference = reference_results(with_reference, no_reference)
-    max_stack = parse_stack(stack, device)
-    created, unusable = create_runs(loaded, source, runs)
-    configs = loaded.configs()
-    requests = {config.id: EvalRequest(config.eval) for config in configs}
-    warn_of_lengths([(config, config.eval.lengths) for config in configs])
-    todo = [Job(run, train=not run.is_trained, request=requests[run.name], probe=True, device=device) for run in created]
+    configs = {config.id: config for config in loaded.configs()}
+    work = {id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device) for id, config in configs.items()}
+    done = {id for id, job in work.items() if is_done(job, configs[id])}
+    if len(done) < len(work):
+        start_server(jobs)
+        check_recipe(loaded, source)
+        check_evaluation_sizes([(config, config.eval) for config in configs.values()])
+        warn_of_lengths([(config, config.eval.lengths) for config in configs.values()])
+    max_stack = parse_stack(stack, device if len(done) < len(work) else "cpu")  # torch need not be loaded for nothing
+    created, unusable = create_runs(list(configs.values()), source.name, runs, done)
+    if done:
+        say(f"{len(done)} of {len(work)} runs are already trained and evaluated.", err=True)
+    todo = [replace(work[run.name], train=not run.is_trained) for run in created if run.name not in done]
     failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
     write_report(created, name, out, as_json, tables, reference)
     fail_if_unreadable(unusable)

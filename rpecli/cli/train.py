@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs
-from rpecli.cli._inputs import check_device, checked_recipe
+from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
+from rpecli.cli._inputs import check_device, check_recipe, read_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import create_runs, fail_if_unreadable
@@ -38,9 +38,11 @@ def train(
     Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
     """
     check_device(device)
-    loaded, source = checked_recipe(recipe, overrides, sets)
+    loaded, source = read_recipe(recipe, overrides, sets)
+    start_server(jobs)
+    check_recipe(loaded, source)
     max_stack = parse_stack(stack, device)
-    created, unusable = create_runs(loaded, source, runs)
+    created, unusable = create_runs(loaded.configs(), source.name, runs)
     todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
     if len(todo) < len(created):
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")

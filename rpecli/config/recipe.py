@@ -95,6 +95,11 @@ class Config(TrainSettings):
         return self.model_dump(exclude={"eval"}) | self.eval.model_dump()
 
     @property
+    def evaluated_task(self) -> str:
+        """The task of the evaluation: the trained one, unless `eval_task` names another."""
+        return self.eval.eval_task or self.task
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
         unused = {"max_position"} if self.positions == "start" else set()

@@ -74,6 +74,8 @@ PositionsList = Annotated[list[Positions], BeforeValidator(_check_positions)]
 Seeds = Annotated[list[int], BeforeValidator(lambda value: parse_seeds(",".join(list_items(value))))]
 Lengths = Annotated[str, BeforeValidator(_check_lengths)]
 
+MAX_THREADS = 1024  # beyond some ten thousand, OpenMP ends the process
+
 
 class Strict(BaseModel):
     """Unknown keys, infinities and changes are errors."""
@@ -107,7 +109,10 @@ class OptimizationSettings(Strict):
         0.8, gt=0, lt=1, description="Share of the steps after which rope:then=none becomes none (DroPE)."
     )
     threads: Whole = Field(
-        1, ge=1, description="CPU threads of a run; more of them add in another order and so change the last bits of the weights."
+        1,
+        ge=1,
+        le=MAX_THREADS,
+        description="CPU threads of a run; more of them add in another order and so change the last bits of the weights.",
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of matrix products in training.")
     data_seed: Whole | None = Field(None, ge=0, description="Seed of the training data; without it, the run's seed.")
@@ -148,6 +153,9 @@ class EvalSettings(Strict):
     eval_seed: Whole = Field(0, ge=0, description="Seed of the evaluation sets, which are the same for every run.")
     eval_positions: Literal["same", "start", "randomized"] = Field(
         "same", description="Positions in evaluation; same: as in training."
+    )
+    eval_task: TaskChoice | None = Field(
+        None, description="Task to evaluate on: the trained one with other options, as in flip-flop:ignore=0.98."
     )
 
 

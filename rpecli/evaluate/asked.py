@@ -26,6 +26,7 @@ def identity(config: Config, weights: str, request: EvalRequest) -> dict[str, ob
     return {
         "weights": weights,
         "encoding_override": request.encoding_override,
+        "task_override": config.eval.eval_task,
         "positions": data.fixed_kind(config),
         "eval_seed": config.eval.eval_seed,  # random positions are drawn from it too
     }
@@ -35,7 +36,7 @@ def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:
     """The latest line of each length that answers the request. Raises ChoiceError or DataSetError where a set cannot be had."""
     config = config_of(run, request)
     asked = identity(config, catalog.fingerprint(run.weights_file), request)
-    lengths = set(eval_lengths(config, tasks.build(config.task), request.folder))
+    lengths = set(eval_lengths(config, tasks.build(config.evaluated_task), request.folder))
     lines: dict[int, EvalLine] = {}
     for line in run.evaluations():
         length = line["length"]
@@ -48,17 +49,20 @@ def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:
 def is_answered(run: Run, request: EvalRequest) -> bool:
     """Whether nothing is left to measure."""
     config = config_of(run, request)
-    lengths = eval_lengths(config, tasks.build(config.task), request.folder)
+    lengths = eval_lengths(config, tasks.build(config.evaluated_task), request.folder)
     return not request.overwrite and set(lengths) <= asked_lines(run, request).keys()
 
 
 def _set_fingerprint(config: Config, length: int, folder: Path | None) -> str:
     if folder is not None:
         return open_set(folder).fingerprints[length]
-    return _drawn_fingerprint(config.task, length, config.eval.samples, config.eval.eval_tokens, config.eval.eval_seed)
+    settings = config.eval
+    return _drawn_fingerprint(
+        config.evaluated_task, config.length, length, settings.samples, settings.eval_tokens, settings.eval_seed
+    )
 
 
 @lru_cache(maxsize=1024)  # the runs of a study share their sets
-def _drawn_fingerprint(task: str, length: int, samples: int, eval_tokens: int, eval_seed: int) -> str:
+def _drawn_fingerprint(task: str, trained_to: int, length: int, samples: int, eval_tokens: int, eval_seed: int) -> str:
     settings = EvalSettings(samples=samples, eval_tokens=eval_tokens, eval_seed=eval_seed)
-    return data.fingerprint(eval_set(Config(task=task, encoding="", eval=settings), tasks.build(task), length))
+    return data.fingerprint(eval_set(Config(task=task, length=trained_to, encoding="", eval=settings), tasks.build(task), length))

@@ -4,12 +4,29 @@ import itertools
 from pathlib import Path
 
 from rpecli import data
+from rpecli import task as tasks
+from rpecli.choice import ChoiceError, parse_choice
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate.data_set import open_set
 from rpecli.task import Batch, Task
 
 MIN_SEQUENCES = 32  # per length, however long the sequences are
+
+
+def evaluation_task(config: Config) -> Task:
+    """The task to evaluate on: the trained one, or the same with other options that `eval_task` names.
+
+    Raises ChoiceError for one that is another task, or that has other symbols.
+    """
+    trained, task = tasks.build(config.task), tasks.build(config.evaluated_task)
+    name, own = (parse_choice(choice)[0] for choice in (config.evaluated_task, config.task))
+    if name != own:
+        raise ChoiceError(f"eval_task {name}: the run is trained on {own}: write --eval-task {own}:option=value")
+    if (task.vocabulary, task.predicts_sets) != (trained.vocabulary, trained.predicts_sets):
+        symbols = f"it has {task.symbols} symbols, the trained task has {trained.symbols}"
+        raise ChoiceError(f"eval_task {config.evaluated_task}: {symbols}: choose options that leave them alike")
+    return task
 
 
 def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list[int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rpecli import process
-from rpecli.device import n_cores
+from rpecli.device import available_memory, n_cores
 from rpecli.launch import worker
 from rpecli.launch.job import BUSY, DONE, FAILED, LOST, STOPPED, Ending, Job
 from rpecli.launch.server import Ended, Message, Server, Started
@@ -25,6 +25,7 @@ from rpecli.signals import GRACE
 TICK = 0.2  # seconds between looks at the children while none ends
 ENDING_TICK = 0.02  # and while they are to end
 SERVER = Server()  # of this process; it lives on between two calls
+PROCESS_BYTES = 1 << 28  # of memory that a small run takes beside what it shares with the server
 MAX_LOST = 3  # times that a job may be lost with the server before it counts as failed
 SERVER_ENDED = "the process that starts the others was killed, out of memory perhaps: a new one goes on where its runs stood"
 BUSY_RUNS = "{} in use by another process: waiting until it is done with them"
@@ -208,8 +209,9 @@ def how_it_ended(status: int) -> str:
 
 
 def default_processes(runs: list[Run]) -> int:
-    """As many processes as there are runs, or fewer, so that every thread of each has a core."""
-    return max(1, min(len(runs), n_cores() // max(run.config.threads for run in runs)))
+    """As many processes as there are runs, or fewer, so that every thread of each has a core and each has some memory."""
+    cores = n_cores() // max(run.config.threads for run in runs)
+    return max(1, min(len(runs), cores, available_memory() // PROCESS_BYTES))
 
 
 def execute(jobs: list[Job], max_processes: int, say: worker.Say = print, server: Starter | None = None) -> Iterator[Event]:

@@ -9,6 +9,8 @@ from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, spl
 from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem
+from rpecli.device import available_memory
+from rpecli.launch import sizes
 from rpecli.model import max_train_positions
 from rpecli.titles import display
 from rpecli.trial import child
@@ -25,13 +27,25 @@ def notes(recipe: Recipe) -> list[str]:
 def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     """Every problem of a recipe once, with the place of the key that it is about."""
     unique = {}
-    configs = recipe.configs()
+    configs = list({_without_seeds(config): config for config in recipe.configs()}.values())
     faults = _faults_of(configs)
     for config in configs:
         for key, text in faults.get(config) or _problems_of(config):
             where, name = source.place(key, config.task)
             unique[name, text] = Problem(where, name, text)
     return list(unique.values())
+
+
+def _too_large(config: Config, sequence: int) -> tuple[str, str] | None:
+    """The key and the problem of a model or a batch that does not fit in memory."""
+    problem = sizes.problem(sizes.training_bytes(config, sequence), available_memory())
+    key = "length" if sequence > config.d_model * config.n_layer else "d_model"
+    return (key, f"training {problem}: lower d_model, n_layer, length or tokens") if problem else None
+
+
+def _without_seeds(config: Config) -> str:
+    """Equal for configs that have the same problems."""
+    return config.model_dump_json(exclude={"seed", "data_seed"})
 
 
 def _faults_of(configs: list[Config]) -> dict[Config, list[tuple[str, str]]]:
@@ -98,11 +112,17 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
             f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: write length: {nearest}",
         )
         return
+    if too_large := _too_large(config, config.length):  # a sequence has as many tokens at least; only now is it safe to draw one
+        yield too_large
+        return
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
+    if too_large := _too_large(config, sequence):
+        yield too_large
+        return
     causal = config.attention == "causal"
     try:
         shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), causal)

@@ -23,6 +23,7 @@ from rpecli.table import plural
 
 INTERVAL = 10.0  # seconds between plain reports
 MAX_LISTED = 8  # runs at work that are listed
+QUIET = 120.0  # seconds without a change to its files after which a run at work is said to make no progress
 
 
 def follow(events: Iterable[Event], console: Console, runs: list[Run], interval: float = INTERVAL) -> dict[Run, Ending]:
@@ -65,8 +66,11 @@ def _end_of(run: Run, ending: Ending, before: Before) -> str:
     """`copy-rope-s0-...  evaluated at 4 lengths, 3 s`: what this command did to a run, and how that ended."""
     if ending.code:
         return f"{run.name}  {'stopped' if ending.code in STOPPED else f'FAILED: {ending.reason}'}"
-    parts = [] if before.trained else [_training(run)]
-    lines = run.evaluations()[before.evaluations :]
+    try:
+        parts = [] if before.trained else [_training(run)]
+        lines = run.evaluations()[before.evaluations :]
+    except RunError as error:
+        return f"{run.name}  done, but its record cannot be read: {error}"
     if lines:
         n_lengths = len({line["length"] for line in lines})
         parts.append(f"evaluated at {plural(n_lengths, 'length')}, {sum(line['seconds'] for line in lines):.0f} s")
@@ -130,6 +134,8 @@ def _listed(sweep: SweepStatus) -> list[RunStatus]:
 def describe(status: RunStatus) -> str:
     """How far a run at work is, in words."""
     done, total = status.steps
+    if status.seconds_quiet > QUIET:
+        return f"step {done}/{total or '?'}  nothing written for {clock(status.seconds_quiet)}"
     if status.state == State.EVALUATING:
         return f"evaluating, {len(status.evaluations)} lengths done"
     if not status.metrics or not total:

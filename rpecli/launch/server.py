@@ -8,6 +8,7 @@ ends, however it ends, so do the server and the children: a pipe that the comman
 sends them a signal.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -80,6 +81,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, env=environment, pass_fds=(theirs.fileno(), reader), stdin=subprocess.DEVNULL
             )
+        atexit.register(self.close)
         theirs.close()
         os.close(reader)
 
@@ -113,6 +115,7 @@ class Server:
         os.close(self.alive)
         self.process.kill()
         self.process.wait()
+        atexit.unregister(self.close)
         self.process = self.connection = self.alive = None
 
 

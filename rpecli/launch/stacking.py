@@ -1,20 +1,20 @@
 """Which runs train together as one program."""
 
+import json
 from collections import defaultdict
 from dataclasses import replace
 
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device
 from rpecli.launch.job import Job
-from rpecli.train.state import checkpoint_step
 
 MAY_DIFFER = {"seed", "data_seed", "lr"}  # keys in which the runs of a stack may differ
 MAX_STACK = 16  # runs in a stack, unless --stack gives a number
 
 
 def stack_key(config: Config) -> str:
-    """Equal for configs that differ only in the keys of MAY_DIFFER."""
-    return config.model_dump_json(exclude=MAY_DIFFER | {"eval"})
+    """Equal for configs that differ only in the keys of MAY_DIFFER; each may have its own copy of the same file."""
+    return json.dumps({key: value for key, value in config.identity.items() if key not in MAY_DIFFER}, sort_keys=True)
 
 
 def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
@@ -22,6 +22,8 @@ def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
 
     The stacks come first, then the runs that train alone, then the jobs that do not train.
     """
+    from rpecli.train.state import checkpoint_step
+
     groups: dict[str, dict[int | None, list[Job]]] = defaultdict(lambda: defaultdict(list))
     for job in jobs:
         if job.train:

@@ -3,7 +3,6 @@
 Runs look the same from wherever they were started: by this command, by another one, or on another machine.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,10 +15,9 @@ from typing import Any
 from rpecli.config.ranges import parse_lengths
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
-from rpecli.run.provenance import machine
+from rpecli.run.liveness import QUIET_SECONDS, has_process
 from rpecli.table import plural
 
-QUIET_SECONDS = 1800.0  # without a change after which a process with the run's number counts as another one
 Stamp = tuple[int, int]  # time of the last change in ns, size
 
 
@@ -32,6 +30,8 @@ class State(StrEnum):
     TRAINED = "trained"
     STOPPED = "stopped"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"  # the process that trained it has ended without a word
+    NOT_STARTED = "not started"  # the command that was to start it has ended
     UNREADABLE = "unreadable"
 
 
@@ -49,6 +49,7 @@ class RunStatus:
         self.problem: str | None = None  # why the record cannot be read
         self.queued = queued  # a job of this command waits for it, or
         self.active = False  # works on it
+        self.shown: State | None = None  # when it was last looked at
         self._lengths: list[int] | None = None  # that its recipe evaluates; read when needed
         self._stamps: dict[Path, Stamp] = {}
 
@@ -96,14 +97,26 @@ class RunStatus:
             return State.WAITING
         if status == Status.TRAINED and self._is_being_evaluated():
             return State.EVALUATING
-        return State.WAITING if status == Status.CREATED else State(status)
+        if status in (Status.CREATED, Status.TRAINING):
+            lives = has_process(self.record, self.last_change)
+            if status == Status.CREATED:
+                return State.WAITING if lives else State.NOT_STARTED
+            return State.TRAINING if lives else State.INTERRUPTED
+        return State(status)
+
+    @property
+    def last_change(self) -> float:
+        """The Unix time of the last change to its files."""
+        return max((stamp[0] for stamp in self._stamps.values()), default=0) / 1e9
+
+    @property
+    def seconds_quiet(self) -> float:
+        """Since the last change to its files."""
+        return max(0.0, time.time() - self.last_change)
 
     def _is_being_evaluated(self) -> bool:
-        """Whether lengths are missing, and the process on this machine that trained the run lives and goes on writing."""
-        last_change = max((stamp[0] for stamp in self._stamps.values()), default=0) / 1e9
-        if time.time() - last_change > QUIET_SECONDS or not _is_alive(self.record.get("pid")):
-            return False
-        if self.record.get("machine") != machine():
+        """Whether lengths are missing, and the process that trained the run lives and goes on writing."""
+        if "started" not in self.record or self.seconds_quiet > QUIET_SECONDS or not has_process(self.record, self.last_change):
             return False
         if self._lengths is None:
             config = self.run.config
@@ -129,18 +142,6 @@ class RunStatus:
         return {n / length: line["exact_match"] for n, line in self.evaluations.items() if "exact_match" in line}
 
 
-def _is_alive(pid: object) -> bool:
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, and belongs to another user
-        return True
-    return True
-
-
 class SweepStatus:
     """All runs that `find` returns, new ones included."""
 
@@ -158,8 +159,10 @@ class SweepStatus:
         self.runs = {run: self.runs.get(run) or RunStatus(run, self.queued) for run in self.find()}
         first, news = self.first is None, list[str]()
         for status in self.runs.values():
-            before, lengths = (status.state if status.record else None), set(status.evaluations)
-            if (status.refresh() or before == State.EVALUATING) and (status.problem or not first):
+            before, lengths = status.shown, set(status.evaluations)
+            status.refresh()
+            status.shown = status.state
+            if status.problem or not first:
                 news += _news(status, before, lengths)
         self.first = self.first or (self.steps()[0], self.n_ended)
         return news

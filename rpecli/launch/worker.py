@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from rpecli import signals
+from rpecli import catalog, signals
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import BUSY, FAILED, Ending, Job
+from rpecli.launch.receipt import receipt
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import RunError, RunInUse, reason
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
@@ -64,7 +65,7 @@ def run_job(job: Job, say: Say) -> Ending:
             return Ending()
         problems = _train_and_evaluate(job, say)
         if job.request is not None:
-            job.run.update(error="; ".join(problems) or None)
+            job.run.update(error="; ".join(problems) or None, receipt=None if problems else receipt(job))
         return Ending(FAILED, "; ".join(problems)) if problems else Ending()
     except Stopped as stop:
         return Ending(TERMINATED if stop.signal == signal.SIGTERM else INTERRUPTED)
@@ -90,8 +91,8 @@ def _failure(job: Job, error: BaseException, session: "Session") -> Ending:
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception in one line."""
-    return _reason_of(error)[:MAX_REASON]
+    """An exception in one line, with file and line where it is the user's own code that raised it."""
+    return f"{catalog.blame(error)}{_reason_of(error)}"[:MAX_REASON]
 
 
 def _reason_of(error: BaseException) -> str:
@@ -101,7 +102,7 @@ def _reason_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):
         return ": ".join([reason(error), *([str(error.filename)] if error.filename else [])])
-    return next(iter(f"{type(error).__name__}: {error}".splitlines()))
+    return catalog.cause(error)
 
 
 def _train_and_evaluate(job: Job, say: Say) -> list[str]:

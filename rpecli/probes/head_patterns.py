@@ -47,6 +47,9 @@ class AttentionSums:
         self.uniform_entropy += float(n_keys_N.double().log().sum())
         self.n_rows += len(w_NxHxT)
 
+    def is_finite(self) -> bool:
+        return bool(torch.isfinite(self.distance_H).all() and torch.isfinite(self.entropy_H).all())
+
     def share(self, head: int, family: str, offset: int) -> float:
         """Mean weight of a head at an offset of a family."""
         if not -3 * self.T <= offset < self.T:

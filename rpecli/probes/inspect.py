@@ -48,7 +48,10 @@ def inspect(
             inspected_run, missing_lengths = inspect_run(run, lengths, device, request)
             inspected.append(inspected_run)
             line = {key: value for key, value in inspected_run.line.items() if key != "probe"}
-            runs.append(store.run_names(run, request) | line | {"missing_lengths": missing_lengths})
+            measured = {str(length["length"]) for length in inspected_run.line["lengths"]}
+            nan_lengths = [int(length) for length in inspected_run.line["fingerprints"] if length not in measured]
+            left_out = {"missing_lengths": missing_lengths, "nan_lengths": nan_lengths}
+            runs.append(store.run_names(run, request) | line | left_out)
     return {"runs": runs, "similarity": list(similarity.compare_runs(inspected, device))}
 
 
@@ -101,19 +104,26 @@ def _second_length(loaded: LoadedModel, lengths: list[int]) -> int:
 
 
 def measure(loaded: LoadedModel, blocks: dict[int, Batch]) -> AttentionScores:
-    """Where and why the heads of a model attend, on one block of sequences per length. Raises RunError if it does not fit."""
+    """Where and why the heads of a model attend, on one block of sequences per length.
+
+    Lengths at which attention is not a number are left out. Raises RunError if it does not fit, or is none in training.
+    """
     config = loaded.config
     for length, block in blocks.items():
         _require_memory(loaded, length, block)
     batches = {length: list(probe_batches(loaded, length, [block])) for length, block in blocks.items()}
     sums = {length: _attention_sums(loaded, batches[length]) for length in blocks}
-    by_layer = [{length: sums[length][layer] for length in blocks} for layer in range(config.n_layer)]
-    heads = patterned_heads(by_layer, config.length, _second_length(loaded, list(blocks)))
+    sums = {length: layers for length, layers in sums.items() if all(layer.is_finite() for layer in layers)}
+    if config.length not in sums:
+        raise RunError(f"length {config.length}: its attention is not a number")
+    batches = {length: batches[length] for length in sums}
+    by_layer = [{length: sums[length][layer] for length in sums} for layer in range(config.n_layer)]
+    heads = patterned_heads(by_layer, config.length, _second_length(loaded, list(sums)))
     return {
         "normalizer": config.normalizer,
         "train_length": config.length,
         "causal": config.attention == "causal",
-        "lengths": [_length_attention(loaded, length, batches[length], sums[length]) for length in blocks],
+        "lengths": [_length_attention(loaded, length, batches[length], sums[length]) for length in sums],
         "patterned_heads": heads,
         "attention_map": _attention_map(loaded, batches, head) if (head := strongest_head(heads, config.length)) else None,
     }

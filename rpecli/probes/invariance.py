@@ -8,6 +8,7 @@ Compared where the model predicts the answer, over the first BLOCKS blocks of th
 numbers become lines of probes.jsonl.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -128,8 +129,8 @@ class ShiftSums:
         target_N = batch.targets_BxT[batch.answer_mask_BxT]
         prediction_N, new_prediction_N = (objective.predict(state.logits_NxV, batch.sets) for state in (before, after))
         self.n_sequences, self.n_answers = self.n_sequences + len(batch.inputs_BxT), self.n_answers + len(target_N)
-        self.logits_max = max(self.logits_max, float(change_NxV.max()))
-        self.kl_max = max(self.kl_max, float(kl_N.max()))
+        self.logits_max = _larger(self.logits_max, change_NxV)
+        self.kl_max = _larger(self.kl_max, kl_N)
         added = {
             "logits": change_NxV.mean(1).sum(),
             "kl": kl_N.sum(),
@@ -200,5 +201,11 @@ def _n_exact(is_correct_N: Tensor, answer_mask_BxT: Tensor) -> Tensor:
     return is_correct_BxT.all(1).sum()
 
 
-def _five_digits(value: float) -> float:
-    return float(f"{value:.5g}")
+def _larger(largest: float, values: Tensor) -> float:
+    """The largest so far; not a number once one of the values is none, which Python's `max` would forget."""
+    return float(torch.cat([values.flatten(), values.new_tensor([largest])]).max())
+
+
+def _five_digits(value: float) -> float | None:
+    """None for what is not a number, or infinite."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None

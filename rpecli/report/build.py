@@ -79,7 +79,7 @@ def report_content(
     paths: list[Path], name: str, command: str | None = None, reference: Reference = NO_REFERENCE
 ) -> ReportContent:
     """The results, verdicts and tables of these runs. Raises ReportError."""
-    from rpecli.report import verdict
+    from rpecli.report import paired, verdict
     from rpecli.report.aggregate import aggregate
     from rpecli.report.load import load_runs
     from rpecli.report.load_probes import load_probes
@@ -88,7 +88,8 @@ def report_content(
     from rpecli.report.tables import accuracy, attention, invariance, pooled, seeds
 
     loaded = load_runs(paths)
-    tasks, messages = aggregate(loaded.runs), loaded.warnings
+    tasks = aggregate(loaded.runs)
+    messages = loaded.warnings + [message for task in tasks for message in paired.left_out(task)]
     background = Background()
     if reference.in_tests:
         own = {run.id for run in loaded.runs}  # a run of the reference that was trained again is one seed, not two

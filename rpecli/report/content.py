@@ -43,7 +43,7 @@ class ReportContent:
     @property
     def summary(self) -> str:
         """How many runs, tasks, encodings and seeds, and which lengths."""
-        statuses = Counter(str(run.record["status"]) for run in self.runs)
+        statuses = Counter(run.state for run in self.runs)
         by_number = sorted(statuses.items(), key=lambda item: (-item[1], item[0]))
         labels = {encoding.label for task in self.tasks for encoding in task.encodings}
         seeds = {run.config.seed for run in self.runs}

@@ -1,25 +1,26 @@
 """Reads run directories: the evaluations of each run that can be compared with the others, and a warning for all that cannot.
 
-Runs of one task are compared on one evaluation set per length. Where runs have several, the set that all of them share is chosen;
-where they share none, the report is refused.
+Which of several evaluations of a length counts is decided in eval_sets.py.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
-from rpecli.config.recipe import Config
+from rpecli.config.recipe import Config, label
 from rpecli.evaluate.scores import rescaled_accuracy
-from rpecli.report import stats, warnings
+from rpecli.report import eval_sets, stats, warnings
+from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
-from rpecli.run.ways import source_of, way_of
+from rpecli.run.ways import way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
@@ -27,7 +28,7 @@ Keep = Callable[[Run, EvalLine], bool]
 
 
 class ReportError(ValueError):
-    """There is nothing to report, or the runs must not be compared; the message says what to type."""
+    """There is nothing to report, or no place to write it; the message says what to type."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class RunResults:
     all_evaluations: dict[int, list[EvalLine]]  # by length: the one on the most sequences last
     settings: dict[str, Any]  # recipe keys that decide the weights and have no column of their own
     source: str = YOURS  # or `reference (commit, machine)`
+    variant_flags: str = ""  # of `rpe eval`, that measured it with another encoding, or at other positions
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it was measured with another encoding, at other positions or on other data than it was trained with."""
+        return bool(self.measured)
 
     @property
     def id(self) -> str:
@@ -55,6 +62,11 @@ class RunResults:
     def is_reference(self) -> bool:
         """Whether it ships with rpe, so that there is no run directory."""
         return self.source != YOURS
+
+    @property
+    def state(self) -> str:
+        """Its status, or that the process that trained it has ended without a word."""
+        return str(self.record["status"]) if self.is_reference else liveness.state(Run(self.path), self.record)
 
     @property
     def trained(self) -> bool:
@@ -75,7 +87,8 @@ class RunResults:
 
     @cached_property  # read for inspections, similarities and shifts
     def _probes(self) -> tuple[list[Any], str | None]:
-        return ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+        lines, problem = ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
+        return list(map(_compact, lines)), problem
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -93,7 +106,7 @@ class RunResults:
         problems = {"learning curve": self._validations[1], "probes": self._probes[1]}
         return [f"{problem} (its {what} left out)" for what, problem in problems.items() if problem]
 
-    @property
+    @cached_property  # asked for by every table and every sentence
     def solved(self) -> bool | None:
         """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""
         return False if self.failed else stats.solved(self.by_length("exact_match"), self.config.length)
@@ -105,6 +118,14 @@ def _lines_or_problem(read: Callable[[], list[Any]]) -> tuple[list[Any], str | N
         return read(), None
     except RunError as error:
         return [], str(error)
+
+
+def _compact(line: Any) -> Any:
+    """A line of probes.jsonl with its weights by distance as arrays, in a quarter of the memory."""
+    heads = (head for at in line.get("lengths", []) for layer in at["layers"] for head in layer)
+    for head in heads:
+        head["by_distance"] = array("d", head["by_distance"])
+    return line
 
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
@@ -124,21 +145,24 @@ class LoadedRuns:
 
 
 def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
-    """The runs in these directories, with the evaluations to `keep`.
-
-    Raises ReportError where no run is evaluated, or where runs cannot be compared.
-    """
-    unique = sorted({path.resolve(): path for path in paths}.values())
+    """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated."""
+    unique = sorted({path.resolve(): _near(path) for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
-    runs = _on_shared_sets(runs)
-    messages += duplicates + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
+    runs, left_out = eval_sets.on_shared_sets(runs)
+    messages += duplicates + left_out + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
     messages += warnings.incomplete(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))
+
+
+def _near(path: Path) -> Path:
+    """The path relative to the working folder, where it lies inside: a report is for others too."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
 
 
 def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
@@ -147,15 +171,16 @@ def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
 
 
 def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
-    runs, messages = [], []
+    runs = list[RunResults]()
+    messages = list[tuple[Path, str]]()
     for path in paths:
         try:
             variants, problems = _read(Run(path), keep)
             runs += variants
-            messages += problems
-        except (RunError, ChoiceError) as error:
-            messages.append(f"{error} (left out)")
-    return _sorted(runs), messages
+            messages += [(path, problem) for problem in problems]
+        except (RunError, ChoiceError, OSError) as error:
+            messages.append((path, f"{error} (left out)"))
+    return _sorted(runs), warnings.folded(messages)
 
 
 def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
@@ -177,15 +202,20 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     if outdated:
         lengths = ", ".join(map(str, outdated))
         messages.append(f"{run}: evaluated at {lengths} with older weights only, left out: rpe eval {run}")
-    ways = [(way_of(line, config), line.get("encoding_override")) for line in current]
-    variants = list(dict.fromkeys(ways)) or [("", None)]
+    ways = list(dict.fromkeys((way_of(line, config), line.get("encoding_override")) for line in current)) or [("", None)]
     results = []
-    for suffix, override in variants:
-        evaluations = _by_length([line for line in current if way_of(line, config) == suffix])
-        group = {"group": group_of(canonical(override, run.path))} if override else {}
-        own = record | group | {"encoding": record["encoding"] + suffix}
-        settings = _settings(record, config) | ({"measured": suffix} if suffix else {})
-        results.append(RunResults(run.path, own, config, {}, evaluations, settings))
+    for way, override in ways:
+        lines = [line for line in current if way_of(line, config) == way]
+        try:
+            swapped = canonical(override, run.path) if override else None
+            group = {"group": group_of(swapped)} if swapped else {}
+        except ChoiceError as error:
+            messages.append(f"{run}: its evaluations with encoding {override} are left out: {error}")
+            continue
+        own = record | group | {"encoding": record["encoding"] + way}
+        settings = _settings(record, config) | ({"measured": way} if way else {})
+        flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
+        results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags))
     return results, messages
 
 
@@ -199,7 +229,9 @@ def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
 
 def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
     """The recipe keys that decide the weights: runs that differ here are never averaged."""
-    settings = {key: value for key, value in config.identity.items() if key not in LABEL_KEYS}
+    names = {"task": label(config.task), "encoding": label(config.encoding)}  # the user's own files may be gone
+    identity = config.model_copy(update=names).identity
+    settings = {key: value for key, value in identity.items() if key not in LABEL_KEYS}
     if paths_in(config.encoding):
         settings["file"] = record.get("sources", {}).get("encodings")  # two files of one name are two encodings
     if paths_in(config.task):
@@ -218,46 +250,3 @@ def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[
             messages.append(f"{run.path} and {unique[key].path} are the same run (recipe and seed): only the second counts")
         unique.setdefault(key, run)
     return _sorted(unique.values()), messages
-
-
-def _on_shared_sets(runs: list[RunResults]) -> list[RunResults]:
-    """Picks the evaluations that count. Raises ReportError where runs of one task share no evaluation set at a length.
-
-    Runs measured on a data set of other sequences than the drawn ones are compared with each other alone.
-    """
-    by_cell: dict[tuple[str, str, int], list[RunResults]] = defaultdict(list)
-    for run in runs:
-        for length in run.all_evaluations:
-            by_cell[str(run.record["task"]), source_of(run.measured), length].append(run)
-    chosen = {cell: _shared_set(cell[0], cell[2], members) for cell, members in sorted(by_cell.items())}
-    return [replace(run, evaluations=_evaluations_on(run, chosen)) for run in runs]
-
-
-def _shared_set(task: str, length: int, runs: list[RunResults]) -> str | None:
-    """The fingerprint of the evaluation set that all these runs share: the one of the most sequences, then the latest."""
-    ranks = [{line.get("fingerprint"): rank for rank, line in enumerate(run.all_evaluations[length])} for run in runs]
-    shared = set.intersection(*map(set, ranks))
-    if not shared:
-        raise ReportError(_different_sets(task, length, runs))
-    return max(shared, key=lambda fingerprint: (sum(rank[fingerprint] for rank in ranks), str(fingerprint)))
-
-
-def _evaluations_on(run: RunResults, chosen: dict[tuple[str, str, int], str | None]) -> dict[int, EvalLine]:
-    """By length, the last evaluation on the chosen set."""
-    evaluations = {}
-    for length, lines in run.all_evaluations.items():
-        fingerprint = chosen[str(run.record["task"]), source_of(run.measured), length]
-        evaluations[length] = [line for line in lines if line.get("fingerprint") == fingerprint][-1]
-    return evaluations
-
-
-def _different_sets(task: str, length: int, runs: list[RunResults]) -> str:
-    sets: dict[str, list[RunResults]] = defaultdict(list)
-    for run in runs:
-        for line in run.all_evaluations[length]:
-            sets[f"{line.get('fingerprint')} (n={line['n']}, eval_seed={line.get('eval_seed')})"].append(run)
-    message = [f"{task} at length {length} was evaluated on different sets, which cannot be compared:"]
-    by_size = sorted(sets.items(), key=lambda item: (-len(item[1]), item[0]))
-    message += [f"  set {name}: {warnings.paths_of(members)}" for name, members in by_size]
-    where = " ".join(str(run.path) for run in runs) if len(runs) <= warnings.MAX_PATHS else "RUNS"
-    return "\n".join([*message, f"evaluate them all on one set: rpe eval {where} --overwrite"])

@@ -1,6 +1,7 @@
 """What `rpe inspect` measured of the runs of a report, restricted to the weights and evaluation sets that the report is about."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypedDict
 
 from rpecli.report.aggregate import TaskResults
@@ -40,7 +41,7 @@ class TaskProbes:
     runs: list[InspectedRun]
     pairs: list[SimilarityPair]
 
-    @property
+    @cached_property
     def factors(self) -> list[float]:
         """The inspected lengths from the training length on, as multiples of it."""
         trained = self.task.train_length

@@ -6,6 +6,7 @@ paired by seed: the same seed has the same training data and the same evaluation
 """
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
@@ -16,6 +17,8 @@ from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.load import RunResults
 from rpecli.report.records import Difference, McNemarPair, Pair, Pooled
+from rpecli.report.warnings import paths_of
+from rpecli.table import plural
 
 MEASURES = ("exact_match", "token_accuracy")
 ALL_TASKS = "all"  # the family of every task
@@ -24,9 +27,45 @@ Strata = tuple[tuple[float, ...], ...]
 
 
 def extrapolation_lengths(task: TaskResults) -> list[int]:
-    """The lengths beyond the training length at which every evaluated run of the task was evaluated."""
+    """The lengths beyond the training length that comparisons are made at: those that every run evaluated beyond it has.
+
+    Rows measured with another encoding, or at other positions, than they were trained with do not decide. Where the runs share no
+    length, the one that most of them have decides which runs are compared.
+    """
     runs = [run for encoding in task.encodings for run in encoding.evaluated_runs]
-    return [length for length in task.lengths if length > task.train_length and all(length in run.evaluations for run in runs)]
+    by_run = [_beyond(run, task) for run in runs if not run.is_variant] or [_beyond(run, task) for run in runs]
+    tested = [lengths for lengths in by_run if lengths]
+    if not tested:
+        return []
+    if not set.intersection(*tested):
+        counts = Counter(length for lengths in tested for length in lengths)
+        most = max(counts, key=lambda length: (counts[length], -length))
+        tested = [lengths for lengths in tested if most in lengths]
+    return sorted(set.intersection(*tested))
+
+
+def _beyond(run: RunResults, task: TaskResults) -> set[int]:
+    return {length for length in run.evaluations if length > task.train_length}
+
+
+def compared_runs(encoding: EncodingResults, lengths: list[int]) -> list[RunResults]:
+    """The runs of an encoding that were evaluated at all of these lengths."""
+    return [run for run in encoding.evaluated_runs if all(length in run.evaluations for length in lengths)]
+
+
+def left_out(task: TaskResults) -> list[str]:
+    """Messages about the runs that comparisons leave out, because they were not evaluated where the others were."""
+    lengths = extrapolation_lengths(task)
+    groups: dict[str, list[RunResults]] = defaultdict(list)
+    for run in (run for encoding in task.encodings for run in encoding.evaluated_runs):
+        if not run.is_reference and not all(length in run.all_evaluations for length in lengths):
+            groups[run.variant_flags].append(run)
+    at = ",".join(map(str, lengths))
+    return [
+        f"{plural(len(runs), 'run')} of {task.title} not evaluated at {at} as the others are, so in no comparison: "
+        f"rpe eval {paths_of(runs)}{flags} --lengths {at}"
+        for flags, runs in groups.items()
+    ]
 
 
 def scores(task: TaskResults, measure: str) -> Scores:
@@ -35,7 +74,7 @@ def scores(task: TaskResults, measure: str) -> Scores:
     if not lengths:
         return {}
     by_label = {
-        encoding.label: {run.config.seed: area_over(run, lengths, measure) for run in encoding.evaluated_runs}
+        encoding.label: {run.config.seed: area_over(run, lengths, measure) for run in compared_runs(encoding, lengths)}
         for encoding in task.encodings
     }
     return {label: by_seed for label, by_seed in by_label.items() if by_seed}
@@ -130,7 +169,7 @@ def mcnemar_pairs(task: TaskResults) -> list[McNemarPair]:
     length = lengths[0]
     correct = {}
     for encoding in task.encodings:
-        for run in encoding.evaluated_runs:
+        for run in compared_runs(encoding, [length]):
             line = run.evaluations[length]
             if line.get("correct") and 4 * len(line["correct"]) >= line["n"]:
                 correct[encoding.label, run.config.seed] = stats.correct_flags(line["correct"], line["n"])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rpecli.escape import visible
 from rpecli.evaluate.scores import wilson_interval
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults
@@ -113,7 +114,13 @@ def pooled_rows(tasks: list[TaskResults]) -> list[Pooled]:
 
 def run_record(run: RunResults) -> RunRecord:
     """A run with all that `rpe report --compare` needs to read it again."""
-    record: Any = {"id": run.id, "path": str(run.path), **run.record, "recipe": run.config.to_keys(), "settings": run.settings}
+    record: Any = {
+        "id": run.id,
+        "path": visible(str(run.path)),
+        **run.record,
+        "recipe": run.config.to_keys(),
+        "settings": run.settings,
+    }
     record["evaluations"] = list(run.evaluations.values())
     return record
 

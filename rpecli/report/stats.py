@@ -21,6 +21,7 @@ BOOTSTRAP_SEEDS = 6  # per task from which a mean has a bootstrap interval: with
 ANY = (-math.inf, math.inf)  # the bounds of values without bounds
 SHARES, SHARE_DIFFERENCES = (0.0, 1.0), (-1.0, 1.0)
 N_RESAMPLES = 9999  # of a bootstrap, and of a permutation test with too many arrangements to enumerate
+PART = 1_000_000  # values of a bootstrap that are resampled at a time
 MAX_EXACT_PAIRS = 13  # pairs for which all sign flips (8,192) are enumerated
 
 
@@ -164,8 +165,9 @@ def share_intervals(
 
     if not strata or min(map(len, strata)) < MIN_SEEDS:
         return [(None, None)] * len(thresholds)
-    values = np.concatenate(_resampled(strata), axis=-1)
-    shares = [(values > threshold).mean(axis=-1) for threshold in thresholds]
+    shares = _resampled(
+        strata, lambda resampled: [(np.concatenate(resampled, axis=-1) > threshold).mean(axis=-1) for threshold in thresholds]
+    )
     return [(float(low), float(high)) for low, high in np.quantile(shares, [ALPHA / 2, 1 - ALPHA / 2], axis=-1).T]
 
 
@@ -174,15 +176,23 @@ def _bootstrap(strata: Sequence[Sequence[float]], statistic: Any) -> tuple[float
 
     if not strata or min(map(len, strata)) < MIN_SEEDS:
         return None
-    low, high = np.quantile(statistic(_resampled(strata)), [ALPHA / 2, 1 - ALPHA / 2])
+    low, high = np.quantile(_resampled(strata, statistic), [ALPHA / 2, 1 - ALPHA / 2])
     return float(low), float(high)
 
 
-def _resampled(strata: Sequence[Sequence[float]]) -> list[Any]:
-    """Per task `[N_RESAMPLES, seeds]`."""
+def _resampled(strata: Sequence[Sequence[float]], statistic: Any) -> Any:
+    """A statistic of every resample: of `[some resamples, seeds]` per task, in parts that need little memory."""
     import numpy as np
 
-    return [np.asarray(values, float)[_resample_indices(len(values), number)] for number, values in enumerate(strata)]
+    values = [np.asarray(stratum, float) for stratum in strata]
+    rows = max(1, PART // sum(map(len, values)))
+    parts = [
+        statistic(
+            [stratum[_resample_indices(len(stratum), number)[start : start + rows]] for number, stratum in enumerate(values)]
+        )
+        for start in range(0, N_RESAMPLES, rows)
+    ]
+    return np.concatenate(parts, axis=-1)
 
 
 @lru_cache(maxsize=256)
@@ -190,7 +200,8 @@ def _resample_indices(size: int, stratum: int) -> Any:
     """`[N_RESAMPLES, size]`, with replacement; the same for all strata of a size: 8,000 cells would take 2 ms each."""
     import numpy as np
 
-    return np.random.default_rng([size, stratum]).integers(size, size=(N_RESAMPLES, size))
+    drawn = np.random.default_rng([size, stratum]).integers(size, size=(N_RESAMPLES, size))
+    return drawn.astype(np.min_scalar_type(size))
 
 
 def sign_flip(strata: Sequence[Sequence[float]]) -> float | None:
@@ -219,7 +230,7 @@ def _flipped(strata: Sequence[Sequence[float]], two_sided: bool) -> float:
     import numpy as np
 
     scaled = np.concatenate([np.asarray(values, float) / len(values) for values in strata])
-    sums = _signs(len(scaled)) @ scaled
+    sums = _signs(len(scaled)).astype(float) @ scaled
     observed, rounding = float(scaled.sum()), 1e-12 * max(1.0, float(np.abs(scaled).sum()))
     extreme = np.abs(sums) >= abs(observed) - rounding if two_sided else sums >= observed - rounding
     return float(extreme.mean()) if len(scaled) <= MAX_EXACT_PAIRS else float((extreme.sum() + 1) / (len(extreme) + 1))
@@ -231,9 +242,9 @@ def _signs(n_pairs: int) -> Any:
     import numpy as np
 
     if n_pairs > MAX_EXACT_PAIRS:
-        return np.random.default_rng(n_pairs).choice([-1.0, 1.0], size=(N_RESAMPLES, n_pairs))
+        return np.random.default_rng(n_pairs).choice([-1.0, 1.0], size=(N_RESAMPLES, n_pairs)).astype(np.int8)
     bits = (np.arange(2**n_pairs)[:, None] >> np.arange(n_pairs)) & 1
-    return 1.0 - 2.0 * bits
+    return (1 - 2 * bits).astype(np.int8)
 
 
 @lru_cache(maxsize=65536)

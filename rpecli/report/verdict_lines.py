@@ -33,7 +33,7 @@ def solved_lines(tasks: list[TaskResults]) -> list[str]:
             lengths = paired.extrapolation_lengths(task)
             for run in [run for entry in task.encodings if entry.group == group for run in entry.runs if run.solved is not None]:
                 flags.append(run.solved)
-                if run.solved and lengths:
+                if run.solved and lengths and all(length in run.evaluations for length in lengths):
                     areas.append(paired.area_over(run, lengths, "exact_match"))
         beyond = f"; their mean exact match beyond training is {format_percent(fmean(areas))}" if areas else ""
         sentences.append(f"{sum(map(bool, flags))} of {len(flags)} {group} runs learned their training length{beyond}.")

@@ -24,7 +24,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from rpecli import catalog
+from rpecli import catalog, process
 from rpecli.choice import parse_choice, split_layers
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, label
@@ -140,7 +140,7 @@ class Run:
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
         record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
         record |= {"sources": sources(config), "code": code.shipped_code(config), "data": data_sources(config)}
-        return record | {"recipe": self._write_recipe(config), "created": now()}
+        return record | {"recipe": self._write_recipe(config), "created": now(), **process.this_process()}
 
     def _write_recipe(self, config: Config) -> str:
         """Writes recipe.yaml, and copies of the user's own files that it names; returns the recipe's checksum."""
@@ -223,10 +223,7 @@ class Run:
         try:
             return parse_run(data)
         except OtherFormat as error:
-            raise OtherFormat(
-                f"{self} was written by another version of rpe ({error}; this is {RECORD_FORMAT}): "
-                "move it elsewhere or delete it, and start the same command again"
-            ) from None
+            raise OtherFormat(error.written, f"{self} was") from None
         except Damaged as error:
             raise Damaged(f"{self.record_file}: {error}: {REMEDY}") from None
 
@@ -266,7 +263,7 @@ class Run:
 
     def latest_evaluations(self) -> dict[int, EvalLine]:
         """The latest evaluation of each length, of the run's own encoding and its current weights."""
-        lines = [line for line in self.evaluations() if not line["encoding_override"]]
+        lines = [line for line in self.evaluations() if not line["encoding_override"] and not line.get("task_override")]
         return {line["length"]: line for line in lines if line["weights"] == lines[-1]["weights"]}
 
     def append_evaluation(self, line: EvalLine) -> None:
@@ -333,14 +330,19 @@ def directories(folder: Path) -> list[Path]:
 
 
 def readable_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs of these directories, and one message per directory that is damaged or not a run."""
-    runs, problems = [], []
+    """The runs of these directories, and a message for each that is damaged or not a run, one for all of another format."""
+    runs, problems, others = list[Run](), list[str](), dict[str, list[Run]]()
     for run in map(Run, paths):
         try:
             run.record  # noqa: B018 - raises where the directory is not a run
             runs.append(run)
+        except OtherFormat as error:
+            others.setdefault(error.written, []).append(run)
         except RunError as error:
             problems.append(str(error))
+    for written, members in others.items():
+        which = f"{members[0]} was" if len(members) == 1 else f"{len(members)} runs, {members[0]} among them, were"
+        problems.append(str(OtherFormat(written, which)))
     return runs, problems
 
 

@@ -36,7 +36,14 @@ class Damaged(RunError):  # noqa: N818 - reads as what it says
 
 
 class OtherFormat(RunError):  # noqa: N818 - reads as what it says
-    """A record that another version of rpe wrote."""
+    """A record that another version of rpe wrote: in `written`, the words for its format; `which` are the runs, with a verb."""
+
+    def __init__(self, written: str, which: str = "it was"):
+        self.written = written
+        super().__init__(
+            f"{which} written by another version of rpe ({written}; this is {RECORD_FORMAT}): "
+            "move such runs elsewhere or delete them, and start the same command again"
+        )
 
 
 class NotWritten(RunError, OSError):  # noqa: N818 - reads as what it says
@@ -87,7 +94,10 @@ def remove_temporary(folder: Path) -> None:
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Writes every file, by name, into a folder, which is created if necessary; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(folder, error) from None
     for name, data in files.items():
         write_bytes(folder / name, data)
     return [folder / name for name in files]

@@ -94,9 +94,11 @@ class RunRecord(Record):
     tokens: NotRequired[Count]
     seconds: NotRequired[Amount]
     finished: NotRequired[str]
+    weights: NotRequired[str]  # fingerprint of the weights file that training ended with
+    receipt: NotRequired[str | None]  # of the last job that did all it was asked for
     steps_to_accuracy: NotRequired[StepsToAccuracy]
     peak_memory: NotRequired[Count | None]  # bytes
-    tokens_per_second: NotRequired[Amount]
+    tokens_per_second: NotRequired[Count]
 
 
 class MetricsScores(Record):
@@ -150,6 +152,7 @@ class EvalScores(SetScores):
     """What `rpe eval` measures of a model at one length, all of it over the same sequences."""
 
     example: Example
+    rope_factor: NotRequired[Amount]  # by which RoPE was scaled for this length, of encodings that scale
 
 
 class EvalLine(EvalScores):
@@ -157,6 +160,7 @@ class EvalLine(EvalScores):
 
     weights: str  # fingerprint of the weights file
     encoding_override: str | None  # the encoding that took the place of the trained one; a path is relative to the run
+    task_override: NotRequired[str | None]  # the trained task with other options, from which the sequences came
     code: NotRequired[str]  # fingerprint of the shipped files that measured it
     data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 

@@ -6,11 +6,13 @@ from rpecli.run.records import AS_DRAWN, EvalLine
 
 
 def way_of(line: EvalLine, config: Config) -> str:
-    """What a label adds: ` as none`, ` at randomized`, ` on other-sets 1a2b3c4d`; empty for a run as it was trained."""
+    """What a label adds: ` as none`, ` at randomized`, ` tested with ignore=0.98`, ` on other-sets 1a2b3c4d`; else empty."""
     default = "start" if config.positions == "offset" else config.positions
     override, positions, source = line.get("encoding_override"), line.get("positions", default), line.get("data")
     swapped = f" as {label(override)}" if override else ""
     placed = f" at {positions}" if positions != default else ""
+    task = line.get("task_override")
+    placed += f" tested with {label(task).partition(':')[2] or 'its defaults'}" if task else ""
     return swapped + placed + (f" on {source}" if source and not source.endswith(AS_DRAWN) else "")
 
 

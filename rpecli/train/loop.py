@@ -5,7 +5,6 @@ function of the step, and the checkpoint holds weights, optimizer state and coun
 """
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rpecli import data, objective, process
+from rpecli import catalog, data, objective, process
 from rpecli.config.recipe import Config
 from rpecli.device import peak_memory, pick_device, to_device, tune_malloc
 from rpecli.model import LoadedModel, Transformer
@@ -146,6 +145,7 @@ class TrainingSession:
             tokens=tokens,
             seconds=seconds,
             finished=now(),
+            weights=catalog.fingerprint(self.run.weights_file),
             steps_to_accuracy=steps_to_accuracy(self.run.metrics()),
             peak_memory=peak_memory(self.trainer.device),
             tokens_per_second=round(tokens / max(seconds, 1e-9)),
@@ -172,7 +172,7 @@ def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None)
         code = {"sources": sources(run.config), "code": shipped_code(run.config)}
         run.update(**code)  # that trains it, not that created it
     stacked = stacked or (record.get("stacked") if resumed else None)
-    state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked}
+    state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked, **process.this_process()}
     run.update(**state, **_facts(trainer), **provenance())
     return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0)
 
@@ -242,6 +242,4 @@ def _facts(trainer: Trainer) -> dict[str, Any]:
         "sequence": trainer.task.sequence(trainer.config.length),
         "steps": trainer.config.steps,
         "length": trainer.config.length,
-        "pid": os.getpid(),
-        "process": process.identity(os.getpid()),
     }

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -12,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rpecli import catalog
+from rpecli import catalog, signals
 from rpecli.choice import ChoiceError, canonical, map_paths, names_in
+from rpecli.process import die_with_parent
 from rpecli.run import code
 from rpecli.trial.fault import Fault, Tried, quiet
 
@@ -54,7 +56,8 @@ def _in_child(trials: Sequence[Trial]) -> list[str | None]:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork of a process with threads
         process = context.Process(target=_try_all, args=(sender, trials, folder), daemon=True)
-        process.start()
+        with signals.blocked():  # Ctrl-C is for the command, which then kills the process
+            process.start()
         sender.close()
         step = trials[0].choice
         try:
@@ -84,6 +87,7 @@ def _how(code: int) -> str:
 
 def _try_all(sender: Any, trials: Sequence[Trial], folder: str) -> None:
     """In the child: sends ("step", what runs now), and ("result", what is wrong or None) for each trial."""
+    die_with_parent(signal.SIGKILL)
     quiet()
     import torch
 
@@ -131,7 +135,8 @@ def _refuse_to_exit(_: int) -> NoReturn:
 
 
 def _give_up(sender: Any, tried: Tried) -> None:
-    sender.send(("stuck", f"{tried.where_now()}: {tried.step}: is not done after {SECONDS:.0f} s: an endless loop?"))
+    remedy = "lower it" if tried.is_shipped else "an endless loop?"
+    sender.send(("stuck", f"{tried.where_now()}: {tried.step}: is not done after {SECONDS:.0f} s: {remedy}"))
     os.kill(os.getpid(), 9)
 
 

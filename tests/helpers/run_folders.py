@@ -28,7 +28,7 @@ def write_run(folder: Path, accuracy: dict[int, float], *, exact: dict[int, floa
     (config,) = recipe.configs()
     run = Run.create(config, folder)
     record = {"status": "trained", "steps": config.steps, "step": config.steps, "parameters": 1000, "tokens": 5000}
-    record |= {"tokens_per_second": 10.5, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
+    record |= {"tokens_per_second": 10, "seconds": 2.5, "sequence": 35, "commit": "c0ffee", "dirty": False, "error": None}
     record |= {"versions": {"python": "3.11", "torch": "2.9"}, "machine": "a CPU, 2 cores", "device": "cpu"}
     record |= {"steps_to_accuracy": {"steps_to_90": 50, "tokens_to_90": 2500, "steps_to_99": None, "tokens_to_99": None}}
     run.update(**record | info)

@@ -53,15 +53,20 @@ def write(folder: Path, data: dict[str, Any], shifts: dict[str, list[ShiftLine]]
 
     Raises FigureError if the folder cannot be written.
     """
-    if folder.suffix.lstrip(".").lower() in UNDATED:
-        kinds = "several figures, each as .png, .svg and .pdf, go into a folder"
-        raise FigureError(f"{folder}: {kinds}: write for example {folder.with_suffix('')}")
+    check_folder(folder)
     drawings = figures(data, shifts)
     files = {name: content for stem, drawing in drawings.items() for name, content in drawing.files(stem).items()}
     try:
         return write_files(folder, files)
     except OSError as error:
         raise FigureError(f"the figures cannot be written: {error}: choose another place") from error
+
+
+def check_folder(folder: Path) -> None:
+    """Raises FigureError for the name of a figure in the place of a folder."""
+    if folder.suffix.lstrip(".").lower() in UNDATED:
+        kinds = "several figures, each as .png, .svg and .pdf, go into a folder"
+        raise FigureError(f"{folder}: {kinds}: write for example {folder.with_suffix('')}")
 
 
 def figures(data: dict[str, Any], shifts: dict[str, list[ShiftLine]]) -> dict[str, Drawing]:

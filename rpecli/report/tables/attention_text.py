@@ -28,25 +28,31 @@ MAX_RUNS = 12  # up to which all pairs of runs are shown
 
 
 def shift_tables(lines: ShiftLines) -> list[Table]:
-    """Of one run, all measures in one table; of several, one table per measure, so that runs can be compared."""
+    """Of one run, what changes in answers and what inside; of several, one table per measure, so that runs can be compared."""
     if len(lines) == 1:
-        return [_shift_table(*next(iter(lines.items())))]
+        return _run_shift_tables(*next(iter(lines.items())))
     return [_measure_table(lines, measure, title) for measure, title in SHIFT_MEASURES.items()]
 
 
-def _shift_table(run: str, lines: list[ShiftLine]) -> Table:
-    columns = ["shift", "by", "logits mean", "max", "KL mean", "max", "changed", "exact", "before", "token acc", "before"]
-    columns += [f"attention {layer}" for layer in range(1, len(lines[0]["attention"]) + 1)] + ["on prefix", "untrained"]
-    rows = []
+def _run_shift_tables(run: str, lines: list[ShiftLine]) -> list[Table]:
+    answers, inside = [], []
     for line in lines:
+        place = [SHIFT_KINDS[line["probe"]], str(line["shift"])]
+        shares = [line["changed"], line["exact_match"], line["exact_match_before"], line["token_accuracy"]]
+        answers.append([*place, *map(_percent, [*shares, line["token_accuracy_before"]])])
         changes = ("logits_mean", "logits_max", "kl_mean", "kl_max")
         numbers = [_small(measure, shift_value(line, measure)) for measure in changes]
-        shares = [line["changed"], line["exact_match"], line["exact_match_before"], line["token_accuracy"]]
-        accuracies = list(map(_percent, [*shares, line["token_accuracy_before"]]))
         on_prefix = MISSING if line["probe"] == "positions" else " ".join(map(_percent, line["on_prefix"]))
-        rows.append([SHIFT_KINDS[line["probe"]], str(line["shift"]), *numbers, *accuracies, *map(_percent, line["attention"]),
-                     on_prefix, _percent(line["untrained_positions"])])  # fmt: skip
-    return Table(f"{run}: the same sequences, shifted, at length {lines[0]['length']}", columns, "", rows)
+        inside.append([*place, *numbers, *map(_percent, line["attention"]), on_prefix, _percent(line["untrained_positions"])])
+    columns = ["shift", "by", "changed", "exact", "before", "tokens", "before"]
+    layers = [f"layer {layer}" for layer in range(1, len(lines[0]["attention"]) + 1)]
+    more = ["shift", "by", "logits", "max", "KL", "max", *layers, "prefix", "untrained"]
+    title = f"{run}: sequences of length {lines[0]['length']}, shifted: answers"
+    caption = "Change of a logit, KL divergence in nats; attention that went elsewhere by layer; attention on the prefix."
+    return [
+        Table(title, columns, "lr" + "r" * (len(columns) - 2), answers),
+        Table("Logits and attention", more, "lr" + "r" * (len(more) - 2), inside, caption=caption),
+    ]
 
 
 def _measure_table(lines: ShiftLines, measure: str, title: str) -> Table:
@@ -66,44 +72,47 @@ def _measure_table(lines: ShiftLines, measure: str, title: str) -> Table:
 def tables(data: dict[str, Any]) -> list[Table]:
     """Attention per head, patterns, functions of the distance, score terms and similarity, without tables that would be empty."""
     runs = data["runs"]
-    run_tables = [_attention(runs), _patterns(runs), _distance_functions(runs)]
+    run_tables = [*_attention(runs), _patterns(runs), *_distance_functions(runs)]
     if any(line["terms"] for run in runs for line in run["lengths"]):
-        run_tables.append(_terms(runs))
+        run_tables += _terms(runs)
     for task in dict.fromkeys(pair["task"] for pair in data["similarity"]):
         run_tables += similarity_tables(task, [pair for pair in data["similarity"] if pair["task"] == task])
     return run_tables
 
 
-def _head_table(title: str, names: list[Any], runs: list[InspectedRun], cell: Callable[..., str]) -> Table:
-    """One row per head and one column per name and length, as multiples of each run's training length."""
+def _head_table(title: str, runs: list[InspectedRun], cell: Callable[[LengthAttention, int, int], str]) -> Table:
+    """One row per head and one column per length, as a multiple of each run's training length."""
     factors = factors_of(runs)
     rows = []
     for run in runs:
         lines = {format_factor(line["length"], run["train_length"]): line for line in run["lengths"]}
         for layer, head in heads_of(run):
-            cells = [cell(lines[factor], layer, head, name) if factor in lines else "" for name in names for factor in factors]
+            cells = [cell(lines[factor], layer, head) if factor in lines else "" for factor in factors]
             rows.append([run_name(run), f"{layer + 1}.{head + 1}", *cells])
-    columns = ["run", "head", *(f"{name} {factor}" for name in names for factor in factors)]
-    return Table(title, columns, "ll" + "r" * (len(columns) - 2), rows)
+    return Table(title, ["run", "head", *factors], "ll" + "r" * len(factors), rows)
 
 
-def _attention(runs: list[InspectedRun]) -> Table:
-    def cell(line: LengthAttention, layer: int, head: int, name: Literal["distance", "entropy"]) -> str:
+def _attention(runs: list[InspectedRun]) -> list[Table]:
+    def cell(name: Literal["distance", "entropy"], line: LengthAttention, layer: int, head: int) -> str:
         return f"{line['layers'][layer][head][name]:.2f}"
 
-    title = "Attention: mean distance attended to, and entropy (nats), in rows that predict the answer"
-    return _head_table(title, ["distance", "entropy"], runs, cell)
+    return [
+        _head_table("Mean distance attended to, in rows that predict the answer", runs, partial(cell, "distance")),
+        _head_table("Entropy of attention (nats) there", runs, partial(cell, "entropy")),
+    ]
 
 
-def _distance_functions(runs: list[InspectedRun]) -> Table:
+def _distance_functions(runs: list[InspectedRun]) -> list[Table]:
     """At the lengths for which whole score matrices were computed."""
-    keys = {name: key for key, name in FITS.items()}
 
-    def cell(line: LengthAttention, layer: int, head: int, name: str) -> str:
-        return _percent(line["scores"][layer][head][keys[name]]) if line["scores"] else MISSING
+    def cell(key: Literal["r2", "r2_row_centered", "r2_chance"], line: LengthAttention, layer: int, head: int) -> str:
+        return _percent(line["scores"][layer][head][key]) if line["scores"] else MISSING
 
-    title = "Share of a head's mean score that is a function of i-j, the same with a constant g(i) per row, and of noise"
-    return _head_table(title, list(keys), runs, cell)
+    return [
+        _head_table("Share of a head's mean score that is a function of i-j", runs, partial(cell, "r2")),
+        _head_table("The same with a constant g(i) per row", runs, partial(cell, "r2_row_centered")),
+        _head_table("The same of noise", runs, partial(cell, "r2_chance")),
+    ]
 
 
 def _patterns(runs: list[InspectedRun]) -> Table:
@@ -112,27 +121,32 @@ def _patterns(runs: list[InspectedRun]) -> Table:
     for run in runs:
         for head in run["patterned_heads"]:
             shares = {format_factor(int(length), run["train_length"]): _percent(share) for length, share in head["share"].items()}
-            name = f"layer {head['layer']} head {head['head']}"
+            name = f"{head['layer']}.{head['head']}"
             rows.append([run_name(run), name, head["pattern"], *(shares.get(factor, "") for factor in factors)])
         if not run["patterned_heads"]:
             rows.append([run_name(run), "none", "", *[""] * len(factors)])
-    title = "Heads that follow a pattern, and their weight there (n: problem length, t: index in the answer, position 0: begin)"
+    caption = "n: problem length, t: index in the answer, position 0: begin."
     columns = ["run", "head", "pattern", *factors]
-    return Table(title, columns, "lll" + "r" * len(factors), rows)
+    title = "Heads that follow a pattern, and their weight there"
+    return Table(title, columns, "lll" + "r" * len(factors), rows, caption=caption)
 
 
-def _terms(runs: list[InspectedRun]) -> Table:
+def _terms(runs: list[InspectedRun]) -> list[Table]:
     """One row per first-layer head and length, of runs whose positions are added to the embeddings."""
-    rows = []
+    shares, fits = [], []
     for run in sorted(runs, key=run_name):
         heads = [(head, line["length"]) for line in run["lengths"] for head in line["terms"] or []]
         for head, length in sorted(heads, key=lambda entry: entry[0]["head"]):
-            shares = [_percent(head["share"][term]) for term in SCORE_TERMS]
-            fits = [_percent(head["toeplitz"][fit]) for fit in FITS]
-            rows.append([run_name(run), f"1.{head['head']}", format_factor(length, run["train_length"]), *shares, *fits])
-    title = "First-layer scores by term (query-key; share of variance within rows); position-position as a function of i-j"
-    columns = ["run", "head", "length", *SCORE_TERMS, *FITS.values()]
-    return Table(title, columns, "lll" + "r" * (len(columns) - 3), rows)
+            place = [run_name(run), f"1.{head['head']}", format_factor(length, run["train_length"])]
+            shares.append([*place, *(_percent(head["share"][term]) for term in SCORE_TERMS)])
+            fits.append([*place, *(_percent(head["toeplitz"][fit]) for fit in FITS)])
+    where = ["run", "head", "length"]
+    letters = [term.replace("content", "C").replace("position", "P") for term in SCORE_TERMS]
+    caption = "C content, P position, of query and key; share of the variance within rows."
+    return [
+        Table("First-layer scores by term", [*where, *letters], "lll" + "r" * len(letters), shares, caption=caption),
+        Table("Their term P-P as a function of i-j", [*where, *FITS.values()], "lll" + "r" * len(FITS), fits),
+    ]
 
 
 def similarity_tables(task: str, pairs: list[SimilarityPair]) -> list[Table]:

@@ -8,7 +8,7 @@ from rpecli.table import Table
 def table(task: TaskResults) -> Table:
     """One row per run: its encoding, seed, status, commit and directory."""
     rows = [
-        [encoding.title, str(run.config.seed), str(run.record["status"]), revision(run), f"`{run.path}`"]
+        [encoding.title, str(run.config.seed), run.state, revision(run), f"`{run.path}`"]
         for encoding in task.encodings for run in encoding.runs
     ]  # fmt: skip
     columns = ["encoding", "seed", "status", "commit", "run"]

@@ -1,0 +1,49 @@
+"""What a job leaves in its run's record when all is done: the same job need not be started again to find out."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from rpecli.choice import paths_in
+from rpecli.config.recipe import Config
+from rpecli.launch.job import Job
+from rpecli.run.code import fingerprint_of, shipped_code
+from rpecli.run.directory import Run
+from rpecli.run.files import RunError
+
+DIGITS = 16
+
+
+def receipt(job: Job, config: Config | None = None) -> str | None:
+    """A fingerprint of what was asked, of the code that measures, and of what is in the directory; None where files decide too.
+
+    `config` saves reading the run's recipe.
+    """
+    request = job.request
+    if request is None or request.overwrite or request.folder or paths_in(request.encoding_override or ""):
+        return None
+    if config is None or paths_in(config.task) or paths_in(config.encoding):
+        config = job.run.config
+    settings = (request.settings or config.eval).model_dump()
+    sizes = {file.name: file.stat().st_size for file in _results(job.run) if file.exists()}
+    facts = [settings, request.encoding_override, job.probe, _code(config.task, config.encoding), sizes]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
+def is_done(job: Job, config: Config) -> bool:
+    """Whether all that a job asks for is there."""
+    try:
+        expected = receipt(job, config) if job.run.is_trained else None
+        return expected is not None and job.run.record.get("receipt") == expected
+    except (RunError, OSError):
+        return False
+
+
+def _results(run: Run) -> tuple[Path, ...]:
+    return run.weights_file, run.evaluations_file, run.probes_file
+
+
+@cache
+def _code(task: str, encoding: str) -> str:
+    return fingerprint_of(shipped_code(Config.from_keys(task=task, encoding=encoding)))

@@ -1,0 +1,36 @@
+"""Memory that a run needs at least, from the numbers of its recipe alone: said before anything of that size is made."""
+
+from rpecli.config.recipe import Config, EvalSettings
+from rpecli.evaluate.eval_set import n_sequences
+
+FLOAT, TOKEN = 4, 9  # bytes; a token of an evaluation set has its number and whether it is scored
+
+
+def training_bytes(config: Config, sequence: int) -> int:
+    """Weights, gradients and the two averages of AdamW, and what the backward pass reads, without attention."""
+    parameters = config.n_layer * config.d_model**2 * (4 + 2 * config.mlp_ratio)
+    tokens = max(config.tokens, sequence)  # a batch has one sequence at least
+    activations = config.n_layer * tokens * config.d_model * (6 + 2 * config.mlp_ratio)
+    return FLOAT * (4 * parameters + activations)
+
+
+def evaluation_set_bytes(settings: EvalSettings, sequence: int) -> int:
+    """The sequences of one length, which are drawn before they are measured."""
+    return TOKEN * sequence * n_sequences(settings, sequence)
+
+
+def shift_bytes(config: Config, sequence: int, shift: int) -> int:
+    """Hidden states of one sequence behind a prefix, and the attention of its answer in every layer."""
+    tokens = sequence + shift
+    return FLOAT * tokens * (config.d_model * (6 + 2 * config.mlp_ratio) + config.n_layer * config.n_head * sequence // 2)
+
+
+def problem(needed: int, available: int) -> str | None:
+    """`needs at least 12 GiB of memory, 8 GiB are free`; None if it fits."""
+    if needed <= available:
+        return None
+    return f"needs at least {gigabytes(needed)} of memory, {gigabytes(available)} are free"
+
+
+def gigabytes(number: int) -> str:
+    return f"{number / 2**30:,.0f} GiB" if number >= 10 * 2**30 else f"{number / 2**30:.1f} GiB"

@@ -1,0 +1,44 @@
+"""Evaluation on the trained task with other options: the line says so, and nothing of it is mixed with the run's own."""
+
+from pathlib import Path
+
+import pytest
+from helpers import training as tiny
+
+from rpecli.choice import ChoiceError
+from rpecli.config.recipe import Config
+from rpecli.config.settings import EvalSettings
+from rpecli.evaluate import measure
+from rpecli.evaluate.asked import is_answered
+from rpecli.evaluate.eval_set import evaluation_task
+from rpecli.evaluate.request import EvalRequest
+from rpecli.run.ways import evaluations_by_way
+
+
+def test_a_run_is_measured_on_other_inputs_of_its_task(tmp_path: Path) -> None:
+    run = tiny.trained_run(tmp_path / "runs", task="parity:format=bit", length=4)
+    own = EvalRequest(EvalSettings(lengths="1x", samples=64))
+    other = EvalRequest(EvalSettings(lengths="1x", samples=64, eval_task="parity:format=bit:law=count"))
+    for request in (own, other):
+        assert not is_answered(run, request)
+        measure.evaluate(run, request, device="cpu")
+        assert is_answered(run, request)
+    first, second = run.evaluations()
+    assert (first.get("task_override"), second.get("task_override")) == (None, "parity:format=bit:law=count")
+    assert first["fingerprint"] != second["fingerprint"]
+    assert (first["chance"], second["chance"]) == (0.5, 0.6)
+    assert list(evaluations_by_way(run)) == ["", " tested with format=bit:law=count"]
+    assert run.latest_evaluations() == {4: first}
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"), [("copy", "is trained on parity"), ("parity:format=byte", "running, bit or scratchpad")]
+)
+def test_another_task_or_a_wrong_option_is_refused(choice: str, message: str) -> None:
+    with pytest.raises(ChoiceError, match=message):
+        evaluation_task(Config(task="parity", encoding="rope", eval=EvalSettings(eval_task=choice)))
+
+
+def test_a_task_with_other_symbols_is_refused() -> None:
+    with pytest.raises(ChoiceError, match="it has 4 symbols, the trained task has 16"):
+        evaluation_task(Config(task="copy", encoding="rope", eval=EvalSettings(eval_task="copy:symbols=4")))
