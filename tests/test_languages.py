@@ -19,15 +19,6 @@ LENGTH = {  # of words to count, where 6 would be many or none
     "dyck:kinds=2": 4,
     "anbn:letters=4": 4,
 }
-    "regular": 7,
-    "regular:language=ab-d-bc": 4,
-    "regular:language=012-02": 4,
-    "boolean": 5,
-    "boolean:arity=2": 5,
-    "shuffle": 4,
-    "dyck:kinds=2": 4,
-    "anbn:letters=4": 4,
-}
 
 
 def words_of(choice: str, length: int) -> list[tuple[int, ...]]:
