@@ -184,11 +184,11 @@ def load(path: Path) -> ModuleType:
     """
     text = path.read_bytes()
     name = f"{PRIVATE}{path.parent.name}_{path.stem}_{hashlib.sha256(str(path).encode() + text).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
     own = not is_shipped(path)
     if own:
         trust.check(path, text)
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader

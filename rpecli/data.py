@@ -138,6 +138,13 @@ def evaluation_positions(task: Task, config: Config, batch: Batch, length: int, 
     return _fixed_positions(task, config, batch, "evaluation positions", config.eval.eval_seed, length, block)
 
 
+def evaluated_positions(task: Task, config: Config, blocks: list[Batch], length: int) -> int:
+    """The greatest position of an evaluation set, plus 1."""
+    places = (evaluation_positions(task, config, block, length, number) for number, block in enumerate(blocks))
+    most = (int(array.max()) + 1 for array in places if array is not None)
+    return max(most, default=max(_input_shape(block, config)[1] for block in blocks))
+
+
 def _fixed_positions(task: Task, config: Config, batch: Batch, purpose: str, *numbers: int) -> np.ndarray | None:
     kind, (_, T) = fixed_kind(config), _input_shape(batch, config)
     if kind == "coupled":

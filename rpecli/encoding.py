@@ -58,6 +58,7 @@ class QueryKey:
     k_pos_BxS: Tensor
     q_feat_BxHxTxF: Tensor = None  # type: ignore[assignment]  # None only where the encoding has no features, so none to read
     k_feat_BxHxSxF: Tensor = None  # type: ignore[assignment]
+    product_dtype: torch.dtype = torch.float32  # of the products of what `rotate` returns; bfloat16 has 8 bits
 
     @classmethod
     def last(cls, q_BxHxTxD: Tensor, k_BxHxSxD: Tensor, positions_BxS: Tensor, feat_BxHxSxF: Tensor | None = None) -> "QueryKey":
@@ -89,6 +90,10 @@ class QueryKey:
     @property
     def device(self) -> torch.device:
         return self.q_BxHxTxD.device
+
+
+class TooLongError(ValueError):
+    """Positions farther apart than an encoding is defined for."""
 
 
 class Encoding(nn.Module):
@@ -139,6 +144,13 @@ class Encoding(nn.Module):
     def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
         """Other logits `[B, H, T, S]`. Those given are scaled and biased; the mask comes after this hook."""
         return logits_BxHxTxS
+
+    def fit(self, n_positions: int) -> float | None:
+        """Fixes what depends on the evaluated length, before sequences with positions below `n_positions`; its scaling factor.
+
+        Every row, and every step of decoding, then goes by the same frequencies. Raises TooLongError where scores would be wrong.
+        """
+        return None
 
     def score_buffers(self, rows: int, keys: int) -> float:
         """Peak number of tensors of the size of a block's logits (`rows` x `keys`) while `bias` or `score` runs.

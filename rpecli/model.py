@@ -10,7 +10,7 @@ are read, the last layer computes no other queries, and what follows its attenti
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from rpecli import task as tasks
 from rpecli.attention import dispatch
 from rpecli.attention.blocks import BlockSizes
+from rpecli.attention.cache import Cache, Order
 from rpecli.attention.dispatch import ForwardContext
 from rpecli.attention.reference import split_heads
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.data import weight_seed
 from rpecli.encoding import Encoding, QueryKey, Shape, for_layers
-from rpecli.task import Task
+from rpecli.task import PAD, Task
 
 
 class Linear(nn.Module):
@@ -48,38 +49,15 @@ class Linear(nn.Module):
         return F.linear(x, self.cast(self.weight))
 
 
-@dataclass
-class Cache:
-    """What decoding carries along: all tokens so far, and the raw keys, values and features of every layer."""
-
-    ids: Tensor | None = None  # [B, S]
-    positions: Tensor | None = None  # [layers or 1, B or 1, S]
-    padding_mask: Tensor | None = None  # [B, S], true for padding tokens; None while there are none
-    layers: list[dict[str, Tensor]] = field(default_factory=list)
-
-    @property
-    def length(self) -> int:
-        return 0 if self.positions is None else self.positions.shape[-1]
-
-    def extend(self, ids_BxT: Tensor, positions_LxBxT: Tensor, padding_mask_BxT: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Adds new tokens; returns the ids and positions of all tokens."""
-        if padding_mask_BxT is not None or self.padding_mask is not None:
-            new = torch.zeros_like(ids_BxT, dtype=torch.bool) if padding_mask_BxT is None else padding_mask_BxT
-            old = new.new_zeros(len(ids_BxT), self.length) if self.padding_mask is None else self.padding_mask
-            self.padding_mask = torch.cat([old, new], dim=1)
-        self.ids = ids_BxT if self.ids is None else torch.cat([self.ids, ids_BxT], dim=1)
-        self.positions = positions_LxBxT if self.positions is None else torch.cat([self.positions, positions_LxBxT], dim=2)
-        return self.ids, self.positions
-
-
 @dataclass(frozen=True)
 class LayerInput:
-    """What a layer needs beside the hidden states. `cache` is its part of a Cache, or None."""
+    """What layer `number` needs beside the hidden states."""
 
+    number: int
     encoding: Encoding
     positions_BxS: Tensor
     context: ForwardContext
-    cache: dict[str, Tensor] | None = None
+    cache: Cache | None = None
     query_start: int = 0
     query_index_N: Tensor | None = None
 
@@ -90,10 +68,7 @@ class LayerInput:
 
     def with_cache(self, name: str, new_BxHxTxD: Tensor) -> Tensor:
         """Adds new keys, values or features to the cache, and returns all of them."""
-        if self.cache is None:
-            return new_BxHxTxD
-        self.cache[name] = torch.cat([self.cache[name], new_BxHxTxD], dim=2) if name in self.cache else new_BxHxTxD
-        return self.cache[name]
+        return new_BxHxTxD if self.cache is None else self.cache.with_new(self.number, name, new_BxHxTxD)
 
 
 class LogitScale(nn.Module):
@@ -204,6 +179,11 @@ class Transformer(nn.Module):
         """Whether the later encodings (`rope:then=none`), if there are any, serve the layers; at the start the first ones do."""
         self.current: list[Encoding] = list(self.later if to_later and len(self.later) else self.encodings)  # type: ignore[arg-type]
 
+    def fit(self, n_positions: int) -> float | None:
+        """Fixes what the encodings make of an evaluated length (`Encoding.fit`); the scaling factor, if there is one."""
+        factors = [encoding.on_scores.fit(n_positions) for encoding in self.current]
+        return next((factor for factor in factors if factor is not None), None)
+
     def init_weights(self, generator: torch.Generator) -> None:
         """The table of the module's docstring; encodings draw their own parameters."""
         nn.init.normal_(self.embedding.weight, std=1.0, generator=generator)
@@ -226,19 +206,26 @@ class Transformer(nn.Module):
         `padding_mask_BxT` is true for padding tokens, which nobody attends to. `cache` continues after the last call with it.
         """
         tokens = Cache() if cache is None else cache
-        positions_LxBxT = self._positions(ids_BxT, positions, start=tokens.length)
+        positions_LxBxT, index_N = self._positions(ids_BxT, positions, start=tokens.length), query_index_N
+        if padding_mask_BxT is not None:
+            order = Order.padding_first(padding_mask_BxT)
+            index_N = order.queries(query_start, query_index_N)
+            padding_mask_BxT = order.tokens(padding_mask_BxT)
+            ids_BxT = order.tokens(ids_BxT).masked_fill(padding_mask_BxT, PAD)  # no digits for Abacus to count
+            positions_LxBxT = order.positions(positions_LxBxT)
+            positions_LxBxT = positions_LxBxT.where(~padding_mask_BxT, positions_LxBxT[..., -1:])  # within those of the tokens
         ids_BxS, positions_LxBxS = tokens.extend(ids_BxT, positions_LxBxT, padding_mask_BxT)
-        if cache is not None and not cache.layers:
-            cache.layers = [{} for _ in self.blocks]
-        context = ForwardContext(tokens.padding_mask, positions is None, bias_cache={}, sizes=self.block_sizes)
+        contiguous = positions is None and tokens.padding_mask is None
+        context = ForwardContext(tokens.padding_mask, contiguous, bias_cache={}, sizes=self.block_sizes)
         x_BxTxM = self.embed(ids_BxT, positions_LxBxT[0], ids_BxS)
         for n, block in enumerate(self.blocks):
             positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            layer = LayerInput(self.current[n].on_scores, positions_BxS, context, cache.layers[n] if cache else None)
+            layer = LayerInput(n, self.current[n].on_scores, positions_BxS, context, cache)
             if n == len(self.blocks) - 1:
-                layer = replace(layer, query_start=query_start, query_index_N=query_index_N)
+                layer = replace(layer, query_start=query_start, query_index_N=index_N)
             x_BxTxM = block(x_BxTxM, layer)
-        return self.norm(x_BxTxM)
+        states = self.norm(x_BxTxM)
+        return states if padding_mask_BxT is None or query_index_N is not None else states.unflatten(0, (len(ids_BxT), -1))
 
     def _positions(self, ids_BxT: Tensor, positions: Tensor | None, start: int) -> Tensor:
         """`[layers or 1, B or 1, T]`, from `start` on if none are given."""

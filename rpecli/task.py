@@ -115,7 +115,7 @@ class Task:
         return self.layout(self.draw(rng, batch, length))
 
     def sequence(self, length: int) -> int:
-        """Number of tokens in a sequence of problem length `length`."""
+        """Number of tokens in a sequence of problem length `length`; a task whose sequences differ gives the most there are."""
         return self.sample(np.random.default_rng(0), 1, length).tokens_BxT.shape[1]
 
     def text(self, batch: Batch, row: int = 0) -> str:

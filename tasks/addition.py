@@ -32,6 +32,10 @@ class Addition(Task):
     def has_length(self, length: int) -> bool:
         return length >= (1 if self.operands == "equal" else 4)
 
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return 3 * length + 5 if self.operands == "equal" else 2 * length
+
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         if self.operands == "equal":
             return rng.integers(self.base, size=(batch, 2 * length))

@@ -45,6 +45,10 @@ class BinaryMultiplication(Task):
         answer_BxA[np.arange(len(products)), n_bits_B] = STOP
         return prompt_answer(x_BxN, answer_BxA, None if self.padded else n_bits_B + 1)
 
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return 2 * length + 3
+
     def chance(self, length: int) -> float:
         return measured_chance(self, length)
 

@@ -41,7 +41,7 @@ class Lego(Task):
         return 2 <= length <= len(LETTERS)
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
-        """Of the chain: its letters, its values (1 for +), the order in which its clauses stand, and the place of the question."""
+        """Of the chain: its letters, its values (1 for +), the order in which its clauses stand, the place of the question."""
         letters_BxN = rng.permuted(np.broadcast_to(np.arange(len(LETTERS)), (batch, len(LETTERS))), axis=1)[:, :length]
         values_BxN = rng.integers(2, size=(batch, length))
         order_BxN = np.tile(np.arange(length), (batch, 1))
@@ -66,6 +66,10 @@ class Lego(Task):
             return prompt_answer(prompt_BxP, np.take_along_axis(sign_BxN, question_Bx1, axis=1))
         chain_BxA = np.stack([letters_BxN, sign_BxN], axis=2).reshape(batch, -1)
         return prompt_answer(prompt_BxP, chain_BxA, 2 * question_Bx1[:, 0] + 2)
+
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return 5 * length + 4 + (1 if self.format == "answer" else 2 * length)
 
     def chance(self, length: int) -> float:
         return 0.5 if self.format == "answer" else measured_chance(self, length)

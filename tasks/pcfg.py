@@ -26,14 +26,13 @@ class Pcfg(Task):
     title = "PCFG SET"
     family = "composition"
     source = "Compositionality decomposed: how do neural networks generalise?, 2020, arXiv 1908.08351"
-    variants = {"symbols=20": {"steps": 2000}}
     defaults = {"length": 8, "curriculum": 0.5, "tokens": 4096, "steps": 4000}
     examples = (
         ([526, 521, 0, 21, 530, 40, 60], "> append reverse A1 B2 , C1 D1 | [B2] [A1] [C1] [D1] ."),
         ([523, 5, 6], "> echo A6 A7 | [A6] [A7] [A7] ."),
     )
 
-    def __init__(self, *, symbols: int = 520, longest_answer: int = 128):
+    def __init__(self, *, symbols: int = 520, longest_answer: int = 64):
         if not 1 <= symbols <= 520:
             raise ValueError(f"symbols={symbols}: 1 to 520 have names, A1 to Z20")
         if longest_answer < 10:
@@ -89,6 +88,10 @@ class Pcfg(Task):
     def layout(self, x_BxN: np.ndarray) -> Batch:
         prompts = [[word for word in row if word >= 0] for row in x_BxN.tolist()]
         return prompt_answer_rows(prompts, [self._value(row) for row in prompts])
+
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return 7 * length + 5 + self.longest_answer + 3  # at most n + 1 strings, n commas
 
     def chance(self, length: int) -> float:
         return measured_chance(self, length)

@@ -21,7 +21,6 @@ class SortNumbers(Task):
     symbols = 11
     family = "ordering"
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
-    order_matters = False
     defaults = {"length": 8, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
     examples = (
         ([717, 1439, 91], "> 7 1 7 , 1 4 3 9 , 9 1 | [9] [1] [,] [7] [1] [7] [,] [1] [4] [3] [9] ."),
@@ -34,6 +33,10 @@ class SortNumbers(Task):
     def layout(self, x_BxN: np.ndarray) -> Batch:
         prompts, answers = (list(map(_written, numbers.tolist())) for numbers in (x_BxN, np.sort(x_BxN, axis=1)))
         return prompt_answer_rows(prompts, answers)
+
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return 10 * length + 1
 
     def chance(self, length: int) -> float:
         return measured_chance(self, length)

@@ -50,6 +50,10 @@ class StackManipulation(Task):
         answer_BxA[np.arange(batch), height_Bx1[:, 0]] = END_OF_STACK
         return prompt_answer(x_BxN, answer_BxA, None if self.padded else height_Bx1[:, 0] + 1)
 
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return 2 * length + 4
+
     def chance(self, length: int) -> float:
         return measured_chance(self, length)
 

@@ -14,26 +14,26 @@ import numpy as np
 from rpecli.task import Batch, Task, measured_chance, prompt_answer, prompt_answer_rows
 
 PLUS = 10
+FORMATS = {"answer": 0, "scratchpad": 1, "steps": 2}  # answer symbols per digit
 
 
 class Summation(Task):
     title = "Summation"
     symbols = 11
     family = "state tracking"
-    order_matters = False
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
     variants = {"format=scratchpad": {"steps": 1000}, "format=steps": {"steps": 1000}, "modulus=0": {}}
     defaults = {"length": 8, "steps": 2000}
     examples = (([8, 1, 3], "> 8 + 1 + 3 | [2] ."), ([4], "> 4 | [4] ."))
 
     def __init__(self, *, modulus: int = 10, format: str = "answer"):
-        if format not in ("answer", "scratchpad", "steps"):
+        if format not in FORMATS:
             raise ValueError(f"format is answer, scratchpad or steps, not {format!r}")
         if modulus not in (0, *range(2, 11)):
             raise ValueError(f"modulus={modulus}: digits allow 2 to 10, and 0 stands for none")
         if format != "answer" and not modulus:
             raise ValueError(f"format={format} is for sums modulo a number: modulus=0 has none")
-        self.modulus, self.format = modulus, format
+        self.modulus, self.format, self.order_matters = modulus, format, format != "answer"
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         return rng.integers(1, 10, size=(batch, length))
@@ -50,6 +50,10 @@ class Summation(Task):
         if self.format == "scratchpad":
             return prompt_answer(prompt_BxP, running_BxN)
         return prompt_answer(prompt_BxP, np.stack([x_BxN, running_BxN], axis=2).reshape(len(x_BxN), -1))
+
+    def sequence(self, length: int) -> int:
+        """Tokens of the longest sequence."""
+        return 2 * length + 2 + (length * FORMATS[self.format] or len(str(9 * length)))
 
     def chance(self, length: int) -> float:
         if not self.modulus:

@@ -29,7 +29,7 @@ def test_inspect_says_a_sentence_per_encoding(rpe: tiny.Rpe, runs: Path) -> None
 def test_inspect_shows_tables_and_writes_figures(rpe: tiny.Rpe, runs: Path, tmp_path: Path) -> None:
     result = rpe("inspect", "--runs", runs, "--lengths", "1x,2x", "--tables", "--out", tmp_path / "figures")
     assert (result.code, result.out.count("**")) == (0, 18)
-    assert "position-position" in result.out
+    assert "First-layer scores by term" in result.out
     assert {path.suffix for path in (tmp_path / "figures").glob("entropy-copy.*")} == {".png", ".svg", ".pdf"}
 
 

@@ -324,12 +324,13 @@ def test_run_uses_the_settings_of_each_task_and_flags_for_all_tasks(rpe: tiny.Rp
 def test_a_changed_file_of_a_trained_run_is_a_warning(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
     shutil.copytree(evaluated, here / "runs")
     run = Run(here / "runs" / tiny.config().id)
-    sources = run.record["sources"]
-    for kind, word in (("tasks", "task"), ("encodings", "encoding")):
-        run.update(sources=sources | {kind: "00000000"})
-        result = rpe("train", tiny.recipe_file(here), "--jobs", 0)
+    run.update(code=run.record["code"] | {"model.py": "00000000", "encodings/rope.py": "11111111"})
+    for command in (("train", tiny.recipe_file(here), "--jobs", 0), ("eval", "--jobs", 0), ("inspect",), ("report",)):
+        result = rpe(*command)
         assert result.code == 0
-        assert f"{run.name}: the file of its {word} has changed since; delete runs/{run.name} to train again" in result.err
+        assert "encodings/rope.py, model.py" in result.err + result.out
+        assert result.err.count("code has changed") <= 1
+    assert f"rpe's code has changed since {run.name} was trained" in rpe("eval", "--jobs", 0).err
 
 
 def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, here: Path) -> None:
@@ -375,7 +376,7 @@ def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, evaluate
 def test_a_watch_of_runs_that_have_ended_reports_at_once(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
     result = rpe("report", "--watch", "--runs", evaluated, "--name", "mine")
     assert re.match(r"\d+ runs: \d+ trained", result.err)
-    assert "token accuracy" in result.out
+    assert "No claim is judged: no run learned its training length" in result.out
     assert (here / "results" / "mine" / "report.html").exists()
     assert rpe("report", "--watch", "--compare", "a", "b").code == 2
     assert "no run 'nothing'" in rpe("report", "--watch", "nothing", "--runs", evaluated).err

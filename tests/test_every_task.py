@@ -103,6 +103,7 @@ def test_a_sequence_begins_once_ends_with_its_answer_and_is_padded_behind(choice
     for length in lengths_of(task, 1, 2, 5, 8):
         batch = task.sample(rng(), 50, length)
         tokens, answer = batch.tokens_BxT, batch.answer_mask_BxT
+        assert tokens.shape[1] <= task.sequence(length)
         assert tokens.shape == answer.shape
         assert (tokens.dtype, answer.dtype) == (np.int64, bool)
         assert ((tokens == BOS) == (np.arange(tokens.shape[1]) == 0)).all()

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from helpers.encodings import BOTH, model_in, move_parameters
 from torch import Tensor
 
 from rpecli import encoding
 from rpecli.attention import cpu_bfloat16, dispatch
 from rpecli.attention.blocks import BlockSizes
-from rpecli.model import Cache, Linear, Transformer
+from rpecli.attention.cache import Cache
+from rpecli.model import Linear, Transformer
 
 
 @torch.no_grad()
@@ -60,24 +62,33 @@ def test_decoding_past_the_dense_kernels_equals_the_full_pass(model_of, encoding
 
 
 LENGTHS = (4, 7, 9)
+COLUMNS = {  # of 11, where the first tokens of each row stand; the others are padding
+    "left": ([7, 8, 9, 10], range(4, 11), range(2, 11)),
+    "right": (range(4), range(7), range(9)),
+    "middle": ([0, 1, 9, 10], [0, 1, 2, 5, 6, 9, 10], [*range(4), *range(6, 11)]),
+    "both": (range(3, 7), range(2, 9), range(1, 10)),
+    "scattered": ([1, 4, 6, 9], [0, 2, 3, 5, 7, 8, 10], [0, 1, 2, 4, 5, 6, 8, 9, 10]),
+}
+PADDED = pytest.mark.parametrize("where", COLUMNS)
 
 
-def padded(ids_BxT: Tensor, left: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The first tokens of each row, padded to one length: ids, positions and the padding mask."""
-    ids, positions = torch.zeros(3, 9, dtype=torch.long), torch.zeros(3, 9, dtype=torch.long)
-    padding_mask = torch.ones(3, 9, dtype=torch.bool)
-    for row, n in enumerate(LENGTHS):
-        columns = slice(9 - n, 9) if left else slice(0, n)
-        ids[row, columns], positions[row, columns], padding_mask[row, columns] = ids_BxT[row, :n], torch.arange(n), False
+def padded(ids_BxT: Tensor, where: str, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """The first tokens of each row among padding: ids, positions from `start` on, and the padding mask."""
+    ids, positions = torch.full((3, 11), 5), torch.full((3, 11), 77)  # padding may be anything
+    padding_mask = torch.ones(3, 11, dtype=torch.bool)
+    for row, (n, columns) in enumerate(zip(LENGTHS, COLUMNS[where], strict=True)):
+        place = torch.tensor(list(columns))
+        ids[row, place], positions[row, place], padding_mask[row, place] = ids_BxT[row, :n], start + torch.arange(n), False
     return ids, positions, padding_mask
 
 
-@pytest.mark.parametrize("left", [True, False])
+@BOTH
+@PADDED
 @pytest.mark.parametrize("cells", [1 << 20, 20])
-def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of, left, cells):
-    model, whole = model_of(encoding_name), ids_of(3, 9)
+def test_padding_anywhere_changes_nothing(model_of, encoding_name, ids_of, where, cells, causal):
+    model, whole = model_in(model_of, encoding_name, causal), ids_of(3, 9)
     model.block_sizes = BlockSizes(cells=cells, min_rows=1)
-    ids, positions, padding_mask = padded(whole, left)
+    ids, positions, padding_mask = padded(whole, where)
     states = hidden_states(model, ids, positions=positions, padding_mask_BxT=padding_mask)
     assert bool(states.isfinite().all())
     for row, n in enumerate(LENGTHS):
@@ -85,25 +96,49 @@ def test_padding_on_either_side_changes_nothing(model_of, encoding_name, ids_of,
         torch.testing.assert_close(states[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
 
 
-def test_padding_leaves_gradients_finite(model_of, encoding_name, ids_of):
+@PADDED
+def test_padding_leaves_gradients_finite(model_of, encoding_name, ids_of, where):
     model = model_of(encoding_name).train()
-    ids, positions, padding_mask = padded(ids_of(3, 9), left=True)
+    ids, positions, padding_mask = padded(ids_of(3, 9), where)
     model(ids, positions=positions, padding_mask_BxT=padding_mask)[~padding_mask].square().sum().backward()
     assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters() if parameter.grad is not None)
 
 
-def test_decoding_goes_on_behind_left_padding(model_of, encoding_name, ids_of):
-    """Padding in the cache stays masked for the tokens that come later."""
-    model, whole, cache = model_of(encoding_name), ids_of(3, 11), Cache()
-    ids, positions, padding_mask = padded(whole, left=True)
+@PADDED
+@pytest.mark.parametrize("moved", [False, True], ids=["initial", "moved"])
+def test_decoding_goes_on_behind_padding(model_of, encoding_name, ids_of, where, moved):
+    """First padded, then a token each, then padded again."""
+    model, whole, cache = model_of(encoding_name), ids_of(3, 20), Cache()
+    if moved:
+        move_parameters(model.encodings[0])
+    ids, positions, padding_mask = padded(whole, where)
     hidden_states(model, ids, positions=positions, padding_mask_BxT=padding_mask, cache=cache)
     lengths_3x1, nothing = torch.tensor(LENGTHS)[:, None], torch.zeros(3, 1, dtype=torch.bool)
-    for step in range(2):
+    texts = [whole[row, :n] for row, n in enumerate(LENGTHS)]
+    for step, mask in enumerate((nothing, None)):
         new = whole.gather(1, lengths_3x1 + step)
-        states = hidden_states(model, new, positions=lengths_3x1 + step, padding_mask_BxT=nothing, cache=cache)
-        for row, n in enumerate(LENGTHS):
-            unpadded = hidden_states(model, whole[row : row + 1, : n + step + 1])[0, -1]
-            torch.testing.assert_close(states[row, 0], unpadded, atol=2e-5, rtol=0)
+        texts = [torch.cat([text, new[row]]) for row, text in enumerate(texts)]
+        states = hidden_states(model, new, positions=lengths_3x1 + step, padding_mask_BxT=mask, cache=cache)
+        for row, text in enumerate(texts):
+            torch.testing.assert_close(states[row, 0], hidden_states(model, text[None])[0, -1], atol=2e-5, rtol=0)
+    more, more_positions, padding_mask = padded(whole.flip(1), where)
+    states = hidden_states(model, more, positions=more_positions + lengths_3x1 + 2, padding_mask_BxT=padding_mask, cache=cache)
+    for row, (n, text) in enumerate(zip(LENGTHS, texts, strict=True)):
+        unpadded = hidden_states(model, torch.cat([text, whole.flip(1)[row, :n]])[None])[0, -n:]
+        torch.testing.assert_close(states[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
+
+
+@PADDED
+def test_indexed_tokens_behind_padding_have_the_states_they_have_among_all(model_of, ids_of, where):
+    model, (ids, positions, padding_mask) = model_of("cope"), padded(ids_of(3, 9), where)
+    options = {"positions": positions, "padding_mask_BxT": padding_mask}
+    states = hidden_states(model, ids, **options)
+    assert states.shape == (3, 11, 32)
+    late = hidden_states(model, ids, **options, query_start=3)
+    torch.testing.assert_close(late[~padding_mask[:, 3:]], states[:, 3:][~padding_mask[:, 3:]], atol=1e-6, rtol=0)
+    index_N = (~padding_mask[:, 3:]).flatten().nonzero().flatten()
+    picked = hidden_states(model, ids, **options, query_start=3, query_index_N=index_N)
+    torch.testing.assert_close(picked, states[:, 3:].flatten(0, 1)[index_N], atol=1e-6, rtol=0)
 
 
 FORGET = '''"""Forgets at a rate that each token sets."""
@@ -150,7 +185,7 @@ def test_features_are_cut_into_the_same_blocks_as_queries_and_keys(forgetting, i
 
 def test_features_of_padding_change_nothing(forgetting, ids_of):
     whole = ids_of(3, 9)
-    ids, positions, padding_mask = padded(whole, left=True)
+    ids, positions, padding_mask = padded(whole, "left")
     states = hidden_states(forgetting, ids, positions=positions, padding_mask_BxT=padding_mask)
     for row, n in enumerate(LENGTHS):
         unpadded = hidden_states(forgetting, whole[row : row + 1, :n])[0]

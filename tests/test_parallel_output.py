@@ -1,4 +1,4 @@
-"""The tasks of Deletang et al. and Kazemnejad et al. as an encoder solves them: all answers at once (`attention: bidirectional`)."""
+"""Tasks of two suites as an encoder solves them: it fills in all answers at once (`attention: bidirectional`)."""
 
 from pathlib import Path
 

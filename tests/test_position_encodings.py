@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import torch
 from helpers import reference, reference_position
-from helpers.encodings import BOTH, D, H, M, build, draw, query_key
+from helpers.encodings import BOTH, D, H, M, build, draw, move_parameters, query_key, visible
 from torch import Tensor
 from torch.nn import functional
 
 from rpecli import encoding, task
 from rpecli.attention.blocks import BlockSizes
+from rpecli.attention.cache import Cache
 from rpecli.attention.dispatch import attend, kernel
 from rpecli.attention.reference import scores
 from rpecli.encoding import QueryKey
 from rpecli.encodings import _rotary as rotary
+
+reference.PAIR.update(reference_position.PAIR)
 
 
 @pytest.mark.parametrize(("buckets", "max_distance"), [(32, 128), (16, 64), (15, 20), (4, 2)])
@@ -75,6 +78,51 @@ def test_positions_past_those_of_float32_are_told_apart(choice):
         torch.testing.assert_close(far, near, atol=5e-6, rtol=0)
 
 
+SCALINGS = ["pi", "ntk", "dynamic", "dynamic:factor=2", "yarn", "llama3", "pi:factor=2"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_greedy_decoding_agrees_with_teacher_forcing_at_a_fixed_factor(model_of, ids_of, scaling, times):
+    model, n, cache = model_of(f"rope:scaling={scaling}", max_train_length=16), 16 * times, Cache()
+    factor = model.fit(n)
+    growth = {"dynamic:factor=2": 2 * times - 1, "pi:factor=2": 2}.get(scaling, times)
+    assert factor == growth
+    ids, states = ids_of(2, 4), []
+    new = ids
+    for _ in range(n - 4):
+        states.append(model(new, cache=cache)[:, -1:])
+        new = model.head(states[-1]).argmax(-1)
+        ids = torch.cat([ids, new], dim=1)
+    forced = model(ids)
+    torch.testing.assert_close(torch.cat(states, dim=1), forced[:, 3:-1], atol=1e-5, rtol=0)
+    assert torch.equal(model.head(forced[:, 3:-1]).argmax(-1), ids[:, 4:])
+    if scaling != "pi:factor=2":  # without, the last row turns all others by a factor that decoding did not know
+        unfit = model_of(f"rope:scaling={scaling}", max_train_length=16)
+        assert float((unfit(ids[:, : n // 2 + 1])[:, :-1] - unfit(ids)[:, : n // 2]).abs().max()) > 1e-3
+
+
+def test_xpos_refuses_positions_whose_exponents_it_would_cut():
+    longest = int(160 * 512 / math.log(1.4 / 0.4))
+    build("xpos").fit(longest)
+    for refused in (lambda: build("xpos").fit(longest + 1), lambda: build("xpos", max_train_length=longest + 1)):
+        with pytest.raises(ValueError, match=f"xPos overflows past {longest}"):
+            refused()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("span", [10**6, 2**24 + 100, 999_999_999])
+@pytest.mark.parametrize("choice", [choice for choice in reference.PAIR if not choice.startswith("xpos")])
+def test_logits_follow_the_formula_however_far_apart_positions_are(choice, span):
+    module, q, k = move_parameters(build(choice)), draw(1, 9, seed=1), draw(1, 9, seed=2)
+    positions = torch.tensor([[0, 1, 17, span // 3, span // 2, span // 2 + 5, span - 18, span - 2, span - 1]])
+    logits = scores(module, q, k, positions=positions).numpy() * visible(9, 9)
+    with np.errstate(over="ignore"):
+        expected = reference.logits(choice, module, q, k, positions)
+    np.testing.assert_allclose(logits, expected, atol=2e-5, rtol=2e-5)
+
+
 @torch.no_grad()
 def test_scaling_goes_by_the_whole_sequence_in_every_block(model_of, ids_of):
     """With padding, rows are served in blocks that see more and more keys; all rotate by the frequencies of the last position."""
@@ -83,7 +131,8 @@ def test_scaling_goes_by_the_whole_sequence_in_every_block(model_of, ids_of):
         padding_mask[:, -1] = True
         whole = model(ids_of(1, 24), padding_mask_BxT=padding_mask)
         model.block_sizes = BlockSizes(cells=3 * 24, min_rows=1)
-        torch.testing.assert_close(model(ids_of(1, 24), padding_mask_BxT=padding_mask), whole, atol=1e-5, rtol=0)
+        in_blocks = model(ids_of(1, 24), padding_mask_BxT=padding_mask)
+        torch.testing.assert_close(in_blocks[:, :-1], whole[:, :-1], atol=1e-5, rtol=0)
 
 
 def test_p_rope_of_every_pair_is_rope_and_its_last_channels_do_not_turn():

@@ -153,10 +153,12 @@ def test_a_run_of_another_record_format_is_left_out_and_named(tmp_path):
 
 
 def test_an_encoding_whose_file_changed_between_runs_is_warned_of(tmp_path):
-    sources = {"tasks": "00000000", "encodings": "11111111"}
-    paths = [make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.8}, seed=1, info={"sources": sources})]
+    first = make_run(tmp_path, {16: 0.4})
+    code = Run(first).record["code"] | {"encodings/rope.py": "11111111"}
+    paths = [first, make_run(tmp_path, {16: 0.8}, seed=1, info={"code": code})]
     content = build.report_content(paths, "mine")
-    assert any("the file of encoding rope changed" in text for text in content.warnings)
+    message = "rpe's code changed between these runs: encodings/rope.py: train them with one version"
+    assert message in content.warnings
     assert any("RoPE: the file of its task or encoding changed" in note for note in content.tables[0].footnotes)
 
 

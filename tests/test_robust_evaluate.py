@@ -122,10 +122,13 @@ def test_weights_that_cannot_be_read_are_not_called_damaged(fresh: Run) -> None:
         load(fresh, "cpu")
 
 
-def test_weights_of_another_model_are_named(fresh: Run, tmp_path: Path) -> None:
-    other = tiny.trained_run(tmp_path / "other", encoding="learned", steps=1)
-    fresh.weights_file.write_bytes(other.weights_file.read_bytes())
-    with pytest.raises(RunError, match=r"do not fit: encodings.0.seed, .*: the file is of another run, or of another version"):
+@pytest.mark.parametrize("other", [{"encoding": "learned"}, {"seed": 1}], ids=["another shape", "the same shape"])
+def test_weights_of_another_run_are_refused(other: dict[str, Any], fresh: Run, tmp_path: Path) -> None:
+    foreign = tiny.trained_run(tmp_path / "other", steps=1, **other)
+    fresh.weights_file.write_bytes(foreign.weights_file.read_bytes())
+    with pytest.raises(
+        RunError, match=r"is not the file that training wrote \(.*\): it is of another run, or of another version"
+    ):
         load(fresh, "cpu")
 
 

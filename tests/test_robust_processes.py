@@ -97,8 +97,13 @@ def disturb(process: "subprocess.Popen[str]", target: str, number: signal.Signal
             return
 
 
+def _finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=600)  # by hand it runs beside much else
+    return process.returncode, out, err
+
+
 def ends_cleanly(process: "subprocess.Popen[str]", told: str) -> None:
-    result = tiny.finish(process)
+    result = tiny.Result(*_finish(process))
     assert result.code in CODES, (told, result)
     assert "Traceback" not in result.err + result.out, (told, result)
     wait_until(lambda: not processes(process.pid), 30)

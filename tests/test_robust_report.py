@@ -6,11 +6,15 @@ import csv
 import io
 import json
 import math
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from helpers.command import ENCODING
+from helpers.run_folders import make_run
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rpecli.cli import _output
@@ -28,6 +32,9 @@ from rpecli.escape import (
     name_problem,
     visible,
 )
+from rpecli.report import build
+from rpecli.report.load import ReportError
+from rpecli.report.write import text as summaries
 from rpecli.table import Table, whole_percent
 
 PIECES = [
@@ -272,3 +279,96 @@ def test_streams_that_cannot_show_unicode_get_ascii(monkeypatch):
 
 def test_a_share_that_is_no_number_is_written_as_such():
     assert [whole_percent(share) for share in (0.5, None, math.nan, math.inf)] == ["50", "-", "nan", "inf"]
+
+
+HOSTILE = "a|b`c*_<script>alert(1)</script>[x](y)\x1b[31m\r\n$z$ [/red] é ж \u202e # 1. "
+
+
+def test_a_foreign_run_with_markup_in_every_text_is_reported_as_text(tmp_path):
+    info = {"study": HOSTILE, "machine": HOSTILE, "commit": HOSTILE, "device": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+    paths = [make_run(tmp_path / "a <b> `c` [x](y)", {16: 1.0, 32: 0.5}, seed=seed, info=info) for seed in (0, 1)]
+    failed = make_run(tmp_path, {}, seed=2, info=info | {"status": "failed", "error": HOSTILE})
+    report = build.build_report([*paths, failed], "mine", tmp_path / "results", f"rpe report {HOSTILE}")
+    files = {path.name: path.read_bytes().decode() for path in report.files if path.suffix not in (".png", ".pdf")}
+    page = Page(files["report.html"])
+    assert page.tags.count("script") == 1
+    assert "alert(1)" in page.text
+    for name in files.keys() - {"report.json", "runs.csv"}:  # data, which programs get back as it was
+        assert not set(files[name]) & {"\x1b", "\u202e"}, name
+    prose = re.sub(r"\\[^\w\s]", "", re.sub(r"(?ms)^(`{3,}).*?^\1$", "", files["report.md"]))
+    tags = set(re.findall("<[A-Za-z/!?][^>]*>", re.sub(r"`[^`\n]+`", "", prose)))
+    assert tags == {"<details>", "</details>", "<summary>", "</summary>"}
+    assert files["tables.tex"].isascii()
+    rows = list(csv.DictReader(io.StringIO(files["runs.csv"], newline="")))
+    assert {row["machine"] for row in rows} == {HOSTILE}
+    assert json.loads(files["report.json"])["runs"][0]["study"] == HOSTILE
+
+
+SHARE = st.floats(0, 1)
+NUMBER = st.none() | st.floats(-1e9, 1e9)
+RESULT = st.fixed_dictionaries({
+    "lengths": st.lists(st.sampled_from([4, 16, 24, 32, 64, 128]), unique=True, max_size=4), "share": SHARE, "chance": SHARE,
+    "nll": NUMBER, "n": st.integers(1, 300), "fingerprint": st.sampled_from(["one", "two"]), "seed": st.integers(0, 3),
+    "encoding": st.sampled_from(["rope", "learned", "none"]), "override": st.sampled_from([None, "none"]),
+    "status": st.sampled_from(["trained", "failed", "stopped"]),
+})  # fmt: skip
+
+
+@settings(max_examples=int(os.environ.get("RPE_EXAMPLES", 12)))  # each writes and reads some runs
+@given(st.lists(RESULT, min_size=1, max_size=6))
+def test_random_results_are_reported_or_refused_in_words(tmp_path_factory, results):
+    folder = tmp_path_factory.mktemp("random")
+    paths = []
+    for result in results:
+        line = {"chance": result["chance"], "nll": result["nll"], "n": result["n"], "encoding_override": result["override"]}
+        line |= {"fingerprint": result["fingerprint"]}
+        shares = dict.fromkeys(sorted(result["lengths"]), result["share"])
+        paths.append(make_run(folder, shares, encoding=result["encoding"], seed=result["seed"], line=line,
+                              info={"status": result["status"]}))  # fmt: skip
+    if not any(result["lengths"] and result["status"] == "trained" for result in results):
+        with pytest.raises(ReportError, match="no run is evaluated"):
+            build.report_content(paths, "mine")
+        return
+    content = build.report_content(paths, "mine")
+    assert json.loads(json_text(content.data))["runs"]
+    assert all(table.markdown() and table.latex().isascii() and table.html() for table in content.all_tables)
+    assert summaries.summary(content, 80)
+
+
+def test_a_run_whose_code_is_gone_is_reported_from_its_record(tmp_path):
+    (tmp_path / "mine.py").write_text(ENCODING)
+    path = make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}, encoding=tmp_path / "mine.py")
+    shutil.rmtree(path / "code")
+    (tmp_path / "mine.py").unlink()
+    content = build.report_content([path, make_run(tmp_path / "runs", {16: 1.0, 32: 0.25})], "mine")
+    assert [encoding.title.split(",")[0] for encoding in content.tasks[0].encodings] == ["mine", "RoPE"]
+    assert not [warning for warning in content.warnings if "left out" in warning]
+
+
+def test_a_damaged_curve_or_probe_costs_that_alone(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}, seed=seed) for seed in (0, 1)]
+    (paths[0] / "metrics.jsonl").write_text("garbage\n")
+    (paths[1] / "probes.jsonl").write_text('{"probe": 5}\n')
+    content = build.report_content(paths, "mine")
+    assert [run.config.seed for run in content.tasks[0].encodings[0].evaluated_runs] == [0, 1]
+    assert sum("metrics.jsonl:1" in warning or "probes.jsonl:1" in warning for warning in content.warnings) == 2
+
+
+def test_the_same_problem_of_many_runs_is_told_once(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0}, seed=seed) for seed in range(9)]
+    for path in paths[:7]:
+        (path / "eval.jsonl").write_text("garbage\n")
+    told = [
+        warning for warning in build.report_content(paths, "mine").warnings if "left out" in warning or "other runs" in warning
+    ]
+    assert len(told) == 2
+    assert told[1] == "and the same for 6 other runs"
+
+
+@pytest.mark.parametrize("place", ["file", "link"])
+def test_a_report_is_refused_before_anything_where_it_cannot_be_written(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ReportError, match="is not a folder"):
+        build.check_place("mine", tmp_path / place)
+    build.check_place("mine", tmp_path / "new" / "deep")

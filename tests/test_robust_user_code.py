@@ -1,5 +1,6 @@
 """The user's own code: named by any path, copied into the run, run only if they named it, tried before anything trains."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from helpers import training as tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rpecli import trust
 from rpecli.choice import canonical, names_in, paths_in, relative_to, split_list
 from rpecli.config import load as config_load
 from rpecli.evaluate import measure
+from rpecli.run import code
 from rpecli.run.directory import Run
 
 BIAS = '''"""Mine."""
@@ -161,3 +164,142 @@ def test_a_file_put_into_a_trained_model_is_kept_with_the_run(rpe: tiny.Rpe, her
     result = rpe("report", "--tables")
     assert result.code == 0, result.err
     assert "mine-2" in result.out
+
+
+BODY = "return -self.slope * distance.abs() * torch.ones(self.shape.n_head).view(-1, *[1] * distance.dim())"
+BROKEN_HOOKS = {
+    "return None": "by_distance: returned None",
+    "return 1.0": "by_distance: returned float 1.0",
+    "return torch.zeros(3, 3)": "by_distance: returned shape [3, 3], expected [H, *distance.shape] = [",
+    "return torch.zeros(self.shape.n_head, *distance.shape).long()": "by_distance: returned int64, expected float32",
+    "return torch.full((self.shape.n_head, *distance.shape), float('nan'))": "by_distance: returned NaN",
+    "return torch.full((self.shape.n_head, *distance.shape), float('inf'))": "a training step: gives NaN or infinite numbers",
+    "raise KeyError('k')": "by_distance: KeyError: 'k'",
+    "assert False": "by_distance: AssertionError",
+    "print('HELLO'); import sys; sys.exit(0)": "by_distance: the file ends the process",
+    "import os; os._exit(0)": "by_distance: the file ends the process",
+    "import os; os.kill(os.getpid(), 9)": "by_distance: ended the process (signal 9)",
+    "import ctypes; ctypes.string_at(0)": "by_distance: ended the process (signal 11)",
+    "while True: pass": "by_distance: is not done after 2 s: an endless loop?",
+    "return torch.zeros(self.shape.n_head, *distance.shape)[:, :-1]": "by_distance: returned shape [",
+}
+BROKEN_FILES = {  # what is replaced -> by what, and what is said
+    ("def by_distance", "def by_dist"): "by_distance: is missing",
+    ("by_distance(self, distance)", "by_distance(self)"): "by_distance does not take what the engine gives it",
+    ('group = "APE"', "group = 5"): "group: is 5",
+    ('group = "APE"', 'group = "weird"'): "group: is 'weird'",
+    ("shape: Shape, *", "*"): "Mine.__init__: too many positional arguments",
+    ("slope: float = 1.0", "slope"): "Mine.__init__: missing a required argument: 'slope'",
+    ("super().__init__(shape)", "pass"): "must begin with super().__init__(shape)",
+    ("super().__init__(shape)", "raise RuntimeError('no')"): "Mine.__init__: RuntimeError: no",
+    ("super().__init__(shape)", "raise ValueError('write slope=2')"): "write slope=2",
+    ("class Mine", "class _Mine"): "exactly one subclass",
+    ("import torch", "import torch, nosuchmodule"): "ModuleNotFoundError",
+    ("class Mine", "clas Mine"): "invalid syntax",
+    ("import torch", "import os; os._exit(0)"): "the file ends the process",
+}
+BROKEN_TASKS = {
+    ("symbols = 8", "pass"): "symbols=None",
+    ("symbols = 8", 'symbols = "8"'): "symbols='8'",
+    ("symbols = 8", "symbols = 8\n    longest = lambda self: '8'"): "longest: returned str '8'",
+    ("symbols = 8", "symbols = 8\n    longest = lambda self: 0"): "longest: returned int 0, expected a whole number from 1 on",
+    ("symbols = 8", "symbols = 8\n    chance = lambda self, length: 2"): "chance: returned int 2",
+    ("symbols = 8", "symbols = 8\n    chance = lambda self, length: 1 / 0"): "chance: ZeroDivisionError",
+    ("symbols = 8", "symbols = 8\n    examples = (([1], 'x'),)"): "examples: ",
+    ("return rng", "rng"): "draw: returned None",
+    ("return prompt", "prompt"): "layout: returned None",
+    ("rng.integers(self.symbols", "rng.integers(99"): "layout: gave tokens from",
+    (
+        "return rng.integers",
+        "import numpy; return numpy.random.default_rng().integers",
+    ): "draw: gave other inputs for the same rng",
+}
+CASES = [(BIAS.replace(BODY, body), "--encoding", said) for body, said in BROKEN_HOOKS.items()]
+CASES += [(BIAS.replace(*change), "--encoding", said) for change, said in BROKEN_FILES.items()]
+CASES += [(TASK.replace(*change), "--task", said) for change, said in BROKEN_TASKS.items()]
+
+
+@pytest.mark.parametrize(("text", "flag", "said"), CASES, ids=[said for *_, said in CASES])
+def test_broken_code_is_told_with_its_line_before_anything_starts(
+    text: str, flag: str, said: str, rpe: tiny.Rpe, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rpecli.trial.child.SECONDS", 2.0)
+    Path("broken.py").write_text(text)
+    Path("r.yaml").write_text(f"{flag[2:]}: ./broken.py\n")
+    for command in (("check", "r.yaml"), ("train", flag, "./broken.py", *TINY)):
+        result = rpe(*command)
+        assert (result.code, result.out) == (2, ""), result.err
+        assert result.err.count("\n") <= 3
+        assert "broken.py" in result.err
+        assert said in result.err
+        assert "Traceback" not in result.err
+        assert "HELLO" not in result.err
+    assert not Path("runs").exists()
+
+
+def test_what_a_file_prints_goes_to_stderr(rpe: tiny.Rpe, here: Path) -> None:
+    Path("mine.py").write_text("print('LOADED')\n" + BIAS.replace(BODY, f"print('HOOK'); {BODY}"))
+    result = rpe("show", "./mine.py", "--json")
+    assert result.code == 0
+    assert json.loads(result.out)["group"] == "APE"
+    assert "HOOK" in result.err
+
+
+@pytest.mark.parametrize(
+    "choice", ["fire:c=nan", "rope:base=inf", "rope:base=1e400", "learned:std=-1", "t5:buckets=" + "9" * 20, "rope:base=-5"]
+)
+def test_an_option_is_finite_and_in_range(choice: str, rpe: tiny.Rpe, here: Path) -> None:
+    result = rpe("train", "--encoding", choice, *TINY)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert choice.partition(":")[0] in result.err
+    assert not Path("runs").exists()
+
+
+def test_code_that_came_with_a_run_runs_only_if_its_text_was_named_before(
+    rpe: tiny.Rpe, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(trust.VARIABLE, "")
+    Path("mine.py").write_text(BIAS + "\nimport pathlib\npathlib.Path('executed').touch()\n")
+    assert rpe("train", "--task", "copy", "--encoding", "./mine.py", *TINY).code == 0
+    eval_ = ("eval", "--lengths", "1x", "--samples", 4, "--jobs", 0)
+    monkeypatch.setenv(trust.VARIABLE, "")
+    assert rpe(*eval_).code == 0  # named before
+    Path("executed").unlink()
+    monkeypatch.setenv("XDG_STATE_HOME", str(here / "another-user"))
+    monkeypatch.setenv(trust.VARIABLE, "")
+    (recipe,) = Path("runs").glob("*/recipe.yaml")
+    for command in ((*eval_, "--overwrite"), ("check", recipe), ("inspect",)):
+        result = rpe(*command)
+        assert result.code != 0
+        assert "read it, then add --trust-code" in result.err
+    for command in (("report",), ("ls", "runs"), ("show", recipe.parent.name)):
+        assert rpe(*command).code == 0
+    assert not Path("executed").exists()
+    assert rpe(*eval_, "--overwrite", "--trust-code").code == 0
+
+
+def test_a_recipe_nested_too_deep_is_one_line(rpe: tiny.Rpe, here: Path) -> None:
+    Path("deep.yaml").write_text("task: " + "[" * 3000 + "]" * 3000)
+    result = rpe("check", "deep.yaml")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+
+
+def test_names_without_ascii_letters_have_ids_of_their_own(tmp_path: Path) -> None:
+    ids = set()
+    for name in ("кодировка", "😀", "日本"):
+        (tmp_path / f"{name}.py").write_text(BIAS)
+        ids.add(tiny.config(encoding=str(tmp_path / f"{name}.py")).id)
+    assert len(ids) == 3
+
+
+def test_shipped_code_is_told_apart_by_what_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one, two, three = (tmp_path / f"{n}.py" for n in range(3))
+    one.write_text('"""A."""\n\n\ndef f(x):\n    return x  # a comment\n')
+    two.write_text('"""B."""\ndef f(x):\n    """C."""\n    return (x)\n')
+    three.write_text("def f(x):\n    return x + 1\n")
+    prints = [code._tree_fingerprint(path) for path in (one, two, three)]
+    assert prints[0] == prints[1] != prints[2]
+    files = code.shipped_code(tiny.config(encoding="dape:over=t5", task="parity"))
+    assert {"model.py", "data.py", "tasks/parity.py", "encodings/dape.py", "encodings/t5.py"} <= files.keys()
+    assert "encodings/rope.py" not in files
+    assert code.changed_files({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == ["b", "c"]

@@ -60,7 +60,7 @@ def test_too_few_seeds_end_with_the_command_that_should_decide():
     assert (result.outcome, result.seeds_needed) == ("not enough evidence", 7)
     assert result.summary == (
         "Not enough evidence: +70 points [70, 70] of exact match beyond training, p = 0.500 (Holm); this relative encoding "
-        "against this absolute one on this task. To settle it: rpe run quick --seed 0:7."
+        "against this absolute one on this task. To settle it: rpe run quick --task copy --encoding learned,rope --seed 0:7."
     )
 
 

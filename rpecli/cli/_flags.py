@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rpecli import trust
 from rpecli.cli._exit import USAGE, stop
 from rpecli.config.keys import RecipeKey, keys_set_by_tasks, recipe_keys
 from rpecli.config.yaml_source import BY_TASK
@@ -46,6 +47,25 @@ def takes_recipe_keys(*names: str) -> Callable[[Command], Command]:
     keys = [key for key in recipe_keys() if key.name != BY_TASK and key.name in (names or [key.name])]
     defaults = {key.name: "as in the run's recipe" if names else _default(key) for key in keys}
     return lambda function: _add_flags(function, keys, defaults)
+
+
+def takes_trust(function: Command) -> Command:
+    """Adds `--trust-code` to a command that runs what a run directory holds."""
+    annotation = Annotated[
+        bool, typer.Option("--trust-code", help="Run encodings and tasks that came with somebody else's runs, unnamed by you.")
+    ]
+    flag = inspect.Parameter("trust_code", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def command(*, trust_code: bool, **values: Any) -> None:
+        if trust_code:
+            trust.allow_all()
+        function(**values)
+
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), flag])  # type: ignore[attr-defined]
+    command.__annotations__ = {**function.__annotations__, "trust_code": annotation}
+    return command
 
 
 def _default(key: RecipeKey) -> str:

@@ -2,16 +2,18 @@
 
 import errno
 from collections.abc import Set
+from contextlib import suppress
 from pathlib import Path
 
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
 from rpecli.config.recipe import Config
+from rpecli.run.code import changes
 from rpecli.run.directory import Run, directories, readable_runs
 from rpecli.run.files import NotWritten, RunError
 from rpecli.run.liveness import claim
-from rpecli.run.provenance import sources, why_no_commit
+from rpecli.run.provenance import why_no_commit
 
 
 def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
@@ -98,13 +100,24 @@ def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run
             warn(f"{run.name} is not trained and is left out: rpe train {run.recipe_file}")
     if not trained:
         stop(f"no trained run under {folder}: rpe train --encoding rope", FAILURE)
+    _warn_of_changed_code(trained)
     return trained, unreadable
+
+
+def _warn_of_changed_code(runs: list[Run], remedy: str = "") -> None:
+    """One line for all runs that other code of rpe trained than measures them, or goes on with them."""
+    known = []
+    for run in runs:
+        with suppress(RunError):  # a damaged one is an error where it is used
+            known.append((run.name, run.config, run.record))
+    for change in changes(known):
+        warn(change + remedy)
 
 
 def create_runs(configs: list[Config], study: str, folder: Path, done: Set[str] = frozenset()) -> tuple[list[Run], list[str]]:
     """One run per config, and the names of those that cannot be used, which are left out with a message each.
 
-    Warns of trained runs whose task's or encoding's file has changed since. Those of `done` are there and up to date.
+    Warns of runs that other code of rpe trained, or began to train. Those of `done` are there and up to date.
     """
     runs, problems = list[Run](), dict[str, str]()
     for config in configs:
@@ -119,10 +132,8 @@ def create_runs(configs: list[Config], study: str, folder: Path, done: Set[str] 
                 stop(str(error), FAILURE)
             problems[config.id] = str(error)
             continue
-        if run.is_trained and (recorded := run.record.get("sources")) != (current := sources(config)):
-            changed = "task" if recorded and recorded["tasks"] != current["tasks"] else "encoding"
-            warn(f"{run.name}: the file of its {changed} has changed since; delete {run.path} to train again")
         runs.append(run)
+    _warn_of_changed_code([run for run in runs if run.name not in done], "; delete a run to train it again")
     for problem in dict.fromkeys(problems.values()):  # once, where it is about the folder
         warn(problem, "red")
     if not runs:

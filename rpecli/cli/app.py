@@ -15,6 +15,7 @@ from rpecli.choice import ChoiceError
 from rpecli.cli import bench, check, data, inspect, ls, report, run, show, train
 from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
+from rpecli.cli._flags import takes_trust
 from rpecli.cli._help import Command, Group
 from rpecli.cli._output import show_ascii_where_needed
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "bench": (bench.bench, bench.EXAMPLES),
     "data": (data.data, data.EXAMPLES),
 }
+RUNS_CODE = ("bench", "check", "eval", "inspect", "run", "show", "train")  # of runs, which may be somebody else's
 
 app = typer.Typer(
     cls=Group,
@@ -49,7 +51,7 @@ app = typer.Typer(
     epilog=START,
 )
 for _name, (_function, _examples) in COMMANDS.items():
-    app.command(_name, cls=Command, epilog=_examples)(_function)
+    app.command(_name, cls=Command, epilog=_examples)(takes_trust(_function) if _name in RUNS_CODE else _function)
 
 
 @app.callback(invoke_without_command=True)
@@ -81,6 +83,8 @@ def main() -> None:
         if not isinstance(error, RunError):
             raise
         stop(str(error), FAILURE)
+    except BrokenPipeError:  # whoever reads the output, such as head, has read enough
+        _discard_output()
     except OSError as error:
         if error.filename is None:
             _discard_output()

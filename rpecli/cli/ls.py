@@ -13,7 +13,7 @@ from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import select_runs
 from rpecli.config.ranges import parse_seeds
 from rpecli.run import liveness
-from rpecli.run.directory import Run
+from rpecli.run.directory import Run, Status
 
 EXAMPLES = """
 Examples:
@@ -39,7 +39,10 @@ def ls(
     state: Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")] = None,
     as_json: flags.Json = False,
 ) -> None:
-    """List encodings, tasks, recipes or runs."""
+    """List encodings, tasks, recipes or runs.
+
+    In a pipe, tables are Markdown with every column at its full width; --json is for programs.
+    """
     from rpecli.describe import listing
 
     kinds = [*catalog.SUFFIX, "runs"]
@@ -51,6 +54,9 @@ def ls(
         )
     if kind != "tasks":
         flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
+    states = [*map(str, Status), liveness.INTERRUPTED]
+    if wrong := [word for word in (state or "").split(",") if word and word not in states]:
+        stop(f"--state {state}: {catalog.unknown('state', wrong[0], states)}", USAGE)
     filters = {"task": task, "encoding": encoding, "seed": seed, "status": state}
     if kind == "runs":
         selected = _matching(select_runs(runs, None)[0], {key: text for key, text in filters.items() if text is not None})

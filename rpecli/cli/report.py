@@ -17,6 +17,7 @@ from rpecli.cli._output import (
     print_rich,
     print_written,
     reference_results,
+    runs_flag,
     say,
     write_report,
 )
@@ -77,6 +78,8 @@ def report(
     check_report_place("all" if name is None else name, out)
     if watch:
         _watch(runs, names, ids, interval)
+    if ids is not None and not names and not any((runs / name).is_dir() for name in ids):
+        stop(f"no runs of recipe {recipe} under {runs}: rpe run {shlex.quote(str(recipe))}{runs_flag(runs)}", FAILURE)
     selected, unreadable = select_runs(runs, names)
     write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables, reference)
     fail_if_unreadable(unreadable)

@@ -99,7 +99,7 @@ def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> Non
         card = task_card.card(choice, length, seed)
     except ValueError as error:
         stop(str(error), USAGE)
-    print_json(card.as_dict()) if as_json else typer.echo(task_card.text(card))
+    print_json(card.as_dict()) if as_json else say(task_card.text(card))
 
 
 def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:

@@ -77,14 +77,25 @@ class Scaling:
     base: float
     max_train_length: int
 
+    @property
+    def by_length(self) -> bool:
+        """Whether the frequencies depend on the evaluated length."""
+        return self.kind == "dynamic" or (self.kind != "none" and not self.factor)
+
+    def fixed(self, n_positions: int) -> "Scaling":
+        """The same with the factor that it has at an evaluated length."""
+        growth = max(1.0, n_positions / self.max_train_length)
+        if self.kind == "dynamic":  # NTK with a factor of its own for each length
+            return replace(self, kind="ntk", factor=max(1.0, self.factor * growth - (self.factor - 1)) if self.factor else growth)
+        return replace(self, factor=self.factor or growth)
+
     def scaled(self, w_C: Tensor, positions: Tensor) -> tuple[Tensor, float]:
         """Frequencies for keys at `positions`, and the magnitude of the rotations. The evaluated length is last position + 1."""
         if self.kind == "none":
             return w_C, 1.0
-        growth = 1.0
-        if self.kind == "dynamic" or not self.factor:  # else nothing is read back from the device
-            growth = max(1.0, (int(positions.max()) + 1) / self.max_train_length)
-        f = self.factor or growth
+        if self.by_length:
+            return self.fixed(int(positions.max()) + 1).scaled(w_C, positions)
+        f = self.factor
         if self.kind == "yarn":
             return w_C * self._mixed(f, self._ramp(w_C)), 0.1 * math.log(f) + 1
         if self.kind == "llama3":
@@ -92,8 +103,6 @@ class Scaling:
             return w_C * self._mixed(f, 1 - fast_C.clamp(0, 1)), 1.0
         if self.kind == "pi":
             return w_C / f, 1.0
-        if self.kind == "dynamic" and self.factor:
-            f = max(1.0, f * growth - (f - 1))
         width = 2 * len(w_C)
         return frequencies(width, self.base * f ** (width / (width - 2)), w_C.device), 1.0
 

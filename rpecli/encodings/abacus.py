@@ -37,7 +37,7 @@ class Abacus(Encoding):
 
     def __init__(self, shape: Shape, *, digits: int = 0, max_k: int = 99, rows: int = 1024, over: str = "none"):
         super().__init__(shape)
-        require.at_least(0, digits=digits, max_k=max_k)
+        require.at_least(0, digits=digits, max_k=max_k, rows=rows)
         self.over = encoding.make(over, shape)
         if isinstance(self.over, Abacus):
             raise ValueError("over=abacus: write another encoding, such as over=rope, or leave it out")

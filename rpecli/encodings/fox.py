@@ -35,6 +35,17 @@ class FoX(Encoding):
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
         T, S = qk.lengths
         c_BxHxSx1 = qk.k_feat_BxHxSxF.cumsum(2) / self.shape.scale  # off by 4e-4 at 3000 tokens of f = 0.5, centered or not
-        one = torch.ones_like(c_BxHxSx1)
-        wide_q = torch.cat([qk.q_BxHxTxD, c_BxHxSx1[:, :, S - T :], -one[:, :, :T]], dim=-1)
-        return wide_q, torch.cat([qk.k_BxHxSxD, one, c_BxHxSx1], dim=-1)
+        c_BxHxSxN = c_BxHxSx1 if qk.product_dtype == torch.float32 else _in_parts(c_BxHxSx1, qk.product_dtype)
+        one = torch.ones_like(c_BxHxSxN)
+        wide_q = torch.cat([qk.q_BxHxTxD, c_BxHxSxN[:, :, S - T :], -one[:, :, :T]], dim=-1)
+        return wide_q, torch.cat([qk.k_BxHxSxD, one, c_BxHxSxN], dim=-1)
+
+
+def _in_parts(c_BxHxSx1: Tensor, dtype: torch.dtype, n: int = 3) -> Tensor:
+    """Numbers of `dtype` that add up to c, `[B, H, S, n]`: its 8 bits would be off by 3 at 512 tokens."""
+    parts, rest = [], c_BxHxSx1.detach()
+    for _ in range(n):
+        parts.append(rest.to(dtype).float())
+        rest = rest - parts[-1]
+    passes_gradient = c_BxHxSx1 - c_BxHxSx1.detach()
+    return torch.cat([parts[0] + passes_gradient, *parts[1:]], dim=-1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, Shape
+from rpecli.encodings import _require as require
 
 BLOCK = 512  # rows drawn at a time, each block from its own seed
 
@@ -28,6 +29,7 @@ class Learned(Encoding):
 
     def __init__(self, shape: Shape, *, std: float = 1.0):
         super().__init__(shape)
+        require.at_least(0, std=std)
         self.std = std
         self.register_buffer("seed", torch.randint(2**31, (1,)))
         self.table_RxM = nn.Parameter(torch.cat([self._rows(b) for b in range(-(-shape.max_train_length // BLOCK))]))

@@ -6,8 +6,9 @@ q_i, k_j split into pairs c of channels; pair c rotates by i w_c (j w_c),  w_c =
 two are the same model up to the order of the channels. `fraction` rotates only the first share r of the channels, with D = r in
 the frequencies: a quarter in GPT-NeoX and in Kazemnejad et al. 2023, whose "RoPE" this is. Past the training length the slow
 pairs meet angles they never saw; `scaling=pi|ntk|dynamic|yarn|llama3` and `factor` (0: as much as needed) scale the frequencies
-there (formulas in rpecli/encodings/_rotary.py). With factor=0 or dynamic the frequencies depend on the last position, so earlier
-rows change as a sequence grows.
+there (formulas in rpecli/encodings/_rotary.py). With factor=0 or dynamic the frequencies depend on the evaluated length. `rpe
+eval` fixes them once for each length and records the factor; without `fit` they go by the last position of each pass, so that
+earlier rows change as a sequence grows.
 """
 
 from torch import Tensor
@@ -51,8 +52,13 @@ class RoPE(Encoding):
             )
         self.base, self.pairing = base, pairing
         self.scaling = rotary.Scaling(scaling, factor, base, shape.max_train_length)
-        self.shift_invariant = scaling == "none" or (factor > 0 and scaling != "dynamic")
+        self.fitted: rotary.Scaling | None = None
+        self.shift_invariant = not self.scaling.by_length
+
+    def fit(self, n_positions: int) -> float | None:
+        self.fitted = self.scaling.fixed(n_positions) if self.scaling.kind != "none" else None
+        return self.fitted.factor if self.fitted else None
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
-        w_C, magnitude = self.scaling.scaled(rotary.frequencies(self.width, self.base, qk.device), qk.k_pos_BxS)
+        w_C, magnitude = (self.fitted or self.scaling).scaled(rotary.frequencies(self.width, self.base, qk.device), qk.k_pos_BxS)
         return rotary.rotate(qk, w_C, magnitude, self.pairing)

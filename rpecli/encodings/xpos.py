@@ -9,10 +9,12 @@ Keys ahead would grow with the distance, so it is not defined for bidirectional 
 continues.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from rpecli.encoding import Encoding, QueryKey, Shape
+from rpecli.encoding import Encoding, QueryKey, Shape, TooLongError
 from rpecli.encodings import _require as require
 from rpecli.encodings import _rotary as rotary
 
@@ -31,6 +33,14 @@ class XPos(Encoding):
         require.even_head(shape)
         require.positive(base=base, scale_base=scale_base, gamma=gamma)
         self.base, self.scale_base, self.gamma = base, scale_base, gamma
+        self.fit(shape.max_train_length)
+
+    def fit(self, n_positions: int) -> None:
+        """Raises TooLongError where the exponents of a visible pair would be cut at LIMIT."""
+        longest = int(2 * LIMIT * self.scale_base / math.log((1 + self.gamma) / self.gamma))
+        if n_positions > longest:
+            words = f"{n_positions} positions: xPos overflows past {longest}"
+            raise TooLongError(f"{words}: evaluate shorter sequences or raise scale_base")
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
         w_C = rotary.frequencies(self.shape.d_head, self.base, qk.device)

@@ -11,6 +11,7 @@ from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.memory import ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel, Transformer, build
+from rpecli.run.code import check_copies
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.run.provenance import data_sources
@@ -26,8 +27,10 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
         raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
     config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
     check_data(run, config)
-    encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
+    check_weights(run)
+    check_copies(run.path, run.config, run.record)
+    encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     try:
         loaded = build(config.model_copy(update={"encoding": encoding}), torch_device)
         loaded.model.load_state(state if override is None else _without_foreign_encodings(state, loaded.model))
@@ -45,6 +48,13 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     return loaded, catalog.fingerprint(run.weights_file)
 
 
+def check_weights(run: Run) -> None:
+    """Raises RunError where the weights file is not the one that training ended with."""
+    recorded, now = run.record.get("weights"), catalog.fingerprint(run.weights_file)
+    if recorded not in (None, now):
+        raise RunError(f"{run.weights_file} is not the file that training wrote ({recorded}, now {now}): {_remedy(run, None)}")
+
+
 def check_data(run: Run, config: Config) -> None:
     """Raises RunError where the user's own data is not what the run was trained on."""
     for path, recorded in run.record.get("data", {}).items():
@@ -56,7 +66,7 @@ def check_data(run: Run, config: Config) -> None:
 def _remedy(run: Run, override: str | None) -> str:
     if override is not None:
         return f"the weights of {override} were not trained: choose one without parameters, or the run's own"
-    return f"the file is of another run, or of another version of rpe: delete {run} and train it again"
+    return f"it is of another run, or of another version of rpe: delete {run} and train it again"
 
 
 def _without_foreign_encodings(state: dict[str, torch.Tensor], model: Transformer) -> dict[str, torch.Tensor]:

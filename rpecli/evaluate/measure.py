@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rpecli import data, objective
 from rpecli.device import available_memory, to_device
+from rpecli.encoding import TooLongError
 from rpecli.evaluate.asked import identity
 from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
@@ -60,6 +61,9 @@ def evaluate(
                     continue
                 run.require_writable()
                 scores = measure(loaded, length, blocks, stopped)
+            except TooLongError as error:
+                problems.append(f"length {length}: {error}")
+                continue
             except (MemoryError, RuntimeError) as error:
                 if not ran_out_of_memory(error):
                     raise
@@ -124,6 +128,7 @@ def measure(
     start, config = time.monotonic(), loaded.config
     batch_size = batch_size_for(blocks[0].tokens_BxT.shape[1], batch_tokens)
     parts, untrained, shown = list[SequenceScores](), 0.0, None
+    rope_factor = loaded.model.fit(data.evaluated_positions(loaded.task, config, blocks, length))
     for number, block in enumerate(blocks):
         for first in range(0, len(block.tokens_BxT), batch_size):
             if stopped:
@@ -142,7 +147,9 @@ def measure(
     if groups:
         scores = scores.best_of(np.concatenate(groups))
     assert shown
-    return {**_summary(loaded, length, blocks, scores, untrained / len(scores.exact), seconds), "example": shown}
+    summary = _summary(loaded, length, blocks, scores, untrained / len(scores.exact), seconds)
+    line: EvalScores = {**summary, "example": shown}
+    return line if rope_factor is None else {**line, "rope_factor": rope_factor}
 
 
 def example(loaded: LoadedModel, examples: data.Examples, predicted_BxT: np.ndarray) -> Example:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from rpecli import signals
+from rpecli import catalog, signals
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import BUSY, FAILED, Ending, Job
 from rpecli.launch.receipt import receipt
@@ -91,8 +91,8 @@ def _failure(job: Job, error: BaseException, session: "Session") -> Ending:
 
 
 def reason_of(error: BaseException) -> str:
-    """An exception in one line."""
-    return _reason_of(error)[:MAX_REASON]
+    """An exception in one line, with file and line where it is the user's own code that raised it."""
+    return f"{catalog.blame(error)}{_reason_of(error)}"[:MAX_REASON]
 
 
 def _reason_of(error: BaseException) -> str:
@@ -102,7 +102,7 @@ def _reason_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):
         return ": ".join([reason(error), *([str(error.filename)] if error.filename else [])])
-    return next(iter(f"{type(error).__name__}: {error}".splitlines()))
+    return catalog.cause(error)
 
 
 def _train_and_evaluate(job: Job, say: Say) -> list[str]:

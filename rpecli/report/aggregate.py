@@ -135,11 +135,12 @@ def _task_results(name: str, train_length: int, runs: list[RunResults]) -> TaskR
         by_label[GROUPS.index(run.record["group"]), label_of(run, keys)].append(run)
     ordered = sorted(by_label.items(), key=lambda item: (item[0][0], natural_key(item[0][1])))
     encodings = [_encoding_results(label, GROUPS[group], members, keys) for (group, label), members in ordered]
-    groups = [_group_results(group, list(members)) for group, members in groupby(encodings, key=lambda entry: entry.group)]
     lengths = sorted({length for run in runs for length in run.evaluations})
     chance = {length: value for run in runs for length, value in run.by_length("chance").items()}
     first = min(runs, key=lambda run: (str(run.path), run.id))
-    return TaskResults(name, train_length, encodings, groups, lengths, chance, str(first.record.get("family", "other")))
+    return TaskResults(
+        name, train_length, encodings, groups_of(encodings), lengths, chance, str(first.record.get("family", "other"))
+    )
 
 
 def natural_key(text: str) -> list[tuple[float, str]]:
@@ -183,6 +184,11 @@ def _encoding_results(label: str, group: str, runs: list[RunResults], keys: list
             untrained_share[length] = share
     members = sorted(runs, key=lambda run: (run.config.seed, run.id))
     return EncodingResults(label, group, members, by_length, untrained_share, keys)
+
+
+def groups_of(encodings: list[EncodingResults]) -> list[GroupResults]:
+    """The groups of encodings that are sorted by group."""
+    return [_group_results(group, list(members)) for group, members in groupby(encodings, key=lambda entry: entry.group)]
 
 
 def _group_results(name: str, encodings: list[EncodingResults]) -> GroupResults:

@@ -5,9 +5,10 @@ is for the tests in verdict.py to say.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rpecli.report import headline_sentences as sentences
-from rpecli.report.aggregate import TaskResults
+from rpecli.report.aggregate import TaskResults, groups_of
 from rpecli.report.headline_numbers import HeadlineNumbers, Point, Unsolved, headline_numbers, point_at
 from rpecli.report.load import YOURS
 from rpecli.report.overview import REFERENCE
@@ -40,7 +41,7 @@ def headline(tasks: list[TaskResults], reference: Sequence[TaskResults] = ()) ->
     """
     shown, source = (tasks, YOURS) if tasks else (list(reference), REFERENCE)
     numbers = headline_numbers(shown)
-    title, *detail = _sentences(numbers, list(reference) if tasks else [])
+    title, *detail = _sentences(numbers, list(map(_learned, reference)) if tasks else [])
     if source == REFERENCE:
         title = f"Reference results: {title[0].lower()}{title[1:]}"
     return Headline(
@@ -52,6 +53,12 @@ def headline(tasks: list[TaskResults], reference: Sequence[TaskResults] = ()) ->
         left_out=[task.title for task in numbers.left_out],
         unsolved=numbers.unsolved,
     )
+
+
+def _learned(task: TaskResults) -> TaskResults:
+    """The results without the encodings of which no run learned the training length: their numbers say nothing beyond it."""
+    encodings = [encoding for encoding in task.encodings if any(encoding.solved_flags)]
+    return replace(task, encodings=encodings, groups=groups_of(encodings))
 
 
 def _sentences(numbers: HeadlineNumbers, reference: list[TaskResults]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
-from rpecli.config.recipe import Config
+from rpecli.config.recipe import Config, label
 from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import eval_sets, stats, warnings
 from rpecli.run import liveness
@@ -146,7 +146,7 @@ class LoadedRuns:
 
 def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
     """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated."""
-    unique = sorted({path.resolve(): path for path in paths}.values())
+    unique = sorted({path.resolve(): _near(path) for path in paths}.values())
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique, keep)
@@ -159,21 +159,28 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     return LoadedRuns(runs, messages + warnings.different_code(runs))
 
 
+def _near(path: Path) -> Path:
+    """The path relative to the working folder, where it lies inside: a report is for others too."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
+
+
 def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
     """The runs, one that was measured in several ways once."""
     return {run.path: run for run in runs}.values()
 
 
 def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:
-    runs, messages = [], []
+    runs = list[RunResults]()
+    messages = list[tuple[Path, str]]()
     for path in paths:
         try:
             variants, problems = _read(Run(path), keep)
             runs += variants
-            messages += problems
-        except (RunError, ChoiceError) as error:
-            messages.append(f"{error} (left out)")
-    return _sorted(runs), messages
+            messages += [(path, problem) for problem in problems]
+        except (RunError, ChoiceError, OSError) as error:
+            messages.append((path, f"{error} (left out)"))
+    return _sorted(runs), warnings.folded(messages)
 
 
 def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
@@ -222,7 +229,9 @@ def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
 
 def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
     """The recipe keys that decide the weights: runs that differ here are never averaged."""
-    settings = {key: value for key, value in config.identity.items() if key not in LABEL_KEYS}
+    names = {"task": label(config.task), "encoding": label(config.encoding)}  # the user's own files may be gone
+    identity = config.model_copy(update=names).identity
+    settings = {key: value for key, value in identity.items() if key not in LABEL_KEYS}
     if paths_in(config.encoding):
         settings["file"] = record.get("sources", {}).get("encodings")  # two files of one name are two encodings
     if paths_in(config.task):

@@ -177,8 +177,15 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
 
 
 def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
-    """The training length and those beyond it, if any; of more than `most`, doublings: the first ones and the last."""
-    every = sorted({n for _, owner, _ in entries for n in owner.lengths})
+    """The training length and those beyond it, if any; of more than `most`, doublings: the first ones and the last.
+
+    Beside reference results, the lengths that both have, if there are any beyond training: no column is half empty.
+    """
+    own, reference = (
+        {n for row, _, one in entries if (row[2] == YOURS) is yours for n in one.by_length} for yours in (True, False)
+    )
+    shared = own & reference
+    every = sorted(shared if any(n > task.train_length for n in shared) else own or reference)
     lengths = [n for n in every if n >= task.train_length] if every and every[-1] > task.train_length else every
     if len(lengths) <= most:
         return lengths

@@ -30,6 +30,7 @@ from rpecli.report.verdict_text import (
     SUPPORTED,
     Sides,
     Words,
+    adding,
     label_line,
     opposite,
     sentence,
@@ -38,7 +39,7 @@ from rpecli.report.verdict_text import (
 )
 from rpecli.table import plural
 
-COMPARE = "rpe train --encoding rope,sinusoidal --seed 0:6"
+ADD = {"RPE": "--encoding rope", "APE": "--encoding sinusoidal"}  # what a command needs for an encoding of a group
 MIN_PAIRS = 6  # with fewer, p < 0.05 cannot be reached, and equivalence is not concluded either
 MARGIN = 0.05  # of accuracy: differences within it are negligible
 MARGIN_STEPS = math.log2(1.1)  # a tenth more or fewer steps
@@ -204,7 +205,7 @@ def _too_few(difference: Difference) -> list[str]:
 def _why_missing(scores: ScoresByTask) -> str:
     for group, name in (("RPE", "relative"), ("APE", "absolute")):
         if not any(entry.group == group and entry.label in by_label for task, by_label in scores for entry in task.encodings):
-            return f"no {name} encoding among these runs: {COMPARE}"
+            return f"no {name} encoding among these runs: {adding(ADD[group], [task for task, _ in scores])}"
     return "no seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
 
 

@@ -1,13 +1,16 @@
 """Verdicts in words: what was compared, the sentence of a difference, what would settle the claim, and the summary."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rpecli import catalog
+from rpecli.config import load as config_load
 from rpecli.report import sample_size
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import Writer, describe_difference, format_p, p_equation
 from rpecli.report.labels import LabelTest
+from rpecli.report.load import RunResults
 from rpecli.report.records import Difference, Verdict
 
 SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE = "supported", "contradicted", "mixed", "no difference"
@@ -89,14 +92,40 @@ def settling(tasks: Sequence[TaskResults], seeds: int | None) -> str:
     """The command with so many seeds; without a number, that none within reach is expected to decide."""
     if seeds is None:
         return f"More than {sample_size.MOST} seeds per task would be needed: the effect is small against its spread over seeds"
-    runs = [run for task in tasks for encoding in task.encodings for run in encoding.runs]
+    runs = _own_runs(tasks)
     first = min(run.config.seed for run in runs)
     studies = {str(run.record.get("study", "default")) for run in runs}
     study = studies.pop() if len(studies) == 1 else "default"
     flag = f"--seed {first}:{first + seeds}"
     if study == "default":
         return f"To settle it: the same commands with {flag}"
-    return f"To settle it: rpe run {study if study in catalog.names('recipes') else f'./{study}.yaml'} {flag}"
+    if study not in catalog.names("recipes"):
+        return f"To settle it: rpe run {shlex.quote(f'./{study}.yaml')} {flag}"
+    return f"To settle it: rpe run {study}{_part_of(study, runs)} {flag}"
+
+
+def _own_runs(tasks: Sequence[TaskResults]) -> list[RunResults]:
+    runs = [run for task in tasks for encoding in task.encodings for run in encoding.runs]
+    return [run for run in runs if not run.is_reference] or runs
+
+
+def _part_of(recipe: str, runs: Sequence[RunResults]) -> str:
+    """The flags that choose these runs' tasks and encodings, where the recipe has others too."""
+    loaded, _ = config_load.load(recipe)
+    parts = {"task": set(loaded.task), "encoding": set(loaded.encoding)}
+    own = {key: {str(getattr(run.config, key)) for run in runs} for key in parts}
+    return "".join(f" --{key} {shlex.quote(','.join(sorted(own[key])))}" for key in parts if own[key] < parts[key])
+
+
+def adding(flag: str, tasks: Sequence[TaskResults]) -> str:
+    """The commands that train and evaluate another encoding as these runs were, with their seeds."""
+    runs = _own_runs(tasks)
+    if not runs:
+        return f"rpe train {flag}"
+    seeds = ",".join(map(str, sorted({run.config.seed for run in runs})))
+    each = ", likewise for each other task" if len(tasks) > 1 else ""
+    recipe = shlex.quote(f"{runs[0].path}/recipe.yaml")
+    return f"rpe train {recipe} {flag} --seed {seeds}{each}, then rpe eval"
 
 
 def told(verdict: Verdict) -> Verdict:

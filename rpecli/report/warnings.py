@@ -1,9 +1,12 @@
 """Warnings about the runs of a report: incomplete ones, and those that different code trained."""
 
 from collections import Counter, defaultdict
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rpecli.choice import is_path, parse_choice, split_layers
+from rpecli.choice import ChoiceError, is_path, parse_choice, paths_in, split_layers
+from rpecli.run.code import changed_files, fingerprint_of, shipped_code
 from rpecli.table import plural
 
 if TYPE_CHECKING:
@@ -42,36 +45,85 @@ def different_code(runs: "list[RunResults]") -> list[str]:
         counts = ", ".join(f"{commit} ({number})" for commit, number in sorted(commits.items()))
         messages.append(f"trained by {len(commits)} commits of rpe: {counts}: equal recipes may not mean equal training; "
                         "train them again with one")  # fmt: skip
-    renamed = [run for run in evaluated if run.record.get("id", run.config.id) != run.config.id]
+    renamed = [run for run in evaluated if not _has_own_files(run) and run.record.get("id", run.config.id) != run.config.id]
     if renamed:
         messages.append(
             f"trained by a version of rpe in which their recipes had other ids: train them again: {paths_of(renamed)}"
         )
-    return messages + _changed_files(evaluated)
+    return messages + _changed_files(evaluated) + _measured_by_other_code(evaluated)
+
+
+def _has_own_files(run: "RunResults") -> bool:
+    """Whether its id holds the text of the user's files, which may be gone."""
+    return bool(paths_in(run.config.task) or paths_in(run.config.encoding))
+
+
+def folded(messages: "list[tuple[Path, str]]") -> list[str]:
+    """Messages about runs; of many that differ in the run alone the first one, and how many there are."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path, message in messages:
+        groups[message.replace(str(path), "RUN")].append(message)
+    shown = []
+    for members in groups.values():
+        more = [f"and the same for {plural(len(members) - 1, 'other run')}"]
+        shown += members if len(members) <= MAX_PATHS else members[:1] + more
+    return shown
 
 
 def _changed_files(runs: "list[RunResults]") -> list[str]:
-    """One warning per shipped encoding or task whose file changed between runs; a user's file is another one in another text."""
+    """Warnings of shipped files that changed between runs; a user's file is another encoding or task in another text."""
     fingerprints: dict[tuple[str, str], set[str]] = defaultdict(set)
+    code: dict[str, set[str]] = defaultdict(set)
     for run in runs:
+        for file, fingerprint in run.record.get("code", {}).items():
+            code[file].add(fingerprint)
         for kind, recorded in run.record.get("sources", {}).items():
             names = [parse_choice(part)[0] for part in split_layers(getattr(run.config, kind.removesuffix("s")))]
             for name, fingerprint in zip(names, recorded.split("+"), strict=False):
-                if not is_path(name):
+                if not is_path(name) and "code" not in run.record:
                     fingerprints[kind, name].add(fingerprint)
-    return [
+    changed = sorted(file for file, versions in code.items() if len(versions) > 1)
+    messages = [f"rpe's code changed between these runs: {', '.join(changed)}: train them with one version"] if changed else []
+    return messages + [
         f"the file of {kind[:-1]} {name} changed between these runs ({', '.join(sorted(versions))}): train them with one version"
         for (kind, name), versions in sorted(fingerprints.items())
         if len(versions) > 1
     ]
 
 
+def _measured_by_other_code(runs: "list[RunResults]") -> list[str]:
+    """Runs whose numbers are by other code than trained them, and rows whose numbers are by several codes."""
+    other, codes = [], dict[tuple[str, str], set[str]]()
+    for run in runs:
+        measured = {line["code"] for line in run.evaluations.values() if "code" in line}
+        codes.setdefault((str(run.record["task"]), str(run.record["encoding"])), set()).update(measured)
+        own = not any(line.get("encoding_override") for line in run.evaluations.values())
+        if own and "code" in run.record and measured - {fingerprint_of(run.record["code"])}:
+            other.append(run)
+    mixed = [f"{encoding} on {task} ({', '.join(sorted(found))})" for (task, encoding), found in codes.items() if len(found) > 1]
+    messages = [f"measured by other code of rpe than trained them: {_files(other)}{paths_of(other)}"] if other else []
+    if mixed:
+        messages.append(f"measured in part by one version of rpe's code and in part by another: {'; '.join(mixed)}: "
+                        "measure them again: rpe eval RUNS --overwrite")  # fmt: skip
+    return messages
+
+
+def _files(runs: "list[RunResults]") -> str:
+    """The files that differ now from those that trained these runs."""
+    files: set[str] = set()
+    for run in runs:
+        with suppress(ChoiceError):
+            files.update(changed_files(run.record["code"], shipped_code(run.config)))
+    return f"{', '.join(sorted(files))}: " if files else ""
+
+
 def source_versions(runs: "list[RunResults]") -> int:
-    """The number of versions of the task's and the encoding's files that these runs were trained with.
+    """The number of versions of rpe's code that these runs were trained with.
 
     Reference runs do not record theirs: their identity's format says that they are trained alike.
     """
-    return len({str(sorted(run.record.get("sources", {}).items())) for run in runs if run.evaluations and not run.is_reference})
+    trained = [run.record for run in runs if run.evaluations and not run.is_reference]
+    return len({str(sorted((record.get("code") or record.get("sources", {})).items())) for record in trained})
 
 
 def paths_of(runs: "list[RunResults]") -> str:

@@ -7,14 +7,17 @@ one of all together: numbers by different code are told apart.
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import canonical, map_paths, parse_choice, paths_in, relative_to, split_layers
+from rpecli.choice import ChoiceError, canonical, map_paths, parse_choice, paths_in, relative_to, split_layers
 from rpecli.config.recipe import Config
-from rpecli.run.files import write_bytes
+from rpecli.run.files import RunError, write_bytes
+from rpecli.run.provenance import sources
 
 CORE = (
     "attention",
@@ -67,16 +70,20 @@ def shipped_code(config: Config) -> dict[str, str]:
 
     Comments, docstrings and formatting do not count. The user's own files are copied instead, but what they import counts.
     """
-    files = dict.fromkeys(_core())
-    for kind, _, choice in _choices(config):
-        for part in split_layers(choice):
-            name, options = parse_choice(part)
-            shipped = [value for value in options.values() if value.replace("_", "-") in catalog.names(kind)]  # then=, over=
-            for path in [catalog.find(kind, found) for found in (name, *shipped)] + paths_in(part):
-                files |= dict.fromkeys(_imported(path))
-                if path.is_relative_to(catalog.folder(kind)):
-                    files[path] = None
-    return dict(sorted((_name(path), _tree_fingerprint(path)) for path in files))
+    files = {path for kind, _, choice in _choices(config) for path in _files_of(kind, choice)}
+    return dict(sorted((_name(path), _tree_fingerprint(path)) for path in files.union(_core())))
+
+
+@cache
+def _files_of(kind: str, choice: str) -> frozenset[Path]:
+    """The shipped files that a choice uses."""
+    files: set[Path] = set()
+    for part in split_layers(choice):
+        name, options = parse_choice(part)
+        shipped = [value for value in options.values() if value.replace("_", "-") in catalog.names(kind)]  # then=, over=
+        for path in [catalog.find(kind, found) for found in (name, *shipped)] + paths_in(part):
+            files |= {file for file in (path, *_imported(path)) if catalog.is_shipped(file)}
+    return frozenset(files)
 
 
 def fingerprint_of(code: Mapping[str, str]) -> str:
@@ -87,6 +94,35 @@ def fingerprint_of(code: Mapping[str, str]) -> str:
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The files that differ between two records of `shipped_code`."""
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def check_copies(run: Path, config: Config, record: Mapping[str, Any]) -> None:
+    """Raises RunError where a copy of the user's file in a run directory is not the one that the run was made with."""
+    recorded = record["sources"]
+    for kind, name in sources(config).items():
+        if recorded[kind] != name and paths_in(getattr(config, kind.removesuffix("s"))):
+            raise RunError(f"{run / 'code' / kind}: a file here has changed since the run was made: put the old one back")
+
+
+def changes(runs: Iterable[tuple[str, Config, Mapping[str, Any]]]) -> list[str]:
+    """One line for each change of the shipped code since some of these runs (name, config, record) were trained."""
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for name, config, record in runs:
+        before = record.get("code")
+        with suppress(ChoiceError):  # a file that is not there is an error elsewhere
+            now = shipped_code(config)
+            if before is not None and before != now:
+                files = ", ".join(changed_files(before, now))
+                names.setdefault((files, fingerprint_of(before), fingerprint_of(now)), []).append(name)
+    return [
+        f"rpe's code has changed since {_which(members)} trained ({before}, now {now}): {files}"
+        for (files, before, now), members in names.items()
+    ]
+
+
+def _which(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more were" if len(names) > 1 else " was"
+    return names[0] + more
 
 
 def _name(path: Path) -> str:

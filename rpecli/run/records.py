@@ -94,6 +94,7 @@ class RunRecord(Record):
     tokens: NotRequired[Count]
     seconds: NotRequired[Amount]
     finished: NotRequired[str]
+    weights: NotRequired[str]  # fingerprint of the weights file that training ended with
     receipt: NotRequired[str | None]  # of the last job that did all it was asked for
     steps_to_accuracy: NotRequired[StepsToAccuracy]
     peak_memory: NotRequired[Count | None]  # bytes
@@ -151,6 +152,7 @@ class EvalScores(SetScores):
     """What `rpe eval` measures of a model at one length, all of it over the same sequences."""
 
     example: Example
+    rope_factor: NotRequired[Amount]  # by which RoPE was scaled for this length, of encodings that scale
 
 
 class EvalLine(EvalScores):

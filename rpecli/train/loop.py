@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rpecli import data, objective, process
+from rpecli import catalog, data, objective, process
 from rpecli.config.recipe import Config
 from rpecli.device import peak_memory, pick_device, to_device, tune_malloc
 from rpecli.model import LoadedModel, Transformer
@@ -145,6 +145,7 @@ class TrainingSession:
             tokens=tokens,
             seconds=seconds,
             finished=now(),
+            weights=catalog.fingerprint(self.run.weights_file),
             steps_to_accuracy=steps_to_accuracy(self.run.metrics()),
             peak_memory=peak_memory(self.trainer.device),
             tokens_per_second=round(tokens / max(seconds, 1e-9)),

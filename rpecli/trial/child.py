@@ -135,7 +135,8 @@ def _refuse_to_exit(_: int) -> NoReturn:
 
 
 def _give_up(sender: Any, tried: Tried) -> None:
-    sender.send(("stuck", f"{tried.where_now()}: {tried.step}: is not done after {SECONDS:.0f} s: an endless loop?"))
+    remedy = "lower it" if tried.is_shipped else "an endless loop?"
+    sender.send(("stuck", f"{tried.where_now()}: {tried.step}: is not done after {SECONDS:.0f} s: {remedy}"))
     os.kill(os.getpid(), 9)
 
 

@@ -1,5 +1,6 @@
 """What is wrong with a user's code: a sentence that begins with file and line, and the hook that was tried."""
 
+import faulthandler
 import os
 import sys
 import threading
@@ -82,6 +83,7 @@ def described(value: object) -> str:
 
 def quiet() -> None:
     """Nothing that the code prints while it is tried reaches the user."""
+    faulthandler.disable()
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)

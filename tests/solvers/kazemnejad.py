@@ -121,5 +121,4 @@ SOLVERS = {
     "selection-sort": selection,
     "scan": scan,
     "pcfg": pcfg,
-    "pcfg:symbols=20": pcfg,
 }

@@ -13,6 +13,7 @@ from rpecli.table import plural
 
 GAP = "  "  # between blocks
 NO_BREAK = "\u00a0"
+NOTHING_LEARNED = "No claim is judged: no run learned its training length, and comparisons of such runs say nothing."
 HEAD: Row = ("", "", "")  # the row of headings
 
 
@@ -20,7 +21,8 @@ def summary(content: ReportContent, width: int) -> list[str]:
     """Lines of at most `width` characters; the first paragraph is the headline's title."""
     headline = content.headline
     lines = [*wrap(headline.title, width), "", *wrap(" ".join(headline.detail), width), ""]
-    lines += claim_lines(content.verdicts, width)
+    flags = [flag for task in content.tasks for flag in task.solved_flags]
+    lines += claim_lines(content.verdicts, width) if any(flags) or not flags else wrap(NOTHING_LEARNED, width)
     lines += ["", *overview_lines(brief(content.overview), width)]
     return lines + [line for note in _reference_notes(content) for line in wrap(note, width)]
 
