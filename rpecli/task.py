@@ -162,12 +162,14 @@ def build(choice: str) -> Task:
 def measured_chance(task: Task, length: int, sequences: int = 4000) -> float:
     """`Task.chance` by measurement: the likeliest answer at each place, of one half of a sample, scored on the other half.
 
+    Where sets are predicted, the place is a part of what is read: the likeliest set of all places.
+
     `sequences` are fewer where they are long. Good to 0.01.
     """
     n = max(200, min(sequences, 2_000_000 // max(1, task.sequence(length))))
     batch = task.sample(np.random.default_rng(0), n, length)
     targets_BxT, answer_BxT = batch.tokens_BxT if batch.sets_BxT is None else batch.sets_BxT, batch.answer_mask_BxT
-    place_BxT = answer_BxT.cumsum(axis=1) - 1
+    place_BxT = np.where(batch.sets_BxT is None, answer_BxT.cumsum(axis=1) - 1, 0)
     half, n_right = n // 2, 0
     for place in range(int(place_BxT.max()) + 1):
         here_BxT = answer_BxT & (place_BxT == place)

@@ -5,6 +5,7 @@ Format       running     > b1 [c1] b2 [c2] ... bn [cn]      ci = b1 + ... + bi m
              scratchpad  > b1 ... bn | [c1 ... cn] .
 Input law    iid: fair independent bits; count: the number of ones is uniform on 0..n, their order random (few ones are common)
 Chance       1/2 per token; slightly more for law=count, since an even number of ones is more likely
+Level        regular (`format=bit`: the form of Deletang et al.)
 Why          running only needs the previous answer; the other formats need every bit and are known to be hard
 """
 

@@ -13,36 +13,31 @@ import numpy as np
 
 from rpecli.task import Batch, Task, measured_chance, prompt_answer_rows
 
-VERBS, DIRECTIONS, MANNERS, TIMES = (
-    ["walk", "look", "run", "jump", "turn"],
-    ["left", "right"],
-    ["opposite", "around"],
-    ["twice", "thrice"],
-)
+VERBS, DIRECTIONS = ["walk", "look", "run", "jump", "turn"], ["left", "right"]
+MANNERS, TIMES = ["opposite", "around"], ["twice", "thrice"]
 CONJUNCTIONS = ["and", "after"]
 COMMANDS = [*VERBS, *DIRECTIONS, *MANNERS, *TIMES, *CONJUNCTIONS]
 ACTIONS = ["I_WALK", "I_LOOK", "I_RUN", "I_JUMP", "I_TURN_LEFT", "I_TURN_RIGHT"]
 WORDS = [*COMMANDS, *ACTIONS]
 AND, AFTER = map(WORDS.index, CONJUNCTIONS)
+REPEATED = [[], ["twice"], ["thrice"]]
 Phrase = tuple[int, ...]
 
 
 @cache
 def phrases() -> dict[Phrase, Phrase]:
     """The actions of every command without a conjunction: 102."""
-    once = {(verb,): (f"I_{verb.upper()}",) for verb in VERBS if verb != "turn"}
+    once: dict[tuple[str, ...], tuple[str, ...]] = {}
     for verb in VERBS:
         act = () if verb == "turn" else (f"I_{verb.upper()}",)
+        if act:
+            once[verb,] = act
         for direction in DIRECTIONS:
             turn = (f"I_TURN_{direction.upper()}",)
-            once[verb, direction] = (*turn, *act)  # type: ignore[index]
-            once[verb, "opposite", direction] = (*turn, *turn, *act)  # type: ignore[index]
-            once[verb, "around", direction] = (*turn, *act) * 4  # type: ignore[index]
-    repeated = {
-        (*words, *times): actions * n
-        for words, actions in once.items()
-        for n, times in ((1, ()), (2, ("twice",)), (3, ("thrice",)))
-    }
+            once[verb, direction] = turn + act
+            once[verb, "opposite", direction] = turn + turn + act
+            once[verb, "around", direction] = (turn + act) * 4
+    repeated = {(*words, *times): actions * n for words, actions in once.items() for n, times in enumerate(REPEATED, start=1)}
     return {tuple(map(WORDS.index, words)): tuple(map(WORDS.index, actions)) for words, actions in repeated.items()}
 
 

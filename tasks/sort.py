@@ -3,6 +3,7 @@
 Format       > x1 ... xn | [the same symbols, ascending] .
 Input law    distinct: a uniform random subset in random order; with repeats: every symbol is uniform and independent
 Chance       the most likely symbol of each place, averaged over places (the first are small, the last large)
+Level        context-sensitive (`distinct=false:symbols=5`: the form of Deletang et al., bucket sort)
 Why          solvable from content alone, so it shows whether an encoding gets in the way
 """
 

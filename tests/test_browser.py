@@ -275,7 +275,7 @@ def heat_page(folder: Path, encodings: int, tasks: int, lengths: int) -> Path:
     template = '{% extends "page.html.j2" %}{% import "heatmap.html.j2" as heatmap with context %}'
     template += "{% block main %}{{ heatmap.section(heat, {}) }}{% endblock %}"
     file = folder / "page.html"
-    file.write_text(templates.environment().from_string(template).render(heat=heat, style=css(heat)))
+    file.write_text(templates.environment(is_html=True).from_string(template).render(heat=heat, style=css(heat)))
     return file
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from rpecli import bits, brackets
 from rpecli import task as tasks
+from rpecli.config import suites
+from rpecli.describe import task_card
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -142,3 +144,14 @@ def test_lengths_without_problems_are_said(choice: str) -> None:
 def test_options_that_make_no_task_are_refused(choice: str) -> None:
     with pytest.raises(ValueError, match=choice.partition(":")[2].partition("=")[0]):
         tasks.build(choice)
+
+
+@pytest.mark.parametrize("choice", suites.tasks("chomsky"))
+def test_the_card_of_a_formal_task_has_its_level(choice: str) -> None:
+    level = task_card.card(choice).facts["Level"].partition(" (")[0]
+    assert level in ("regular", "deterministic context-free", "context-sensitive")
+
+
+def test_the_suite_has_the_levels_of_the_paper() -> None:
+    levels = [task_card.card(choice).facts["Level"].partition(" (")[0] for choice in suites.tasks("chomsky")]
+    assert [levels.count(level) for level in dict.fromkeys(levels)] == [4, 4, 7]

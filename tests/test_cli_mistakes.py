@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from helpers import training as tiny
 
-from rpecli import catalog
+from rpecli import catalog, signals
 from rpecli.cli import _exit
 from rpecli.cli import app as cli
-from rpecli.launch import job
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_a_file_in_place_of_the_folder_of_runs_is_named(rpe: tiny.Rpe, here: Pat
 
 def test_an_unavailable_device_is_reported_with_the_available_ones(rpe: tiny.Rpe, here: Path) -> None:
     result = rpe("train", tiny.recipe_file(here), "--jobs", 0, "--device", "gpu")
-    assert result.code == 1
+    assert result.code == 2
     assert "no device 'gpu' here: --device" in result.err
 
 
@@ -165,7 +164,7 @@ def test_without_a_name_every_shipped_recipe_is_checked(rpe: tiny.Rpe) -> None:
 
 
 def test_every_exit_code_is_its_own() -> None:
-    assert (_exit.USAGE, _exit.FAILURE, job.SAVED, job.INTERRUPTED) == (2, 1, 75, 130)
+    assert (_exit.USAGE, _exit.FAILURE, signals.TERMINATED, signals.INTERRUPTED) == (2, 1, 75, 130)
 
 
 def test_an_error_that_is_not_a_mistake_of_the_user_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

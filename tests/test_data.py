@@ -8,6 +8,9 @@ from rpecli import task as tasks
 from rpecli.config.recipe import Config
 from rpecli.task import Batch
 
+PLAIN = ["addition", "copy", "parity", "recall", "reverse", "sort"]  # all sequences of a length have as many tokens, no two alike
+plain = pytest.mark.parametrize("task_name", PLAIN)
+
 
 def config(task_name: str = "copy", **keys: object) -> Config:
     return Config.from_keys(**{"task": task_name, "encoding": "none", "steps": 100, "length": 8, **keys})
@@ -37,6 +40,7 @@ def test_a_training_batch_depends_on_task_seed_and_step_alone(task_name: str) ->
         assert equal(data.train_batch(task, config(task_name, seed=3, encoding="rope", lr=1, n_layer=5), step), one[step])
 
 
+@plain
 def test_steps_and_seeds_draw_different_batches(task_name: str) -> None:
     task = tasks.build(task_name)
     batches = [data.train_batch(task, config(task_name, seed=s, min_length=8), step) for s in range(3) for step in range(5)]
@@ -50,6 +54,7 @@ def test_the_data_seed_stands_in_for_the_runs_seed() -> None:
     assert not equal(data.train_batch(task, config(seed=5, data_seed=0), 7), expected)
 
 
+@plain
 @pytest.mark.parametrize("tokens", [1, 40, 200, 1024])
 def test_a_batch_fills_the_token_budget_and_no_more(task_name: str, tokens: int) -> None:
     task = tasks.build(task_name)
@@ -189,6 +194,7 @@ def test_an_encoder_reads_padding_in_place_of_answers_and_predicts_them_there() 
     assert examples.eos_mask_BxT.tolist() == [[False] * 6 + [True]]
 
 
+@plain
 @pytest.mark.parametrize("sequences", [1, 31, 32, 33, 70])
 def test_a_larger_evaluation_set_begins_with_the_smaller(task_name: str, sequences: int) -> None:
     smaller, larger = evaluation(task_name, 8, sequences), evaluation(task_name, 8, 100)
@@ -204,6 +210,7 @@ def test_an_evaluation_set_does_not_repeat_itself_and_differs_by_length_and_seed
     assert len(prompts) == 300
 
 
+@plain
 def test_evaluation_sequences_are_none_of_training_or_validation(task_name: str) -> None:
     task = tasks.build(task_name)
     settings = config(task_name, length=40, min_length=40)
@@ -218,6 +225,7 @@ def test_evaluation_sequences_are_none_of_training_or_validation(task_name: str)
     assert len(evaluated | trained | validated) == 96 + len(trained) + 64
 
 
+@plain
 def test_validation_sets_are_the_same_for_every_run(task_name: str) -> None:
     task = tasks.build(task_name)
     one = data.validation_sets(task, config(task_name, length=16))

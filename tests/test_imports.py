@@ -23,6 +23,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["table", "plot", "tensor_file"],
     ["bits", "brackets"],
     ["task", "encoding", "rows"],
+    ["language"],
     ["attention", "encodings"],
     ["encoding_facts"],
     ["data", "objective"],

@@ -9,10 +9,11 @@ from rpecli.config.recipe import task_defaults
 from rpecli.table import Table
 from rpecli.titles import display
 
+ASKS = "what it asks"
 NARROW = [  # the columns that a narrow terminal shows, of each kind of rows, and their headings there
     {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
      "year": "year", "what it does": "what it does"},
-    {"task": "task", "family": "family", "length": "length", "what it asks": "what it asks"},
+    {"task": "task", "family": "family", "length": "length", ASKS: ASKS},
 ]  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def task_row(choice: str) -> dict[str, str]:
     constants = catalog.class_constants(path)
     defaults, examples = task_defaults(choice), constants.get("examples", ((None, ""),))
     predicted = constants.get("expressible", {}).get(choice.partition(":")[2])
-    return {"task": choice, "family": constants.get("family", "other"), "what it asks": catalog.summary(path),
+    return {"task": choice, "family": constants.get("family", "other"), ASKS: catalog.summary(path),
             "example": "" if options else examples[0][1], "length": str(defaults.get("length", "")),
             "steps": str(defaults.get("steps", "")), "suites": ", ".join(suites.of_task(choice)),
             "C-RASP": " ".join("yes" if yes else "no" for yes in predicted) if predicted else "",
@@ -80,8 +81,15 @@ def keys() -> list[dict[str, str]]:
     ]
 
 
+def _told_once(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Rows without what the row above has just told: a variant of a task asks what the task asks."""
+    pairs = zip(rows, [None, *rows], strict=False)
+    return [row | {ASKS: ""} if before and ASKS in row and row[ASKS] == before[ASKS] else row for row, before in pairs]
+
+
 def table(rows: list[dict[str, str]]) -> Table:
     """Rows as a table; in a narrow terminal it shows only the columns of NARROW."""
+    rows = _told_once(rows)
     headings = next((columns for columns in NARROW if rows and set(columns) <= set(rows[0])), None)
     narrow = headings and [{heading: row[column] for column, heading in headings.items()} for row in rows]
     return Table.of(rows, narrow=Table.of(narrow) if narrow else None)
