@@ -26,7 +26,7 @@ lengths: 32:16
 """
     lines = errors(text, tmp_path, warmup="some", clip="0")
     assert lines[0].startswith("r.yaml:1: lrr: unknown key: did you mean lr?")
-    assert "r.yaml:2: task: unknown task 'srot': did you mean sort?" in lines[1]
+    assert "r.yaml:2: task: unknown task 'srot': did you mean sort" in lines[1]
     assert "unknown task 'rcall': did you mean recall?" in lines[1]
     assert lines[2].startswith("r.yaml:3: lr: 'fast' is not a number: write for example 0.0")
     assert re.match(r"r.yaml:5: d_model: .* not divisible by n_head=3: d_model=66 is", lines[3])
@@ -91,7 +91,7 @@ by_task:
     assert lines[3] == "r.yaml:7: by_task: copy: lengths: '8:4' descends: write 4:8"
     assert lines[4].startswith("r.yaml:8: by_task: copy: d_model: takes a value or a list of values, nothing nested; ")
     assert lines[5] == "r.yaml:10: by_task: copy: steps: is given twice (first at r.yaml:9): keep one"
-    assert lines[6].startswith("r.yaml:11: by_task: srot: unknown task 'srot': did you mean sort?")
+    assert lines[6].startswith("r.yaml:11: by_task: srot: unknown task 'srot': did you mean sort")
     assert lines[7] == "r.yaml:12: by_task: sort: '5': write settings of single tasks in a file: by_task: {NAME: {steps: 500}}"
     assert lines[8] == "r.yaml:13: by_task: sort:distinct=true: is empty: write a value, or leave it out"
     assert lines[9] == "r.yaml:14: by_task: sort:distinct=true: is given twice (first at r.yaml:13): keep one"
