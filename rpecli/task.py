@@ -215,3 +215,24 @@ def prompt_answer_rows(prompts: Sequence[Sequence[int]], answers: Sequence[Seque
     start_B, length_B = (np.array([len(part) for part in parts]) for parts in (prompts, answers))
     place_BxT = np.arange(tokens_BxT.shape[1]) - start_B[:, None] - 2
     return Batch(tokens_BxT, (place_BxT >= 0) & (place_BxT < length_B[:, None]))
+
+
+def in_sequence(x_BxN: np.ndarray, answer_BxN: np.ndarray, language_model: bool = False) -> Batch:
+    """The sequences `> x` of symbols, of which those in `answer_BxN` are the answer; no end token.
+
+    With `language_model` every symbol is trained on, not the answer alone.
+    """
+    tokens_BxT = np.full((len(x_BxN), x_BxN.shape[1] + 1), BOS, dtype=np.int64)
+    tokens_BxT[:, 1:] = x_BxN + SPECIAL
+    answer_mask_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
+    answer_mask_BxT[:, 1:] = answer_BxN
+    return Batch(tokens_BxT, answer_mask_BxT, trained_mask_BxT=tokens_BxT != BOS if language_model else None)
+
+
+def interleaved(x_BxN: np.ndarray, answer_BxA: np.ndarray) -> Batch:
+    """The sequences `> x` in which an answer stands behind each of the last A symbols."""
+    first = x_BxN.shape[1] - answer_BxA.shape[1]
+    pairs_BxM = np.stack([x_BxN[:, first:], answer_BxA], axis=2).reshape(len(x_BxN), -1)
+    place_M = np.arange(first + pairs_BxM.shape[1])
+    is_answer_M = (place_M >= first) & ((place_M - first) % 2 == 1)
+    return in_sequence(np.concatenate([x_BxN[:, :first], pairs_BxM], axis=1), is_answer_M)
