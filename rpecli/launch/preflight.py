@@ -36,11 +36,16 @@ def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     return list(unique.values())
 
 
-def _too_large(config: Config, sequence: int) -> tuple[str, str] | None:
+def _too_large(config: Config, sequence: int, vocabulary: int) -> tuple[str, str] | None:
     """The key and the problem of a model or a batch that does not fit in memory."""
-    problem = sizes.problem(sizes.training_bytes(config, sequence), available_memory())
+    problem = sizes.problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
+    if not problem:
+        return None
+    if vocabulary > max(sequence, config.d_model * config.n_layer):
+        remedy = f"the vocabulary of {label(config.task)} has {vocabulary:,} tokens: lower it, or d_model"
+        return "task", f"training {problem}: {remedy}"
     key = "length" if sequence > config.d_model * config.n_layer else "d_model"
-    return (key, f"training {problem}: lower d_model, n_layer, length or tokens") if problem else None
+    return key, f"training {problem}: lower d_model, n_layer, length or tokens"
 
 
 def _without_seeds(config: Config) -> str:
@@ -107,12 +112,11 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         return
     if not built.has_length(config.length):
         nearest = built.nearest_length(config.length)
-        yield (
-            "length",
-            f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: write length: {nearest}",
-        )
+        remedy = f"write length: {nearest}" if built.has_length(nearest) else "no length near it has one either"
+        yield "length", f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: {remedy}"
         return
-    if too_large := _too_large(config, config.length):  # a sequence has as many tokens at least; only now is it safe to draw one
+    # a sequence has as many tokens at least; only then is it safe to draw one
+    if too_large := _too_large(config, config.length, built.vocabulary):
         yield too_large
         return
     sequence = built.sequence(config.length)
@@ -120,7 +124,7 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
-    if too_large := _too_large(config, sequence):
+    if too_large := _too_large(config, sequence, built.vocabulary):
         yield too_large
         return
     causal = config.attention == "causal"
