@@ -1,6 +1,7 @@
 """Checks of a recipe that need its tasks and encodings built: options, widths, position ranges, lengths."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rpecli.trial import child
 from rpecli.trial.child import Trial
 
 WIDEST, LONGEST = 1024, 512  # of a model that encodings are tried in
+FEW_POSITIONS = 1024
 
 
 def notes(recipe: Recipe) -> list[str]:
@@ -36,11 +38,15 @@ def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     return list(unique.values())
 
 
-def _too_large(config: Config, sequence: int) -> tuple[str, str] | None:
+def _too_large(config: Config, sequence: int, vocabulary: int) -> tuple[str, str] | None:
     """The key and the problem of a model or a batch that does not fit in memory."""
-    problem = sizes.problem(sizes.training_bytes(config, sequence), available_memory())
-    key = "length" if sequence > config.d_model * config.n_layer else "d_model"
-    return (key, f"training {problem}: lower d_model, n_layer, length or tokens") if problem else None
+    problem = sizes.problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
+    if vocabulary > max(sequence, config.d_model * config.n_layer * config.mlp_ratio):
+        key, remedy = "task", f"{label(config.task)} has {vocabulary:,} symbols: lower that number or d_model"
+    else:
+        key = "length" if sequence > config.d_model * config.n_layer else "d_model"
+        remedy = "lower d_model, n_layer, length or tokens"
+    return (key, f"training {problem}: {remedy}") if problem else None
 
 
 def _without_seeds(config: Config) -> str:
@@ -98,6 +104,18 @@ def _sequence(config: Config) -> int:
         return 16
 
 
+def _encoding_bytes(choice: str, shape: encoding.Shape) -> int:
+    """Weights, gradients and averages of encodings, told from how their parameters grow with a few positions."""
+    few, more = FEW_POSITIONS, 2 * FEW_POSITIONS
+    if shape.max_train_length <= more:
+        return 0
+    at_few, at_more = (
+        sum(p.numel() for made in encoding.make_all(choice, replace(shape, max_train_length=n)) for p in made.parameters())
+        for n in (few, more)
+    )
+    return 4 * sizes.FLOAT * (at_few + (at_more - at_few) * (shape.max_train_length - few) // (more - few))
+
+
 def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     """Keys of one run, and what is wrong with them."""
     try:
@@ -112,7 +130,9 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
             f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: write length: {nearest}",
         )
         return
-    if too_large := _too_large(config, config.length):  # a sequence has as many tokens at least; only now is it safe to draw one
+    if too_large := _too_large(
+        config, config.length, built.vocabulary
+    ):  # a sequence has as many tokens at least; only now is it safe to draw one
         yield too_large
         return
     sequence = built.sequence(config.length)
@@ -120,12 +140,14 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
-    if too_large := _too_large(config, sequence):
+    if too_large := _too_large(config, sequence, built.vocabulary):
         yield too_large
         return
-    causal = config.attention == "causal"
+    shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), config.attention == "causal")
     try:
-        shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), causal)
+        if problem := sizes.problem(_encoding_bytes(config.encoding, shape), available_memory()):
+            yield "max_position", f"encoding {config.encoding} {problem}: lower max_position or d_model"
+            return
         encodings = encoding.make_all(config.encoding, shape)
     except ChoiceError as error:
         yield "encoding", str(error)
