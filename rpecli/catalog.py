@@ -292,7 +292,8 @@ def construct(cls: type, arguments: tuple[Any, ...], options: dict[str, Any], wh
         with redirect_stdout(sys.stderr):
             return cls(*arguments, **options)
     except ValueError as error:
-        raise ChoiceError(f"{blame(error) or f'{what}: '}{error}") from error
+        reason = " ".join(str(error).split()) or f"{cls.__name__}.__init__: {cause(error)}"
+        raise ChoiceError(f"{blame(error) or f'{what}: '}{reason}") from error
     except (Exception, SystemExit) as error:
         raise ChoiceError(f"{blame(error) or f'{where}: '}{cls.__name__}.__init__: {cause(error)}") from error
 

@@ -4,6 +4,7 @@ A file states its own name as the class attribute `title`; without one, its name
 """
 
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ def is_own(choice: str) -> bool:
     return is_path(name) or name.replace("_", "-") not in catalog.names("encodings")
 
 
+def own_name(path: Path) -> str:
+    """The name of a user's file: its stem, or `own-rope` where that is the name of an encoding or a task that ships."""
+    name = catalog.name_of(path)
+    return f"own-{name}" if name in _shipped() else name
+
+
+@cache
+def _shipped() -> frozenset[str]:
+    return frozenset(catalog.names("encodings") + catalog.names("tasks"))
+
+
 def constants(kind: str, name: str) -> dict[str, Any]:
     """The literal class attributes of a shipped name or a user's file; empty where there is no such file."""
     with suppress(ChoiceError, OSError):
@@ -45,7 +57,7 @@ def constants(kind: str, name: str) -> dict[str, Any]:
 def _part(kind: str, part: str, marked: bool) -> str:
     name, options = parse_choice(part)
     stated = constants(kind, name)
-    title = str(stated.get("title") or (catalog.name_of(Path(name)) if is_path(name) else name))
+    title = str(stated.get("title") or (own_name(Path(name)) if is_path(name) else name))
     title += f" {ABSOLUTE}" if marked and stated.get("group") == ABSOLUTE else ""
     words = ", ".join(_words(key, value) for key, value in options.items())
     return f"{title} ({words})" if words else title

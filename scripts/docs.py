@@ -18,7 +18,8 @@ import report_schema
 
 from rpecli import catalog, encoding_facts
 from rpecli.attention import kernels
-from rpecli.describe import listing
+from rpecli.config import suites
+from rpecli.describe import listing, task_card
 from rpecli.escape import Markdown
 from rpecli.report import stats
 from rpecli.table import Table
@@ -66,6 +67,37 @@ def encoding_section(facts: encoding_facts.EncodingFacts) -> str:
     }
     about = f"```text\n{facts.about}\n```\n\n" if facts.about else ""
     return f"## {facts.name}\n\n{facts.summary}\n\n{about}" + "\n".join(f"- {key}: {value}" for key, value in lines.items())
+
+
+def task_table() -> str:
+    """One row per task, without its variants; the name is a link to its section."""
+    rows = [row for row in listing.rows("tasks") if ":" not in row["task"]]
+    columns = ["family", listing.ASKS, "example"]
+    return table([{"task": f"[{row['task']}](docs/tasks.md#{row['task']})"} | {key: row[key] for key in columns} for row in rows])
+
+
+def suite_table() -> str:
+    """One row per suite: its recipe, what it shows, and its tasks."""
+    rows = []
+    for name in suites.names():
+        path = catalog.find("recipes", suites.FILE + name)
+        tasks = ", ".join(f"`{task}`" for task in suites.tasks(name))
+        rows.append({"suite": name, "recipe": f"`{suites.FILE}{name}`", "what it is": catalog.summary(path), "tasks": tasks})
+    return table(rows)
+
+
+def task_sections() -> str:
+    """One section per task: its docstring, facts, variants, and an example of each."""
+    return "\n\n".join(task_section(name) for name in catalog.names("tasks"))
+
+
+def task_section(name: str) -> str:
+    card = task_card.card(name)
+    facts = "\n".join(f"{key:<12}{line}" for key, value in card.facts.items() for key, line in task_card.lines(key, value))
+    choices = [choice for choice in listing.task_choices() if choice.partition(":")[0] == name]
+    examples = [(choice, task_card.card(choice, seed=1).drawn[0]) for choice in choices]
+    shown = "\n".join(f"{choice}\n    {text}" for choice, text in examples)
+    return f"## {name}\n\n{card.summary}\n\n```text\n{facts}\n```\n\nExamples:\n\n```text\n{shown}\n```"
 
 
 def kernel_table() -> str:
@@ -122,7 +154,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "properties": lambda: encoding_table(PROPERTIES),
     "kernels": kernel_table,
     "sections": encoding_sections,
-    "tasks": lambda: table(listing.rows("tasks")),
+    "tasks": task_table,
+    "suites": suite_table,
+    "task_sections": task_sections,
     "recipes": lambda: table(short_recipes()),
     "keys": lambda: table(listing.keys()),
     "report": report_schema.documentation,

@@ -138,7 +138,7 @@ def test_a_named_run_that_cannot_be_read_fails_the_command_after_the_others_are_
     assert result.code == 1
     assert re.search(rf"^(\| |Copy, )?(RoPE|{rope})", result.out, re.MULTILINE)
     assert "written by another version of rpe" in result.err
-    assert result.err.splitlines()[-1] == f"could not be read and is left out: {older}"
+    assert result.err.splitlines()[-1] == f"left out, as told above: {older}"
 
 
 def test_a_mistyped_encoding_to_show_is_recognized(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:

@@ -21,6 +21,7 @@ from rpecli.launch.job import BUSY, FAILED, Ending, Job
 from rpecli.launch.pool import Event
 from rpecli.launch.server import Ended, Started
 from rpecli.run.directory import Run, find_runs
+from rpecli.run.files import NotWritten
 
 CRASH = '''"""Adds nothing; where a file `armed` lies beside this one it crashes, but not with the two sequences of a trial."""
 
@@ -353,6 +354,20 @@ def test_an_evaluation_that_fails_leaves_a_trained_run_trained(tmp_path: Path) -
     assert run.record["status"] == "trained"
     assert "eval.jsonl:1: damaged: no checksum" in run.record["error"]
     assert "Traceback" in run.log_file.read_text()
+
+
+def test_a_run_that_is_complete_and_cannot_be_written_is_a_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny.trained_run(tmp_path)
+    job = Job(run, train=False, request=EvalRequest(), device="cpu")
+    assert worker.run_job(job, say=lambda _: None) == Ending()
+    before = run.record_file.read_bytes()
+
+    def denied(*_: object, **__: object) -> None:
+        raise NotWritten(f"{run.record_file} cannot be written: permission denied")
+
+    monkeypatch.setattr(Run, "update", denied)
+    assert worker.run_job(job, say=lambda _: None) == Ending()
+    assert run.record_file.read_bytes() == before
 
 
 def test_a_failure_is_not_written_into_a_run_that_another_process_has_taken_up(tmp_path: Path) -> None:

@@ -230,7 +230,10 @@ def test_a_run_that_writes_nothing_for_long_is_said_to(tmp_path: Path) -> None:
     run = training_run(tmp_path)
     for file in run.path.iterdir():
         os.utime(file, (time.time() - 200, time.time() - 200))
-    assert progress.describe(refreshed(run)) == "step 50/100  nothing written for 3:20"
+    status = refreshed(run)
+    assert progress.describe(status) == "step 50/100  nothing written for 3:20"
+    status.taken_up = time.time()
+    assert "nothing written" not in progress.describe(status)
 
 
 def test_a_command_takes_up_what_a_killed_one_had_created(tmp_path: Path) -> None:

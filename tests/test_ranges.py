@@ -37,6 +37,8 @@ def test_lengths_double_add_list_and_multiply(text: str, lengths: list[int]) -> 
     [
         ("0:10", "lengths start at 1: write 1:10"),
         ("0", "lengths start at 1: write 1"),
+        ("0x", "lengths start at 1: write 1x for the training length"),
+        ("0.0x:2x", "lengths start at 1: write 1x for the training length"),
         ("10:64:0", "lengths start at 1: write 10:64:1"),
         ("10:0", "lengths start at 1: write 10:1"),
         ("0.01x", "lengths start at 1: write 1"),

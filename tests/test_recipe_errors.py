@@ -26,7 +26,7 @@ lengths: 32:16
 """
     lines = errors(text, tmp_path, warmup="some", clip="0")
     assert lines[0].startswith("r.yaml:1: lrr: unknown key: did you mean lr?")
-    assert "r.yaml:2: task: unknown task 'srot': did you mean sort?" in lines[1]
+    assert "r.yaml:2: task: unknown task 'srot': did you mean sort" in lines[1]
     assert "unknown task 'rcall': did you mean recall?" in lines[1]
     assert lines[2].startswith("r.yaml:3: lr: 'fast' is not a number: write for example 0.0")
     assert re.match(r"r.yaml:5: d_model: .* not divisible by n_head=3: d_model=66 is", lines[3])
@@ -91,9 +91,9 @@ by_task:
     assert lines[3] == "r.yaml:7: by_task: copy: lengths: '8:4' descends: write 4:8"
     assert lines[4].startswith("r.yaml:8: by_task: copy: d_model: takes a value or a list of values, nothing nested; ")
     assert lines[5] == "r.yaml:10: by_task: copy: steps: is given twice (first at r.yaml:9): keep one"
-    assert lines[6].startswith("r.yaml:11: by_task: srot: unknown task 'srot': did you mean sort?")
+    assert lines[6].startswith("r.yaml:11: by_task: srot: unknown task 'srot': did you mean sort")
     assert lines[7] == "r.yaml:12: by_task: sort: '5': write settings of single tasks in a file: by_task: {NAME: {steps: 500}}"
-    assert lines[8] == "r.yaml:13: by_task: sort:distinct=true: is empty: write a value, or remove the line"
+    assert lines[8] == "r.yaml:13: by_task: sort:distinct=true: is empty: write a value, or leave it out"
     assert lines[9] == "r.yaml:14: by_task: sort:distinct=true: is given twice (first at r.yaml:13): keep one"
     assert lines[10].startswith("r.yaml:15: by_task: copy:symbols: 'copy:symbols': 'symbols' is not option=value")
     assert len(lines) == 11
@@ -141,13 +141,13 @@ def test_what_a_wrong_by_task_was_to_set_brings_no_second_error(tmp_path: Path) 
 def test_an_empty_value_says_so_except_where_null_means_something(value: str, tmp_path: Path) -> None:
     assert load_text(f"stop_at: {value}\ndata_seed: {value}", tmp_path).stop_at is None
     for key in set(Recipe.model_fields) - {"stop_at", "data_seed"}:
-        assert errors(f"{key}: {value}", tmp_path) == [f"r.yaml:1: {key}: is empty: write a value, or remove the line"]
+        assert errors(f"{key}: {value}", tmp_path) == [f"r.yaml:1: {key}: is empty: write a value, or leave it out"]
 
 
 @pytest.mark.parametrize("key", ["task", "encoding", "positions", "seed", "lengths"])
 def test_an_empty_list_or_text_says_so(key: str, tmp_path: Path) -> None:
     for value in ("[]", "''"):
-        assert errors(f"{key}: {value}", tmp_path) == [f"r.yaml:1: {key}: is empty: write a value, or remove the line"]
+        assert errors(f"{key}: {value}", tmp_path) == [f"r.yaml:1: {key}: is empty: write a value, or leave it out"]
 
 
 def test_null_in_quotes_is_text(tmp_path: Path) -> None:

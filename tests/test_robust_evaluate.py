@@ -496,16 +496,6 @@ def test_a_table_of_positions_that_cannot_fit_is_refused_before_it_is_made(choic
     assert not list(here.iterdir())
 
 
-def test_a_vocabulary_that_cannot_fit_is_refused_before_it_is_made(here: Path, rpe: tiny.Rpe) -> None:
-    result = rpe("train", "--task", "copy:symbols=999999999")
-    assert (result.code, "has 1,000,000,00" in result.err, "symbols: lower that number or d_model" in result.err) == (
-        2,
-        True,
-        True,
-    )
-    assert not list(here.iterdir())
-
-
 def test_a_damaged_learning_curve_costs_the_curve_alone(fresh: Run, rpe: tiny.Rpe) -> None:
     fresh.metrics_file.write_text("garbage\n")
     result = rpe("show", fresh.name, "--runs", fresh.path.parent)

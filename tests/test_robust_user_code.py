@@ -140,6 +140,16 @@ def test_an_edited_file_is_another_run(rpe: tiny.Rpe, here: Path) -> None:
     assert len(list(Path("runs").iterdir())) == 2
 
 
+def test_a_file_named_like_an_encoding_that_ships_is_not_that_encoding(rpe: tiny.Rpe, here: Path) -> None:
+    Path("rope.py").write_text(BIAS)
+    assert rpe("train", "--task", "copy", "--encoding", "rope,./rope.py", *TINY).code == 0
+    assert sorted(record["encoding"] for record in json.loads(rpe("ls", "runs", "--json").out)) == ["own-rope", "rope"]
+    assert rpe("eval", "--lengths", "1x", "--samples", 4, "--jobs", 0).code == 0
+    result = rpe("report")
+    assert (result.code, result.err) == (0, "")
+    assert {line.split()[0] for line in result.out.splitlines() if " RPE " in line or " APE " in line} == {"RoPE", "own-rope"}
+
+
 def test_two_files_of_one_name_are_two_encodings(tmp_path: Path) -> None:
     (one, _), (two, _) = own_files(tmp_path / "a"), own_files(tmp_path / "b")
     two.write_text(BIAS.replace("abs", "sqrt"))
@@ -193,6 +203,8 @@ BROKEN_FILES = {  # what is replaced -> by what, and what is said
     ("super().__init__(shape)", "pass"): "must begin with super().__init__(shape)",
     ("super().__init__(shape)", "raise RuntimeError('no')"): "Mine.__init__: RuntimeError: no",
     ("super().__init__(shape)", "raise ValueError('write slope=2')"): "write slope=2",
+    ("super().__init__(shape)", "raise ValueError"): "Mine.__init__: ValueError",
+    ("super().__init__(shape)", "raise ValueError('a\\nb')"): "a b",
     ("class Mine", "class _Mine"): "exactly one subclass",
     ("import torch", "import torch, nosuchmodule"): "ModuleNotFoundError",
     ("class Mine", "clas Mine"): "invalid syntax",
@@ -204,6 +216,7 @@ BROKEN_TASKS = {
     ("symbols = 8", "symbols = 8\n    longest = lambda self: '8'"): "longest: returned str '8'",
     ("symbols = 8", "symbols = 8\n    longest = lambda self: 0"): "longest: returned int 0, expected a whole number from 1 on",
     ("symbols = 8", "symbols = 8\n    chance = lambda self, length: 2"): "chance: returned int 2",
+    ("rng.integers(self.symbols, size", "rng.random(size"): "draw: returned an array of float64, expected whole numbers",
     ("symbols = 8", "symbols = 8\n    chance = lambda self, length: 1 / 0"): "chance: ZeroDivisionError",
     ("symbols = 8", "symbols = 8\n    examples = (([1], 'x'),)"): "examples: ",
     ("return rng", "rng"): "draw: returned None",
@@ -235,6 +248,36 @@ def test_broken_code_is_told_with_its_line_before_anything_starts(
         assert "Traceback" not in result.err
         assert "HELLO" not in result.err
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("has_length = lambda self, length: False", "has no problem of length 4: no length near it has one either"),
+        ("defaults = {'step': 3}", "step: unknown key: did you mean steps"),
+        ("defaults = {'steps': 'x'}", "steps: 'x': input should be a valid integer"),
+    ],
+)
+def test_a_task_that_sets_what_no_run_can_have_is_told(line: str, said: str, rpe: tiny.Rpe, here: Path) -> None:
+    Path("odd.py").write_text(TASK.replace("symbols = 8", f"symbols = 8\n    {line}"))
+    result = rpe("train", "--task", "./odd.py", *TINY)
+    assert (result.code, result.err.count("\n")) == (2, 1), result.err
+    assert said in result.err
+
+
+def test_a_task_without_short_problems_has_no_card(rpe: tiny.Rpe, here: Path) -> None:
+    Path("odd.py").write_text(TASK.replace("symbols = 8", "symbols = 8\n    has_length = lambda self, length: length == 500"))
+    result = rpe("show", "./odd.py")
+    assert (result.code, result.err.count("\n")) == (2, 1), result.err
+    assert "has no problem of length 8 or near it: write another --length" in result.err
+
+
+@pytest.mark.parametrize("hidden", ["distance >= 0", "distance > 3"])
+def test_a_bias_of_minus_infinity_is_drawn(hidden: str, rpe: tiny.Rpe, here: Path) -> None:
+    body = f"return torch.where({hidden}, float('-inf'), 0.0).expand(self.shape.n_head, *distance.shape)"
+    Path("mine.py").write_text(BIAS.replace(BODY, body))
+    assert rpe("show", "./mine.py").code == 0
+    assert json.loads(rpe("show", "./mine.py", "--json").out)["shift"]["change"] == 0
 
 
 def test_what_a_file_prints_goes_to_stderr(rpe: tiny.Rpe, here: Path) -> None:

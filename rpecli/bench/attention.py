@@ -47,6 +47,11 @@ def run(options: Options, log: Log) -> Result:
     return Result("attention", facts, [table(rows)], rows)
 
 
+def input_bytes(length: int) -> int:
+    """Memory of a layer's input with its queries, keys and values: the least that a length needs."""
+    return 4 * 4 * length * N_HEAD * D
+
+
 def layer_inputs(length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A layer's input `[1, S, M]`, and `q, k, v` `[1, H, S, D]` in the memory layout that a model's projections give them."""
     generator = torch.Generator().manual_seed(length)

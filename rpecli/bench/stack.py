@@ -6,6 +6,7 @@ of a process nor the check that a stack equals its runs trained one by one.
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -121,14 +122,14 @@ def processes(size: Size, choice: str, device: torch.device, count: int) -> Iter
     try:
         yield call
     finally:
-        for pipe in pipes:
-            pipe.send("stop")
         for worker in workers:
+            worker.terminate()
             worker.join()
 
 
 def _work(pipe: Any, size: Size, choice: str, device_name: str, seeds: range) -> None:
     """Trains a share of the seeds whenever the pipe says `go`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     tune_malloc()
     device = torch.device(device_name)
     call = serial_call(trainers(size, choice, device, seeds), threads=1)

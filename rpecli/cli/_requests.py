@@ -53,6 +53,8 @@ def eval_requests(
     check_set = cache(partial(_check_set, request.folder))
     if encoding is not None:
         _try_encoding(runs, encoding)
+    if scaling is not None:
+        _check_scaling(scaling)
     for run in runs:
         try:
             config = run.config
@@ -99,6 +101,13 @@ def _try_encoding(runs: list[Run], encoding: str) -> None:
             configs.append(run.config)
     choice = named_choice(encoding)
     try_code([trial for config in configs for trial in preflight.encodings_to_try(config, choice=choice)])
+
+
+def _check_scaling(scaling: str) -> None:
+    from rpecli.encodings._rotary import SCALINGS
+
+    if scaling not in SCALINGS:
+        stop(f"--rope-scaling: {catalog.unknown('scaling', scaling, list(SCALINGS))}", USAGE)
 
 
 def _swap(config: Config, encoding: str | None, scaling: str | None) -> str | None:

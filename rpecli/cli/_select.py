@@ -15,6 +15,8 @@ from rpecli.run.files import NotWritten, RunError
 from rpecli.run.liveness import claim
 from rpecli.run.provenance import why_no_commit
 
+NAMED = 8  # runs that a message names one by one
+
 
 def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
     """Runs by id, part of it, path or pattern, without names all of `folder`; and the names that stand for unreadable runs alone.
@@ -44,7 +46,8 @@ def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[
 def fail_if_unreadable(names: list[str]) -> None:
     """Ends a command that has used all runs but those of these names."""
     if names:
-        stop(f"could not be read and is left out: {', '.join(names)}", FAILURE)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        stop(f"left out, as told above: {', '.join(names[:NAMED])}{more}", FAILURE)
 
 
 def find_directories(folder: Path, name: str) -> list[Path]:

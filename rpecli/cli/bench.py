@@ -1,5 +1,6 @@
 """`rpe bench`: measures speed and memory, compared with plain attention and with other libraries."""
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._inputs import absolute_lengths, check_device, named_choice, require_writable
 from rpecli.cli._output import print_rich, print_written
 from rpecli.config.settings import MAX_THREADS
+from rpecli.signals import Interrupted, Terminated
 
 if TYPE_CHECKING:
     from rpecli.bench import Options
@@ -60,6 +62,8 @@ def bench(
             flags.refuse(flags.given(flag), f"of use with {' and '.join(benchmarks)} only, not with {what}")
     check_device(device)
     require_writable("--out", out)
+    if trained is not None:
+        _check_run(trained)
     try:
         options = Options(
             encodings=_choices(encodings) if encodings else None,
@@ -74,9 +78,33 @@ def bench(
         )
     except ValueError as error:
         stop(str(error), USAGE)
-    require_writable("--out", out)
+    _check_sizes(what, options)
     for name in [what] if what else DEFAULT:
         _measure(name, options, out)
+
+
+def _check_run(path: Path) -> None:
+    from rpecli.run.directory import Run
+    from rpecli.run.files import RunError
+
+    try:
+        Run(path).config  # noqa: B018 - what it raises
+    except RunError as error:
+        stop(f"--run: {error}", USAGE)
+
+
+def _check_sizes(what: str | None, options: "Options") -> None:
+    """Stops for what cannot fit in memory, before anything is measured."""
+    from rpecli.bench import REFERENCE, attention, steps
+    from rpecli.device import available_memory
+    from rpecli.launch import sizes
+
+    needed = {f"--lengths: {length}": attention.input_bytes(length) for length in options.lengths or () if what != "eval"}
+    for size in options.sizes or ():
+        needed[f"--sizes: {size}"] = sizes.training_bytes(steps.config_of(size, REFERENCE), size.length, vocabulary=0)
+    for name, number in needed.items():
+        if problem := sizes.problem(number, available_memory()):
+            stop(f"{name} {problem}: write a smaller one", USAGE)
 
 
 def _choices(text: str) -> tuple[str, ...]:
@@ -90,8 +118,12 @@ def _choices(text: str) -> tuple[str, ...]:
 def _measure(name: str, options: "Options", out: Path) -> None:
     """Runs one benchmark, prints its tables and writes them."""
     from rpecli import bench
+    from rpecli.run.directory import Stopped
 
-    result = bench.measure(name, options, lambda text: typer.echo(text, err=True))
+    try:
+        result = bench.measure(name, options, lambda text: typer.echo(text, err=True))
+    except Stopped as stopped:
+        raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
     print_rich(result.tables, result.markdown())
     files = result.write(out)
     print_written(f"{files[0].with_suffix('')}.md, .csv and .json")

@@ -35,7 +35,7 @@ def check(
         flags.refuse([recipe] if recipe else [], "--keys lists the keys of all recipes")
         print_tables(listing.table(listing.keys()))
         return
-    for name in [recipe] if recipe else catalog.names("recipes"):
+    for name in catalog.names("recipes") if recipe is None else [recipe]:
         loaded, source = load_recipe(name, {})
         check_recipe(loaded, source)
         say(f"{name}: {len(loaded.configs())} runs, no errors")

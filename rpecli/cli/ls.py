@@ -56,7 +56,7 @@ def ls(
         flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
     states = [*map(str, Status), liveness.INTERRUPTED]
     if wrong := [word for word in (state or "").split(",") if word and word not in states]:
-        stop(f"--state {state}: {catalog.unknown('state', wrong[0], states)}", USAGE)
+        stop(f"--state: {catalog.unknown('state', wrong[0], states)}", USAGE)
     filters = {"task": task, "encoding": encoding, "seed": seed, "status": state}
     if kind == "runs":
         selected = _matching(select_runs(runs, None)[0], {key: text for key, text in filters.items() if text is not None})

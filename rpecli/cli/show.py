@@ -44,7 +44,8 @@ def show(
     d_model: Annotated[int, typer.Option(help="Width to draw an encoding with.")] = 64,
     n_head: Annotated[int, typer.Option(help="Heads to draw an encoding with.")] = 4,
     length: Annotated[
-        int | None, typer.Option(help="Length of a task's examples; or training length of an encoding, drawn to twice that (64).")
+        int | None,
+        typer.Option(min=1, help="Length of a task's examples; or training length of an encoding, drawn to twice that (64)."),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=MAX_SEED, help="Seed of a task's examples, or of an encoding's initial values.")

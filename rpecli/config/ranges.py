@@ -59,6 +59,8 @@ def _split_bounds(part: str) -> list[str]:
         if not re.fullmatch(r"\d{1,9}(\.\d+)?x|\d{1,9}", bound):
             remedy = "write a whole number below 10^9, or a multiple of the training length such as 2x"
             raise ValueError(f"{part!r}: {bound!r} is not a length: {remedy}")
+        if bound.endswith("x") and not float(bound[:-1]):
+            raise ValueError(f"{part!r}: lengths start at 1: write 1x for the training length")
     return bounds
 
 

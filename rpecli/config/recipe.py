@@ -30,6 +30,7 @@ from rpecli.config.settings import (
     TaskChoices,
     TrainSettings,
 )
+from rpecli.titles import own_name
 
 FORMAT = 3  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
 
@@ -145,12 +146,15 @@ def _content(kind: str, path: Path) -> str:
 
 
 def label(choice: str) -> str:
-    """How tables name a choice: a user's code by its stem, with a number where two files have one; data by its file name."""
+    """How tables name a choice: a user's code by its stem, with a number where two files have one; data by its file name.
+
+    A user's file that has the name of one that ships is `own-NAME`.
+    """
     stems: dict[Path, str] = {}
 
     def stem(path: Path) -> str:
         if path not in stems:
-            first = re.sub("[%+:,=]", "-", catalog.name_of(path))
+            first = re.sub("[%+:,=]", "-", own_name(path))
             numbered = (f"{first}-{number}" for number in itertools.count(2))
             stems[path] = next(name for name in itertools.chain([first], numbered) if name not in stems.values())
         return stems[path]
@@ -171,6 +175,14 @@ def task_defaults(task: str) -> dict[str, Any]:
         for keys in (constants.get("defaults", {}), variant):
             Settings.model_validate(keys)
     except ValidationError as error:
-        errors = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg'].lower()}" for item in error.errors())
-        raise ChoiceError(f"{path}: `defaults` must hold recipe keys with valid values: {errors}") from None
+        wrong = "; ".join(map(_wrong_default, error.errors()))
+        raise ChoiceError(f"{path}: `defaults` must hold recipe keys with valid values: {wrong}") from None
     return {**constants.get("defaults", {}), **variant}
+
+
+def _wrong_default(error: Any) -> str:
+    """One of pydantic's errors: `steps: 'x': input should be a valid integer`."""
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key: {catalog.nearest(key, sorted(Settings.model_fields))}  (rpe check --keys)"
+    return f"{key}: {error['input']!r:.60}: {error['msg'].lower()}"

@@ -10,7 +10,7 @@ from rpecli.choice import ChoiceError, canonical, names_in, split_list
 from rpecli.config import suites
 from rpecli.config.ranges import check_lengths, parse_seeds
 
-EMPTY = "is empty: write a value, or remove the line"
+EMPTY = "is empty: write a value, or leave it out"
 Positions = Literal["start", "offset", "randomized", "coupled"]
 Whole = Annotated[int, Field(lt=10**9)]  # nine digits: more is a typing error, and torch and numpy fail past 64 bits
 

@@ -58,7 +58,9 @@ def read(path: Path, written_by_rpe: bool = False) -> YamlSource:
         root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else yaml.SafeLoader)
     except RecursionError:
         raise RecipeError([Problem(f"{path}:1", "", "nested too deeply: a recipe consists of lines `key: value`")]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise RecipeError([Problem(f"{path}", "", "not YAML: it is no text in UTF-8")]) from None
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error).partition("\n")[0]

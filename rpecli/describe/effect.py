@@ -152,7 +152,10 @@ def _shift(choice: str, shape: Shape, seed: int) -> dict[str, Any]:
     x_BxTxM = torch.randn(2, shape.max_train_length, shape.d_model, generator=generator)
     w_2xMxM = torch.randn(2, shape.d_model, shape.d_model, generator=generator) * shape.d_model**-0.5
     positions_T = torch.arange(shape.max_train_length)
-    change_BxHxTxT = _scores(encoding, x_BxTxM, w_2xMxM, positions_T) - _scores(encoding, x_BxTxM, w_2xMxM, positions_T + SHIFT)
+    before_BxHxTxT, after_BxHxTxT = (
+        _scores(encoding, x_BxTxM, w_2xMxM, positions_T + shift).clamp(min=attention_reference.MASKED) for shift in (0, SHIFT)
+    )
+    change_BxHxTxT = after_BxHxTxT - before_BxHxTxT
     visible_TxT = ~attention_reference.causal_mask(shape.max_train_length, shape.max_train_length)
     return {"claimed": encoding.shift_invariant, "change": _number(change_BxHxTxT[..., visible_TxT].abs().max()), "by": SHIFT}
 

@@ -15,6 +15,7 @@ from rpecli.task import Batch, Task
 from rpecli.titles import display
 
 EXAMPLES = 4  # drawn sequences on a card
+LONGEST = 10_000  # more than anybody reads
 SECTION = re.compile(r"^([A-Z][a-z]+(?: [a-z]+)*)  +(\S.*)$")  # `Input law    every symbol is uniform`
 PREDICTED = {True: "yes", False: "no"}
 
@@ -41,9 +42,15 @@ def card(choice: str, length: int | None = None, seed: int = 0) -> TaskCard:
     Raises ChoiceError for a task that does not exist, ValueError for a length that has no problems.
     """
     task = tasks.build(choice)
+    if length is not None and length > LONGEST:
+        raise ValueError(f"--length {length}: examples are shown up to length {LONGEST}")
     if length is not None and not task.has_length(length):
-        raise ValueError(f"{choice} has no problem of length {length}: the nearest is {task.nearest_length(length)}")
+        nearest = task.nearest_length(length)
+        remedy = f"the nearest is {nearest}" if task.has_length(nearest) else "no length near it has one either"
+        raise ValueError(f"{choice} has no problem of length {length}: {remedy}")
     length = task.nearest_length(8) if length is None else length
+    if not task.has_length(length):
+        raise ValueError(f"{choice} has no problem of length {length} or near it: write another --length")
     batch = task.sample(np.random.default_rng(seed), EXAMPLES, length)
     docstring = (sys.modules[type(task).__module__].__doc__ or "").strip()
     summary, sections = split_docstring(docstring)
@@ -94,13 +101,13 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
 def text(card: TaskCard) -> str:
     """A card as plain text: summary, facts, examples."""
     width = max(map(len, card.facts)) + 2
-    facts = [f"{name:<{width}}{line}" for fact, value in card.facts.items() for name, line in _lines(fact, value)]
+    facts = [f"{name:<{width}}{line}" for fact, value in card.facts.items() for name, line in lines(fact, value)]
     worked = ["", "Worked examples", *(f"  {line}" for line in card.worked)] if card.worked else []
     drawn = ["", f"Examples of length {card.length}", *(f"  {line}" for line in card.drawn)]
     return "\n".join([f"{card.title} ({card.choice})", card.summary, "", *facts, *worked, *drawn])
 
 
-def _lines(name: str, value: str) -> list[tuple[str, str]]:
+def lines(name: str, value: str) -> list[tuple[str, str]]:
     """A fact as lines, the first with its name."""
     first, *rest = value.splitlines() or [""]
     return [(name, first), *(("", line) for line in rest)]

@@ -41,12 +41,13 @@ def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
 def _too_large(config: Config, sequence: int, vocabulary: int) -> tuple[str, str] | None:
     """The key and the problem of a model or a batch that does not fit in memory."""
     problem = sizes.problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
-    if vocabulary > max(sequence, config.d_model * config.n_layer * config.mlp_ratio):
-        key, remedy = "task", f"{label(config.task)} has {vocabulary:,} symbols: lower that number or d_model"
-    else:
-        key = "length" if sequence > config.d_model * config.n_layer else "d_model"
-        remedy = "lower d_model, n_layer, length or tokens"
-    return (key, f"training {problem}: {remedy}") if problem else None
+    if not problem:
+        return None
+    if vocabulary > max(sequence, config.d_model * config.n_layer):
+        remedy = f"the vocabulary of {label(config.task)} has {vocabulary:,} tokens: lower it, or d_model"
+        return "task", f"training {problem}: {remedy}"
+    key = "length" if sequence > config.d_model * config.n_layer else "d_model"
+    return key, f"training {problem}: lower d_model, n_layer, length or tokens"
 
 
 def _without_seeds(config: Config) -> str:
@@ -125,14 +126,11 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         return
     if not built.has_length(config.length):
         nearest = built.nearest_length(config.length)
-        yield (
-            "length",
-            f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: write length: {nearest}",
-        )
+        remedy = f"write length: {nearest}" if built.has_length(nearest) else "no length near it has one either"
+        yield "length", f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: {remedy}"
         return
-    if too_large := _too_large(
-        config, config.length, built.vocabulary
-    ):  # a sequence has as many tokens at least; only now is it safe to draw one
+    # a sequence has as many tokens at least; only then is it safe to draw one
+    if too_large := _too_large(config, config.length, built.vocabulary):
         yield too_large
         return
     sequence = built.sequence(config.length)

@@ -40,6 +40,8 @@ def follow(events: Iterable[Event], console: Console, runs: list[Run], interval:
                 messages = [f"[{len(endings)}/{len(runs)}] {_end_of(event.run, event.ending, before[event.run])}"]
             if event.kind == "tick":
                 for run, status in sweep.runs.items():
+                    if run in event.active and not status.active:
+                        status.taken_up = time.time()
                     status.active = run in event.active
                     status.queued = run not in endings and not status.active
             sweep.refresh()

@@ -49,6 +49,7 @@ class RunStatus:
         self.problem: str | None = None  # why the record cannot be read
         self.queued = queued  # a job of this command waits for it, or
         self.active = False  # works on it
+        self.taken_up = 0.0  # the Unix time when it began to
         self.shown: State | None = None  # when it was last looked at
         self._lengths: list[int] | None = None  # that its recipe evaluates; read when needed
         self._stamps: dict[Path, Stamp] = {}
@@ -111,8 +112,8 @@ class RunStatus:
 
     @property
     def seconds_quiet(self) -> float:
-        """Since the last change to its files."""
-        return max(0.0, time.time() - self.last_change)
+        """Since the last change to its files, or since a job of this command began to work on it."""
+        return max(0.0, time.time() - max(self.last_change, self.taken_up))
 
     def _is_being_evaluated(self) -> bool:
         """Whether lengths are missing, and the process that trained the run lives and goes on writing."""

@@ -15,7 +15,7 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import BUSY, FAILED, Ending, Job
 from rpecli.launch.receipt import receipt
 from rpecli.run.directory import Run, Status, Stopped
-from rpecli.run.files import RunError, RunInUse, reason
+from rpecli.run.files import NotWritten, RunError, RunInUse, reason
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from rpecli.table import whole_percent
 
@@ -66,7 +66,8 @@ def run_job(job: Job, say: Say) -> Ending:
             return Ending()
         problems = _train_and_evaluate(job, say)
         if job.request is not None:
-            job.run.update(error="; ".join(problems) or None, receipt=None if problems else receipt(job))
+            with suppress(NotWritten):  # the next command looks again at what there is
+                job.run.update(error="; ".join(problems) or None, receipt=None if problems else receipt(job))
         return Ending(FAILED, "; ".join(problems)) if problems else Ending()
     except Stopped as stop:
         return Ending(TERMINATED if stop.signal == signal.SIGTERM else INTERRUPTED)

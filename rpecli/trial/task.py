@@ -64,6 +64,8 @@ def _sample(tried: Tried, task: Task, length: int) -> Batch:
     x_BxN = tried.call("draw", task.draw, np.random.default_rng(0), SEQUENCES, length)
     if not isinstance(x_BxN, np.ndarray) or not x_BxN.ndim or len(x_BxN) != SEQUENCES:
         raise tried.fault("draw", f"returned {described(x_BxN)}, expected an array [batch, ...] = [{SEQUENCES}, ...]", task.draw)
+    if x_BxN.dtype.kind not in "biu":
+        raise tried.fault("draw", f"returned an array of {x_BxN.dtype}, expected whole numbers", task.draw)
     batch = tried.call("layout", task.layout, x_BxN)
     _check_batch(tried, task, batch, task.layout)
     return batch
