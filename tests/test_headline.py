@@ -141,6 +141,13 @@ def test_nothing_solved_says_nothing_about_length():
     assert (line.first, line.left_out) == (None, ["Copy, trained to 16"])
 
 
+def test_equal_encodings_are_named_together():
+    equal = {name: {16: 0.5, 32: 0.3} for name in ("rope", "learned", "alibi", "t5")}
+    two = headline(results({name: equal[name] for name in ("rope", "learned")}))
+    assert two.detail[0] == "At the training length of Copy, Learned and RoPE get the most tokens right: 50 %."
+    assert headline(results(equal)).detail[0] == "At the training length of Copy, 4 encodings get the most tokens right: 50 %."
+
+
 def test_a_task_that_no_run_learned_is_left_out_of_the_numbers():
     tasks = results({"rope": {16: 1, 32: 0.8}, "learned": {16: 1, 32: 0.4}})
     tasks += results({"rope": {16: 0.5, 32: 0.1}, "learned": {16: 0.4, 32: 0.1}}, task="sort")

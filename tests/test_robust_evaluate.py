@@ -487,6 +487,15 @@ def test_a_flag_that_no_run_would_read_is_refused(flag: str, value: str, needed:
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize("choice", ["learned", "learned+rope", "learned:then=rope"])
+def test_a_table_of_positions_that_cannot_fit_is_refused_before_it_is_made(choice: str, here: Path, rpe: tiny.Rpe) -> None:
+    words = ("--task", "copy", "--encoding", choice, "--positions", "randomized", "--max-position", "999999999")
+    result = rpe("train", *words)
+    said = f"--max-position: encoding {choice} needs at least 954 GiB of memory"
+    assert (result.code, result.err.strip().startswith(said)) == (2, True)
+    assert not list(here.iterdir())
+
+
 def test_a_damaged_learning_curve_costs_the_curve_alone(fresh: Run, rpe: tiny.Rpe) -> None:
     fresh.metrics_file.write_text("garbage\n")
     result = rpe("show", fresh.name, "--runs", fresh.path.parent)

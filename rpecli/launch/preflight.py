@@ -1,6 +1,7 @@
 """Checks of a recipe that need its tasks and encodings built: options, widths, position ranges, lengths."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from rpecli.trial import child
 from rpecli.trial.child import Trial
 
 WIDEST, LONGEST = 1024, 512  # of a model that encodings are tried in
+FEW_POSITIONS = 1024
 
 
 def notes(recipe: Recipe) -> list[str]:
@@ -103,6 +105,18 @@ def _sequence(config: Config) -> int:
         return 16
 
 
+def _encoding_bytes(choice: str, shape: encoding.Shape) -> int:
+    """Weights, gradients and averages of encodings, told from how their parameters grow with a few positions."""
+    few, more = FEW_POSITIONS, 2 * FEW_POSITIONS
+    if shape.max_train_length <= more:
+        return 0
+    at_few, at_more = (
+        sum(p.numel() for made in encoding.make_all(choice, replace(shape, max_train_length=n)) for p in made.parameters())
+        for n in (few, more)
+    )
+    return 4 * sizes.FLOAT * (at_few + (at_more - at_few) * (shape.max_train_length - few) // (more - few))
+
+
 def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     """Keys of one run, and what is wrong with them."""
     try:
@@ -127,9 +141,11 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     if too_large := _too_large(config, sequence, built.vocabulary):
         yield too_large
         return
-    causal = config.attention == "causal"
+    shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), config.attention == "causal")
     try:
-        shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), causal)
+        if problem := sizes.problem(_encoding_bytes(config.encoding, shape), available_memory()):
+            yield "max_position", f"encoding {config.encoding} {problem}: lower max_position or d_model"
+            return
         encodings = encoding.make_all(config.encoding, shape)
     except ChoiceError as error:
         yield "encoding", str(error)

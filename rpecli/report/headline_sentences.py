@@ -258,7 +258,8 @@ def _best(task: TaskResults) -> str | None:
         return None
     most = max(accuracy for accuracy, _ in means)
     names = [name for accuracy, name in means if accuracy == most]
-    return f"{_list(names)} {'gets' if len(names) == 1 else 'get'} the most tokens right: {format_percent(most)}"
+    who = _list(names) if len(names) <= MAX_NAMES else f"{len(names)} encodings"
+    return f"{who} {'gets' if len(names) == 1 else 'get'} the most tokens right: {format_percent(most)}"
 
 
 def caveats(tasks: list[TaskResults]) -> str:
