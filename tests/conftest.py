@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import training as tiny
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from rpecli import catalog, trust
 from rpecli.config.recipe import Config
@@ -23,6 +23,7 @@ settings.register_profile(  # the same inputs everywhere; RPE_EXAMPLES=2000 draw
     max_examples=int(os.environ.get("RPE_EXAMPLES", 50)),
     derandomize="RPE_EXAMPLES" not in os.environ,
     database=None,
+    phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if "RPE_EXAMPLES" in os.environ else [])],  # shrinking takes minutes
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
