@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from rpecli import data, task
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device
+from rpecli.launch import preflight
 from rpecli.run.directory import Run, Stopped, find_runs
 from rpecli.run.files import RunError, line_bytes
 from rpecli.train import loop
