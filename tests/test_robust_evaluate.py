@@ -318,7 +318,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pat
             ("eval", "--swap-encoding", "rope", "--rope-scaling", "yarn"),
             "--swap-encoding and --rope-scaling contradict each other",
         ),
-        (("eval", "--rope-scaling", "nosuch"), "scaling is none, pi, ntk, dynamic, yarn or llama3, not 'nosuch'"),
+        (("eval", "--rope-scaling", "nosuch"), "unknown scaling 'nosuch': known: none, pi, ntk, dynamic, yarn, llama3"),
         (("eval", "--swap-encoding", ""), "--swap-encoding is empty: write none"),
         (("eval", "--json", "--tables"), "--json and --tables contradict each other"),
         (("inspect", "--json", "--tables"), "--json and --tables contradict each other"),

@@ -315,7 +315,7 @@ RESULT = st.fixed_dictionaries({
 
 
 @settings(max_examples=int(os.environ.get("RPE_EXAMPLES", 12)))  # each writes and reads some runs
-@given(st.lists(RESULT, min_size=1, max_size=6))
+@given(st.lists(RESULT, min_size=1, max_size=6, unique_by=lambda result: (result["encoding"], result["seed"])))
 def test_random_results_are_reported_or_refused_in_words(tmp_path_factory, results):
     folder = tmp_path_factory.mktemp("random")
     paths = []
