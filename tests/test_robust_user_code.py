@@ -335,6 +335,16 @@ def test_names_without_ascii_letters_have_ids_of_their_own(tmp_path: Path) -> No
     assert len(ids) == 3
 
 
+@pytest.mark.parametrize(
+    ("task", "modules"),
+    [("copy", set()), ("dyck", {"language.py"}), ("binary-addition", {"bits.py"}), ("solve-equation", {"brackets.py"})],
+)
+def test_a_change_of_what_a_task_imports_is_a_change_of_its_code(task: str, modules: set[str]) -> None:
+    files = set(code.shipped_code(tiny.config(task=task)))
+    assert files & {"language.py", "bits.py", "brackets.py", "rows/examples.py"} == modules
+    assert "rows/examples.py" in code.shipped_code(tiny.config(task="data"))
+
+
 def test_shipped_code_is_told_apart_by_what_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     one, two, three = (tmp_path / f"{n}.py" for n in range(3))
     one.write_text('"""A."""\n\n\ndef f(x):\n    return x  # a comment\n')

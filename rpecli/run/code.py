@@ -28,6 +28,7 @@ CORE = (
     "task.py",
 )  # what every forward pass needs
 HELPERS = ("encodings", "tasks")  # folders whose files import from each other
+LIBRARIES = ("bits", "brackets", "language", "rows")  # modules that some tasks use
 
 
 def with_copies(config: Config, run: Path) -> Config:
@@ -82,7 +83,7 @@ def _files_of(kind: str, choice: str) -> frozenset[Path]:
         name, options = parse_choice(part)
         shipped = [value for value in options.values() if value.replace("_", "-") in catalog.names(kind)]  # then=, over=
         for path in [catalog.find(kind, found) for found in (name, *shipped)] + paths_in(part):
-            files |= {file for file in (path, *_imported(path)) if catalog.is_shipped(file)}
+            files |= {*_imported(path), *([path] if catalog.is_shipped(path) else [])}
     return frozenset(files)
 
 
@@ -143,7 +144,7 @@ def _core() -> tuple[Path, ...]:
 
 @cache
 def _imported(path: Path) -> tuple[Path, ...]:
-    """The files of encodings and tasks that a file imports, directly or through others."""
+    """The files of HELPERS and LIBRARIES that a file imports, directly or through others."""
     files: dict[Path, None] = {}
     todo = [path]
     while todo:
@@ -165,11 +166,11 @@ def _imports(path: Path) -> Iterator[Path]:
         else:
             continue
         for module in modules:
-            parts = [part for part in module.split(".") if part != catalog.PACKAGE.name]
-            if len(parts) > 1 and parts[0] in HELPERS:
-                file = catalog.folder(parts[0]).joinpath(*parts[1:]).with_suffix(".py")
-                if file.is_file():
-                    yield file
+            first, *rest = [part for part in module.split(".") if part != catalog.PACKAGE.name] or [""]
+            folder = catalog.folder(first) if first in HELPERS else catalog.PACKAGE / first
+            file = folder.joinpath(*rest).with_suffix(".py")
+            if first in HELPERS + LIBRARIES and file.is_file():
+                yield file
 
 
 @cache
