@@ -6,6 +6,7 @@ which `code` stands in backquotes, and ` [a]` behind a cell refers to a footnote
 
 # ruff: noqa: RUF001 - characters that look alike are what this file is about
 
+import csv
 import json
 import math
 import re
@@ -13,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"  # stands for a control character, half of a surrogate pair, or a mark of direction
 BLANKS = "[\t\r\v\f\x85\u2028\u2029]"
@@ -35,7 +36,6 @@ LATEX |= {"×": r"$\times$", "·": r"$\cdot$", "±": r"$\pm$", "−": "$-$", "�
 LATEX |= {"←": r"$\leftarrow$", "°": r"$^\circ$", "–": "--", "—": "---", "…": r"\ldots{}", "“": "``", "”": "''"}
 LATEX |= {"\u00a0": "~", "’": "'", "‘": "`", UNSHOWN: "?", "ß": r"{\ss}", "æ": r"{\ae}", "ø": r"{\o}", "Ø": r"{\O}", "ł": r"{\l}"}
 ACCENTS = dict(zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327", "`'^~=u.\"rHvc", strict=True))
-ENDS_CELL = re.compile('[,"\r\n]')
 POWER_OF_TEN = re.compile(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]?)0*(\d+)\b")  # 2.2e-13
 MINUS = re.compile(r"(?<![\w$.)-])-(?=\d)")
 
@@ -94,16 +94,17 @@ def markdown(text: str) -> Markdown:
     """Text for a line of Markdown, wherever it stands in it: nothing is markup but code."""
     if isinstance(text, Markdown):
         return text
-    escaped = "".join(f"`{part}`" if code else MARKDOWN.sub(r"\\\1", part) for code, part in _pieces(one_line(text)))
-    return Markdown(BLOCK.sub(lambda match: f"{match[1] or ''}\\", escaped, count=1))
+    return Markdown(BLOCK.sub(lambda match: f"{match[1] or ''}\\", _inline(text), count=1))
 
 
 def markdown_cell(text: str) -> str:
     """The same for a cell of a table, which a bar would end."""
-    if isinstance(text, Markdown):
-        return text
-    escaped = "".join(f"`{part}`" if code else MARKDOWN.sub(r"\\\1", part) for code, part in _pieces(one_line(text)))
-    return escaped.replace("|", "\\|")
+    return text if isinstance(text, Markdown) else _inline(text).replace("|", "\\|")
+
+
+def _inline(text: str) -> str:
+    """Text inside a line of Markdown, behind its first character."""
+    return "".join(f"`{part}`" if code else MARKDOWN.sub(r"\\\1", part) for code, part in _pieces(one_line(text)))
 
 
 def fenced(text: str, language: str = "") -> Markdown:
@@ -174,17 +175,17 @@ def finite(value: Any) -> Any:
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     """One line per record under the keys of all of them, in the order in which they first occur; empty without a value."""
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    rows: list[list[Any]] = [columns, *([record.get(column) for column in columns] for record in records)]
-    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in rows)
+    import pandas  # half a second that commands without a CSV file need not wait for
+
+    frame = pandas.DataFrame([{key: _csv_value(value) for key, value in record.items()} for record in records], dtype=object)
+    has_return = any("\r" in value for record in records for value in record.values() if isinstance(value, str))
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL  # which leaves a carriage return bare
+    return str(frame.to_csv(index=False, lineterminator="\n", quoting=quoting))  # object: whole numbers stay whole
 
 
-def _csv_cell(value: Any) -> str:
-    """Between quotes where something in it would end the cell; the module csv leaves a carriage return bare."""
-    if not isinstance(value, str):
-        return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else str(value)
-    text = value if value.isascii() else re.sub("[\ud800-\udfff]", UNSHOWN, value)
-    return '"' + text.replace('"', '""') + '"' if ENDS_CELL.search(text) else text
+def _csv_value(value: Any) -> Any:
+    """The value without what no file can hold; None, an empty cell, for what is not finite."""
+    return re.sub("[\ud800-\udfff]", UNSHOWN, value) if isinstance(value, str) else finite(value)
 
 
 def name_problem(name: str) -> str | None:
