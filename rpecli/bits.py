@@ -1,8 +1,16 @@
-"""Bits of whole numbers of any size as arrays, and back: 500 bits and more, which no integer type of numpy holds."""
+"""Bits of whole numbers of any size as arrays, and back: 500 bits and more, which no integer type of numpy holds.
+
+And what tasks have in common that calculate with two such numbers.
+"""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
+
+from rpecli.task import Batch, Task, measured_chance, prompt_answer
+
+OPERATOR, STOP = 2, 3  # symbols behind the two bits
 
 
 def numbers(bits_BxN: np.ndarray) -> list[int]:
@@ -40,3 +48,36 @@ def operands(x_BxN: np.ndarray, operator: int) -> list[tuple[int, int]]:
     both = numbers(np.where(is_operator_BxN, 0, x_BxN))
     places = is_operator_BxN.argmax(axis=1).tolist()
     return [(number & (1 << place) - 1, number >> place + 1) for number, place in zip(both, places, strict=True)]
+
+
+class BinaryOperation(Task):
+    """Two numbers with an operator between them; the result, least significant bit first, `end`, and zeros up to a length."""
+
+    symbols = 4
+    sign: ClassVar[str]  # of the operator
+    more_bits: ClassVar[int]  # that a result and its end may have beyond the length of the problem
+
+    def __init__(self, *, padded: bool = True):
+        self.padded = padded
+
+    def result(self, a: int, b: int) -> int:
+        raise NotImplementedError
+
+    def has_length(self, length: int) -> bool:
+        return length >= 3
+
+    def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        return draw_operands(rng, batch, length, OPERATOR)
+
+    def layout(self, x_BxN: np.ndarray) -> Batch:
+        results = [self.result(a, b) for a, b in operands(x_BxN, OPERATOR)]
+        n_bits_B = np.array([number.bit_length() for number in results])
+        answer_BxA = bits(results, x_BxN.shape[1] + self.more_bits)
+        answer_BxA[np.arange(len(results)), n_bits_B] = STOP
+        return prompt_answer(x_BxN, answer_BxA, None if self.padded else n_bits_B + 1)
+
+    def chance(self, length: int) -> float:
+        return measured_chance(self, length)
+
+    def word(self, symbol: int) -> str:
+        return ("0", "1", self.sign, "end")[symbol]

@@ -196,6 +196,12 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
+def few(names: Sequence[str], most: int, separator: str = ", ") -> str:
+    """`a, b, c and 5 more`: the first names, and how many there are beyond `most`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
+
+
 def whole_percent(share: float | None) -> str:
     """A share in whole per cent, without the sign; MISSING without one, `nan` where it is no number."""
     if share is None:

@@ -180,6 +180,13 @@ def measured_chance(task: Task, length: int, sequences: int = 4000) -> float:
     return n_right / max(1, int(answer_BxT[half:].sum()))
 
 
+def draw_distinct(rng: np.random.Generator, batch: int, length: int, symbols: int) -> np.ndarray:
+    """Uniform random subsets of the symbols in random order, `[batch, length]`. Raises ValueError where there are too few."""
+    if length > symbols:
+        raise ValueError(f"no {length} distinct symbols among {symbols}: length {symbols} is the longest")
+    return rng.permuted(np.broadcast_to(np.arange(symbols), (batch, symbols)), axis=1)[:, :length]
+
+
 def rows_of(sequences: Sequence[Sequence[int]], shift: int = 0) -> np.ndarray:
     """Token sequences of unlike length as one array `[B, T]`, padded behind; `shift` is added to every token before."""
     lengths_B = np.array([len(tokens) for tokens in sequences])

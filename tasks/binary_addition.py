@@ -8,18 +8,12 @@ Level        context-sensitive
 Why          the distance between digits of the same weight is k + 1, which differs from string to string
 """
 
-import numpy as np
-
-from rpecli import bits
-from rpecli.task import Batch, Task, measured_chance, prompt_answer
-
-PLUS, STOP = 2, 3
-WORDS = ["0", "1", "+", "end"]
+from rpecli.bits import BinaryOperation
 
 
-class BinaryAddition(Task):
+class BinaryAddition(BinaryOperation):
     title = "Binary addition"
-    symbols = 4
+    sign, more_bits = "+", 1
     family = "arithmetic"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
     variants = {"padded=false": {}}
@@ -29,28 +23,9 @@ class BinaryAddition(Task):
         ([1, 2, 1], "> 1 + 1 | [0] [1] [end] [0] ."),
     )
 
-    def __init__(self, *, padded: bool = True):
-        self.padded = padded
-
-    def has_length(self, length: int) -> bool:
-        return length >= 3
-
-    def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
-        return bits.draw_operands(rng, batch, length, PLUS)
-
-    def layout(self, x_BxN: np.ndarray) -> Batch:
-        sums, length = [a + b for a, b in bits.operands(x_BxN, PLUS)], x_BxN.shape[1]
-        n_bits_B = np.array([number.bit_length() for number in sums])
-        answer_BxA = bits.bits(sums, length + 1)
-        answer_BxA[np.arange(len(sums)), n_bits_B] = STOP
-        return prompt_answer(x_BxN, answer_BxA, None if self.padded else n_bits_B + 1)
+    def result(self, a: int, b: int) -> int:
+        return a + b
 
     def sequence(self, length: int) -> int:
         """Tokens of the longest sequence."""
         return 2 * length + 3 + self.padded
-
-    def chance(self, length: int) -> float:
-        return measured_chance(self, length)
-
-    def word(self, symbol: int) -> str:
-        return WORDS[symbol]

@@ -9,7 +9,7 @@ Why          every answer token is the same distance from its source: the simple
 
 import numpy as np
 
-from rpecli.task import Batch, Task, prompt_answer
+from rpecli.task import Batch, Task, draw_distinct, prompt_answer
 
 
 class Copy(Task):
@@ -31,12 +31,9 @@ class Copy(Task):
         return self.symbols if self.distinct else None
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
-        if not self.distinct:
-            return rng.integers(self.symbols, size=(batch, length))
-        if length > self.symbols:
-            raise ValueError(f"no {length} distinct symbols among {self.symbols}: length {self.symbols} is the longest")
-        symbols_BxS = np.broadcast_to(np.arange(self.symbols), (batch, self.symbols))
-        return rng.permuted(symbols_BxS, axis=1)[:, :length]
+        if self.distinct:
+            return draw_distinct(rng, batch, length, self.symbols)
+        return rng.integers(self.symbols, size=(batch, length))
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
         return prompt_answer(x_BxN, x_BxN)

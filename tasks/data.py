@@ -19,7 +19,7 @@ import numpy as np
 
 from rpecli.rows import examples
 from rpecli.rows.examples import Example, Source
-from rpecli.task import BOS, END, SEP, SPECIAL, Batch, Task, measured_chance, rows_of
+from rpecli.task import Batch, Task, measured_chance, prompt_answer_rows
 
 LINES = [f"{a}+{b}={a + b}" for a in range(1, 40, 3) for b in range(2, 60, 7)]  # stand for a file where no path is given
 SHOWN = {" ": "\\s", "\n": "\\n", "\t": "\\t"}  # how tokens of white space are written
@@ -66,15 +66,8 @@ class Data(Task):
 
     def _sequences(self, pairs: list[tuple[Example, int]]) -> Batch:
         """The sequences of examples, each with one of its answers."""
-        tokens, first, last = [], [], []
-        for example, n in pairs:
-            prompt, answer = ([self.symbol_of[word] + SPECIAL for word in words] for words in (example.input, example.answers[n]))
-            tokens.append([BOS, *prompt, SEP, *answer, END])
-            first.append(len(prompt) + 2)
-            last.append(len(prompt) + 2 + len(answer))
-        tokens_BxT = rows_of(tokens)
-        place_T = np.arange(tokens_BxT.shape[1])
-        return Batch(tokens_BxT, (place_T >= np.array(first)[:, None]) & (place_T < np.array(last)[:, None]))
+        prompts = [[self.symbol_of[word] for word in example.input] for example, _ in pairs]
+        return prompt_answer_rows(prompts, [[self.symbol_of[word] for word in example.answers[n]] for example, n in pairs])
 
     def chance(self, length: int) -> float:
         return measured_chance(self, length)

@@ -9,7 +9,7 @@ Why          recall and state tracking in one: every key has to be looked up, an
 
 import numpy as np
 
-from rpecli.task import Batch, Task, prompt_answer
+from rpecli.task import Batch, Task, draw_distinct, prompt_answer
 
 
 class MultiQueryWordProblem(Task):
@@ -42,7 +42,7 @@ class MultiQueryWordProblem(Task):
         n_queries = max(1, round(self.queries * length))
         pairs = min(self.keys, max(n_queries, (length - n_queries) // 2))
         n_queries = min(n_queries, pairs)
-        keys_BxP = rng.permuted(np.broadcast_to(np.arange(self.keys), (batch, self.keys)), axis=1)[:, :pairs]
+        keys_BxP = draw_distinct(rng, batch, pairs, self.keys)
         x_BxN = np.full((batch, 2 * pairs + 1 + n_queries), self.mark)
         x_BxN[:, 0 : 2 * pairs : 2] = keys_BxP
         x_BxN[:, 1 : 2 * pairs : 2] = self.keys + rng.integers(self.values, size=(batch, pairs))

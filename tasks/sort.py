@@ -9,7 +9,7 @@ Why          solvable from content alone, so it shows whether an encoding gets i
 
 import numpy as np
 
-from rpecli.task import Batch, Task, prompt_answer
+from rpecli.task import Batch, Task, draw_distinct, prompt_answer
 
 
 class Sort(Task):
@@ -31,12 +31,9 @@ class Sort(Task):
         return self.symbols - 1 if self.distinct else None  # of all symbols, the sorted order is known without looking
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
-        if not self.distinct:
-            return rng.integers(self.symbols, size=(batch, length))
-        if length > self.symbols:
-            raise ValueError(f"no {length} distinct symbols among {self.symbols}: length {self.symbols} is the longest")
-        symbols_BxS = np.broadcast_to(np.arange(self.symbols), (batch, self.symbols))
-        return rng.permuted(symbols_BxS, axis=1)[:, :length]
+        if self.distinct:
+            return draw_distinct(rng, batch, length, self.symbols)
+        return rng.integers(self.symbols, size=(batch, length))
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
         return prompt_answer(x_BxN, np.sort(x_BxN, axis=1))

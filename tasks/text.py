@@ -15,7 +15,7 @@ from copy import copy
 import numpy as np
 
 from rpecli.rows import running_text
-from rpecli.task import BOS, SPECIAL, Batch, Task
+from rpecli.task import Batch, Task, in_sequence
 
 SAMPLE = "It was the best of times, it was the worst of times.\n" * 40  # stands for a file where no path is given
 PARTS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}  # of the text
@@ -46,12 +46,8 @@ class Text(Task):
         return self.part_N[starts_Bx1 + np.arange(length)]
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
-        tokens_BxT = np.concatenate([np.full((len(x_BxN), 1), BOS), x_BxN + SPECIAL], axis=1)
-        trained_BxT = np.broadcast_to(np.arange(tokens_BxT.shape[1]) > 0, tokens_BxT.shape)
-        if self.scored == "all":
-            return Batch(tokens_BxT, trained_BxT)
-        last_BxT = np.broadcast_to(np.arange(tokens_BxT.shape[1]) == x_BxN.shape[1], tokens_BxT.shape)
-        return Batch(tokens_BxT, last_BxT, trained_mask_BxT=trained_BxT)
+        is_scored_N = (np.arange(x_BxN.shape[1]) == x_BxN.shape[1] - 1) | (self.scored == "all")
+        return in_sequence(x_BxN, np.broadcast_to(is_scored_N, x_BxN.shape), language_model=True)
 
     def fixed_set(self, length: int, sequences: int) -> Batch | None:
         if self.part_N is self.text_N:  # of no split

@@ -14,6 +14,7 @@ from rpecli.run.directory import Run, Status, directories, readable_runs
 from rpecli.run.files import NotWritten, RunError
 from rpecli.run.liveness import claim
 from rpecli.run.provenance import why_no_commit
+from rpecli.table import few
 
 NAMED = 8  # runs that a message names one by one
 
@@ -46,8 +47,7 @@ def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[
 def fail_if_unreadable(names: list[str]) -> None:
     """Ends a command that has used all runs but those of these names."""
     if names:
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        stop(f"left out, as told above: {', '.join(names[:NAMED])}{more}", FAILURE)
+        stop(f"left out, as told above: {few(names, NAMED)}", FAILURE)
 
 
 def find_directories(folder: Path, name: str) -> list[Path]:

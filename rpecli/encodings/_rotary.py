@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli.encoding import Encoding, QueryKey, Shape
@@ -31,6 +32,11 @@ def precise(x: Tensor) -> Tensor:
 def frequencies(width: int, base: float, device: torch.device | None = None) -> Tensor:
     """base^(-2c/width) of every pair, `[width / 2]`, in float64."""
     return base ** (-precise(torch.arange(0, width, 2, device=device)) / width)
+
+
+def first_frequencies(n: int, width: int, base: float, device: torch.device | None = None) -> Tensor:
+    """The same of the n fastest pairs; the others do not turn."""
+    return F.pad(frequencies(width, base, device)[:n], (0, width // 2 - n))
 
 
 def angles(positions: Tensor, w_C: Tensor) -> Tensor:

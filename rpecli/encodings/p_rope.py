@@ -7,7 +7,6 @@ channels. Here p = 0.75 and neighbouring channels are pairs (`pairing=half` for 
 fewer slow pairs meet angles they never saw.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli.encoding import Encoding, QueryKey, Shape
@@ -33,5 +32,5 @@ class PRoPE(Encoding):
         self.base, self.n_rotated, self.pairing = base, n_rotated, pairing
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
-        w_C = rotary.frequencies(self.shape.d_head, self.base, qk.device)[: self.n_rotated]
-        return rotary.rotate(qk, F.pad(w_C, (0, self.shape.d_head // 2 - self.n_rotated)), pairing=self.pairing)
+        w_C = rotary.first_frequencies(self.n_rotated, self.shape.d_head, self.base, qk.device)
+        return rotary.rotate(qk, w_C, pairing=self.pairing)

@@ -8,7 +8,6 @@ growing, slowly.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rpecli.encoding import Encoding, QueryKey, Shape
@@ -32,8 +31,8 @@ class ScaleInvariant(Encoding):
         self.tau, self.base, self.n_rotated = tau, base, int(p * shape.d_head / 2 + 1e-9)
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
-        w_C = rotary.frequencies(self.shape.d_head, self.base, qk.device)[: self.n_rotated]
-        return rotary.rotate(qk, F.pad(w_C, (0, self.shape.d_head // 2 - self.n_rotated)))
+        w_C = rotary.first_frequencies(self.n_rotated, self.shape.d_head, self.base, qk.device)
+        return rotary.rotate(qk, w_C)
 
     def score(self, logits_BxHxTxS: Tensor, qk: QueryKey) -> Tensor:
         distance_Bx1xTxS = qk.distance_BxTxS.clamp(min=0)[:, None]

@@ -33,18 +33,32 @@ def identity(config: Config, weights: str, request: EvalRequest) -> dict[str, ob
     }
 
 
+def agreeing_lines(run: Run, config: Config, weights: str, request: EvalRequest) -> list[EvalLine]:
+    """The lines that were measured as a request asks, at whatever lengths and on whatever sets, oldest first."""
+    asked = identity(config, weights, request)
+    return [line for line in run.evaluations() if all(line.get(key) == value for key, value in asked.items())]
+
+
 def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:
     """The latest line of each length that answers the request. Raises ChoiceError or DataSetError where a set cannot be had."""
+    return {length: line for length, line in _answers(run, request).items() if line is not None}
+
+
+def is_answered(run: Run, request: EvalRequest) -> bool:
+    """Whether nothing is left to measure."""
+    return not request.overwrite and all(_answers(run, request).values())
+
+
+def _answers(run: Run, request: EvalRequest) -> dict[int, EvalLine | None]:
+    """Each length that the request asks for, and the latest line that answers it."""
     config = config_of(run, request)
-    asked = identity(config, _weights_of(run), request)
-    lengths = set(eval_lengths(config, tasks.build(config.evaluated_task), request.folder))
-    lines: dict[int, EvalLine] = {}
-    for line in run.evaluations():
+    answers: dict[int, EvalLine | None] = {}
+    answers |= dict.fromkeys(eval_lengths(config, tasks.build(config.evaluated_task), request.folder))
+    for line in agreeing_lines(run, config, _weights_of(run), request):
         length = line["length"]
-        agrees = length in lengths and all(line.get(key) == value for key, value in asked.items())
-        if agrees and line["fingerprint"] == _set_fingerprint(config, length, request.folder):
-            lines[length] = line
-    return lines
+        if length in answers and line["fingerprint"] == _set_fingerprint(config, length, request.folder):
+            answers[length] = line
+    return answers
 
 
 def _weights_of(run: Run) -> str:
@@ -53,13 +67,6 @@ def _weights_of(run: Run) -> str:
         return catalog.fingerprint(run.weights_file)
     except OSError as error:
         raise RunError(f"{run.weights_file} cannot be read: {error.strerror}") from None
-
-
-def is_answered(run: Run, request: EvalRequest) -> bool:
-    """Whether nothing is left to measure."""
-    config = config_of(run, request)
-    lengths = eval_lengths(config, tasks.build(config.evaluated_task), request.folder)
-    return not request.overwrite and set(lengths) <= asked_lines(run, request).keys()
 
 
 def _set_fingerprint(config: Config, length: int, folder: Path | None) -> str:

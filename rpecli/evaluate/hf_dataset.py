@@ -1,6 +1,6 @@
 """Writes evaluation sets as a Hugging Face `datasets` dataset: one parquet file per length, a card, and dataset.json.
 
-The only module that needs `datasets`; training, and evaluation on drawn sequences, never load it.
+Training, and evaluation on drawn sequences, never load `datasets`.
 """
 
 import hashlib

@@ -28,7 +28,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
     check_data(run, config)
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")
-    check_weights(run)
+    weights = checked_weights(run)
     check_copies(run.path, run.config, run.record)
     encoding = canonical(override, run.path) if override else config.encoding  # its own file stands in the run directory
     try:
@@ -45,14 +45,15 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
         raise RunError(f"{run.name}: its model does not fit in the memory of {device}: free some, or --device cpu") from None
     loaded.model.switch(True)
     loaded.model.eval()
-    return loaded, catalog.fingerprint(run.weights_file)
+    return loaded, weights
 
 
-def check_weights(run: Run) -> None:
-    """Raises RunError where the weights file is not the one that training ended with."""
+def checked_weights(run: Run) -> str:
+    """The fingerprint of the weights file. Raises RunError where it is not the file that training ended with."""
     recorded, now = run.record.get("weights"), catalog.fingerprint(run.weights_file)
     if recorded not in (None, now):
         raise RunError(f"{run.weights_file} is not the file that training wrote ({recorded}, now {now}): {_remedy(run, None)}")
+    return now
 
 
 def check_data(run: Run, config: Config) -> None:

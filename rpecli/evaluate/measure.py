@@ -16,7 +16,7 @@ from torch import Tensor
 from rpecli import data, objective
 from rpecli.device import available_memory, to_device
 from rpecli.encoding import TooLongError
-from rpecli.evaluate.asked import identity
+from rpecli.evaluate.asked import agreeing_lines
 from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.load import load
@@ -88,11 +88,9 @@ def evaluate(
 
 def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[int, set[str]]:
     """The fingerprints of the sets that these weights were evaluated on, by length; none if the request overwrites."""
-    asked = identity(loaded.config, weights, request)
     fingerprints: dict[int, set[str]] = {}
-    for line in run.evaluations() if not request.overwrite else []:
-        if all(line.get(key) == value for key, value in asked.items()):
-            fingerprints.setdefault(line["length"], set()).add(line["fingerprint"])
+    for line in agreeing_lines(run, loaded.config, weights, request) if not request.overwrite else []:
+        fingerprints.setdefault(line["length"], set()).add(line["fingerprint"])
     return fingerprints
 
 

@@ -21,6 +21,7 @@ from rpecli.launch.server import Ended, Message, Server, Started
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError, RunInUse
 from rpecli.signals import GRACE
+from rpecli.table import few
 
 TICK = 0.2  # seconds between looks at the children while none ends
 ENDING_TICK = 0.02  # and while they are to end
@@ -271,8 +272,7 @@ def _wait_for_busy(queue: JobQueue) -> Iterator[Event]:
 
 
 def _names(runs: list[Run]) -> str:
-    names = ", ".join(run.name for run in runs[:3])
-    return f"{names} and {len(runs) - 3} more are" if len(runs) > 3 else f"{names} {'is' if len(runs) == 1 else 'are'}"
+    return f"{few([run.name for run in runs], 3)} {'is' if len(runs) == 1 else 'are'}"
 
 
 def stop(pool: Pool, say: worker.Say, grace: float = GRACE) -> None:

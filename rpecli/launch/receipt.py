@@ -1,6 +1,5 @@
 """What a job leaves in its run's record when all is done: the same job need not be started again to find out."""
 
-import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -10,9 +9,7 @@ from rpecli.config.recipe import Config
 from rpecli.launch.job import Job
 from rpecli.run.code import fingerprint_of, shipped_code
 from rpecli.run.directory import Run
-from rpecli.run.files import RunError
-
-DIGITS = 16
+from rpecli.run.files import RunError, digest
 
 
 def receipt(job: Job, config: Config | None = None) -> str | None:
@@ -28,7 +25,7 @@ def receipt(job: Job, config: Config | None = None) -> str | None:
     settings = (request.settings or config.eval).model_dump()
     sizes = {file.name: file.stat().st_size for file in _results(job.run) if file.exists()}
     facts = [settings, request.encoding_override, job.probe, _code(config.task, config.encoding), sizes]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGITS]
+    return digest(json.dumps(facts, sort_keys=True).encode())
 
 
 def is_done(job: Job, config: Config) -> bool:

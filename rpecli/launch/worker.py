@@ -87,9 +87,9 @@ def _failure(job: Job, error: BaseException, session: "Session") -> Ending:
         log.write("".join(traceback.format_exception(error)))
     if job.stacked_with:
         return Ending()
-    reason = reason_of(error)
-    record_failure(job.run, reason, session)
-    return Ending(FAILED, reason)
+    ending = Ending(FAILED, reason_of(error))
+    record_failure(job.run, ending.reason, session)
+    return ending
 
 
 def reason_of(error: BaseException) -> str:
@@ -154,8 +154,8 @@ def _train_stack(job: Job, say: Say) -> None:
 
     try:
         stacked.train_together(job.runs, job.device, progress=log)
-    except stacked.NotStackable as reason:
-        say(f"{len(job.runs)} runs train one by one: {reason}")
+    except stacked.NotStackable as error:
+        say(f"{len(job.runs)} runs train one by one: {error}")
 
 
 class Session:

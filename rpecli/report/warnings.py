@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rpecli.choice import ChoiceError, is_path, parse_choice, paths_in, split_layers
 from rpecli.run.code import changed_files, fingerprint_of, shipped_code
-from rpecli.table import plural
+from rpecli.table import few, plural
 
 if TYPE_CHECKING:
     from rpecli.report.load import RunResults
@@ -128,5 +128,4 @@ def source_versions(runs: "list[RunResults]") -> int:
 
 def paths_of(runs: "list[RunResults]") -> str:
     """The paths of the first runs, and how many more there are."""
-    more = f" and {len(runs) - MAX_PATHS} more" if len(runs) > MAX_PATHS else ""
-    return " ".join(str(run.path) for run in runs[:MAX_PATHS]) + more
+    return few([str(run.path) for run in runs], MAX_PATHS, separator=" ")
