@@ -22,7 +22,7 @@ from rpecli.config import suites
 from rpecli.describe import listing, task_card
 from rpecli.escape import Markdown
 from rpecli.report import stats
-from rpecli.table import Table
+from rpecli.table import Table, few
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "results" / "shipped"
@@ -33,6 +33,7 @@ COMMAND = "python scripts/docs.py"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 INDEX = ["encoding", "title", "group", "what it does"]
 PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the training length", "year"]
+MAX_NAMES = 8  # of encodings in a list
 LEARNS = {"yes": "yes", "no": "no", "option": "only with an option"}
 
 
@@ -73,7 +74,8 @@ def task_table() -> str:
     """One row per task, without its variants; the name is a link to its section."""
     rows = [row for row in listing.rows("tasks") if ":" not in row["task"]]
     columns = ["family", listing.ASKS, "example"]
-    return table([{"task": f"[{row['task']}](docs/tasks.md#{row['task']})"} | {key: row[key] for key in columns} for row in rows])
+    links = [Markdown(f"[{row['task']}](docs/tasks.md#{row['task']})") for row in rows]
+    return table([{"task": link} | {key: row[key] for key in columns} for link, row in zip(links, rows, strict=True)])
 
 
 def suite_table() -> str:
@@ -93,7 +95,7 @@ def task_sections() -> str:
 
 def task_section(name: str) -> str:
     card = task_card.card(name)
-    facts = "\n".join(f"{key:<12}{line}" for key, value in card.facts.items() for key, line in task_card.lines(key, value))
+    facts = "\n".join(task_card.fact_lines(card))
     choices = [choice for choice in listing.task_choices() if choice.partition(":")[0] == name]
     examples = [(choice, task_card.card(choice, seed=1).drawn[0]) for choice in choices]
     shown = "\n".join(f"{choice}\n    {text}" for choice, text in examples)
@@ -141,12 +143,7 @@ def mean_beyond(rows: list[dict[str, Any]]) -> float:
 def short_recipes() -> list[dict[str, Any]]:
     """The recipes, long lists of encodings cut."""
     rows = listing.rows("recipes")
-    return [row | {"encoding": shortened(str(row["encoding"]))} for row in rows]
-
-
-def shortened(names: str, at_most: int = 8) -> str:
-    listed = names.split(", ")
-    return names if len(listed) <= at_most else f"{', '.join(listed[:at_most])} and {len(listed) - at_most} more"
+    return [row | {"encoding": few(str(row["encoding"]).split(", "), MAX_NAMES)} for row in rows]
 
 
 GENERATORS: dict[str, Callable[[], str]] = {

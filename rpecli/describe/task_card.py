@@ -100,14 +100,18 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
 
 def text(card: TaskCard) -> str:
     """A card as plain text: summary, facts, examples."""
-    width = max(map(len, card.facts)) + 2
-    facts = [f"{name:<{width}}{line}" for fact, value in card.facts.items() for name, line in lines(fact, value)]
     worked = ["", "Worked examples", *(f"  {line}" for line in card.worked)] if card.worked else []
     drawn = ["", f"Examples of length {card.length}", *(f"  {line}" for line in card.drawn)]
-    return "\n".join([f"{card.title} ({card.choice})", card.summary, "", *facts, *worked, *drawn])
+    return "\n".join([f"{card.title} ({card.choice})", card.summary, "", *fact_lines(card), *worked, *drawn])
 
 
-def lines(name: str, value: str) -> list[tuple[str, str]]:
+def fact_lines(card: TaskCard) -> list[str]:
+    """The facts in two columns."""
+    width = max(map(len, card.facts)) + 2
+    return [f"{name:<{width}}{line}" for fact, value in card.facts.items() for name, line in _lines(fact, value)]
+
+
+def _lines(name: str, value: str) -> list[tuple[str, str]]:
     """A fact as lines, the first with its name."""
     first, *rest = value.splitlines() or [""]
     return [(name, first), *(("", line) for line in rest)]
