@@ -43,6 +43,12 @@ def install(grace: float = GRACE + 5) -> None:
     threading.Thread(target=_watch, args=(reader, grace), daemon=True).start()
 
 
+def ignore() -> None:
+    """The command has ended, and its exit code stands: Python removes handlers before the process ends, and a signal would kill it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _raise(number: int, _: FrameType | None) -> None:
     raise Interrupted if number == signal.SIGINT else Terminated
 
