@@ -32,6 +32,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["train", "evaluate", "trial"],
     ["probes"],
     ["describe", "launch", "report", "bench"],
+    ["api"],
     ["cli"],
     ["__main__"],
 ]
