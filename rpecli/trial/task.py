@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rpecli import task as tasks
-from rpecli.task import Batch, Task
+from rpecli.task import MEASURES, Batch, Task
 from rpecli.trial.fault import Tried, described
 
 SEQUENCES = 4
@@ -38,6 +38,8 @@ def _is_whole(value: object) -> bool:
 def _check_class(tried: Tried, task: Task) -> None:
     if not isinstance(task.family, str) or not task.family:
         raise tried.fault("family", f"is {task.family!r:.40}, expected a word such as copying", "family")
+    if task.measure not in MEASURES:
+        raise tried.fault("measure", f"is {task.measure!r:.40}, expected {' or '.join(MEASURES)}", "measure")
     if not isinstance(task.title, str):
         raise tried.fault("title", f"is {task.title!r:.40}, expected a string", "title")
 
@@ -49,6 +51,9 @@ def _check_length(tried: Tried, task: Task, length: int) -> None:
     chance = tried.call("chance", task.chance, length)
     if not isinstance(chance, int | float | np.floating) or not 0 <= chance <= 1:
         raise tried.fault("chance", f"returned {described(chance)}, expected a number from 0 to 1", task.chance)
+    chance_nll = tried.call("chance_nll", task.chance_nll, length)
+    if not isinstance(chance_nll, int | float | np.floating) or not 0 <= chance_nll < np.inf:
+        raise tried.fault("chance_nll", f"returned {described(chance_nll)}, expected nats from 0 on", task.chance_nll)
     coupled = tried.call("coupled", task.coupled, batches[0])
     if coupled is not None and getattr(coupled, "shape", None) != batches[0].tokens_BxT.shape:
         expected = f"expected [B, T] = {list(batches[0].tokens_BxT.shape)}, or None"
