@@ -395,6 +395,7 @@ def test_between_looks_at_all_runs_those_at_work_alone_are_looked_at(three: list
             looks.clear()
             yield Event(kind, three[1] if kind == "started" else None, active=(three[1],))
             assert looks == [three[1].name]
+        looks.clear()
 
     monkeypatch.setattr(RunStatus, "refresh", noted)
     progress.follow(work(), console_of(), three)
