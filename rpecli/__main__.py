@@ -13,7 +13,10 @@ def main() -> None:
         is_interrupt = isinstance(stopped, signals.Interrupted)
         sys.stderr.write("interrupted\n" if is_interrupt else "stopped by SIGTERM\n")
         raise SystemExit(signals.INTERRUPTED if is_interrupt else signals.TERMINATED) from None
-    app.main()
+    try:
+        app.main()
+    finally:
+        signals.ignore()
 
 
 if __name__ == "__main__":

@@ -43,6 +43,12 @@ def install(grace: float = GRACE + 5) -> None:
     threading.Thread(target=_watch, args=(reader, grace), daemon=True).start()
 
 
+def ignore() -> None:
+    """From now on no signal changes the exit code: Python removes handlers before a process ends, and one would kill it then."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _raise(number: int, _: FrameType | None) -> None:
     raise Interrupted if number == signal.SIGINT else Terminated
 

@@ -6,6 +6,7 @@ scored. Sequences of one problem length may differ in tokens: PAD follows the sh
 loaded where torch is not.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from rpecli.choice import ChoiceError, parse_choice
 
 PAD, BOS, SEP, END = range(4)
 SPECIAL = 4  # symbol s is token s + SPECIAL
+MEASURES = ("accuracy", "perplexity")  # values of Task.measure
 MARKS = {PAD: "_", BOS: ">", SEP: "|", END: "."}
 
 
@@ -54,6 +56,7 @@ class Task:
     notes: Sequence[str] = ()  # what was guessed or is unusual about this task, told before training
     predicts_sets: ClassVar[bool] = False  # every answer is the set of tokens that may come next: layout gives `sets_BxT`
     symbols: int  # size of the vocabulary without the special tokens; an instance may set its own
+    measure: ClassVar[str] = "accuracy"  # what reports show and test: accuracy, or perplexity where answers are never certain
     family: ClassVar[str] = "other"  # the kind of problem, in a word or two: reports pool the tasks of a family
     defaults: ClassVar[dict[str, Any]] = {}  # recipe keys that suit this task: its training length, its steps
     examples: ClassVar[tuple[tuple[list[int], str], ...]] = ()  # (an input, its sequence as `text` writes it); tests check them
@@ -76,6 +79,10 @@ class Task:
         By default 1 / symbols. A task whose answers are not uniform computes its own, or returns `measured_chance(self, length)`.
         """
         return 1 / self.symbols
+
+    def chance_nll(self, length: int) -> float:
+        """Nats per answer token of the best guess that does not look at the input, of a task that is measured by perplexity."""
+        return math.log(self.symbols)
 
     def longest(self) -> int | None:
         """The greatest problem length; None for no limit."""

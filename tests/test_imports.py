@@ -23,7 +23,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["table", "plot", "tensor_file"],
     ["brackets"],
     ["task", "encoding", "rows"],
-    ["bits", "language"],
+    ["bits", "ragged", "language"],
     ["attention", "encodings"],
     ["encoding_facts", "templates"],
     ["data", "objective"],
@@ -31,6 +31,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["train", "evaluate", "proofs"],
     ["probes", "trial"],
     ["describe", "launch", "report", "bench"],
+    ["api"],
     ["cli"],
     ["__main__"],
 ]

@@ -271,3 +271,11 @@ def test_the_limits_of_control_groups_count(tmp_path: Path, monkeypatch: pytest.
     assert container.memory_limits() == [(1000, 500)]
     assert container.cpu_quota() == 1.5
     assert (device.available_memory(), device.total_memory(), device.n_cores()) == (500, 1000, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_end_of_a_command_does_not_change_its_exit_code(number: signal.Signals) -> None:
+    late = f"import atexit, os; atexit.register(os.kill, os.getpid(), {int(number)})"
+    code = f"{late}; from rpecli.__main__ import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -66,7 +66,8 @@ def _kind(name: str) -> str | None:
     if is_path(first):
         kind = catalog.kind_of(catalog.find("encodings", first)) if first.endswith(".py") else None
     else:
-        kind = next((kind for kind in KINDS if first in catalog.names(kind)), None)
+        kind = next((kind for kind in ("recipes", *KINDS) if first in catalog.names(kind)), None)
+        kind = kind if kind in KINDS else None
     if kind and others:
         stop(f"{name!r}: write one {kind[:-1]}: rpe check {first}", USAGE)
     known = {other: word for kind, word in {**KINDS, "recipes": "recipe"}.items() for other in catalog.names(kind)}

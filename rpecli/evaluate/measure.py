@@ -31,6 +31,7 @@ from rpecli.signals import stop_signals
 from rpecli.task import SPECIAL, Batch
 
 N_DECILES = 10  # parts of the answer whose accuracy is kept apart
+N_PLACES = 40  # doublings of the place in a sequence
 
 
 def evaluate(
@@ -105,6 +106,8 @@ class SequenceScores:
     nll: np.ndarray  # sum over the answer tokens, in nats
     n_correct_by_decile: np.ndarray
     n_answer_by_decile: np.ndarray
+    nll_by_place: np.ndarray  # `[B, N_PLACES]`: as nll, at places 1, 2, 3-4, 5-8, ... of the sequence
+    n_answer_by_place: np.ndarray
 
     @classmethod
     def concatenate(cls, parts: list["SequenceScores"]) -> "SequenceScores":
@@ -147,6 +150,9 @@ def measure(
     assert shown
     summary = _summary(loaded, length, blocks, scores, untrained / len(scores.exact), seconds)
     line: EvalScores = {**summary, "example": shown}
+    if loaded.task.measure == "perplexity":
+        line["chance_nll"] = round(loaded.task.chance_nll(length), 6)
+        line["nll_by_place"] = _nll_by_place(scores)
     return line if rope_factor is None else {**line, "rope_factor": rope_factor}
 
 
@@ -194,8 +200,26 @@ def score(
         nll=(nll_BxT * answer_BxT).sum(1),
         n_correct_by_decile=np.stack([(correct_BxT & mask_BxT).sum(1) for mask_BxT in in_decile], 1),
         n_answer_by_decile=np.stack([mask_BxT.sum(1) for mask_BxT in in_decile], 1),
+        nll_by_place=by_place(nll_BxT * answer_BxT),
+        n_answer_by_place=by_place(answer_BxT.astype(np.int64)),
     )
     return scores, predicted_BxT
+
+
+def by_place(values_BxT: np.ndarray) -> np.ndarray:
+    """Sums over places 1, 2, 3-4, 5-8, ..., `[B, N_PLACES]`."""
+    B, T = values_BxT.shape
+    starts = [0, *(2**k for k in range(N_PLACES) if 2**k < T)]
+    sums_BxP = np.zeros((B, N_PLACES), values_BxT.dtype)
+    sums_BxP[:, : len(starts)] = np.add.reduceat(values_BxT, starts, axis=1)
+    return sums_BxP
+
+
+def _nll_by_place(scores: SequenceScores) -> list[float | None]:
+    """Nats per answer token at places 1, 2, 3-4, 5-8, ... of the sequence; None at places without an answer."""
+    nll_P, n_P = scores.nll_by_place.sum(0), scores.n_answer_by_place.sum(0)
+    last = int(np.flatnonzero(n_P)[-1]) + 1
+    return [round(float(nll / n), 6) if n else None for nll, n in zip(nll_P[:last], n_P[:last], strict=True)]
 
 
 def _summary(

@@ -10,6 +10,7 @@ from rpecli import catalog
 from rpecli.rows.readers import text_of
 from rpecli.rows.row import DataError
 
+SHIPPED = Path(__file__).with_name("carroll.txt")  # Lewis Carroll's two books about Alice, 1865 and 1871: public domain
 WHITE = {" ": "\\s", "\n": "\\n", "\t": "\\t", "\r": "\\r"}  # how white space is written
 
 
@@ -43,13 +44,13 @@ def _files(path: str) -> list[Path]:
 
 def encode(text: str, tokens: str, path: str = "the text") -> tuple[np.ndarray, list[str]]:
     """A text as symbols, `[N]`, and how each symbol is written."""
-    codes_N = np.array(list(text.encode() if tokens == "byte" else map(ord, text)), dtype=np.int64)
-    if len(codes_N) < 20:
-        raise DataError(f"{path}: {len(codes_N)} tokens are too few to train on some and hold out others")
+    encoded = np.frombuffer(text.encode(), np.uint8) if tokens == "byte" else np.frombuffer(text.encode("utf-32-le"), "<u4")
+    if len(encoded) < 20:
+        raise DataError(f"{path}: {len(encoded)} tokens are too few to train on some and hold out others")
     if tokens == "byte":
-        return codes_N, [_byte(value) for value in range(256)]
-    characters, symbols_N = np.unique(codes_N, return_inverse=True)
-    return symbols_N, [WHITE.get(chr(code), chr(code)) for code in characters.tolist()]
+        return encoded, [_byte(value) for value in range(256)]
+    characters, symbols_N = np.unique(encoded, return_inverse=True)
+    return symbols_N.astype(np.int32), [WHITE.get(chr(code), chr(code)) for code in characters.tolist()]
 
 
 def _byte(value: int) -> str:

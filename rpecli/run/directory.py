@@ -139,6 +139,7 @@ class Run:
         record = {"format": RECORD_FORMAT, "id": config.id, "task": label(config.task), "encoding": label(config.encoding)}
         record |= {"positions": config.positions, "seed": config.seed, "status": Status.CREATED, "study": study}
         record |= {"group": group_of(config.encoding), "family": family_of(config.task)}
+        record |= {"measure": measure_of(config.task)}
         record |= {"sources": sources(config), "code": code.shipped_code(config), "data": data_sources(config)}
         return record | {"recipe": self._write_recipe(config), "created": now(), **process.this_process()}
 
@@ -361,3 +362,8 @@ def group_of(encoding: str) -> str:
 def family_of(task: str) -> str:
     """The kind of problem, from the task's file."""
     return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get("family", "other"))
+
+
+def measure_of(task: str) -> str:
+    """What reports show and test of a task, from its file: accuracy or perplexity."""
+    return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get("measure", "accuracy"))

@@ -70,6 +70,7 @@ class RunRecord(Record):
     study: str
     group: str  # of the encoding
     family: str  # of the task
+    measure: NotRequired[Literal["accuracy", "perplexity"]]  # what reports show and test of the task
     sources: Sources
     code: NotRequired[dict[str, str]]  # fingerprints of the shipped files that decide its numbers, by name
     data: NotRequired[dict[str, str]]  # fingerprints of the user's own data, by path
@@ -152,6 +153,8 @@ class EvalScores(SetScores):
     """What `rpe eval` measures of a model at one length, all of it over the same sequences."""
 
     example: Example
+    chance_nll: NotRequired[Amount]  # nats of the best guess that does not look at the input, of tasks measured by perplexity
+    nll_by_place: NotRequired[list[Measured]]  # of these too, nats per answer token at places 1, 2, 3-4, 5-8, ...
     rope_factor: NotRequired[Amount]  # by which RoPE was scaled for this length, of encodings that scale
 
 

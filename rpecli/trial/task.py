@@ -1,6 +1,5 @@
 """Tries a task: its class, then its hooks on a few sequences of training lengths and beyond."""
 
-import inspect
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from rpecli import task as tasks
+from rpecli.choice import parse_choice
 from rpecli.proofs import task as proofs
-from rpecli.task import Batch, Task
+from rpecli.task import MEASURES, Batch, Task
 from rpecli.trial.fault import Tried, described
 
 SEQUENCES = 4
@@ -95,6 +95,8 @@ def shapes(subject: Subject) -> None:
     tried, task = subject.tried, subject.task
     if not isinstance(task.family, str) or not task.family:
         raise tried.fault("family", f"is {task.family!r:.40}, expected a word such as copying", "family")
+    if task.measure not in MEASURES:
+        raise tried.fault("measure", f"is {task.measure!r:.40}, expected {' or '.join(MEASURES)}", "measure")
     if not isinstance(task.title, str):
         raise tried.fault("title", f"is {task.title!r:.40}, expected a string", "title")
     longest = tried.call("longest", task.longest)
@@ -129,13 +131,16 @@ def chance_in_range(subject: Subject) -> None:
         chance = subject.tried.call("chance", subject.task.chance, length)
         is_number = isinstance(chance, int | float | np.floating) and 0 <= chance <= 1
         subject.require("chance", None if is_number else f"returned {described(chance)}, expected a number from 0 to 1")
+        nats = subject.tried.call("chance_nll", subject.task.chance_nll, length)
+        is_number = isinstance(nats, int | float | np.floating) and 0 <= nats < np.inf
+        subject.require("chance_nll", None if is_number else f"returned {described(nats)}, expected nats from 0 on")
 
 
 def examples(subject: Subject) -> None:
     tried, task, pairs = subject.tried, subject.task, subject.task.examples
     if not isinstance(pairs, tuple | list):
         raise tried.fault("examples", f"is {described(pairs)}, expected pairs of an input and its sequence as text", "examples")
-    if has_options(task):
+    if parse_choice(tried.choice)[1]:
         return  # they are those of the options' defaults
     for pair in pairs:
         with tried.trying("examples", "examples"):
@@ -143,9 +148,3 @@ def examples(subject: Subject) -> None:
             shown = task.text(task.layout(np.array([inputs])))
         if shown != text:
             raise tried.fault("examples", f"states {text!r:.80}, but the sequence of {inputs} is {shown!r:.80}", "examples")
-
-
-def has_options(task: Task) -> bool:
-    """Whether an option of an instance is not the default."""
-    parameters = inspect.signature(type(task)).parameters
-    return any(getattr(task, name, parameter.default) != parameter.default for name, parameter in parameters.items())

@@ -6,7 +6,7 @@ import numpy as np
 
 from rpecli import catalog
 from rpecli import task as tasks
-from rpecli.choice import ChoiceError
+from rpecli.choice import ChoiceError, parse_choice
 from rpecli.config.recipe import task_defaults
 from rpecli.config.settings import Settings
 from rpecli.proofs import task as proofs
@@ -94,7 +94,7 @@ def _examples(subject: Subject) -> str:
     number = len(subject.task.examples)
     if not number:
         raise DoesNotApply("the class has none")
-    if trial.has_options(subject.task):
+    if parse_choice(subject.tried.choice)[1]:
         raise DoesNotApply("they are those of the options' defaults")
     trial.examples(subject)
     return f"{number} in the class"
