@@ -24,6 +24,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["brackets"],
     ["task", "encoding", "rows"],
     ["bits", "ragged", "language"],
+    ["digits"],
     ["attention", "encodings"],
     ["encoding_facts", "templates"],
     ["data", "objective"],
