@@ -106,6 +106,7 @@ class Encoding(nn.Module):
     look: ClassVar[tuple[str, str] | None] = None  # color and marker in every figure; without them, they follow from the name
     group: ClassVar[str] = "RPE"  # one of catalog.GROUPS: reports compare encodings by it
     paper: ClassVar[str] = ""  # title, year, arXiv id
+    baseline: ClassVar[bool] = False  # whether `encoding: baselines` stands for it among others
     shared: bool = False  # one instance serves all layers
     shift_invariant: bool = True  # scores do not change if all positions move by the same amount
     causal_only: bool = False  # not defined for bidirectional attention

@@ -44,7 +44,7 @@ def install(grace: float = GRACE + 5) -> None:
 
 
 def ignore() -> None:
-    """The command has ended, and its exit code stands: Python removes handlers before the process ends, and a signal would kill it."""
+    """From now on no signal changes the exit code: Python removes handlers before a process ends, and one would kill it then."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

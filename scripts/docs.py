@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import report_schema
@@ -21,7 +20,6 @@ from rpecli.attention import kernels
 from rpecli.config import suites
 from rpecli.describe import listing, task_card
 from rpecli.escape import Markdown
-from rpecli.report import stats
 from rpecli.table import Table, few
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +31,7 @@ COMMAND = "python scripts/docs.py"
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 INDEX = ["encoding", "title", "group", "what it does"]
 PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the training length", "year"]
-MAX_NAMES = 8  # of encodings in a list
+MAX_NAMES = 7  # in a list
 LEARNS = {"yes": "yes", "no": "no", "option": "only with an option"}
 
 
@@ -74,7 +72,7 @@ def task_table() -> str:
     """One row per task, without its variants; the name is a link to its section."""
     rows = [row for row in listing.rows("tasks") if ":" not in row["task"]]
     columns = ["family", listing.ASKS, "example"]
-    links = [Markdown(f"[{row['task']}](docs/tasks.md#{row['task']})") for row in rows]
+    links = [Markdown(f"[{row['task']}](#{row['task']})") for row in rows]
     return table([{"task": link} | {key: row[key] for key in columns} for link, row in zip(links, rows, strict=True)])
 
 
@@ -108,42 +106,24 @@ def kernel_table() -> str:
 
 
 def quick_answer() -> str:
-    """What `rpe run quick` found: headline, claims and token accuracy, from its shipped report."""
+    """What `rpe run quick` found: headline and claims, from its shipped report."""
     report = json.loads((SHIPPED / "quick" / "report.json").read_text(encoding="utf-8"))
     claims = [f"- **{verdict['claim']}.** {verdict['summary']}" for verdict in report["verdicts"]]
-    headline = report["headline"]
-    return "\n\n".join([f"**{headline['title']}**", " ".join(headline["detail"]), "\n".join(claims), quick_table(report["rows"])])
+    title, first = report["headline"]["title"], report["headline"]["detail"][0]
+    source = "([the whole report](results/shipped/quick/report.md), with commit and machine)"
+    return "\n\n".join([f"**{title}** {first}", "\n".join(claims), f"{report_runs(report)} {source}."])
 
 
-def quick_table(rows: list[dict[str, Any]]) -> str:
-    """Per cent of tokens right, the encodings with the highest accuracy beyond training first."""
-    cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        cells.setdefault((row["title"], row["group"]), {})[f"{row['task_title']} {row['factor']:g}x"] = row
-    order = sorted(cells, key=lambda key: -mean_beyond(list(cells[key].values())))
-    lines = [{"encoding": title, "group": group}
-             | {column: f"{100 * row['token_accuracy']['mean']:.0f}" for column, row in cells[title, group].items()}
-             for title, group in order]  # fmt: skip
-    seeds, length = {row["runs"] for row in rows}, {row["training_length"] for row in rows}
-    return (
-        f"{table(lines)}\n\nPer cent of tokens right, mean over {max(seeds)} seeds, at multiples of the training length of "
-        f"{max(length)} ([the report](results/shipped/quick/report.md) has the commit, the machine and the intervals)."
-    )
-
-
-def mean_beyond(rows: list[dict[str, Any]]) -> float:
-    """The mean by which a report orders its encodings: accuracy beyond training, chance at 0, over log2 length and tasks."""
-    by_task: dict[str, dict[int, float]] = {}
-    for row in rows:
-        if row["factor"] > 1:
-            by_task.setdefault(row["task"], {})[row["length"]] = row["rescaled_accuracy"]["mean"]
-    return fmean(map(stats.area, by_task.values()))
+def report_runs(report: dict[str, Any]) -> str:
+    """`63 runs of `rpe run quick`: 7 encodings on 3 tasks, 3 seeds`."""
+    tasks, encodings, seeds = ({run[key] for run in report["runs"]} for key in ("task", "encoding", "seed"))
+    return f"{len(report['runs'])} runs: {len(encodings)} encodings on {len(tasks)} tasks, {len(seeds)} seeds, on two CPU cores"
 
 
 def short_recipes() -> list[dict[str, Any]]:
-    """The recipes, long lists of encodings cut."""
+    """The recipes, long lists cut."""
     rows = listing.rows("recipes")
-    return [row | {"encoding": few(str(row["encoding"]).split(", "), MAX_NAMES)} for row in rows]
+    return [row | {key: few(str(row[key]).split(", "), MAX_NAMES) for key in ("task", "encoding")} for row in rows]
 
 
 GENERATORS: dict[str, Callable[[], str]] = {

@@ -65,9 +65,18 @@ def test_listed_runs_are_filtered(words: tuple[str, ...], expected: set[tuple[st
     assert {(record["encoding"], record["seed"]) for record in listed} == expected
 
 
+def test_eval_and_report_take_the_same_filters(rpe: tiny.Rpe, evaluated: Path, tmp_path: Path) -> None:
+    data = json.loads(rpe("eval", "--runs", evaluated, "--encoding", "rope", "--seed", 1, "--lengths", "4", "--json").out)
+    assert [(entry["encoding"], entry["seed"]) for entry in data] == [("rope", 1)]
+    report = json.loads(rpe("report", "--runs", evaluated, "--encoding", "rope", "--out", tmp_path, "--json").out)
+    assert {(run["encoding"], run["seed"]) for run in report["runs"]} == {("rope", 0), ("rope", 1)}
+    result = rpe("report", "--compare", "a", "b", "--encoding", "rope")
+    assert (result.code, "remove --encoding" in result.err) == (2, True)
+
+
 def test_a_filter_that_no_run_passes_is_an_error(rpe: tiny.Rpe, evaluated: Path) -> None:
     result = rpe("ls", "runs", "--runs", evaluated, "--task", "sort", "--state", "failed")
-    assert (result.code, result.err) == (1, "no run with task sort, status failed: rpe ls runs lists all\n")
+    assert (result.code, result.err) == (1, "no run with task sort, state failed: rpe ls runs lists all\n")
     assert rpe("ls", "runs", "--runs", evaluated, "--seed", "x").code == 2
 
 

@@ -23,7 +23,8 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["table", "plot", "tensor_file"],
     ["brackets"],
     ["task", "encoding", "rows"],
-    ["bits", "language"],
+    ["bits", "ragged", "language"],
+    ["digits"],
     ["attention", "encodings"],
     ["encoding_facts"],
     ["data", "objective"],
@@ -31,6 +32,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["train", "evaluate", "trial"],
     ["probes"],
     ["describe", "launch", "report", "bench"],
+    ["api"],
     ["cli"],
     ["__main__"],
 ]

@@ -76,6 +76,30 @@ def test_a_word_problem_has_the_published_numbers_of_pairs_and_questions(length:
     assert tasks.build("mqar-word").longest() == 160
 
 
+@pytest.mark.parametrize(("choice", "sizes"), [("fuzzy-recall", {3}), ("fuzzy-recall:keys=any", {1, 2, 3})])
+def test_a_fuzzy_key_has_one_value_and_the_last_key_is_one_before(choice: str, sizes: set[int]) -> None:
+    x = draw(choice, 32, 500).reshape(500, -1, 2, 3)
+    lasts = Counter[int]()
+    for row in x.tolist():
+        pairs = [tuple(tuple(s for s in part if s >= 0) for part in pair) for pair in row if pair[0][0] >= 0]
+        table = dict(pairs)
+        assert all(table[key] == value for key, value in pairs)
+        assert {len(key) for key, _ in pairs} <= sizes
+        assert all(len(set(part)) == len(part) for pair in pairs for part in pair)
+        assert sum(len(key) + len(value) for key, value in pairs[:-1]) <= 26
+        assert pairs[-1] in pairs[:-1]
+        lasts[pairs.index(pairs[-1])] += 1
+    assert min(lasts[place] for place in range(4)) > 40, "the pair that is asked for is uniform"
+
+
+def test_fuzzy_keys_and_the_sizes_of_values_are_uniform() -> None:
+    x = draw("fuzzy-recall", 12).reshape(N, 2, 2, 3)
+    for place in range(3):
+        assert_uniform(np.bincount(x[:, 0, 0, place], minlength=7))
+    assert_uniform(np.bincount((x[:, 0, 1] >= 0).sum(axis=1), minlength=4)[1:])
+    assert_uniform(np.bincount(x[:, 0, 1, 0], minlength=15)[7:])
+
+
 def test_the_earlier_occurrence_of_a_key_is_at_a_uniform_place() -> None:
     x = draw("multi-key-recall:k=2:symbols=1000000000", 9)
     place = (x[:, :6] == x[:, 7, None]).argmax(axis=1)

@@ -8,9 +8,11 @@ from helpers.recipes import config, errors, load_text, task_file
 
 from rpecli import catalog
 from rpecli.choice import canonical
+from rpecli.cli._inputs import read_recipe
 from rpecli.config import load as config_load
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
+from rpecli.encoding import Encoding
 
 
 def test_flags_beat_the_recipe_which_beats_the_task_which_beats_the_schema(tmp_path: Path) -> None:
@@ -182,3 +184,20 @@ def test_the_recipe_of_a_run_loads_again_to_the_very_run(tmp_path: Path) -> None
 def test_every_shipped_recipe_loads() -> None:
     for name in catalog.names("recipes"):
         assert config_load.load(name)[0].configs()
+
+
+def test_baselines_stand_for_the_encodings_whose_files_say_so(tmp_path: Path) -> None:
+    baselines = {name for name in catalog.names("encodings") if catalog.load_class("encodings", name, Encoding).baseline}
+    recipe = load_text("encoding: [fox, baselines, rope]", tmp_path)
+    assert recipe.encoding[0] == "fox"
+    assert sorted(recipe.encoding) == sorted({"fox", *baselines})
+    assert set(config_load.load("quick")[0].encoding) == baselines
+
+
+def test_added_encodings_join_those_of_the_recipe(tmp_path: Path) -> None:
+    own = tmp_path / "a,b.py"
+    own.write_text(Path(catalog.find("encodings", "rope")).read_text())
+    recipe, _ = read_recipe("tiny", {}, None, str(own))
+    assert recipe.encoding == [*config_load.load("tiny")[0].encoding, canonical(str(own))]
+    recipe, _ = read_recipe("tiny", {"encoding": str(own)}, None, "alibi")
+    assert recipe.encoding == [canonical(str(own)), "alibi"]

@@ -27,7 +27,7 @@ lengths: 32:16
     lines = errors(text, tmp_path, warmup="some", clip="0")
     assert lines[0].startswith("r.yaml:1: lrr: unknown key: did you mean lr?")
     assert "r.yaml:2: task: unknown task 'srot': did you mean sort" in lines[1]
-    assert "unknown task 'rcall': did you mean recall?" in lines[1]
+    assert "unknown task 'rcall': did you mean recall or fuzzy-recall?" in lines[1]
     assert lines[2].startswith("r.yaml:3: lr: 'fast' is not a number: write for example 0.0")
     assert re.match(r"r.yaml:5: d_model: .* not divisible by n_head=3: d_model=66 is", lines[3])
     assert lines[4].startswith("r.yaml:6: steps: '1.5' is not a whole number: write for example ")

@@ -68,6 +68,31 @@ def takes_trust(function: Command) -> Command:
     return command
 
 
+FILTERS = {
+    "task": "Only runs of these tasks.",
+    "encoding": "Only runs of these encodings.",
+    "seed": "Only runs of these seeds: 0:3.",
+}
+
+
+def takes_filters(function: Command) -> Command:
+    """Adds `--task`, `--encoding` and `--seed`, which choose among runs; the command gets those given as `filters`."""
+    annotations = {name: Annotated[str | None, typer.Option(help=meaning)] for name, meaning in FILTERS.items()}
+    flags = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+             for name, annotation in annotations.items()]  # fmt: skip
+    parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "filters"]
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        texts = {name: values.pop(name) for name in FILTERS}
+        function(filters={name: text for name, text in texts.items() if text is not None}, **values)
+
+    command.__signature__ = inspect.Signature([*parameters, *flags])  # type: ignore[attr-defined]
+    others = {name: kind for name, kind in function.__annotations__.items() if name != "filters"}
+    command.__annotations__ = {**others, **annotations}
+    return command
+
+
 def _default(key: RecipeKey) -> str:
     return f"{key.default}, or the task's default" if key.name in keys_set_by_tasks() else key.default
 
@@ -133,6 +158,14 @@ RecipeName = Annotated[str, RECIPE_ARGUMENT]
 MaybeRecipeName = Annotated[str | None, RECIPE_ARGUMENT]
 RunNames = Annotated[
     list[str] | None, typer.Argument(help="Runs: ids, paths or patterns; all runs by default.", autocompletion=complete_runs)
+]
+AddEncoding = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Encodings beside those of the recipe, such as ./mine.py.",
+        autocompletion=complete_names("encodings"),
+    ),
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="A recipe key as key=value, like its flag.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of run directories.")]

@@ -25,8 +25,13 @@ MAX_SEED = 999_999_999  # as in recipes
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
 
-def read_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | None) -> tuple[Recipe, RecipeSource]:
-    """The recipe with the flags and every `--set` above it; its tasks and encodings are not built."""
+def read_recipe(
+    name: str | None, overrides: dict[str, str], sets: list[str] | None, added: str | None = None
+) -> tuple[Recipe, RecipeSource]:
+    """The recipe with the flags and every `--set` above it; its tasks and encodings are not built.
+
+    The encodings of `added` join those that it lists.
+    """
     for text in sets or []:
         key, equals, value = text.partition("=")
         key = key.strip().replace("-", "_")
@@ -35,6 +40,9 @@ def read_recipe(name: str | None, overrides: dict[str, str], sets: list[str] | N
         if key in overrides:
             stop(f"--set {text}: {key} is given twice: keep one", USAGE)
         overrides[key] = value.strip()
+    if added is not None:
+        listed = load_recipe(name, overrides)[0].encoding
+        overrides["encoding"] = ",".join([*listed, added])
     recipe, source = load_recipe(name, overrides)
     _refuse_unused(recipe, overrides)
     return recipe, source

@@ -1,14 +1,17 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
 import errno
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
 from rpecli import catalog
+from rpecli.choice import canonical, split_list
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
-from rpecli.config.recipe import Config
+from rpecli.config.ranges import parse_seeds
+from rpecli.config.recipe import Config, label
+from rpecli.run import liveness
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, Status, directories, readable_runs
 from rpecli.run.files import NotWritten, RunError
@@ -17,13 +20,15 @@ from rpecli.run.provenance import why_no_commit
 from rpecli.table import few
 
 NAMED = 8  # runs that a message names one by one
+Filters = Mapping[str, str]  # texts that choose among runs: of task, encoding, seed, state
+NO_FILTERS: Filters = {}
 
 
-def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
+def select_runs(folder: Path, names: list[str] | None, filters: Filters = NO_FILTERS) -> tuple[list[Run], list[str]]:
     """Runs by id, part of it, path or pattern, without names all of `folder`; and the names that stand for unreadable runs alone.
 
-    Directories that are damaged, of another format or not runs are left out with a message each. The command stops if no run is
-    left, and else calls `fail_if_unreadable` when it is done.
+    Of these, `filters` choose. Directories that are damaged, of another format or not runs are left out with a message each. The
+    command stops if no run is left, and else calls `fail_if_unreadable` when it is done.
     """
     if not names:
         runs, problems = readable_runs(readable_directories(folder))
@@ -33,7 +38,7 @@ def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[
             stop(f"no directory under {folder} is a run that can be read", FAILURE)
         if not runs:
             stop(f"no runs under {folder}: create some with rpe train --encoding rope", FAILURE)
-        return runs, []
+        return _matching(runs, filters), []
     by_name = {name: readable_runs(find_directories(folder, name)) for name in names}
     unreadable = [name for name, (runs, _) in by_name.items() if not runs]
     for name, (_, problems) in by_name.items():
@@ -41,7 +46,33 @@ def select_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[
             warn(problem, "red" if name in unreadable else "yellow")
     if len(unreadable) == len(by_name):
         raise SystemExit(FAILURE)
-    return list(dict.fromkeys(run for runs, _ in by_name.values() for run in runs)), unreadable
+    return _matching(list(dict.fromkeys(run for runs, _ in by_name.values() for run in runs)), filters), unreadable
+
+
+def _matching(runs: list[Run], filters: Filters) -> list[Run]:
+    """The runs that have, for every filter, one of the values in its text; a name without options stands for any options."""
+    try:
+        allowed = {key: _asked(key, text) for key, text in filters.items()}
+    except ValueError as error:
+        stop(f"--seed: {error}", USAGE)
+    matches = [run for run in runs if all(_values(run, key) & allowed[key] for key in allowed)]
+    if not matches:
+        stop(f"no run with {', '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
+    return matches
+
+
+def _asked(key: str, text: str) -> set[str]:
+    """The values in the text of a filter. Raises ValueError for seeds that are none."""
+    if key == "seed":
+        return set(map(str, parse_seeds(text)))
+    return set(text.split(",")) if key == "state" else {label(canonical(choice)) for choice in split_list(text)}
+
+
+def _values(run: Run, key: str) -> set[str]:
+    """What a filter may call the value of a run's record."""
+    value = liveness.state(run, run.record) if key == "state" else str(run.record[key])
+    name = label(value) if key in ("task", "encoding") else value
+    return {name, name.partition(":")[0]}
 
 
 def fail_if_unreadable(names: list[str]) -> None:
@@ -92,9 +123,9 @@ def readable_directories(folder: Path) -> list[Path]:
         stop(str(error), FAILURE)
 
 
-def select_trained_runs(folder: Path, names: list[str] | None) -> tuple[list[Run], list[str]]:
+def select_trained_runs(folder: Path, names: list[str] | None, filters: Filters = NO_FILTERS) -> tuple[list[Run], list[str]]:
     """As `select_runs`, and warns of the runs that are not trained, which are left out too."""
-    runs, unreadable = select_runs(folder, names)
+    runs, unreadable = select_runs(folder, names, filters)
     trained = [run for run in runs if run.is_trained]
     _warn_of_untrained([run for run in runs if run not in trained])
     if not trained:

@@ -33,8 +33,10 @@ Examples:
 
 
 @flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions", "eval_task")
+@flags.takes_filters
 def evaluate(
     overrides: dict[str, str],
+    filters: dict[str, str],
     names: flags.RunNames = None,
     overwrite: flags.Overwrite = False,
     data: flags.Data = None,
@@ -53,7 +55,7 @@ def evaluate(
     flags.one_output()
     check_device(device)
     settings = eval_overrides(overrides, data)
-    selected, unreadable = select_trained_runs(runs, names)
+    selected, unreadable = select_trained_runs(runs, names, filters)
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])

@@ -73,8 +73,10 @@ class Output:
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
+@flags.takes_filters
 def inspect(
     overrides: dict[str, str],
+    filters: dict[str, str],
     names: flags.RunNames = None,
     shift: Annotated[bool, typer.Option("--shift", help="Measure instead what changes at shifted positions.")] = False,
     shifts: Annotated[str, typer.Option(help="Numbers of positions to shift by, with --shift.")] = "1,4,16,64,256",
@@ -102,7 +104,7 @@ def inspect(
     if out is not None:
         _check_out(out)
     settings = eval_overrides(overrides, data)
-    selected, unreadable = select_trained_runs(runs, names)
+    selected, unreadable = select_trained_runs(runs, names, filters)
     request = EvalRequest(overwrite=overwrite, folder=data)
     requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     read_only = [run for run in requests if not os.access(run.path, os.W_OK)]

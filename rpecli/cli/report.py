@@ -37,7 +37,9 @@ Examples:
 """
 
 
+@flags.takes_filters
 def report(
+    filters: dict[str, str],
     names: flags.RunNames = None,
     runs: flags.Runs = Path("runs"),
     recipe: Annotated[
@@ -65,7 +67,9 @@ def report(
     reference = reference_results(with_reference, no_reference)
     if compare is not None:
         superfluous = [*(names or []), *filter(None, [recipe])]
-        superfluous += flags.given("--watch", "--tables", "--with-reference", "--no-reference")
+        superfluous += flags.given(
+            "--watch", "--tables", "--with-reference", "--no-reference", *(f"--{name}" for name in filters)
+        )
         if superfluous:
             words = f"--compare {shlex.join(compare)}"
             stop(f"{words} takes two studies and nothing else: remove {shlex.join(superfluous)}", USAGE)
@@ -80,7 +84,7 @@ def report(
         _watch(runs, names, ids, interval)
     if ids is not None and not names and not any((runs / name).is_dir() for name in ids):
         stop(f"no runs of recipe {recipe} under {runs}: rpe run {shlex.quote(str(recipe))}{runs_flag(runs)}", FAILURE)
-    selected, unreadable = select_runs(runs, names)
+    selected, unreadable = select_runs(runs, names, filters)
     write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables, reference)
     fail_if_unreadable(unreadable)
 

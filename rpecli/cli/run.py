@@ -22,6 +22,9 @@ Examples:
   # the same study with eight seeds, so that the tests can decide
   rpe run quick --seed 0:8
 
+  # your own encoding beside those of the recipe
+  rpe run quick --add-encoding ./mine.py
+
   # your own recipe, four runs at a time
   rpe run ./mine.yaml --jobs 4
 """
@@ -32,6 +35,7 @@ def run(
     overrides: dict[str, str],
     recipe: flags.RecipeName,
     sets: flags.Sets = None,
+    add_encoding: flags.AddEncoding = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     stack: flags.Stack = "auto",
@@ -49,7 +53,7 @@ def run(
     """
     flags.one_output()
     check_device(device)
-    loaded, source = read_recipe(recipe, overrides, sets)
+    loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
     name = source.name if name is None else name
     check_report_place(name, out)
     reference = reference_results(with_reference, no_reference)

@@ -28,6 +28,7 @@ def train(
     overrides: dict[str, str],
     recipe: flags.MaybeRecipeName = None,
     sets: flags.Sets = None,
+    add_encoding: flags.AddEncoding = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     stack: flags.Stack = "auto",
@@ -38,7 +39,7 @@ def train(
     Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
     """
     check_device(device)
-    loaded, source = read_recipe(recipe, overrides, sets)
+    loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
     start_server(jobs)
     check_recipe(loaded, source)
     max_stack = parse_stack(stack, device)

@@ -44,7 +44,8 @@ class Recipe(Settings):
     encoding: EncodingChoices = Field(
         ["rope"],
         min_length=1,
-        description="Encodings: NAME, NAME:option=value or ./mine.py; rope+none alternates over layers.",
+        description="Encodings: NAME, NAME:option=value or ./mine.py; rope+none alternates over layers; "
+        "baselines stands for seven that ship.",
     )
     positions: PositionsList = Field(
         ["start"],

@@ -48,7 +48,7 @@ def _check_choices(kind: str) -> Callable[[Any], list[str]]:
 
 def _expanded(kind: str, items: list[str]) -> list[str]:
     try:
-        return suites.expand(items) if kind == "tasks" else items
+        return suites.expand(items) if kind == "tasks" else suites.with_baselines(items)
     except ChoiceError as error:
         raise ValueError(str(error)) from None
 

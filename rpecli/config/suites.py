@@ -1,4 +1,7 @@
-"""Suites of tasks: the recipe `suite-NAME` lists the tasks of suite NAME; `suite:NAME` stands for them in any list of tasks."""
+"""Words that stand for several names: `suite:NAME` for the tasks of the recipe `suite-NAME`, `baselines` for encodings.
+
+The baselines are those whose file says `baseline = True`.
+"""
 
 from functools import cache
 
@@ -8,6 +11,7 @@ from rpecli.config import yaml_source
 from rpecli.config.yaml_source import RecipeError
 
 FILE, WORD = "suite-", "suite:"  # before the name of a suite: of its recipe, and in a list of tasks
+BASELINES = "baselines"  # in a list of encodings
 
 
 def names() -> list[str]:
@@ -35,3 +39,16 @@ def expand(items: list[str]) -> list[str]:
 def of_task(choice: str) -> list[str]:
     """The suites that hold a choice of a task."""
     return [name for name in names() if canonical(choice) in tasks(name)]
+
+
+@cache
+def baselines() -> list[str]:
+    """The encodings that others are compared with, by group."""
+    constants = {name: catalog.class_constants(catalog.find("encodings", name)) for name in catalog.names("encodings")}
+    chosen = [name for name, facts in constants.items() if facts.get("baseline")]
+    return sorted(chosen, key=lambda name: catalog.GROUPS.index(constants[name].get("group", "RPE")))
+
+
+def with_baselines(items: list[str]) -> list[str]:
+    """A list of encodings in which the baselines stand in place of `baselines`."""
+    return [name for item in items for name in (baselines() if item == BASELINES else [item])]

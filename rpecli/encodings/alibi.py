@@ -22,6 +22,7 @@ def slopes(n_head: int) -> list[float]:
 
 class ALiBi(DistanceBias):
     title = "ALiBi"
+    baseline = True
     paper = "Train Short, Test Long: Attention with Linear Biases Enables Input Length Extrapolation, 2021, arXiv 2108.12409"
     shared = True
     extrapolation = "the penalty keeps growing"

@@ -18,6 +18,7 @@ from rpecli.encodings import _require as require
 
 class FIRE(Encoding):
     title = "FIRE"
+    baseline = True
     paper = "Functional Interpolation for Relative Positions Improves Long Context Transformers, 2023, arXiv 2310.04418"
     shift_invariant = False
     extrapolation = "normalized into [0, 1]"

@@ -19,6 +19,7 @@ BLOCK = 512  # rows drawn at a time, each block from its own seed
 class Learned(Encoding):
     title = "Learned"
     group = "APE"
+    baseline = True
     paper = "Convolutional Sequence to Sequence Learning, 2017, arXiv 1705.03122"
     shared = True
     shift_invariant = False

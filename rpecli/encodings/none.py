@@ -11,6 +11,7 @@ from rpecli.encoding import Encoding
 class NoPE(Encoding):
     title = "NoPE"
     group = "none"
+    baseline = True
     paper = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
     shared = True
     extrapolation = "defined; attention spreads"

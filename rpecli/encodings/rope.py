@@ -20,6 +20,7 @@ from rpecli.encodings import _rotary as rotary
 
 class RoPE(Encoding):
     title = "RoPE"
+    baseline = True
     paper = "RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021, arXiv 2104.09864"
     shared = True
     extrapolation = "new angles of the slow pairs"

@@ -17,6 +17,7 @@ from rpecli.encodings import _rotary as rotary
 class Sinusoidal(Encoding):
     title = "Sinusoidal"
     group = "APE"
+    baseline = True
     paper = "Attention Is All You Need, 2017, arXiv 1706.03762"
     shared = True
     shift_invariant = False

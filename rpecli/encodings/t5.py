@@ -18,6 +18,7 @@ from rpecli.encoding import DistanceBias, Shape
 
 class T5(DistanceBias):
     title = "T5 bias"
+    baseline = True
     paper = "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer, 2019, arXiv 1910.10683"
     shared = True
     extrapolation = "all far distances share one bucket"
