@@ -15,7 +15,7 @@ from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
 from rpecli.config.recipe import Config, label
 from rpecli.report import eval_sets, stats, warnings
-from rpecli.report.measures import RESCALED, Scoring, scoring_of
+from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
 from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
@@ -163,7 +163,7 @@ def _without_pictures(line: Any) -> Any:
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
     """One measure of an evaluation; None where it is missing or undefined."""
-    scoring = RESCALED.get(measure)
+    scoring = BY_RESCALED.get(measure)
     values = cast("dict[str, Any]", line)
     if scoring is None:
         return values.get(measure)
