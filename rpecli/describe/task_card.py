@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rpecli import task as tasks
-from rpecli.choice import canonical, parse_choice
+from rpecli.choice import parse_choice
 from rpecli.config import suites
 from rpecli.config.recipe import task_defaults
 from rpecli.task import Batch, Task
@@ -79,8 +79,7 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
     """What the class states, and what is computed from it."""
     n_answer = int(batch.answer_mask_BxT[0].sum())
     chance = task.chance(length)
-    written = canonical(choice).partition(":")[2]
-    predicted = task.expressible.get(written)
+    predicted = suites.expressible(choice)
     longest = task.longest()
     facts = {
         "Vocabulary": f"{task.symbols} symbols" + (", of which sets are predicted" if task.predicts_sets else ""),

@@ -13,7 +13,7 @@ from rpecli.table import slug
 
 DATA = (
     "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
-    "(families of tasks and groups), `profiles.csv` "
+    "(families of tasks and groups), `suites.csv` (suites and families by encoding, of many tasks), `profiles.csv` "
     "(runs above thresholds), `mcnemar.csv` (pairs of models), `report.json`, `tables.tex`; figures also as `.svg` and "
     "`.pdf`."
 )
@@ -39,7 +39,7 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
             "attention": {name: file for name, file in _figures(task.title, figures).items() if name != SHIFT},
             "shift": _figures(task.title, figures).get(SHIFT),
         }
-        for task in content.tasks
+        for task in content.tasks_in_order
     ]
     return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content), **NOTES)
 
