@@ -87,6 +87,7 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
         "By chance": f"{chance:.1%} of tokens at length {length}, {chance**n_answer:.1%} of strings".replace("%", " %"),
         "Order": "matters" if task.order_matters else "does not matter: the answer depends on what the input holds, not where",
         "Lengths": "any" if longest is None else f"up to {longest}",
+        **({"Sizes": f"{', '.join(task.size_names)}: rpe eval --grid 2:16 evaluates every pair"} if task.size_names else {}),
         "Defaults": ", ".join(f"{key} {value}" for key, value in task_defaults(choice).items()) or "those of all tasks",
         "Family": task.family,
         "Suites": ", ".join(suites.of_task(choice)) or "none",
