@@ -16,6 +16,8 @@ ABSENT = -1
 def closed_up(x_BxW: np.ndarray, *more_BxW: np.ndarray) -> list[np.ndarray]:
     """The arrays without the places where the first is ABSENT; what stays moves to the front, and 0, which is PAD, follows."""
     present_BxW = x_BxW != ABSENT
+    if present_BxW.all():
+        return [x_BxW, *more_BxW]
     order_BxT = np.argsort(~present_BxW, axis=1, kind="stable")[:, : int(present_BxW.sum(axis=1).max())]
     present_BxT = np.take_along_axis(present_BxW, order_BxT, axis=1)
     return [np.take_along_axis(array, order_BxT, axis=1) * present_BxT for array in (x_BxW, *more_BxW)]

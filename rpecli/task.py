@@ -53,6 +53,9 @@ class Task:
     order_matters: bool = True  # whether the answer changes with the order of the input; an instance may set its own
     expressible: ClassVar[dict[str, tuple[bool, bool]]] = {}  # by options ("" for none): whether a C-RASP program solves it with
     # absolute positions, and with none (Huang et al. 2025, arXiv 2410.02140), which predicts length generalization
+    size_names: Sequence[
+        str
+    ] = ()  # what the two sizes of a problem count, for a task with `draw_sizes`; an instance may set its own
     notes: Sequence[str] = ()  # what was guessed or is unusual about this task, told before training
     predicts_sets: ClassVar[bool] = False  # every answer is the set of tokens that may come next: layout gives `sets_BxT`
     symbols: int  # size of the vocabulary without the special tokens; an instance may set its own
@@ -67,6 +70,10 @@ class Task:
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
         """The token sequences of inputs."""
+        raise NotImplementedError
+
+    def draw_sizes(self, rng: np.random.Generator, batch: int, sizes: tuple[int, int]) -> np.ndarray:
+        """Inputs of two sizes, of a task that names them in `size_names`: what `rpe eval --grid` evaluates on."""
         raise NotImplementedError
 
     def coupled(self, batch: Batch) -> np.ndarray | None:

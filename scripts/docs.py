@@ -25,6 +25,7 @@ from rpecli.config.keys import recipe_keys
 from rpecli.describe import listing, task_card
 from rpecli.escape import Markdown
 from rpecli.table import Table, few
+from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "results" / "shipped"
@@ -205,6 +206,19 @@ def flag_help(parameter: inspect.Parameter) -> str:
     return text if default in (None, False, True, inspect.Parameter.empty) else f"{text} Default: `{default}`."
 
 
+def template(kind: str) -> str:
+    """The file that `rpe new` writes."""
+    return f"```python\n{(catalog.PACKAGE / 'templates' / f'{kind}.py').read_text(encoding='utf-8')}```"
+
+
+def checks_table() -> str:
+    """One row per check of an encoding and of a task: what holds where it passes, and what a failure means."""
+    return table([
+        {"of": kind, "check": f"`{name}`", "what holds": check.holds, "if it fails": check.remedy}
+        for kind, checks in (("encoding", encoding_checks.CHECKS), ("task", task_checks.CHECKS)) for name, check in checks.items()
+    ])  # fmt: skip
+
+
 def short_recipes() -> list[dict[str, Any]]:
     """The recipes, long lists cut."""
     rows = listing.rows("recipes")
@@ -221,6 +235,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "task_sections": task_sections,
     "recipes": lambda: table(short_recipes()),
     "keys": lambda: table(listing.keys()),
+    "template_encoding": lambda: template("encoding"),
+    "template_task": lambda: template("task"),
+    "checks": checks_table,
     "report": report_schema.documentation,
     "answer": quick_answer,
     "claims": claim_table,

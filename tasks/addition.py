@@ -1,105 +1,157 @@
-"""Add two numbers, written from the least significant digit (`reverse=false`: from the most significant).
+"""Add numbers, written from the least significant digit (`reverse=false`: from the most significant), in the formats of papers.
 
 Format       > a1 ... an + b1 ... bn | [c1 ... cn+1] .      operands=split: n counts the digits of both operands, + and |
-Input law    equal: every digit of both operands is uniform and independent; leading zeros are written
+             reverse_operands=false: the answer alone begins with its least significant digit
+             count=k: k numbers, or with operands=mixed 2 to k; hints=h: before each digit one of h hints that tells its place
+             operands=mixed:padded=true: zeros make all numbers as long as the longest, and the answer as long as the greatest
+             format=scratchpad: [c1 carry ; c2 carry ; ... = c]     format=steps: [a1 b1 carry : c1 carry ; ... = c]
+             format=sums: [a , a + b , a + b + c ...], each sum as a number
+Input law    equal: every digit of all operands is uniform and independent; leading zeros are written
              split: the place of + is uniform; an operand of several digits has no leading zero, and the sum has none
+             mixed: the number of operands is uniform, one of them (uniform) has n digits, the others 1 to n (uniform); a number
+             of several digits has no leading zero, and the answer has none. The first hint is uniform, the next follow it round
+Formats      hints: Zhou et al. 2024, arXiv 2402.09371, and McLeish et al. 2024, arXiv 2405.17399; reversed answers, zeros and
+             scratchpad: Lee et al. 2023, arXiv 2307.03381; steps: Kazemnejad et al. 2023, arXiv 2305.19466, in short; mixed
+             operands and their sums: Cho et al. 2024, arXiv 2410.15787
 Chance       about 1/10 per token; the last digit is a carry, 0 or 1, and a guess of it is right about half of the time
 Why          a digit of the answer needs two digits far apart and a carry; with `positions: coupled` the three share an id
 """
 
 import numpy as np
 
-from rpecli.task import BOS, END, PAD, SEP, SPECIAL, Batch, Task, measured_chance, prompt_answer
+from rpecli.digits import Arithmetic, carried, draw_numbers, mixed_lengths, n_digits, without_leading_zeros
+from rpecli.ragged import ABSENT, prompt_answer
+from rpecli.task import Batch
+
+SIGNS = {"answer": "+", "scratchpad": "+;=", "steps": "+;=:", "sums": "+,"}
 
 
-class Addition(Task):
+class Addition(Arithmetic):
     title = "Addition"
     family = "arithmetic"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140 (base 2, split)"
-    variants = {"base=2:operands=split:reverse=false": {"length": 50, "steps": 4000}}
+    variants = {
+        "base=2:operands=split:reverse=false": {"length": 50, "steps": 4000},
+        "count=5:format=sums:operands=mixed:padded=true": {"length": 6, "steps": 4000},
+        "format=scratchpad": {},
+        "format=steps:operands=mixed:reverse=false": {},
+        "hints=102:operands=mixed": {},
+        "operands=mixed": {},
+        "operands=mixed:padded=true:reverse_operands=false": {},
+        "reverse=false": {},
+    }
     expressible = {"base=2:operands=split:reverse=false": (False, False)}
     defaults = {"length": 8, "steps": 2000}
     examples = (([5, 1, 7, 0], "> 5 1 + 7 0 | [2] [2] [0] ."), ([9, 9], "> 9 + 9 | [8] [1] ."))
 
-    def __init__(self, *, base: int = 10, operands: str = "equal", reverse: bool = True):
-        if not 2 <= base <= 1000:
-            raise ValueError(f"base is 2 to 1000, not {base}")
-        if operands not in ("equal", "split"):
-            raise ValueError(f"operands is equal or split, not {operands!r}")
-        self.base, self.operands, self.reverse = base, operands, reverse
-        self.plus, self.symbols = base, base + 1
+    def __init__(
+        self, *, base: int = 10, count: int = 2, format: str = "answer", hints: int = 0, operands: str = "equal",
+        padded: bool = False, reverse: bool = True, reverse_operands: bool = True,
+    ):  # fmt: skip
+        if format not in SIGNS:
+            raise ValueError(f"format is answer, scratchpad, steps or sums, not {format!r}")
+        if operands not in ("equal", "split", "mixed"):
+            raise ValueError(f"operands is equal, split or mixed, not {operands!r}")
+        if count < 2 or (operands == "split" and count > 2):
+            raise ValueError(f"count={count}: two operands at least, and two exactly with operands=split")
+        if format in ("scratchpad", "steps") and count > base:
+            raise ValueError(f"format={format}:count={count}: at most {base} operands, so that a carry is one digit")
+        if (padded and operands != "mixed") or (hints and operands == "split"):
+            raise ValueError(f"operands={operands}: padded=true is for operands=mixed, hints for equal and mixed")
+        super().__init__(base, (reverse and reverse_operands, reverse), hints, SIGNS[format])
+        self.count, self.format, self.operands, self.padded = count, format, operands, padded
+        self.reverse, self.reverse_operands = reverse, reverse_operands
+        if hints and hints < 1 + n_digits(count - 1, base):
+            raise ValueError(f"hints={hints}: a sum has more digits, and no two of them may have the same hint")
+        if operands != "split":
+            self.size_names = ("digits of the first", "digits of the second") if count == 2 else ("digits", "operands")
+
+    def longest(self) -> int | None:
+        return self.hints - n_digits(self.count - 1, self.base) if self.hints else None
 
     def has_length(self, length: int) -> bool:
-        return length >= (1 if self.operands == "equal" else 4)
+        return super().has_length(length) and length >= (4 if self.operands == "split" else 1)
 
     def sequence(self, length: int) -> int:
         """Tokens of the longest sequence."""
-        return 3 * length + 5 if self.operands == "equal" else 2 * length
+        n, digits = (length - 3, length - 2) if self.operands == "split" else (length, self.count * length)
+        width = self._width(self.count, n) * self.per_digit
+        steps = {"answer": 0, "scratchpad": 3 * n + 1, "steps": (self.count + 5) * n + 1, "sums": (self.count - 1) * (width + 1)}
+        return digits * self.per_digit + self.count - 1 + steps[self.format] + width + 3
+
+    def _width(self, count: int, n: int) -> int:
+        """Digits of the greatest sum of `count` numbers of n digits."""
+        few = min(n, 12)  # from there on, every digit more is one more of the sum
+        return n_digits(count * (self.base**few - 1), self.base) + n - few
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        if self.operands == "split":
+            return self._draw_split(rng, batch, length)
         if self.operands == "equal":
-            return rng.integers(self.base, size=(batch, 2 * length))
+            return self.hinted(rng, rng.integers(self.base, size=(batch, self.count, length)))
+        return self.hinted(rng, draw_numbers(rng, mixed_lengths(rng, batch, length, self.count), self.base))
+
+    def draw_sizes(self, rng: np.random.Generator, batch: int, sizes: tuple[int, int]) -> np.ndarray:
+        lengths = sizes if self.count == 2 else (sizes[0],) * sizes[1]
+        length_BxK = np.broadcast_to(np.array(lengths), (batch, len(lengths)))
+        return self.hinted(rng, draw_numbers(rng, length_BxK, self.base, zeros=self.operands == "equal"))
+
+    def _draw_split(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         plus_Bx1, place_N = rng.integers(1, length - 2, size=(batch, 1)), np.arange(length - 1)
         x_BxN, first_BxN = rng.integers(self.base, size=(batch, length - 1)), rng.integers(1, self.base, size=(batch, length - 1))
         leads_BxN = ((place_N == plus_Bx1 - 1) & (plus_Bx1 > 1)) | ((place_N == length - 2) & (plus_Bx1 < length - 3))
-        return np.where(place_N == plus_Bx1, self.plus, np.where(leads_BxN, first_BxN, x_BxN))
+        return np.where(place_N == plus_Bx1, self.base, np.where(leads_BxN, first_BxN, x_BxN))
 
-    def layout(self, x_BxN: np.ndarray) -> Batch:
-        """`x_BxN` holds the digits of a, then of b, least significant first; split ones with the symbol for + between."""
-        if self.operands == "split":
-            return self._split_layout(x_BxN)
-        a_BxN, b_BxN = np.split(x_BxN, 2, axis=1)
-        sum_BxA = self._add(a_BxN, b_BxN)
-        order = slice(None) if self.reverse else slice(None, None, -1)
-        plus_Bx1 = np.full((len(x_BxN), 1), self.plus)
-        return prompt_answer(np.concatenate([a_BxN[:, order], plus_Bx1, b_BxN[:, order]], axis=1), sum_BxA[:, order])
+    def layout(self, x_BxX: np.ndarray) -> Batch:
+        """`x_BxX` holds the digits of a, then of b, ..., least significant first; split ones with the symbol for + between."""
+        digits_BxKxD, start_B = self.numbers(self._halves(x_BxX) if self.operands == "split" else x_BxX, self.count)
+        there_BxKx1, count = (digits_BxKxD != ABSENT).any(axis=2, keepdims=True), digits_BxKxD.shape[1]
+        values_BxKxD = np.where(there_BxKx1, np.maximum(digits_BxKxD, 0), ABSENT)  # 0 where others have more digits
+        operands_BxKxD = values_BxKxD if self.padded else digits_BxKxD
+        prompt_BxP = self.joined([self.written(operands_BxKxD[:, k], start_B, answer=False) for k in range(count)], "+")
+        has_digit_BxD = (digits_BxKxD != ABSENT).any(axis=1)
+        return prompt_answer(prompt_BxP, self._answer(values_BxKxD, has_digit_BxD, start_B))
 
-    def _split_layout(self, x_BxN: np.ndarray) -> Batch:
-        (batch, n), place_N = x_BxN.shape, np.arange(x_BxN.shape[1])
-        plus_Bx1 = (x_BxN == self.plus).argmax(axis=1)[:, None]
-        shifted_BxN = np.take_along_axis(x_BxN, np.minimum(place_N + plus_Bx1 + 1, n - 1), axis=1)
-        a_BxN, b_BxN = np.where(place_N < plus_Bx1, x_BxN, 0), np.where(place_N < n - 1 - plus_Bx1, shifted_BxN, 0)
-        sum_BxA = self._add(a_BxN, b_BxN)
-        digits_Bx1 = np.maximum((sum_BxA > 0) * np.arange(1, n + 2), 1).max(axis=1, keepdims=True)  # of the sum
-        if not self.reverse:  # each operand and the sum from its other end
-            mirrored_BxN = np.where(place_N < plus_Bx1, plus_Bx1 - 1 - place_N, n + plus_Bx1 - place_N)
-            x_BxN = np.take_along_axis(x_BxN, np.where(place_N == plus_Bx1, plus_Bx1, mirrored_BxN), axis=1)
-            sum_BxA = np.take_along_axis(sum_BxA, np.maximum(digits_Bx1 - 1 - np.arange(n + 1), 0), axis=1)
-        answer_BxA = np.arange(int(digits_Bx1.max()) + 1) < digits_Bx1
-        is_end_BxA = np.arange(answer_BxA.shape[1]) == digits_Bx1
-        sum_BxA = np.where(answer_BxA, sum_BxA[:, : answer_BxA.shape[1]] + SPECIAL, np.where(is_end_BxA, END, PAD))
-        begin_Bx1, separator_Bx1 = np.full((batch, 1), BOS), np.full((batch, 1), SEP)
-        tokens_BxT = np.concatenate([begin_Bx1, x_BxN + SPECIAL, separator_Bx1, sum_BxA], axis=1)
-        return Batch(tokens_BxT, np.concatenate([np.zeros((batch, n + 2), dtype=bool), answer_BxA], axis=1))
+    def _answer(self, values_BxKxD: np.ndarray, has_digit_BxD: np.ndarray, start_B: np.ndarray) -> np.ndarray:
+        """What stands behind the separator: the sum, with what leads to it."""
+        count, n, there_BxK = values_BxKxD.shape[1], values_BxKxD.shape[2], values_BxKxD[:, :, 0] != ABSENT
+        width_K = np.array([self._width(k, n) for k in range(1, count + 1)])
+        in_width_BxW = np.arange(width_K[-1]) < width_K[there_BxK.sum(axis=1) - 1, None]
+        totals_BxKxD, sums = np.maximum(values_BxKxD, 0).cumsum(axis=1), []
+        for last in range(0 if self.format == "sums" else count - 1, count):
+            digits_BxW, carry_BxW = carried(totals_BxKxD[:, last], int(width_K[-1]), self.base)
+            fixed = self.operands == "equal" or self.padded
+            sum_BxW = np.where(in_width_BxW, digits_BxW, ABSENT) if fixed else without_leading_zeros(digits_BxW)
+            if self.format == "sums":
+                sum_BxW = np.where(there_BxK[:, last, None], sum_BxW, ABSENT)
+            sums.append(self.written(sum_BxW, start_B, answer=True))
+        if self.format in ("answer", "sums"):
+            return self.joined(sums, ",")
+        steps_BxM = self._steps(values_BxKxD, digits_BxW, carry_BxW, has_digit_BxD)
+        return np.hstack([steps_BxM, self.mark("=", np.ones(len(steps_BxM), dtype=bool)), *sums])
 
-    def _add(self, a_BxN: np.ndarray, b_BxN: np.ndarray) -> np.ndarray:
-        digits, carry_B = [], np.zeros(len(a_BxN), dtype=np.int64)
-        for a_B, b_B in zip(a_BxN.T, b_BxN.T, strict=True):
-            total_B = a_B + b_B + carry_B
-            digits.append(total_B % self.base)
-            carry_B = total_B // self.base
-        return np.stack([*digits, carry_B], axis=1)
+    def _steps(
+        self, values_BxKxD: np.ndarray, digits_BxW: np.ndarray, carry_BxW: np.ndarray, has_digit_BxD: np.ndarray
+    ) -> np.ndarray:
+        """What is written for each digit: in steps, what is added too, with the carry that comes in."""
+        batch, _, n = values_BxKxD.shape
+        carried_in_BxD = np.hstack([np.zeros((batch, 1), dtype=np.int64), carry_BxW[:, : n - 1]])
+        semicolon, colon = (np.full((batch, n), self.sign[sign]) for sign in (";", self.signs[-1]))
+        read = [*values_BxKxD.transpose(1, 0, 2), carried_in_BxD, colon] if self.format == "steps" else []
+        step_BxDxS = np.stack([*read, digits_BxW[:, :n], carry_BxW[:, :n], semicolon], axis=2)
+        return np.where(has_digit_BxD[:, :, None], step_BxDxS, ABSENT).reshape(batch, -1)
 
-    def coupled(self, batch: Batch) -> np.ndarray | None:
-        """Digits of the same significance share an id (the least has 1); + and the separator of a reversed sum have 0.
-
-        Cho et al. 2024, "Position Coupling", arXiv 2405.20671. Operands of unequal lengths have none.
-        """
-        if self.operands == "split":
-            return None
-        length = (batch.tokens_BxT.shape[1] - 5) // 3
-        operand, answer = np.arange(1, length + 1), np.arange(1, length + 2)
-        order, separator = (slice(None), 0) if self.reverse else (slice(None, None, -1), length + 2)
-        ids_T = np.concatenate([[0], operand[order], [0], operand[order], [separator], answer[order], [length + 2]])
-        return np.broadcast_to(ids_T, batch.tokens_BxT.shape)
+    def _halves(self, x_BxN: np.ndarray) -> np.ndarray:
+        """The digits of two operands with a + between, `[B, 2, N]`."""
+        n, place_N, plus_Bx1 = x_BxN.shape[1], np.arange(x_BxN.shape[1]), (x_BxN == self.base).argmax(axis=1)[:, None]
+        second_BxN = np.take_along_axis(x_BxN, np.minimum(place_N + plus_Bx1 + 1, n - 1), axis=1)
+        halves = np.where(place_N < plus_Bx1, x_BxN, ABSENT), np.where(place_N < n - 1 - plus_Bx1, second_BxN, ABSENT)
+        return np.stack(halves, axis=1)
 
     def chance(self, length: int) -> float:
-        if self.operands == "split":
-            return measured_chance(self, length)
+        if (self.operands, self.count, self.format, self.hints) != ("equal", 2, "answer", 0):
+            return super().chance(length)
         carry, base = 0.0, self.base  # probability of a carry out of a place
         for _ in range(length):
             carry = (base - 1) / (2 * base) + carry / base
         return (length / base + max(carry, 1 - carry)) / (length + 1)
-
-    def word(self, symbol: int) -> str:
-        return "+" if symbol == self.plus else str(symbol)

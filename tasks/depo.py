@@ -57,7 +57,7 @@ class Depo(Task):
         return np.where(np.arange(longest) < size, name, ABSENT)
 
     def layout(self, x_BxX: np.ndarray) -> Batch:
-        batch, width, longest, row_Bx1 = *x_BxX.shape, self.sizes[1], np.arange(len(x_BxX))[:, None]
+        (batch, width), longest, row_Bx1 = x_BxX.shape, self.sizes[1], np.arange(len(x_BxX))[:, None]
         queries = min(self.queries, width // (longest + 3))
         n = (width - 2 * queries) // (longest + 1)
         name_BxNxW, order_BxN = x_BxX[:, : longest * n].reshape(batch, n, longest), x_BxX[:, longest * n : longest * n + n]

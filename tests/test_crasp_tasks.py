@@ -98,7 +98,6 @@ def test_a_sum_has_no_leading_zeros_and_ends_behind_its_last_digit() -> None:
     assert (batch.tokens_BxT == END).argmax(axis=1).tolist() == [11, 10, 10]
     assert (batch.tokens_BxT == PAD).sum(axis=1).tolist() == [0, 1, 1]
     assert task.text(task.layout(np.array([[0, 2, 0]]))) == "> 0 + 0 | [0] ."
-    assert task.coupled(batch) is None
 
 
 def test_addition_in_another_base_carries_there() -> None:
@@ -111,7 +110,7 @@ def test_addition_in_another_base_carries_there() -> None:
     ("choice", "message"),
     [
         ("addition:base=1", "base is 2 to 1000"),
-        ("addition:operands=unequal", "operands is equal or split"),
+        ("addition:operands=unequal", "operands is equal, split or mixed"),
         ("majority:symbols=27", "symbols is 2 to 26"),
         ("binary-majority:streams=0", "streams is at least 1"),
         ("copy-every:k=0", "k is 1 to the number of symbols"),

@@ -337,11 +337,17 @@ def test_names_without_ascii_letters_have_ids_of_their_own(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("task", "modules"),
-    [("copy", set()), ("dyck", {"language.py"}), ("binary-addition", {"bits.py"}), ("solve-equation", {"brackets.py"})],
+    [
+        ("copy", set()),
+        ("dyck", {"language.py"}),
+        ("binary-addition", {"bits.py"}),
+        ("solve-equation", {"brackets.py"}),
+        ("addition", {"digits.py", "ragged.py"}),
+    ],
 )
 def test_a_change_of_what_a_task_imports_is_a_change_of_its_code(task: str, modules: set[str]) -> None:
     files = set(code.shipped_code(tiny.config(task=task)))
-    assert files & {"language.py", "bits.py", "brackets.py", "rows/examples.py"} == modules
+    assert files & {"language.py", "bits.py", "brackets.py", "digits.py", "ragged.py", "rows/examples.py"} == modules
     assert "rows/examples.py" in code.shipped_code(tiny.config(task="data"))
 
 

@@ -28,7 +28,7 @@ CORE = (
     "task.py",
 )  # what every forward pass needs
 HELPERS = ("encodings", "tasks")  # folders whose files import from each other
-LIBRARIES = ("bits", "brackets", "language", "rows")  # modules that some tasks use
+LIBRARIES = ("bits", "brackets", "digits", "language", "ragged", "rows")  # modules that some tasks use
 
 
 def with_copies(config: Config, run: Path) -> Config:
