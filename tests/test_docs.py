@@ -142,7 +142,16 @@ def test_the_study_of_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert code
     (tmp_path / "first.yaml").write_text(code[1], encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    small = ["--steps=2", "--warmup=1", "--samples=4", "--tokens=256", "--d-model=16", "--n-head=2", "--n-layer=1", "--device=cpu"]
+    small = [
+        "--steps=2",
+        "--warmup=1",
+        "--samples=4",
+        "--tokens=256",
+        "--d-model=16",
+        "--n-head=2",
+        "--n-layer=1",
+        "--device=cpu",
+    ]
     result = CliRunner().invoke(app, ["run", "./first.yaml", "--jobs=0", *small])
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "runs").iterdir())) == 9

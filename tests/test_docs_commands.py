@@ -35,7 +35,9 @@ def commands() -> Iterator[tuple[str, str]]:
     for page in docs.PAGES:
         text = page.read_text(encoding="utf-8")
         fenced = [line for block in FENCED.findall(text) for line in LINE.findall(block)]
-        inline = [code for code in INLINE.findall(FENCED.sub("", text)) if not code.split()[-1].startswith("--") and " " in code[4:]]
+        inline = [
+            code for code in INLINE.findall(FENCED.sub("", text)) if not code.split()[-1].startswith("--") and " " in code[4:]
+        ]
         for command in [*fenced, *inline]:
             yield page.name, command.split("  #")[0].strip().replace("\\|", "|")
 
