@@ -1,4 +1,4 @@
-"""Every `rpe` command in README.md and docs/ has flags, names and values that exist; what it does is for the commands' own tests."""
+"""Every `rpe` command in README.md and docs/ has flags, names and values that exist; what it does is tested elsewhere."""
 
 import re
 import shlex
