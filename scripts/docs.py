@@ -22,14 +22,14 @@ from rpecli.attention import kernels
 from rpecli.cli.app import COMMANDS
 from rpecli.config import suites
 from rpecli.config.keys import recipe_keys
-from rpecli.describe import listing, task_card
+from rpecli.describe import learned, listing, task_card
 from rpecli.escape import Markdown
 from rpecli.table import Table, few
 from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "results" / "shipped"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "results/tasks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "report.schema.json"
 GLOSSARY = ROOT / "rpecli/report/templates/glossary.md"  # a copy of docs/glossary.md, which a report's page reads
 COMMAND = "python scripts/docs.py"
@@ -243,6 +243,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "claims": claim_table,
     "commands": command_sections,
     "gallery": gallery,
+    "learned": lambda: table(learned.table_rows()),
 }
 
 
