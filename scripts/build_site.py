@@ -1,4 +1,4 @@
-"""Builds the documentation as a site: `python scripts/site.py [FOLDER]`, by default `site/`. A warning is an error.
+"""Builds the documentation as a site: `python scripts/build_site.py [FOLDER]`, by default `site/`. A warning is an error.
 
 The pages stay readable where they stand. Here they are copied into one folder, README.md as its index, so that every link leads
 to a page of the site; then MkDocs builds that folder.
