@@ -306,10 +306,10 @@ def cause(error: BaseException) -> str:
 
 
 def line_of(path: Path, name: str) -> int:
-    """The line of a file where a class, a function or a constant of this name stands; 1 where none does."""
+    """The line of a file where a class, a function, a constant or `self.NAME = ` of this name stands; 1 where none does."""
     for node in ast.walk(_parse(path)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        if name in (getattr(node, "name", None), *(getattr(target, "id", None) for target in targets)):
+        if name in (getattr(node, "name", None), *(getattr(t, "id", getattr(t, "attr", None)) for t in targets)):
             return int(getattr(node, "lineno", 1))
     return 1
 

@@ -24,3 +24,15 @@ def test_each_encoding_has_a_picture_per_length_from_the_training_length_on(tmp_
     assert pixels.shape[:2] == (2, 3)
     darkest = pixels[..., :3].sum(-1).argmin(1)
     assert darkest.tolist() == [0, 1]
+
+
+def test_what_is_drawn_of_one_run_is_held_for_the_first_run_of_its_encoding_alone(tmp_path: Path) -> None:
+    kept = {"layer": 1, "head": 1, "pattern": "distance n", "rows": {"16": ["900"]}}
+    for seed in (0, 1):
+        path = make_run(tmp_path, {8: 1.0, 16: 1.0, 32: 0.5}, seed=seed)
+        add_inspection(path, 0.9, attention_map=kept)
+    (probes,) = build.report_content(sorted(tmp_path.iterdir()), "mine").probes.values()
+    assert [(run["seed"], run["attention_map"]) for run in probes.runs] == [(0, kept), (1, None)]
+    weights = [[list(head["by_distance"]) for head in run["lengths"][1]["layers"][-1]] for run in probes.runs]
+    assert weights[0] == weights[1]  # of the last layer, whose mean over runs is drawn
+    assert weights[0][0][16] == 0.9

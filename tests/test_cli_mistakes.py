@@ -47,7 +47,7 @@ from rpecli.cli import app as cli
         (("eval", "--lengths", "abc"), r"--lengths: 'abc': 'abc' is not a length: write a whole number below"),
         (("eval", "--lengths", "64:16"), r"--lengths: '64:16' descends: write 16:64"),
         (("eval", "--lengths", "1:99999999:1"), r"has more than 10000 lengths"),
-        (("check", "quik"), r"did you mean quick\?"),
+        (("check", "quik"), r"did you mean quick \(recipe\)"),
         (("ls", "encoding"), r"unknown kind 'encoding': did you mean encodings\?"),
         (("report", "--recipe", "quik", "--runs", "RUNS"), r"did you mean quick\?"),
         (("check", ""), r"unknown recipe ''"),

@@ -12,6 +12,7 @@ from torch import Tensor
 from rpecli import catalog, encoding
 from rpecli.attention.reference import scores
 from rpecli.choice import ChoiceError
+from rpecli.proofs.model import shift_change
 
 reference.PAIR.update(reference_position.PAIR)
 
@@ -136,9 +137,7 @@ def spread(model_of, choice: str, shift: int, causal: bool) -> float:
     """The largest change of a model's logits when every position moves by `shift`."""
     model, ids = model_in(model_of, choice, causal), torch.arange(12)[None] % 7
     move_parameters(model.encodings[0])
-    with torch.no_grad():
-        here, there = (model.head(model(ids, torch.arange(12) + start)) for start in (0, shift))
-    return float((here - there).abs().max())
+    return shift_change(model, ids, shift)
 
 
 # Options that change whether an encoding is shift invariant

@@ -10,27 +10,13 @@ from rpecli.attention import cpu_bfloat16, dispatch
 from rpecli.attention.blocks import BlockSizes
 from rpecli.attention.cache import Cache
 from rpecli.model import Linear, Transformer
-
-
-@torch.no_grad()
-def hidden_states(model: Transformer, ids: Tensor, **options: object) -> Tensor:
-    return model(ids, **options)
+from rpecli.proofs.model import COLUMNS, PADDED_LENGTHS, decoding_error, dependence, hidden_states, padded, padding_error
 
 
 def test_an_output_depends_on_all_earlier_tokens_and_on_no_later_one(model_of, encoding_name, ids_of):
-    model, leaves, T = model_of(encoding_name).train(), [], 9
-
-    def as_leaf(module, args, output):
-        leaves.append(output.detach().requires_grad_())
-        return leaves[0]
-
-    model.embedding.register_forward_hook(as_leaf)
-    logits_TxV = model.head(model(ids_of(1, T)))[0]
-    for i in range(T):
-        (gradient,) = torch.autograd.grad(logits_TxV[i].square().sum(), leaves[0], retain_graph=True)
-        size_T = gradient[0].abs().sum(dim=-1)
-        assert size_T[i + 1 :].tolist() == [0.0] * (T - i - 1)
-        assert float(size_T[: i + 1].min()) > 0
+    size_TxT = dependence(model_of(encoding_name).train(), ids_of(1, 9))
+    assert not bool(size_TxT.triu(1).any())
+    assert bool((size_TxT > 0).equal(torch.ones(9, 9).tril() > 0))
 
 
 @pytest.mark.parametrize("dense_keys", [512, 0])
@@ -47,11 +33,7 @@ def test_a_later_token_changes_no_earlier_output_in_evaluation(model_of, encodin
 @pytest.mark.parametrize("steps", [[1] * 12, [5, 1, 1, 5], [11, 1]])
 @pytest.mark.parametrize("positions", [None, torch.arange(12) + 40, torch.arange(12).square()])
 def test_decoding_equals_the_full_pass(model_of, encoding_name, ids_of, steps, positions):
-    model, ids, cache, states = model_of(encoding_name), ids_of(2, 12), Cache(), []
-    for part in torch.arange(12).split(steps):
-        part_positions = None if positions is None else positions[part]
-        states.append(hidden_states(model, ids[:, part], positions=part_positions, cache=cache))
-    torch.testing.assert_close(torch.cat(states, dim=1), hidden_states(model, ids, positions=positions), atol=2e-5, rtol=0)
+    assert decoding_error(model_of(encoding_name), ids_of(2, 12), steps, positions) < 2e-5
 
 
 def test_decoding_past_the_dense_kernels_equals_the_full_pass(model_of, encoding_name, ids_of):
@@ -61,25 +43,7 @@ def test_decoding_past_the_dense_kernels_equals_the_full_pass(model_of, encoding
     torch.testing.assert_close(torch.cat(states, dim=1), hidden_states(model, ids), atol=2e-5, rtol=0)
 
 
-LENGTHS = (4, 7, 9)
-COLUMNS = {  # of 11, where the first tokens of each row stand; the others are padding
-    "left": ([7, 8, 9, 10], range(4, 11), range(2, 11)),
-    "right": (range(4), range(7), range(9)),
-    "middle": ([0, 1, 9, 10], [0, 1, 2, 5, 6, 9, 10], [*range(4), *range(6, 11)]),
-    "both": (range(3, 7), range(2, 9), range(1, 10)),
-    "scattered": ([1, 4, 6, 9], [0, 2, 3, 5, 7, 8, 10], [0, 1, 2, 4, 5, 6, 8, 9, 10]),
-}
 PADDED = pytest.mark.parametrize("where", COLUMNS)
-
-
-def padded(ids_BxT: Tensor, where: str, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """The first tokens of each row among padding: ids, positions from `start` on, and the padding mask."""
-    ids, positions = torch.full((3, 11), 5), torch.full((3, 11), 77)  # padding may be anything
-    padding_mask = torch.ones(3, 11, dtype=torch.bool)
-    for row, (n, columns) in enumerate(zip(LENGTHS, COLUMNS[where], strict=True)):
-        place = torch.tensor(list(columns))
-        ids[row, place], positions[row, place], padding_mask[row, place] = ids_BxT[row, :n], start + torch.arange(n), False
-    return ids, positions, padding_mask
 
 
 @BOTH
@@ -88,12 +52,7 @@ def padded(ids_BxT: Tensor, where: str, start: int = 0) -> tuple[Tensor, Tensor,
 def test_padding_anywhere_changes_nothing(model_of, encoding_name, ids_of, where, cells, causal):
     model, whole = model_in(model_of, encoding_name, causal), ids_of(3, 9)
     model.block_sizes = BlockSizes(cells=cells, min_rows=1)
-    ids, positions, padding_mask = padded(whole, where)
-    states = hidden_states(model, ids, positions=positions, padding_mask_BxT=padding_mask)
-    assert bool(states.isfinite().all())
-    for row, n in enumerate(LENGTHS):
-        unpadded = hidden_states(model, whole[row : row + 1, :n])[0]
-        torch.testing.assert_close(states[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
+    assert padding_error(model, whole, where) < 2e-5
 
 
 @PADDED
@@ -113,8 +72,8 @@ def test_decoding_goes_on_behind_padding(model_of, encoding_name, ids_of, where,
         move_parameters(model.encodings[0])
     ids, positions, padding_mask = padded(whole, where)
     hidden_states(model, ids, positions=positions, padding_mask_BxT=padding_mask, cache=cache)
-    lengths_3x1, nothing = torch.tensor(LENGTHS)[:, None], torch.zeros(3, 1, dtype=torch.bool)
-    texts = [whole[row, :n] for row, n in enumerate(LENGTHS)]
+    lengths_3x1, nothing = torch.tensor(PADDED_LENGTHS)[:, None], torch.zeros(3, 1, dtype=torch.bool)
+    texts = [whole[row, :n] for row, n in enumerate(PADDED_LENGTHS)]
     for step, mask in enumerate((nothing, None)):
         new = whole.gather(1, lengths_3x1 + step)
         texts = [torch.cat([text, new[row]]) for row, text in enumerate(texts)]
@@ -123,7 +82,7 @@ def test_decoding_goes_on_behind_padding(model_of, encoding_name, ids_of, where,
             torch.testing.assert_close(states[row, 0], hidden_states(model, text[None])[0, -1], atol=2e-5, rtol=0)
     more, more_positions, padding_mask = padded(whole.flip(1), where)
     states = hidden_states(model, more, positions=more_positions + lengths_3x1 + 2, padding_mask_BxT=padding_mask, cache=cache)
-    for row, (n, text) in enumerate(zip(LENGTHS, texts, strict=True)):
+    for row, (n, text) in enumerate(zip(PADDED_LENGTHS, texts, strict=True)):
         unpadded = hidden_states(model, torch.cat([text, whole.flip(1)[row, :n]])[None])[0, -n:]
         torch.testing.assert_close(states[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
 
@@ -187,7 +146,7 @@ def test_features_of_padding_change_nothing(forgetting, ids_of):
     whole = ids_of(3, 9)
     ids, positions, padding_mask = padded(whole, "left")
     states = hidden_states(forgetting, ids, positions=positions, padding_mask_BxT=padding_mask)
-    for row, n in enumerate(LENGTHS):
+    for row, n in enumerate(PADDED_LENGTHS):
         unpadded = hidden_states(forgetting, whole[row : row + 1, :n])[0]
         torch.testing.assert_close(states[row][~padding_mask[row]], unpadded, atol=2e-5, rtol=0)
 

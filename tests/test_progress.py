@@ -380,3 +380,23 @@ def test_progress_survives_a_run_that_is_deleted_meanwhile(tmp_path: Path) -> No
     for terminal in (False, True):
         run = tiny.new_run(tmp_path)
         assert progress.follow(vanish(run), console_of(terminal), [run]) == {}
+
+
+def test_between_looks_at_all_runs_those_at_work_alone_are_looked_at(three: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERYWHERE", 1e9)
+    looks, refresh = list[str](), RunStatus.refresh
+
+    def noted(status: RunStatus) -> bool:
+        looks.append(status.run.name)
+        return refresh(status)
+
+    def work() -> Iterator[Event]:
+        for kind in ("started", "tick", "tick"):
+            looks.clear()
+            yield Event(kind, three[1] if kind == "started" else None, active=(three[1],))
+            assert looks == [three[1].name]
+        looks.clear()
+
+    monkeypatch.setattr(RunStatus, "refresh", noted)
+    progress.follow(work(), console_of(), three)
+    assert sorted(looks) == sorted(run.name for run in three)  # the last look is at all of them

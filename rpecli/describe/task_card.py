@@ -11,6 +11,7 @@ from rpecli import task as tasks
 from rpecli.choice import canonical, parse_choice
 from rpecli.config import suites
 from rpecli.config.recipe import task_defaults
+from rpecli.describe import learned
 from rpecli.task import Batch, Task
 from rpecli.titles import display
 
@@ -93,6 +94,8 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
         "Suites": ", ".join(suites.of_task(choice)) or "none",
         "Source": task.source or "made for this bench",
     }
+    if measured := learned.sentence(choice):
+        facts["Learned"] = measured
     if predicted:
         absolute, none = map(PREDICTED.__getitem__, predicted)
         facts["Predicted"] = f"expressible in C-RASP with absolute positions: {absolute}, with none: {none}"

@@ -5,7 +5,7 @@ Runs look the same from wherever they were started: by this command, by another 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -152,14 +152,15 @@ class SweepStatus:
         self.now, self.start = now, now()
         self.first: tuple[int, int] | None = None  # steps done and runs ended when this command began
 
-    def refresh(self) -> list[str]:
+    def refresh(self, only: Collection[Run] | None = None) -> list[str]:
         """Reads what changed and returns one line per run that changed its state or was evaluated at another length.
 
-        The first call returns no lines but those of runs that cannot be read.
+        The first call returns no lines but those of runs that cannot be read. With `only`, these runs are looked at.
         """
-        self.runs = {run: self.runs.get(run) or RunStatus(run, self.queued) for run in self.find()}
+        if only is None:
+            self.runs = {run: self.runs.get(run) or RunStatus(run, self.queued) for run in self.find()}
         first, news = self.first is None, list[str]()
-        for status in self.runs.values():
+        for status in self.runs.values() if only is None else [self.runs[run] for run in only]:
             before, lengths = status.shown, set(status.evaluations)
             status.refresh()
             status.shown = status.state

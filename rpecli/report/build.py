@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli.escape import finite, name_problem
+from rpecli.plot import no_collection
 from rpecli.report.content import ReportContent
 from rpecli.report.load import ReportError, RunResults
 from rpecli.report.records import Verdict
@@ -52,6 +53,7 @@ class Reference:
 NO_REFERENCE = Reference()
 
 
+@no_collection()
 def build_report(
     paths: list[Path], name: str, out: Path, command: str | None = None, reference: Reference = NO_REFERENCE
 ) -> Report:
@@ -62,6 +64,7 @@ def build_report(
 
     check_place(name, out)
     content = report_content(paths, name, command, reference)
+    data_files = data.files(content)  # before there are figures: each takes hundreds of megabytes where runs are thousands
     figures = report_figures(content)
     figure_files = figures.files()
     text = markdown.page(content, list(figure_files))
@@ -69,7 +72,7 @@ def build_report(
         "report.md": text.encode(),
         "report.html": html.page(content, figures).encode(),
         "tables.tex": latex_bytes(content.all_tables),
-        **data.files(content),
+        **data_files,
         **figure_files,
     }
     return Report(content, text, _write(out / name, files))

@@ -112,7 +112,7 @@ class ReportContent:
         points = [point for measure in MEASURES for point in profile_points(self.tasks, measure)]
         return points if any(point.runs > 1 for point in points) else []
 
-    @cached_property
+    @property  # not kept: of thousands of runs it is the largest part of a report
     def data(self) -> ReportData:
         """The records of report.json."""
         return ReportData(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
@@ -29,6 +29,14 @@ Keep = Callable[[Run, EvalLine], bool]
 
 class ReportError(ValueError):
     """There is nothing to report, or no place to write it; the message says what to type."""
+
+
+class Validation(NamedTuple):
+    """What a report needs of a line of metrics.jsonl: a tenth of the memory."""
+
+    step: int
+    tokens: int
+    token_accuracy: float
 
 
 @dataclass(frozen=True)
@@ -83,16 +91,21 @@ class RunResults:
         return {length: value for length, value in values.items() if value is not None}
 
     @cached_property  # read by the tables and by the figures
-    def _validations(self) -> tuple[list[Any], str | None]:
-        return _lines_or_problem(Run(self.path).metrics) if self.trained and not self.is_reference else ([], None)
+    def _validations(self) -> tuple[list[Validation], str | None]:
+        lines, problem = _lines_or_problem(Run(self.path).metrics) if self.trained and not self.is_reference else ([], None)
+        return [Validation(line["step"], line["tokens"], line["token_accuracy"]) for line in lines], problem
 
     @cached_property  # read for inspections, similarities and shifts
     def _probes(self) -> tuple[list[Any], str | None]:
         lines, problem = ([], None) if self.is_reference else _lines_or_problem(Run(self.path).probes)
-        return list(map(_compact, lines)), problem
+        return list(map(_without_pictures, lines)), problem
+
+    def pictured_probes(self) -> list[Any]:
+        """`probes` with what is drawn of single heads too; read again, because it is most of such a file."""
+        return _lines_or_problem(Run(self.path).probes)[0]
 
     @property
-    def validations(self) -> list[dict[str, Any]]:
+    def validations(self) -> list[Validation]:
         """The validations of a trained run, oldest first; none for a run without metrics.jsonl, or with a damaged one."""
         return self._validations[0]
 
@@ -121,11 +134,15 @@ def _lines_or_problem(read: Callable[[], list[Any]]) -> tuple[list[Any], str | N
         return [], str(error)
 
 
-def _compact(line: Any) -> Any:
-    """A line of probes.jsonl with its weights by distance as arrays, in a quarter of the memory."""
-    heads = (head for at in line.get("lengths", []) for layer in at["layers"] for head in layer)
-    for head in heads:
-        head["by_distance"] = array("d", head["by_distance"])
+def _without_pictures(line: Any) -> Any:
+    """A line of probes.jsonl in a fifth of the memory: without its map, and the weights by distance of the last layer alone."""
+    if "attention_map" in line:
+        line["attention_map"] = None
+    for *layers, last in (at["layers"] for at in line.get("lengths", [])):
+        for head in (head for layer in layers for head in layer):
+            head["by_distance"] = []
+        for head in last:
+            head["by_distance"] = array("d", head["by_distance"])
     return line
 
 

@@ -62,8 +62,12 @@ class TaskProbes:
 
 def probe_lines(run: RunResults, *probes: str) -> list[Any]:
     """The lines of some probes that match the run's evaluations in weights, settings and evaluation sets; oldest first."""
+    return _matching(run, run.probes, *probes)
+
+
+def _matching(run: RunResults, lines: list[Any], *probes: str) -> list[Any]:
     identities = {eval_identity_of(line) for line in run.evaluations.values()}
-    lines = [line for line in run.probes if line.get("probe") in probes]
+    lines = [line for line in lines if line.get("probe") in probes]
     return [line for line in lines if eval_identity_of(line) in identities and _same_sets(run, line)]
 
 
@@ -89,6 +93,8 @@ def _task_probes(task: TaskResults) -> TaskProbes:
             names = {"run": run.path.name, "task": str(run.record["task"]), "label": encoding.label}
             names |= {"encoding": str(run.record["encoding"])}
             names |= {"title": encoding.title, "group": encoding.group}
+            if not any(other["label"] == encoding.label for other in inspected):
+                lines = _matching(run, run.pictured_probes(), INSPECTION) or lines  # drawn of one run of an encoding alone
             inspected.append(lines[-1] | names | {"seed": run.config.seed})
     labels = {
         (run.path.name, eval_identity_of(line)): encoding.label for encoding, run in members for line in run.evaluations.values()

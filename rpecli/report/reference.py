@@ -118,15 +118,17 @@ def matching(runs: list[RunResults], reference: list[RunResults]) -> tuple[list[
     shared: dict[str, set[int]] = defaultdict(set)  # by the id of a reference run: lengths evaluated on the same sequences
     differing: dict[str, dict[str, str]] = defaultdict(dict)  # key: task: the value of the reference
     for run in runs:
-        task = str(run.record["task"])
-        agreeing = [other for other in by_task[task] if settings_of(other.config) == settings_of(run.config)]
+        others, settings = by_task[str(run.record["task"])], settings_of(run.config)
+        agreeing = [other for other in others if other.settings == settings]
         for other in agreeing:
             shared[other.id] |= _lengths_on_the_same_sequences(other, run)
-        if by_task[task] and not agreeing:
-            key, own, value = _difference(run, by_task[task][0])
-            differing[f"{key}={own}"][display("tasks", run.config.task)] = value
+        if others and not agreeing:
+            key, value = _difference(settings, others[0].settings)
+            differing[f"{key}={settings[key]}"][run.config.task] = value
     notes = [
-        f"No reference results with {setting} for {', '.join(f'{task} (only {value})' for task, value in tasks.items())}."
+        f"No reference results with {setting} for "
+        + ", ".join(f"{display('tasks', task)} (only {value})" for task, value in tasks.items())
+        + "."
         for setting, tasks in differing.items()
     ]
     return [_at(run, shared[run.id]) for run in reference if shared.get(run.id)], notes
@@ -143,11 +145,10 @@ def _at(run: RunResults, lengths: set[int]) -> RunResults:
     return replace(run, evaluations=lines, all_evaluations={length: [line] for length, line in lines.items()})
 
 
-def _difference(run: RunResults, reference: RunResults) -> tuple[str, str, str]:
-    """The first key in which a run differs from the reference, and both values; the training length before others."""
-    own, other = settings_of(run.config), settings_of(reference.config)
-    key = next(key for key in ("length", *own) if own[key] != other[key])
-    return key, str(own[key]), str(other[key])
+def _difference(own: dict[str, Any], reference: dict[str, Any]) -> tuple[str, str]:
+    """The first key in which settings differ from those of the reference, and its value there; the training length first."""
+    key = next(key for key in ("length", *own) if own[key] != reference[key])
+    return key, str(reference[key])
 
 
 def background(tasks: list[TaskResults], runs: list[RunResults], reference: list[RunResults]) -> Background:

@@ -22,7 +22,7 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from rpecli import data, objective
+from rpecli import catalog, data, objective
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device, to_device
@@ -261,7 +261,7 @@ def why_not_stackable(configs: list[Config], device: torch.device) -> str | None
             stack = Stack(stacked)
             stack.backward()
     except Exception as error:  # whatever a user's encoding does that has no batched form
-        return f"torch cannot batch it: {type(error).__name__}: {error}".splitlines()[0]
+        return f"torch cannot batch it: {catalog.blame(error)}{type(error).__name__}: {error}".splitlines()[0]
     assert stack.flat_KxP.grad is not None
     tolerance = 0.1 if configs[0].dtype == "bfloat16" else 1e-3  # of the largest gradient
     for trainer, twin, grad_P in zip(single, stacked, stack.flat_KxP.grad, strict=True):

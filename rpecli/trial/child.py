@@ -17,6 +17,7 @@ from rpecli import catalog, signals
 from rpecli.choice import ChoiceError, canonical, map_paths, names_in
 from rpecli.process import die_with_parent
 from rpecli.run import code
+from rpecli.trial.checks import FAILED, NOT_APPLICABLE, OK, DoesNotApply, Result
 from rpecli.trial.fault import Fault, Tried, quiet
 
 SECONDS = 30.0  # for one trial, which takes a fraction of a second
@@ -33,6 +34,7 @@ class Trial:
     n_head: int = 4
     lengths: tuple[int, ...] = (8, 16)  # of a task: problem lengths; of an encoding: the training length in tokens
     causal: bool = True
+    check: str = ""  # one of the checks of its kind; without one, what training needs
 
     @property
     def path(self) -> Path:
@@ -41,18 +43,23 @@ class Trial:
 
 def problems(trials: Sequence[Trial]) -> list[str | None]:
     """What is wrong with each of these, None where nothing is."""
-    results: list[str | None] = []
+    return [result.text if result.outcome == FAILED else None for result in results_of(trials)]
+
+
+def results_of(trials: Sequence[Trial]) -> list[Result]:
+    """How each of these ended, all in one process unless one of them ends it."""
+    results: list[Result] = []
     while len(results) < len(trials):
         results += _in_child(trials[len(results) :])
     return results
 
 
-def _in_child(trials: Sequence[Trial]) -> list[str | None]:
+def _in_child(trials: Sequence[Trial]) -> list[Result]:
     """The results of the first trials: of all, or up to the one that ended the process."""
     method = "fork" if sys.platform == "linux" else "spawn"  # a fork has torch loaded
     context: Any = multiprocessing.get_context(method)
     receiver, sender = context.Pipe(duplex=False)
-    results: list[str | None] = []
+    results: list[Result] = []
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of any fork of a process with threads
         process = context.Process(target=_try_all, args=(sender, trials, folder), daemon=True)
@@ -63,18 +70,18 @@ def _in_child(trials: Sequence[Trial]) -> list[str | None]:
         try:
             while len(results) < len(trials):
                 if not receiver.poll(SECONDS + 5):
-                    results.append(f"{step}: is not done after {SECONDS:.0f} s")
+                    results.append(Result(FAILED, f"{step}: is not done after {SECONDS:.0f} s"))
                     break
-                kind, text = receiver.recv()
+                kind, content = receiver.recv()
                 if kind == "step":
-                    step = text
+                    step = content
                 else:
-                    results.append(text)
+                    results.append(content)
                 if kind == "stuck":
                     break
         except EOFError:
             process.join()
-            results.append(f"{step}: ended the process ({_how(process.exitcode)})")
+            results.append(Result(FAILED, f"{step}: ended the process ({_how(process.exitcode)})"))
         finally:
             process.kill()
             process.join()
@@ -86,7 +93,7 @@ def _how(code: int) -> str:
 
 
 def _try_all(sender: Any, trials: Sequence[Trial], folder: str) -> None:
-    """In the child: sends ("step", what runs now), and ("result", what is wrong or None) for each trial."""
+    """In the child: sends ("step", what runs now), and ("result", how it ended) for each trial."""
     die_with_parent(signal.SIGKILL)
     quiet()
     import torch
@@ -110,24 +117,48 @@ def _tried(trial: Trial, folder: Path, sender: Any) -> Tried:
     return Tried(copy.choice, copy.path, name, note=lambda text: sender.send(("step", text)))
 
 
-def _result(trial: Trial, tried: Tried) -> str | None:
-    """What is wrong with a choice."""
-    from rpecli.encoding import Shape
-    from rpecli.trial import encoding, task
+def _result(trial: Trial, tried: Tried) -> Result:
+    """How a trial ends."""
+
+    def of_user(error: Exception) -> str:
+        text = str(error).replace(tried.choice, map_paths(trial.choice, catalog.shown))
+        return text.replace(str(tried.path), tried.name).replace(catalog.shown(tried.path), tried.name)
 
     leave = os._exit
     os._exit = _refuse_to_exit  # type: ignore[assignment]
     try:
-        if trial.kind == "tasks":
-            task.attempt(tried, trial.lengths)
-        else:
-            encoding.attempt(tried, Shape(trial.d_model, trial.n_head, trial.lengths[0], trial.causal))
+        return Result(OK, _more(trial, tried) or "")
     except (Fault, ChoiceError) as error:
-        text = str(error).replace(tried.choice, map_paths(trial.choice, catalog.shown))
-        return text.replace(str(tried.path), tried.name).replace(catalog.shown(tried.path), tried.name)
+        return Result(FAILED, of_user(error))
+    except DoesNotApply as error:
+        return Result(NOT_APPLICABLE, of_user(error))
     finally:
         os._exit = leave
-    return None
+
+
+def _more(trial: Trial, tried: Tried) -> str | None:
+    """Runs a trial; more to say of one that passes."""
+    if trial.kind == "tasks":
+        return _of_task(trial, tried)
+    from rpecli.encoding import Shape
+    from rpecli.trial import encoding
+
+    shape = Shape(trial.d_model, trial.n_head, trial.lengths[0], trial.causal)
+    if not trial.check:
+        encoding.attempt(tried, shape)
+        return None
+    from rpecli.trial import encoding_checks
+
+    return encoding_checks.run(trial.check, tried, shape)
+
+
+def _of_task(trial: Trial, tried: Tried) -> str | None:
+    from rpecli.trial import task, task_checks
+
+    if not trial.check:
+        task.attempt(tried, trial.lengths)
+        return None
+    return task_checks.run(trial.check, tried)
 
 
 def _refuse_to_exit(_: int) -> NoReturn:
@@ -136,7 +167,7 @@ def _refuse_to_exit(_: int) -> NoReturn:
 
 def _give_up(sender: Any, tried: Tried) -> None:
     remedy = "lower it" if tried.is_shipped else "an endless loop?"
-    sender.send(("stuck", f"{tried.where_now()}: {tried.step}: is not done after {SECONDS:.0f} s: {remedy}"))
+    sender.send(("stuck", Result(FAILED, f"{tried.where_now()}: {tried.step}: is not done after {SECONDS:.0f} s: {remedy}")))
     os.kill(os.getpid(), 9)
 
 

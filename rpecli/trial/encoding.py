@@ -84,7 +84,7 @@ class _Checker:
         self.tried, self.instance = tried, instance
 
     def __call__(self, hook: str, arguments: tuple[Any, ...], text: str, sizes: tuple[Any, ...], optional: bool = False) -> Any:
-        function = _own_hook(self.instance, hook)
+        function = own_hook(self.instance, hook)
         if function is None:
             return None
         value = self.tried.call(hook, function, *arguments)
@@ -93,7 +93,7 @@ class _Checker:
         return value
 
 
-def _own_hook(instance: Encoding, hook: str) -> Callable[..., Any] | None:
+def own_hook(instance: Encoding, hook: str) -> Callable[..., Any] | None:
     """The hook, unless it is the contract's own."""
     function = getattr(instance, hook, None)
     contract = [getattr(base, hook, None) for base in (Encoding, DistanceBias, DistanceCurve)]
@@ -117,7 +117,7 @@ def check_tensor(tried: Tried, hook: str, function: object, value: Any, text: st
 
 def _check_rotate(tried: Tried, instance: Encoding, qk: QueryKey) -> None:
     for hook in ("rotate", "content_qk"):
-        function = _own_hook(instance, hook)
+        function = own_hook(instance, hook)
         if function is None:
             continue
         pair = tried.call(hook, function, qk)
@@ -129,7 +129,7 @@ def _check_rotate(tried: Tried, instance: Encoding, qk: QueryKey) -> None:
 
 
 def _check_number(tried: Tried, instance: Encoding, hook: str, arguments: tuple[Any, ...], kind: type) -> None:
-    function = _own_hook(instance, hook)
+    function = own_hook(instance, hook)
     if function is None:
         return
     value = tried.call(hook, function, *arguments)

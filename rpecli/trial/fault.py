@@ -12,6 +12,7 @@ from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError
+from rpecli.trial.checks import Finding
 
 
 class Fault(Exception):  # noqa: N818 - an error of the code that is tried, not of rpe
@@ -40,7 +41,7 @@ class Tried:
         self.note(f"{self.where(function)}: {step}")
         try:
             yield
-        except (Fault, ChoiceError):
+        except (Fault, ChoiceError, Finding):
             raise
         except (Exception, SystemExit) as error:
             line = catalog.line_in(self.path, error)

@@ -72,6 +72,12 @@ class Drawing:
         """The whole figure as SVG, which files and pages share."""
         return as_bytes(self.figure, "svg")
 
+    def keep_svg(self) -> "Drawing":
+        """Draws the SVG and empties the figure, which takes ten times its memory; other kinds cannot be drawn any more."""
+        self.svg  # noqa: B018 - drawn, and cached
+        self.figure.clear()
+        return self
+
     def files(self, name: str, kinds: Iterable[str] = UNDATED) -> dict[str, bytes]:
         """The whole figure by file name."""
         return {f"{name}.{kind}": self.svg if kind == "svg" else as_bytes(self.figure, kind) for kind in kinds}

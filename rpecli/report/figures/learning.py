@@ -31,7 +31,7 @@ def _curve(encoding: EncodingResults) -> Curve:
     values: dict[int, list[float]] = defaultdict(list)
     runs = [run.validations for run in encoding.runs if run.validations]
     for line in [line for lines in runs for line in lines]:
-        values[line["step"]].append(line["token_accuracy"])
+        values[line.step].append(line.token_accuracy)
     complete = {step: stats.summary(accuracies) for step, accuracies in sorted(values.items()) if len(accuracies) == len(runs)}
     return {step: summary for step, summary in complete.items() if summary}
 

@@ -1,5 +1,6 @@
 """All figures of a report, drawn once: for files as they are, and for a page that takes them apart."""
 
+import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +55,12 @@ def report_figures(content: ReportContent) -> Figures:
     """Draws every figure that there are data for."""
     tasks = [task for task in content.tasks if task.lengths]
     styles = series_styles(tasks)
-    probes = {title: task_figures(title, inspected.runs, inspected.pairs, styles) for title, inspected in content.probes.items()}
-    for title, by_label in content.shifts.items():
-        lines = {label: [list(shifts.values()) for shifts in by_seed.values()] for label, by_seed in by_label.items()}
-        probes.setdefault(title, {})[SHIFT] = shift_figure(title, lines, styles)
-    heads = {title: heads_overview([inspected.runs_of(label)[0] for label in inspected.labels])
-             for title, inspected in content.probes.items()}  # fmt: skip
+    probes, heads = dict[str, dict[str, Drawing]](), dict[str, Drawing]()
+    for title in dict.fromkeys([*content.probes, *content.shifts]):
+        probes[title] = {name: drawing.keep_svg() for name, drawing in _probe_figures(content, title, styles).items()}
+        if inspected := content.probes.get(title):
+            heads[title] = heads_overview([inspected.runs_of(label)[0] for label in inspected.labels]).keep_svg()
+        gc.collect()  # the cycles of the emptied figures; without the objects of the report, which are frozen
     looks = [head_looks(run) for inspected in content.probes.values() for run in inspected.runs]
     drawn = with_reference(tasks, content.shown_reference)
     all_styles = series_styles(drawn)
@@ -68,3 +69,11 @@ def report_figures(content: ReportContent) -> Figures:
     copying = copy_weight_figure(content.copy_weight, styles) if content.copy_weight else None
     grids = {task.title: drawing for task in tasks if (drawing := grid_figure(task_grids(task)))}
     return Figures(all_styles, accuracy, learning, profiles, copying, grids, probes, heads, max(looks, key=len, default={}))
+
+
+def _probe_figures(content: ReportContent, title: str, styles: dict[str, SeriesStyle]) -> dict[str, Drawing]:
+    """The figures of one task's inspections and shifts, by name."""
+    inspected, shifts = content.probes.get(title), content.shifts.get(title, {})
+    drawings = task_figures(title, inspected.runs, inspected.pairs, styles) if inspected else {}
+    lines = {label: [list(shifts.values()) for shifts in by_seed.values()] for label, by_seed in shifts.items()}
+    return drawings | ({SHIFT: shift_figure(title, lines, styles)} if lines else {})

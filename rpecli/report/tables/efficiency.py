@@ -38,8 +38,7 @@ def _costs(encoding: EncodingResults, target: str) -> list[tuple[RunResults, Cos
 
 def _first_validation(run: RunResults, target: float) -> Cost:
     """Steps and tokens of the first validation that reached the target."""
-    line = next((line for line in run.validations if line["token_accuracy"] >= target), {})
-    return line.get("step"), line.get("tokens")
+    return next(((line.step, line.tokens) for line in run.validations if line.token_accuracy >= target), (None, None))
 
 
 def _cells(costs: list[tuple[RunResults, Cost]]) -> list[str]:
