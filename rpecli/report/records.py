@@ -70,6 +70,31 @@ class Pair(Difference, PairKey):
     """p adjusted for all pairs of the task and measure (Holm)"""
 
 
+class GridRow(TaskKey):
+    """One encoding at two sizes of a task that has two, over its seeds."""
+
+    label: str
+    """label of an encoding"""
+    first_name: str
+    """what the first size counts"""
+    first: int
+    """the first size"""
+    second_name: str
+    """what the second size counts"""
+    second: int
+    """the second size"""
+    trained: bool
+    """whether training had problems of these sizes"""
+    seeds: int
+    """number of runs"""
+    exact_match: float
+    """mean over the runs"""
+    low: float
+    """the lowest"""
+    high: float
+    """the highest"""
+
+
 class McNemarPair(TaskKey):
     """Two trained models of one seed on the same sequences (McNemar's exact test). It does not generalize to other seeds."""
 

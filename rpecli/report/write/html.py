@@ -17,7 +17,7 @@ from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
 from rpecli.report.suites import MANY
-from rpecli.report.tables import attention, invariance, runs
+from rpecli.report.tables import attention, grid, invariance, runs
 from rpecli.report.write.markdown import NOTES, origin
 from rpecli.report.write.templates import render
 from rpecli.table import Table, plural
@@ -38,6 +38,7 @@ class Charts:
     learning: list[Chart]
     profiles: list[Chart]
     copying: list[Chart]
+    grids: dict[str, list[Chart]] = field(default_factory=dict)
     attention: dict[str, list[Chart]] = field(default_factory=dict)
     terms: dict[str, list[Chart]] = field(default_factory=dict)
     heads: dict[str, list[Chart]] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Section:
     title: str
     family: str
     accuracy: list[Table]
+    grid: list[Table]
     training: list[Table]
     attention: list[Table]
     shift: list[Table]
@@ -107,10 +109,10 @@ def _section(content: ReportContent, task: TaskResults) -> Section:
     probes, shifts = content.probes.get(task.title), content.shifts.get(task.title)
     attending = _headings(attention.tables(probes) if probes else [])
     shifted = _headings(invariance.tables(task, shifts) if shifts else [])
-    first = _headings(content.tables)
-    by_kind: dict[str, list[Table]] = {"accuracy": [], "training": [], "attention": [], "shift": []}
+    first, on_grid = _headings(content.tables), _headings(grid.tables(task))
+    by_kind: dict[str, list[Table]] = {"accuracy": [], "grid": [], "training": [], "attention": [], "shift": []}
     for table in (table for table in content.all_tables if table.section == task.title):
-        kinds = {"accuracy": first, "attention": attending, "shift": shifted}
+        kinds = {"accuracy": first, "grid": on_grid, "attention": attending, "shift": shifted}
         kind = next((kind for kind, headings in kinds.items() if table.heading in headings), "training")
         by_kind[kind].append(table.within_section())
     by_encoding = {encoding.title: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings}
@@ -133,6 +135,7 @@ def _charts(page: PageCharts, figures: Figures) -> Charts:
         page.styles_legend(figures.styles), [chart for chart in accuracy if chart.key == FIRST],
         [chart for chart in accuracy if chart.key != FIRST], learning, profiles, copying,
     )  # fmt: skip
+    charts.grids = {title: page.charts(drawing) for title, drawing in figures.grids.items()}
     for title, drawings in figures.probes.items():
         attention = [name for name in drawings if name not in (TERMS, SHIFT)]
         if attention:
