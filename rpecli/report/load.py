@@ -6,7 +6,7 @@ Which of several evaluations of a length counts is decided in eval_sets.py.
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -51,6 +51,7 @@ class RunResults:
     settings: dict[str, Any]  # recipe keys that decide the weights and have no column of their own
     source: str = YOURS  # or `reference (commit, machine)`
     variant_flags: str = ""  # of `rpe eval`, that measured it with another encoding, or at other positions
+    grid: dict[tuple[int, int], EvalLine] = field(default_factory=dict)  # by two sizes: the latest evaluation
 
     @property
     def is_variant(self) -> bool:
@@ -243,6 +244,7 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     results = []
     for way, override in ways:
         lines = [line for line in current if way_of(line, config) == way]
+        cells = [line for line in run.grid_evaluations() if keep(run, line) and way_of(line, config) == way]
         try:
             swapped = canonical(override, run.path) if override else None
             group = {"group": group_of(swapped)} if swapped else {}
@@ -254,7 +256,8 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
         own = record | group | {"encoding": record["encoding"] + measured} | ({"task": label(task)} if task else {})
         settings = _settings(record, config) | ({"measured": measured} if measured else {})
         flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
-        results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags))
+        grid = _by_sizes(lines, cells)
+        results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags, grid=grid))
     return results, messages
 
 
@@ -264,6 +267,12 @@ def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
     for line in lines:
         by_length[line["length"]].append(line)
     return {length: sorted(by_length[length], key=lambda line: line["n"]) for length in sorted(by_length)}
+
+
+def _by_sizes(lines: list[EvalLine], cells: list[EvalLine]) -> dict[tuple[int, int], EvalLine]:
+    """The latest evaluation of each cell with the weights that the lengths were evaluated with."""
+    weights = {line["weights"] for line in lines}
+    return {(sizes[0], sizes[1]): line for line in cells if line["weights"] in weights for sizes in [line["grid"]["sizes"]]}
 
 
 def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
