@@ -6,26 +6,30 @@ in rpecli/report/templates.
 """
 
 import argparse
+import inspect
 import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import report_schema
+import typer
 
 from rpecli import catalog, encoding_facts
 from rpecli.attention import kernels
+from rpecli.cli.app import COMMANDS
 from rpecli.config import suites
-from rpecli.describe import listing, task_card
+from rpecli.config.keys import recipe_keys
+from rpecli.describe import learned, listing, task_card
 from rpecli.escape import Markdown
 from rpecli.table import Table, few
 from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "results" / "shipped"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "results/tasks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "report.schema.json"
 GLOSSARY = ROOT / "rpecli/report/templates/glossary.md"  # a copy of docs/glossary.md, which a report's page reads
 COMMAND = "python scripts/docs.py"
@@ -106,19 +110,100 @@ def kernel_table() -> str:
     return table([{"kernel": f"`{kernel}`", "cost": cost} for kernel, cost in kernels.COST.items()])
 
 
+def shipped_report(name: str) -> dict[str, Any]:
+    """What report.json of a shipped report holds."""
+    report: dict[str, Any] = json.loads((SHIPPED / name / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
 def quick_answer() -> str:
     """What `rpe run quick` found: headline and claims, from its shipped report."""
-    report = json.loads((SHIPPED / "quick" / "report.json").read_text(encoding="utf-8"))
+    report = shipped_report("quick")
     claims = [f"- **{verdict['claim']}.** {verdict['summary']}" for verdict in report["verdicts"]]
     title, first = report["headline"]["title"], report["headline"]["detail"][0]
     source = "([the whole report](results/shipped/quick/report.md), with commit and machine)"
-    return "\n\n".join([f"**{title}** {first}", "\n".join(claims), f"{report_runs(report)} {source}."])
+    return "\n\n".join([f"**{title}** {first}", "\n".join(claims), f"{report_runs(report)}, on two CPU cores {source}."])
+
+
+def gallery() -> str:
+    """One picture per encoding: `rpe show NAME --out FILE` drew it."""
+    parts = []
+    for row in listing.rows("encodings"):
+        name, text = row["encoding"], f"{row['what it does']} ([more](encodings.md#{row['encoding']}))"
+        parts.append(f"## {name}\n\n{text}\n\n![{row['title']}](images/{name}.svg)")
+    return "\n\n".join(parts)
+
+
+def claim_table() -> str:
+    """What the shipped studies say about each claim."""
+    reports = {name: shipped_report(name) for name in ("quick", "reference")}
+    studies = {name: f"[{report_runs(report)}](../results/shipped/{name}/report.md)" for name, report in reports.items()}
+    claims = [verdict["claim"] for verdict in reports["quick"]["verdicts"]]
+    return table([{"claim": claim} | {Markdown(studies[name]): outcome(report, claim) for name, report in reports.items()}
+                  for claim in claims])  # fmt: skip
+
+
+def outcome(report: dict[str, Any], claim: str) -> str:
+    """The verdict on a claim, without the encodings and tasks it is about."""
+    summary = next(verdict["summary"] for verdict in report["verdicts"] if verdict["claim"] == claim)
+    return str(summary.split(";")[0])
 
 
 def report_runs(report: dict[str, Any]) -> str:
     """`63 runs of `rpe run quick`: 7 encodings on 3 tasks, 3 seeds`."""
     tasks, encodings, seeds = ({run[key] for run in report["runs"]} for key in ("task", "encoding", "seed"))
-    return f"{len(report['runs'])} runs: {len(encodings)} encodings on {len(tasks)} tasks, {len(seeds)} seeds, on two CPU cores"
+    return f"{len(report['runs'])} runs: {len(encodings)} encodings on {len(tasks)} tasks, {len(seeds)} seeds"
+
+
+def command_sections() -> str:
+    """One section per command of `rpe`: what it does, its arguments and options, and examples."""
+    return "\n\n".join(command_section(name, *command) for name, command in COMMANDS.items())
+
+
+def command_section(name: str, function: Callable[..., None], examples: str) -> str:
+    """Flags for recipe keys are in recipes.md; they are named where a command takes a few of them."""
+    keys = {key.name for key in recipe_keys()}
+    flags = {
+        key: value for key, value in inspect.signature(function).parameters.items() if isinstance(value.annotation, type(FLAG))
+    }
+    of_keys = [
+        f"`{flag_name(key, value)}`"
+        for key, value in flags.items()
+        if key in keys and get_args(value.annotation)[1].rich_help_panel
+    ]
+    own = {key: value for key, value in flags.items() if f"`{flag_name(key, value)}`" not in of_keys}
+    rows = [{"": f"`{flag_text(key, value)}`", "meaning": flag_help(value)} for key, value in own.items()]
+    more = "a flag for every [key of a recipe](recipes.md)" if len(of_keys) > MAX_NAMES else ", ".join(of_keys)
+    text = [f"## rpe {name}", inspect.getdoc(function), table(rows), f"Further: {more}." if of_keys else "",
+            f"```text\n{examples.strip()}\n```"]  # fmt: skip
+    return "\n\n".join(filter(None, text))
+
+
+FLAG = Annotated[str, None]
+WORDS = {str: "TEXT", Path: "PATH", int: "INT", float: "FLOAT"}
+
+
+def flag_name(name: str, parameter: inspect.Parameter) -> str:
+    """`--runs`, `--jobs, -j`, or the name of an argument."""
+    info = get_args(parameter.annotation)[1]
+    given = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str) and word.startswith("-")]
+    is_argument = isinstance(info, typer.models.ArgumentInfo)
+    return name if is_argument else ", ".join(given) or "--" + name.replace("_", "-")
+
+
+def flag_text(name: str, parameter: inspect.Parameter) -> str:
+    """`--runs PATH`, `--json`, or the name of an argument."""
+    kind, info = get_args(parameter.annotation)
+    has_value = "bool" not in str(kind) and not isinstance(info, typer.models.ArgumentInfo)
+    word = next((word for type_, word in WORDS.items() if type_.__name__ in str(kind)), "")
+    return " ".join(filter(None, [flag_name(name, parameter), info.metavar or (word if has_value else "")]))
+
+
+def flag_help(parameter: inspect.Parameter) -> str:
+    """What a flag means, with its default."""
+    text = " ".join((get_args(parameter.annotation)[1].help or "").split())
+    default = parameter.default
+    return text if default in (None, False, True, inspect.Parameter.empty) else f"{text} Default: `{default}`."
 
 
 def template(kind: str) -> str:
@@ -155,6 +240,10 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "checks": checks_table,
     "report": report_schema.documentation,
     "answer": quick_answer,
+    "claims": claim_table,
+    "commands": command_sections,
+    "gallery": gallery,
+    "learned": lambda: table(learned.table_rows()),
 }
 
 

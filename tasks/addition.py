@@ -91,6 +91,9 @@ class Addition(Arithmetic):
             return self.hinted(rng, rng.integers(self.base, size=(batch, self.count, length)))
         return self.hinted(rng, draw_numbers(rng, mixed_lengths(rng, batch, length, self.count), self.base))
 
+    def trained_sizes(self, length: int) -> tuple[int, int]:
+        return length, length if self.count == 2 else self.count
+
     def draw_sizes(self, rng: np.random.Generator, batch: int, sizes: tuple[int, int]) -> np.ndarray:
         lengths = sizes if self.count == 2 else (sizes[0],) * sizes[1]
         length_BxK = np.broadcast_to(np.array(lengths), (batch, len(lengths)))

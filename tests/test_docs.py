@@ -131,3 +131,34 @@ def test_every_example_encoding_of_the_docs_decodes_as_in_a_full_pass(tmp_path: 
         with torch.no_grad():
             states = torch.cat([model(part, cache=cache) for part in ids.split([5, 1, 3], dim=1)], dim=1)
             torch.testing.assert_close(states, model(ids), atol=2e-5, rtol=0)
+
+
+def test_the_study_of_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from rpecli.cli.app import app
+
+    code = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code
+    (tmp_path / "first.yaml").write_text(code[1], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    small = [
+        "--steps=2",
+        "--warmup=1",
+        "--samples=4",
+        "--tokens=256",
+        "--d-model=16",
+        "--n-head=2",
+        "--n-layer=1",
+        "--device=cpu",
+    ]
+    result = CliRunner().invoke(app, ["run", "./first.yaml", "--jobs=0", *small])
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "runs").iterdir())) == 9
+    assert (tmp_path / "results" / "first" / "report.html").is_file()
+
+
+def test_every_encoding_has_its_picture() -> None:
+    from rpecli import catalog
+
+    assert {path.stem for path in (ROOT / "docs/images").glob("*.svg")} == set(catalog.names("encodings"))

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from rpecli import task as tasks
-from rpecli.choice import canonical, parse_choice
+from rpecli.choice import parse_choice
 from rpecli.config import suites
 from rpecli.config.recipe import task_defaults
+from rpecli.describe import learned
 from rpecli.task import Batch, Task
 from rpecli.titles import display
 
@@ -79,19 +80,21 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
     """What the class states, and what is computed from it."""
     n_answer = int(batch.answer_mask_BxT[0].sum())
     chance = task.chance(length)
-    written = canonical(choice).partition(":")[2]
-    predicted = task.expressible.get(written)
+    predicted = suites.expressible(choice)
     longest = task.longest()
     facts = {
         "Vocabulary": f"{task.symbols} symbols" + (", of which sets are predicted" if task.predicts_sets else ""),
         "By chance": f"{chance:.1%} of tokens at length {length}, {chance**n_answer:.1%} of strings".replace("%", " %"),
         "Order": "matters" if task.order_matters else "does not matter: the answer depends on what the input holds, not where",
         "Lengths": "any" if longest is None else f"up to {longest}",
+        **({"Sizes": f"{', '.join(task.size_names)}: rpe eval --grid 2:16 evaluates every pair"} if task.size_names else {}),
         "Defaults": ", ".join(f"{key} {value}" for key, value in task_defaults(choice).items()) or "those of all tasks",
         "Family": task.family,
         "Suites": ", ".join(suites.of_task(choice)) or "none",
         "Source": task.source or "made for this bench",
     }
+    if measured := learned.sentence(choice):
+        facts["Learned"] = measured
     if predicted:
         absolute, none = map(PREDICTED.__getitem__, predicted)
         facts["Predicted"] = f"expressible in C-RASP with absolute positions: {absolute}, with none: {none}"

@@ -56,7 +56,7 @@ class PairKey(TaskKey):
     """Which two encodings a row compares, and by what."""
 
     measure: str
-    """exact_match or token_accuracy: mean over log2 length beyond the training length"""
+    """exact_match, token_accuracy or nll with the sign turned: mean over log2 length beyond the training length"""
     first: str
     """label of an encoding"""
     second: str
@@ -68,6 +68,31 @@ class Pair(Difference, PairKey):
 
     p_holm: float | None
     """p adjusted for all pairs of the task and measure (Holm)"""
+
+
+class GridRow(TaskKey):
+    """One encoding at two sizes of a task that has two, over its seeds."""
+
+    label: str
+    """label of an encoding"""
+    first_name: str
+    """what the first size counts"""
+    first: int
+    """the first size"""
+    second_name: str
+    """what the second size counts"""
+    second: int
+    """the second size"""
+    trained: bool
+    """whether training had problems of these sizes"""
+    seeds: int
+    """number of runs"""
+    exact_match: float
+    """mean over the runs"""
+    low: float
+    """the lowest"""
+    high: float
+    """the highest"""
 
 
 class McNemarPair(TaskKey):
@@ -99,7 +124,7 @@ class Pooled(Record):
     family: str
     """family of tasks, or `all`"""
     measure: str
-    """exact_match or token_accuracy: mean over log2 length beyond the training length"""
+    """exact_match, token_accuracy or nll with the sign turned: mean over log2 length beyond the training length"""
     label: str
     """label of the encoding; empty for a group"""
     group: str
@@ -128,6 +153,29 @@ class Pooled(Record):
     @property
     def rank_interval(self) -> tuple[float, float] | None:
         return None if self.rank_low is None or self.rank_high is None else (self.rank_low, self.rank_high)
+
+
+class SuiteRow(Record):
+    """One encoding on the tasks of a suite, of a family, or on all tasks; only in reports of a whole suite or of many tasks."""
+
+    kind: str
+    """suite, family or all"""
+    name: str
+    """name of the suite or of the family"""
+    encoding: str
+    """label of the encoding"""
+    title: str
+    """the label as people know it"""
+    group: str
+    """APE, RPE, content or none"""
+    tasks: int
+    """number of its tasks that the encoding was run on"""
+    token_accuracy: float | None
+    """token accuracy over log2 length beyond the training length, mean over seeds, then over tasks"""
+    solved: int
+    """number of tasks whose training length most runs learned"""
+    held: int
+    """number of tasks on which most runs have an exact match of at least 0.95 at every length up to the longest"""
 
 
 class ProfilePoint(Record):
@@ -173,7 +221,7 @@ class Verdict(Record):
     by_task: dict[str, Difference]
     """the same for each task"""
     margin: float
-    """differences within it are negligible: of accuracy, or of log2 steps"""
+    """differences within it are negligible: of accuracy, of log2 steps, or of nats per token"""
     p_equivalence: float | None
     """p of two one-sided sign-flip tests (TOST) that the difference lies within the margin"""
     p_holm: float | None

@@ -259,6 +259,13 @@ class Run:
 
     def evaluations(self) -> list[EvalLine]:
         """The evaluated lengths, oldest first."""
+        return [line for line in self._evaluations() if "grid" not in line]
+
+    def grid_evaluations(self) -> list[EvalLine]:
+        """The evaluated cells of grids, oldest first."""
+        return [line for line in self._evaluations() if "grid" in line]
+
+    def _evaluations(self) -> list[EvalLine]:
         remedy = f"delete that line, then rpe eval {self}"
         return read_lines(self.evaluations_file, partial(parse, "eval"), remedy)
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from rpecli.report.content import ReportContent
-from rpecli.report.figures.report import PROBES, SHIFT
+from rpecli.report.figures.report import GRID, PLACES, PROBES, SHIFT
 from rpecli.report.provenance import provenance_lines
-from rpecli.report.tables import runs
+from rpecli.report.tables import places, runs
 from rpecli.report.tables.accuracy import group_sentence
 from rpecli.report.verdict import RULES
 from rpecli.report.write.templates import render
@@ -13,20 +13,25 @@ from rpecli.table import slug
 
 DATA = (
     "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
-    "(families of tasks and groups), `profiles.csv` "
-    "(runs above thresholds), `mcnemar.csv` (pairs of models), `report.json`, `tables.tex`; figures also as `.svg` and "
+    "(families of tasks and groups), `suites.csv` (suites and families by encoding, of many tasks), `profiles.csv` "
+    "(runs above thresholds), `mcnemar.csv` (pairs of models), `grid.csv` (pairs of sizes, where there are any), `report.json`, "
+    "`tables.tex`; figures also as `.svg` and "
     "`.pdf`."
 )
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (
     "Lines are means over seeds, bands the range from the lowest to the highest seed. Dotted vertical line: the training length. "
-    "Gray dashed line: chance, for token accuracy."
+    "Gray dashed line: chance."
 )
 PROFILES = (
     "Performance profiles: the share of runs, over all tasks and seeds, whose mean over log length beyond training is above a "
     "threshold. Bands: pointwise 95 % bootstrap intervals over seeds within each task."
 )
-NOTES = {"rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "profiles_note": PROFILES, "data_note": DATA}
+GRIDS = "Exact match in per cent, mean over seeds; the outline holds the sizes of training."
+NOTES = {
+    "rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "places_note": places.CAPTION, "profiles_note": PROFILES,
+    "grid_note": GRIDS, "data_note": DATA,
+}  # fmt: skip
 
 
 def page(content: ReportContent, figures: Collection[str]) -> str:
@@ -37,9 +42,11 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
             "groups": group_sentence(task),
             "tables": [*content.tables_of(task), runs.table(task)],
             "attention": {name: file for name, file in _figures(task.title, figures).items() if name != SHIFT},
+            "places": next((file for file in figures if file == f"{PLACES}{slug(task.title)}.png"), None),
             "shift": _figures(task.title, figures).get(SHIFT),
+            "grid": next((file for file in figures if file == f"{GRID}{slug(task.title)}.png"), None),
         }
-        for task in content.tasks
+        for task in content.tasks_in_order
     ]
     return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content), **NOTES)
 
