@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from statistics import median
+from typing import Any, cast
 
 from rpecli.report import stats, warnings
 from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
 from rpecli.report.format import MEASURE_NAMES, format_count, format_factor, format_percent, format_percent_range
 from rpecli.table import MISSING, Footnotes, Table
 
+FEW = 0.01  # share of an evaluation set below which known problems are not worth a word
 MAX_LENGTHS = 6  # in one sentence; of more, only the doublings of the training length are named
 
 
@@ -36,7 +38,7 @@ def more_tables(task: TaskResults) -> list[Table]:
 
 def _exact_match(task: TaskResults) -> Table:
     caption = f"{_solved_caption(task)} Effective length: the longest evaluated length up to which exact match is at least "
-    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest)."
+    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest).{_known_problems(task)}"
     return _by_length(task, "exact_match", caption, ("effective length", lambda encoding: effective_length(encoding, task)))
 
 
@@ -127,6 +129,19 @@ def _cell(encoding: EncodingResults, length: int, measure: str, notes: Footnotes
     if 0 < evaluated < len(runs):
         text += notes.mark(f"{encoding.title}: only {evaluated} of {len(runs)} runs were evaluated at {length}")
     return text
+
+
+def _known_problems(task: TaskResults) -> str:
+    """How many problems of the evaluation sets are no new ones, the most of any run, where they are not few."""
+    lines = [line for encoding in task.encodings for run in encoding.runs for line in run.evaluations.values()]
+    sentences = []
+    for key, words in (("seen", "Sequences that training had"), ("repeated", "Sequences that stand twice in their set")):
+        shares: dict[int, float] = {}
+        for line in lines:
+            shares[line["length"]] = max(shares.get(line["length"], 0.0), cast("dict[str, Any]", line).get(key, 0.0))
+        texts = [f"{format_percent(share)} at {length}" for length, share in sorted(shares.items()) if share >= FEW]
+        sentences += [f" {words}: {', '.join(texts)}."] * bool(texts)
+    return "".join(sentences)
 
 
 def _untrained_note(encoding: EncodingResults) -> str:
