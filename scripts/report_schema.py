@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from rpecli.escape import Markdown
 from rpecli.report.headline import Headline
 from rpecli.report.headline_numbers import EncodingPoint, GroupPoint, NopePoint, Point, Unsolved
-from rpecli.report.records import Difference, GridRow, McNemarPair, Pair, Pooled, ProfilePoint, Verdict
+from rpecli.report.records import Difference, GridRow, McNemarPair, Pair, Pooled, ProfilePoint, SuiteRow, Verdict
 from rpecli.report.report_data import (
     GroupRow,
     Provenance,
@@ -32,6 +32,7 @@ FILES = {
     "runs.csv": "one row per run and length, nothing averaged",
     "pairs.csv": "one row per pair of encodings of a task and measure: `pairs` of report.json",
     "pooled.csv": "one row per encoding or group and family of tasks: `pooled` of report.json",
+    "suites.csv": "one row per encoding and suite or family of tasks, of a whole suite or many tasks: `suites` of report.json",
     "profiles.csv": "one row per encoding and threshold of the performance profiles: `profiles` of report.json",
     "mcnemar.csv": "one row per pair of models of one seed, where evaluations recorded which sequences were correct",
     "grid.csv": "one row per encoding and pair of sizes, where runs were evaluated on a grid (`rpe eval --grid`)",
@@ -49,6 +50,7 @@ RECORDS: dict[str, Any] = {
     "rows, and summary.csv": SummaryRow, "exact_match and token_accuracy of rows": SpreadInterval,
     "other measures of rows": Spread, "effective_length and half_length of rows": Range, "steps_to_90 of rows": StepsToTarget,
     "groups": GroupRow, "pairs, and pairs.csv": Pair, "pooled, and pooled.csv": Pooled,
+    "suites, and suites.csv": SuiteRow,
     "profiles, and profiles.csv": ProfilePoint, "mcnemar.csv": McNemarPair, "grid.csv": GridRow,
     "runs.csv": RunRow,
 }  # fmt: skip

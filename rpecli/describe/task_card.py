@@ -9,7 +9,7 @@ import numpy as np
 
 from rpecli import data
 from rpecli import task as tasks
-from rpecli.choice import canonical, parse_choice
+from rpecli.choice import parse_choice
 from rpecli.config import suites
 from rpecli.config.recipe import task_defaults
 from rpecli.describe import learned
@@ -83,8 +83,7 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
     """What the class states, and what is computed from it."""
     n_answer = int(batch.answer_mask_BxT[0].sum())
     chance = task.chance(length)
-    written = canonical(choice).partition(":")[2]
-    predicted, repeats = task.expressible.get(written), _repeats(task, length)
+    predicted, repeats = suites.expressible(choice), _repeats(task, length)
     longest = task.longest()
     facts = {
         "Vocabulary": f"{task.symbols} symbols" + (", of which sets are predicted" if task.predicts_sets else ""),

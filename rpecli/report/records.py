@@ -155,6 +155,29 @@ class Pooled(Record):
         return None if self.rank_low is None or self.rank_high is None else (self.rank_low, self.rank_high)
 
 
+class SuiteRow(Record):
+    """One encoding on the tasks of a suite, of a family, or on all tasks; only in reports of a whole suite or of many tasks."""
+
+    kind: str
+    """suite, family or all"""
+    name: str
+    """name of the suite or of the family"""
+    encoding: str
+    """label of the encoding"""
+    title: str
+    """the label as people know it"""
+    group: str
+    """APE, RPE, content or none"""
+    tasks: int
+    """number of its tasks that the encoding was run on"""
+    token_accuracy: float | None
+    """token accuracy over log2 length beyond the training length, mean over seeds, then over tasks"""
+    solved: int
+    """number of tasks whose training length most runs learned"""
+    held: int
+    """number of tasks on which most runs have an exact match of at least 0.95 at every length up to the longest"""
+
+
 class ProfilePoint(Record):
     """One point of a performance profile (Agarwal et al. 2021): the share of runs that score above a threshold."""
 

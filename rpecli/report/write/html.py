@@ -16,6 +16,7 @@ from rpecli.report.figures.score_terms import TERM_LOOKS
 from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
+from rpecli.report.suites import MANY
 from rpecli.report.tables import attention, grid, invariance, runs
 from rpecli.report.write.markdown import NOTES, origin
 from rpecli.report.write.templates import render
@@ -52,6 +53,7 @@ class Section:
     """One task: its tables by what they are about, and its runs."""
 
     title: str
+    family: str
     accuracy: list[Table]
     grid: list[Table]
     training: list[Table]
@@ -71,8 +73,8 @@ def page(content: ReportContent, figures: Figures) -> str:
     context = {
         "report": content, "counts": _counts(content), "links": _links(content), "signs": SIGNS, "heat": heat, "charts": charts,
         "answers": task_answers(content.tasks, content.reference), "maps_task": maps_task, "maps": maps,
-        "sections": [_section(content, task) for task in content.tasks], "glossary": glossary.terms(),
-        "term_id": glossary.term_id,
+        "sections": [_section(content, task) for task in content.tasks_in_order], "glossary": glossary.terms(),
+        "term_id": glossary.term_id, "MANY": MANY,
         "style": page_charts.css() + css(heat),
     }  # fmt: skip
     return render("report.html.j2", **context, **origin(content), **NOTES)
@@ -114,7 +116,7 @@ def _section(content: ReportContent, task: TaskResults) -> Section:
         kind = next((kind for kind, headings in kinds.items() if table.heading in headings), "training")
         by_kind[kind].append(table.within_section())
     by_encoding = {encoding.title: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings}
-    return Section(title=task.title, **by_kind, runs_note=runs.description(task), runs=by_encoding)
+    return Section(title=task.title, family=task.family, **by_kind, runs_note=runs.description(task), runs=by_encoding)
 
 
 def _headings(tables: Sequence[Table]) -> set[str]:

@@ -13,7 +13,7 @@ from rpecli.table import slug
 
 DATA = (
     "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
-    "(families of tasks and groups), `profiles.csv` "
+    "(families of tasks and groups), `suites.csv` (suites and families by encoding, of many tasks), `profiles.csv` "
     "(runs above thresholds), `mcnemar.csv` (pairs of models), `grid.csv` (pairs of sizes, where there are any), `report.json`, "
     "`tables.tex`; figures also as `.svg` and "
     "`.pdf`."
@@ -43,7 +43,7 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
             "shift": _figures(task.title, figures).get(SHIFT),
             "grid": next((file for file in figures if file == f"{GRID}{slug(task.title)}.png"), None),
         }
-        for task in content.tasks
+        for task in content.tasks_in_order
     ]
     return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content), **NOTES)
 
