@@ -228,7 +228,8 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
 def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
     record, config = run.record, run.config
-    lines = [line for line in run.evaluations() if keep(run, line)]
+    measured = [line for line in run.all_evaluations() if keep(run, line)]
+    lines, on_grid = ([line for line in measured if ("grid" in line) is wanted] for wanted in (False, True))
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []
@@ -244,7 +245,7 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     results = []
     for way, override in ways:
         lines = [line for line in current if way_of(line, config) == way]
-        cells = [line for line in run.grid_evaluations() if keep(run, line) and way_of(line, config) == way]
+        cells = [line for line in on_grid if way_of(line, config) == way]
         try:
             swapped = canonical(override, run.path) if override else None
             group = {"group": group_of(swapped)} if swapped else {}
