@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from rpecli.report import stats, warnings
 from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
-from rpecli.report.format import format_count, format_factor
+from rpecli.report.format import format_count, format_factor, format_percent
 from rpecli.report.measures import Measure
 from rpecli.table import MISSING, Footnotes, Table
 
@@ -33,17 +33,11 @@ def more_tables(task: TaskResults) -> list[Table]:
     return tables
 
 
-def _exact_match(task: TaskResults) -> Table:
-    caption = f"{_solved_caption(task)} Effective length: the longest evaluated length up to which exact match is at least "
-    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest).{_known_problems(task)}"
-    return _by_length(task, "exact_match", caption, ("effective length", lambda encoding: effective_length(encoding, task)))
-
-
 def _compared(task: TaskResults, measure: Measure) -> Table:
     """A table of a measure that is compared; the one that decides has the effective length, the one that is shown a guess."""
     scoring, caption = task.scoring, _solved_caption(task)
     if measure is scoring.decides:
-        caption += f" {scoring.effective_words}, lower median over seeds (lowest to highest)."
+        caption += f" {scoring.effective_words}, lower median over seeds (lowest to highest).{_known_problems(task)}"
         last: Column = (scoring.effective_name, lambda encoding: effective_length(encoding, task))
     else:
         caption += f" Steps to 90 %: median training steps to token accuracy 90 % within the training lengths ({MISSING}: never)."
