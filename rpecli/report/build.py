@@ -83,12 +83,12 @@ def report_content(
 ) -> ReportContent:
     """The results, verdicts and tables of these runs. Raises ReportError."""
     from rpecli.report import paired, verdict
-    from rpecli.report.aggregate import aggregate
+    from rpecli.report.aggregate import aggregate, own_tasks
     from rpecli.report.load import load_runs
     from rpecli.report.load_probes import load_probes
     from rpecli.report.reference import Background, matching
     from rpecli.report.reference import background as reference_background
-    from rpecli.report.tables import accuracy, attention, invariance, pooled, seeds
+    from rpecli.report.tables import accuracy, attention, invariance, places, pooled, seeds
 
     loaded = load_runs(paths)
     tasks = aggregate(loaded.runs)
@@ -100,12 +100,12 @@ def report_content(
     elif reference.runs:
         background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
-    verdicts = verdict.verdicts(tasks, {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
+    verdicts = verdict.verdicts(own_tasks(tasks), {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
 
     tables = [table for task in tasks for table in accuracy.tables(task)]
-    more_tables = pooled.tables(tasks)
+    more_tables = pooled.tables(own_tasks(tasks))
     for task in tasks:
-        more_tables += [*accuracy.more_tables(task), *seeds.tables(task)]
+        more_tables += [*accuracy.more_tables(task), *places.tables(task), *seeds.tables(task)]
         more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
         more_tables += attention.tables(probes[task.title]) if task.title in probes else []
     results = (tasks, probes, shifts, verdicts, tables, more_tables, background.tasks, background.notes)
