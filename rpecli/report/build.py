@@ -60,7 +60,7 @@ def build_report(
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
     # the imports of matplotlib and scipy wait until a report is built
     from rpecli.report.figures.report import report_figures
-    from rpecli.report.write import data, html, markdown
+    from rpecli.report.write import data, html, latex, markdown
 
     check_place(name, out)
     content = report_content(paths, name, command, reference)
@@ -71,7 +71,8 @@ def build_report(
     files = {
         "report.md": text.encode(),
         "report.html": html.page(content, figures).encode(),
-        "tables.tex": latex_bytes(content.all_tables),
+        "paper.tex": latex.paper(content),
+        "appendix.tex": latex.appendix(content),
         **data_files,
         **figure_files,
     }
@@ -153,12 +154,6 @@ def check_place(name: str, out: Path) -> None:
 def markdown_tables(report: Report) -> str:
     """The tables alone, for a pipe."""
     return "\n\n".join(table.markdown(level=2) for table in report.tables) + "\n"
-
-
-def latex_bytes(tables: list[Table]) -> bytes:
-    """tables.tex."""
-    head = "% \\usepackage{booktabs} in the preamble, \\input{tables} where the tables go\n"
-    return (head + "\n".join(table.latex() for table in tables)).encode()
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:

@@ -14,8 +14,8 @@ from rpecli.table import slug
 DATA = (
     "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
     "(families of tasks and groups), `profiles.csv` "
-    "(runs above thresholds), `mcnemar.csv` (pairs of models), `report.json`, `tables.tex`; figures also as `.svg` and "
-    "`.pdf`."
+    "(runs above thresholds), `mcnemar.csv` (pairs of models), `report.json`, `paper.tex` and `appendix.tex`; figures also as "
+    "`.svg` and `.pdf`."
 )
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (
