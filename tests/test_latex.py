@@ -96,3 +96,28 @@ def test_both_files_compile(columns: str, width: str, report: Path, tmp_path: Pa
     assert [size for size in OVERFULL.findall(log) if float(size) > 5] == []
     assert "multiply defined" not in log
     assert (tmp_path / "main.pdf").stat().st_size > 10_000
+
+
+def test_ours_is_on_top_and_compared_with_each_other_encoding() -> None:
+    text = latex.paper(content({"alibi": [0.8, 0.8, 0.8], "rope": [0.5, 0.6, 0.7], "learned": [0.1, 0.2, 0.3]}), ours="rope")
+    lines = [line for line in text.decode().splitlines() if " & " in line]
+    assert [line.split(" & ")[0] for line in lines] == [
+        "",
+        "encoding",
+        "RoPE",
+        "ALiBi",
+        "Learned",
+        "RoPE against",
+        "ALiBi",
+        "Learned",
+    ]
+    above, below = (line.removesuffix(r" \\").split(" & ")[1:] for line in lines[-2:])
+    assert above[0].startswith("$-$15")  # the area over 32 and 64, where scores are 0.6 and 0.3 against 0.8 and 0.4
+    assert below[0].startswith("+30")
+    assert above[1] == below[1] == "0.500"  # the smallest p of three pairs is 0.25, times two tests
+
+
+def test_a_name_that_no_encoding_has_is_told(report: Path) -> None:
+    with pytest.raises(build.ReportError, match="--ours fier: no encoding of these runs: did you mean fire"):
+        build.build_report([path for path in (report.parents[1]).iterdir() if (path / "run.json").is_file()], "x", report.parent,
+                           paper=build.Paper(ours="fier"))  # fmt: skip

@@ -5,10 +5,10 @@
 """
 
 from rpecli.escape import latex, latex_row
-from rpecli.report import stats
+from rpecli.report import paired, stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.content import ReportContent
-from rpecli.report.format import format_factor
+from rpecli.report.format import format_factor, format_p
 from rpecli.report.measures import Measure
 from rpecli.report.overview import entries, means_beyond, ordered
 from rpecli.table import plural, slug
@@ -18,19 +18,27 @@ LONGEST = 40  # rows of a table on one page
 AT_ONCE = 8  # floats that LaTeX is given before it has to set them; it holds 18
 
 
-def paper(content: ReportContent, factor: float | None = None) -> bytes:
-    """One table: encodings by task, at the length that is `factor` times the training length, by default the first beyond it."""
+def paper(content: ReportContent, factor: float | None = None, ours: str | None = None) -> bytes:
+    """One table: encodings by task, at the length that is `factor` times the training length, by default the first beyond it.
+
+    The encoding with the label `ours` stands on top, and a second table compares it with each other one.
+    """
     tasks = [task for task in content.tasks if length_of(task, factor) is not None]
     if not tasks:
         return b"% no run was evaluated beyond its training length\n"
-    names, across = _names(tasks), min(ACROSS, len(tasks))
+    names, across = _names(tasks, ours), min(ACROSS, len(tasks))
     blocks = [_block(tasks[start : start + across], across, names, factor) for start in range(0, len(tasks), across)]
+    body = _tabular("l" + "c" * across, "\n\\midrule\n".join(blocks))
+    caption = _caption(tasks, factor) + (f" {_caption_of_ours(tasks, ours)}" if ours else "")
+    body += "\\par\\medskip\n" + _tabular("lcc", _against(tasks, ours)) if ours else ""
     return (
         "% \\usepackage{booktabs} in the preamble\n\\begin{table}[t]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{2.5pt}\n"
-        f"\\caption{{{_caption(tasks, factor)}}}\n\\label{{tab:{slug(content.name)}}}\n"
-        f"\\begin{{tabular}}{{@{{}}l{'c' * across}@{{}}}}\n\\toprule\n" + "\n\\midrule\n".join(blocks)
-        + "\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
-    ).encode()  # fmt: skip
+        f"\\caption{{{caption}}}\n\\label{{tab:{slug(content.name)}}}\n\\vskip 4pt\n{body}\\end{{table}}\n"
+    ).encode()
+
+
+def _tabular(align: str, rows: str) -> str:
+    return f"\\begin{{tabular}}{{@{{}}{align}@{{}}}}\n\\toprule\n{rows}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
 def length_of(task: TaskResults, factor: float | None) -> int | None:
@@ -40,10 +48,44 @@ def length_of(task: TaskResults, factor: float | None) -> int | None:
     return next((length for length in task.lengths if length == factor * task.train_length), None)
 
 
-def _names(tasks: list[TaskResults]) -> list[str]:
-    """The encodings of all tasks, the best beyond training first."""
-    rows = ordered(means_beyond(entries(tasks, [])))
-    return list(dict.fromkeys(row[0] for row in rows))
+def _names(tasks: list[TaskResults], ours: str | None) -> list[str]:
+    """The encodings of all tasks, ours first, then the best beyond training."""
+    titles = {one.short_title for task in tasks for one in task.encodings if one.label == ours}
+    rows = [row[0] for row in ordered(means_beyond(entries(tasks, [])))]
+    return list(dict.fromkeys(sorted(rows, key=lambda name: name not in titles)))
+
+
+def _against(tasks: list[TaskResults], ours: str) -> str:
+    """Ours minus each other encoding over all tasks: a row each, with its interval and p after Holm."""
+    measure = tasks[0].scoring.decides
+    by_task = [scores for task in tasks if task.scoring.decides is measure and ours in (scores := paired.scores(task, measure))]
+    titles = {one.label: one.short_title for task in tasks for one in task.encodings}
+    strata = {label: _differences(by_task, ours, label) for label in titles if label != ours}
+    strata = {label: values for label, values in strata.items() if values}
+    tests = {label: p for label, values in strata.items() if (p := stats.sign_flip(values)) is not None}
+    adjusted = dict(zip(tests, stats.holm(list(tests.values())), strict=True))
+    rows = []
+    for label in sorted(strata, key=lambda label: stats.mean(strata[label])):
+        interval = stats.mean_interval(strata[label], measure.difference_bounds)
+        ends = f" {{\\scriptsize[{latex(measure.write_change_interval(interval)).replace(' to ', ', ')}]}}" if interval else ""
+        difference = latex(measure.bare_difference(stats.mean(strata[label]))) + ends
+        rows.append(latex_row([latex(titles[label]), difference, latex(format_p(adjusted.get(label)))]))
+    head = latex_row([latex(f"{titles[ours]} against"), latex(f"difference ({measure.difference_unit})"), "p"])
+    return f"{head} \\\\\n\\midrule\n" + " \\\\\n".join(rows) + " \\\\"
+
+
+def _differences(by_task: list[paired.Scores], ours: str, other: str) -> list[list[float]]:
+    """Of each task that has both, the differences by seed."""
+    both = [(scores[ours], scores[other]) for scores in by_task if other in scores]
+    differences = [[one[seed] - two[seed] for seed in one if seed in two] for one, two in both]
+    return [values for values in differences if values]
+
+
+def _caption_of_ours(tasks: list[TaskResults], ours: str) -> str:
+    measure = tasks[0].scoring.decides
+    return latex(
+        f"Below: difference {measure.of or 'beyond training'} over all tasks and seeds, p of the paired sign-flip test (Holm)."
+    )
 
 
 def _block(tasks: list[TaskResults], across: int, names: list[str], factor: float | None) -> str:
