@@ -72,6 +72,10 @@ class Task:
         """The token sequences of inputs."""
         raise NotImplementedError
 
+    def trained_sizes(self, length: int) -> tuple[int, int]:
+        """The greatest two sizes in training to a length, of a task that has two."""
+        return length, length
+
     def draw_sizes(self, rng: np.random.Generator, batch: int, sizes: tuple[int, int]) -> np.ndarray:
         """Inputs of two sizes, of a task that names them in `size_names`: what `rpe eval --grid` evaluates on."""
         raise NotImplementedError

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from rpecli.escape import Markdown
 from rpecli.report.headline import Headline
 from rpecli.report.headline_numbers import EncodingPoint, GroupPoint, NopePoint, Point, Unsolved
-from rpecli.report.records import Difference, McNemarPair, Pair, Pooled, ProfilePoint, Verdict
+from rpecli.report.records import Difference, GridRow, McNemarPair, Pair, Pooled, ProfilePoint, SuiteRow, Verdict
 from rpecli.report.report_data import (
     GroupRow,
     Provenance,
@@ -32,13 +32,17 @@ FILES = {
     "runs.csv": "one row per run and length, nothing averaged",
     "pairs.csv": "one row per pair of encodings of a task and measure: `pairs` of report.json",
     "pooled.csv": "one row per encoding or group and family of tasks: `pooled` of report.json",
+    "suites.csv": "one row per encoding and suite or family of tasks, of a whole suite or many tasks: `suites` of report.json",
     "profiles.csv": "one row per encoding and threshold of the performance profiles: `profiles` of report.json",
     "mcnemar.csv": "one row per pair of models of one seed, where evaluations recorded which sequences were correct",
+    "grid.csv": "one row per encoding and pair of sizes, where runs were evaluated on a grid (`rpe eval --grid`)",
     "paper.tex": "one table for a paper, encodings by task at one length (LaTeX with booktabs)",
     "appendix.tex": "every table for its appendix (LaTeX with booktabs and graphicx)",
+    "paper-*.pdf": "figures at the size of a column or a slide, with `rpe report --figure`; also `.svg`",
     "accuracy.png": "accuracy against length, one panel per task; also `.svg` and `.pdf`",
     "learning.png": "learning curves, where runs have them; also `.svg` and `.pdf`",
     "profiles.png": "performance profiles, where encodings have several runs; also `.svg` and `.pdf`",
+    "grid-*.png": "exact match by pairs of sizes, one figure per task that has any; also `.svg` and `.pdf`",
     "inspect-*.svg": "results of `rpe inspect`, one figure per task and question",
 }
 RECORDS: dict[str, Any] = {
@@ -48,7 +52,8 @@ RECORDS: dict[str, Any] = {
     "rows, and summary.csv": SummaryRow, "exact_match and token_accuracy of rows": SpreadInterval,
     "other measures of rows": Spread, "effective_length and half_length of rows": Range, "steps_to_90 of rows": StepsToTarget,
     "groups": GroupRow, "pairs, and pairs.csv": Pair, "pooled, and pooled.csv": Pooled,
-    "profiles, and profiles.csv": ProfilePoint, "mcnemar.csv": McNemarPair,
+    "suites, and suites.csv": SuiteRow,
+    "profiles, and profiles.csv": ProfilePoint, "mcnemar.csv": McNemarPair, "grid.csv": GridRow,
     "runs.csv": RunRow,
 }  # fmt: skip
 COMPARISON_RECORDS: dict[str, Any] = {"compare.json": ComparisonData, "a and b": Side, "rows, and compare.csv": ComparisonRow}

@@ -38,6 +38,7 @@ class Addition(Arithmetic):
         "hints=102:operands=mixed": {},
         "operands=mixed": {},
         "operands=mixed:padded=true:reverse_operands=false": {},
+        "operands=mixed:reverse=false": {},
         "reverse=false": {},
     }
     expressible = {"base=2:operands=split:reverse=false": (False, False)}
@@ -90,6 +91,9 @@ class Addition(Arithmetic):
         if self.operands == "equal":
             return self.hinted(rng, rng.integers(self.base, size=(batch, self.count, length)))
         return self.hinted(rng, draw_numbers(rng, mixed_lengths(rng, batch, length, self.count), self.base))
+
+    def trained_sizes(self, length: int) -> tuple[int, int]:
+        return length, length if self.count == 2 else self.count
 
     def draw_sizes(self, rng: np.random.Generator, batch: int, sizes: tuple[int, int]) -> np.ndarray:
         lengths = sizes if self.count == 2 else (sizes[0],) * sizes[1]

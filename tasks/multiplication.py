@@ -67,6 +67,9 @@ class Multiplication(Arithmetic):
             return self.hinted(rng, draw_numbers(rng, mixed_lengths(rng, batch, length, 2), BASE))
         return self.draw_sizes(rng, batch, (length, self.second or length))
 
+    def trained_sizes(self, length: int) -> tuple[int, int]:
+        return length, self.second or length
+
     def draw_sizes(self, rng: np.random.Generator, batch: int, sizes: tuple[int, int]) -> np.ndarray:
         length_Bx2 = np.broadcast_to(np.array(sizes), (batch, 2))
         return self.hinted(rng, draw_numbers(rng, length_Bx2, BASE, zeros=self.operands == "equal"))

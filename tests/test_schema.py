@@ -2,16 +2,18 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import report_schema
-from helpers.run_folders import add_inspection, make_run, validation
+from helpers.run_folders import add_inspection, evaluation, make_run, validation
 from pydantic import BaseModel, ValidationError
 
 from rpecli.config import recipe
 from rpecli.report import build, records, report_data
+from rpecli.run.directory import Run
 from rpecli.run.files import append_line
 
 CSV_FILES = {
@@ -19,6 +21,7 @@ CSV_FILES = {
     "pairs.csv": records.Pair,
     "pooled.csv": records.Pooled,
     "mcnemar.csv": records.McNemarPair,
+    "grid.csv": records.GridRow,
 }
 
 
@@ -31,6 +34,8 @@ def report(tmp_path_factory) -> build.Report:
              for name in ("rope", "learned", "none") for seed in range(3) for task, line in lines.items()]  # fmt: skip
     paths += [make_run(folder, {}, encoding="alibi", info={"status": "failed", "error": "nan"})]
     add_inspection(paths[0], 0.9)
+    cell = {"sizes": [2, 8], "names": ["rows", "columns"], "trained": [4, 4]}
+    Run(paths[0]).append_evaluation(evaluation(8, 0.5, 0.5) | {"grid": cell})
     append_line(paths[0] / "metrics.jsonl", validation(10, 0.5))
     return build.build_report(paths, "mine", folder / "results", "rpe report")
 
@@ -91,8 +96,8 @@ def test_runs_csv_has_the_columns_that_are_described_and_recipe_keys(report):
 def test_every_file_is_described_and_nothing_else_is(report):
     figures = {name.removesuffix(".png") for name in report_schema.FILES if name.endswith(".png")}
     formats = {name + end for name in figures for end in (".png", ".svg", ".pdf")}
-    names = {"inspect-*.svg" if name.startswith("inspect-") else name for name in written(report)}
-    assert names == {*report_schema.FILES} | formats
+    names = {re.sub(r"^(inspect|grid)-.*(?=\.)", r"\1-*", name) for name in written(report)}
+    assert names | {"suites.csv"} == {*report_schema.FILES} | formats  # that one is of many tasks: tests/test_report_suites.py
 
 
 @pytest.mark.parametrize("name", [*report_schema.RECORDS, *report_schema.COMPARISON_RECORDS])

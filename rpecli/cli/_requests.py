@@ -32,7 +32,7 @@ def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, An
     if data is not None:
         from rpecli.evaluate.data_set import DataSetError, open_set
 
-        own = [key for key in ("lengths", "samples", "eval_tokens", "eval_seed", "eval_task") if key in overrides]
+        own = [key for key in ("lengths", "grid", "samples", "eval_tokens", "eval_seed", "eval_task") if key in overrides]
         flags.refuse([f"--{key.replace('_', '-')}" for key in own], f"--data {data} decides which sequences are read")
         try:
             open_set(data)
@@ -64,6 +64,8 @@ def eval_requests(
             check_set(config.task)
             if settings.eval_task:
                 _check_task(config.task, settings.eval_task)
+            if settings.grid:
+                _check_grid(settings.eval_task or config.task)
             override = code.keep("encodings", swapped, run.path) if swapped else None
             requests[run] = replace(request, settings=settings, encoding_override=override)
         except (ValueError, OSError) as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
@@ -81,6 +83,13 @@ def _check_task(trained: str, evaluated: str) -> None:
     from rpecli.evaluate.eval_set import evaluation_task
 
     evaluation_task(Config(task=trained, encoding="", eval=EvalSettings(eval_task=evaluated)))
+
+
+def _check_grid(choice: str) -> None:
+    from rpecli import task as tasks
+    from rpecli.evaluate.grid import require_sizes
+
+    require_sizes(choice, tasks.build(choice))
 
 
 def _names(runs: list[Run]) -> str:

@@ -91,4 +91,5 @@ def _evaluation_table(evaluations: Mapping[Run, Mapping[int, EvalLine]], measure
 def run_data(run: Run) -> dict[str, Any]:
     """All that is recorded of a run, for a program."""
     evaluations: list[EvalLine] = run.evaluations()
-    return run.record | {"config": run.config.to_keys(), "eval": evaluations}
+    cells = run.grid_evaluations()
+    return run.record | {"config": run.config.to_keys(), "eval": evaluations} | ({"grid": cells} if cells else {})

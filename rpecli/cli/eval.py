@@ -27,12 +27,15 @@ Examples:
   # some runs, at lengths that double from 512 to 4096
   rpe eval 'copy-rope-*' --lengths 512:4096
 
+  # tasks of two sizes, such as the digits of two operands: every pair of 2, 4, 8 and 16
+  rpe eval 'addition-*' --grid 2:16
+
   # models trained with RoPE, evaluated with YaRN scaling
   rpe eval 'copy-rope-*' --rope-scaling yarn
 """
 
 
-@flags.takes_recipe_keys("lengths", "samples", "eval_tokens", "eval_seed", "eval_positions", "eval_task")
+@flags.takes_recipe_keys("lengths", "grid", "samples", "eval_tokens", "eval_seed", "eval_positions", "eval_task")
 @flags.takes_filters
 def evaluate(
     overrides: dict[str, str],
@@ -94,22 +97,26 @@ def _unanswered(requests: dict[Run, EvalRequest]) -> tuple[list[Run], list[Run]]
 
 def _print_accuracy(requests: dict[Run, EvalRequest], tables: bool) -> None:
     """What was asked for: encodings by length, and with `tables` every run by itself."""
-    from rpecli.evaluate.asked import asked_lines
+    from rpecli.evaluate.asked import asked_cells, asked_lines
     from rpecli.report.aggregate import aggregate
     from rpecli.report.load import ReportError, load_runs
     from rpecli.report.overview import overview
+    from rpecli.report.tables import grid
     from rpecli.report.write import text
 
-    lines = dict[Run, dict[int, EvalLine]]()
+    lines, cells = dict[Run, dict[int, EvalLine]](), dict[Run, list[EvalLine]]()
     for run, request in requests.items():
         with suppress(RunError):  # its job has said what is wrong
-            lines[run] = asked_lines(run, request)
+            lines[run], cells[run] = asked_lines(run, request), list(asked_cells(run, request).values())
     answered = [run for run in lines if lines[run]]
     if not answered:
         return
     try:
-        loaded = load_runs((run.path for run in answered), keep=lambda run, line: lines[run].get(line["length"]) == line)
-        say("\n".join([*text.overview_lines(overview(aggregate(loaded.runs)), text_width()), ""]))
+        loaded = load_runs((run.path for run in answered), keep=lambda run, line: line in (*lines[run].values(), *cells[run]))
+        tasks = aggregate(loaded.runs)
+        say("\n".join([*text.overview_lines(overview(tasks), text_width()), ""]))
+        if grids := [table for task in tasks for table in grid.tables(task)]:
+            print_tables(*grids)
     except ReportError as error:
         warn(str(error))
     if tables:

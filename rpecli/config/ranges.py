@@ -29,6 +29,19 @@ def check_lengths(text: str) -> None:
             parse_lengths(part)
 
 
+def parse_grid(text: str, train_length: int = 1) -> list[tuple[int, int]]:
+    """The pairs of sizes of a grid, by the first: `2:16` for both, `2:16/2:5` for the first and for the second.
+
+    Raises:
+        ValueError: one of them is not a list of sizes, as `parse_lengths` says.
+    """
+    sides = text.split("/")
+    if len(sides) > 2:
+        raise ValueError(f"{text!r} has more than two sizes: write 2:16, or 2:16/2:5 for the first and the second size")
+    first, second = parse_lengths(sides[0], train_length), parse_lengths(sides[-1], train_length)
+    return list(itertools.product(first, second))
+
+
 def _part_lengths(part: str, train_length: int) -> list[int]:
     bounds = _split_bounds(part)
     numbers = [_bound_length(bound, train_length) for bound in bounds]

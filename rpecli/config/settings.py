@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, names_in, split_list
 from rpecli.config import suites
-from rpecli.config.ranges import check_lengths, parse_seeds
+from rpecli.config.ranges import check_lengths, parse_grid, parse_seeds
 
 EMPTY = "is empty: write a value, or leave it out"
 Positions = Literal["start", "offset", "randomized", "coupled"]
@@ -67,12 +67,23 @@ def _check_lengths(value: Any) -> str:
     return text
 
 
+def _check_grid(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    text = ",".join(list_items(value))
+    for side in text.split("/"):
+        check_lengths(side)
+    parse_grid(text)
+    return text
+
+
 TaskChoice = Annotated[str, BeforeValidator(lambda text: check_choice("tasks", text))]
 TaskChoices = Annotated[list[str], BeforeValidator(_check_choices("tasks"))]
 EncodingChoices = Annotated[list[str], BeforeValidator(_check_choices("encodings"))]
 PositionsList = Annotated[list[Positions], BeforeValidator(_check_positions)]
 Seeds = Annotated[list[int], BeforeValidator(lambda value: parse_seeds(",".join(list_items(value))))]
 Lengths = Annotated[str, BeforeValidator(_check_lengths)]
+Grid = Annotated[str | None, BeforeValidator(_check_grid)]
 
 MAX_THREADS = 1024  # beyond some ten thousand, OpenMP ends the process
 
@@ -146,6 +157,9 @@ class EvalSettings(Strict):
     """How a run is evaluated; none of these keys changes what is trained, so a run's identity leaves them out."""
 
     lengths: Lengths = Field("1x,2x,4x,8x", description="Evaluated lengths: 16,32 or 512:4096 or 1x:8x.")
+    grid: Grid = Field(
+        None, description="Pairs of two sizes, of tasks that have two: 2:16, or 2:16/2:5 for the first and the second."
+    )
     samples: Whole = Field(256, ge=1, description="Evaluation sequences per length.")
     eval_tokens: Whole = Field(
         131072, ge=1, description="Maximum tokens per length: long lengths have fewer sequences, but at least 32."

@@ -3,10 +3,11 @@
 The baselines are those whose file says `baseline = True`.
 """
 
+from contextlib import suppress
 from functools import cache
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical
+from rpecli.choice import ChoiceError, canonical, parse_choice
 from rpecli.config import yaml_source
 from rpecli.config.yaml_source import RecipeError
 
@@ -39,6 +40,14 @@ def expand(items: list[str]) -> list[str]:
 def of_task(choice: str) -> list[str]:
     """The suites that hold a choice of a task."""
     return [name for name in names() if canonical(choice) in tasks(name)]
+
+
+def expressible(choice: str) -> tuple[bool, bool] | None:
+    """Whether a C-RASP program solves a task with absolute positions, and with none; None without a prediction."""
+    name, _, options = canonical(choice).partition(":")
+    with suppress(ChoiceError):  # a task that is not here
+        return catalog.class_constants(catalog.find("tasks", parse_choice(name)[0])).get("expressible", {}).get(options)
+    return None
 
 
 @cache

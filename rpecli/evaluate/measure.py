@@ -7,7 +7,7 @@ does not grow with the number of sequences.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from torch import Tensor
 from rpecli import data, objective
 from rpecli.device import available_memory, to_device
 from rpecli.encoding import TooLongError
-from rpecli.evaluate.asked import agreeing_lines
+from rpecli.evaluate import duplicates, grid
+from rpecli.evaluate.asked import Place, agreeing_lines, place_of, places
 from rpecli.evaluate.data_set import open_set
-from rpecli.evaluate.eval_set import eval_lengths, eval_set
+from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
 from rpecli.evaluate.memory import BATCH_TOKENS, batch_size_for, memory_problem, ran_out_of_memory
 from rpecli.evaluate.request import EvalRequest
@@ -49,19 +50,21 @@ def evaluate(
     with run.lock(required=False), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         code = fingerprint_of(shipped_code(loaded.config))
+        steps = int(run.record.get("step", loaded.config.steps))
         fingerprints = already_evaluated(run, loaded, weights, request)
-        for length in eval_lengths(loaded.config, loaded.task, request.folder):
+        for length, sizes in places(loaded.config, loaded.task, request.folder):
+            at = replace(loaded, task=grid.of_sizes(loaded.task, sizes)) if sizes else loaded
             if stopped:
                 raise Stopped(stopped[0])
-            if length not in fingerprints and (problem := memory_problem(loaded, length, available_memory())):
+            if (length, sizes) not in fingerprints and (problem := memory_problem(at, length, available_memory())):
                 problems.append(problem)
                 continue
             try:
-                blocks = eval_set(loaded.config, loaded.task, length, request.folder)
-                if data.fingerprint(blocks) in fingerprints.get(length, ()):
+                blocks = eval_set(at.config, at.task, length, request.folder)
+                if data.fingerprint(blocks) in fingerprints.get((length, sizes), ()):
                     continue
                 run.require_writable()
-                scores = measure(loaded, length, blocks, stopped)
+                scores = measure(at, length, blocks, stopped)
             except TooLongError as error:
                 problems.append(f"length {length}: {error}")
                 continue
@@ -79,6 +82,11 @@ def evaluate(
                 "data": source,
                 "code": code,
             }
+            line["repeated"] = round(duplicates.repeated(blocks), 6)
+            if sizes:
+                line["grid"] = grid.cell(at.task, at.config, sizes)
+            elif (seen := duplicates.seen(at.config, at.task, length, blocks, steps)) is not None:
+                line["seen"] = round(seen, 6)
             run.append_evaluation(line)
             if progress:
                 progress(line)
@@ -87,11 +95,11 @@ def evaluate(
     return problems
 
 
-def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[int, set[str]]:
-    """The fingerprints of the sets that these weights were evaluated on, by length; none if the request overwrites."""
-    fingerprints: dict[int, set[str]] = {}
+def already_evaluated(run: Run, loaded: LoadedModel, weights: str, request: EvalRequest) -> dict[Place, set[str]]:
+    """The fingerprints of the sets that these weights were evaluated on, by length or cell; none if the request overwrites."""
+    fingerprints: dict[Place, set[str]] = {}
     for line in agreeing_lines(run, loaded.config, weights, request) if not request.overwrite else []:
-        fingerprints.setdefault(line["length"], set()).add(line["fingerprint"])
+        fingerprints.setdefault(place_of(line), set()).add(line["fingerprint"])
     return fingerprints
 
 

@@ -136,6 +136,11 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
+    if config.eval.grid and len(built.size_names) != 2:
+        yield (
+            "grid",
+            f"{config.task} has one size, its length: leave grid out, or write it under by_task of the tasks that have two",
+        )
     if config.positions != "start" and config.max_position < sequence:
         yield "max_position", f"{config.max_position} is below the longest training sequence, {sequence} tokens: raise it"
     if too_large := _too_large(config, sequence, built.vocabulary):

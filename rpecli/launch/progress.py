@@ -72,13 +72,14 @@ class Before:
     """What a run had before this command."""
 
     trained: bool
-    evaluations: int  # lines of eval.jsonl
+    evaluations: int  # of lengths
+    cells: int  # of grids
 
     @classmethod
     def of(cls, run: Run) -> "Before":
         with suppress(RunError):
-            return cls(run.record["status"] == Status.TRAINED, len(run.evaluations()))
-        return cls(False, 0)
+            return cls(run.record["status"] == Status.TRAINED, len(run.evaluations()), len(run.grid_evaluations()))
+        return cls(False, 0, 0)
 
 
 def _end_of(run: Run, ending: Ending, before: Before) -> str:
@@ -87,12 +88,13 @@ def _end_of(run: Run, ending: Ending, before: Before) -> str:
         return f"{run.name}  {'stopped' if ending.code in STOPPED else f'FAILED: {ending.reason}'}"
     try:
         parts = [] if before.trained else [_training(run)]
-        lines = run.evaluations()[before.evaluations :]
+        lines, cells = run.evaluations()[before.evaluations :], run.grid_evaluations()[before.cells :]
     except RunError as error:
         return f"{run.name}  done, but its record cannot be read: {error}"
-    if lines:
-        n_lengths = len({line["length"] for line in lines})
-        parts.append(f"evaluated at {plural(n_lengths, 'length')}, {sum(line['seconds'] for line in lines):.0f} s")
+    if lines or cells:
+        counts = {"length": len({line["length"] for line in lines}), "cell": len(cells)}
+        places = " and ".join(plural(number, noun) for noun, number in counts.items() if number)
+        parts.append(f"evaluated at {places}, {sum(line['seconds'] for line in [*lines, *cells]):.0f} s")
     return f"{run.name}  {'; '.join(parts) or 'already evaluated'}"
 
 

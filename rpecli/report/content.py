@@ -18,6 +18,7 @@ from rpecli.report.profiles import profile_points
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, ProfilePoint, Verdict
 from rpecli.report.report_data import Provenance, ReportData
+from rpecli.report.suites import Suites
 from rpecli.report.tables import choice
 from rpecli.report.tables.invariance import TaskShifts
 from rpecli.table import Table, plural
@@ -57,7 +58,7 @@ class ReportContent:
 
     @property
     def all_tables(self) -> list[Table]:
-        return [*self.tables, self.choice, *self.more_tables]
+        return [*self.suites.tables, *self.tables, self.choice, *self.more_tables]
 
     def tables_of(self, task: TaskResults) -> list[Table]:
         """The tables of one task, in order, with titles that do not repeat the task's."""
@@ -91,6 +92,15 @@ class ReportContent:
     @cached_property
     def overview(self) -> Overview:
         return overview(self.tasks, self.reference)
+
+    @cached_property
+    def suites(self) -> Suites:
+        return Suites(self.tasks)
+
+    @property
+    def tasks_in_order(self) -> list[TaskResults]:
+        """The tasks; of many, those of a family together."""
+        return sorted(self.tasks, key=lambda task: task.family) if self.suites else self.tasks
 
     @property
     def advice(self) -> str:
@@ -136,6 +146,7 @@ class ReportContent:
             groups=rows.group_rows(self.tasks),
             pairs=rows.pair_rows(self.tasks),
             pooled=rows.pooled_rows(own_tasks(self.tasks)),
+            suites=self.suites.rows if self.suites else [],
             profiles=self.profiles,
             warnings=self.warnings,
         )

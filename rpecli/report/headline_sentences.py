@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rpecli.choice import canonical, data_in
 from rpecli.report.aggregate import TaskResults, by_scoring
 from rpecli.report.headline_numbers import NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
 from rpecli.report.measures import Measure
@@ -101,7 +102,9 @@ def training_lengths(numbers: HeadlineNumbers) -> list[str]:
         by_length.setdefault(task.train_length, []).append(task.short_title)
     if len(by_length) == 1:
         return []
-    texts = [f"{length} on {_list(tasks)}" for length, tasks in sorted(by_length.items())]
+    if len(by_length) > MAX_NAMES:
+        return [f"Trained on lengths up to {min(by_length)} to {max(by_length)}, by task."]
+    texts = [f"{length} on {_few(tasks)}" for length, tasks in sorted(by_length.items())]
     return [f"Trained on lengths up to {', '.join(texts)}."]
 
 
@@ -179,10 +182,10 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
     if not equal:
         return [f"Without any encoding (NoPE): {point.write(nope.score)} there."]
     values = [f"{point.write(one.score)} ({one.best_encoding} {point.write(one.best_score)})" for one in equal]
-    tasks = _list([one.task for one in equal])
+    tasks = _few([one.task for one in equal])
     best = all(one.score >= one.best_score for one in equal)
     verb = "does at least as well as any" if best else f"is within {shown.margin_words} of the best"
-    return [f"No encoding at all (NoPE) {verb} on {tasks}: {_list(values)}."]
+    return [f"No encoding at all (NoPE) {verb} on {tasks}: {_few(values)}."]
 
 
 def _beside_reference(reference: Point, own: Sequence[str]) -> str:
@@ -206,9 +209,9 @@ def not_in_the_numbers(numbers: HeadlineNumbers) -> list[str]:
     """The tasks that no number is of, and why."""
     lines = []
     if numbers.left_out:
-        lines.append(f"No run learned {_list([_with_length(task) for task in numbers.left_out])}: not in these numbers.")
+        lines.append(f"No run learned {_few([_with_length(task) for task in numbers.left_out])}: not in these numbers.")
     if numbers.other:
-        lacking = _list([task.short_title for task in numbers.other])
+        lacking = _few([task.short_title for task in numbers.other])
         lines.append(f"{lacking}: not in these numbers, for lack of runs to compare or of a length beyond training.")
     return lines
 
@@ -230,7 +233,7 @@ def not_learned(numbers: HeadlineNumbers) -> list[str]:
 def _unsolved_share(name: str, entries: list[Unsolved]) -> tuple[float, str]:
     """The share of runs that learned, and `NoPE on Copy and Parity (by 1 of 6 runs)`."""
     solved, runs = sum(one.solved for one in entries), sum(one.runs for one in entries)
-    return solved / runs, f"{name} on {_list([one.task for one in entries])} (by {solved} of {plural(runs, 'run')})"
+    return solved / runs, f"{name} on {_few([one.task for one in entries])} (by {solved} of {plural(runs, 'run')})"
 
 
 def without_a_length(numbers: HeadlineNumbers) -> list[str]:
@@ -238,10 +241,10 @@ def without_a_length(numbers: HeadlineNumbers) -> list[str]:
     tasks = numbers.other or numbers.left_out
     lengths = _list([str(length) for length in sorted({task.train_length for task in tasks})])
     if numbers.other:
-        left_out = [f"No run learned {_with_length(task)}." for task in numbers.left_out]
+        left_out = [f"No run learned {_few([_with_length(task) for task in numbers.left_out])}."] if numbers.left_out else []
         return [f"Trained on lengths up to {lengths}; no longer length is tested for all runs.", "To test longer ones: rpe eval.",
                 *left_out, *not_learned(numbers)]  # fmt: skip
-    best = [f"At the training length of {task.short_title}, {text}." for task in tasks if (text := _best(task))]
+    best = [f"At the training length of {task.short_title}, {text}." for task in tasks if (text := _best(task))][:MAX_NAMES]
     return [f"No run learned its training length ({lengths}), so these results say nothing about longer ones.", *best]
 
 
@@ -265,8 +268,13 @@ def caveats(tasks: list[TaskResults]) -> str:
     parameters = [run.record.get("parameters") or 0 for encoding in encodings for run in encoding.evaluated_runs]
     seeds = " to ".join(str(count) for count in (counts[0], counts[-1])[: len(counts)]) if counts else "0"
     models = f"models of up to {_millions(max(parameters))} parameters" if any(parameters) else "small models"
-    kinds = " and ".join(scoring.tasks for scoring, _ in by_scoring(tasks))
-    return f"{seeds} {'seed' if counts == [1] else 'seeds'} per encoding, {models}, {kinds}."
+    kinds = "" if any(map(reads_data, tasks)) else f", {' and '.join(scoring.tasks for scoring, _ in by_scoring(tasks))}"
+    return f"{seeds} {'seed' if counts == [1] else 'seeds'} per encoding, {models}{kinds}."
+
+
+def reads_data(task: TaskResults) -> bool:
+    """Whether the problems of a task are read, from the user's own rows or from text, and not drawn."""
+    return bool(data_in(canonical(task.encodings[0].runs[0].config.task)))
 
 
 def _millions(count: int) -> str:
@@ -274,10 +282,13 @@ def _millions(count: int) -> str:
 
 
 def _names_with_values(point: Point, encodings: Sequence[EncodingPoint]) -> str:
-    texts = [f"{one.encoding} ({point.write(one.score)})" for one in encodings]
-    if len(texts) > MAX_NAMES:
-        texts = [*texts[:MAX_NAMES], f"{len(texts) - MAX_NAMES} more"]
-    return _list(texts)
+    return _few([f"{one.encoding} ({point.write(one.score)})" for one in encodings])
+
+
+def _few(texts: Sequence[str]) -> str:
+    """`a, b, c and 2 more`."""
+    more = len(texts) - MAX_NAMES
+    return _list([*texts[:MAX_NAMES], *([f"{more} more"] if more > 0 else [])])
 
 
 def _list(texts: Sequence[str]) -> str:

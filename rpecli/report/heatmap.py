@@ -187,13 +187,13 @@ def _pixels(columns: int) -> int:
 
 
 def _ground(levels: Iterable[int], low: Color, high: Color) -> str:
-    ends = f":root{{--heat-low:{_hexadecimal(low)};--heat-high:{_hexadecimal(high)}}}"
+    ends = f":root{{--heat-low:{hexadecimal(low)};--heat-high:{hexadecimal(high)}}}"
     return ends + "".join(f".heat .h{level}{{{_look(level, low, high)}}}" for level in sorted(levels))
 
 
 def _look(level: int, low: Color, high: Color) -> str:
     ground = mixed(level, low, high)
-    return f"background-color:{_hexadecimal(ground)};color:{_hexadecimal(ink(ground))}"
+    return f"background-color:{hexadecimal(ground)};color:{hexadecimal(ink(ground))}"
 
 
 def mixed(level: int, low: Color, high: Color) -> Color:
@@ -219,5 +219,6 @@ def _luminance(color: Color) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def _hexadecimal(color: Color) -> str:
+def hexadecimal(color: Color) -> str:
+    """A color as HTML writes it."""
     return "#" + "".join(f"{value:02x}" for value in color)

@@ -6,7 +6,7 @@ Which of several evaluations of a length counts is decided in eval_sets.py.
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,7 +15,7 @@ from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
 from rpecli.config.recipe import Config, label
 from rpecli.report import eval_sets, stats, warnings
-from rpecli.report.measures import RESCALED, Scoring, scoring_of
+from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
 from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
@@ -51,6 +51,7 @@ class RunResults:
     settings: dict[str, Any]  # recipe keys that decide the weights and have no column of their own
     source: str = YOURS  # or `reference (commit, machine)`
     variant_flags: str = ""  # of `rpe eval`, that measured it with another encoding, or at other positions
+    grid: dict[tuple[int, int], EvalLine] = field(default_factory=dict)  # by two sizes: the latest evaluation
 
     @property
     def is_variant(self) -> bool:
@@ -163,7 +164,7 @@ def _without_pictures(line: Any) -> Any:
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
     """One measure of an evaluation; None where it is missing or undefined."""
-    scoring = RESCALED.get(measure)
+    scoring = BY_RESCALED.get(measure)
     values = cast("dict[str, Any]", line)
     if scoring is None:
         return values.get(measure)
@@ -227,7 +228,8 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
 def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
     record, config = run.record, run.config
-    lines = [line for line in run.evaluations() if keep(run, line)]
+    measured = [line for line in run.all_evaluations() if keep(run, line)]
+    lines, on_grid = ([line for line in measured if ("grid" in line) is wanted] for wanted in (False, True))
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []
@@ -243,6 +245,7 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     results = []
     for way, override in ways:
         lines = [line for line in current if way_of(line, config) == way]
+        cells = [line for line in on_grid if way_of(line, config) == way]
         try:
             swapped = canonical(override, run.path) if override else None
             group = {"group": group_of(swapped)} if swapped else {}
@@ -254,7 +257,8 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
         own = record | group | {"encoding": record["encoding"] + measured} | ({"task": label(task)} if task else {})
         settings = _settings(record, config) | ({"measured": measured} if measured else {})
         flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
-        results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags))
+        grid = _by_sizes(lines, cells)
+        results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags, grid=grid))
     return results, messages
 
 
@@ -264,6 +268,12 @@ def _by_length(lines: list[EvalLine]) -> dict[int, list[EvalLine]]:
     for line in lines:
         by_length[line["length"]].append(line)
     return {length: sorted(by_length[length], key=lambda line: line["n"]) for length in sorted(by_length)}
+
+
+def _by_sizes(lines: list[EvalLine], cells: list[EvalLine]) -> dict[tuple[int, int], EvalLine]:
+    """The latest evaluation of each cell with the weights that the lengths were evaluated with."""
+    weights = {line["weights"] for line in lines}
+    return {(sizes[0], sizes[1]): line for line in cells if line["weights"] in weights for sizes in [line["grid"]["sizes"]]}
 
 
 def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:

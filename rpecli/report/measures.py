@@ -241,7 +241,7 @@ LIKELIHOOD = Scoring(
 )
 COMPARED = {measure.key: measure for scoring in (ACCURACY, LIKELIHOOD) for measure in scoring.compared}
 SCORINGS = {scoring.name: scoring for scoring in (ACCURACY, LIKELIHOOD)}
-RESCALED = {scoring.rescaled: scoring for scoring in SCORINGS.values()}
+BY_RESCALED = {scoring.rescaled: scoring for scoring in SCORINGS.values()}
 
 
 def scoring_of(record: Mapping[str, Any]) -> Scoring:

@@ -24,26 +24,43 @@ Row = tuple[str, str, str]  # encoding, group, source
 
 @dataclass(frozen=True)
 class Block:
-    """One task: its lengths, and the cells of each of its rows."""
+    """Cells of each row below some headings, and a title above these."""
 
-    task: TaskResults
     title: str
-    lengths: list[int]
-    has_exact_match: bool  # in a last column
+    columns: list[str]
     cells: dict[Row, list[str]]
-
-    @property
-    def columns(self) -> list[str]:
-        return [*map(str, self.lengths), *([EXACT_COLUMN] if self.has_exact_match else [])]
 
 
 @dataclass(frozen=True)
-class Overview:
+class TaskBlock(Block):
+    """One task: its lengths, and exact match in a last column where that says more."""
+
+    task: TaskResults
+    lengths: list[int]
+
+
+@dataclass(frozen=True)
+class Blocks:
     """Blocks that share their rows."""
 
     keys: list[str]  # headings of the columns that name a row
     rows: list[Row]
-    blocks: list[Block]
+    blocks: Sequence[Block]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the cells are, and what their marks mean."""
+        raise NotImplementedError
+
+    def name_cells(self, row: Row) -> list[str]:
+        return list(row[: len(self.keys)])
+
+
+@dataclass(frozen=True)
+class Overview(Blocks):
+    """One block per task."""
+
+    blocks: list[TaskBlock]
     training_length: int | None  # of all tasks; None where they differ, and every title says its own
     hidden: int = 0  # reference encodings that are left out
     more_lengths: bool = False  # whether evaluated lengths are left out
@@ -54,9 +71,8 @@ class Overview:
 
     @property
     def notes(self) -> list[str]:
-        """What the cells are, and what their marks mean."""
         unlearned = self._unlearned()
-        exact = any(block.has_exact_match for block in self.blocks)
+        exact = any(EXACT_COLUMN in block.columns for block in self.blocks)
         return [
             note
             for note, holds in {
@@ -86,14 +102,11 @@ class Overview:
                 words[block.task.scoring.unlearned] = None
         return list(words)
 
-    def name_cells(self, row: Row) -> list[str]:
-        return list(row[: len(self.keys)])
-
     def tables(self) -> list[Table]:
         """One table per task, with chance as its foot."""
         return [self._table(block) for block in self.blocks]
 
-    def _table(self, block: Block) -> Table:
+    def _table(self, block: TaskBlock) -> Table:
         rows = [[*self.name_cells(row), *block.cells[row]] for row in self.rows if row in block.cells]
         align = "l" * len(self.keys) + "r" * len(block.columns)
         return Table(block.title, [*self.keys, *block.columns], align, rows, foot=1)
@@ -185,7 +198,7 @@ def ordered(means: dict[Row, float | None]) -> list[Row]:
     return sorted(means, key=lambda row: (math.inf if (mean := means[row]) is None else -mean, row[2] != YOURS, row))
 
 
-def _block(task: TaskResults, entries: list[Entry]) -> Block:
+def _block(task: TaskResults, entries: list[Entry]) -> TaskBlock:
     lengths = lengths_of(task, entries, MAX_LENGTHS)
     exact_length = _exact_match_length(task, lengths, [encoding for *_, encoding in entries])
     cells = {row: [_cell(encoding, length, task) for length in lengths] for row, _, encoding in entries}
@@ -195,7 +208,8 @@ def _block(task: TaskResults, entries: list[Entry]) -> Block:
     chance = {length: value for _, owner, _ in entries for length, value in owner.chance.items()}
     write = task.scoring.shown.cell
     cells[CHANCE] = [write(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
-    return Block(task, f"{task.short_title}, to {task.train_length}", lengths, bool(exact_length), cells)
+    columns = [*map(str, lengths), *([EXACT_COLUMN] if exact_length else [])]
+    return TaskBlock(f"{task.short_title}, to {task.train_length}", columns, cells, task, lengths)
 
 
 def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:

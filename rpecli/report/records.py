@@ -70,6 +70,31 @@ class Pair(Difference, PairKey):
     """p adjusted for all pairs of the task and measure (Holm)"""
 
 
+class GridRow(TaskKey):
+    """One encoding at two sizes of a task that has two, over its seeds."""
+
+    label: str
+    """label of an encoding"""
+    first_name: str
+    """what the first size counts"""
+    first: int
+    """the first size"""
+    second_name: str
+    """what the second size counts"""
+    second: int
+    """the second size"""
+    trained: bool
+    """whether training had problems of these sizes"""
+    seeds: int
+    """number of runs"""
+    exact_match: float
+    """mean over the runs"""
+    low: float
+    """the lowest"""
+    high: float
+    """the highest"""
+
+
 class McNemarPair(TaskKey):
     """Two trained models of one seed on the same sequences (McNemar's exact test). It does not generalize to other seeds."""
 
@@ -128,6 +153,29 @@ class Pooled(Record):
     @property
     def rank_interval(self) -> tuple[float, float] | None:
         return None if self.rank_low is None or self.rank_high is None else (self.rank_low, self.rank_high)
+
+
+class SuiteRow(Record):
+    """One encoding on the tasks of a suite, of a family, or on all tasks; only in reports of a whole suite or of many tasks."""
+
+    kind: str
+    """suite, family or all"""
+    name: str
+    """name of the suite or of the family"""
+    encoding: str
+    """label of the encoding"""
+    title: str
+    """the label as people know it"""
+    group: str
+    """APE, RPE, content or none"""
+    tasks: int
+    """number of its tasks that the encoding was run on"""
+    token_accuracy: float | None
+    """token accuracy over log2 length beyond the training length, mean over seeds, then over tasks"""
+    solved: int
+    """number of tasks whose training length most runs learned"""
+    held: int
+    """number of tasks on which most runs have an exact match of at least 0.95 at every length up to the longest"""
 
 
 class ProfilePoint(Record):

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from rpecli.report.headline import Headline
-from rpecli.report.records import Pair, Pooled, ProfilePoint, Record, TaskKey, Verdict
+from rpecli.report.records import Pair, Pooled, ProfilePoint, Record, SuiteRow, TaskKey, Verdict
 
 
 class Range(Record):
@@ -310,6 +310,8 @@ class ReportData(Record):
     """encodings compared two by two"""
     pooled: list[Pooled]
     """encodings and groups over several tasks"""
+    suites: list[SuiteRow] = []
+    """encodings by suite and family of tasks; empty in reports of few tasks and of no whole suite"""
     profiles: list[ProfilePoint]
     """performance profiles over all tasks and seeds"""
     warnings: list[str]

@@ -6,10 +6,11 @@ from rpecli.escape import visible
 from rpecli.evaluate.scores import wilson_interval
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults, by_scoring
+from rpecli.report.grid import Grid, Sizes, grids
 from rpecli.report.load import RunResults, measure_of
 from rpecli.report.measures import ACCURACY, LIKELIHOOD, PERPLEXITY, finite_exp
 from rpecli.report.paired import ALL_TASKS, families
-from rpecli.report.records import McNemarPair, Pair, Pooled
+from rpecli.report.records import GridRow, McNemarPair, Pair, Pooled
 from rpecli.report.report_data import GroupRow, Range, RunRecord, RunRow, Spread, SpreadInterval, StepsToTarget, SummaryRow
 from rpecli.report.stats import Summary
 from rpecli.run.records import EvalLine
@@ -116,6 +117,20 @@ def pair_rows(tasks: list[TaskResults]) -> list[Pair]:
 def mcnemar_rows(tasks: list[TaskResults]) -> list[McNemarPair]:
     """Every two models of one seed, where their evaluations recorded which sequences were correct."""
     return [pair for task in tasks for pair in paired.mcnemar_pairs(task)]
+
+
+def grid_rows(tasks: list[TaskResults]) -> list[GridRow]:
+    """One row per task, encoding and pair of sizes, of what was evaluated on a grid."""
+    return [_grid_row(task, grid, sizes) for task in tasks for grid in grids(task) for sizes in grid.cells]
+
+
+def _grid_row(task: TaskResults, grid: Grid, sizes: Sizes) -> GridRow:
+    (first, second), (first_name, second_name), cell = sizes, grid.names, grid.cells[sizes]
+    return GridRow(
+        task=task.name, training_length=task.train_length, label=grid.label, first_name=first_name, first=first,
+        second_name=second_name, second=second, trained=grid.is_trained(sizes), seeds=cell.n, exact_match=cell.mean,
+        low=cell.low, high=cell.high,
+    )  # fmt: skip
 
 
 def pooled_rows(tasks: list[TaskResults]) -> list[Pooled]:

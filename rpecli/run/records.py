@@ -158,6 +158,14 @@ class EvalScores(SetScores):
     rope_factor: NotRequired[Amount]  # by which RoPE was scaled for this length, of encodings that scale
 
 
+class GridCell(Record):
+    """Two sizes that all problems of a set have, where a line is about a cell of a grid and not about a length."""
+
+    sizes: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    names: Annotated[list[str], Field(min_length=2, max_length=2)]  # what the sizes count
+    trained: Annotated[list[Positive], Field(min_length=2, max_length=2)]  # the greatest sizes of training
+
+
 class EvalLine(EvalScores):
     """A line of eval.jsonl."""
 
@@ -165,6 +173,9 @@ class EvalLine(EvalScores):
     encoding_override: str | None  # the encoding that took the place of the trained one; a path is relative to the run
     task_override: NotRequired[str | None]  # the trained task with other options, from which the sequences came
     code: NotRequired[str]  # fingerprint of the shipped files that measured it
+    grid: NotRequired[GridCell]  # `length` is its greater size
+    repeated: NotRequired[Share]  # share of the sequences that stand before in the set
+    seen: NotRequired[Share]  # share of the sequences that training had; 0 beyond the training length
     data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 
 

@@ -10,16 +10,19 @@ from rpecli.report.content import ReportContent
 from rpecli.report.figures.accuracy import accuracy_figure, series_styles, with_reference
 from rpecli.report.figures.attention import task_figures
 from rpecli.report.figures.copy_weight import copy_weight_figure
+from rpecli.report.figures.grid import grid_figure
 from rpecli.report.figures.heads import head_looks, heads_overview
 from rpecli.report.figures.invariance import shift_figure
 from rpecli.report.figures.layout import Drawing
 from rpecli.report.figures.learning import learning_figure
 from rpecli.report.figures.places import places_figure
 from rpecli.report.figures.profiles import profiles_figure
+from rpecli.report.grid import grids as task_grids
 from rpecli.table import slug
 
 PLACES = "places-"  # how the names of the files of perplexity by place begin
 PROBES = "inspect-"  # how the names of the files of probes begin
+GRID = "grid-"  # how the names of the files of grids begin
 SHIFT = "shift"  # the name of the figure of what a shift changes
 
 
@@ -33,6 +36,7 @@ class Figures:
     profiles: Drawing | None
     copy_weight: Drawing | None  # on the page alone
     places: dict[str, Drawing]  # perplexity by place, by the title of the task
+    grids: dict[str, Drawing]  # by the title of the task
     probes: dict[str, dict[str, Drawing]]
     heads: dict[str, Drawing]  # by the title of the task, one run per encoding
     head_looks: dict[str, dict[str, Any]]
@@ -44,6 +48,8 @@ class Figures:
         files |= self.profiles.files("profiles") if self.profiles else {}
         for title, drawing in self.places.items():
             files |= drawing.files(f"{PLACES}{slug(title)}", ["png", "svg"])
+        for title, drawing in self.grids.items():
+            files |= drawing.files(f"{GRID}{slug(title)}")
         for title, drawings in self.probes.items():
             for name, drawing in drawings.items():
                 files |= drawing.files(f"{PROBES}{slug(title)}-{name}", ["svg"])
@@ -68,7 +74,10 @@ def report_figures(content: ReportContent) -> Figures:
     profiles = profiles_figure(content.profiles, styles)
     copying = copy_weight_figure(content.copy_weight, styles) if content.copy_weight else None
     places = {task.title: drawing for task in tasks if (drawing := places_figure(task, styles))}
-    return Figures(all_styles, accuracy, learning, profiles, copying, places, probes, heads, max(looks, key=len, default={}))
+    grids = {task.title: drawing for task in tasks if (drawing := grid_figure(task_grids(task)))}
+    return Figures(
+        all_styles, accuracy, learning, profiles, copying, places, grids, probes, heads, max(looks, key=len, default={})
+    )
 
 
 def _probe_figures(content: ReportContent, title: str, styles: dict[str, SeriesStyle]) -> dict[str, Drawing]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from statistics import median
+from typing import Any, cast
 
 from rpecli.report import stats, warnings
 from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
@@ -12,7 +13,11 @@ from rpecli.report.format import format_count, format_factor
 from rpecli.report.measures import Measure
 from rpecli.table import MISSING, Footnotes, Table
 
+<<<<<<< HEAD
+FEW = 0.01  # share of an evaluation set below which known problems are not worth a word
+=======
 Column = tuple[str, Callable[[EncodingResults], str]]  # a heading, and the cell of an encoding
+>>>>>>> main
 MAX_LENGTHS = 6  # in one sentence; of more, only the doublings of the training length are named
 
 
@@ -31,6 +36,12 @@ def more_tables(task: TaskResults) -> list[Table]:
     return tables
 
 
+<<<<<<< HEAD
+def _exact_match(task: TaskResults) -> Table:
+    caption = f"{_solved_caption(task)} Effective length: the longest evaluated length up to which exact match is at least "
+    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest).{_known_problems(task)}"
+    return _by_length(task, "exact_match", caption, ("effective length", lambda encoding: effective_length(encoding, task)))
+=======
 def _compared(task: TaskResults, measure: Measure) -> Table:
     """A table of a measure that is compared; the one that decides has the effective length, the one that is shown a guess."""
     scoring, caption = task.scoring, _solved_caption(task)
@@ -46,6 +57,7 @@ def _compared(task: TaskResults, measure: Measure) -> Table:
     guesses = [measure.write(task.chance[length]) if length in task.chance else MISSING for length in task.lengths]
     row = ["chance", MISSING, MISSING, *guesses, MISSING]
     return replace(table, rows=[*table.rows, row], bold=[*table.bold, [False] * len(row)], foot=1)
+>>>>>>> main
 
 
 def effective_lengths(encoding: EncodingResults, task: TaskResults, half: bool = False) -> tuple[str, str, str]:
@@ -125,6 +137,19 @@ def _cell(encoding: EncodingResults, length: int, measure: Measure, notes: Footn
     if 0 < evaluated < len(runs):
         text += notes.mark(f"{encoding.title}: only {evaluated} of {len(runs)} runs were evaluated at {length}")
     return text
+
+
+def _known_problems(task: TaskResults) -> str:
+    """How many problems of the evaluation sets are no new ones, the most of any run, where they are not few."""
+    lines = [line for encoding in task.encodings for run in encoding.runs for line in run.evaluations.values()]
+    sentences = []
+    for key, words in (("seen", "Sequences that training had"), ("repeated", "Sequences that stand twice in their set")):
+        shares: dict[int, float] = {}
+        for line in lines:
+            shares[line["length"]] = max(shares.get(line["length"], 0.0), cast("dict[str, Any]", line).get(key, 0.0))
+        texts = [f"{format_percent(share)} at {length}" for length, share in sorted(shares.items()) if share >= FEW]
+        sentences += [f" {words}: {', '.join(texts)}."] * bool(texts)
+    return "".join(sentences)
 
 
 def _untrained_note(encoding: EncodingResults) -> str:

@@ -15,8 +15,8 @@ def files(content: ReportContent) -> dict[str, bytes]:
     """report.json and the CSV files by name; those of pairs only where there are any."""
     data = content.data
     tables: dict[str, Any] = {"runs.csv": rows.run_rows(content.runs), "summary.csv": data.rows, "pairs.csv": data.pairs,
-              "pooled.csv": data.pooled, "profiles.csv": data.profiles,
-              "mcnemar.csv": rows.mcnemar_rows(content.tasks)}  # fmt: skip
+              "pooled.csv": data.pooled, "suites.csv": data.suites, "profiles.csv": data.profiles,
+              "mcnemar.csv": rows.mcnemar_rows(content.tasks), "grid.csv": rows.grid_rows(content.tasks)}  # fmt: skip
     return {"report.json": json_bytes(data)} | {name: csv_bytes(table) for name, table in tables.items() if table}
 
 

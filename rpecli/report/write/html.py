@@ -17,7 +17,8 @@ from rpecli.report.figures.score_terms import TERM_LOOKS
 from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
-from rpecli.report.tables import attention, invariance, runs
+from rpecli.report.suites import MANY
+from rpecli.report.tables import attention, grid, invariance, runs
 from rpecli.report.write.markdown import NOTES, origin
 from rpecli.report.write.templates import render
 from rpecli.table import Table, plural
@@ -38,6 +39,7 @@ class Charts:
     places: list[Chart]
     profiles: list[Chart]
     copying: list[Chart]
+    grids: dict[str, list[Chart]] = field(default_factory=dict)
     attention: dict[str, list[Chart]] = field(default_factory=dict)
     terms: dict[str, list[Chart]] = field(default_factory=dict)
     heads: dict[str, list[Chart]] = field(default_factory=dict)
@@ -52,7 +54,9 @@ class Section:
     """One task: its tables by what they are about, and its runs."""
 
     title: str
+    family: str
     accuracy: list[Table]
+    grid: list[Table]
     training: list[Table]
     attention: list[Table]
     shift: list[Table]
@@ -70,8 +74,8 @@ def page(content: ReportContent, figures: Figures) -> str:
     context = {
         "report": content, "counts": _counts(content), "links": _links(content), "signs": SIGNS, "heat": heat, "charts": charts,
         "answers": task_answers(content.tasks, content.reference), "maps_task": maps_task, "maps": maps,
-        "sections": [_section(content, task) for task in content.tasks], "glossary": glossary.terms(),
-        "term_id": glossary.term_id,
+        "sections": [_section(content, task) for task in content.tasks_in_order], "glossary": glossary.terms(),
+        "term_id": glossary.term_id, "MANY": MANY,
         "style": page_charts.css() + css(heat),
     }  # fmt: skip
     return render("report.html.j2", **context, **origin(content), **NOTES)
@@ -106,14 +110,14 @@ def _section(content: ReportContent, task: TaskResults) -> Section:
     probes, shifts = content.probes.get(task.title), content.shifts.get(task.title)
     attending = _headings(attention.tables(probes) if probes else [])
     shifted = _headings(invariance.tables(task, shifts) if shifts else [])
-    first = _headings(content.tables)
-    by_kind: dict[str, list[Table]] = {"accuracy": [], "training": [], "attention": [], "shift": []}
+    first, on_grid = _headings(content.tables), _headings(grid.tables(task))
+    by_kind: dict[str, list[Table]] = {"accuracy": [], "grid": [], "training": [], "attention": [], "shift": []}
     for table in (table for table in content.all_tables if table.section == task.title):
-        kinds = {"accuracy": first, "attention": attending, "shift": shifted}
+        kinds = {"accuracy": first, "grid": on_grid, "attention": attending, "shift": shifted}
         kind = next((kind for kind, headings in kinds.items() if table.heading in headings), "training")
         by_kind[kind].append(table.within_section())
     by_encoding = {encoding.title: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings}
-    return Section(title=task.title, **by_kind, runs_note=runs.description(task), runs=by_encoding)
+    return Section(title=task.title, family=task.family, **by_kind, runs_note=runs.description(task), runs=by_encoding)
 
 
 def _headings(tables: Sequence[Table]) -> set[str]:
@@ -137,6 +141,7 @@ def _charts(page: PageCharts, figures: Figures) -> Charts:
         profiles=profiles,
         copying=copying,
     )
+    charts.grids = {title: page.charts(drawing) for title, drawing in figures.grids.items()}
     for title, drawings in figures.probes.items():
         attention = [name for name in drawings if name not in (TERMS, SHIFT)]
         if attention:

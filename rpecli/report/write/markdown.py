@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from rpecli.report.content import ReportContent
-from rpecli.report.figures.report import PLACES, PROBES, SHIFT
+from rpecli.report.figures.report import GRID, PLACES, PROBES, SHIFT
 from rpecli.report.provenance import provenance_lines
 from rpecli.report.tables import places, runs
 from rpecli.report.tables.accuracy import group_sentence
@@ -13,9 +13,9 @@ from rpecli.table import slug
 
 DATA = (
     "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
-    "(families of tasks and groups), `profiles.csv` "
-    "(runs above thresholds), `mcnemar.csv` (pairs of models), `report.json`, `paper.tex` and `appendix.tex`; figures also as "
-    "`.svg` and `.pdf`."
+    "(families of tasks and groups), `suites.csv` (suites and families by encoding, of many tasks), `profiles.csv` "
+    "(runs above thresholds), `mcnemar.csv` (pairs of models), `grid.csv` (pairs of sizes, where there are any), `report.json`, "
+    "`paper.tex` and `appendix.tex`; figures also as `.svg` and `.pdf`."
 )
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (
@@ -26,9 +26,10 @@ PROFILES = (
     "Performance profiles: the share of runs, over all tasks and seeds, whose mean over log length beyond training is above a "
     "threshold. Bands: pointwise 95 % bootstrap intervals over seeds within each task."
 )
+GRIDS = "Exact match in per cent, mean over seeds; the outline holds the sizes of training."
 NOTES = {
     "rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "places_note": places.CAPTION, "profiles_note": PROFILES,
-    "data_note": DATA,
+    "grid_note": GRIDS, "data_note": DATA,
 }  # fmt: skip
 
 
@@ -42,8 +43,9 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
             "attention": {name: file for name, file in _figures(task.title, figures).items() if name != SHIFT},
             "places": next((file for file in figures if file == f"{PLACES}{slug(task.title)}.png"), None),
             "shift": _figures(task.title, figures).get(SHIFT),
+            "grid": next((file for file in figures if file == f"{GRID}{slug(task.title)}.png"), None),
         }
-        for task in content.tasks
+        for task in content.tasks_in_order
     ]
     return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content), **NOTES)
 

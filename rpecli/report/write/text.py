@@ -7,11 +7,12 @@ from typing import Literal
 
 from rpecli.report import verdict_text
 from rpecli.report.content import ReportContent
-from rpecli.report.overview import UNSOLVED, Block, Overview, Row, brief
+from rpecli.report.overview import UNSOLVED, Block, Blocks, Row, brief
 from rpecli.report.records import Verdict
 from rpecli.table import plural
 
 GAP = "  "  # between blocks
+MAX_BANDS = 2  # of suites and families, so that a summary has at most 40 lines
 NO_BREAK = "\u00a0"
 NOTHING_LEARNED = "No claim is judged: no run learned its training length, and comparisons of such runs say nothing."
 HEAD: Row = ("", "", "")  # the row of headings
@@ -23,7 +24,10 @@ def summary(content: ReportContent, width: int) -> list[str]:
     lines = [*wrap(headline.title, width), "", *wrap(" ".join(headline.detail), width), ""]
     flags = [flag for task in content.tasks for flag in task.solved_flags]
     lines += claim_lines(content.verdicts, width) if any(flags) or not flags else wrap(NOTHING_LEARNED, width)
-    lines += ["", *overview_lines(brief(content.overview), width)]
+    if content.suites:
+        lines += ["", *overview_lines(content.suites.blocks(), width, MAX_BANDS)]
+    else:
+        lines += ["", *overview_lines(brief(content.overview), width)]
     return lines + [line for note in _reference_notes(content) for line in wrap(note, width)]
 
 
@@ -64,8 +68,11 @@ def wrap(text: str, width: int, start: str = "") -> list[str]:
     return [(" " * len(start) if number else start) + line.replace(NO_BREAK, " ") for number, line in enumerate(lines)]
 
 
-def overview_lines(overview: Overview, width: int) -> list[str]:
-    """The blocks side by side in bands, each block in the first band that has room, and the notes at the end."""
+def overview_lines(overview: Blocks, width: int, most: int | None = None) -> list[str]:
+    """The blocks side by side in bands, each block in the first band that has room, and the notes at the end.
+
+    Of more than `most` bands the first ones are shown.
+    """
     room = width - sum(_name_columns(overview)) - len(overview.keys)
     bands = list[list[Block]]()
     for block in overview.blocks:
@@ -75,11 +82,13 @@ def overview_lines(overview: Overview, width: int) -> list[str]:
             bands.append([block])
         else:
             band.append(block)
-    lines = [line for band in bands for line in (*_band_lines(overview, band), "")]
-    return [*lines[:-1], *wrap(" ".join(overview.notes), width)]
+    lines = [line for band in bands[:most] for line in (*_band_lines(overview, band), "")]
+    n_hidden = len(overview.blocks) - sum(map(len, bands[:most]))
+    hidden = [f"{n_hidden} more, and every task: --tables, or the page."] if n_hidden else []
+    return [*lines[:-1], *wrap(" ".join([*overview.notes, *hidden]), width)]
 
 
-def _name_columns(overview: Overview) -> list[int]:
+def _name_columns(overview: Blocks) -> list[int]:
     """The width of each column that names a row."""
     return [max(map(len, column)) for column in zip(overview.keys, *map(overview.name_cells, overview.rows), strict=True)]
 
@@ -103,7 +112,7 @@ def _block_width(block: Block) -> int:
     return max(len(block.title), sum(widths) + len(widths) - 1)
 
 
-def _band_lines(overview: Overview, band: Sequence[Block]) -> list[str]:
+def _band_lines(overview: Blocks, band: Sequence[Block]) -> list[str]:
     """Titles, lengths, and one line per encoding that some block of the band has."""
     names = _name_columns(overview)
     titles = GAP.join(block.title.ljust(_block_width(block)) for block in band)
