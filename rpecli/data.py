@@ -41,11 +41,21 @@ def data_seed(config: Config) -> int:
 
 
 def train_batch(task: Task, config: Config, step: int) -> Batch:
-    """The training batch of a step, of one problem length: uniform over min_length to the length that the curriculum allows."""
-    rng = task_generator("train", config, data_seed(config), step)
+    """The training batch of a step, of one problem length."""
     task = task.split("train", config.length)
-    length = task.nearest_length(int(rng.integers(config.min_length, curriculum_length(config, step) + 1)))
+    rng, length = _train_draw(task, config, step)
     return task.sample(rng, max(1, config.tokens // task.sequence(length)), length)
+
+
+def train_length(task: Task, config: Config, step: int) -> int:
+    """The problem length of a step: uniform over min_length to the length that the curriculum allows."""
+    return _train_draw(task.split("train", config.length), config, step)[1]
+
+
+def _train_draw(task: Task, config: Config, step: int) -> tuple[np.random.Generator, int]:
+    """The generator of a step, behind the draw of its length, and that length."""
+    rng = task_generator("train", config, data_seed(config), step)
+    return rng, task.nearest_length(int(rng.integers(config.min_length, curriculum_length(config, step) + 1)))
 
 
 def curriculum_length(config: Config, step: int) -> int:

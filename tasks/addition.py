@@ -38,6 +38,7 @@ class Addition(Arithmetic):
         "hints=102:operands=mixed": {},
         "operands=mixed": {},
         "operands=mixed:padded=true:reverse_operands=false": {},
+        "operands=mixed:reverse=false": {},
         "reverse=false": {},
     }
     expressible = {"base=2:operands=split:reverse=false": (False, False)}

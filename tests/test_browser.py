@@ -22,6 +22,7 @@ import pytest
 from helpers.run_folders import make_page
 
 from rpecli.report.heatmap import HeatCell, HeatMap, HeatRow, HeatTask, css
+from rpecli.report.measures import ACCURACY
 from rpecli.report.write import templates
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -268,7 +269,9 @@ def test_the_first_screen_has_the_answer_the_claims_and_the_heat_map(page) -> No
 
 def heat_page(folder: Path, encodings: int, tasks: int, lengths: int) -> Path:
     """A page with nothing but a heat map."""
-    columns = [HeatTask(f"Task {n}", 128, [128 * 2**k for k in range(lengths)], [10] * lengths) for n in range(tasks)]
+    columns = [
+        HeatTask(f"Task {n}", 128, [128 * 2**k for k in range(lengths)], ["10"] * lengths, ACCURACY, 1.0) for n in range(tasks)
+    ]
     cells = [[HeatCell(100 - 10 * k, 100 - 11 * k, "words", k == 0) for k in range(lengths)] for _ in range(tasks)]
     rows = [HeatRow(f"Encoding ({n})", "RPE", "yours" if n else "reference", cells, 50) for n in range(encodings)]
     heat = HeatMap(columns, rows, sources=True)

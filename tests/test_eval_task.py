@@ -6,12 +6,14 @@ import pytest
 from helpers import training as tiny
 
 from rpecli.choice import ChoiceError
+from rpecli.cli._inputs import warn_of_lengths
 from rpecli.config.recipe import Config
 from rpecli.config.settings import EvalSettings
 from rpecli.evaluate import measure
 from rpecli.evaluate.asked import is_answered
 from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.request import EvalRequest
+from rpecli.report import build
 from rpecli.run.ways import evaluations_by_way
 
 
@@ -42,3 +44,29 @@ def test_another_task_or_a_wrong_option_is_refused(choice: str, message: str) ->
 def test_a_task_with_other_symbols_is_refused() -> None:
     with pytest.raises(ChoiceError, match="it has 4 symbols, the trained task has 16"):
         evaluation_task(Config(task="copy", encoding="rope", eval=EvalSettings(eval_task="copy:symbols=4")))
+
+
+def test_lengths_and_sizes_are_those_of_the_evaluated_task(capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(task="sort", encoding="rope", length=8)
+    settings = EvalSettings(lengths="64", samples=1 << 20, eval_task="sort:symbols=32:distinct=true")
+    warn_of_lengths([(config, settings)])
+    assert "has no problem longer than 31: left out at 64" in capsys.readouterr().err
+    warn_of_lengths([(config, EvalSettings(lengths="64"))])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_report_has_the_other_inputs_as_a_task_of_their_own_that_no_test_counts(tmp_path: Path) -> None:
+    runs = [tiny.trained_run(tmp_path, task="parity:format=bit", length=4, encoding=one) for one in ("rope", "sinusoidal")]
+    for run in runs:
+        for task in (None, "parity:format=bit:law=count"):
+            settings = EvalSettings(lengths="1x,2x", samples=64, eval_task=task)
+            assert measure.evaluate(run, EvalRequest(settings), device="cpu") == []
+    content = build.report_content([run.path for run in runs], "mine")
+    assert content.warnings == []
+    assert [(task.name, task.chance[8], task.lengths) for task in content.tasks] == [
+        ("parity:format=bit", 0.5, [4, 8]), ("parity:format=bit:law=count", pytest.approx(5 / 9), [4, 8]),
+    ]  # fmt: skip
+    assert [encoding.label for encoding in content.tasks[1].encodings] == ["sinusoidal", "rope"]
+    extrapolation = content.verdicts[0]
+    assert extrapolation.difference is not None
+    assert extrapolation.difference.tasks == 1

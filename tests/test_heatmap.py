@@ -6,6 +6,7 @@ from helpers.fake_runs import fake_run, fake_study
 from rpecli.report import heatmap
 from rpecli.report.aggregate import aggregate
 from rpecli.report.heatmap import HeatMap, HeatTask, contrast, heat_map, ink, mixed
+from rpecli.report.measures import ACCURACY
 
 
 @pytest.mark.parametrize("ends", [(heatmap.LOW, heatmap.HIGH), (heatmap.LOW_DARK, heatmap.HIGH_DARK)], ids=["light", "dark"])
@@ -30,7 +31,7 @@ def with_chance(encoding: str, seed: int, accuracy: dict[int, float], chance: fl
 def test_the_color_is_empty_at_chance_and_full_at_100_per_cent() -> None:
     (task,) = aggregate([with_chance("rope", 0, {16: 1.0, 32: 0.75, 64: 0.5, 128: 0.3}, 0.5)])
     (row,) = heat_map([task]).rows
-    assert [(cell.percent, cell.level) for cell in row.cells[0]] == [(100, 100), (75, 50), (50, 0), (30, 0)]
+    assert [(cell.text, cell.level) for cell in row.cells[0]] == [("100", 100), ("75", 50), ("50", 0), ("30", 0)]
 
 
 def test_rows_are_ordered_by_their_mean_beyond_training_and_say_it() -> None:
@@ -67,7 +68,7 @@ def test_an_encoding_that_a_task_lacks_has_empty_cells_there() -> None:
 
 
 def test_tasks_stand_side_by_side_as_far_as_they_fit() -> None:
-    tasks = [HeatTask(str(n), 16, list(range(lengths)), []) for n, lengths in enumerate((8, 8, 8, 8, 8, 4))]
+    tasks = [HeatTask(str(n), 16, list(range(lengths)), [], ACCURACY, 1.0) for n, lengths in enumerate((8, 8, 8, 8, 8, 4))]
     assert HeatMap(tasks, [], sources=False).bands == [[0, 1, 2, 3], [4, 5]]
     assert HeatMap([], [], sources=False).bands == []
 

@@ -10,6 +10,7 @@ from helpers.run_folders import make_page
 
 from rpecli.report.figures import accuracy
 from rpecli.report.figures.page_svg import PageCharts
+from rpecli.report.measures import EXACT
 
 VOID = {"meta", "br", "path", "use", "link", "img"}
 
@@ -125,9 +126,9 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     (task,) = fake_study({"rope": [0.9, 0.7], "learned": [0.2, 0.1]})
     text = "exact match against length on Copy, trained to 16, mean over seeds: "
     text += "Learned APE 100 % at 16, 15 % at 64; RoPE 100 % at 16, 80 % at 64."
-    assert accuracy.described(task, "exact_match") == text
+    assert accuracy.described(task, EXACT) == text
     charts = PageCharts().charts(accuracy.accuracy_figure([task], accuracy.series_styles([task])))
-    assert [chart.key for chart in charts] == ["token_accuracy", "exact_match"]
+    assert [chart.key for chart in charts] == ["first", "second"]
     assert f'aria-label="{text}"' in charts[1].svg
 
 

@@ -6,6 +6,7 @@ from helpers.run_folders import make_run, write_run
 
 from rpecli.report import build, paired, rows
 from rpecli.report.aggregate import TaskResults, aggregate
+from rpecli.report.measures import EXACT
 from rpecli.report.tables import pooled
 from rpecli.table import Table
 
@@ -75,7 +76,7 @@ def test_a_group_is_all_runs_of_its_encodings(tables):
 
 def test_a_group_is_resampled_within_each_encoding_and_task():
     """Resampled over both encodings together its interval would reach from 0.2 to 0.8."""
-    (group,) = paired.pooled_groups(fake_study({"rope": [0.8] * 3, "alibi": [0.2] * 3}), "exact_match")
+    (group,) = paired.pooled_groups(fake_study({"rope": [0.8] * 3, "alibi": [0.2] * 3}), EXACT)
     assert (group.iqm, group.iqm_interval) == (0.5, (0.5, 0.5))
 
 

@@ -15,6 +15,7 @@ from rpecli.report import build
 from rpecli.report import format as report_format
 from rpecli.report.aggregate import natural_key
 from rpecli.report.load import ReportError
+from rpecli.report.measures import TOKENS
 from rpecli.report.stats import Summary
 from rpecli.run.files import append_line
 from rpecli.table import Table
@@ -301,8 +302,8 @@ def test_only_a_true_one_is_100_per_cent(share, text):
 
 
 def test_an_interval_stands_in_brackets_behind_its_number():
-    assert report_format.format_percent_interval(0.98, (0.97, 0.983)) == "98 % [97, 98]"
-    assert report_format.format_percent_interval(0.98, None) == "98 %"
+    assert TOKENS.write_with_interval(0.98, (0.97, 0.983)) == "98 % [97, 98]"
+    assert TOKENS.write_with_interval(0.98, None) == "98 %"
     assert report_format.format_interval((0.61, 0.999)) == "61 to > 99"
     assert report_format.format_interval((-0.05, 0.7), report_format.format_points) == "-5 to +70"
     assert report_format.format_interval(None) == "-"

@@ -6,6 +6,7 @@ from helpers.run_folders import evaluation, make_run
 from rpecli.report import build, paired, rows
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.load import ReportError, load_runs
+from rpecli.report.measures import EXACT
 from rpecli.run.directory import Run
 from rpecli.run.files import append_line
 
@@ -206,7 +207,7 @@ def test_a_run_measured_in_another_way_on_fewer_sequences_blocks_no_other(tmp_pa
     content = build.report_content(paths, "mine")
     assert [encoding.label for encoding in content.tasks[0].encodings] == ["rope", "rope as rope:scaling=yarn"]
     assert paired.extrapolation_lengths(content.tasks[0]) == [32]
-    assert list(paired.scores(content.tasks[0], "exact_match")) == ["rope"]
+    assert list(paired.scores(content.tasks[0], EXACT)) == ["rope"]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_a_run_without_the_lengths_of_the_others_is_in_no_comparison_and_stops_n
     content = build.report_content(paths, "mine")
     (task,) = content.tasks
     assert paired.extrapolation_lengths(task) == compared
-    assert sorted(paired.scores(task, "exact_match").get("rope", {})) == rows
+    assert sorted(paired.scores(task, EXACT).get("rope", {})) == rows
     told = [text for text in content.warnings if "in no comparison" in text]
     assert len(told) == (len(rows) not in (0, 3))
 

@@ -1,5 +1,6 @@
 """Every suite: its recipe is valid, each of its tasks trains and is evaluated, and a shortened run of it makes a report."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,15 @@ def test_the_recipe_of_a_suite_is_valid_and_makes_a_report(name: str, tmp_path: 
     result = CliRunner().invoke(app, ["run", f"suite-{name}", f"--task={suites.tasks(name)[0]}", "--device=cpu", *flags])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "results" / f"suite-{name}" / "report.html").is_file()
+
+
+def test_the_recipe_text_trains_on_the_text_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in (SHORT | {"lengths": "1x,2x"}).items()]
+    result = CliRunner().invoke(app, ["run", "text", "--device=cpu", *flags])
+    assert result.exit_code == 0, result.output
+    assert "Perplexity (lower is better)" in " ".join(result.output.split())
+    report = json.loads((tmp_path / "results" / "text" / "report.json").read_text())
+    assert [(row["task"], row["measure"], row["length"]) for row in report["rows"]] == [
+        ("text", "perplexity", n) for n in (64, 128)
+    ]

@@ -5,6 +5,7 @@ from typing import Any
 
 from rpecli.cli._exit import warn
 from rpecli.launch.status import clock
+from rpecli.report.measures import Measure, Scoring, scoring_of
 from rpecli.run.directory import Run, Status, readable_runs
 from rpecli.run.files import RunError
 from rpecli.run.liveness import state
@@ -24,7 +25,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         warn(problem)
     by_factor = [accuracy_by_factor(run) for run in runs]
     factors = shown_factors(by_factor)
-    rows, narrow_rows = [], []
+    rows, narrow_rows, narrowest_rows = [], [], []
     for run, accuracies in zip(runs, by_factor, strict=True):
         record, validation = run.record, _last_validation(run)
         what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
@@ -32,10 +33,13 @@ def runs_table(runs: Sequence[Run]) -> Table:
         numbers = list(map(whole_percent, shares))
         condition = state(run, record)
         rows.append([run.name, *what, condition, *numbers, clock(record.get("seconds") or 0)])
-        narrow_rows.append([*what, condition, *numbers, run.name.rpartition("-")[2]])
+        digits = run.name.rpartition("-")[2]
+        narrow_rows.append([*what, condition, *numbers, digits])
+        narrowest_rows.append([*what, condition, digits])
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
     align = "llrl" + "r" * (1 + len(factors))
-    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION)
+    narrowest = Table("", [*columns[:4], "run"], "llrll", narrowest_rows)
+    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION, narrow=narrowest)
     return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=CAPTION, narrow=narrow)
 
 
@@ -71,17 +75,20 @@ def shown_factors(by_factor: Sequence[Mapping[float, float]]) -> list[float]:
 
 def evaluation_tables(evaluations: Mapping[Run, Mapping[int, EvalLine]]) -> list[Table]:
     """One table per measure of these lines of runs by length: one row per run, one column per length."""
-    return [_evaluation_table(evaluations, measure) for measure in ("token_accuracy", "exact_match")]
+    by_scoring: dict[Scoring, dict[Run, Mapping[int, EvalLine]]] = {}
+    for run, lines in evaluations.items():
+        by_scoring.setdefault(scoring_of(run.record), {})[run] = lines
+    return [_evaluation_table(own, measure) for scoring, own in by_scoring.items() for measure in scoring.panels]
 
 
-def _evaluation_table(evaluations: Mapping[Run, Mapping[int, EvalLine]], measure: str) -> Table:
+def _evaluation_table(evaluations: Mapping[Run, Mapping[int, EvalLine]], measure: Measure) -> Table:
     lengths = sorted({length for lines in evaluations.values() for length in lines})
     rows = []
     for run, lines in evaluations.items():
         way = next((way_of(line, run.config) for line in lines.values()), "")
-        values: dict[int, Any] = {length: line[measure] for length, line in lines.items()}  # type: ignore[literal-required]
-        rows.append([run.name + way, *(f"{values[length]:.3f}" if length in values else "" for length in lengths)])
-    return Table(measure.replace("_", " "), ["run", *map(str, lengths)], "l" + "r" * len(lengths), rows)
+        values: dict[int, Any] = {length: line[measure.key] for length, line in lines.items()}  # type: ignore[literal-required]
+        rows.append([run.name + way, *(measure.exact(values[length]) if length in values else "" for length in lengths)])
+    return Table(measure.name, ["run", *map(str, lengths)], "l" + "r" * len(lengths), rows)
 
 
 def run_data(run: Run) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from rpecli.cli._exit import warn
 from rpecli.cli._output import PIPE_WIDTH, runs_flag
 from rpecli.launch.status import clock
+from rpecli.report.measures import Scoring, scoring_of
+from rpecli.report.stats import SHARES
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
 from rpecli.run.liveness import state
@@ -49,30 +51,31 @@ def _accuracy_lines(run: Run) -> list[str]:
     """Tokens and whole strings right by length, where the run is evaluated: as it was trained, then in other ways."""
     lines = []
     for way, evaluations in evaluations_by_way(run).items():
-        lines += [f"Measured  {way}"] * bool(way) + _way_lines(evaluations, run.config.length)
+        lines += [f"Measured  {way}"] * bool(way) + _way_lines(evaluations, run.config.length, scoring_of(run.record))
     return lines
 
 
-def _way_lines(evaluations: Mapping[int, EvalLine], trained: int) -> list[str]:
+def _way_lines(evaluations: Mapping[int, EvalLine], trained: int, scoring: Scoring) -> list[str]:
     """Rows of at most PIPE_WIDTH columns: lengths with their multiples where these fit, else several blocks."""
     lengths = [f"{length} ({length / trained:.3g}x)" for length in evaluations]
     if _width(lengths) > PIPE_WIDTH:
         lengths = list(map(str, evaluations))
     n = max(1, next(n for n in range(len(lengths), -1, -1) if _width(lengths[:n]) <= PIPE_WIDTH))
     shown = list(zip(lengths, evaluations.values(), strict=True))
-    return [line for start in range(0, len(shown), n) for line in _block(dict(shown[start : start + n]))]
+    return [line for start in range(0, len(shown), n) for line in _block(dict(shown[start : start + n]), scoring)]
 
 
 def _width(lengths: Sequence[str]) -> int:
     return 11 + len("  ".join(lengths)) + 3 + len(lengths) + len("  % right")
 
 
-def _block(evaluations: Mapping[str, EvalLine]) -> list[str]:
+def _block(evaluations: Mapping[str, EvalLine], scoring: Scoring) -> list[str]:
     lines = ["Length     " + "  ".join(evaluations)]
-    for name, measure in (("Tokens", "token_accuracy"), ("Strings", "exact_match")):
-        shares = [float(line[measure]) for line in evaluations.values()]  # type: ignore[literal-required]
-        cells = [whole_percent(share).rjust(len(head)) for share, head in zip(shares, evaluations, strict=True)]
-        lines.append(f"{name:<10} {'  '.join(cells)}   {spark(shares)}  % right")
+    for measure in scoring.panels:
+        values = [line[measure.key] for line in evaluations.values()]  # type: ignore[literal-required]
+        cells = [measure.cell(value).rjust(len(head)) for value, head in zip(values, evaluations, strict=True)]
+        bars = f"   {spark(values)}  % right" if measure.bounds == SHARES else ""
+        lines.append(f"{measure.short:<10} {'  '.join(cells)}{bars}")
     return lines
 
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from rpecli import data
 from rpecli import task as tasks
 from rpecli.choice import parse_choice
 from rpecli.config import suites
 from rpecli.config.recipe import task_defaults
 from rpecli.describe import learned
+from rpecli.evaluate import duplicates
 from rpecli.task import Batch, Task
 from rpecli.titles import display
 
+SEQUENCES, FEW = 256, 0.01  # drawn to look for repeats, and the share that is worth a word
 EXAMPLES = 4  # drawn sequences on a card
 LONGEST = 10_000  # more than anybody reads
 SECTION = re.compile(r"^([A-Z][a-z]+(?: [a-z]+)*)  +(\S.*)$")  # `Input law    every symbol is uniform`
@@ -80,7 +83,7 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
     """What the class states, and what is computed from it."""
     n_answer = int(batch.answer_mask_BxT[0].sum())
     chance = task.chance(length)
-    predicted = suites.expressible(choice)
+    predicted, repeats = suites.expressible(choice), _repeats(task, length)
     longest = task.longest()
     facts = {
         "Vocabulary": f"{task.symbols} symbols" + (", of which sets are predicted" if task.predicts_sets else ""),
@@ -88,6 +91,7 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
         "Order": "matters" if task.order_matters else "does not matter: the answer depends on what the input holds, not where",
         "Lengths": "any" if longest is None else f"up to {longest}",
         **({"Sizes": f"{', '.join(task.size_names)}: rpe eval --grid 2:16 evaluates every pair"} if task.size_names else {}),
+        **({"Repeats": repeats} if repeats else {}),
         "Defaults": ", ".join(f"{key} {value}" for key, value in task_defaults(choice).items()) or "those of all tasks",
         "Family": task.family,
         "Suites": ", ".join(suites.of_task(choice)) or "none",
@@ -99,6 +103,14 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
         absolute, none = map(PREDICTED.__getitem__, predicted)
         facts["Predicted"] = f"expressible in C-RASP with absolute positions: {absolute}, with none: {none}"
     return facts
+
+
+def _repeats(task: Task, length: int) -> str:
+    """How many of the drawn sequences of a length stand before among them, in words; nothing where they are few."""
+    share = duplicates.repeated(list(data.evaluation_blocks(task, length, SEQUENCES, 0)))
+    if share < FEW:
+        return ""
+    return f"{share:.0%} of {SEQUENCES} sequences of length {length} stand before among them".replace("%", " %")
 
 
 def text(card: TaskCard) -> str:

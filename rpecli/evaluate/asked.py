@@ -40,8 +40,8 @@ def identity(config: Config, weights: str, request: EvalRequest) -> dict[str, ob
 
 def agreeing_lines(run: Run, config: Config, weights: str, request: EvalRequest) -> list[EvalLine]:
     """The lines that were measured as a request asks, at whatever lengths and on whatever sets, oldest first."""
-    asked, lines = identity(config, weights, request), [*run.evaluations(), *run.grid_evaluations()]
-    return [line for line in lines if all(line.get(key) == value for key, value in asked.items())]
+    asked = identity(config, weights, request)
+    return [line for line in run.all_evaluations() if all(line.get(key) == value for key, value in asked.items())]
 
 
 def asked_lines(run: Run, request: EvalRequest) -> dict[int, EvalLine]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from rpecli import data, objective
 from rpecli.device import available_memory, to_device
 from rpecli.encoding import TooLongError
-from rpecli.evaluate import grid
+from rpecli.evaluate import duplicates, grid
 from rpecli.evaluate.asked import Place, agreeing_lines, place_of, places
 from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_set
@@ -50,6 +50,7 @@ def evaluate(
     with run.lock(required=False), stop_signals() as stopped:
         loaded, weights = load(run, device, request)
         code = fingerprint_of(shipped_code(loaded.config))
+        steps = int(run.record.get("step", loaded.config.steps))
         fingerprints = already_evaluated(run, loaded, weights, request)
         for length, sizes in places(loaded.config, loaded.task, request.folder):
             at = replace(loaded, task=grid.of_sizes(loaded.task, sizes)) if sizes else loaded
@@ -81,8 +82,11 @@ def evaluate(
                 "data": source,
                 "code": code,
             }
+            line["repeated"] = round(duplicates.repeated(blocks), 6)
             if sizes:
                 line["grid"] = grid.cell(at.task, at.config, sizes)
+            elif (seen := duplicates.seen(at.config, at.task, length, blocks, steps)) is not None:
+                line["seen"] = round(seen, 6)
             run.append_evaluation(line)
             if progress:
                 progress(line)

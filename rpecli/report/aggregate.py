@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -9,10 +10,11 @@ from itertools import groupby
 from rpecli.catalog import GROUPS
 from rpecli.report import stats
 from rpecli.report.load import RunResults, measure_of
+from rpecli.report.measures import ACCURACY, SCORINGS, Scoring
 from rpecli.report.stats import Summary
 from rpecli.titles import display, display_trained
 
-MEASURES = ("exact_match", "exact_match_eos", "token_accuracy", "rescaled_accuracy", "nll")
+MEASURES = ("exact_match", "exact_match_eos", "token_accuracy", "rescaled_accuracy", "nll", "explained")
 Summaries = dict[str, Summary]  # by measure
 
 
@@ -59,11 +61,15 @@ class EncodingResults:
         """Per run of which it is known: whether it learned its training length. Failed runs did not."""
         return [run.solved for run in self.runs if run.solved is not None]
 
-    def effective_length(self, threshold: float = stats.EFFECTIVE) -> Summary | None:
-        return stats.summary(stats.effective_length(run.by_length("exact_match"), threshold) for run in self.evaluated_runs)
+    def effective_length(self, half: bool = False) -> Summary | None:
+        return stats.summary(run.effective_length(half) for run in self.evaluated_runs)
 
     def area(self, measure: str) -> Summary | None:
         return stats.summary(stats.area(run.by_length(measure)) for run in self.evaluated_runs)
+
+    @property
+    def scoring(self) -> Scoring:
+        return self.runs[0].scoring
 
     @property
     def steps_to_90(self) -> list[float | None]:
@@ -98,13 +104,15 @@ class TaskResults:
     encodings: list[EncodingResults]
     groups: list[GroupResults]
     lengths: list[int]
-    chance: dict[int, float]
+    chance: dict[int, float]  # by length: the value of the shown measure that the best guess without the input has
     family: str = "other"
+    scoring: Scoring = ACCURACY
 
     @cached_property
     def short_title(self) -> str:
         """The task as people know it: `Sort (distinct)`."""
-        return display("tasks", self.encodings[0].runs[0].config.task if self.encodings else self.name)
+        runs = self.encodings[0].runs if self.encodings else []
+        return display("tasks", self.name if not runs or runs[0].other_task else runs[0].config.task)
 
     @property
     def title(self) -> str:
@@ -136,11 +144,22 @@ def _task_results(name: str, train_length: int, runs: list[RunResults]) -> TaskR
     ordered = sorted(by_label.items(), key=lambda item: (item[0][0], natural_key(item[0][1])))
     encodings = [_encoding_results(label, GROUPS[group], members, keys) for (group, label), members in ordered]
     lengths = sorted({length for run in runs for length in run.evaluations})
-    chance = {length: value for run in runs for length, value in run.by_length("chance").items()}
     first = min(runs, key=lambda run: (str(run.path), run.id))
-    return TaskResults(
-        name, train_length, encodings, groups_of(encodings), lengths, chance, str(first.record.get("family", "other"))
-    )
+    chance = {length: value for run in runs for length, value in run.by_length(first.scoring.chance).items()}
+    family = str(first.record.get("family", "other"))
+    return TaskResults(name, train_length, encodings, groups_of(encodings), lengths, chance, family, first.scoring)
+
+
+def own_tasks(tasks: list[TaskResults]) -> list[TaskResults]:
+    """Without those that are another task's runs, measured with other options: to count them again would double the seeds."""
+    trained = [task for task in tasks if any(not run.other_task for one in task.encodings for run in one.runs)]
+    return trained or tasks
+
+
+def by_scoring(tasks: Sequence[TaskResults]) -> list[tuple[Scoring, list[TaskResults]]]:
+    """The tasks of each scoring that occurs: of more tasks first, accuracy before perplexity."""
+    groups = [(scoring, [task for task in tasks if task.scoring is scoring]) for scoring in SCORINGS.values()]
+    return sorted((entry for entry in groups if entry[1]), key=lambda entry: -len(entry[1]))
 
 
 def natural_key(text: str) -> list[tuple[float, str]]:

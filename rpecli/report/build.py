@@ -1,6 +1,5 @@
 """A report from run directories alone: load the runs, aggregate, test, tabulate, draw, and write every file."""
 
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from rpecli.plot import no_collection
 from rpecli.report.content import ReportContent
 from rpecli.report.load import ReportError, RunResults
 from rpecli.report.records import Verdict
-from rpecli.run.files import write_files
+from rpecli.run.files import problem_of_folder, write_files
 from rpecli.table import Table
 
 
@@ -83,12 +82,12 @@ def report_content(
 ) -> ReportContent:
     """The results, verdicts and tables of these runs. Raises ReportError."""
     from rpecli.report import paired, verdict
-    from rpecli.report.aggregate import aggregate
+    from rpecli.report.aggregate import aggregate, own_tasks
     from rpecli.report.load import load_runs
     from rpecli.report.load_probes import load_probes
     from rpecli.report.reference import Background, matching
     from rpecli.report.reference import background as reference_background
-    from rpecli.report.tables import accuracy, attention, grid, invariance, pooled, seeds
+    from rpecli.report.tables import accuracy, attention, grid, invariance, places, pooled, seeds
 
     loaded = load_runs(paths)
     tasks = aggregate(loaded.runs)
@@ -100,12 +99,12 @@ def report_content(
     elif reference.runs:
         background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
-    verdicts = verdict.verdicts(tasks, {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
+    verdicts = verdict.verdicts(own_tasks(tasks), {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
 
     tables = [table for task in tasks for table in accuracy.tables(task)]
-    more_tables = pooled.tables(tasks)
+    more_tables = pooled.tables(own_tasks(tasks))
     for task in tasks:
-        more_tables += [*grid.tables(task), *accuracy.more_tables(task), *seeds.tables(task)]
+        more_tables += [*grid.tables(task), *accuracy.more_tables(task), *places.tables(task), *seeds.tables(task)]
         more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
         more_tables += attention.tables(probes[task.title]) if task.title in probes else []
     results = (tasks, probes, shifts, verdicts, tables, more_tables, background.tasks, background.notes)
@@ -143,11 +142,8 @@ def check_place(name: str, out: Path) -> None:
     """Raises ReportError unless the name is one folder of `out`, in which files can be written."""
     if problem := name_problem(name):
         raise ReportError(f"{name!r} is not a name for a report ({problem}): write --name WORD; it becomes a folder of {out}")
-    place = next(path for path in (out / name, *(out / name).parents) if path.exists() or path.is_symlink())
-    if not place.is_dir():
-        raise ReportError(f"{place} is not a folder: choose another with --out FOLDER, or another --name")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ReportError(f"{place} cannot be written: choose another folder: --out FOLDER")
+    if problem := problem_of_folder(out / name):
+        raise ReportError(f"{out / name} cannot be written ({problem}): choose another folder with --out, or another --name")
 
 
 def markdown_tables(report: Report) -> str:

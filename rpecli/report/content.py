@@ -6,14 +6,14 @@ from functools import cached_property
 
 from rpecli import __version__
 from rpecli.report import rows
-from rpecli.report.aggregate import TaskResults
+from rpecli.report.aggregate import TaskResults, by_scoring, own_tasks
 from rpecli.report.copy_weight import CopyWeight, copy_weight
 from rpecli.report.definitions import Definition, definitions
 from rpecli.report.headline import Headline, headline
 from rpecli.report.load import RunResults
 from rpecli.report.load_probes import TaskProbes
+from rpecli.report.measures import ACCURACY
 from rpecli.report.overview import REFERENCE, Overview, brief, overview
-from rpecli.report.paired import MEASURES
 from rpecli.report.profiles import profile_points
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, ProfilePoint, Verdict
@@ -76,13 +76,18 @@ class ReportContent:
 
     @cached_property
     def headline(self) -> Headline:
-        return headline(self.tasks, self.reference)
+        return headline(own_tasks(self.tasks), self.reference)
 
     @cached_property
     def shown_reference(self) -> list[TaskResults]:
         """The reference results of a few encodings, for places that have no room for all."""
         titles = {name for name, _, source in brief(self.overview).rows if source == REFERENCE}
         return [replace(task, encodings=[one for one in task.encodings if one.short_title in titles]) for task in self.reference]
+
+    def against_length(self, panel: int) -> str:
+        """`Token accuracy and perplexity against length`: what the first, or the second, panels of the tasks show."""
+        names = dict.fromkeys(scoring.panels[panel].name for scoring, _ in by_scoring(self.tasks))
+        return f"{' and '.join(names)} against length".capitalize()
 
     @cached_property
     def overview(self) -> Overview:
@@ -118,8 +123,9 @@ class ReportContent:
 
     @cached_property
     def profiles(self) -> list[ProfilePoint]:
-        """The performance profiles of both measures; of several runs an encoding only."""
-        points = [point for measure in MEASURES for point in profile_points(self.tasks, measure)]
+        """The performance profiles of both measures of accuracy; of several runs an encoding only."""
+        tasks = [task for task in own_tasks(self.tasks) if task.scoring is ACCURACY]
+        points = [point for measure in ACCURACY.compared for point in profile_points(tasks, measure)]
         return points if any(point.runs > 1 for point in points) else []
 
     @property  # not kept: of thousands of runs it is the largest part of a report
@@ -139,7 +145,7 @@ class ReportContent:
             reference_notes=self.reference_notes,
             groups=rows.group_rows(self.tasks),
             pairs=rows.pair_rows(self.tasks),
-            pooled=rows.pooled_rows(self.tasks),
+            pooled=rows.pooled_rows(own_tasks(self.tasks)),
             suites=self.suites.rows if self.suites else [],
             profiles=self.profiles,
             warnings=self.warnings,

@@ -1,17 +1,13 @@
 """Numbers and names as tables show them."""
 
+import math
 from collections.abc import Callable, Collection
 
 from rpecli.report.records import Difference
 from rpecli.report.stats import Summary
 from rpecli.table import MISSING, plural
 
-MEASURE_NAMES = {
-    "exact_match": "exact match",
-    "exact_match_eos": "exact match with the end token",
-    "token_accuracy": "token accuracy",
-    "rescaled_accuracy": "token accuracy rescaled for chance",
-}
+LARGEST = 700.0  # of what the exponential function takes
 Interval = tuple[float, float] | None
 Writer = Callable[[float, Interval], str]
 
@@ -39,17 +35,28 @@ def format_percent(share: float) -> str:
     return f"{percent(share)} %"
 
 
-def format_percent_range(summary: Summary | None) -> str:
-    """`84 % (80 to 88)`: the mean and, where the values differ, their range."""
+def perplexity(nll: float) -> str:
+    """`7.21`, `153`: nats per token as perplexity, with three digits."""
+    value = math.exp(min(nll, LARGEST))
+    return f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:.0f}" if value < 1e6 else f"{value:.0e}"
+
+
+def bits(nll: float) -> str:
+    """`2.85`: nats per token as bits."""
+    return f"{nll / math.log(2):.2f}"
+
+
+def format_range(summary: Summary | None, write: Callable[[float], str], bare: Callable[[float], str]) -> str:
+    """The mean and, where the values differ, their range without a unit."""
     if summary is None:
         return MISSING
-    low, high = percent(summary.low), percent(summary.high)
-    return format_percent(summary.mean) + ("" if low == high else f" ({low} to {high})")
+    low, high = bare(summary.low), bare(summary.high)
+    return write(summary.mean) + ("" if low == high else f" ({low} to {high})")
 
 
-def format_percent_interval(share: float, interval: Interval) -> str:
-    """`60 % [52, 71]`."""
-    return format_percent(share) + (f" [{', '.join(map(percent, interval))}]" if interval else "")
+def format_percent_range(summary: Summary | None) -> str:
+    """`84 % (80 to 88)`."""
+    return format_range(summary, format_percent, percent)
 
 
 def format_interval(interval: Interval, write: Callable[[float], str] = percent) -> str:
@@ -94,15 +101,37 @@ def write_points(mean: float, interval: Interval) -> str:
 
 def write_steps(mean: float, interval: Interval) -> str:
     """`22 % fewer steps [19, 28]`, `+1 % steps [-19, +16]` around 0: from a difference of -log2 steps and its interval."""
-    change = 2**-mean - 1
-    ends = None if interval is None else (2 ** -interval[1] - 1, 2 ** -interval[0] - 1)
+    return _write_change(
+        mean * math.log(2), interval and (interval[0] * math.log(2), interval[1] * math.log(2)), "steps", ("fewer", "more")
+    )
+
+
+def write_perplexity_change(mean: float, interval: Interval) -> str:
+    """`12 % lower perplexity [8, 15]`: from a difference of minus nats per token and its interval."""
+    return _write_change(mean, interval, "perplexity", ("lower", "higher"))
+
+
+def _write_change(mean: float, interval: Interval, noun: str, words: tuple[str, str]) -> str:
+    """A difference of minus logarithms as a change in per cent, `less` or `more` of something."""
+    change, (less, more) = _change(mean), words
+    ends = None if interval is None else (_change(interval[1]), _change(interval[0]))
     if mean == 0 and ends is None:
-        return "no difference in steps"
+        return f"no difference in {noun}"
     if round(change, 2) == 0 or (ends and ends[0] < 0 < ends[1]):
-        return f"{_signed_percent(change)} % steps{_percent_interval(ends)}"
+        return f"{_signed_percent(change)} % {noun}{_percent_interval(ends)}"
     if change < 0:
-        return f"{-change:.0%} fewer steps".replace("%", " %") + _percent_interval(ends and (-ends[1], -ends[0]))
-    return f"{change:.0%} more steps".replace("%", " %") + _percent_interval(ends)
+        return f"{-100 * change:.0f} % {less} {noun}" + _percent_interval(ends and (-ends[1], -ends[0]))
+    return f"{100 * change:.0f} % {more} {noun}" + _percent_interval(ends)
+
+
+def _change(score: float) -> float:
+    """The change, as a share, that a difference of minus logarithms is."""
+    return math.expm1(min(-score, LARGEST))
+
+
+def change_percent(score: float) -> str:
+    """`-12`: the change in per cent that a difference of minus logarithms is, for a column whose heading says so."""
+    return _signed_percent(_change(score))
 
 
 def _signed_percent(value: float, digits: int = 0) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rpecli.report import headline_sentences as sentences
-from rpecli.report.aggregate import TaskResults, groups_of
+from rpecli.report.aggregate import TaskResults, by_scoring, groups_of
 from rpecli.report.headline_numbers import HeadlineNumbers, Point, Unsolved, headline_numbers, point_at
 from rpecli.report.load import YOURS
+from rpecli.report.measures import ACCURACY
 from rpecli.report.overview import REFERENCE
 from rpecli.report.records import Record
 
@@ -19,7 +20,7 @@ class Headline(Record):
     """The answer of a report in words, and the numbers it was made from."""
 
     title: str
-    """one sentence: what was trained, at which length it is tested, and how many tokens are right there"""
+    """one sentence: what was trained, at which length it is tested, and how many tokens are right there, or the perplexity"""
     detail: list[str]
     """further sentences, the most important first"""
     source: str
@@ -40,8 +41,11 @@ def headline(tasks: list[TaskResults], reference: Sequence[TaskResults] = ()) ->
     Where these results have a single group, the reference results at the same lengths stand beside it.
     """
     shown, source = (tasks, YOURS) if tasks else (list(reference), REFERENCE)
-    numbers = headline_numbers(shown)
+    (_, most), *others = by_scoring(shown) or [(ACCURACY, [])]
+    numbers = headline_numbers(most)
     title, *detail = _sentences(numbers, list(map(_learned, reference)) if tasks else [])
+    for scoring, members in others:  # in a sentence of their own
+        detail.append(f"{', '.join(task.short_title for task in members)} ({scoring.name}): {_title(members)}")
     if source == REFERENCE:
         title = f"Reference results: {title[0].lower()}{title[1:]}"
     return Headline(
@@ -53,6 +57,11 @@ def headline(tasks: list[TaskResults], reference: Sequence[TaskResults] = ()) ->
         left_out=[task.title for task in numbers.left_out],
         unsolved=numbers.unsolved,
     )
+
+
+def _title(tasks: list[TaskResults]) -> str:
+    text = _sentences(headline_numbers(tasks), [])[0]
+    return text[0].lower() + text[1:]
 
 
 def _learned(task: TaskResults) -> TaskResults:
@@ -67,7 +76,7 @@ def _sentences(numbers: HeadlineNumbers, reference: list[TaskResults]) -> list[s
         return sentences.without_a_length(numbers)
     beside = point_at(reference, numbers.first.lengths) if len(numbers.compared) == 1 else None
     lines = [sentences.title(numbers, numbers.first, beside), *sentences.training_lengths(numbers)]
-    lines += [sentences.whole_strings(numbers, numbers.first)]
+    lines += [sentences.aside(numbers, numbers.first)]
     lines += [sentences.at_the_last_length(numbers, numbers.last)] if numbers.last else []
     lines += sentences.encodings(numbers) + sentences.without_encoding(numbers)
     lines += [sentences.best_of_reference(beside)] if beside else []

@@ -1,23 +1,24 @@
-"""The numbers of a report's headline: tokens and whole strings right at the first and the last tested length beyond training.
+"""The numbers of a report's headline: tokens right, or perplexity, at the first and the last tested length beyond training.
 
 Numbers are means over seeds, then over the encodings of a group, then over tasks. Groups and encodings are compared on the same
 tasks: those that have every group compared, and where some run learned the training length. Of their lengths, those that every
 run of the task was evaluated at count, and where the tasks share a multiple of the training length, the multiples they share.
+A score is what the headline compares: token accuracy, or nats per token with the sign turned, so that higher is better.
 """
 
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from rpecli.catalog import GROUPS
-from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import paired
 from rpecli.report.aggregate import EncodingResults, GroupResults, TaskResults
+from rpecli.report.measures import EXACT, PERPLEXITY, SCORINGS, TOKENS, Scoring
 from rpecli.report.records import Record
 
-NEAR_CHANCE = 0.1  # of rescaled token accuracy: what is below it counts as guessing
-MARGIN = 0.05  # token accuracies that differ by no more are called equal
+NEAR_CHANCE = 0.1  # of the score with chance at 0 and perfection at 1: what is below it counts as guessing
 
 
 class EncodingPoint(Record):
@@ -27,10 +28,14 @@ class EncodingPoint(Record):
     """its name as people know it"""
     group: str
     """APE, RPE, content or none"""
+    score: float
+    """what is compared: token accuracy, or minus nats per token"""
     token_accuracy: float
     """share of tokens right"""
     exact_match: float
     """share of whole strings right"""
+    nll: float | None
+    """nats per answer token; null where they were not recorded"""
 
 
 class GroupPoint(Record):
@@ -44,10 +49,14 @@ class GroupPoint(Record):
     """number of its runs that learned their training length"""
     runs: int
     """number of its runs of which that is known"""
+    score: float
+    """what is compared: token accuracy, or minus nats per token"""
     token_accuracy: float
     """share of tokens right"""
     exact_match: float
     """share of whole strings right"""
+    nll: float | None
+    """nats per answer token; null where they were not recorded"""
 
 
 class NopePoint(Record):
@@ -55,20 +64,18 @@ class NopePoint(Record):
 
     task: str
     """name of the task"""
-    token_accuracy: float
-    """share of tokens right without an encoding"""
+    score: float
+    """score without an encoding"""
     best_encoding: str
-    """name of the encoding with the highest token accuracy"""
-    best_token_accuracy: float
-    """its token accuracy"""
-    chance: float
-    """token accuracy of the best guess that does not look at the input"""
+    """name of the encoding with the highest score"""
+    best_score: float
+    """its score"""
+    above_chance: float
+    """the score without an encoding, with the best guess at 0 and perfection at 1"""
 
-    @property
-    def is_as_good(self) -> bool:
+    def is_as_good(self, margin: float) -> bool:
         """Whether NoPE is no worse than the best encoding, and better than a guess."""
-        guess = self.chance + NEAR_CHANCE * (1 - self.chance)
-        return self.token_accuracy >= self.best_token_accuracy - MARGIN and self.token_accuracy > guess
+        return self.score >= self.best_score - margin and self.above_chance > NEAR_CHANCE
 
 
 class Point(Record):
@@ -78,12 +85,14 @@ class Point(Record):
     """the length, by task title"""
     factors: list[float]
     """length divided by the training length, one per task"""
+    measure: str
+    """what is compared: accuracy or perplexity"""
     chance: float
-    """token accuracy of the best guess that does not look at the input, mean over tasks"""
+    """score of the best guess that does not look at the input, mean over tasks"""
     groups: list[GroupPoint]
-    """groups, the highest token accuracy first"""
+    """groups, the highest score first"""
     encodings: list[EncodingPoint]
-    """encodings that every task has, the highest token accuracy first"""
+    """encodings that every task has, the highest score first"""
     nope: list[NopePoint]
     """the tasks with runs without an encoding"""
 
@@ -93,9 +102,20 @@ class Point(Record):
     def of_group(self, name: str) -> list[EncodingPoint]:
         return [encoding for encoding in self.encodings if encoding.group == name]
 
-    def above_chance(self, accuracy: float) -> float:
-        """Token accuracy with chance at 0 and perfection at 1."""
-        rescaled = rescaled_accuracy(accuracy, self.chance)
+    @property
+    def scoring(self) -> Scoring:
+        return SCORINGS[self.measure]
+
+    def write(self, score: float) -> str:
+        """`84 %`, `7.21`."""
+        return self.scoring.shown.write_score(score)
+
+    def is_tie(self, first: float, second: float) -> bool:
+        return abs(first - second) <= self.scoring.shown.margin
+
+    def above_chance(self, score: float) -> float:
+        """A score with chance at 0 and perfection at 1."""
+        rescaled = self.scoring.above_guess(score, self.chance)
         return 0.0 if rescaled is None else rescaled
 
 
@@ -127,7 +147,7 @@ class HeadlineNumbers:
     @property
     def farthest(self) -> Point | None:
         """The last point at which some encoding is above chance, else the first."""
-        if self.last and any(self.last.above_chance(one.token_accuracy) > NEAR_CHANCE for one in self.last.encodings):
+        if self.last and any(self.last.above_chance(one.score) > NEAR_CHANCE for one in self.last.encodings):
             return self.last
         return self.first
 
@@ -189,13 +209,14 @@ def _doublings(by_factor: dict[float, int]) -> dict[float, int]:
 
 
 def _point(tasks: list[TaskResults], lengths: list[int]) -> Point:
-    cells = list(zip(tasks, lengths, strict=True))
+    cells, scoring = list(zip(tasks, lengths, strict=True)), tasks[0].scoring
     return Point(
         lengths={task.title: length for task, length in cells},
         factors=[length / task.train_length for task, length in cells],
-        chance=fmean(task.chance.get(length, 0.0) for task, length in cells),
-        groups=sorted(_group_points(cells), key=lambda group: -group.token_accuracy),
-        encodings=sorted(_encoding_points(cells), key=lambda encoding: -encoding.token_accuracy),
+        measure=scoring.name,
+        chance=fmean(scoring.guess_score(task.chance.get(length, 0.0)) for task, length in cells),
+        groups=sorted(_group_points(cells), key=lambda group: -group.score),
+        encodings=sorted(_encoding_points(cells), key=lambda encoding: -encoding.score),
         nope=[nope for task, length in cells if (nope := _nope_point(task, length))],
     )
 
@@ -210,7 +231,7 @@ def _encoding_points(cells: Cells) -> list[EncodingPoint]:
             if length in encoding.by_length:
                 by_name.setdefault(encoding.short_title, []).append((encoding, length))
     return [
-        EncodingPoint(encoding=name, group=entries[0][0].group, **_means(entries))
+        EncodingPoint(encoding=name, group=entries[0][0].group, **_means(entries, cells))
         for name, entries in by_name.items()
         if len(entries) == len(cells)
     ]
@@ -228,26 +249,36 @@ def _group_points(cells: Cells) -> list[GroupPoint]:
             continue
         flags = [flag for group, _ in entries for flag in group.solved_flags]
         names = dict.fromkeys(one.short_title for group, length in entries for one in group.encodings if length in one.by_length)
-        points.append(GroupPoint(group=name, encodings=list(names), solved=sum(flags), runs=len(flags), **_means(entries)))
+        points.append(GroupPoint(group=name, encodings=list(names), solved=sum(flags), runs=len(flags), **_means(entries, cells)))
     return points
 
 
-def _means(entries: Collection[tuple[EncodingResults | GroupResults, int]]) -> dict[str, float]:
-    """Both measures, averaged over tasks."""
-    measures = ("token_accuracy", "exact_match")
-    return {measure: fmean(entry.by_length[length][measure].mean for entry, length in entries) for measure in measures}
+def _means(entries: Collection[tuple[EncodingResults | GroupResults, int]], cells: Cells) -> dict[str, Any]:
+    """The measures, averaged over tasks."""
+    means = {
+        measure: fmean(summaries[measure].mean for summaries in all_summaries)
+        for all_summaries in [[entry.by_length[length] for entry, length in entries]]
+        for measure in (TOKENS.key, EXACT.key, PERPLEXITY.key)
+        if all(measure in summaries for summaries in all_summaries)
+    }
+    shown = next(task.scoring.shown for task, _ in cells)
+    return {PERPLEXITY.key: None, **means, "score": shown.sign * means[shown.key]}
 
 
 def _nope_point(task: TaskResults, length: int) -> NopePoint | None:
     """None unless the task has runs without an encoding and others."""
-    means = [(one.by_length[length]["token_accuracy"].mean, one) for one in task.encodings if length in one.by_length]
-    without = [mean for mean, one in means if one.group == "none"]
-    mean, best = max(((mean, one) for mean, one in means if one.group != "none"), key=lambda entry: entry[0], default=(0, None))
+    shown = task.scoring.shown
+    scores = [(shown.sign * one.by_length[length][shown.key].mean, one) for one in task.encodings if length in one.by_length]
+    without = [score for score, one in scores if one.group == "none"]
+    best_score, best = max(
+        ((score, one) for score, one in scores if one.group != "none"), key=lambda entry: entry[0], default=(0, None)
+    )
     if not without or best is None:
         return None
+    above_chance = task.scoring.above_guess(max(without), task.scoring.guess_score(task.chance.get(length, 0.0)))
     return NopePoint(
-        task=task.short_title, token_accuracy=max(without), best_encoding=best.short_title, best_token_accuracy=mean,
-        chance=task.chance.get(length, 0.0),
+        task=task.short_title, score=max(without), best_encoding=best.short_title, best_score=best_score,
+        above_chance=above_chance or 0.0,
     )  # fmt: skip
 
 

@@ -1,12 +1,11 @@
 """The sentences of a headline, each from the numbers alone."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from rpecli.choice import canonical, data_in
-from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import format_percent
-from rpecli.report.headline_numbers import MARGIN, NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
+from rpecli.report.aggregate import TaskResults, by_scoring
+from rpecli.report.headline_numbers import NEAR_CHANCE, EncodingPoint, GroupPoint, HeadlineNumbers, Point, Unsolved
+from rpecli.report.measures import Measure
 from rpecli.table import plural
 
 MAX_NAMES = 3  # in one sentence
@@ -38,19 +37,19 @@ def _times(point: Point) -> str:
 
 def _comparison(numbers: HeadlineNumbers, point: Point) -> str:
     first, *others = _compared(numbers, point)
-    still = "still " if point.above_chance(first.token_accuracy) >= 0.5 else ""
-    right = f"{format_percent(first.token_accuracy)} of tokens right"
+    still = "still " if point.above_chance(first.score) >= 0.5 else ""
+    right = point.scoring.value.format(point.write(first.score))
     if not others:
-        return f"{_subject(first)} {still}{_verb(first)} {right}{_chance(point, first)}"
+        return f"{_subject(first)} {still}{_verb(point, first)} {right}{_chance(point, first)}"
     (second,) = others
     if unlearned := [group for group in (first, second) if group.runs and not group.solved]:
-        return _one_did_not_learn(unlearned[0], second if unlearned[0] is first else first)
-    if not _is_tie(first, second):
-        others_right = f"{_subject(second, again=True)} {format_percent(second.token_accuracy)}"
-        return f"{_subject(first)} {still}{_verb(first)} {right}, {others_right}"
-    both = f"{format_percent(first.token_accuracy)} and {format_percent(second.token_accuracy)} of tokens right"
-    if max(map(point.above_chance, (first.token_accuracy, second.token_accuracy))) <= NEAR_CHANCE:
-        return f"{_together(first, second, 'neither', 'nor')} do much better than chance ({format_percent(point.chance)}): {both}"
+        return _one_did_not_learn(point, unlearned[0], second if unlearned[0] is first else first)
+    if not point.is_tie(first.score, second.score):
+        others_right = f"{_subject(second, again=True)} {point.write(second.score)}"
+        return f"{_subject(first)} {still}{_verb(point, first)} {right}, {others_right}"
+    both = point.scoring.value.format(f"{point.write(first.score)} and {point.write(second.score)}")
+    if max(map(point.above_chance, (first.score, second.score))) <= NEAR_CHANCE:
+        return f"{_together(first, second, 'neither', 'nor')} do much better than chance ({point.write(point.chance)}): {both}"
     return f"{_together(first, second)} do about equally well: {both}"
 
 
@@ -67,19 +66,15 @@ def _compared(numbers: HeadlineNumbers, point: Point) -> list[GroupPoint]:
     assert numbers.first
     at_first = {name: numbers.first.group(name) for name in numbers.compared}
     first, *others = [group for group in at_first.values() if group]
-    ahead = bool(others) and others[0].token_accuracy > first.token_accuracy and not _is_tie(first, others[0])
+    ahead = bool(others) and others[0].score > first.score and not numbers.first.is_tie(first.score, others[0].score)
     order = reversed(numbers.compared) if ahead else numbers.compared
     return [group for name in order if (group := point.group(name))]
 
 
-def _is_tie(first: GroupPoint, second: GroupPoint) -> bool:
-    return abs(first.token_accuracy - second.token_accuracy) <= MARGIN
-
-
-def _one_did_not_learn(unlearned: GroupPoint, other: GroupPoint) -> str:
+def _one_did_not_learn(point: Point, unlearned: GroupPoint, other: GroupPoint) -> str:
     word = GROUP_WORDS[unlearned.group]
     return (
-        f"{_subject(other)} {_verb(other)} {format_percent(other.token_accuracy)} of tokens right; "
+        f"{_subject(other)} {_verb(point, other)} {point.scoring.value.format(point.write(other.score))}; "
         f"no {word} encoding learned even the training length"
     )
 
@@ -92,12 +87,12 @@ def _subject(group: GroupPoint, again: bool = False) -> str:
     return f"{word} {'ones' if again else 'encodings'}"
 
 
-def _verb(group: GroupPoint) -> str:
-    return "gets" if len(group.encodings) == 1 else "get"
+def _verb(point: Point, group: GroupPoint) -> str:
+    return point.scoring.verbs[len(group.encodings) > 1]
 
 
 def _chance(point: Point, group: GroupPoint) -> str:
-    return f" (chance {format_percent(point.chance)})" if point.above_chance(group.token_accuracy) <= NEAR_CHANCE else ""
+    return f" (chance {point.write(point.chance)})" if point.above_chance(group.score) <= NEAR_CHANCE else ""
 
 
 def training_lengths(numbers: HeadlineNumbers) -> list[str]:
@@ -113,15 +108,16 @@ def training_lengths(numbers: HeadlineNumbers) -> list[str]:
     return [f"Trained on lengths up to {', '.join(texts)}."]
 
 
-def whole_strings(numbers: HeadlineNumbers, point: Point) -> str:
-    """`Whole strings right at 32: relative 31 %, absolute 0 %.`"""
-    return f"Whole strings right {_where(point)}: {_values(numbers, point, 'exact_match')}."
+def aside(numbers: HeadlineNumbers, point: Point) -> str:
+    """`Whole strings right at 32: relative 31 %, absolute 0 %.`, `Bits per token at 128: ...`."""
+    measure = point.scoring.aside
+    return f"{measure.title} {_where(point)}: {_values(numbers, point, measure)}."
 
 
 def at_the_last_length(numbers: HeadlineNumbers, point: Point) -> str:
     """`Tokens right at 128 (8x): relative 55 %, absolute 30 %.`"""
-    best = max(_compared(numbers, point), key=lambda group: group.token_accuracy)
-    return f"Tokens right {_where(point, factor=True)}: {_values(numbers, point, 'token_accuracy')}{_chance(point, best)}."
+    best, measure = max(_compared(numbers, point), key=lambda group: group.score), point.scoring.shown
+    return f"{measure.title} {_where(point, factor=True)}: {_values(numbers, point, measure)}{_chance(point, best)}."
 
 
 def _where(point: Point, factor: bool = False) -> str:
@@ -133,12 +129,12 @@ def _where(point: Point, factor: bool = False) -> str:
     return f"at {text}"
 
 
-def _values(numbers: HeadlineNumbers, point: Point, measure: Literal["token_accuracy", "exact_match"]) -> str:
+def _values(numbers: HeadlineNumbers, point: Point, measure: Measure) -> str:
     """`relative 31 %, absolute 0 %`, or the number of the only group."""
     groups = _compared(numbers, point)
     if len(groups) == 1:
-        return format_percent(getattr(groups[0], measure))
-    return ", ".join(f"{GROUP_WORDS[group.group]} {format_percent(getattr(group, measure))}" for group in groups)
+        return measure.write(getattr(groups[0], measure.key))
+    return ", ".join(f"{GROUP_WORDS[group.group]} {measure.write(getattr(group, measure.key))}" for group in groups)
 
 
 def encodings(numbers: HeadlineNumbers) -> list[str]:
@@ -147,15 +143,15 @@ def encodings(numbers: HeadlineNumbers) -> list[str]:
     if point is None or len(point.encodings) < 3:
         return []
     ordered = point.encodings
-    best, worst = ordered[0].token_accuracy, ordered[-1].token_accuracy
+    best, worst = ordered[0].score, ordered[-1].score
     if point.above_chance(best) <= NEAR_CHANCE:
         return []
-    if best - worst <= MARGIN:
-        return [f"All encodings are within {round(100 * MARGIN)} points of each other {_where(point)}."]
-    lasting = [one for one in ordered if one.token_accuracy >= (best + worst) / 2]
+    if point.is_tie(best, worst):
+        return [f"All encodings are within {point.scoring.shown.margin_words} of each other {_where(point)}."]
+    lasting = [one for one in ordered if one.score >= (best + worst) / 2]
     verb = "holds" if len(lasting) == 1 else "hold"
-    where = f" (tokens right {_where(point)})" if numbers.last and point is numbers.first else ""
-    return [f"{_names_with_values(lasting)} {verb} longest{where}.", *_relative_that_fail(point, lasting)]
+    where = f" ({point.scoring.shown.title.lower()} {_where(point)})" if numbers.last and point is numbers.first else ""
+    return [f"{_names_with_values(point, lasting)} {verb} longest{where}.", *_relative_that_fail(point, lasting)]
 
 
 def _relative_that_fail(point: Point, lasting: Sequence[EncodingPoint]) -> list[str]:
@@ -164,15 +160,15 @@ def _relative_that_fail(point: Point, lasting: Sequence[EncodingPoint]) -> list[
     relative = [one for one in point.of_group("RPE") if one not in lasting]
     if not absolute:
         verb = "falls" if len(relative) == 1 else "fall"
-        return [f"{_names_with_values(relative)} {verb} behind, although relative."] if relative else []
-    failing = [one for one in relative if one.token_accuracy <= absolute[0].token_accuracy + MARGIN]
+        return [f"{_names_with_values(point, relative)} {verb} behind, although relative."] if relative else []
+    failing = [one for one in relative if one.score <= absolute[0].score + point.scoring.shown.margin]
     if not failing:
         return []
-    beside = f"{absolute[0].encoding} (absolute, {format_percent(absolute[0].token_accuracy)})"
+    beside = f"{absolute[0].encoding} (absolute, {point.write(absolute[0].score)})"
     if len(failing) == len(point.of_group("RPE")) > 1:
         return [f"No relative encoding does better there than {beside}."]
     verb = "does" if len(failing) == 1 else "do"
-    return [f"{_names_with_values(failing)} {verb} no better there than {beside}."]
+    return [f"{_names_with_values(point, failing)} {verb} no better there than {beside}."]
 
 
 def without_encoding(numbers: HeadlineNumbers) -> list[str]:
@@ -181,15 +177,14 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
     nope = point.group("none") if point else None
     if point is None or nope is None or numbers.compared == ["none"]:
         return []
-    equal = [one for one in point.nope if one.is_as_good]
+    shown = point.scoring.shown
+    equal = [one for one in point.nope if one.is_as_good(shown.margin)]
     if not equal:
-        return [f"Without any encoding (NoPE): {format_percent(nope.token_accuracy)} there."]
-    values = [
-        f"{format_percent(one.token_accuracy)} ({one.best_encoding} {format_percent(one.best_token_accuracy)})" for one in equal
-    ]
+        return [f"Without any encoding (NoPE): {point.write(nope.score)} there."]
+    values = [f"{point.write(one.score)} ({one.best_encoding} {point.write(one.best_score)})" for one in equal]
     tasks = _few([one.task for one in equal])
-    best = all(one.token_accuracy >= one.best_token_accuracy for one in equal)
-    verb = "does at least as well as any" if best else f"is within {round(100 * MARGIN)} points of the best"
+    best = all(one.score >= one.best_score for one in equal)
+    verb = "does at least as well as any" if best else f"is within {shown.margin_words} of the best"
     return [f"No encoding at all (NoPE) {verb} on {tasks}: {_few(values)}."]
 
 
@@ -198,16 +193,16 @@ def _beside_reference(reference: Point, own: Sequence[str]) -> str:
     groups = [group for name in ("RPE", "APE") if (group := reference.group(name))]
     others = ["other " if group.group in own and len(group.encodings) > 1 else "" for group in groups]
     texts = [
-        f"{other}{_subject(group, again=bool(number))} {format_percent(group.token_accuracy)}"
+        f"{other}{_subject(group, again=bool(number))} {reference.write(group.score)}"
         for number, (other, group) in enumerate(zip(others, groups, strict=True))
     ]
     return f"reference: {', '.join(texts)}"
 
 
 def best_of_reference(reference: Point) -> str:
-    """The encoding with the highest token accuracy among the shipped reference results."""
+    """The encoding with the highest score among the shipped reference results."""
     best = reference.encodings[0]
-    return f"Best of the reference {_where(reference)}: {best.encoding} ({format_percent(best.token_accuracy)})."
+    return f"Best of the reference {_where(reference)}: {best.encoding} ({reference.write(best.score)})."
 
 
 def not_in_the_numbers(numbers: HeadlineNumbers) -> list[str]:
@@ -254,15 +249,16 @@ def without_a_length(numbers: HeadlineNumbers) -> list[str]:
 
 
 def _best(task: TaskResults) -> str | None:
-    """`RoPE gets most tokens right, 60 %`, at the training length."""
-    n = task.train_length
-    means = [(one.by_length[n]["token_accuracy"].mean, one.short_title) for one in task.encodings if n in one.by_length]
-    if not means:
+    """`RoPE gets the most tokens right: 60 %`, at the training length."""
+    n, scoring = task.train_length, task.scoring
+    key, sign = scoring.shown.key, scoring.shown.sign
+    scores = [(sign * one.by_length[n][key].mean, one.short_title) for one in task.encodings if key in one.by_length.get(n, {})]
+    if not scores:
         return None
-    most = max(accuracy for accuracy, _ in means)
-    names = [name for accuracy, name in means if accuracy == most]
+    most = max(score for score, _ in scores)
+    names = [name for score, name in scores if score == most]
     who = _list(names) if len(names) <= MAX_NAMES else f"{len(names)} encodings"
-    return f"{who} {'gets' if len(names) == 1 else 'get'} the most tokens right: {format_percent(most)}"
+    return f"{who} {scoring.verbs[len(names) > 1]} {scoring.best}: {scoring.shown.write_score(most)}"
 
 
 def caveats(tasks: list[TaskResults]) -> str:
@@ -272,8 +268,8 @@ def caveats(tasks: list[TaskResults]) -> str:
     parameters = [run.record.get("parameters") or 0 for encoding in encodings for run in encoding.evaluated_runs]
     seeds = " to ".join(str(count) for count in (counts[0], counts[-1])[: len(counts)]) if counts else "0"
     models = f"models of up to {_millions(max(parameters))} parameters" if any(parameters) else "small models"
-    synthetic = "" if any(reads_data(task) for task in tasks) else ", synthetic tasks"
-    return f"{seeds} {'seed' if counts == [1] else 'seeds'} per encoding, {models}{synthetic}."
+    kinds = "" if any(map(reads_data, tasks)) else f", {' and '.join(scoring.tasks for scoring, _ in by_scoring(tasks))}"
+    return f"{seeds} {'seed' if counts == [1] else 'seeds'} per encoding, {models}{kinds}."
 
 
 def reads_data(task: TaskResults) -> bool:
@@ -285,8 +281,8 @@ def _millions(count: int) -> str:
     return f"{count / 1e6:.2g} million"
 
 
-def _names_with_values(points: Sequence[EncodingPoint]) -> str:
-    return _few([f"{one.encoding} ({format_percent(one.token_accuracy)})" for one in points])
+def _names_with_values(point: Point, encodings: Sequence[EncodingPoint]) -> str:
+    return _few([f"{one.encoding} ({point.write(one.score)})" for one in encodings])
 
 
 def _few(texts: Sequence[str]) -> str:

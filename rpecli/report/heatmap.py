@@ -1,12 +1,12 @@
-"""The heat map of a page: token accuracy of every encoding at every length of every task, colored from chance to 100 per cent."""
+"""The heat map of a page: token accuracy or perplexity of every encoding, length and task, colored from chance to the best."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import overview
 from rpecli.report.aggregate import EncodingResults, TaskResults
-from rpecli.report.format import MEASURE_NAMES, format_factor, format_percent, format_percent_range
+from rpecli.report.format import format_factor
+from rpecli.report.measures import Scoring
 from rpecli.table import plural
 
 MAX_LENGTHS = 8  # of a task
@@ -14,7 +14,7 @@ MAX_COLUMNS = 32  # of tasks side by side
 DENSITIES = {  # up to so many columns of numbers: class of the table, pixels that its names take, and each of its numbers
     16: ("", 450, 44), 24: ("dense", 350, 36), MAX_COLUMNS: ("dense denser", 350, 30),
 }  # fmt: skip
-LOW, HIGH = (247, 244, 235), (20, 75, 140)  # the colors of chance and of 100 %, on a light ground
+LOW, HIGH = (247, 244, 235), (20, 75, 140)  # the colors of chance and of the best, on a light ground
 LOW_DARK, HIGH_DARK = (38, 43, 51), (125, 180, 255)  # the same on a dark ground
 Color = tuple[int, int, int]
 
@@ -23,8 +23,8 @@ Color = tuple[int, int, int]
 class HeatCell:
     """One encoding at one length."""
 
-    percent: int
-    level: int  # of the color: 0 at chance or below, 100 where every token is right
+    text: str
+    level: int  # of the color: 0 at chance or below, 100 where every token is right, or at the lowest perplexity of the task
     words: str  # range over seeds, chance, exact match
     unsolved: bool  # it is the training length, and not every run learned it
 
@@ -36,7 +36,9 @@ class HeatTask:
     title: str
     train_length: int
     lengths: list[int]
-    chance: list[int | None]  # in per cent
+    chance: list[str]
+    scoring: Scoring
+    top: float  # the score, with chance at 0, that has the last color
 
     def factor(self, length: int) -> str:
         return format_factor(length, self.train_length)
@@ -79,6 +81,25 @@ class HeatMap:
         return _density(self.columns(places))[0]
 
     @property
+    def scorings(self) -> list[Scoring]:
+        return list(dict.fromkeys(task.scoring for task in self.tasks))
+
+    @property
+    def heading(self) -> str:
+        """`Token accuracy, %`; of several scorings, of which tasks each is."""
+        first, *others = self.scorings
+        titles = {one: ", ".join(task.title for task in self.tasks if task.scoring is one) for one in others}
+        return "; ".join([first.heading, *(f"{one.heading.lower()} of {names}" for one, names in titles.items())])
+
+    @property
+    def top(self) -> str:
+        return " or ".join(scoring.top for scoring in self.scorings)
+
+    @property
+    def beyond(self) -> str:
+        return " or ".join(scoring.beyond for scoring in self.scorings)
+
+    @property
     def unsolved(self) -> bool:
         return any(cell and cell.unsolved for row in self.rows for cells in row.cells for cell in cells)
 
@@ -96,7 +117,7 @@ def heat_map(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
     columns = [_columns(owned) for owned in owners.values()]
     rows = [
         HeatRow(
-            *row, [_cells(row, owned, task.lengths) for owned, task in zip(owners.values(), columns, strict=True)],
+            *row, [_cells(row, owned, task) for owned, task in zip(owners.values(), columns, strict=True)],
             None if (mean := means[row]) is None else round(100 * mean),
         )
         for row in overview.ordered(means)
@@ -109,33 +130,43 @@ def _columns(entries: list[overview.Entry]) -> HeatTask:
     task = entries[0].task
     chance = {length: share for entry in entries for length, share in entry.task.chance.items()}
     lengths = overview.lengths_of(task, entries, MAX_LENGTHS)
-    shares = [None if (share := chance.get(length)) is None else round(100 * share) for length in lengths]
-    return HeatTask(task.short_title, task.train_length, lengths, shares)
+    texts, scoring = [task.scoring.shown.cell(chance.get(length)) for length in lengths], task.scoring
+    scores = [_above_chance(entry.encoding, entry.task, length) or 0.0 for entry in entries for length in lengths]
+    top = 1.0 if scoring.reaches_top else max([score for score in scores if score > 0], default=1.0)
+    return HeatTask(task.short_title, task.train_length, lengths, texts, scoring, top)
 
 
-def _cells(row: overview.Row, entries: list[overview.Entry], lengths: list[int]) -> list[HeatCell | None]:
+def _above_chance(encoding: EncodingResults, task: TaskResults, length: int) -> float | None:
+    """The score of the shown measure with chance at 0; as it is where chance is not known."""
+    summary, chance = encoding.by_length.get(length, {}).get(task.scoring.shown.key), task.chance.get(length)
+    if summary is None:
+        return None
+    score = task.scoring.shown.sign * summary.mean
+    return score if chance is None else task.scoring.above_guess(score, task.scoring.guess_score(chance))
+
+
+def _cells(row: overview.Row, entries: list[overview.Entry], column: HeatTask) -> list[HeatCell | None]:
     """The cells of one row in one task; None where it was not measured."""
     own = next((entry for entry in entries if entry.row == row), None)
-    return [_cell(own.encoding, own.task, length) if own else None for length in lengths]
+    return [_cell(own.encoding, own.task, length, column.top) if own else None for length in column.lengths]
 
 
-def _cell(encoding: EncodingResults, task: TaskResults, length: int) -> HeatCell | None:
-    summaries = encoding.by_length.get(length, {})
-    tokens = summaries.get("token_accuracy")
-    if tokens is None:
+def _cell(encoding: EncodingResults, task: TaskResults, length: int, top: float) -> HeatCell | None:
+    summaries, scoring = encoding.by_length.get(length, {}), task.scoring
+    shown = summaries.get(scoring.shown.key)
+    if shown is None:
         return None
-    chance = task.chance.get(length)
-    rescaled = tokens.mean if chance is None else rescaled_accuracy(tokens.mean, chance)
+    chance, above_chance = task.chance.get(length), _above_chance(encoding, task, length)
     unsolved = length == task.train_length and not all(encoding.solved_flags)
     words = [f"{encoding.title}, {task.short_title}, length {length} ({format_factor(length, task.train_length)})"]
-    words += [f"{MEASURE_NAMES[measure]} {format_percent_range(summaries[measure])}"
-              for measure in ("token_accuracy", "exact_match") if measure in summaries]  # fmt: skip
-    words += [f"chance {format_percent(chance)}"] if chance is not None else []
-    words += [plural(tokens.n, "seed")]
+    words += [f"{measure.name} {measure.write_range(summaries[measure.key])}"
+              for measure in (scoring.shown, scoring.aside) if measure.key in summaries]  # fmt: skip
+    words += [f"chance {scoring.shown.write(chance)}"] if chance is not None else []
+    words += [plural(shown.n, "seed")]
     if unsolved:
         words.append(f"{sum(encoding.solved_flags)} of {len(encoding.solved_flags)} learned the training length")
-    level = round(100 * min(1.0, max(0.0, rescaled or 0.0)))
-    return HeatCell(round(100 * tokens.mean), level, "; ".join(words), unsolved)
+    level = round(100 * min(1.0, max(0.0, (above_chance or 0.0) / top)))
+    return HeatCell(scoring.shown.cell(shown.mean), level, "; ".join(words), unsolved)
 
 
 def css(heat: HeatMap) -> str:

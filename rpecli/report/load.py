@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, cast
 from rpecli.catalog import GROUPS
 from rpecli.choice import ChoiceError, canonical, paths_in
 from rpecli.config.recipe import Config, label
-from rpecli.evaluate.scores import rescaled_accuracy
 from rpecli.report import eval_sets, stats, warnings
+from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
 from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
-from rpecli.run.ways import way_of
+from rpecli.run.ways import tested_with, way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
 YOURS = "yours"  # the source of a run that a run directory holds
@@ -56,7 +56,12 @@ class RunResults:
     @property
     def is_variant(self) -> bool:
         """Whether it was measured with another encoding, at other positions or on other data than it was trained with."""
-        return bool(self.measured)
+        return bool(self.measured) or self.other_task
+
+    @property
+    def other_task(self) -> bool:
+        """Whether it was measured on its task with other options: among the results of that task."""
+        return bool(self.record["task"] != label(self.config.task))
 
     @property
     def id(self) -> str:
@@ -84,6 +89,16 @@ class RunResults:
     @property
     def failed(self) -> bool:
         return bool(self.record["status"] == Status.FAILED)
+
+    @property
+    def scoring(self) -> Scoring:
+        return scoring_of(self.record)
+
+    def effective_length(self, half: bool = False) -> int:
+        """The longest length that still counts, or counts by half, as its scoring says; 0 where none does."""
+        scoring = self.scoring
+        quality = scoring.quality(self.by_length(scoring.decides.key), self.config.length)
+        return stats.effective_length(quality, scoring.effective[half])
 
     def by_length(self, measure: str) -> dict[int, float]:
         """`{length: value}` of one measure, at the lengths that have it. Rescaled accuracy is undefined where chance is 1."""
@@ -123,7 +138,8 @@ class RunResults:
     @cached_property  # asked for by every table and every sentence
     def solved(self) -> bool | None:
         """Whether the run learned its training length; a failed run did not; None where it was not evaluated there."""
-        return False if self.failed else stats.solved(self.by_length("exact_match"), self.config.length)
+        values = self.by_length(self.scoring.learned_by)
+        return False if self.failed else stats.solved(values, self.config.length, self.scoring.learned_from)
 
 
 def _lines_or_problem(read: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:
@@ -148,10 +164,14 @@ def _without_pictures(line: Any) -> Any:
 
 def measure_of(line: EvalLine, measure: str) -> float | None:
     """One measure of an evaluation; None where it is missing or undefined."""
-    if measure != "rescaled_accuracy":
-        return cast("dict[str, Any]", line).get(measure)
-    chance = line.get("chance")
-    return None if chance is None else rescaled_accuracy(line["token_accuracy"], chance)
+    scoring = BY_RESCALED.get(measure)
+    values = cast("dict[str, Any]", line)
+    if scoring is None:
+        return values.get(measure)
+    value, chance = values.get(scoring.shown.key), values.get(scoring.chance)
+    if value is None or chance is None:
+        return None
+    return scoring.above_guess(scoring.shown.sign * value, scoring.guess_score(chance))
 
 
 @dataclass(frozen=True)
@@ -208,7 +228,8 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
 def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
     record, config = run.record, run.config
-    lines = [line for line in run.evaluations() if keep(run, line)]
+    measured = [line for line in run.all_evaluations() if keep(run, line)]
+    lines, on_grid = ([line for line in measured if ("grid" in line) is wanted] for wanted in (False, True))
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []
@@ -224,15 +245,17 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     results = []
     for way, override in ways:
         lines = [line for line in current if way_of(line, config) == way]
-        cells = [line for line in run.grid_evaluations() if keep(run, line) and way_of(line, config) == way]
+        cells = [line for line in on_grid if way_of(line, config) == way]
         try:
             swapped = canonical(override, run.path) if override else None
             group = {"group": group_of(swapped)} if swapped else {}
         except ChoiceError as error:
             messages.append(f"{run}: its evaluations with encoding {override} are left out: {error}")
             continue
-        own = record | group | {"encoding": record["encoding"] + way}
-        settings = _settings(record, config) | ({"measured": way} if way else {})
+        task = lines[0].get("task_override") if lines else None
+        measured = way.replace(tested_with(lines[0]), "") if task else way
+        own = record | group | {"encoding": record["encoding"] + measured} | ({"task": label(task)} if task else {})
+        settings = _settings(record, config) | ({"measured": measured} if measured else {})
         flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
         grid = _by_sizes(lines, cells)
         results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags, grid=grid))
@@ -271,7 +294,8 @@ def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[
     messages = []
     for run in sorted(runs, key=lambda run: not run.all_evaluations):
         config = run.config
-        key = f"{config.task} {config.encoding} {config.positions} {config.seed} {config.length} {run.settings}"
+        key = f"{run.record['task']} {config.task} {config.encoding} {config.positions} {config.seed} {config.length} "
+        key += str(run.settings)
         if key in unique:
             messages.append(f"{run.path} and {unique[key].path} are the same run (recipe and seed): only the second counts")
         unique.setdefault(key, run)

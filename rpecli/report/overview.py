@@ -1,4 +1,4 @@
-"""The overview of a report: encodings by length in whole per cent, one block per task, rows in one order with the best first."""
+"""The overview of a report: encodings by length in whole per cent or perplexity, a block per task, the best rows first."""
 
 import math
 from collections.abc import Sequence
@@ -7,14 +7,15 @@ from statistics import fmean
 from typing import NamedTuple
 
 from rpecli.report import stats
-from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.aggregate import EncodingResults, TaskResults, by_scoring, own_tasks
 from rpecli.report.load import YOURS
+from rpecli.report.measures import ACCURACY, EXACT, TOKENS, Measure
 from rpecli.table import MISSING, Table, plural, whole_percent
 
 REFERENCE = "reference"  # the source of a row that is not yours
 MAX_ROWS, MIN_REFERENCE = 6, 2  # encodings in a terminal where reference results stand behind yours
 MAX_LENGTHS = 6  # of more, doublings of the training length are shown, and of those the first and the last
-EXACT = "EM"
+EXACT_COLUMN = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown
 UNSOLVED = "*"
 CHANCE = ("chance", "", "")
@@ -65,25 +66,41 @@ class Overview(Blocks):
     more_lengths: bool = False  # whether evaluated lengths are left out
 
     @property
+    def title(self) -> str:
+        return " and ".join(scoring.title for scoring, _ in by_scoring([block.task for block in self.blocks])).capitalize()
+
+    @property
     def notes(self) -> list[str]:
-        cells = {cell for block in self.blocks for row in self.rows for cell in block.cells.get(row, [])}
+        unlearned = self._unlearned()
+        exact = any(EXACT_COLUMN in block.columns for block in self.blocks)
         return [
             note
             for note, holds in {
                 f"Trained on lengths up to {self.training_length}.": self.training_length is not None,
-                "Per cent of tokens right, mean over seeds.": True,
-                f"{EXACT}: exact match at the first length beyond training.": any(
-                    EXACT in block.columns for block in self.blocks
-                ),
-                f"{UNSOLVED} Not learned by every run (exact match below {stats.SOLVED}).": any(
-                    cell.endswith(UNSOLVED) for cell in cells
-                ),
+                **dict.fromkeys(self._legends(), True),
+                f"{EXACT_COLUMN}: exact match at the first length beyond training.": exact,
+                f"{UNSOLVED} Not learned by every run ({' or '.join(unlearned)}).": bool(unlearned),
                 "Unmarked rows: reference.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),
                 f"{plural(self.hidden, 'more encoding')} on the page.": self.hidden > 0,
                 "More lengths: --tables.": self.more_lengths,
             }.items()
             if holds
         ]
+
+    def _legends(self) -> list[str]:
+        """What the cells are; with several scorings, of which tasks."""
+        (first, _), *others = by_scoring([block.task for block in self.blocks]) or [(ACCURACY, [])]
+        names = [", ".join(dict.fromkeys(task.short_title for task in members)) for _, members in others]
+        legends = [scoring.legend[0].lower() + scoring.legend[1:] for scoring, _ in others]
+        return [first.legend, *(f"{name}: {legend}" for name, legend in zip(names, legends, strict=True))]
+
+    def _unlearned(self) -> list[str]:
+        """What it means not to have learned, of the tasks in which a cell is marked."""
+        words: dict[str, None] = {}
+        for block in self.blocks:
+            if any(cell.endswith(UNSOLVED) for row in self.rows for cell in block.cells.get(row, [])):
+                words[block.task.scoring.unlearned] = None
+        return list(words)
 
     def tables(self) -> list[Table]:
         """One table per task, with chance as its foot."""
@@ -148,7 +165,7 @@ def entries(tasks: Sequence[TaskResults], reference: Sequence[TaskResults]) -> l
 
 
 def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
-    """By row, the mean over tasks of the accuracy beyond training, chance at 0, averaged over log2 length.
+    """By row, the mean over tasks of the score beyond training, the best guess at 0, averaged over log2 length.
 
     The tasks count that all rows have, and of each the lengths that all its rows have; where they share none, those of the row.
     """
@@ -158,14 +175,16 @@ def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
         beyond_task = {length for length in encoding.by_length if length > task.train_length}
         if encoding.by_length:
             shared[task.title] = shared.get(task.title, beyond_task) & beyond_task
+    counted = {task.title for task in own_tasks([entry.task for entry in entries])}
     for row, task, encoding in entries:
         by_length = {
-            length: summaries.get("rescaled_accuracy", summaries["token_accuracy"]).mean
+            length: summary.mean
             for length, summaries in encoding.by_length.items()
+            if (summary := summaries.get(task.scoring.rescaled) or summaries.get(task.scoring.fallback))
         }
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
         beyond = {length: value for length, value in beyond.items() if length in shared.get(task.title, ())} or beyond
-        scores.setdefault(row, {}).update({task.title: stats.area(beyond)} if beyond else {})
+        scores.setdefault(row, {}).update({task.title: stats.area(beyond)} if beyond and task.title in counted else {})
     in_all = set.intersection(*(set(by_task) for by_task in scores.values() if by_task)) if any(scores.values()) else set()
     means: dict[Row, float | None] = {}
     for row, by_task in scores.items():
@@ -185,10 +204,11 @@ def _block(task: TaskResults, entries: list[Entry]) -> TaskBlock:
     cells = {row: [_cell(encoding, length, task) for length in lengths] for row, _, encoding in entries}
     if exact_length:
         for row, _, encoding in entries:
-            cells[row].append(whole_percent(_mean(encoding, exact_length, "exact_match")))
+            cells[row].append(whole_percent(_mean(encoding, exact_length, EXACT)))
     chance = {length: value for _, owner, _ in entries for length, value in owner.chance.items()}
-    cells[CHANCE] = [whole_percent(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
-    columns = [*map(str, lengths), *([EXACT] if exact_length else [])]
+    write = task.scoring.shown.cell
+    cells[CHANCE] = [write(chance.get(length)) for length in lengths] + ([""] if exact_length else [])
+    columns = [*map(str, lengths), *([EXACT_COLUMN] if exact_length else [])]
     return TaskBlock(f"{task.short_title}, to {task.train_length}", columns, cells, task, lengths)
 
 
@@ -213,20 +233,19 @@ def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
 def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[EncodingResults]) -> int | None:
     """The first length beyond training, if exact match says something there that token accuracy does not."""
     length = next((n for n in lengths if n > task.train_length), None)
-    if length is None:
+    if length is None or task.scoring.decides is not EXACT:
         return None
-    exact = [_mean(encoding, length, "exact_match") or 0.0 for encoding in encodings]
-    token = [_mean(encoding, length, "token_accuracy") or 0.0 for encoding in encodings]
+    exact, token = ([_mean(encoding, length, measure) or 0.0 for encoding in encodings] for measure in (EXACT, TOKENS))
     differ = any(abs(one - other) > USEFUL for one, other in zip(exact, token, strict=True))
     return length if differ and max(exact) > USEFUL else None
 
 
 def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
-    text = whole_percent(_mean(encoding, length, "token_accuracy"))
+    text = task.scoring.shown.cell(_mean(encoding, length, task.scoring.shown))
     unsolved = length == task.train_length and not all(encoding.solved_flags)
     return text + (UNSOLVED if unsolved and text != MISSING else "")
 
 
-def _mean(encoding: EncodingResults, length: int, measure: str) -> float | None:
-    summary = encoding.by_length.get(length, {}).get(measure)
+def _mean(encoding: EncodingResults, length: int, measure: Measure) -> float | None:
+    summary = encoding.by_length.get(length, {}).get(measure.key)
     return summary.mean if summary else None

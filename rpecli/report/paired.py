@@ -1,8 +1,9 @@
 """Encodings and groups compared seed by seed and sequence by sequence: differences, their intervals, tests and ranks.
 
 What is compared is fixed in advance, so that no number is picked after the fact: each run's mean exact match (first) and token
-accuracy (second) over log2 of the lengths beyond the training length, at the lengths that every run of the task has. Runs are
-paired by seed: the same seed has the same training data and the same evaluation sequences under every encoding.
+accuracy (second), or its mean nats per token with the sign turned where perplexity is measured, over log2 of the lengths beyond
+the training length, at the lengths that every run of the task has. Runs are paired by seed: the same seed has the same training
+data and the same evaluation sequences under every encoding.
 """
 
 import math
@@ -11,17 +12,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
 from statistics import fmean
+from typing import TypeVar
 
 from rpecli.catalog import GROUPS
 from rpecli.report import stats
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.load import RunResults
+from rpecli.report.measures import EXACT, Measure
 from rpecli.report.records import Difference, McNemarPair, Pair, Pooled
 from rpecli.report.warnings import paths_of
 from rpecli.table import plural
 
-MEASURES = ("exact_match", "token_accuracy")
 ALL_TASKS = "all"  # the family of every task
+AnyDifference = TypeVar("AnyDifference", bound=Difference)
 Scores = dict[str, dict[int, float]]  # label -> seed -> score
 Strata = tuple[tuple[float, ...], ...]
 
@@ -68,21 +71,26 @@ def left_out(task: TaskResults) -> list[str]:
     ]
 
 
-def scores(task: TaskResults, measure: str) -> Scores:
-    """The area of a measure over log2 length beyond training, by label and seed; encodings without a run are left out."""
+def scores(task: TaskResults, measure: Measure) -> Scores:
+    """The area of a measure's score over log2 length beyond training, by label and seed.
+
+    Encodings without a run are left out.
+    """
     lengths = extrapolation_lengths(task)
     if not lengths:
         return {}
     by_label = {
-        encoding.label: {run.config.seed: area_over(run, lengths, measure) for run in compared_runs(encoding, lengths)}
+        encoding.label: {
+            run.config.seed: measure.sign * area_over(run, lengths, measure) for run in compared_runs(encoding, lengths)
+        }
         for encoding in task.encodings
     }
     return {label: by_seed for label, by_seed in by_label.items() if by_seed}
 
 
-def area_over(run: RunResults, lengths: list[int], measure: str) -> float:
+def area_over(run: RunResults, lengths: list[int], measure: Measure) -> float:
     """The area of a measure over log2 of these lengths."""
-    by_length = run.by_length(measure)
+    by_length = run.by_length(measure.key)
     return stats.area({length: by_length[length] for length in lengths})
 
 
@@ -127,18 +135,18 @@ def group_differences(first: Scores, second: Scores) -> list[float]:
     return [fmean(score[seed] for score in first.values()) - fmean(score[seed] for score in second.values()) for seed in seeds]
 
 
-def pairs(task: TaskResults, measure: str) -> list[Pair]:
+def pairs(task: TaskResults, measure: Measure) -> list[Pair]:
     """Every two encodings on the seeds that they share; Holm over all pairs that could be tested."""
     by_label = scores(task, measure)
     differences = []
     for first, second in combinations(by_label, 2):
         seeds = shared_seeds(by_label[first], by_label[second])
-        paired = difference([[by_label[first][seed] - by_label[second][seed] for seed in seeds]])
+        paired = difference([[by_label[first][seed] - by_label[second][seed] for seed in seeds]], measure.difference_bounds)
         if paired:
             differences.append((first, second, paired))
     adjusted = iter(stats.holm([paired.p for *_, paired in differences if paired.p is not None]))
     return [
-        Pair(task=task.name, training_length=task.train_length, measure=measure, first=first, second=second,
+        Pair(task=task.name, training_length=task.train_length, measure=measure.key, first=first, second=second,
              p_holm=None if paired.p is None else next(adjusted), **dict(paired))
         for first, second, paired in differences
     ]  # fmt: skip
@@ -157,14 +165,19 @@ def pairs_of(label: str, all_pairs: list[Pair]) -> list[Pair]:
 
 def reverse(pair: Pair) -> Pair:
     """The second encoding minus the first."""
-    low, high = (None, None) if pair.low is None or pair.high is None else (-pair.high, -pair.low)
-    return pair.model_copy(update={"first": pair.second, "second": pair.first, "mean": -pair.mean, "low": low, "high": high})
+    return turned(pair).model_copy(update={"first": pair.second, "second": pair.first})
+
+
+def turned(difference: AnyDifference) -> AnyDifference:
+    """A difference with its sign turned."""
+    low, high = (None, None) if difference.low is None or difference.high is None else (-difference.high, -difference.low)
+    return difference.model_copy(update={"mean": -difference.mean, "low": low, "high": high})
 
 
 def mcnemar_pairs(task: TaskResults) -> list[McNemarPair]:
     """McNemar's test of every two runs of one seed at the first length beyond training, Holm over all of them."""
     lengths = extrapolation_lengths(task)
-    if not lengths:
+    if not lengths or task.scoring.decides is not EXACT:
         return []
     length = lengths[0]
     correct = {}
@@ -200,7 +213,7 @@ def families(tasks: list[TaskResults]) -> dict[str, list[TaskResults]]:
     return by_family | ({ALL_TASKS: tasks} if len(names) > 1 else {})
 
 
-def pooled(tasks: list[TaskResults], measure: str, family: str = ALL_TASKS) -> list[Pooled]:
+def pooled(tasks: list[TaskResults], measure: Measure, family: str = ALL_TASKS) -> list[Pooled]:
     """The encodings that every task with lengths beyond training has, the highest interquartile mean first."""
     by_task = [(task, by_label) for task in tasks if (by_label := scores(task, measure))]
     labels = [label for label in by_task[0][1] if all(label in by_label for _, by_label in by_task)] if by_task else []
@@ -213,13 +226,13 @@ def pooled(tasks: list[TaskResults], measure: str, family: str = ALL_TASKS) -> l
         rank_strata = [by_label[label] for by_label in ranks if by_label[label]]
         low, high = stats.mean_interval(rank_strata, (1, len(labels))) or (None, None)
         rows.append(Pooled(
-            family=family, measure=measure, label=label, group=groups[label], tasks=len(strata), runs=sum(map(len, strata)),
+            family=family, measure=measure.key, label=label, group=groups[label], tasks=len(strata), runs=sum(map(len, strata)),
             rank=stats.mean(rank_strata) if rank_strata else None, rank_low=low, rank_high=high, **_iqm(_frozen(strata)),
         ))  # fmt: skip
     return sorted(rows, key=lambda row: (-row.iqm, row.label))
 
 
-def pooled_groups(tasks: list[TaskResults], measure: str, family: str = ALL_TASKS) -> list[Pooled]:
+def pooled_groups(tasks: list[TaskResults], measure: Measure, family: str = ALL_TASKS) -> list[Pooled]:
     """Each group over all runs of its encodings, resampled within each task and encoding; without a rank."""
     by_task = [(task, scores(task, measure)) for task in tasks]
     rows = []
@@ -231,7 +244,7 @@ def pooled_groups(tasks: list[TaskResults], measure: str, family: str = ALL_TASK
         }  # fmt: skip
         if members:
             rows.append(Pooled(
-                family=family, measure=measure, label="", group=group, tasks=len({title for title, _ in members}),
+                family=family, measure=measure.key, label="", group=group, tasks=len({title for title, _ in members}),
                 runs=sum(map(len, members.values())), rank=None, rank_low=None, rank_high=None,
                 **_iqm(_frozen(list(members.values()))),
             ))  # fmt: skip

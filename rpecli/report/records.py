@@ -56,7 +56,7 @@ class PairKey(TaskKey):
     """Which two encodings a row compares, and by what."""
 
     measure: str
-    """exact_match or token_accuracy: mean over log2 length beyond the training length"""
+    """exact_match, token_accuracy or nll with the sign turned: mean over log2 length beyond the training length"""
     first: str
     """label of an encoding"""
     second: str
@@ -124,7 +124,7 @@ class Pooled(Record):
     family: str
     """family of tasks, or `all`"""
     measure: str
-    """exact_match or token_accuracy: mean over log2 length beyond the training length"""
+    """exact_match, token_accuracy or nll with the sign turned: mean over log2 length beyond the training length"""
     label: str
     """label of the encoding; empty for a group"""
     group: str
@@ -221,7 +221,7 @@ class Verdict(Record):
     by_task: dict[str, Difference]
     """the same for each task"""
     margin: float
-    """differences within it are negligible: of accuracy, or of log2 steps"""
+    """differences within it are negligible: of accuracy, of log2 steps, or of nats per token"""
     p_equivalence: float | None
     """p of two one-sided sign-flip tests (TOST) that the difference lies within the margin"""
     p_holm: float | None

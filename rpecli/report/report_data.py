@@ -52,6 +52,8 @@ class SummaryRow(TaskKey):
 
     task_title: str
     """the task as people know it"""
+    measure: str
+    """what reports show and test of the task: accuracy or perplexity"""
     encoding: str
     """label: the encoding, its positions, and recipe keys that tell it from others"""
     title: str
@@ -76,8 +78,12 @@ class SummaryRow(TaskKey):
     """token accuracy with chance at 0 and perfection at 1"""
     nll: Spread
     """mean negative log-likelihood of an answer token, in nats"""
+    perplexity: Spread
+    """exponential of nll: its mean is geometric"""
     chance: float | None
     """token accuracy of the best guess that does not look at the input"""
+    chance_nll: float | None
+    """nats per answer token of that guess; null for tasks that are not measured by perplexity"""
     untrained_positions: float
     """share of evaluated positions whose parameters training never touched"""
     solved: int
@@ -87,9 +93,10 @@ class SummaryRow(TaskKey):
     failed: int
     """number of runs that failed"""
     effective_length: Range
-    """longest length up to which exact match is at least 0.95"""
+    """longest length up to which exact match is at least 0.95; by perplexity: up to which it is at most 1 % above that at the
+    training length"""
     half_length: Range
-    """longest length up to which exact match is at least 0.50"""
+    """the same with 0.50, or 10 %"""
     area_mean: float | None
     """token accuracy averaged over log2 length, mean over seeds"""
     exact_match_area_mean: float | None
@@ -191,8 +198,12 @@ class RunRow(TypedDict):
     """accuracy over all answer tokens"""
     nll: float | None
     """mean negative log-likelihood of an answer token, in nats"""
+    perplexity: float | None
+    """exponential of nll"""
     chance: float | None
     """token accuracy of the best guess that does not look at the input"""
+    chance_nll: float | None
+    """nats per answer token of that guess; empty for tasks that are not measured by perplexity"""
     untrained_positions: float | None
     """share of evaluated positions whose parameters training never touched"""
     fingerprint: str | None
@@ -207,6 +218,8 @@ class RunRow(TypedDict):
     """token accuracy with chance at 0 and perfection at 1"""
     accuracy_by_decile: str | None
     """token accuracy by tenth of the answer, joined by spaces"""
+    nll_by_place: str | None
+    """nll at places 1, 2, 3-4, 5-8, ... of the sequence, joined by spaces; for tasks that are measured by perplexity"""
     weights: str | None
     """fingerprint of the evaluated weights"""
     steps_to_90: int | None

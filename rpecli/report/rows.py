@@ -5,18 +5,20 @@ from typing import Any
 from rpecli.escape import visible
 from rpecli.evaluate.scores import wilson_interval
 from rpecli.report import paired, stats
-from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults
+from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults, by_scoring
 from rpecli.report.grid import Grid, Sizes, grids
 from rpecli.report.load import RunResults, measure_of
+from rpecli.report.measures import ACCURACY, LIKELIHOOD, PERPLEXITY, finite_exp
 from rpecli.report.paired import ALL_TASKS, families
 from rpecli.report.records import GridRow, McNemarPair, Pair, Pooled
 from rpecli.report.report_data import GroupRow, Range, RunRecord, RunRow, Spread, SpreadInterval, StepsToTarget, SummaryRow
 from rpecli.report.stats import Summary
 from rpecli.run.records import EvalLine
 
+GROUP_MEASURES = [measure for measure in MEASURES if measure != LIKELIHOOD.rescaled]
 STEPS = ("steps_to_90", "tokens_to_90", "steps_to_99", "tokens_to_99")
-FROM_EVALUATION = ("exact_match", "exact_match_eos", "token_accuracy", "nll", "chance", "untrained_positions", "fingerprint",
-                   "eval_seed")  # fmt: skip
+FROM_EVALUATION = ("exact_match", "exact_match_eos", "token_accuracy", "nll", "chance", "chance_nll", "untrained_positions",
+                   "fingerprint", "eval_seed")  # fmt: skip
 FROM_RECORD = ("step", "parameters", "tokens", "tokens_per_second", "seconds", "commit", "dirty", "machine", "device", "error")
 
 
@@ -46,6 +48,7 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
         task=task.name,
         training_length=task.train_length,
         task_title=task.short_title,
+        measure=task.scoring.name,
         encoding=encoding.label,
         title=encoding.title,
         source=encoding.source,
@@ -58,13 +61,15 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
         token_accuracy=interval("token_accuracy"),
         rescaled_accuracy=spread("rescaled_accuracy"),
         nll=spread("nll"),
-        chance=task.chance.get(length) if length else None,
+        perplexity=_perplexity(summaries.get(PERPLEXITY.key)),
+        chance=_chance(encoding, length, ACCURACY.chance),
+        chance_nll=_chance(encoding, length, LIKELIHOOD.chance),
         untrained_positions=encoding.untrained_share.get(length or 0, 0.0),
         solved=sum(flags),
         solved_known=len(flags),
         failed=encoding.n_failed,
         effective_length=_range(encoding.effective_length()),
-        half_length=_range(encoding.effective_length(stats.EFFECTIVE_HALF)),
+        half_length=_range(encoding.effective_length(half=True)),
         area_mean=area.mean if area else None,
         exact_match_area_mean=exact_area.mean if exact_area else None,
         steps_to_90=StepsToTarget(
@@ -75,6 +80,16 @@ def _summary_row(task: TaskResults, encoding: EncodingResults, length: int | Non
 
 def _parts(summary: Summary | None) -> dict[str, float | None]:
     return {part: getattr(summary, part, None) for part in ("mean", "median", "low", "high")}
+
+
+def _perplexity(summary: Summary | None) -> Spread:
+    """The exponential of nats, of which the mean is geometric."""
+    return Spread(**{part: None if nll is None else finite_exp(nll) for part, nll in _parts(summary).items()})
+
+
+def _chance(encoding: EncodingResults, length: int | None, key: str) -> float | None:
+    """What the best guess without the input has, as the first run recorded it."""
+    return next((value for run in encoding.evaluated_runs if (value := run.by_length(key).get(length or 0)) is not None), None)
 
 
 def _range(summary: Summary | None) -> Range:
@@ -88,15 +103,15 @@ def group_rows(tasks: list[TaskResults]) -> list[GroupRow]:
             task=task.name, training_length=task.train_length, group=group.name, encodings=len(group.encodings),
             runs=group.n_runs, solved=sum(group.solved_flags), solved_known=len(group.solved_flags), length=length,
             factor=length / task.train_length,
-            **{measure: summaries[measure].mean if measure in summaries else None for measure in MEASURES},
+            **{measure: summaries[measure].mean if measure in summaries else None for measure in GROUP_MEASURES},
         )
         for task in tasks for group in task.groups for length, summaries in group.by_length.items()
     ]  # fmt: skip
 
 
 def pair_rows(tasks: list[TaskResults]) -> list[Pair]:
-    """Every two encodings of a task by both measures."""
-    return [pair for task in tasks for measure in paired.MEASURES for pair in paired.pairs(task, measure)]
+    """Every two encodings of a task by all measures that are compared."""
+    return [pair for task in tasks for measure in task.scoring.compared for pair in paired.pairs(task, measure)]
 
 
 def mcnemar_rows(tasks: list[TaskResults]) -> list[McNemarPair]:
@@ -119,10 +134,11 @@ def _grid_row(task: TaskResults, grid: Grid, sizes: Sizes) -> GridRow:
 
 
 def pooled_rows(tasks: list[TaskResults]) -> list[Pooled]:
-    """Encodings and groups over all tasks and over each family, by both measures."""
+    """Encodings and groups over all tasks of a scoring and over each family, by all measures that are compared."""
     return [
         row
-        for family, members in ({ALL_TASKS: tasks} | families(tasks)).items() for measure in paired.MEASURES
+        for scoring, owned in by_scoring(tasks)
+        for family, members in ({ALL_TASKS: owned} | families(owned)).items() for measure in scoring.compared
         for row in (*paired.pooled(members, measure, family), *paired.pooled_groups(members, measure, family))
     ]  # fmt: skip
 
@@ -155,7 +171,9 @@ def _run_row(run: RunResults, evaluation: EvalLine | None) -> RunRow:
     row |= {"sequence": line.get("sequence"), "n": line.get("n")} | {key: line.get(key) for key in FROM_EVALUATION}
     row["low"], row["high"] = _exact_match_interval(line)
     row["rescaled_accuracy"] = measure_of(line, "rescaled_accuracy")
-    row["accuracy_by_decile"] = " ".join(map(str, line.get("accuracy_by_decile") or [])) or None
+    row["perplexity"] = None if (nll := line.get("nll")) is None else finite_exp(nll)
+    for key in ("accuracy_by_decile", "nll_by_place"):
+        row[key] = " ".join(map(str, line.get(key) or [])) or None
     row["weights"] = line.get("weights")
     row |= {key: (record.get("steps_to_accuracy") or {}).get(key) for key in STEPS}
     row |= {key: record.get(key) for key in FROM_RECORD} | {"steps": config.steps}

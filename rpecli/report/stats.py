@@ -13,6 +13,8 @@ from statistics import fmean, median, variance
 from typing import Any
 
 SOLVED = 0.9  # exact match at the training length from which a run counts as having learned its task
+LEARNED = 0.1  # of the nats of the best guess without the input: by so much less a run has learned a task scored by perplexity
+HOLDS, HOLDS_HALF = 0.01, 0.1  # the share by which perplexity may be above that at the training length where a length holds
 EFFECTIVE = 0.95  # exact match from which a length counts towards the effective length
 EFFECTIVE_HALF = 0.5  # the same for the half length
 ALPHA = 0.05  # significance level of every test
@@ -42,16 +44,16 @@ def summary(values: Iterable[float | None]) -> Summary | None:
     return Summary(fmean(numbers), min(numbers), max(numbers), len(numbers), median(numbers)) if numbers else None
 
 
-def solved(exact_match: Mapping[int, float], train_length: int) -> bool | None:
+def solved(values: Mapping[int, float], train_length: int, threshold: float = SOLVED) -> bool | None:
     """Whether a run learned its training length; None if it was not evaluated there."""
-    return exact_match[train_length] >= SOLVED if train_length in exact_match else None
+    return values[train_length] >= threshold if train_length in values else None
 
 
-def effective_length(exact_match: Mapping[int, float], threshold: float = EFFECTIVE) -> int:
-    """The longest evaluated length such that exact match is at least the threshold there and at every shorter one; else 0."""
+def effective_length(quality: Mapping[int, float], threshold: float = EFFECTIVE) -> int:
+    """The longest evaluated length such that quality is at least the threshold there and at every shorter one; else 0."""
     longest = 0
-    for length in sorted(exact_match):
-        if exact_match[length] < threshold:
+    for length in sorted(quality):
+        if quality[length] < threshold:
             break
         longest = length
     return longest

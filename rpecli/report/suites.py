@@ -8,7 +8,8 @@ from statistics import fmean
 from rpecli.choice import canonical
 from rpecli.config import suites
 from rpecli.report import paired, stats
-from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.aggregate import EncodingResults, TaskResults, own_tasks
+from rpecli.report.measures import ACCURACY, TOKENS
 from rpecli.report.overview import UNSOLVED, Block, Blocks, Row, entries, means_beyond, ordered
 from rpecli.report.records import SuiteRow
 from rpecli.table import MISSING, Table, plural, whole_percent
@@ -59,7 +60,8 @@ class Suites:
     """The collections of a report, and their numbers by encoding; false where the report is of few tasks and of no suite."""
 
     def __init__(self, tasks: Sequence[TaskResults]):
-        self.tasks = [task for task in tasks if any(encoding.by_length for encoding in task.encodings)]
+        right = [task for task in own_tasks(list(tasks)) if task.scoring is ACCURACY]
+        self.tasks = [task for task in right if any(encoding.by_length for encoding in task.encodings)]
         covered = [name for name in suites.names() if set(suites.tasks(name)) <= {choice_of(task) for task in self.tasks}]
         self.covered = covered if len(self.tasks) > 1 else []
 
@@ -177,17 +179,14 @@ def _suite_row(collection: Collection, key: Row) -> SuiteRow | None:
 
 def _accuracy_beyond(task: TaskResults, encoding: EncodingResults) -> float | None:
     """Token accuracy over log2 length beyond training, mean over seeds; None where no longer length was measured."""
-    by_seed = paired.scores(task, "token_accuracy").get(encoding.label)
+    by_seed = paired.scores(task, TOKENS).get(encoding.label)
     return fmean(by_seed.values()) if by_seed else None
 
 
 def _held(task: TaskResults, encoding: EncodingResults) -> list[bool]:
     """Per run: whether exact match is high at every length up to the longest, which is beyond training."""
     longest = task.lengths[-1]
-    return [
-        longest > task.train_length and stats.effective_length(run.by_length("exact_match")) == longest
-        for run in encoding.evaluated_runs
-    ]
+    return [longest > task.train_length and run.effective_length() == longest for run in encoding.evaluated_runs]
 
 
 def _most(flags: Iterable[bool]) -> bool:

@@ -12,12 +12,12 @@ from rpecli import __version__
 from rpecli.report import paired, stats, study_notes
 from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.load import ReportError
+from rpecli.report.measures import Measure, Scoring, measures_of
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, Difference, Record, TaskKey
 from rpecli.report.report_data import Provenance
 from rpecli.report.studies import Study
 
-MEASURES = paired.MEASURES
 BySeed = dict[int, float]
 
 
@@ -35,7 +35,7 @@ class ComparisonRow(TaskKey):
     length: int | None
     """problem length; null for the mean over log2 length beyond training"""
     measure: str
-    """exact_match or token_accuracy"""
+    """exact_match, token_accuracy or nll, in nats per token"""
     a: float
     """mean over seeds in A"""
     b: float
@@ -147,7 +147,11 @@ class Match:
         first, second = (paired.extrapolation_lengths(task) for task in self.tasks)
         return [length for length in first if length in second and self.same_eval_set(length)]
 
-    def values(self, lengths: list[int], measure: str) -> tuple[BySeed, BySeed]:
+    @property
+    def scoring(self) -> Scoring:
+        return self.tasks[0].scoring
+
+    def values(self, lengths: list[int], measure: Measure) -> tuple[BySeed, BySeed]:
         """Of each study by seed: the measure at one length, or its area over several."""
         first, second = (
             {
@@ -182,30 +186,31 @@ def _matches(first: TaskResults, second: TaskResults) -> list[Match]:
 
 
 def _rows(match: Match) -> list[ComparisonRow]:
-    """Both measures at every length that both have, and over all lengths beyond training."""
+    """All measures that are compared at every length that both have, and over all lengths beyond training."""
     first, second = match.encodings
-    rows = [_row(match, [length], measure) for length in first.by_length if length in second.by_length for measure in MEASURES]
+    rows = [_row(match, [length], measure) for length in first.by_length if length in second.by_length
+            for measure in match.scoring.compared]  # fmt: skip
     if match.extrapolation_lengths:
-        rows += [_row(match, None, measure) for measure in MEASURES]
+        rows += [_row(match, None, measure) for measure in match.scoring.compared]
     return rows
 
 
-def _row(match: Match, at: list[int] | None, measure: str) -> ComparisonRow:
+def _row(match: Match, at: list[int] | None, measure: Measure) -> ComparisonRow:
     lengths = at or match.extrapolation_lengths
     a, b = match.values(lengths, measure)
     same = at is None or match.same_eval_set(at[0])
     is_paired = same and set(a) == set(b)
     differences = [[b[seed] - a[seed] for seed in a]] if is_paired else []
     if same and not is_paired:
-        interval = stats.unpaired_interval([*a.values()], [*b.values()], stats.SHARE_DIFFERENCES)
+        interval = stats.unpaired_interval([*a.values()], [*b.values()], measure.difference_bounds)
     else:
-        interval = stats.mean_interval(differences, stats.SHARE_DIFFERENCES)
+        interval = stats.mean_interval(differences, measure.difference_bounds)
     low, high = interval or (None, None)
     mean_a, mean_b = fmean(a.values()), fmean(b.values())
     task, encoding = match.tasks[0], match.encodings[0]
     return ComparisonRow(
         task=task.name, task_title=task.short_title, training_length=task.train_length, encoding=encoding.label,
-        title=encoding.title, group=encoding.group, length=at[0] if at else None, measure=measure, a=mean_a, b=mean_b,
+        title=encoding.title, group=encoding.group, length=at[0] if at else None, measure=measure.key, a=mean_a, b=mean_b,
         a_seeds=len(a), b_seeds=len(b), difference=mean_b - mean_a if same else None, low=low, high=high,
         p=stats.sign_flip(differences), p_holm=None, paired=is_paired, same_eval_set=same,
     )  # fmt: skip
@@ -214,7 +219,7 @@ def _row(match: Match, at: list[int] | None, measure: str) -> ComparisonRow:
 def _adjusted(rows: list[ComparisonRow]) -> list[ComparisonRow]:
     """Holm over the rows beyond training that could be tested, for each measure."""
     adjusted: dict[int, float] = {}
-    for measure in MEASURES:
+    for measure in dict.fromkeys(row.measure for row in rows):
         values = {
             number: row.p for number, row in enumerate(rows)
             if row.length is None and row.measure == measure and row.p is not None
@@ -226,20 +231,20 @@ def _adjusted(rows: list[ComparisonRow]) -> list[ComparisonRow]:
 def _overall(matches: list[Match]) -> dict[str, Difference]:
     """B minus A beyond training by task and seed, mean over encodings: those of one seed share its data, so they count once."""
     overall = {}
-    for measure in MEASURES:
+    for measure in measures_of(match.scoring for match in matches):
         by_task: dict[str, list[BySeed]] = defaultdict(list)
         for match in matches:
-            if differences := _paired_differences(match, measure):
+            if measure in match.scoring.compared and (differences := _paired_differences(match, measure)):
                 by_task[match.title].append(differences)
         strata = [
             [fmean(differences[seed] for differences in encodings) for seed in paired.shared_seeds(*encodings)]
             for encodings in by_task.values()
         ]
-        overall[measure] = paired.difference(strata)
+        overall[measure.key] = paired.difference(strata, measure.difference_bounds)
     return {measure: difference for measure, difference in overall.items() if difference}
 
 
-def _paired_differences(match: Match, measure: str) -> BySeed:
+def _paired_differences(match: Match, measure: Measure) -> BySeed:
     """B minus A of each seed beyond training; empty where the seeds differ."""
     if not match.extrapolation_lengths:
         return {}

@@ -5,19 +5,21 @@ over all pairs gives p < 0.05, adjusted for the claims tested together (Holm), a
 difference if the whole interval lies within the claim's margin, and the test of equivalence (two one-sided sign-flip tests, TOST)
 gives p < 0.05, adjusted with the others. The outcome is mixed if the interval of one task lies wholly on the other side.
 Otherwise there is not enough evidence; so too with fewer than three seeds per task or six pairs in total, where no p below 0.05
-exists, and where a group learned nothing. Each claim has one deciding test, chosen in advance: exact match, predictions kept at
-later positions, steps to 90 %. Those three are the family that Holm corrects; other numbers are exploratory. A verdict is about
-the encodings and tasks that were run: the permutation test over labels, beside it, shows how far it depends on which those are.
+exists, and where a group learned nothing. Each claim has one deciding test, chosen in advance: exact match (or perplexity),
+predictions kept at later positions, steps to 90 %. Those are the family that Holm corrects; other numbers are exploratory. A
+verdict is about the encodings and tasks that were run: the permutation test over labels, beside it, shows how far it depends on
+which those are.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 from rpecli.report import paired, sample_size, stats, verdict_lines
-from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import describe_difference, format_p, format_percent, write_points, write_steps
+from rpecli.report.aggregate import TaskResults, by_scoring
+from rpecli.report.format import describe_difference, format_p, write_points, write_steps
 from rpecli.report.labels import LabelTest, label_test
+from rpecli.report.measures import Measure
 from rpecli.report.paired import Scores
 from rpecli.report.records import Difference, Verdict
 from rpecli.report.verdict_text import (
@@ -43,14 +45,14 @@ ADD = {"RPE": "--encoding rope", "APE": "--encoding sinusoidal"}  # what a comma
 MIN_PAIRS = 6  # with fewer, p < 0.05 cannot be reached, and equivalence is not concluded either
 MARGIN = 0.05  # of accuracy: differences within it are negligible
 MARGIN_STEPS = math.log2(1.1)  # a tenth more or fewer steps
-FLOOR = 0.05  # mean exact match beyond training up to which a group does not extrapolate
 EXTRAPOLATION, INVARIANCE, EFFICIENCY = "Length extrapolation", "Translation invariance", "Sample efficiency"
 RULES = (
     "The relative (RPE) and absolute (APE) encodings of this study are compared on its tasks, paired by seed, by rules fixed "
     "before any run. Supported or contradicted: the sign-flip test over all pairs gives p < 0.05, and the 95 % interval excludes "
-    "0. No difference: the interval lies within 5 points of accuracy, or a tenth of the steps, and the test of equivalence gives "
-    "p < 0.05. Mixed: the interval of one task lies on the other side. All p are adjusted for the claims tested together (Holm). "
-    "At least 3 seeds per task and 6 pairs in total are required. Intervals are t intervals over seeds below 6 seeds per task, "
+    "0. No difference: the interval lies within 5 points of accuracy, 5 % of perplexity, or a tenth of the steps, and the test "
+    "of equivalence gives p < 0.05. Mixed: the interval of one task lies on the other side. All p are adjusted for the claims "
+    "tested together (Holm). At least 3 seeds per task and 6 pairs in total are required. Intervals are t intervals over seeds "
+    "below 6 seeds per task, "
     "and bootstrap intervals from 6."
 )
 GROUP_NAMES = {"RPE": "RPE", "APE": "APE", "none": "NoPE"}
@@ -73,7 +75,7 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
 
     `kept_shares` holds, by kind of shift and task title, the share of predictions that a shift did not change.
     """
-    return corrected([extrapolation(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)])
+    return corrected([*extrapolations(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)])
 
 
 def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
@@ -209,22 +211,35 @@ def _why_missing(scores: ScoresByTask) -> str:
     return "no seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
 
 
-def extrapolation(tasks: list[TaskResults]) -> Verdict:
-    """Claim 1: relative encodings still work at lengths beyond the training length."""
+def extrapolations(tasks: list[TaskResults]) -> list[Verdict]:
+    """Claim 1, once for each scoring: accuracies and perplexities have no common unit."""
+    groups = [members for _, members in by_scoring(tasks)] or [[]]
+    names = [EXTRAPOLATION, *(f"{EXTRAPOLATION} ({members[0].scoring.name})" for members in groups[1:])]
+    return [extrapolation(members, name) for members, name in zip(groups, names, strict=True)]
+
+
+def _beyond(name: str, tasks: list[TaskResults], measure: Measure) -> Claim:
+    """A measure over the lengths beyond training."""
+    higher, lower, equal = tasks[0].scoring.relations
+    words = Words(f"{measure.name} over log length beyond training", measure.of, measure.write_difference, higher=higher,
+                  lower=lower, equal=equal)  # fmt: skip
+    scores = [(task, paired.scores(task, measure)) for task in tasks]
+    return Claim(name, scores, words, measure.margin, measure.difference_bounds)
+
+
+def extrapolation(tasks: list[TaskResults], name: str = EXTRAPOLATION) -> Verdict:
+    """Claim 1: relative encodings still work at lengths beyond the training length. The tasks have one scoring."""
     if not any(paired.extrapolation_lengths(task) for task in tasks):
-        return not_measured(EXTRAPOLATION, "no length beyond training is evaluated: rpe eval --lengths 1x:8x")
-    exact, token = ([(task, paired.scores(task, measure)) for task in tasks] for measure in paired.MEASURES)
-    words = Words("exact match over log length beyond training", "of exact match beyond training", write_points)
-    claim = Claim(EXTRAPOLATION, exact, words)
+        return not_measured(name, "no length beyond training is evaluated: rpe eval --lengths 1x:8x")
+    claim, *others = [_beyond(name, tasks, measure) for measure in tasks[0].scoring.compared]
     verdict = judge(claim)
     if verdict.difference is None:
         return verdict
-    levels = {group: level for group in GROUP_NAMES if (level := verdict_lines.mean_level(exact, group)) is not None}
-    means = ", ".join(f"{GROUP_NAMES[group]} {format_percent(level)}" for group, level in levels.items())
-    lines = [f"Mean exact match beyond training: {means}.", *verdict.lines]
-    tokens = compare(Claim(EXTRAPOLATION, token, replace(words, measure="token accuracy over log length beyond training")))
-    no_encoding = compare(claim, "none", "RPE")
-    exploratory = [comparison.sentence for comparison in (tokens, no_encoding) if comparison]
+    measure = tasks[0].scoring.decides
+    levels = {group: level for group in GROUP_NAMES if (level := verdict_lines.mean_level(claim.scores, group)) is not None}
+    means = ", ".join(f"{GROUP_NAMES[group]} {measure.write_score(level)}" for group, level in levels.items())
+    lines = [f"Mean {measure.name} beyond training: {means}.", *verdict.lines]
+    exploratory = [one.sentence for one in (*map(compare, others), compare(claim, "none", "RPE")) if one]
     lines += [f"Exploratory (uncorrected): {line}" for line in exploratory]
     lines += [*verdict_lines.solved_lines(tasks), *verdict_lines.failed_lines(tasks)]
     lines += [line for task in tasks if (line := verdict_lines.leader(task))]
@@ -237,12 +252,15 @@ def _guarded(verdict: Verdict, tasks: list[TaskResults], levels: dict[str, float
         settle = f"Train longer (--steps): no {' and no '.join(failed)} run learned its training length"
         return verdict.model_copy(update={"outcome": NOT_ENOUGH, "settle": settle, "seeds_needed": None})
     decided = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE)
-    at_floor = decided and max(levels["RPE"], levels["APE"]) <= FLOOR
+    at_floor = decided and max(levels["RPE"], levels["APE"]) <= tasks[0].scoring.decides.floor
     return verdict.model_copy(update={"outcome": AT_FLOOR}) if at_floor else verdict
 
 
 def efficiency(tasks: list[TaskResults]) -> Verdict:
-    """Claim 3: relative encodings learn their training lengths in fewer steps."""
+    """Claim 3: relative encodings learn their training lengths in fewer steps; of tasks in which answers can be certain."""
+    tasks = [task for task in tasks if task.scoring.reaches_top]
+    if not tasks:
+        return not_measured(EFFICIENCY, "steps to 90 % of tokens right say nothing of tasks that are measured by perplexity.")
     scores = [(task, paired.log_steps(task)) for task in tasks]
     if not any(by_label for _, by_label in scores):
         return not_measured(EFFICIENCY, "no two runs with the same training budget recorded their steps to 90 %.")

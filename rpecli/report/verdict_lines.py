@@ -4,7 +4,6 @@ from statistics import fmean
 
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import TaskResults
-from rpecli.report.format import format_percent
 from rpecli.report.paired import Scores
 from rpecli.table import plural
 
@@ -26,7 +25,7 @@ def groups_that_learned_nothing(tasks: list[TaskResults]) -> list[str]:
 
 def solved_lines(tasks: list[TaskResults]) -> list[str]:
     """How many runs learned their training length, and how those fare beyond it."""
-    sentences = []
+    sentences, measure = [], tasks[0].scoring.decides
     for group in ("RPE", "APE"):
         flags, areas = [], []
         for task in tasks:
@@ -34,8 +33,8 @@ def solved_lines(tasks: list[TaskResults]) -> list[str]:
             for run in [run for entry in task.encodings if entry.group == group for run in entry.runs if run.solved is not None]:
                 flags.append(run.solved)
                 if run.solved and lengths and all(length in run.evaluations for length in lengths):
-                    areas.append(paired.area_over(run, lengths, "exact_match"))
-        beyond = f"; their mean exact match beyond training is {format_percent(fmean(areas))}" if areas else ""
+                    areas.append(paired.area_over(run, lengths, measure))
+        beyond = f"; their mean {measure.name} beyond training is {measure.write(fmean(areas))}" if areas else ""
         sentences.append(f"{sum(map(bool, flags))} of {len(flags)} {group} runs learned their training length{beyond}.")
     failed = groups_that_learned_nothing(tasks)
     lines = [" ".join(sentences)]
@@ -55,17 +54,19 @@ def failed_lines(tasks: list[TaskResults]) -> list[str]:
 
 
 def leader(task: TaskResults) -> str | None:
-    """Which encoding is highest beyond training, and which others differ from it significantly."""
-    by_label = paired.scores(task, "exact_match")
+    """Which encoding is best beyond training, and which others differ from it significantly."""
+    measure = task.scoring.decides
+    by_label = paired.scores(task, measure)
     best = paired.best_label(by_label)
     if best is None or len(by_label) < 2:
         return None
     mean = fmean(by_label[best].values())
     if mean == 0:
-        return f"{task.title}: no encoding has any exact match beyond the training length."
-    all_pairs = paired.pairs(task, "exact_match")
+        return f"{task.title}: no encoding has any {measure.name} beyond the training length."
+    all_pairs = paired.pairs(task, measure)
     own_pairs = paired.pairs_of(best, all_pairs)
-    text = f"{task.title}: {task.titles[best]} has the highest mean exact match beyond training, {format_percent(mean)}"
+    text = f"{task.title}: {task.titles[best]} has the {measure.highest} mean {measure.name} beyond training, "
+    text += measure.write_score(mean)
     if all(pair.p_holm is None for pair in own_pairs):
         return f"{text}; too few seeds for a test."
     second = {task.titles[pair.second]: pair.p_holm for pair in own_pairs}

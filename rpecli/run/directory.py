@@ -259,13 +259,14 @@ class Run:
 
     def evaluations(self) -> list[EvalLine]:
         """The evaluated lengths, oldest first."""
-        return [line for line in self._evaluations() if "grid" not in line]
+        return [line for line in self.all_evaluations() if "grid" not in line]
 
     def grid_evaluations(self) -> list[EvalLine]:
         """The evaluated cells of grids, oldest first."""
-        return [line for line in self._evaluations() if "grid" in line]
+        return [line for line in self.all_evaluations() if "grid" in line]
 
-    def _evaluations(self) -> list[EvalLine]:
+    def all_evaluations(self) -> list[EvalLine]:
+        """Both, oldest first."""
         remedy = f"delete that line, then rpe eval {self}"
         return read_lines(self.evaluations_file, partial(parse, "eval"), remedy)
 

@@ -176,6 +176,8 @@ class EvalLine(EvalScores):
     task_override: NotRequired[str | None]  # the trained task with other options, from which the sequences came
     code: NotRequired[str]  # fingerprint of the shipped files that measured it
     grid: NotRequired[GridCell]  # `length` is its greater size
+    repeated: NotRequired[Share]  # share of the sequences that stand before in the set
+    seen: NotRequired[Share]  # share of the sequences that training had; 0 beyond the training length
     data: str | None  # name and fingerprint of the data set that was read, with AS_DRAWN at the end or not; None: drawn
 
 

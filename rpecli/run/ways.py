@@ -11,9 +11,13 @@ def way_of(line: EvalLine, config: Config) -> str:
     override, positions, source = line.get("encoding_override"), line.get("positions", default), line.get("data")
     swapped = f" as {label(override)}" if override else ""
     placed = f" at {positions}" if positions != default else ""
+    return swapped + placed + tested_with(line) + (f" on {source}" if source and not source.endswith(AS_DRAWN) else "")
+
+
+def tested_with(line: EvalLine) -> str:
+    """The part of a way that says with which other options of the task it was measured."""
     task = line.get("task_override")
-    placed += f" tested with {label(task).partition(':')[2] or 'its defaults'}" if task else ""
-    return swapped + placed + (f" on {source}" if source and not source.endswith(AS_DRAWN) else "")
+    return f" tested with {label(task).partition(':')[2] or 'its defaults'}" if task else ""
 
 
 def source_of(way: str) -> str:

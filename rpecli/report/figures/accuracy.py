@@ -1,4 +1,4 @@
-"""The figure of accuracy against length: a panel per task and measure, a line per encoding with its range over seeds."""
+"""The figure of accuracy or perplexity against length: two panels per task, a line per encoding with its range over seeds."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -24,13 +24,24 @@ from rpecli.report.figures.layout import (
     named_at_ends,
 )
 from rpecli.report.figures.line_ends import line_ends
-from rpecli.report.figures.series import LENGTHS, SHARES, Series, add_series, length_axis, length_words, shade, share_axis
-from rpecli.report.format import MEASURE_NAMES, format_percent
+from rpecli.report.figures.series import (
+    LENGTHS,
+    SHARES,
+    Series,
+    add_series,
+    length_axis,
+    length_words,
+    perplexity_axis,
+    shade,
+    share_axis,
+)
+from rpecli.report.measures import Measure
+from rpecli.report.stats import SHARES as SHARE_BOUNDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MEASURES = ("token_accuracy", "exact_match")
+PANELS = ("first", "second")  # keys of the panels of a task: Scoring.panels
 COLUMNS = 4  # of panels
 HEADING = 28  # characters that fit over a panel
 
@@ -56,8 +67,8 @@ def with_reference(tasks: list[TaskResults], reference: list[TaskResults]) -> li
 
 
 def accuracy_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Drawing:
-    """Token accuracy above exact match, a column per task; side by side for a single task."""
-    by_measure = [balanced([_subplot(task, measure, tasks, styles) for task in tasks], COLUMNS) for measure in MEASURES]
+    """Token accuracy above exact match, or perplexity above token accuracy, a column per task; side by side for a single task."""
+    by_measure = [balanced([_subplot(task, key, tasks, styles) for task in tasks], COLUMNS) for key in PANELS]
     rows = [row for same_tasks in zip(*by_measure, strict=True) for row in same_tasks]
     rows = rows if len(tasks) > 1 else [[subplot for row in rows for subplot in row]]
     rows, named = named_at_ends(rows, styles)
@@ -67,15 +78,16 @@ def accuracy_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) ->
     return draw(rows, Layout(below=LENGTHS, legend=entries))
 
 
-def _subplot(task: TaskResults, measure: str, tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:
-    heading = heading_of(task, tasks) if measure == MEASURES[0] else ""
+def _subplot(task: TaskResults, key: str, tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:
+    heading = heading_of(task, tasks) if key == PANELS[0] else ""
+    measure = task.scoring.panels[PANELS.index(key)]
     last = {entry.label: max(entry.by_length) for entry in task.encodings if entry.by_length}
-    means = {entry.label: entry.by_length[last[entry.label]].get(measure) for entry in task.encodings if entry.label in last}
+    means = {entry.label: entry.by_length[last[entry.label]].get(measure.key) for entry in task.encodings if entry.label in last}
     ends = {label: (last[label], summary.mean) for label, summary in means.items() if summary}
     return Subplot(
-        partial(_draw, task=task, measure=measure, styles=styles), title=f"{task.title}: {MEASURE_NAMES[measure]}",
-        alt=described(task, measure), heading=heading, label=f"{MEASURE_NAMES[measure]} (%)", key=measure,
-        ends=line_ends(styles, ends, SHARES, PANEL),
+        partial(_draw, task=task, measure=measure, styles=styles), title=f"{task.title}: {measure.name}",
+        alt=described(task, measure), heading=heading, label=measure.axis, key=key,
+        ends=line_ends(styles, ends, _limits(task, measure), PANEL),
     )  # fmt: skip
 
 
@@ -85,30 +97,44 @@ def heading_of(task: TaskResults, tasks: list[TaskResults]) -> str:
     return text if len(text) <= HEADING else f"{text[: HEADING // 2 - 1]}...{text[1 - HEADING // 2 :]}"
 
 
-def _draw(drawing: Drawing, axes: "Axes", task: TaskResults, measure: str, styles: dict[str, SeriesStyle]) -> None:
+def _limits(task: TaskResults, measure: Measure) -> tuple[float, float]:
+    """The limits of the vertical axis: of shares fixed, else from the lowest to the highest value, with room around."""
+    if measure.bounds == SHARE_BOUNDS:
+        return SHARES
+    summaries = [means[measure.key] for one in task.encodings for means in one.by_length.values() if measure.key in means]
+    guess = task.chance.values() if measure is task.scoring.shown else ()
+    ends = [*(summary.low for summary in summaries), *(summary.high for summary in summaries), *guess] or [0.0, 1.0]
+    room = 0.05 * (max(ends) - min(ends)) or 0.1
+    return min(ends) - room, max(ends) + room
+
+
+def _draw(drawing: Drawing, axes: "Axes", task: TaskResults, measure: Measure, styles: dict[str, SeriesStyle]) -> None:
     length_axis(drawing, axes, task.lengths, task.train_length)
-    share_axis(axes)
-    if measure == "token_accuracy" and task.chance:
+    if measure.bounds == SHARE_BOUNDS:
+        share_axis(axes)
+    else:
+        perplexity_axis(axes, _limits(task, measure))
+    if measure is task.scoring.shown and task.chance:
         lengths = sorted(task.chance)
         (line,) = axes.plot(lengths, [task.chance[length] for length in lengths], **plot.CHANCE)
         drawing.tip(line, None, ["chance"])
     for encoding in task.encodings:
-        points = {length: means[measure] for length, means in encoding.by_length.items() if measure in means}
+        points = {length: means[measure.key] for length, means in encoding.by_length.items() if measure.key in means}
         if points:
-            words = partial(length_words, train_length=task.train_length)
+            words = partial(length_words, train_length=task.train_length, measure=measure)
             series = Series(styles[encoding.label], points, words)
             add_series(drawing, axes, series, shade(len(task.encodings)))
 
 
-def described(task: TaskResults, measure: str) -> str:
+def described(task: TaskResults, measure: Measure) -> str:
     """The panel in words: every encoding at the training length and at the longest."""
     ends = [length for length in dict.fromkeys((task.train_length, task.lengths[-1])) if length in task.lengths]
     rows = [_described_encoding(encoding, measure, ends) for encoding in task.encodings
-            if any(measure in means for means in encoding.by_length.values())]  # fmt: skip
-    return f"{MEASURE_NAMES[measure]} against length on {task.title}, mean over seeds: {'; '.join(rows)}."
+            if any(measure.key in means for means in encoding.by_length.values())]  # fmt: skip
+    return f"{measure.name} against length on {task.title}, mean over seeds: {'; '.join(rows)}."
 
 
-def _described_encoding(encoding: EncodingResults, measure: str, lengths: list[int]) -> str:
-    summaries = {length: encoding.by_length.get(length, {}).get(measure) for length in lengths}
-    ends = [f"{format_percent(summary.mean)} at {length}" for length, summary in summaries.items() if summary]
+def _described_encoding(encoding: EncodingResults, measure: Measure, lengths: list[int]) -> str:
+    summaries = {length: encoding.by_length.get(length, {}).get(measure.key) for length in lengths}
+    ends = [f"{measure.write(summary.mean)} at {length}" for length, summary in summaries.items() if summary]
     return f"{encoding.title} {', '.join(ends)}"

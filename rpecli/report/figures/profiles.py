@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from rpecli.plot import FRAME, SeriesStyle
 from rpecli.report.figures.layout import ONE_LINE, Drawing, Layout, Subplot, draw, legend, patch_entry
 from rpecli.report.figures.series import PERCENT, SHARES, Series, add_series, shade, share_axis
-from rpecli.report.format import MEASURE_NAMES, format_number
+from rpecli.report.format import format_number
+from rpecli.report.measures import COMPARED
 from rpecli.report.records import ProfilePoint
 from rpecli.report.stats import Summary
 
@@ -40,7 +41,7 @@ def _curves(points: list[ProfilePoint], measure: str) -> dict[str, Curve]:
 
 
 def _subplot(measure: str, curves: dict[str, Curve], styles: dict[str, SeriesStyle]) -> Subplot:
-    name = MEASURE_NAMES[measure]
+    name = COMPARED[measure].name
     return Subplot(
         partial(_draw, curves=curves, styles=styles), title=f"Runs above a threshold of {name}", heading=name,
         alt=_described(name, curves, styles), label="runs above it (%)", key=measure,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rpecli.plot import SeriesStyle, no_collection
+from rpecli.report.aggregate import own_tasks
 from rpecli.report.content import ReportContent
 from rpecli.report.figures.accuracy import accuracy_figure, series_styles, with_reference
 from rpecli.report.figures.attention import task_figures
@@ -14,10 +15,12 @@ from rpecli.report.figures.heads import head_looks, heads_overview
 from rpecli.report.figures.invariance import shift_figure
 from rpecli.report.figures.layout import Drawing
 from rpecli.report.figures.learning import learning_figure
+from rpecli.report.figures.places import places_figure
 from rpecli.report.figures.profiles import profiles_figure
 from rpecli.report.grid import grids as task_grids
 from rpecli.table import slug
 
+PLACES = "places-"  # how the names of the files of perplexity by place begin
 PROBES = "inspect-"  # how the names of the files of probes begin
 GRID = "grid-"  # how the names of the files of grids begin
 SHIFT = "shift"  # the name of the figure of what a shift changes
@@ -32,6 +35,7 @@ class Figures:
     learning: Drawing | None
     profiles: Drawing | None
     copy_weight: Drawing | None  # on the page alone
+    places: dict[str, Drawing]  # perplexity by place, by the title of the task
     grids: dict[str, Drawing]  # by the title of the task
     probes: dict[str, dict[str, Drawing]]
     heads: dict[str, Drawing]  # by the title of the task, one run per encoding
@@ -42,6 +46,8 @@ class Figures:
         """Every file by name: accuracy, learning curves and profiles as png, svg and pdf, those of probes as svg."""
         files = self.accuracy.files("accuracy") | (self.learning.files("learning") if self.learning else {})
         files |= self.profiles.files("profiles") if self.profiles else {}
+        for title, drawing in self.places.items():
+            files |= drawing.files(f"{PLACES}{slug(title)}", ["png", "svg"])
         for title, drawing in self.grids.items():
             files |= drawing.files(f"{GRID}{slug(title)}")
         for title, drawings in self.probes.items():
@@ -64,11 +70,14 @@ def report_figures(content: ReportContent) -> Figures:
     looks = [head_looks(run) for inspected in content.probes.values() for run in inspected.runs]
     drawn = with_reference(tasks, content.shown_reference)
     all_styles = series_styles(drawn)
-    accuracy, learning = accuracy_figure(drawn, all_styles), learning_figure(tasks, styles)
+    accuracy, learning = accuracy_figure(drawn, all_styles), learning_figure(own_tasks(tasks), styles)
     profiles = profiles_figure(content.profiles, styles)
     copying = copy_weight_figure(content.copy_weight, styles) if content.copy_weight else None
+    places = {task.title: drawing for task in tasks if (drawing := places_figure(task, styles))}
     grids = {task.title: drawing for task in tasks if (drawing := grid_figure(task_grids(task)))}
-    return Figures(all_styles, accuracy, learning, profiles, copying, grids, probes, heads, max(looks, key=len, default={}))
+    return Figures(
+        all_styles, accuracy, learning, profiles, copying, places, grids, probes, heads, max(looks, key=len, default={})
+    )
 
 
 def _probe_figures(content: ReportContent, title: str, styles: dict[str, SeriesStyle]) -> dict[str, Drawing]:

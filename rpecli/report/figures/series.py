@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rpecli.plot import DPI, QUIET, REFERENCE, SeriesStyle
 from rpecli.report.figures.layout import Drawing
-from rpecli.report.format import format_factor, format_percent_range
+from rpecli.report.format import format_factor
+from rpecli.report.measures import TOKENS, Measure
 from rpecli.report.stats import Summary
 from rpecli.table import plural
 
@@ -18,6 +19,7 @@ MARKERS = 16  # of one line at most: every validation of a long training would b
 CLEAR = 0.06  # inches between the labels of an axis: about a digit
 SHARES = (-0.02, 1.03)  # the limits of an axis of shares
 QUARTERS, PERCENT = [0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"]
+ROUND = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8))  # first digits of round numbers, from the fewest
 LENGTHS = "test length (multiple of the training length)"
 BAND = 0.13  # opacity of a band; less where many bands lie on one another
 
@@ -45,9 +47,9 @@ def add_series(drawing: Drawing, axes: "Axes", series: Series, shade: float = BA
         drawing.tip(band, series.style.title)
 
 
-def length_words(length: int, summary: Summary, train_length: int) -> str:
-    """A point of an axis of lengths, for a measure in shares: `at 32 (2x): 84 % (80 to 88), 3 runs`."""
-    return f"at {length} ({format_factor(length, train_length)}): {format_percent_range(summary)}, {plural(summary.n, 'run')}"
+def length_words(length: int, summary: Summary, train_length: int, measure: Measure = TOKENS) -> str:
+    """A point of an axis of lengths: `at 32 (2x): 84 % (80 to 88), 3 runs`."""
+    return f"at {length} ({format_factor(length, train_length)}): {measure.write_range(summary)}, {plural(summary.n, 'run')}"
 
 
 def shade(number: int) -> float:
@@ -59,6 +61,19 @@ def share_axis(axes: "Axes") -> None:
     """A vertical axis from 0 to 1 in per cent, with its grid."""
     axes.set_ylim(*SHARES)
     axes.set_yticks(QUARTERS, PERCENT)
+    axes.grid(axis="y")
+
+
+def perplexity_axis(axes: "Axes", limits: tuple[float, float]) -> None:
+    """A vertical axis in nats per token, marked with round perplexities, with its grid."""
+    low, high = (math.exp(end) for end in limits)
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = next(
+        (steps for steps in ROUND if sum(low <= step * 10**n <= high for step in steps for n in exponents) >= 3), ROUND[-1]
+    )
+    ticks = [step * 10**n for n in exponents for step in steps if low <= step * 10**n <= high]
+    axes.set_ylim(*limits)
+    axes.set_yticks([math.log(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
     axes.grid(axis="y")
 
 

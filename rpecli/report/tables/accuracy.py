@@ -1,55 +1,66 @@
-"""Accuracy tables of one task: exact match, token accuracy, groups, and further measures by length."""
+"""Tables of one task by length: the measures that are compared, groups, and further measures."""
 
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from statistics import median
+from typing import Any, cast
 
 from rpecli.report import stats, warnings
 from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
-from rpecli.report.format import MEASURE_NAMES, format_count, format_factor, format_percent, format_percent_range
+from rpecli.report.format import format_count, format_factor
+from rpecli.report.measures import Measure
 from rpecli.table import MISSING, Footnotes, Table
 
+<<<<<<< HEAD
+FEW = 0.01  # share of an evaluation set below which known problems are not worth a word
+=======
+Column = tuple[str, Callable[[EncodingResults], str]]  # a heading, and the cell of an encoding
+>>>>>>> main
 MAX_LENGTHS = 6  # in one sentence; of more, only the doublings of the training length are named
 
 
 def tables(task: TaskResults) -> list[Table]:
-    return [_exact_match(task), _token_accuracy(task), _groups(task)]
+    return [*(_compared(task, measure) for measure in task.scoring.compared), _groups(task)]
 
 
 def more_tables(task: TaskResults) -> list[Table]:
     """The same lengths by further measures, folded."""
-    with_end = (
-        "As exact match, and the end token must stand where the answer ends (tasks without one count as before). Area: this "
-        "measure averaged over log2 length, median over seeds."
-    )
-    rescaled = "Token accuracy with 0 % at chance, 100 % if perfect; below 0 % it is worse than the best guess without the input."
-    captions = {"exact_match_eos": with_end, "rescaled_accuracy": rescaled}
-    measured = {measure for encoding in task.encodings for summaries in encoding.by_length.values() for measure in summaries}
+    measured = {key for encoding in task.encodings for summaries in encoding.by_length.values() for key in summaries}
     tables = []
-    for measure in [measure for measure in captions if measure in measured]:
-        last = "median area", partial(_median_area, measure=measure)
-        tables.append(replace(_by_length(task, measure, captions[measure], last), folded=True))
+    for measure, caption in task.scoring.further.items():
+        if measure.key in measured:
+            last = "median area", partial(_median_area, measure=measure)
+            tables.append(replace(_by_length(task, measure, caption, last), folded=True))
     return tables
 
 
+<<<<<<< HEAD
 def _exact_match(task: TaskResults) -> Table:
     caption = f"{_solved_caption(task)} Effective length: the longest evaluated length up to which exact match is at least "
-    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest)."
+    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest).{_known_problems(task)}"
     return _by_length(task, "exact_match", caption, ("effective length", lambda encoding: effective_length(encoding, task)))
+=======
+def _compared(task: TaskResults, measure: Measure) -> Table:
+    """A table of a measure that is compared; the one that decides has the effective length, the one that is shown a guess."""
+    scoring, caption = task.scoring, _solved_caption(task)
+    if measure is scoring.decides:
+        caption += f" {scoring.effective_words}, lower median over seeds (lowest to highest)."
+        last: Column = (scoring.effective_name, lambda encoding: effective_length(encoding, task))
+    else:
+        caption += f" Steps to 90 %: median training steps to token accuracy 90 % within the training lengths ({MISSING}: never)."
+        last = ("steps to 90 %", steps_to_90)
+    if measure is not scoring.shown:
+        return _by_length(task, measure, caption, last)
+    table = _by_length(task, measure, f"{caption} Chance: the best guess without the input.", last)
+    guesses = [measure.write(task.chance[length]) if length in task.chance else MISSING for length in task.lengths]
+    row = ["chance", MISSING, MISSING, *guesses, MISSING]
+    return replace(table, rows=[*table.rows, row], bold=[*table.bold, [False] * len(row)], foot=1)
+>>>>>>> main
 
 
-def _token_accuracy(task: TaskResults) -> Table:
-    caption = f"{_solved_caption(task)} Steps to 90 %: median training steps to token accuracy 90 % within the training lengths"
-    caption += f" ({MISSING}: never). Chance: the best guess without the input."
-    table = _by_length(task, "token_accuracy", caption, ("steps to 90 %", steps_to_90))
-    chance = [format_percent(task.chance[length]) if length in task.chance else MISSING for length in task.lengths]
-    chance_row = ["chance", MISSING, MISSING, *chance, MISSING]
-    return replace(table, rows=[*table.rows, chance_row], bold=[*table.bold, [False] * len(chance_row)], foot=1)
-
-
-def effective_lengths(encoding: EncodingResults, task: TaskResults, threshold: float = stats.EFFECTIVE) -> tuple[str, str, str]:
+def effective_lengths(encoding: EncodingResults, task: TaskResults, half: bool = False) -> tuple[str, str, str]:
     """The lower median over evaluated runs, the lowest and the highest; `< 16` if 16, the shortest evaluated length, fails.
 
     The lower median is an evaluated length, never one between two.
@@ -58,7 +69,7 @@ def effective_lengths(encoding: EncodingResults, task: TaskResults, threshold: f
     def text(length: int) -> str:
         return str(length) if length else f"< {task.lengths[0]}"
 
-    lengths = sorted(stats.effective_length(run.by_length("exact_match"), threshold) for run in encoding.evaluated_runs)
+    lengths = sorted(run.effective_length(half) for run in encoding.evaluated_runs)
     return text(lengths[(len(lengths) - 1) // 2]), text(lengths[0]), text(lengths[-1])
 
 
@@ -79,12 +90,12 @@ def steps_to_90(encoding: EncodingResults) -> str:
     return text if reached in (0, len(steps)) else f"{text} ({reached} of {len(steps)})"
 
 
-def _median_area(encoding: EncodingResults, measure: str) -> str:
-    areas = [stats.area(values) for run in encoding.evaluated_runs if (values := run.by_length(measure))]
-    return format_percent(median(areas)) if areas else MISSING
+def _median_area(encoding: EncodingResults, measure: Measure) -> str:
+    areas = [stats.area(values) for run in encoding.evaluated_runs if (values := run.by_length(measure.key))]
+    return measure.write(median(areas)) if areas else MISSING
 
 
-def _by_length(task: TaskResults, measure: str, caption: str, last: tuple[str, Callable[[EncodingResults], str]]) -> Table:
+def _by_length(task: TaskResults, measure: Measure, caption: str, last: Column) -> Table:
     """One row per encoding and one column per length; `last` is the heading of one more column, and its cell."""
     notes = Footnotes()
     heading, last_cell = last
@@ -93,12 +104,12 @@ def _by_length(task: TaskResults, measure: str, caption: str, last: tuple[str, C
         label = encoding.title + "".join(notes.mark(text) for text in _row_notes(encoding))
         cells = [_cell(encoding, length, measure, notes) for length in task.lengths]
         rows.append([label, encoding.group, format_count(encoding.solved_flags), *cells, last_cell(encoding)])
-    best = _best([[_mean(encoding.by_length.get(n, {}), measure) for encoding in task.encodings] for n in task.lengths])
+    best = [_best([_mean(encoding.by_length.get(n, {}), measure) for encoding in task.encodings], measure) for n in task.lengths]
     bold = [[False] * 3 + flags + [False] for flags in transposed(best, len(rows))]
     columns = ["encoding", "group", "solved", *length_columns(task), heading]
     caption = f"By length (multiple of the training length): mean over seeds (lowest to highest), the best mean bold. {caption}"
     align = "ll" + "r" * (len(columns) - 2)
-    return Table(MEASURE_NAMES[measure], columns, align, rows, bold, caption, notes.lines, section=task.title)
+    return Table(measure.name, columns, align, rows, bold, caption, notes.lines, section=task.title)
 
 
 def length_columns(task: TaskResults) -> list[str]:
@@ -108,8 +119,7 @@ def length_columns(task: TaskResults) -> list[str]:
 def _row_notes(encoding: EncodingResults) -> Iterable[str]:
     label, runs = encoding.title, encoding.runs
     if encoding.solved_flags and not all(encoding.solved_flags):
-        bar = format_percent(stats.SOLVED)
-        yield f"not every run learned the training length (exact match of at least {bar} there); means are over all runs"
+        yield f"not every run learned the training length ({encoding.scoring.learned} there); means are over all runs"
     if encoding.n_failed:
         yield f"{label}: {encoding.n_failed} of {len(runs)} runs failed: not solved, and excluded from means"
     if warnings.source_versions(runs) > 1:
@@ -118,8 +128,8 @@ def _row_notes(encoding: EncodingResults) -> Iterable[str]:
         yield "no run is trained and evaluated yet"
 
 
-def _cell(encoding: EncodingResults, length: int, measure: str, notes: Footnotes) -> str:
-    text = format_percent_range(encoding.by_length.get(length, {}).get(measure))
+def _cell(encoding: EncodingResults, length: int, measure: Measure, notes: Footnotes) -> str:
+    text = measure.write_range(encoding.by_length.get(length, {}).get(measure.key))
     runs = encoding.evaluated_runs
     evaluated = sum(length in run.evaluations for run in runs)
     if length in encoding.untrained_share:
@@ -129,6 +139,19 @@ def _cell(encoding: EncodingResults, length: int, measure: str, notes: Footnotes
     return text
 
 
+def _known_problems(task: TaskResults) -> str:
+    """How many problems of the evaluation sets are no new ones, the most of any run, where they are not few."""
+    lines = [line for encoding in task.encodings for run in encoding.runs for line in run.evaluations.values()]
+    sentences = []
+    for key, words in (("seen", "Sequences that training had"), ("repeated", "Sequences that stand twice in their set")):
+        shares: dict[int, float] = {}
+        for line in lines:
+            shares[line["length"]] = max(shares.get(line["length"], 0.0), cast("dict[str, Any]", line).get(key, 0.0))
+        texts = [f"{format_percent(share)} at {length}" for length, share in sorted(shares.items()) if share >= FEW]
+        sentences += [f" {words}: {', '.join(texts)}."] * bool(texts)
+    return "".join(sentences)
+
+
 def _untrained_note(encoding: EncodingResults) -> str:
     shares = ", ".join(f"{100 * share:.0f} % at {length}" for length, share in sorted(encoding.untrained_share.items()))
     return f"{encoding.title}: evaluated at positions that training never reached ({shares})"
@@ -136,17 +159,17 @@ def _untrained_note(encoding: EncodingResults) -> str:
 
 def _solved_caption(task: TaskResults) -> str:
     solved = f"Solved: {sum(task.solved_flags)} of {len(task.solved_flags)} runs"
-    return f"{solved} (exact match of at least {format_percent(stats.SOLVED)} at {task.train_length})."
+    return f"{solved} ({task.scoring.learned} at {task.train_length})."
 
 
 def _groups(task: TaskResults) -> Table:
     notes, rows, bold = Footnotes(), [], []
-    for measure in ("token_accuracy", "exact_match"):
+    for measure in reversed(task.scoring.compared):
         for group in task.groups:
             cells = [_group_cell(group, length, measure, notes) for length in task.lengths]
             counts = [str(len(group.encodings)), str(group.n_runs), format_count(group.solved_flags)]
-            rows.append([group.name, MEASURE_NAMES[measure], *counts, *cells])
-        best = _best([[_mean(group.by_length.get(n, {}), measure) for group in task.groups] for n in task.lengths])
+            rows.append([group.name, measure.name, *counts, *cells])
+        best = [_best([_mean(group.by_length.get(n, {}), measure) for group in task.groups], measure) for n in task.lengths]
         bold += [[False] * 5 + flags for flags in transposed(best, len(task.groups))]
     columns = ["group", "measure", "encodings", "runs", "solved", *length_columns(task)]
     caption = "Mean over the encodings of a group (lowest to highest encoding), each the mean over its seeds."
@@ -154,8 +177,8 @@ def _groups(task: TaskResults) -> Table:
     return Table("by group", columns, align, rows, bold, f"{caption} {group_sentence(task)}", notes.lines, section=task.title)
 
 
-def _group_cell(group: GroupResults, length: int, measure: str, notes: Footnotes) -> str:
-    text = format_percent_range(group.by_length.get(length, {}).get(measure))
+def _group_cell(group: GroupResults, length: int, measure: Measure, notes: Footnotes) -> str:
+    text = measure.write_range(group.by_length.get(length, {}).get(measure.key))
     evaluated = sum(length in encoding.by_length for encoding in group.encodings)
     if any(length in encoding.untrained_share for encoding in group.encodings):
         text += notes.mark("includes encodings evaluated at positions that training never reached")
@@ -179,9 +202,10 @@ def group_sentence(task: TaskResults) -> str:
     by_length = []
     for length in lengths:
         means = [
-            f"{MEASURE_NAMES[measure]} {format_percent(rpe.by_length[length][measure].mean)} and "
-            f"{format_percent(ape.by_length[length][measure].mean)}"
-            for measure in ("token_accuracy", "exact_match")
+            f"{measure.name} {measure.write(rpe.by_length[length][measure.key].mean)} and "
+            f"{measure.write(ape.by_length[length][measure.key].mean)}"
+            for measure in reversed(task.scoring.compared)
+            if measure.key in rpe.by_length[length] and measure.key in ape.by_length[length]
         ]
         by_length.append(f"at {format_factor(length, task.train_length)} {', '.join(means)}")
     return f"{task.title}, means of RPE and APE: {'; '.join(by_length)}. {_solved_sentence(rpe, ape)}"
@@ -190,25 +214,21 @@ def group_sentence(task: TaskResults) -> str:
 def _solved_sentence(*groups: GroupResults) -> str:
     counts = " and ".join(f"{sum(group.solved_flags)} of {len(group.solved_flags)} {group.name} runs" for group in groups)
     none = [group.name for group in groups if not any(group.solved_flags)]
-    warning = f" No {' and no '.join(none)} run did, so its accuracy beyond training says little about positions." if none else ""
+    warning = f" No {' and no '.join(none)} run did, so its numbers beyond training say little about positions." if none else ""
     return f"{counts} learned the training length.{warning}"
 
 
-def _mean(summaries: Summaries, measure: str) -> float | None:
-    return summaries[measure].mean if measure in summaries else None
+def _mean(summaries: Summaries, measure: Measure) -> float | None:
+    return summaries[measure.key].mean if measure.key in summaries else None
 
 
-def _best(columns: list[list[float | None]]) -> list[list[bool]]:
-    """Per column, which means are the best as printed; none where all are equal or the best is 0."""
-    return [_best_of(column) for column in columns]
-
-
-def _best_of(column: list[float | None]) -> list[bool]:
-    means = [value for value in column if value is not None]
-    texts = [None if value is None else format_percent(value) for value in column]
-    if not means or max(means) == 0 or len({text for text in texts if text}) == 1:
+def _best(column: list[float | None], measure: Measure) -> list[bool]:
+    """Which means of a column are the best as printed; none where all are equal or the best score is 0."""
+    scores = [measure.sign * value for value in column if value is not None]
+    texts = [None if value is None else measure.write(value) for value in column]
+    if not scores or max(scores) == 0 or len({text for text in texts if text}) == 1:
         return [False] * len(column)
-    return [text == format_percent(max(means)) for text in texts]
+    return [text == measure.write_score(max(scores)) for text in texts]
 
 
 def transposed(columns: list[list[bool]], n_rows: int) -> list[list[bool]]:

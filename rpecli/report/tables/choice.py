@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from statistics import median
 
 from rpecli.report import attention_cost, overview
-from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.aggregate import EncodingResults, TaskResults, by_scoring
 from rpecli.report.definitions import Definition, kernel_of
 from rpecli.report.format import format_count
+from rpecli.report.measures import ACCURACY
 from rpecli.report.overview import Entry
 from rpecli.table import MISSING, Table
 
@@ -16,10 +17,8 @@ TITLE = "What to use and what it costs"
 NO_KERNEL = "no"
 LEFT = ("encoding", "group", "source", "special kernel")
 CAPTION = (
-    "Mean beyond: accuracy beyond the training length with chance at 0, in per cent, over log2 length and tasks. Solved: runs "
-    "with an exact match of at least 0.9 at the training length. Special kernel: whether attention needs one, and which (see "
-    "Kernel in the glossary); PyTorch's fused attention serves the others as it is. The times of a study's runs are not shown: "
-    "they compete for one machine, so they cannot be compared."
+    "Special kernel: whether attention needs one, and which (see Kernel in the glossary); PyTorch's fused attention serves the "
+    "others as it is. The times of a study's runs are not shown: they compete for one machine, so they cannot be compared."
 )
 
 
@@ -41,7 +40,14 @@ def table(tasks: Sequence[TaskResults], reference: Sequence[TaskResults], known:
         records.append(record)
     columns = list(records[0]) if records else []
     align = "".join("l" if column in LEFT else "r" for column in columns)
-    return Table(TITLE, columns, align, [list(record.values()) for record in records], caption=f"{CAPTION} {cost.note}")
+    return Table(TITLE, columns, align, [list(record.values()) for record in records], caption=_caption(entries, cost.note))
+
+
+def _caption(entries: list[Entry], cost: str) -> str:
+    scorings = [scoring for scoring, _ in by_scoring([entry.task for entry in entries])] or [ACCURACY]
+    beyond, learned = (" or ".join(texts) for texts in zip(*((one.beyond, one.learned) for one in scorings), strict=True))
+    means = f"Mean beyond: {beyond}, over log2 length and tasks. Solved: runs with {learned} at the training length."
+    return f"{means} {CAPTION} {cost}"
 
 
 def _kernel(choice: str, known: dict[str, Definition]) -> str:

@@ -10,6 +10,7 @@ from rpecli.report.answers import task_answers
 from rpecli.report.attention_maps import EncodingMaps, attention_maps
 from rpecli.report.content import ReportContent
 from rpecli.report.definitions import names_in
+from rpecli.report.figures.accuracy import PANELS
 from rpecli.report.figures.page_svg import Chart, LegendBlock, PageCharts
 from rpecli.report.figures.report import SHIFT, Figures
 from rpecli.report.figures.score_terms import TERM_LOOKS
@@ -25,7 +26,6 @@ from rpecli.table import Table, plural
 SIGNS = {"supported": "\u2714", "contradicted": "\u2716", "mixed": "\u25d0", "no difference": "="}
 TERMS = "terms"  # the figure with a legend of its own
 PREDICTIONS = "changed"  # the measure of a shift that is shown first
-FIRST = "token_accuracy"  # the measure of accuracy that is shown first
 
 
 @dataclass
@@ -34,8 +34,9 @@ class Charts:
 
     legend: list[LegendBlock]
     accuracy: list[Chart]
-    exact_match: list[Chart]
+    second: list[Chart]  # exact match, or token accuracy beside perplexity
     learning: list[Chart]
+    places: list[Chart]
     profiles: list[Chart]
     copying: list[Chart]
     grids: dict[str, list[Chart]] = field(default_factory=dict)
@@ -132,9 +133,14 @@ def _charts(page: PageCharts, figures: Figures) -> Charts:
     learning, profiles, copying = (page.charts(drawing) if drawing else []
                                    for drawing in (figures.learning, figures.profiles, figures.copy_weight))  # fmt: skip
     charts = Charts(
-        page.styles_legend(figures.styles), [chart for chart in accuracy if chart.key == FIRST],
-        [chart for chart in accuracy if chart.key != FIRST], learning, profiles, copying,
-    )  # fmt: skip
+        legend=page.styles_legend(figures.styles),
+        accuracy=[chart for chart in accuracy if chart.key == PANELS[0]],
+        second=[chart for chart in accuracy if chart.key != PANELS[0]],
+        learning=learning,
+        places=[chart for drawing in figures.places.values() for chart in page.charts(drawing)],
+        profiles=profiles,
+        copying=copying,
+    )
     charts.grids = {title: page.charts(drawing) for title, drawing in figures.grids.items()}
     for title, drawings in figures.probes.items():
         attention = [name for name in drawings if name not in (TERMS, SHIFT)]

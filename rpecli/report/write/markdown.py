@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 from rpecli.report.content import ReportContent
-from rpecli.report.figures.report import GRID, PROBES, SHIFT
+from rpecli.report.figures.report import GRID, PLACES, PROBES, SHIFT
 from rpecli.report.provenance import provenance_lines
-from rpecli.report.tables import runs
+from rpecli.report.tables import places, runs
 from rpecli.report.tables.accuracy import group_sentence
 from rpecli.report.verdict import RULES
 from rpecli.report.write.templates import render
@@ -21,15 +21,17 @@ DATA = (
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (
     "Lines are means over seeds, bands the range from the lowest to the highest seed. Dotted vertical line: the training length. "
-    "Gray dashed line: chance, for token accuracy."
+    "Gray dashed line: chance."
 )
 PROFILES = (
     "Performance profiles: the share of runs, over all tasks and seeds, whose mean over log length beyond training is above a "
     "threshold. Bands: pointwise 95 % bootstrap intervals over seeds within each task."
 )
 GRIDS = "Exact match in per cent, mean over seeds; the outline holds the sizes of training."
-NOTES = {"rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "profiles_note": PROFILES, "grid_note": GRIDS,
-         "data_note": DATA}  # fmt: skip
+NOTES = {
+    "rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "places_note": places.CAPTION, "profiles_note": PROFILES,
+    "grid_note": GRIDS, "data_note": DATA,
+}  # fmt: skip
 
 
 def page(content: ReportContent, figures: Collection[str]) -> str:
@@ -40,6 +42,7 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
             "groups": group_sentence(task),
             "tables": [*content.tables_of(task), runs.table(task)],
             "attention": {name: file for name, file in _figures(task.title, figures).items() if name != SHIFT},
+            "places": next((file for file in figures if file == f"{PLACES}{slug(task.title)}.png"), None),
             "shift": _figures(task.title, figures).get(SHIFT),
             "grid": next((file for file in figures if file == f"{GRID}{slug(task.title)}.png"), None),
         }
