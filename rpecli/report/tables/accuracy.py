@@ -9,15 +9,12 @@ from typing import Any, cast
 
 from rpecli.report import stats, warnings
 from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
-from rpecli.report.format import format_count, format_factor
+from rpecli.report.format import format_count, format_factor, format_percent
 from rpecli.report.measures import Measure
 from rpecli.table import MISSING, Footnotes, Table
 
-<<<<<<< HEAD
 FEW = 0.01  # share of an evaluation set below which known problems are not worth a word
-=======
 Column = tuple[str, Callable[[EncodingResults], str]]  # a heading, and the cell of an encoding
->>>>>>> main
 MAX_LENGTHS = 6  # in one sentence; of more, only the doublings of the training length are named
 
 
@@ -36,17 +33,11 @@ def more_tables(task: TaskResults) -> list[Table]:
     return tables
 
 
-<<<<<<< HEAD
-def _exact_match(task: TaskResults) -> Table:
-    caption = f"{_solved_caption(task)} Effective length: the longest evaluated length up to which exact match is at least "
-    caption += f"{format_percent(stats.EFFECTIVE)}, lower median over seeds (lowest to highest).{_known_problems(task)}"
-    return _by_length(task, "exact_match", caption, ("effective length", lambda encoding: effective_length(encoding, task)))
-=======
 def _compared(task: TaskResults, measure: Measure) -> Table:
     """A table of a measure that is compared; the one that decides has the effective length, the one that is shown a guess."""
     scoring, caption = task.scoring, _solved_caption(task)
     if measure is scoring.decides:
-        caption += f" {scoring.effective_words}, lower median over seeds (lowest to highest)."
+        caption += f" {scoring.effective_words}, lower median over seeds (lowest to highest).{_known_problems(task)}"
         last: Column = (scoring.effective_name, lambda encoding: effective_length(encoding, task))
     else:
         caption += f" Steps to 90 %: median training steps to token accuracy 90 % within the training lengths ({MISSING}: never)."
@@ -57,7 +48,6 @@ def _compared(task: TaskResults, measure: Measure) -> Table:
     guesses = [measure.write(task.chance[length]) if length in task.chance else MISSING for length in task.lengths]
     row = ["chance", MISSING, MISSING, *guesses, MISSING]
     return replace(table, rows=[*table.rows, row], bold=[*table.bold, [False] * len(row)], foot=1)
->>>>>>> main
 
 
 def effective_lengths(encoding: EncodingResults, task: TaskResults, half: bool = False) -> tuple[str, str, str]:
