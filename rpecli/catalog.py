@@ -27,6 +27,8 @@ SUFFIX = {"encodings": ".py", "tasks": ".py", "recipes": ".yaml"}
 PACKAGE = Path(__file__).resolve().parent
 PRIVATE = "_rpe_"  # how the names of modules begin that `load` makes
 LARGEST = 1e18  # options are smaller: whole numbers have 64 bits in torch
+COPIES = "code"  # the folder of a run directory that holds copies of the user's files, by kind
+FEW = 12  # names that a message lists one and all
 GROUPS = ("APE", "RPE", "content", "none")  # of encodings, in the order of tables and legends
 
 
@@ -67,9 +69,12 @@ def unknown(kind: str, word: str, names: list[str]) -> str:
 
 
 def nearest(word: str, names: list[str]) -> str:
-    """A hint for a mistyped word: the close names, or all of them."""
-    close = close_names(word, names)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+    """A hint for a mistyped word: the close names, or all of them; of many the closest three."""
+    if close := close_names(word, names):
+        return f"did you mean {' or '.join(close)}?"
+    if len(names) <= FEW:
+        return f"known: {', '.join(names)}"
+    return f"the closest of {len(names)} are {', '.join(close_names(word, names, cutoff=0.0))}"
 
 
 def close_names(word: str, names: list[str], cutoff: float = 0.5) -> list[str]:
@@ -233,7 +238,8 @@ def blame(error: BaseException) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as messages write it: relative to the working folder where it is below that."""
+    """A path as messages write it: that of the user's file for a copy of it, relative to the working folder where it is below."""
+    path = trust.original(path) if path.parent.parent.name == COPIES else path
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 

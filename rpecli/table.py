@@ -78,9 +78,9 @@ class Table:
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text
 
-        grid = self._rich_grid()
-        if self.narrow and console.measure(grid, options=options.update(max_width=ANY_WIDTH)).maximum > options.max_width:
-            grid = self.narrow._rich_grid()
+        grid, narrower = self._rich_grid(), self.narrow
+        while narrower and console.measure(grid, options=options.update(max_width=ANY_WIDTH)).maximum > options.max_width:
+            grid, narrower = narrower._rich_grid(), narrower.narrow
         below = visible("\n".join(filter(None, [self.caption, *self.footnotes])))
         yield from filter(None, [Text(visible(self.heading), style="bold"), grid, Text(below, style="dim")])
 

@@ -5,6 +5,7 @@ the user's own list of files that they named, or if they allow it with `--trust-
 command line, or in a recipe that is not a run's.
 """
 
+import ast
 import hashlib
 import os
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ def allow(choices: Iterable[str]) -> None:
             digest = _digest(path.read_bytes())
             if not _is_listed(digest):
                 os.environ[VARIABLE] = ",".join(filter(None, (os.environ.get(VARIABLE), digest)))
+            if repr(str(path)) not in _named(digest):
                 _remember(digest, path)
 
 
@@ -36,6 +38,16 @@ def check(path: Path, text: bytes) -> None:
     """Raises ChoiceError for a file that the user has not named."""
     if not _is_listed(_digest(text)):
         raise ChoiceError(f"{path}: this code came with a run and was never named by you: read it, then add --trust-code")
+
+
+def original(path: Path) -> Path:
+    """The user's file of which a run directory holds this copy, if it still has the same text; else the copy."""
+    with suppress(OSError, ValueError, SyntaxError):
+        digest = _digest(path.read_bytes())
+        for name in map(ast.literal_eval, reversed(_named(digest))):
+            if Path(name).is_file() and _digest(Path(name).read_bytes()) == digest:
+                return Path(name)
+    return path
 
 
 def state_file() -> Path:
@@ -52,9 +64,15 @@ def _is_listed(digest: str) -> bool:
     allowed = os.environ.get(VARIABLE, "")
     if allowed == ALL or digest in allowed:
         return True
-    with suppress(OSError):
-        return any(line.startswith(digest) for line in state_file().read_text(encoding="utf-8").splitlines())
-    return False
+    return bool(_named(digest))
+
+
+def _named(digest: str) -> list[str]:
+    """The paths, as Python writes them, at which the user named a file of this text; the latest last."""
+    with suppress(OSError, UnicodeDecodeError):
+        lines = state_file().read_text(encoding="utf-8").splitlines()
+        return [line.partition("  ")[2] for line in lines if line.startswith(digest)]
+    return []
 
 
 def _remember(digest: str, path: Path) -> None:

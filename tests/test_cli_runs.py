@@ -15,6 +15,7 @@ from rpecli import catalog
 from rpecli.cli._run_tables import shown_factors
 from rpecli.cli._run_text import spark
 from rpecli.describe import listing
+from rpecli.run.code import changes
 from rpecli.run.directory import Run, find_runs
 from rpecli.run.files import RECORD_FORMAT
 
@@ -342,6 +343,14 @@ def test_a_changed_file_of_a_trained_run_is_a_warning(rpe: tiny.Rpe, evaluated: 
         assert "encodings/rope.py, model.py" in result.err + result.out
         assert result.err.count("code has changed") <= 1
     assert f"rpe's code has changed since {run.name} was trained" in rpe("eval", "--jobs", 0).err
+
+
+def test_changed_code_is_told_once_however_many_kinds_of_runs_there_are(tmp_path: Path) -> None:
+    kinds = [tiny.new_run(tmp_path, encoding=encoding) for encoding in ("rope", "alibi", "t5")]
+    old = {f"encodings/{n}.py": "00000000" for n in range(9)}
+    (told,) = changes((run.name, run.config, run.record | {"code": run.record["code"] | old}) for run in kinds)
+    files = "encodings/0.py, encodings/1.py, encodings/2.py, encodings/3.py and 5 more files"
+    assert told == f"rpe's code has changed since {kinds[0].name} and 2 more were trained: {files}"
 
 
 def test_a_swapped_encoding_is_a_row_of_its_own_in_the_report(rpe: tiny.Rpe, here: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from helpers import training as tiny
 
 from rpecli.choice import ChoiceError
+from rpecli.cli._inputs import warn_of_lengths
 from rpecli.config.recipe import Config
 from rpecli.config.settings import EvalSettings
 from rpecli.evaluate import measure
@@ -43,6 +44,15 @@ def test_another_task_or_a_wrong_option_is_refused(choice: str, message: str) ->
 def test_a_task_with_other_symbols_is_refused() -> None:
     with pytest.raises(ChoiceError, match="it has 4 symbols, the trained task has 16"):
         evaluation_task(Config(task="copy", encoding="rope", eval=EvalSettings(eval_task="copy:symbols=4")))
+
+
+def test_lengths_and_sizes_are_those_of_the_evaluated_task(capsys: pytest.CaptureFixture[str]) -> None:
+    config = Config(task="sort", encoding="rope", length=8)
+    settings = EvalSettings(lengths="64", samples=1 << 20, eval_task="sort:symbols=32:distinct=true")
+    warn_of_lengths([(config, settings)])
+    assert "has no problem longer than 31: left out at 64" in capsys.readouterr().err
+    warn_of_lengths([(config, EvalSettings(lengths="64"))])
+    assert capsys.readouterr().err == ""
 
 
 def test_a_report_has_the_other_inputs_as_a_task_of_their_own_that_no_test_counts(tmp_path: Path) -> None:

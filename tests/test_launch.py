@@ -15,6 +15,7 @@ import pytest
 from helpers import training as tiny
 
 from rpecli import process
+from rpecli.cli import _execute
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import pool, worker
 from rpecli.launch.job import BUSY, FAILED, Ending, Job
@@ -141,14 +142,29 @@ def test_a_crash_in_evaluation_does_not_cost_the_training(tmp_path: Path, rpe: t
     assert run.record["error"] is None
 
 
-def test_a_crash_in_this_process_leaves_the_other_runs_to_go_on(tmp_path: Path, rpe: tiny.Rpe) -> None:
-    mine = crashing(tmp_path, "raise ValueError('no such angle')")
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("raise ValueError('no such angle')", "ValueError: no such angle"), ("os._exit(0)", r"its code called exit\(0\)")],
+)
+def test_a_crash_in_this_process_leaves_the_other_runs_to_go_on(fault: str, reason: str, tmp_path: Path, rpe: tiny.Rpe) -> None:
+    mine = crashing(tmp_path, fault)
     file = tiny.recipe_file(tmp_path, encoding=f"{mine},none")
     result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
     runs = runs_of(tmp_path / "runs")
     assert result.code == 1
-    assert re.search(rf"{runs['crash-s0'].name}: \S*crash\.py:13: ValueError: no such angle", result.err)
+    assert re.search(rf"{runs['crash-s0'].name}: \S*crash\.py:13: {reason}", result.err)
     assert {name: run.record["status"] for name, run in runs.items()} == {"crash-s0": "failed", "none-s0": "trained"}
+
+
+def test_a_reason_that_many_runs_have_in_common_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [tiny.new_run(tmp_path, seed=seed) for seed in range(3)]
+    _execute._print_failures({run: Ending(FAILED, f"no space left on device: {run.metrics_file}") for run in runs})
+    _execute._print_failures({run: Ending(FAILED, f"seed {run.config.seed}") for run in runs[:2]})
+    assert capsys.readouterr().err.splitlines() == [
+        f"{runs[0].name}: no space left on device: {runs[0].metrics_file}; and the same for 2 other runs",
+        f"{runs[0].name}: seed 0",
+        f"{runs[1].name}: seed 1",
+    ]
 
 
 def test_the_reason_of_a_failure_is_that_of_this_job_where_the_record_cannot_be_written(

@@ -347,6 +347,14 @@ def test_progress_shows_every_run_and_how_it_ended(terminal: bool, three: list[R
         assert f"{new.name}  starting" in text_of(console)
 
 
+def test_a_reason_is_told_with_the_first_run_that_fails_for_it(three: list[Run]) -> None:
+    console = console_of()
+    events = (Event("ended", run, Ending(1, f"no space left on device: {run.metrics_file}")) for run in three)
+    progress.follow(events, console, three)
+    told = [line.partition("  ")[2] for line in text_of(console).splitlines() if line.startswith("[")]
+    assert told == [f"FAILED: no space left on device: {three[0].metrics_file}", "FAILED as before", "FAILED as before"]
+
+
 def test_the_end_of_a_run_says_what_was_done(tmp_path: Path) -> None:
     evaluated, trained = write_run(tmp_path, {16: 1.0}), training_run(tmp_path, seed=1)
 

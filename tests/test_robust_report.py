@@ -369,6 +369,6 @@ def test_the_same_problem_of_many_runs_is_told_once(tmp_path):
 def test_a_report_is_refused_before_anything_where_it_cannot_be_written(tmp_path, place):
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ReportError, match="is not a folder"):
+    with pytest.raises(ReportError, match=r"cannot be written \(.* is not a folder\): choose another folder"):
         build.check_place("mine", tmp_path / place)
     build.check_place("mine", tmp_path / "new" / "deep")

@@ -9,7 +9,7 @@ from helpers import training as tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rpecli import trust
+from rpecli import catalog, trust
 from rpecli.choice import canonical, names_in, paths_in, relative_to, split_list
 from rpecli.config import load as config_load
 from rpecli.evaluate import measure
@@ -319,6 +319,23 @@ def test_code_that_came_with_a_run_runs_only_if_its_text_was_named_before(
         assert rpe(*command).code == 0
     assert not Path("executed").exists()
     assert rpe(*eval_, "--overwrite", "--trust-code").code == 0
+
+
+def test_a_copy_is_called_by_the_file_that_it_was_made_of(here: Path) -> None:
+    bias, _ = own_files(here / "study")
+    (here / "other").mkdir()
+    moved = here / "other" / "mine.py"
+    run = tiny.new_run(here / "runs", encoding=canonical(str(bias)))
+    (copy,) = paths_in(run.config.encoding)
+    assert copy != bias
+    trust.allow([canonical(str(bias))])
+    assert catalog.shown(copy) == "study/mine.py"
+    bias.rename(moved)
+    assert catalog.shown(copy) == f"runs/{run.name}/code/encodings/mine.py"  # nobody named it there
+    trust.allow([canonical(str(moved))])
+    assert catalog.shown(copy) == "other/mine.py"
+    moved.write_text(BIAS.replace("-self", "+self"))
+    assert catalog.shown(copy) == f"runs/{run.name}/code/encodings/mine.py"  # of another text
 
 
 def test_a_recipe_nested_too_deep_is_one_line(rpe: tiny.Rpe, here: Path) -> None:

@@ -160,3 +160,13 @@ def test_footnotes_share_a_letter_for_the_same_text() -> None:
 )  # fmt: skip
 def test_a_column_of_numbers_stands_to_the_right(cell: str, side: str) -> None:
     assert Table.of([{"name": "a", "value": cell}]).align == f"l{side}"
+
+
+def test_a_terminal_shows_the_widest_form_of_a_table_that_fits() -> None:
+    narrowest = Table("", ["c"], "l", [["4"]])
+    narrow = Table("", ["b" * 20], "l", [["20"]], narrow=narrowest)
+    table = Table("", ["a" * 40], "l", [["40"]], narrow=narrow)
+    for width, cell in ((50, "40"), (30, "20"), (10, "4")):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(table)
+        assert console.file.getvalue().split()[-1] == cell  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from rpecli.cli._output import new_console
 from rpecli.launch.job import Ending, Job
 from rpecli.run.directory import Run
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
+from rpecli.table import plural
 
 GO_ON = "start the same command again to go on"
 
@@ -67,8 +68,7 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) 
     if TERMINATED in codes:
         raise Terminated(GO_ON)
     failed = [run for run, ending in endings.items() if ending.code]
-    for run in failed:
-        _print_failure(run, endings[run])
+    _print_failures({run: endings[run] for run in failed})
     if failed and stop_on_failure:
         count = sum(len(job.runs) for job in jobs)
         stop(f"{len(failed)} of {count} runs failed; fix the cause and rerun the same command", FAILURE)
@@ -96,9 +96,16 @@ def _in_this_process(jobs: list[Job]) -> dict[Run, Ending]:
     return endings
 
 
-def _print_failure(run: Run, ending: Ending) -> None:
-    log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
-    warn(f"{run.name}: {ending.reason}{log}", "red")
+def _print_failures(endings: dict[Run, Ending]) -> None:
+    """The reason of every failed run; one that many have in common once."""
+    by_reason: dict[str, list[Run]] = {}
+    for run, ending in endings.items():
+        by_reason.setdefault(ending.reason_of(run), []).append(run)
+    for runs in by_reason.values():
+        run, others = runs[0], len(runs) - 1
+        log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
+        more = f"; and the same for {plural(others, 'other run')}" if others else ""
+        warn(f"{run.name}: {endings[run].reason}{log}{more}", "red")
 
 
 def _has_text(log: Path) -> bool:

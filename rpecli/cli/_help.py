@@ -1,7 +1,8 @@
 """Commands whose help ends with examples, one per line, and that know which flags were given."""
 
 from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 from typer.core import TyperCommand, TyperGroup
 
@@ -21,18 +22,26 @@ class _ExamplesLast:
 
 
 class Command(_ExamplesLast, TyperCommand):
-    """A command of `rpe`. An option that holds one value is refused where it is given twice: the first would be lost."""
+    """A command of `rpe`. Refused are an option that holds one value and is given twice, and a path without a character."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            _, _, parameters = self.make_parser(ctx).parse_args(list(args))
+            values, _, parameters = self.make_parser(ctx).parse_args(list(args))
             options = [parameter for parameter in parameters if parameter.param_type_name == "option"]
             flags.set_given([option.opts[0] for option in options])
             single = [option for option in options if not option.multiple and not getattr(option, "is_flag", False)]
             counts = Counter(option.opts[0] for option in single)
             for name in (name for name, number in counts.items() if number > 1):
                 ctx.fail(f"{name} is given twice: keep one")
+            for option in single:
+                if _is_path(option) and not values[option.name].strip():  # pathlib takes it for the working folder
+                    ctx.fail(f"{option.opts[0]} is empty: write a path, or . for the working folder")
         return super().parse_args(ctx, args)
+
+
+def _is_path(option: Any) -> bool:
+    annotation = option.type_descriptor.annotation
+    return Path in (annotation, *get_args(annotation))
 
 
 class Group(_ExamplesLast, TyperGroup):

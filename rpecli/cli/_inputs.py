@@ -1,9 +1,7 @@
 """Turns flags into recipes, lengths and evaluation requests, and stops on every error before anything starts."""
 
 from collections.abc import Iterable
-from errno import ENOTDIR
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +14,7 @@ from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings, Recipe, label
 from rpecli.config.yaml_source import RecipeError
+from rpecli.run.files import problem_of_folder
 
 if TYPE_CHECKING:
     from rpecli.trial.child import Trial
@@ -78,14 +77,8 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
 
 def require_writable(flag: str, folder: Path) -> None:
     """Stops where a folder cannot be written, before the work; a folder that is not there yet is not created."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    try:
-        if not existing.is_dir():
-            raise NotADirectoryError(ENOTDIR, f"{existing} is a file")
-        with TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        stop(f"{flag} {folder} cannot be written ({error.strerror}): choose another place", USAGE)
+    if problem := problem_of_folder(folder):
+        stop(f"{flag} {folder} cannot be written ({problem}): choose another place", USAGE)
 
 
 def check_device(device: str) -> None:
@@ -116,19 +109,23 @@ def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]]) -> No
     for config, settings in evaluations:
         if settings.samples < MANY:
             continue
-        needed = sizes.evaluation_set_bytes(settings, task.build(config.task).sequence(config.length))
+        name = settings.eval_task or config.task
+        needed = sizes.evaluation_set_bytes(settings, task.build(name).sequence(config.length))
         if problem := sizes.problem(needed, available_memory()):
-            stop(f"an evaluation set of {config.task} {problem}: lower --samples or --eval-tokens", USAGE)
+            stop(f"an evaluation set of {name} {problem}: lower --samples or --eval-tokens", USAGE)
 
 
 def check_shift_sizes(configs: list[Config], shift: int) -> None:
-    """Stops for shifts whose prefix cannot fit in memory."""
+    """Stops for shifts whose prefix cannot fit in memory, or would take longer than anybody waits."""
     from rpecli import task
     from rpecli.device import available_memory
     from rpecli.launch import sizes
 
     for config in configs:
-        needed = sizes.shift_bytes(config, task.build(config.task).sequence(config.length), shift)
+        sequence = task.build(config.task).sequence(config.length)
+        if sizes.shift_products(config, sequence, shift) > sizes.MOST_PRODUCTS:
+            stop(f"--shifts {shift}: attention over that many tokens takes many hours: leave it out", USAGE)
+        needed = sizes.shift_bytes(config, sequence, shift)
         if problem := sizes.problem(needed, available_memory()):
             stop(f"--shifts {shift} {problem}: leave it out", USAGE)
 
@@ -157,16 +154,14 @@ def absolute_lengths(flag: str, text: str, remedy: str) -> list[int]:
     return parse_lengths(text)
 
 
-def warn_of_lengths(evaluations: list[tuple[Config, str]]) -> None:
-    """Warns, in one line per task, of lengths that its problems cannot have, and of those far beyond its training length.
-
-    `evaluations` are the configs of runs, and the lengths to evaluate each at as they are written.
-    """
+def warn_of_lengths(evaluations: list[tuple[Config, EvalSettings]]) -> None:
+    """Warns, in one line per task, of lengths that its problems cannot have, and of those far beyond its training length."""
     from rpecli import task
 
     warned = set()
-    for name, train_length, text in dict.fromkeys((config.task, config.length, text) for config, text in evaluations):
-        lengths, built = parse_lengths(text, train_length), task.build(name)
+    asked = ((settings.eval_task or config.task, config.length, settings.lengths) for config, settings in evaluations)
+    for name, train_length, text in dict.fromkeys(asked):
+        lengths, built = parse_lengths(text, train_length), task.build(name).split("test", train_length)
         too_long = [str(length) for length in lengths if not built.has_length(length)]
         warning = None
         if too_long:

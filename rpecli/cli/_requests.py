@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
+from rpecli.choice import ChoiceError, canonical, names_in, parse_choice, split_layers, split_switch
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._inputs import load_recipe, named_choice, try_code
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config
+from rpecli.config.recipe import Config, label
 from rpecli.config.settings import EvalSettings
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
@@ -126,7 +126,11 @@ def _swap(config: Config, encoding: str | None, scaling: str | None) -> str | No
     from rpecli import encoding as encodings
 
     choice = named_choice(encoding) if encoding is not None else canonical(_stretched(config, str(scaling)))
-    encodings.make_all(choice, encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"))
+    shape, trained = encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"), label(config.encoding)
+    for part in (part for phase in split_switch(choice) if phase for part in split_layers(phase)):
+        name = label(part).partition(":")[0]
+        if any(True for _ in encodings.make(part, shape).parameters()) and name not in names_in(trained):
+            raise ChoiceError(f"{name} has weights that these runs did not train: choose an encoding without weights")
     return choice
 
 

@@ -25,7 +25,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         warn(problem)
     by_factor = [accuracy_by_factor(run) for run in runs]
     factors = shown_factors(by_factor)
-    rows, narrow_rows = [], []
+    rows, narrow_rows, narrowest_rows = [], [], []
     for run, accuracies in zip(runs, by_factor, strict=True):
         record, validation = run.record, _last_validation(run)
         what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
@@ -33,10 +33,13 @@ def runs_table(runs: Sequence[Run]) -> Table:
         numbers = list(map(whole_percent, shares))
         condition = state(run, record)
         rows.append([run.name, *what, condition, *numbers, clock(record.get("seconds") or 0)])
-        narrow_rows.append([*what, condition, *numbers, run.name.rpartition("-")[2]])
+        digits = run.name.rpartition("-")[2]
+        narrow_rows.append([*what, condition, *numbers, digits])
+        narrowest_rows.append([*what, condition, digits])
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
     align = "llrl" + "r" * (1 + len(factors))
-    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION)
+    narrowest = Table("", [*columns[:4], "run"], "llrll", narrowest_rows)
+    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION, narrow=narrowest)
     return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=CAPTION, narrow=narrow)
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rpecli import catalog
-from rpecli.choice import parse_choice, split_list
+from rpecli.choice import parse_choice, split_layers, split_list
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._inputs import absolute_lengths, check_device, named_choice, require_writable
+from rpecli.cli._inputs import absolute_lengths, check_device, named_choice, require_writable, try_code
 from rpecli.cli._output import print_rich, print_written
 from rpecli.config.settings import MAX_THREADS
 from rpecli.signals import Interrupted, Terminated
@@ -54,6 +54,7 @@ def bench(
     The tables go to results/bench/.
     """
     from rpecli.bench import DEFAULT, MODULES, Options, parse_dtypes, parse_size
+    from rpecli.trial.child import Trial
 
     if what is not None and what not in MODULES:
         stop(catalog.unknown("benchmark", what, list(MODULES)), USAGE)
@@ -79,6 +80,7 @@ def bench(
     except ValueError as error:
         stop(str(error), USAGE)
     _check_sizes(what, options)
+    try_code(Trial("encodings", part, 64, 4, (64,)) for choice in options.encodings or () for part in split_layers(choice))
     for name in [what] if what else DEFAULT:
         _measure(name, options, out)
 

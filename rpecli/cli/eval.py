@@ -63,7 +63,7 @@ def evaluate(
     requests, damaged = eval_requests(selected, request, settings, swap_encoding, rope_scaling)
     check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     if data is None:
-        warn_of_lengths([(run.config, overrides.get("lengths", run.config.eval.lengths)) for run in requests])
+        warn_of_lengths([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     todo, read_only = _unanswered(requests)
     failed = execute([Job(run, train=False, request=requests[run], device=device) for run in todo], jobs, stop_on_failure=False)
     if as_json:

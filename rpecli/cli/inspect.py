@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,7 +167,8 @@ def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], d
         try:
             with output.leaving_out(run):
                 record = run_names(run, request)
-                lines[run_name(record)] = invariance.probe(run, distances, device, request)
+                say_next = partial(_say_next, run)
+                lines[run_name(record)] = invariance.probe(run, distances, device, request, say_next)
                 records.append(record)
                 if unknown := [str(line["shift"]) for line in lines[run_name(record)] if line["logits_mean"] is None]:
                     warn(f"{run.name}: logits are not a number after a shift by {', '.join(dict.fromkeys(unknown))}")
@@ -178,6 +180,10 @@ def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], d
     else:
         _print(shift_sentences(lines, records), attention_text.shift_tables(lines) if output.tables else [])
     _print_files(output.folder, files)
+
+
+def _say_next(run: Run, text: str) -> None:
+    say(f"{run.name}  {text}", err=True)
 
 
 def _print(sentences: list[str], tables: list[Table]) -> None:

@@ -92,7 +92,9 @@ def report(
 def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:
     from rpecli.report import build
     from rpecli.report.load import ReportError
+    from rpecli.report.write.two_studies import folder_name
 
+    check_report_place(folder_name(*studies) if name is None else name, out)
     try:
         comparison = build.compare_studies(studies, runs, out, name, command_line())
     except ReportError as error:

@@ -64,7 +64,7 @@ def run(
         start_server(jobs)
         check_recipe(loaded, source)
         check_evaluation_sizes([(config, config.eval) for config in configs.values()])
-        warn_of_lengths([(config, config.eval.lengths) for config in configs.values()])
+        warn_of_lengths([(config, config.eval) for config in configs.values()])
     max_stack = parse_stack(stack, device if len(done) < len(work) else "cpu")  # torch need not be loaded for nothing
     created, unusable = create_runs(list(configs.values()), source.name, runs, done)
     if done:

@@ -42,3 +42,8 @@ class Ending:
 
     code: int = DONE
     reason: str = ""
+
+    def reason_of(self, run: Run) -> str:
+        """The reason without the names of the run and of the file of its record: equal for runs that failed alike."""
+        parts = self.reason.replace(str(run), "RUN").replace(run.name, "RUN").split()
+        return " ".join("FILE" if part.startswith("RUN/") else part for part in parts)

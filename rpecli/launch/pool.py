@@ -233,7 +233,8 @@ def _in_this_process(jobs: list[Job], say: worker.Say) -> Iterator[Event]:
             yield from _wait_for_busy(queue)
             continue
         job = queue.waiting.popleft()
-        ending = worker.run_job(job, say)
+        with worker.exits_raised():
+            ending = worker.run_job(job, say)
         yield from queue.end(job, ending)
         if ending.code in STOPPED:
             return

@@ -22,9 +22,7 @@ from rpecli.run.files import RunError
 from rpecli.table import plural
 
 INTERVAL = 10.0  # seconds between plain reports
-EVERYWHERE = (
-    5.0  # seconds between looks at all runs, in between at those at work: a look at 1,000 took 25 ms, five times a second
-)
+EVERYWHERE = 5.0  # seconds between looks at all runs, in between at those at work: a look at 1,000 takes 25 ms
 VIEW = 0.001  # the same in a terminal, per run: a view of 1,000 takes 13 ms
 MAX_LISTED = 8  # runs at work that are listed
 QUIET = 120.0  # seconds without a change to its files after which a run at work is said to make no progress
@@ -36,14 +34,15 @@ def follow(events: Iterable[Event], console: Console, runs: list[Run], interval:
     sweep = SweepStatus(lambda: runs, queued=True)
     with Display(console, sweep, interval) as display:
         display.show(sweep.refresh())
-        before = {run: Before.of(run) for run in runs}
+        before, told = {run: Before.of(run) for run in runs}, set[str]()
         active, looked = set[Run](), time.monotonic()
         for event in events:
             messages = [event.text] if event.text else []
             if event.run and event.ending:
                 endings[event.run] = event.ending
                 sweep.runs[event.run].active = sweep.runs[event.run].queued = False
-                messages = [f"[{len(endings)}/{len(runs)}] {_end_of(event.run, event.ending, before[event.run])}"]
+                what = _end_of(event.run, event.ending, before[event.run], told)
+                messages = [f"[{len(endings)}/{len(runs)}] {what}"]
             if event.kind == "tick" and active != set(event.active):
                 _take_up(sweep, active, set(event.active), endings)
                 active = set(event.active)
@@ -82,10 +81,18 @@ class Before:
         return cls(False, 0, 0)
 
 
-def _end_of(run: Run, ending: Ending, before: Before) -> str:
-    """`copy-rope-s0-...  evaluated at 4 lengths, 3 s`: what this command did to a run, and how that ended."""
+def _end_of(run: Run, ending: Ending, before: Before, told: set[str]) -> str:
+    """`copy-rope-s0-...  evaluated at 4 lengths, 3 s`: what this command did to a run, and how that ended.
+
+    `told` holds the reasons of failures that were told before.
+    """
+    if ending.code in STOPPED:
+        return f"{run.name}  stopped"
     if ending.code:
-        return f"{run.name}  {'stopped' if ending.code in STOPPED else f'FAILED: {ending.reason}'}"
+        reason = ending.reason_of(run)
+        again = reason in told
+        told.add(reason)
+        return f"{run.name}  {'FAILED as before' if again else f'FAILED: {ending.reason}'}"
     try:
         parts = [] if before.trained else [_training(run)]
         lines, cells = run.evaluations()[before.evaluations :], run.grid_evaluations()[before.cells :]

@@ -3,6 +3,8 @@
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate.eval_set import n_sequences
 
+SHIFTED = 32  # sequences
+MOST_PRODUCTS = 1e15  # that are measured: some hours on a processor
 FLOAT, TOKEN = 4, 9  # bytes; a token of an evaluation set has its number and whether it is scored
 
 
@@ -23,6 +25,11 @@ def shift_bytes(config: Config, sequence: int, shift: int) -> int:
     """Hidden states of one sequence behind a prefix, and the attention of its answer in every layer."""
     tokens = sequence + shift
     return FLOAT * tokens * (config.d_model * (6 + 2 * config.mlp_ratio) + config.n_layer * config.n_head * sequence // 2)
+
+
+def shift_products(config: Config, sequence: int, shift: int) -> float:
+    """Multiplications of the attention behind a prefix, of the sequences that a shift is measured on."""
+    return 2.0 * SHIFTED * config.n_layer * config.d_model * (sequence + shift) ** 2
 
 
 def problem(needed: int, available: int) -> str | None:

@@ -6,9 +6,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 from rpecli import catalog, signals
 from rpecli.evaluate.request import EvalRequest
@@ -79,6 +79,21 @@ def run_job(job: Job, say: Say) -> Ending:
         return Ending(BUSY)
     except (Exception, SystemExit) as error:
         return _failure(job, error, session)
+
+
+@contextmanager
+def exits_raised() -> Iterator[None]:
+    """Within, `os._exit` in the code of a task or an encoding ends its run, as `exit` does, and not this process in silence."""
+    leave = os._exit
+
+    def raised(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    os._exit = raised  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def _failure(job: Job, error: BaseException, session: "Session") -> Ending:

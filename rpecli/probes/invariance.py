@@ -10,6 +10,7 @@ numbers become lines of probes.jsonl.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -36,6 +37,9 @@ from rpecli.task import Batch
 
 BLOCKS = 1  # 32 sequences: what decides is the spread over seeds, and the whole set took as long as half of the training
 SHIFTS = (1, 4, 16, 64, 256)
+LONG = 4096  # a shift that takes long enough to be said before
+SECONDS = 10.0  # between two lines of progress
+Progress = Callable[[str], None]
 Kind = Literal["positions", "prefix"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -45,10 +49,12 @@ def probe(
     shifts: tuple[int, ...] = SHIFTS,
     device: str = "auto",
     request: EvalRequest = EvalRequest(),  # noqa: B008 - frozen
+    progress: Progress = lambda _: None,
 ) -> list[ShiftLine]:
     """The lines of a run at its training length, by kind and shift. Measures and saves those that are not there yet.
 
-    Raises RunError for a run that is not trained, and Stopped on SIGINT or SIGTERM.
+    `progress` gets how far that is, in words, where it takes long. Raises RunError for a run that is not trained, and Stopped on
+    SIGINT or SIGTERM.
     """
     torch.set_num_threads(run.config.threads)
     with run.lock(required=False), stop_signals() as stopped:
@@ -62,7 +68,7 @@ def probe(
         missing = [(kind, shift) for kind in KINDS for shift in shifts if (kind, shift) not in lines]
         if missing:
             _require_memory(loaded, blocks[0], max(shift for _, shift in missing))
-        for scores in measure(loaded, length, blocks[:BLOCKS], missing, stopped) if missing else []:
+        for scores in measure(loaded, length, blocks[:BLOCKS], missing, stopped, progress) if missing else []:
             line: ShiftLine = {**scores, **identity, "length": length, "fingerprint": fingerprint}
             store.append(run, line)
             lines[line["probe"], line["shift"]] = line
@@ -80,18 +86,30 @@ def _require_memory(loaded: LoadedModel, block: Batch, shift: int) -> None:
 
 @torch.no_grad()
 def measure(
-    loaded: LoadedModel, length: int, blocks: list[Batch], shifts: list[tuple[Kind, int]], stopped: list[int]
+    loaded: LoadedModel,
+    length: int,
+    blocks: list[Batch],
+    shifts: list[tuple[Kind, int]],
+    stopped: list[int],
+    progress: Progress = lambda _: None,
 ) -> list[ShiftScores]:
     """The scores of every (kind, shift). Raises Stopped between two forward passes once `stopped` holds a signal."""
     start, sums = time.monotonic(), {shift: ShiftSums() for shift in shifts}
-    for batch in probe_batches(loaded, length, blocks, prefix=max(by for _, by in shifts)):
+    said, n_measured, n_all = start, 0, len(shifts) * sum(len(block.tokens_BxT) for block in blocks)
+    if (longest := max(by for _, by in shifts)) >= LONG:
+        progress(f"measuring shifts up to {longest}")
+    for batch in probe_batches(loaded, length, blocks, prefix=longest):
         before = answer_state(loaded, batch)
         for kind, by in shifts:
             if stopped:
                 raise Stopped(stopped[0])
+            if time.monotonic() - said > SECONDS:
+                said = time.monotonic()
+                progress(f"{100 * n_measured // n_all} % of the shifts are measured")
             shifted = batch.shifted(by, random_prefix(loaded, length, batch, by) if kind == "prefix" else None)
             sums[kind, by].add(batch, before, answer_state(loaded, shifted))
             sums[kind, by].add_untrained(loaded, shifted)
+            n_measured += len(batch.inputs_BxT)
     seconds = round((time.monotonic() - start) / len(shifts), 3)
     return [sums[kind, by].scores(kind, by, seconds) for kind, by in shifts]
 

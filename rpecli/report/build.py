@@ -1,6 +1,5 @@
 """A report from run directories alone: load the runs, aggregate, test, tabulate, draw, and write every file."""
 
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from rpecli.plot import no_collection
 from rpecli.report.content import ReportContent
 from rpecli.report.load import ReportError, RunResults
 from rpecli.report.records import Verdict
-from rpecli.run.files import write_files
+from rpecli.run.files import problem_of_folder, write_files
 from rpecli.table import Table
 
 
@@ -143,11 +142,8 @@ def check_place(name: str, out: Path) -> None:
     """Raises ReportError unless the name is one folder of `out`, in which files can be written."""
     if problem := name_problem(name):
         raise ReportError(f"{name!r} is not a name for a report ({problem}): write --name WORD; it becomes a folder of {out}")
-    place = next(path for path in (out / name, *(out / name).parents) if path.exists() or path.is_symlink())
-    if not place.is_dir():
-        raise ReportError(f"{place} is not a folder: choose another with --out FOLDER, or another --name")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ReportError(f"{place} cannot be written: choose another folder: --out FOLDER")
+    if problem := problem_of_folder(out / name):
+        raise ReportError(f"{out / name} cannot be written ({problem}): choose another folder with --out, or another --name")
 
 
 def markdown_tables(report: Report) -> str:

@@ -228,8 +228,8 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
 def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
     record, config = run.record, run.config
-    evaluations = [line for line in run.all_evaluations() if keep(run, line)]
-    lines, on_grid = ([line for line in evaluations if ("grid" in line) is wanted] for wanted in (False, True))
+    every_line = [line for line in run.all_evaluations() if keep(run, line)]
+    lines, on_grid = ([line for line in every_line if ("grid" in line) is wanted] for wanted in (False, True))
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
     messages = []

@@ -27,6 +27,7 @@ CORE = (
     "objective.py",
     "task.py",
 )  # what every forward pass needs
+MAX_FILES = 4  # that a message names one by one
 HELPERS = ("encodings", "tasks")  # folders whose files import from each other
 LIBRARIES = ("bits", "brackets", "digits", "language", "ragged", "rows")  # modules that some tasks use
 
@@ -44,7 +45,7 @@ def keep(kind: str, choice: str, run: Path) -> str:
     def copy(path: Path) -> Path:
         if path not in copies:
             text = catalog.find(kind, str(path)).read_bytes()
-            copies[path] = _free_name(run.resolve() / "code" / kind / path.name, text, set(copies.values()))
+            copies[path] = _free_name(run.resolve() / catalog.COPIES / kind / path.name, text, set(copies.values()))
             copies[path].parent.mkdir(parents=True, exist_ok=True)
             if not copies[path].exists():
                 write_bytes(copies[path], text)
@@ -110,19 +111,18 @@ def check_copies(run: Path, config: Config, record: Mapping[str, Any]) -> None:
 
 
 def changes(runs: Iterable[tuple[str, Config, Mapping[str, Any]]]) -> list[str]:
-    """One line for each change of the shipped code since some of these runs (name, config, record) were trained."""
-    names: dict[tuple[str, str, str], list[str]] = {}
+    """A line about the runs (name, config, record) since whose training the shipped code has changed; none without such a run."""
+    names, files = list[str](), dict[str, None]()
     for name, config, record in runs:
         before = record.get("code")
         with suppress(ChoiceError):  # a file that is not there is an error elsewhere
             now = shipped_code(config)
             if before is not None and before != now:
-                files = ", ".join(changed_files(before, now))
-                names.setdefault((files, fingerprint_of(before), fingerprint_of(now)), []).append(name)
-    return [
-        f"rpe's code has changed since {_which(members)} trained ({before}, now {now}): {files}"
-        for (files, before, now), members in names.items()
-    ]
+                names.append(name)
+                files |= dict.fromkeys(changed_files(before, now))
+    more = f" and {len(files) - MAX_FILES} more files" if len(files) > MAX_FILES else ""
+    changed = f"{', '.join(sorted(files)[:MAX_FILES])}{more}"
+    return [f"rpe's code has changed since {_which(names)} trained: {changed}"] if names else []
 
 
 def _which(names: list[str]) -> str:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
 
 from rpecli import process
@@ -90,6 +91,18 @@ def remove_temporary(folder: Path) -> None:
             pid = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
             if pid.isdecimal() and process.identity(int(pid)) is None:
                 path.unlink(missing_ok=True)
+
+
+def problem_of_folder(folder: Path) -> str | None:
+    """Why files cannot be written into a folder; None if they can. One that is not there yet is not created."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists() or path.is_symlink())
+    if not existing.is_dir():
+        return f"{existing} is not a folder"
+    try:
+        with TemporaryFile(dir=existing):  # not os.access: root may write everywhere, but not to a place that takes no files
+            return None
+    except OSError as error:
+        return reason(error)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:

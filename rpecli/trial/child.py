@@ -10,11 +10,12 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rpecli import catalog, signals
-from rpecli.choice import ChoiceError, canonical, map_paths, names_in
+from rpecli.choice import ChoiceError, canonical, is_path, map_paths, names_in
 from rpecli.process import die_with_parent
 from rpecli.run import code
 from rpecli.trial.checks import FAILED, NOT_APPLICABLE, OK, DoesNotApply, Result
@@ -37,6 +38,12 @@ class Trial:
     check: str = ""  # one of the checks of its kind; without one, what training needs
 
     @property
+    def own_file(self) -> str:
+        """The path of the user's file, as it is written; empty for what ships."""
+        name = names_in(self.choice)[0]
+        return name if is_path(name) else ""
+
+    @property
     def path(self) -> Path:
         return catalog.find(self.kind, names_in(self.choice)[0])
 
@@ -47,11 +54,16 @@ def problems(trials: Sequence[Trial]) -> list[str | None]:
 
 
 def results_of(trials: Sequence[Trial]) -> list[Result]:
-    """How each of these ended, all in one process unless one of them ends it."""
+    """How each of these ended. Those of one file share a process, unless one ends it: what a file does reaches no other."""
     results: list[Result] = []
     while len(results) < len(trials):
-        results += _in_child(trials[len(results) :])
+        results += _in_child(_of_one_file(trials[len(results) :]))
     return results
+
+
+def _of_one_file(trials: Sequence[Trial]) -> list[Trial]:
+    """The first trials that are of the same file."""
+    return list(takewhile(lambda trial: trial.own_file == trials[0].own_file, trials))
 
 
 def _in_child(trials: Sequence[Trial]) -> list[Result]:

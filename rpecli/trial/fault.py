@@ -79,7 +79,7 @@ def described(value: object) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"shape {list(shape)}"
-    return "None (is a return missing?)" if value is None else f"{type(value).__name__} {value!r:.40}"
+    return "None (is a return missing?)" if value is None else f"{type(value).__name__} {' '.join(repr(value).split()):.40}"
 
 
 def quiet() -> None:
