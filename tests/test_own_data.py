@@ -105,7 +105,9 @@ def test_any_of_several_answers_counts(tmp_path: Path) -> None:
 def test_of_a_group_the_right_sequence_counts_else_the_best() -> None:
     exact, right = np.array([False, True, False, False]), np.array([1, 2, 1, 0])
     tens = np.zeros((4, 10), dtype=int)
-    scores = SequenceScores(exact, exact, right, np.full(4, 2), np.arange(4.0), tens, tens).best_of(np.array([0, 0, 1, 1]))
+    scores = SequenceScores(exact, exact, right, np.full(4, 2), np.arange(4.0), tens, tens, tens, tens).best_of(
+        np.array([0, 0, 1, 1])
+    )
     assert (scores.exact.tolist(), scores.n_correct.tolist(), scores.nll.tolist()) == ([True, False], [2, 1], [1.0, 2.0])
 
 

@@ -33,6 +33,7 @@ def run_lines(run: Run, folder: Path) -> list[str]:
         f"Training   {lengths}, {config.tokens:,} tokens per batch, learning rate {config.lr:g}",
         *_accuracy_lines(run),
         *_learning_lines(run),
+        *example_lines(run),
         f"Next       {_next(run)}{runs_flag(folder)}",
     ]
 
@@ -99,6 +100,21 @@ def spark(shares: Sequence[float]) -> str:
     if len(shares) > MAX_BARS:
         shares = [shares[round(place * (len(shares) - 1) / (MAX_BARS - 1))] for place in range(MAX_BARS)]
     return "".join(BARS[min(int(share * len(BARS)), len(BARS) - 1)] for share in shares)
+
+
+def example_lines(run: Run) -> list[str]:
+    """What the model answered to the first sequence of an evaluation set, errors marked: the first length with some."""
+    from rpecli.report import answers
+
+    trained = run.config.length
+    lines = [line for way, by_length in evaluations_by_way(run).items() if not way for line in by_length.values()]
+    shown = [(line["length"], example) for line in lines if (example := line.get("example")) and line["length"] >= trained]
+    if not shown:
+        return []
+    wrong = [(length, example) for length, example in shown if example["target"] != example["answer"]]
+    length, example = (wrong or shown)[0]
+    head, *rest = answers.example_lines(example, PIPE_WIDTH - 11)
+    return [f"Example    length {length} ({length / trained:.3g}x): {head}", *rest]
 
 
 def _next(run: Run) -> str:

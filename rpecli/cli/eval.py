@@ -11,6 +11,7 @@ from rpecli.cli._inputs import check_device, check_evaluation_sizes, warn_of_len
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._run_tables import evaluation_tables, run_data
+from rpecli.cli._run_text import example_lines
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
@@ -115,6 +116,8 @@ def _print_accuracy(requests: dict[Run, EvalRequest], tables: bool) -> None:
         loaded = load_runs((run.path for run in answered), keep=lambda run, line: line in (*lines[run].values(), *cells[run]))
         tasks = aggregate(loaded.runs)
         say("\n".join([*text.overview_lines(overview(tasks), text_width()), ""]))
+        if len(answered) == 1 and (example := example_lines(answered[0])):
+            say("\n".join([*example, ""]))
         if grids := [table for task in tasks for table in grid.tables(task)]:
             print_tables(*grids)
     except ReportError as error:

@@ -117,14 +117,18 @@ class SequenceScores:
     nll_by_place: np.ndarray  # `[B, N_PLACES]`: as nll, at places 1, 2, 3-4, 5-8, ... of the sequence
     n_answer_by_place: np.ndarray
 
+    @property
+    def share_B(self) -> np.ndarray:  # noqa: N802 - a tensor named by its shape
+        """By which the best of several right answers is chosen: one that is all right, else the largest share of tokens."""
+        return self.exact + self.n_correct / self.n_answer
+
     @classmethod
     def concatenate(cls, parts: list["SequenceScores"]) -> "SequenceScores":
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
     def best_of(self, group_N: np.ndarray) -> "SequenceScores":
         """One sequence per group: one that is right, else the one with the largest share of its tokens right."""
-        share_N = self.exact + self.n_correct / self.n_answer
-        order_N = np.lexsort((-share_N, group_N))
+        order_N = np.lexsort((-self.share_B, group_N))
         first_G = order_N[np.unique(group_N[order_N], return_index=True)[1]]
         return SequenceScores(*(getattr(self, field.name)[first_G] for field in fields(self)))
 
@@ -149,7 +153,7 @@ def measure(
             ids_BxT = torch.from_numpy(examples.inputs_BxT).to(loaded.device)
             scores, predicted_BxT = score(loaded.model, examples, ids_BxT, positions)
             parts.append(scores)
-            shown = shown or example(loaded, examples, predicted_BxT)
+            shown = shown or example(loaded, examples, predicted_BxT, first_problem(scores, batch.group_B))
             untrained += untrained_tokens(loaded.model, ids_BxT, positions) / ids_BxT.shape[1]
     scores, seconds = SequenceScores.concatenate(parts), time.monotonic() - start
     groups = [block.group_B for block in blocks if block.group_B is not None]
@@ -164,16 +168,34 @@ def measure(
     return line if rope_factor is None else {**line, "rope_factor": rope_factor}
 
 
-def example(loaded: LoadedModel, examples: data.Examples, predicted_BxT: np.ndarray) -> Example:
-    """The first sequence of a batch, as words."""
-    is_answer_T, tokens_T = examples.answer_mask_BxT[0], examples.tokens_BxT[0]
+def first_problem(scores: SequenceScores, group_B: np.ndarray | None) -> list[int]:
+    """The rows of the first problem of a batch, one for each of its right answers, the one that counts first."""
+    if group_B is None:
+        return [0]
+    rows = np.flatnonzero(group_B == group_B[0]).tolist()
+    return sorted(rows, key=lambda row: -scores.share_B[row])
+
+
+def example(loaded: LoadedModel, examples: data.Examples, predicted_BxT: np.ndarray, rows: list[int]) -> Example:
+    """The sequence of the first of these rows, as words; the others are other right answers to the same problem."""
+    first, *others = rows
+    is_answer_T, tokens_T = examples.answer_mask_BxT[first], examples.tokens_BxT[first]
     is_prompt_T = (tokens_T >= SPECIAL) & (~is_answer_T | examples.sets)  # where sets are predicted, the tokens are read too
     words = loaded.task.set_words if examples.sets else loaded.task.words
-    prompt = loaded.task.words(tokens_T[is_prompt_T][-EXAMPLE_WORDS:].tolist())
-    target, answer = (
-        words(values_BxT[0][is_answer_T][-EXAMPLE_WORDS:].tolist()) for values_BxT in (examples.targets_BxT, predicted_BxT)
-    )
-    return {"prompt": prompt, "target": target, "answer": answer}
+
+    def answer(values_BxT: np.ndarray, row: int, words: Callable[[list[int]], list[str]]) -> list[str]:
+        return words(values_BxT[row][examples.answer_mask_BxT[row]][-EXAMPLE_WORDS:].tolist())
+
+    shown: Example = {
+        "prompt": loaded.task.words(tokens_T[is_prompt_T][-EXAMPLE_WORDS:].tolist()),
+        "target": answer(examples.targets_BxT, first, words),
+        "answer": answer(predicted_BxT, first, words),
+    }
+    if examples.sets and loaded.config.attention == "causal":
+        shown["read"] = answer(examples.inputs_BxT, first, loaded.task.words)
+    if others:
+        shown["other_targets"] = [answer(examples.targets_BxT, row, words) for row in others]
+    return shown
 
 
 def untrained_tokens(model: Transformer, ids_BxT: Tensor, positions: Tensor | None) -> int:

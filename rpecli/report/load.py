@@ -253,9 +253,9 @@ def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
             messages.append(f"{run}: its evaluations with encoding {override} are left out: {error}")
             continue
         task = lines[0].get("task_override") if lines else None
-        measured = way.replace(tested_with(lines[0]), "") if task else way
-        own = record | group | {"encoding": record["encoding"] + measured} | ({"task": label(task)} if task else {})
-        settings = _settings(record, config) | ({"measured": measured} if measured else {})
+        words = way.replace(tested_with(lines[0]), "") if task else way
+        own = record | group | {"encoding": record["encoding"] + words} | ({"task": label(task)} if task else {})
+        settings = _settings(record, config) | ({"measured": words} if words else {})
         flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
         grid = _by_sizes(lines, cells)
         results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags, grid=grid))

@@ -125,6 +125,8 @@ class Example(Record):
     prompt: list[str]  # what stands outside the answer, without the marks of begin, separator and end
     target: list[str]  # the answer
     answer: list[str]  # the likeliest token at each place of it, where the true tokens stand before (teacher forcing)
+    read: NotRequired[list[str]]  # where sets are predicted: the token before each of them
+    other_targets: NotRequired[list[list[str]]]  # where several answers are right: those that `answer` resembles less
 
 
 class SetScores(Record):
