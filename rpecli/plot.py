@@ -150,6 +150,17 @@ def styled() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def typeface(serif: bool) -> Iterator[None]:
+    """Within, the text of figures has serifs, as that of most papers, or none."""
+    old = STYLE["font.family"]
+    STYLE["font.family"] = "STIXGeneral" if serif else old
+    try:
+        yield
+    finally:
+        STYLE["font.family"] = old
+
+
 def as_bytes(figure: "Figure", kind: str) -> bytes:
     """A figure as one of the kinds of UNDATED."""
     file = io.BytesIO()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 MISSING = "-"  # the cell of what is not there
-LATEX_SIZES = {98: "small", 112: "footnotesize", 130: "scriptsize"}  # characters of a row that fit the width of a page of paper
+LATEX_WIDTH = r"\ifdim\width>\linewidth\linewidth\else\width\fi"  # that of a table, and at most that of the page
 ANY_WIDTH = 10_000  # of a terminal that holds every row on one line
 
 NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
@@ -125,18 +125,28 @@ class Table:
     # LaTeX
 
     def latex(self) -> str:
-        """A floating table for `\\input`; needs the package booktabs and nothing else."""
+        """A floating table over the whole width of a page, in smaller print where it is wider; needs booktabs and graphicx."""
         rows = [[f"\\textbf{{{cell}}}" if bold else cell for cell, bold in cells] for cells in self._cells(latex)]
         head, body = latex_row(list(map(latex, self.columns))), "\n".join(f"{latex_row(row)} \\\\" for row in rows)
-        notes = "".join(f"\\par\\smallskip{{\\footnotesize {latex(note)}}}\n" for note in self.footnotes)
-        widest = sum(max(len(line[n]) for line in [self.columns, *self.rows]) + 2 for n in range(len(self.columns)))
-        size = next((size for width, size in LATEX_SIZES.items() if widest <= width), "tiny")
+        notes = "".join(f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{{latex(note)}}}\n" for note in self.footnotes)
         return (
-            f"\\begin{{table}}[htbp]\n\\centering\\{size}\\setlength{{\\tabcolsep}}{{4pt}}\n"
+            f"\\begin{{table*}}[p]\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n"
             f"\\caption{{{latex(self.heading)}. {latex(self.caption)}}}\n\\label{{tab:{slug(self.heading)}}}\n"
-            f"\\begin{{tabular}}{{{self.align}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-            f"{notes}\\end{{table}}\n"
+            f"\\resizebox{{{LATEX_WIDTH}}}{{!}}{{%\n"
+            f"\\begin{{tabular}}{{{self.align}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
+            f"\\end{{tabular}}}}\n"
+            f"{notes}\\end{{table*}}\n"
         )
+
+    def parts(self, rows: int) -> "list[Table]":
+        """The table, or where it has more rows, several of so many."""
+        starts = range(0, len(self.rows), rows)
+        if len(starts) < 2:
+            return [self]
+        return [
+            replace(self, rows=self.rows[at : at + rows], bold=self.bold[at : at + rows], title=f"{self.title} ({number})")
+            for number, at in enumerate(starts, 1)
+        ]
 
     # HTML
 

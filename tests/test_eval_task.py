@@ -13,7 +13,8 @@ from rpecli.evaluate import measure
 from rpecli.evaluate.asked import is_answered
 from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.request import EvalRequest
-from rpecli.report import build
+from rpecli.report import build, two_studies
+from rpecli.report.studies import Study
 from rpecli.run.ways import evaluations_by_way
 
 
@@ -70,3 +71,7 @@ def test_a_report_has_the_other_inputs_as_a_task_of_their_own_that_no_test_count
     extrapolation = content.verdicts[0]
     assert extrapolation.difference is not None
     assert extrapolation.difference.tasks == 1
+    study = Study("mine", "", content.runs, content.tasks, [])
+    comparison = two_studies.compare(study, study)
+    assert {difference.tasks for difference in comparison.overall.values()} == {1}
+    assert {row.task for row in comparison.rows} == {task.name for task in content.tasks}

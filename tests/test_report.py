@@ -206,7 +206,9 @@ def test_tables_that_are_read_on_demand_are_folded_in_the_page(three):
 def test_every_file_is_written_and_nothing_is_left_beside_them(three):
     figures = [f"{name}.{kind}" for name in ("accuracy", "profiles") for kind in ("pdf", "png", "svg")]
     data = [
+        "appendix.tex",
         "pairs.csv",
+        "paper.tex",
         "pooled.csv",
         "profiles.csv",
         "report.html",
@@ -214,7 +216,6 @@ def test_every_file_is_written_and_nothing_is_left_beside_them(three):
         "report.md",
         "runs.csv",
         "summary.csv",
-        "tables.tex",
     ]
     assert sorted(file.name for file in three.files) == sorted(figures + data)
     assert sorted(file.name for file in three.files[0].parent.iterdir()) == sorted(figures + data)

@@ -131,7 +131,7 @@ def test_the_tables_of_a_suite_are_in_every_file(rpe: Rpe, here: Path) -> None:
     assert "## Tokens right, in per cent" not in markdown
     assert page.count('id="suites-and-families"') == page.count('id="tasks-by-family"') == 1
     assert "more tasks</summary>" in page
-    assert "Suites and families" in (folder / "tables.tex").read_text()
+    assert "Suites and families" in (folder / "appendix.tex").read_text()
 
 
 def test_a_report_of_few_tasks_is_as_it_was(here: Path) -> None:

@@ -298,7 +298,8 @@ def test_a_foreign_run_with_markup_in_every_text_is_reported_as_text(tmp_path):
     prose = re.sub(r"\\[^\w\s]", "", re.sub(r"(?ms)^(`{3,}).*?^\1$", "", files["report.md"]))
     tags = set(re.findall("<[A-Za-z/!?][^>]*>", re.sub(r"`[^`\n]+`", "", prose)))
     assert tags == {"<details>", "</details>", "<summary>", "</summary>"}
-    assert files["tables.tex"].isascii()
+    assert files["paper.tex"].isascii()
+    assert files["appendix.tex"].isascii()
     rows = list(csv.DictReader(io.StringIO(files["runs.csv"], newline="")))
     assert {row["machine"] for row in rows} == {HOSTILE}
     assert json.loads(files["report.json"])["runs"][0]["study"] == HOSTILE

@@ -140,9 +140,16 @@ def test_latex_numbers_have_a_minus_and_a_power_of_ten(text: str, written: str) 
     assert latex(text) == written
 
 
-@pytest.mark.parametrize(("characters", "size"), [(96, "small"), (97, "footnotesize"), (111, "scriptsize"), (200, "tiny")])
-def test_latex_sets_a_table_as_small_as_it_must_be(characters: int, size: str) -> None:
-    assert f"\\centering\\{size}\\" in Table("t", ["a" * characters], "l", [["b"]]).latex()
+def test_a_latex_table_is_never_wider_than_the_page() -> None:
+    text = Table("t", ["a" * 300], "l", [["b"]]).latex()
+    assert r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" in text
+
+
+def test_a_long_table_has_parts_with_numbers() -> None:
+    table = Table("t", ["a"], "l", [[str(n)] for n in range(5)], bold=[[n == 4] for n in range(5)])
+    assert [(part.title, len(part.rows), part.bold) for part in table.parts(3)] == [
+        ("t (1)", 3, [[False]] * 3), ("t (2)", 2, [[False], [True]])]  # fmt: skip
+    assert table.parts(5) == [table]
 
 
 def test_footnotes_share_a_letter_for_the_same_text() -> None:

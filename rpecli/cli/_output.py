@@ -18,7 +18,7 @@ from rpecli.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rpecli.report.build import Reference
+    from rpecli.report.build import Paper, Reference
     from rpecli.report.content import ReportContent
     from rpecli.report.records import Verdict
 
@@ -128,14 +128,22 @@ def check_report_place(name: str, out: Path) -> None:
         stop(str(error), USAGE)
 
 
-def write_report(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool, reference: "Reference") -> None:
+def write_report(
+    runs: list[Run],
+    name: str | None,
+    out: Path,
+    as_json: bool,
+    tables: bool,
+    reference: "Reference",
+    paper: "Paper | None" = None,
+) -> None:
     """Writes the report of runs under a name, or that of their study, and prints its summary."""
     from rpecli.report import build
     from rpecli.report.load import ReportError
 
     name = _study_name(runs) if name is None else name
     try:
-        report = build.build_report([run.path for run in runs], name, out, command_line(), reference)
+        report = build.build_report([run.path for run in runs], name, out, command_line(), reference, paper or build.NO_PAPER)
     except ReportError as error:
         stop(str(error), FAILURE)
     for warning in report.warnings:

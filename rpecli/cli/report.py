@@ -1,11 +1,13 @@
 """`rpe report`: writes tables and figures of runs, after following them to their end with --watch, or compares two studies."""
 
+import re
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rpecli import catalog
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import load_recipe
@@ -24,6 +26,10 @@ from rpecli.cli._output import (
 from rpecli.cli._select import fail_if_unreadable, find_directories, select_runs
 from rpecli.run.directory import Run
 
+if TYPE_CHECKING:
+    from rpecli.report.build import Paper
+
+PAPER = ("--ours", "--at", "--figure", "--serif")
 EXAMPLES = """
 Examples:
   # a report of all runs
@@ -31,6 +37,9 @@ Examples:
 
   # follow the runs of a recipe until they have ended, then report them
   rpe report --recipe quick --watch
+
+  # for a paper: your encoding on top, figures for a column
+  rpe report --ours mine --figure icml --serif
 
   # compare two studies
   rpe report --compare results/shipped/quick other-runs
@@ -51,6 +60,17 @@ def report(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="First follow the runs until none is waiting or running.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates, with --watch.")] = 2.0,
+    ours: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Your encoding: on top in paper.tex, and compared there with each other one."),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="FACTOR", help="Length of paper.tex as a multiple of the training length: 4x.")
+    ] = None,
+    figure: Annotated[
+        str | None, typer.Option(metavar="neurips|icml|slides", help="Figures at this size too, with text of 8 points there.")
+    ] = None,
+    serif: Annotated[bool, typer.Option("--serif", help="Such figures with serifs, as the text of most papers.")] = False,
     name: flags.Name = None,
     out: flags.Out = Path("results"),
     tables: flags.Tables = False,
@@ -64,7 +84,7 @@ def report(
     """
     flags.one_output()
     flags.refuse([] if watch else flags.given("--interval"), "of use with --watch only")
-    reference = reference_results(with_reference, no_reference)
+    reference, paper = reference_results(with_reference, no_reference), _paper(ours, at, figure, serif)
     if compare is not None:
         superfluous = [*(names or []), *filter(None, [recipe])]
         superfluous += flags.given(
@@ -85,8 +105,22 @@ def report(
     if ids is not None and not names and not any((runs / name).is_dir() for name in ids):
         stop(f"no runs of recipe {recipe} under {runs}: rpe run {shlex.quote(str(recipe))}{runs_flag(runs)}", FAILURE)
     selected, unreadable = select_runs(runs, names, filters)
-    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables, reference)
+    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables, reference, paper)
     fail_if_unreadable(unreadable)
+
+
+def _paper(ours: str | None, at: str | None, figure: str | None, serif: bool) -> "Paper":
+    """What a paper needs; stops for a length or a size that there is none of."""
+    from rpecli.report.build import Paper
+    from rpecli.report.figures.sizes import SIZES
+
+    flags.refuse([] if figure else flags.given("--serif"), "of use with --figure only")
+    if figure is not None and figure not in SIZES:
+        stop(f"--figure: {catalog.unknown('size', figure, list(SIZES))}", USAGE)
+    factor = re.fullmatch(r"(\d+(?:\.\d+)?)x", at or "1x")
+    if not factor:
+        stop(f"--at {at}: write a multiple of the training length: --at 2x", USAGE)
+    return Paper(float(factor[1]) if at else None, ours, figure, serif)
 
 
 def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:

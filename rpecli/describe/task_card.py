@@ -1,5 +1,6 @@
 """What there is to know about a task: its format and input law, its vocabulary, chance and lengths, its source, and examples."""
 
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
     longest = task.longest()
     facts = {
         "Vocabulary": f"{task.symbols} symbols" + (", of which sets are predicted" if task.predicts_sets else ""),
-        "By chance": f"{chance:.1%} of tokens at length {length}, {chance**n_answer:.1%} of strings".replace("%", " %"),
+        "By chance": f"{chance:.1%} of tokens at length {length}, {_beside(task, length, chance**n_answer)}".replace("%", " %"),
         "Order": "matters" if task.order_matters else "does not matter: the answer depends on what the input holds, not where",
         "Lengths": "any" if longest is None else f"up to {longest}",
         **({"Sizes": f"{', '.join(task.size_names)}: rpe eval --grid 2:16 evaluates every pair"} if task.size_names else {}),
@@ -111,6 +112,13 @@ def _repeats(task: Task, length: int) -> str:
     if share < FEW:
         return ""
     return f"{share:.0%} of {SEQUENCES} sequences of length {length} stand before among them".replace("%", " %")
+
+
+def _beside(task: Task, length: int, strings: float) -> str:
+    """Whole strings that are right by chance, or the perplexity of the best guess where that measures the task."""
+    if task.measure == "accuracy":
+        return f"{strings:.1%} of strings"
+    return f"a perplexity of {math.exp(task.chance_nll(length)):.1f}"
 
 
 def text(card: TaskCard) -> str:

@@ -5,6 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rpecli import catalog
+from rpecli.choice import canonical
+from rpecli.config.recipe import label
 from rpecli.escape import finite, name_problem
 from rpecli.plot import no_collection
 from rpecli.report.content import ReportContent
@@ -52,17 +55,36 @@ class Reference:
 NO_REFERENCE = Reference()
 
 
+@dataclass(frozen=True)
+class Paper:
+    """What a paper needs of a report: the length of its table as a multiple of the training length, and whose row is ours.
+
+    `figure` is a size of figures/paper.py, for figures that have their text at 8 points there, `serif` whether with serifs.
+    """
+
+    factor: float | None = None
+    ours: str | None = None
+    figure: str | None = None
+    serif: bool = False
+
+
+NO_PAPER = Paper()
+
+
 @no_collection()
 def build_report(
-    paths: list[Path], name: str, out: Path, command: str | None = None, reference: Reference = NO_REFERENCE
-) -> Report:
+    paths: list[Path], name: str, out: Path, command: str | None = None, reference: Reference = NO_REFERENCE,
+    paper: Paper = NO_PAPER,
+) -> Report:  # fmt: skip
     """Reports the runs in `paths` into the folder `out/name`. Raises ReportError, before anything is written."""
     # the imports of matplotlib and scipy wait until a report is built
+    from rpecli.report.figures import paper as paper_figures
     from rpecli.report.figures.report import report_figures
-    from rpecli.report.write import data, html, markdown
+    from rpecli.report.write import data, html, latex, markdown
 
     check_place(name, out)
     content = report_content(paths, name, command, reference)
+    ours = paper.ours and label_of_ours(content, paper.ours)
     data_files = data.files(content)  # before there are figures: each takes hundreds of megabytes where runs are thousands
     figures = report_figures(content)
     figure_files = figures.files()
@@ -70,11 +92,22 @@ def build_report(
     files = {
         "report.md": text.encode(),
         "report.html": html.page(content, figures).encode(),
-        "tables.tex": latex_bytes(content.all_tables),
+        "paper.tex": latex.paper(content, paper.factor, ours),
+        "appendix.tex": latex.appendix(content),
         **data_files,
         **figure_files,
+        **(paper_figures.files(content, paper.figure, paper.serif) if paper.figure else {}),
     }
     return Report(content, text, _write(out / name, files))
+
+
+def label_of_ours(content: ReportContent, name: str) -> str:
+    """The label of the encoding that a user calls by a name, or by the path of its file. Raises ReportError."""
+    labels = list(dict.fromkeys(one.label for task in content.tasks for one in task.encodings))
+    wanted = label(canonical(name))
+    if wanted not in labels:
+        raise ReportError(f"--ours {name}: no encoding of these runs: {catalog.nearest(wanted, labels)}")
+    return wanted
 
 
 def report_content(
@@ -149,12 +182,6 @@ def check_place(name: str, out: Path) -> None:
 def markdown_tables(report: Report) -> str:
     """The tables alone, for a pipe."""
     return "\n\n".join(table.markdown(level=2) for table in report.tables) + "\n"
-
-
-def latex_bytes(tables: list[Table]) -> bytes:
-    """tables.tex."""
-    head = "% \\usepackage{booktabs} in the preamble, \\input{tables} where the tables go\n"
-    return (head + "\n".join(table.latex() for table in tables)).encode()
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:

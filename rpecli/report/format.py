@@ -35,9 +35,14 @@ def format_percent(share: float) -> str:
     return f"{percent(share)} %"
 
 
+def finite_exp(nll: float) -> float:
+    """Perplexity of nats per token, at most what a float holds."""
+    return math.exp(min(nll, LARGEST))
+
+
 def perplexity(nll: float) -> str:
     """`7.21`, `153`: nats per token as perplexity, with three digits."""
-    value = math.exp(min(nll, LARGEST))
+    value = finite_exp(nll)
     return f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:.0f}" if value < 1e6 else f"{value:.0e}"
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from rpecli.report import stats
 from rpecli.report.format import (
-    LARGEST,
     Interval,
     Writer,
     bits,
     change_percent,
+    finite_exp,
     format_percent,
     format_points,
     format_range,
@@ -26,12 +26,6 @@ from rpecli.report.format import (
 )
 from rpecli.report.stats import Summary
 from rpecli.table import MISSING, whole_percent
-
-
-def finite_exp(nll: float) -> float:
-    """Perplexity of nats per token, at most what a float holds."""
-    return math.exp(min(nll, LARGEST))
-
 
 ByLength = Mapping[int, float]
 
@@ -51,8 +45,8 @@ class Measure:
     exact: Callable[[float], str] = "{:.3f}".format
     short: str = ""  # a name of at most ten letters
     unit: str = "%"  # of bare values, behind the name on an axis
-    of: str = ""  # behind such a difference
     write_difference: Writer = write_points  # of scores, in a sentence
+    of: str = ""  # behind such a difference
     bare_difference: Callable[[float], str] = format_points
     difference_unit: str = "points"
     margin: float = 0.05  # differences of scores within it are negligible
@@ -98,9 +92,9 @@ RESCALED = Measure("rescaled_accuracy", "token accuracy rescaled for chance")
 PERPLEXITY = Measure(
     "nll", "perplexity", "Perplexity", sign=-1, perfect=0.0, write=perplexity, bare=perplexity, unit="",
     cell=lambda nll: MISSING if nll is None else perplexity(nll), exact=lambda nll: f"{finite_exp(nll):.3f}", short="Perplexity",
-    of="beyond training", write_difference=write_perplexity_change, bare_difference=change_percent,
-    difference_unit="% of perplexity",
-    margin=math.log(1.05), margin_words="5 %", floor=-math.inf, bounds=(-math.inf, 0.0), difference_bounds=stats.ANY,
+    write_difference=write_perplexity_change, of="beyond training", bare_difference=change_percent,
+    difference_unit="% of perplexity", margin=math.log(1.05), margin_words="5 %", floor=-math.inf, bounds=(-math.inf, 0.0),
+    difference_bounds=stats.ANY,
 )  # fmt: skip
 BITS = Measure("nll", "bits per token", "Bits per token", sign=-1, perfect=0.0, write=bits, bare=bits, unit="",
                bounds=(-math.inf, 0.0))  # fmt: skip

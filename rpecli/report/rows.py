@@ -6,9 +6,10 @@ from rpecli.escape import visible
 from rpecli.evaluate.scores import wilson_interval
 from rpecli.report import paired, stats
 from rpecli.report.aggregate import MEASURES, EncodingResults, TaskResults, by_scoring
+from rpecli.report.format import finite_exp
 from rpecli.report.grid import Grid, Sizes, grids
 from rpecli.report.load import RunResults, measure_of
-from rpecli.report.measures import ACCURACY, LIKELIHOOD, PERPLEXITY, finite_exp
+from rpecli.report.measures import ACCURACY, LIKELIHOOD, PERPLEXITY
 from rpecli.report.paired import ALL_TASKS, families
 from rpecli.report.records import GridRow, McNemarPair, Pair, Pooled
 from rpecli.report.report_data import GroupRow, Range, RunRecord, RunRow, Spread, SpreadInterval, StepsToTarget, SummaryRow

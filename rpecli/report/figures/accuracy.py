@@ -68,7 +68,7 @@ def with_reference(tasks: list[TaskResults], reference: list[TaskResults]) -> li
 
 def accuracy_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Drawing:
     """Token accuracy above exact match, or perplexity above token accuracy, a column per task; side by side for a single task."""
-    by_measure = [balanced([_subplot(task, key, tasks, styles) for task in tasks], COLUMNS) for key in PANELS]
+    by_measure = [balanced([subplot(task, key, tasks, styles) for task in tasks], COLUMNS) for key in PANELS]
     rows = [row for same_tasks in zip(*by_measure, strict=True) for row in same_tasks]
     rows = rows if len(tasks) > 1 else [[subplot for row in rows for subplot in row]]
     rows, named = named_at_ends(rows, styles)
@@ -78,7 +78,10 @@ def accuracy_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) ->
     return draw(rows, Layout(below=LENGTHS, legend=entries))
 
 
-def _subplot(task: TaskResults, key: str, tasks: list[TaskResults], styles: dict[str, SeriesStyle]) -> Subplot:
+def subplot(
+    task: TaskResults, key: str, tasks: list[TaskResults], styles: dict[str, SeriesStyle], panel: float = PANEL
+) -> Subplot:
+    """One panel, `panel` inches high: one of the measures by length, on one task."""
     heading = heading_of(task, tasks) if key == PANELS[0] else ""
     measure = task.scoring.panels[PANELS.index(key)]
     last = {entry.label: max(entry.by_length) for entry in task.encodings if entry.by_length}
@@ -87,7 +90,7 @@ def _subplot(task: TaskResults, key: str, tasks: list[TaskResults], styles: dict
     return Subplot(
         partial(_draw, task=task, measure=measure, styles=styles), title=f"{task.title}: {measure.name}",
         alt=described(task, measure), heading=heading, label=measure.axis, key=key,
-        ends=line_ends(styles, ends, _limits(task, measure), PANEL),
+        ends=line_ends(styles, ends, _limits(task, measure), panel),
     )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ class Layout:
     left: float = LEFT
     right: float = RIGHT
     widest: float = WIDEST  # of a panel
+    width: float = WIDTH  # of the figure, at most
 
 
 def draw(rows: Sequence[Sequence[Subplot]], layout: Layout) -> Drawing:
@@ -139,9 +140,10 @@ def _widths(rows: Sequence[Sequence[Subplot]], layout: Layout) -> tuple[float, f
     gap = LABELED if any(left.label != right.label for row in rows for left, right in pairwise(row)) else GAP
     names = max((subplot.ends.room for row in rows for subplot in row if subplot.ends), default=0)
     margins = layout.left + layout.right + names + gap * (columns - 1)
-    widest = max(layout.widest, min(WIDEST, (NARROW - margins) / columns))  # no empty space beside a small panel
-    wide = min(widest, (WIDTH - margins) / columns)
-    return wide, gap, max(NARROW, margins + columns * wide)
+    narrow = min(NARROW, layout.width)
+    widest = max(layout.widest, min(WIDEST, (narrow - margins) / columns))  # no empty space beside a small panel
+    wide = min(widest, (layout.width - margins) / columns)
+    return wide, gap, max(narrow, margins + columns * wide)
 
 
 def _write(figure: "Figure", title: str, below: str, foot: float) -> None:

@@ -15,8 +15,7 @@ DATA = (
     "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
     "(families of tasks and groups), `suites.csv` (suites and families by encoding, of many tasks), `profiles.csv` "
     "(runs above thresholds), `mcnemar.csv` (pairs of models), `grid.csv` (pairs of sizes, where there are any), `report.json`, "
-    "`tables.tex`; figures also as `.svg` and "
-    "`.pdf`."
+    "`paper.tex` and `appendix.tex`; figures also as `.svg` and `.pdf`."
 )
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (
