@@ -374,8 +374,8 @@ def test_an_encoding_that_cannot_be_swapped_in_is_refused_before_anything_runs(r
     assert result.code == 2
     assert "scaling is none, pi, ntk, dynamic, yarn or llama3, not 'yran'" in result.err
     result = rpe("eval", "--swap-encoding", "t5", "--jobs", "0")
-    assert result.code == 1
-    assert "choose one without parameters" in result.err
+    assert result.code == 2
+    assert "choose an encoding without weights" in result.err
 
 
 def test_two_studies_are_compared(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
