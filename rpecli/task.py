@@ -124,6 +124,10 @@ class Task:
         """The first of finitely many problems of a length, at most `sequences`; None where they are drawn."""
         return None
 
+    def problems(self, longest: int | None = None) -> int | None:
+        """How many problems there are, up to a length; None where they are drawn, not read."""
+        return None
+
     @property
     def vocabulary(self) -> int:
         """Number of tokens, special ones included."""
@@ -186,9 +190,14 @@ def measured_chance(task: Task, length: int, sequences: int = 4000) -> float:
     """
     n = max(200, min(sequences, 2_000_000 // max(1, task.sequence(length))))
     batch = task.sample(np.random.default_rng(0), n, length)
+    return blind_accuracy(batch, n // 2)
+
+
+def blind_accuracy(batch: Batch, half: int) -> float:
+    """The token accuracy, on the other sequences, of the likeliest answer at each place of the first `half` of them."""
     targets_BxT, answer_BxT = batch.tokens_BxT if batch.sets_BxT is None else batch.sets_BxT, batch.answer_mask_BxT
     place_BxT = np.where(batch.sets_BxT is None, answer_BxT.cumsum(axis=1) - 1, 0)
-    half, n_right = n // 2, 0
+    n_right = 0
     for place in range(int(place_BxT.max()) + 1):
         here_BxT = answer_BxT & (place_BxT == place)
         known, asked = targets_BxT[:half][here_BxT[:half]], targets_BxT[half:][here_BxT[half:]]

@@ -2,7 +2,7 @@
 
 Format       > input tokens | [answer tokens] .
 Input law    in training a row of the problem length, drawn with replacement; in evaluation every held-out row once, in order
-Chance       measured: the most frequent token at each place of the answer
+Chance       measured: the most frequent token at each place of the answer, in half of the rows, scored on the other half
 Why          which encoding suits the problem at hand is a question about that problem
 Path         a file (jsonl, json, csv, tsv, txt, parquet, src with tgt), a folder, a pattern, a saved data set, a name on the hub
 Split        test_path=FILE, split=COLUMN or the names of the files; else a fifth of the rows up to the training length is held
@@ -19,7 +19,7 @@ import numpy as np
 
 from rpecli.rows import examples
 from rpecli.rows.examples import Example, Source
-from rpecli.task import Batch, Task, measured_chance, prompt_answer_rows
+from rpecli.task import Batch, Task, blind_accuracy, prompt_answer_rows
 
 LINES = [f"{a}+{b}={a + b}" for a in range(1, 40, 3) for b in range(2, 60, 7)]  # stand for a file where no path is given
 SHOWN = {" ": "\\s", "\n": "\\n", "\t": "\\t"}  # how tokens of white space are written
@@ -28,6 +28,7 @@ SHOWN = {" ": "\\s", "\n": "\\n", "\t": "\\t"}  # how tokens of white space are 
 class Data(Task):
     title = "Data"
     family = "own data"
+    source = "your own rows"
     defaults = {"length": 2, "steps": 2000}
     examples = (([0], "> 1 + 2 | [3] ."), ([20], "> 7 + 1 6 | [2] [3] ."))
 
@@ -70,7 +71,16 @@ class Data(Task):
         return prompt_answer_rows(prompts, [[self.symbol_of[word] for word in example.answers[n]] for example, n in pairs])
 
     def chance(self, length: int) -> float:
-        return measured_chance(self, length)
+        """From one half of the rows to the other and back; a row on both sides would look like a good guess."""
+        rows = self.pool[length]
+        if len(rows) < 2:
+            return 1 / self.symbols
+        batch = self.layout(np.array(rows)[:, None])
+        order = np.random.default_rng(0).permutation(len(rows))
+        return (blind_accuracy(batch.of(order), len(rows) // 2) + blind_accuracy(batch.of(order[::-1]), len(rows) // 2)) / 2
+
+    def problems(self, longest: int | None = None) -> int | None:
+        return sum(len(rows) for length, rows in self.pool.items() if longest is None or length <= longest)
 
     def longest(self) -> int | None:
         return max(self.pool)

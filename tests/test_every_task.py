@@ -133,6 +133,8 @@ def test_a_layout_is_a_function_of_its_input_and_leaves_it_as_it_was(choice: str
 def test_chance_is_what_the_best_blind_guess_gets(choice: str) -> None:
     """The likeliest answer at each place of one half of a sample, scored on the other half."""
     task = tasks.build(choice)
+    if task.problems() is not None:
+        pytest.skip("is measured on the few problems that there are")
     for length in lengths_of(task, 1, 6):
         n = 4000
         chance, measured = task.chance(length), tasks.measured_chance(task, length, 2 * n)

@@ -182,3 +182,38 @@ def test_the_command_prints_a_table_and_refuses_a_task_of_one_size(rpe: tiny.Rpe
     refused = rpe("train", "--task", "copy", "--encoding", "rope", "--grid", "1,2", *flags)
     assert refused.code == 2
     assert "copy has one size" in refused.err
+
+
+OWN = '''"""Own."""
+from rpecli.task import Task, prompt_answer
+class Own(Task):
+    symbols = 4
+    size_names = ("rows", "columns")
+    def draw(self, rng, batch, length):
+        return rng.integers(4, size=(batch, length))
+    def layout(self, x_BxN):
+        return prompt_answer(x_BxN, x_BxN)
+'''
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("", "draw_sizes: NotImplementedError"),
+        ("    def draw_sizes(self, rng, batch, sizes):\n        return 1\n", "layout: "),
+        ("    def draw_sizes(self, rng, batch, sizes):\n        return self.draw(rng, 2, 3)\n", "expected [B, T] = [4, T]"),
+        ("    size_names = 'rows'\n", "expected two words such as"),
+        (
+            "    def draw_sizes(self, rng, batch, sizes):\n        return self.draw(rng, batch, sum(sizes))\n"
+            "    def trained_sizes(self, length):\n        return length\n",
+            "expected two whole numbers",
+        ),
+    ],
+)
+def test_an_own_task_of_two_sizes_is_tried_first(more: str, message: str, rpe: tiny.Rpe, here: Path) -> None:
+    Path("own.py").write_text(OWN + more)
+    result = rpe("train", "--task", "./own.py", "--encoding", "rope", "--steps", "1", "--warmup", "1")
+    assert result.code == 2
+    assert "own.py" in result.err
+    assert message in result.err
+    assert "Traceback" not in result.err

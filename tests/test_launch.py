@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,6 +155,14 @@ def test_a_crash_in_this_process_leaves_the_other_runs_to_go_on(fault: str, reas
     assert result.code == 1
     assert re.search(rf"{runs['crash-s0'].name}: \S*crash\.py:13: {reason}", result.err)
     assert {name: run.record["status"] for name, run in runs.items()} == {"crash-s0": "failed", "none-s0": "trained"}
+
+
+def test_a_run_that_is_deleted_is_told_as_gone(tmp_path: Path) -> None:
+    run = tiny.new_run(tmp_path)
+    shutil.rmtree(run.path)
+    ending = worker.run_job(Job(run, train=True, device="cpu"), say=lambda _: None)
+    assert ending == Ending(FAILED, f"{run} is gone: it was moved or deleted meanwhile; start the same command again")
+    assert not run.path.exists()
 
 
 def test_a_reason_that_many_runs_have_in_common_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,6 +90,38 @@ def test_tokens_are_characters_words_or_bytes(tmp_path: Path) -> None:
     assert strings(built(path, tokens="byte"), 2) == {"> c3 a9 | [c3] [a9] ."}
 
 
+def test_chance_of_few_rows_knows_none_of_those_it_is_scored_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"input": str(i), "target": "".join(rng.choice(list("abcd"), 20))} for i in range(40)]
+    task = built(write(tmp_path, rows))
+    assert task.chance(20) == pytest.approx(4 / 16, abs=0.04)  # the likeliest of four letters, in answers alone
+    assert tasks.measured_chance(task, 20) > 0.33, "rows that are drawn again and again look as if they were predictable"
+    one = built(write(tmp_path, rows[:1], "one.jsonl"))
+    assert one.chance(20) == 1 / one.symbols
+
+
+def test_the_split_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, [{"input": "ab", "target": "x" * (1 + i % 4)} for i in range(100)])
+    result = CliRunner().invoke(app, ["train", "--task", "data:path=mine.jsonl", "--length", "2", *TINY])
+    assert result.exit_code == 0, result.output
+    assert "Data (mine.jsonl): trains on 30 examples up to length 2; tests on 10 held out and 50 longer ones\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("target=anwser", "mine.jsonl:1: no column 'anwser'; it has question, answer"),
+        ("input={qestion}!", "mine.jsonl:1: no column 'qestion'; it has question, answer"),
+    ],
+)
+def test_a_mistyped_column_is_told_with_those_that_there_are(option: str, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path, [{"question": "1", "answer": "2"}])
+    with pytest.raises(ChoiceError) as error:
+        tasks.build(canonical(f"data:path={path}:{option}"))
+    assert said in str(error.value)
+
+
 def test_any_of_several_answers_counts(tmp_path: Path) -> None:
     path = write(tmp_path, [{"input": "find", "outputs": ["7", "9"]}] * 5 + [{"input": "find", "outputs": ["9", "8"]}] * 5)
     task = built(path)
@@ -133,7 +165,7 @@ def test_a_run_is_named_by_the_content_of_its_data(tmp_path: Path) -> None:
 
 FAULTS = {
     "path=nope.jsonl": "there is no such file, folder or pattern",
-    "path=mine.jsonl:input=foo": "no known pair of input and target",
+    "path=mine.jsonl:input=foo": "no column 'foo'; it has input, target, target_text",
     "path=mine.jsonl:tokens=word": "known are auto, char, space, byte",
     "path=mine.jsonl:length=target2": "no column 'target2'",
     "path=mine.jsonl:length=target_text": "is 'x', not a length",

@@ -386,8 +386,9 @@ def test_progress_survives_a_run_that_is_deleted_meanwhile(tmp_path: Path) -> No
         yield Event("tick", active=(run,))
 
     for terminal in (False, True):
-        run = tiny.new_run(tmp_path)
-        assert progress.follow(vanish(run), console_of(terminal), [run]) == {}
+        run, console = tiny.new_run(tmp_path), console_of(terminal)
+        assert progress.follow(vanish(run), console, [run]) == {}
+        assert "1 run: 1 unreadable" in text_of(console)
 
 
 def test_between_looks_at_all_runs_those_at_work_alone_are_looked_at(three: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,7 @@ def test_changed_bytes_are_noticed_and_no_number_is_another(
     run, rng = fresh(intact), random.Random(seed)
     before, results = rows(rpe("ls", "runs").out), load_runs(sorted(Path("runs").iterdir())).runs
     (own,) = [result for result in results if result.path.name == run.name]
-    lines = {"eval": run.evaluations(), "metrics": run.metrics(), "probes": own.probes}
+    lines = {"eval": run.evaluations(), "metrics": own.validations, "probes": own.probes}
     data = bytearray((run.path / file).read_bytes())
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(len(data))
@@ -426,3 +428,21 @@ def test_why_there_is_no_commit_is_said(stderr: str | None, reason: str, monkeyp
     finally:
         provenance.commit.cache_clear()
         provenance.why_no_commit.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda line: line.update(lengths=[]), "attention.lengths: list should have at least 1 item"),
+        (lambda line: line["lengths"][0].update(layers=[]), "lengths.0.layers: list should have at least 1 item"),
+        (lambda line: line["lengths"][0]["layers"][0].clear(), "layers.0: list should have at least 1 item"),
+        (lambda line: line["lengths"][0]["layers"][0][0]["by_distance"].pop(), "by_distance has 17 weights, a sequence has 18"),
+    ],
+)
+def test_a_probe_without_what_every_probe_has_is_damaged(change: Callable[[Any], None], reason: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path, {16: 1.0})
+    add_inspection(run.path, 0.5)
+    (line,) = run.probes()
+    change(line)
+    with pytest.raises(Damaged, match=re.escape(reason)):
+        records.parse("probes", json.dumps(line).encode())

@@ -10,6 +10,7 @@ DONE = 0
 FAILED = 1
 BUSY = 73  # nothing was done, because another process works on the run
 LOST = 71  # the process that starts the others ended, and this job with it
+GONE = "is gone: it was moved or deleted meanwhile"  # a run's directory
 STOPPED = (INTERRUPTED, TERMINATED)  # by Ctrl-C or SIGTERM
 
 

@@ -22,8 +22,21 @@ FEW_POSITIONS = 1024
 
 
 def notes(recipe: Recipe) -> list[str]:
-    """What the tasks of a recipe have to tell before training: what was guessed about a user's data."""
-    return [f"{display('tasks', choice)}: {note}" for choice in recipe.task for note in task.build(choice).notes]
+    """What the tasks of a recipe have to tell before training: what was guessed about a user's data, and how it is split."""
+    lengths = dict.fromkeys((config.task, config.length) for config in recipe.configs())
+    built = {choice: task.build(choice) for choice in recipe.task}
+    splits = [(choice, _split(built[choice], length)) for choice, length in lengths]
+    every = [(choice, note) for choice in recipe.task for note in built[choice].notes] + splits
+    return [f"{display('tasks', choice)}: {note}" for choice, note in every if note]
+
+
+def _split(built: task.Task, length: int) -> str | None:
+    """`trains on 786 examples up to length 20; tests on 196 held out and 1,018 longer ones`; None where problems are drawn."""
+    train, test = built.split("train", length), built.split("test", length)
+    known, new, every = train.problems(length), test.problems(length), test.problems()
+    if known is None or new is None or every is None:
+        return None
+    return f"trains on {known:,} examples up to length {length}; tests on {new:,} held out and {every - new:,} longer ones"
 
 
 def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:

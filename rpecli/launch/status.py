@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from rpecli.config.ranges import parse_lengths
+from rpecli.launch.job import GONE
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
 from rpecli.run.liveness import QUIET_SECONDS, has_process
@@ -68,12 +69,15 @@ class RunStatus:
         return bool(changed)
 
     def _has_changed(self, file: Path) -> bool:
-        with suppress(OSError):
+        try:
             stat = file.stat()
-            stamp, before = (stat.st_mtime_ns, stat.st_size), self._stamps.get(file)
-            self._stamps[file] = stamp
-            return stamp != before
-        return False
+        except OSError:
+            if self.record and not self.run.path.is_dir():
+                self.problem = f"{self.run} {GONE}"
+            return False
+        stamp, before = (stat.st_mtime_ns, stat.st_size), self._stamps.get(file)
+        self._stamps[file] = stamp
+        return stamp != before
 
     def _read_record(self) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from rpecli import catalog, signals
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch.job import BUSY, FAILED, Ending, Job
+from rpecli.launch.job import BUSY, FAILED, GONE, Ending, Job
 from rpecli.launch.receipt import receipt
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import NotWritten, RunError, RunInUse, reason
@@ -102,7 +102,8 @@ def _failure(job: Job, error: BaseException, session: "Session") -> Ending:
         log.write("".join(traceback.format_exception(error)))
     if job.stacked_with:
         return Ending()
-    ending = Ending(FAILED, reason_of(error))
+    gone = not job.run.path.is_dir()
+    ending = Ending(FAILED, f"{job.run} {GONE}; start the same command again" if gone else reason_of(error))
     record_failure(job.run, ending.reason, session)
     return ending
 

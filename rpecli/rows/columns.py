@@ -44,6 +44,8 @@ def choose(rows: list[Row], input: str = "", target: str = "") -> Columns:
         DataError: no pair of columns is known there, or several are.
     """
     names = rows[0].values
+    for pattern in filter(None, (input, target)):
+        fill(pattern, rows[0])  # names a column that is not there
     if input and target:
         return Columns(input, target)
     if {"instruction", "output"} <= set(names) and not input:

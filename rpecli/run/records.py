@@ -10,10 +10,11 @@ from typing import (
     Any,
     Literal,
     NotRequired,  # pydantic takes no others before Python 3.12
+    TypeVar,
     cast,
 )
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
@@ -31,6 +32,8 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Count = Annotated[int, Field(ge=0)]
+Item = TypeVar("Item")
+NotEmpty = Annotated[list[Item], Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1)]  # a length, a number of sequences, a layer or head counted from 1
 
 
@@ -260,9 +263,18 @@ class LengthAttention(Record):
     length: Positive
     sequence: Positive  # tokens that the model reads
     n: Positive  # number of sequences
-    layers: list[list[HeadAttention]]
+    layers: NotEmpty[NotEmpty[HeadAttention]]
     scores: list[list[HeadFit]] | None  # of the mean scores per layer; None where the matrices are too large
     terms: list[HeadTerms] | None  # None too where no position is added to the embeddings
+
+
+def _with_all_distances(at: LengthAttention) -> LengthAttention:
+    """Raises ValueError where a head has not one weight per distance, which is as many as all others have."""
+    T = at["sequence"]
+    for head in (head for layer in at["layers"] for head in layer):
+        if len(head["by_distance"]) not in (T, 2 * T - 1):
+            raise ValueError(f"by_distance has {len(head['by_distance'])} weights, a sequence has {T} tokens")
+    return at
 
 
 class PatternedHead(Record):
@@ -297,7 +309,7 @@ class AttentionScores(Record):
     normalizer: str
     train_length: Positive
     causal: bool
-    lengths: list[LengthAttention]
+    lengths: NotEmpty[Annotated[LengthAttention, AfterValidator(_with_all_distances)]]
     patterned_heads: list[PatternedHead]
     attention_map: AttentionMap | None  # of the head with the largest share in its pattern; None without such a head
 
@@ -328,7 +340,7 @@ class SimilarityLine(EvalIdentity):
     length: Positive
     fingerprint: str
     other: RunIdentity
-    layers: list[LayerSimilarity]
+    layers: NotEmpty[LayerSimilarity]
 
 
 ProbeLine = Annotated[ShiftLine | AttentionLine | SimilarityLine, Field(discriminator="probe")]

@@ -108,6 +108,25 @@ def shapes(subject: Subject) -> None:
             expected = f"expected [B, T] = {list(batch.tokens_BxT.shape)}, or None"
             raise tried.fault("coupled", f"returned {described(coupled)}, {expected}", task.coupled)
 
+    if task.size_names and subject.lengths_to_draw:
+        _two_sizes(subject)
+
+
+def _two_sizes(subject: Subject) -> None:
+    """What a task with two sizes gives for a pair of them."""
+    tried, task, length = subject.tried, subject.task, subject.lengths_to_draw[0]
+    names = task.size_names
+    if not isinstance(names, list | tuple) or len(names) != 2 or not all(isinstance(name, str) for name in names):
+        raise tried.fault("size_names", f"is {names!r:.40}, expected two words such as ('rows', 'columns')", "size_names")
+    x_BxN = tried.call("draw_sizes", task.draw_sizes, np.random.default_rng(0), SEQUENCES, (length, length))
+    if problem := _wrong_arrays(tried.call("layout", task.layout, x_BxN)):
+        raise tried.fault("draw_sizes", f"and layout: {problem}", task.draw_sizes)
+    trained = tried.call("trained_sizes", task.trained_sizes, length)
+    if not isinstance(trained, tuple) or len(trained) != 2 or not all(_is_whole(size) and size >= 1 for size in trained):
+        raise tried.fault(
+            "trained_sizes", f"returned {described(trained)}, expected two whole numbers from 1 on", task.trained_sizes
+        )
+
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -83,6 +83,8 @@ def _chance(subject: Subject) -> str:
     trial.chance_in_range(subject)
     length = subject.lengths_to_draw[-1] if len(subject.lengths_to_draw) < 3 else subject.lengths_to_draw[2]
     stated = subject.task.chance(length)
+    if subject.task.problems() is not None:
+        raise DoesNotApply("it is measured on the problems that there are")
     measured = tasks.measured_chance(subject.task, length, 2 * SEQUENCES)
     if abs(stated - measured) > proofs.chance_tolerance(stated, SEQUENCES):
         text = f"states {stated:.1%} at length {length}, but the likeliest answer at each place is right for {measured:.1%}"

@@ -68,7 +68,7 @@ def _mean_over_heads(runs: list[InspectedRun], times: float) -> dict[int, float]
     """The last layer at a multiple of the training length, mean over its heads and over runs."""
     entries = [(run, at) for run in runs if (at := line_at(run, times))]
     heads = [head["by_distance"] for _, at in entries for head in at["layers"][-1]]
-    return dict(enumerate(map(fmean, zip(*heads, strict=True)), first_distance(*entries[0]))) if entries else {}
+    return dict(enumerate(map(fmean, zip(*heads, strict=False)), first_distance(*entries[0]))) if entries else {}
 
 
 def first_distance(run: InspectedRun, at: LengthAttention) -> int:
