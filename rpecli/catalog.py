@@ -297,6 +297,9 @@ def construct(cls: type, arguments: tuple[Any, ...], options: dict[str, Any], wh
     try:
         with redirect_stdout(sys.stderr):
             return cls(*arguments, **options)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise ChoiceError(f"{blame(error) or f'{what}: '}{place}{(error.strerror or str(error)).lower()}") from error
     except ValueError as error:
         reason = " ".join(str(error).split()) or f"{cls.__name__}.__init__: {cause(error)}"
         raise ChoiceError(f"{blame(error) or f'{what}: '}{reason}") from error

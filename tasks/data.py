@@ -88,6 +88,9 @@ class Data(Task):
     def has_length(self, length: int) -> bool:
         return length in self.pool
 
+    def nearest_length(self, length: int) -> int:
+        return max((n for n in self.pool if n <= length), default=min(self.pool, default=length))
+
     def sequence(self, length: int) -> int:
         """Tokens of the longest sequence."""
         chosen = [self.table.all[index] for index in self.pool[self.nearest_length(length)]]

@@ -211,3 +211,40 @@ def test_the_tokens_of_numbers_are_in_their_order(tmp_path: Path) -> None:
     task = built(write(tmp_path, [{"input": "10 9 b 2", "target": "2 9"}]))
     assert [task.word(symbol) for symbol in range(task.symbols)] == ["2", "9", "10", "b"]
     assert task.vocabulary == SPECIAL + 4
+
+
+def test_data_whose_shortest_row_is_long_is_trained_on(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"input": str(n), "target": "1 " * 150 + str(n % 7)} for n in range(40)])
+    task = built(path)
+    assert [task.nearest_length(n) for n in (1, 151, 200)] == [151, 151, 151]
+    config = Config(task=f"data:path={path}", encoding="rope", length=151)
+    assert [batch.tokens_BxT.shape[1] for batch in data.validation_sets(task, config, 4)] == [155]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--task", "data:path=FILE", "--length", "2"],
+            "no row up to length 2 is left for validation: add rows, or name the splits",
+        ),
+        (["--task", "data:path=FILE:rule=blocks"], "rule=blocks: of use with .txt files only: remove it"),
+        (["--task", "data:path=FILE:field=rows"], "field=rows: of use with .json files only: remove it"),
+        (["--task", "data:path=LINK"], "gone.jsonl: no such file or directory"),
+        (["--task", "copy", "--eval-task", "sort"], "--eval-task: eval_task sort: the run is trained on copy"),
+        (["--task", "copy", "--eval-task", "copy:symbols=3"], "it has 3 symbols, the trained task has"),
+        (["--task", "copy", "--eval-task", "copy:nope=1"], "task copy has no option 'nope'"),
+    ],
+)
+def test_what_would_fail_after_the_training_is_told_before(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, [{"input": "1 " * n, "target": "2 " * (n + 1)} for n in range(1, 40)])
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    names = {"FILE": str(path), "LINK": str(tmp_path / "gone.jsonl")}
+    choices = [word.replace("FILE", names["FILE"]).replace("LINK", names["LINK"]) for word in words]
+    result = CliRunner().invoke(app, ["train", *choices, *TINY])
+    assert result.exit_code == 2, result.stderr
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "runs").exists()

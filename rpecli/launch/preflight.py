@@ -11,6 +11,7 @@ from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem
 from rpecli.device import available_memory
+from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.launch import sizes
 from rpecli.model import max_train_positions
 from rpecli.titles import display
@@ -137,11 +138,22 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     except ChoiceError as error:
         yield "task", str(error)
         return
+    try:
+        evaluation_task(config)
+    except ChoiceError as error:
+        yield "eval_task", str(error)
+        return
     if not built.has_length(config.length):
         nearest = built.nearest_length(config.length)
         remedy = f"write length: {nearest}" if built.has_length(nearest) else "no length near it has one either"
         yield "length", f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: {remedy}"
         return
+    for name in ("train", "validation"):
+        part = built.split(name, config.length)
+        if not part.has_length(part.nearest_length(config.length)):
+            remedy = "add rows, or name the splits: split=COLUMN, test_path=FILE"
+            yield "task", f"{label(config.task)}: no row up to length {config.length} is left for {name}: {remedy}"
+            return
     # a sequence has as many tokens at least; only then is it safe to draw one
     if too_large := _too_large(config, config.length, built.vocabulary):
         yield too_large

@@ -111,10 +111,19 @@ def load(source: Source) -> Examples:
 @lru_cache(maxsize=8)  # a run builds its task several times
 def _load(source: Source, *_: str) -> Examples:
     rows = list(_rows(source))
+    _require_use(source)
     test_rows = [(row, "test") for row, _ in _rows(replace(source, path=source.test_path))] if source.test_path else []
     if source.test_path:
         rows = [(row, "train" if split == "" else split) for row, split in rows]
     return _examples(source, [*rows, *test_rows])
+
+
+def _require_use(source: Source) -> None:
+    """Raises DataError for an option that no file of the source is read with."""
+    kinds = {Path(path).suffix.lower() for path in (source.path, source.test_path) if Path(path).suffix}
+    for name, kind in (("rule", ".txt"), ("field", ".json")):
+        if getattr(source, name) and kinds and kind not in kinds:
+            raise DataError(f"{name}={getattr(source, name)}: of use with {kind} files only: remove it")
 
 
 def _examples(source: Source, rows: list[tuple[Row, str]]) -> Examples:
