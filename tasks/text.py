@@ -35,6 +35,8 @@ class Text(Task):
             raise ValueError("tokens is byte or char, and stride is 1 or more (0: windows side by side)")
         self.stride = stride
         self.text_N, self.written = running_text.load(path or str(running_text.SHIPPED), tokens, separator)
+        if stride > (most := len(self.text_N) // 20):
+            raise ValueError(f"stride={stride}: this text of {len(self.text_N):,} {tokens}s allows up to {most}")
         self.symbols, self.part_N = len(self.written), self.text_N
         self.notes = [f"{len(self.text_N):,} {tokens}s, of which the last tenth is held out"]
 

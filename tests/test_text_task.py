@@ -113,6 +113,13 @@ def test_bytes_have_one_vocabulary_for_all_texts(tmp_path: Path) -> None:
     assert task.chance(4) == pytest.approx(max(np.bincount(symbols(whole)[0])) / 45)
 
 
+def test_a_stride_that_half_of_the_held_out_text_does_not_have_is_refused(path: Path) -> None:
+    (block,) = data.evaluation_blocks(build(path, "stride=50:tokens=char"), 50, 8, 0)
+    assert symbols(block).tolist() == [list(range(950, 1000))]
+    with pytest.raises(ChoiceError, match="stride=51: this text of 1,000 chars allows up to 50"):
+        build(path, "stride=51:tokens=char")
+
+
 def test_a_missing_short_or_foreign_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("too short")
     (tmp_path / "latin.txt").write_bytes(b"k\xe9" * 100)

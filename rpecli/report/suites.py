@@ -96,9 +96,9 @@ class Suites:
         ]
 
     def blocks(self) -> SuiteBlocks:
-        """For a terminal: encodings by collection."""
+        """For a terminal, which has no room for all: suites first, then the families of most tasks."""
         blocks = []
-        for collection in self.collections:
+        for collection in sorted(self.collections, key=lambda one: (one.kind != "suite", -len(one.tasks))):
             own = [row for row in self.rows if (row.kind, row.name) == (collection.kind, collection.name)]
             cells = {_key(row): [whole_percent(row.token_accuracy), str(row.solved), str(row.held)] for row in own}
             blocks.append(Block(collection.title, list(MEASURES), cells))
