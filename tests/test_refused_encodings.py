@@ -13,7 +13,7 @@ REFUSED = {  # choice: (shape, words the message must hold)
     "sinusoidal": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=12"]),
     "transformer-xl": ({"d_model": 9, "n_head": 3}, ["odd", "write d_model=12"]),
     "rop": ({}, ["unknown encoding 'rop'", "did you mean rope"]),
-    "qqq": ({}, ["known: abacus, alibi", "rope", "shaw"]),
+    "qqq": ({}, ["unknown encoding 'qqq'", "the closest of", "rpe ls encodings"]),
     "rope:bas=500": ({}, ["encoding rope", "'bas'", "did you mean base?"]),
     "none:slope=2": ({}, ["none", "'slope'", "it has none"]),
     "alibi:slope=2": ({}, ["alibi", "'slope'", "known: learned"]),

@@ -26,7 +26,7 @@ CHANGED |= {"beta2": 0.5, "clip": 0.5, "d_model": 32, "n_layer": 3, "n_head": 2,
 CHANGED |= {"data_seed": 3, "validate_every": 7, "stop_at": 0.5, "attention": "bidirectional", "normalizer": "stick-breaking"}
 CHANGED |= {"logit_scale": "logn", "threads": 2}
 EVALUATION = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4, "eval_positions": "start"}
-EVALUATION |= {"eval_task": "copy:symbols=8"}
+EVALUATION |= {"eval_task": "copy:symbols=8", "grid": "2:8"}
 
 
 def test_every_key_of_training_changes_the_id() -> None:

@@ -444,7 +444,7 @@ def test_the_record_of_a_run_that_goes_on_forgets_the_old_error(
     trap.arm(5, "raise")
     assert rpe(*arguments).code == 1
     (run,) = find_runs(tmp_path / "runs")[0]
-    assert str(run.record["error"]).endswith("code/tasks/trapped.py:38: ValueError: the trap")
+    assert str(run.record["error"]).endswith(f"{tmp_path}/trapped.py:38: ValueError: the trap")
     assert rpe(*arguments).code == 0
     assert run.record["error"] is None
 
