@@ -111,7 +111,9 @@ class Task:
 
     def nearest_length(self, length: int) -> int:
         """The length to train in place of one that has no problems: the nearest below, else the nearest above."""
-        return next((n for n in [*range(length, 0, -1), *range(length + 1, 2 * length + 64)] if self.has_length(n)), length)
+        longest = self.longest()
+        below = range(length if longest is None else min(length, longest), 0, -1)
+        return next(filter(self.has_length, chain(below, range(length + 1, 2 * length + 64))), length)
 
     def split(self, name: str, trained_to: int | None = None) -> "Task":
         """The task whose problems are those of `train`, `validation` or `test`: itself where problems are drawn, not read.
