@@ -216,6 +216,13 @@ def draw_distinct(rng: np.random.Generator, batch: int, length: int, symbols: in
     return rng.permuted(np.broadcast_to(np.arange(symbols), (batch, symbols)), axis=1)[:, :length]
 
 
+def draw_places(rng: np.random.Generator, batch: int, length: int, n: int, width: int) -> np.ndarray:
+    """Where `n` runs of `width` symbols start within `length`, in order, `[batch, n]`: uniform over all ways without overlap."""
+    gaps = length - (width - 1) * n  # a run takes one of these
+    chosen_BxG = rng.permuted(np.broadcast_to(np.arange(gaps) < n, (batch, gaps)), axis=1)
+    return np.argwhere(chosen_BxG)[:, 1].reshape(batch, n) + (width - 1) * np.arange(n)
+
+
 def rows_of(sequences: Sequence[Sequence[int]], shift: int = 0) -> np.ndarray:
     """Token sequences of unlike length as one array `[B, T]`, padded behind; `shift` is added to every token before."""
     lengths_B = np.array([len(tokens) for tokens in sequences])

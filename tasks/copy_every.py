@@ -8,7 +8,7 @@ Why          the source of the next answer token is k places beyond that of the 
 
 import numpy as np
 
-from rpecli.task import Batch, Task, prompt_answer
+from rpecli.task import Batch, Task, draw_distinct, prompt_answer
 
 
 class CopyEvery(Task):
@@ -31,8 +31,7 @@ class CopyEvery(Task):
         return 2 * self.k - 1 <= length <= self.longest() and length % self.k == self.k - 1
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
-        symbols_BxS = np.broadcast_to(np.arange(self.mark), (batch, self.mark))
-        return rng.permuted(symbols_BxS, axis=1)[:, : length - self.k + 1]
+        return draw_distinct(rng, batch, length - self.k + 1, self.mark)
 
     def layout(self, x_BxN: np.ndarray) -> Batch:
         marks_BxK = np.full((len(x_BxN), self.k - 1), self.mark)

@@ -10,7 +10,7 @@ Why          each clause refers to one other: in order, the value can be carried
 
 import numpy as np
 
-from rpecli.task import Batch, Task, measured_chance, prompt_answer
+from rpecli.task import Batch, Task, draw_distinct, measured_chance, prompt_answer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORDS = [*LETTERS, "1", "+", "-", "=", ",", "?"]
@@ -42,7 +42,7 @@ class Lego(Task):
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         """Of the chain: its letters, its values (1 for +), the order in which its clauses stand, the place of the question."""
-        letters_BxN = rng.permuted(np.broadcast_to(np.arange(len(LETTERS)), (batch, len(LETTERS))), axis=1)[:, :length]
+        letters_BxN = draw_distinct(rng, batch, length, len(LETTERS))
         values_BxN = rng.integers(2, size=(batch, length))
         order_BxN = np.tile(np.arange(length), (batch, 1))
         question_Bx1 = rng.integers((length + 1) // 2, length, size=(batch, 1))

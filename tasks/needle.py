@@ -9,7 +9,7 @@ Why          few of many symbols count, however long the string: the attention t
 
 import numpy as np
 
-from rpecli.task import Batch, Task, prompt_answer
+from rpecli.task import Batch, Task, draw_distinct, draw_places, prompt_answer
 
 KINDS = 16  # keys, values, and kinds of hay
 
@@ -36,10 +36,8 @@ class Needle(Task):
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         x_BxN = rng.integers(2 * KINDS, 3 * KINDS, size=(batch, length + 1))
-        places = length - self.needles  # a needle takes one of these, and is two symbols wide
-        chosen_BxM = rng.permuted(np.broadcast_to(np.arange(places) < self.needles, (batch, places)), axis=1)
-        place_BxM = np.argwhere(chosen_BxM)[:, 1].reshape(batch, self.needles) + np.arange(self.needles)
-        key_BxM = rng.permuted(np.broadcast_to(np.arange(KINDS), (batch, KINDS)), axis=1)[:, : self.needles]
+        place_BxM = draw_places(rng, batch, length, self.needles, width=2)
+        key_BxM = draw_distinct(rng, batch, self.needles, KINDS)
         np.put_along_axis(x_BxN, place_BxM, key_BxM, axis=1)
         np.put_along_axis(x_BxN, place_BxM + 1, rng.integers(KINDS, 2 * KINDS, size=key_BxM.shape), axis=1)
         x_BxN[:, -1] = key_BxM[np.arange(batch), rng.integers(self.needles, size=batch)]

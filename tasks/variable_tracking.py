@@ -10,7 +10,7 @@ Why          hops through content over any distance, as many in a row as the cha
 
 import numpy as np
 
-from rpecli.task import Batch, Task, prompt_answer
+from rpecli.task import Batch, Task, draw_distinct, draw_places, prompt_answer
 
 LETTERS, DIGITS = 26, 10
 NOISE, EQUALS, QUESTION = range(LETTERS + DIGITS, LETTERS + DIGITS + 3)
@@ -43,13 +43,12 @@ class VariableTracking(Task):
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         variables = self.hops + 1  # of a chain
         n = self.chains * variables
-        name_BxCxV = permutations(rng, batch, LETTERS)[:, :n].reshape(batch, self.chains, variables)
-        value_BxCx1 = LETTERS + permutations(rng, batch, DIGITS)[:, : self.chains, None]
+        name_BxCxV = draw_distinct(rng, batch, n, LETTERS).reshape(batch, self.chains, variables)
+        value_BxCx1 = LETTERS + draw_distinct(rng, batch, self.chains, DIGITS)[:, :, None]
         source_BxCxV = np.concatenate([value_BxCx1, name_BxCxV[:, :, :-1]], axis=2)
         chain_BxA = rng.permuted(np.broadcast_to(np.repeat(np.arange(self.chains), variables), (batch, n)), axis=1)
         order_BxA = np.argsort(np.argsort(chain_BxA, axis=1, kind="stable"), axis=1)  # of each assignment, chain by chain
-        chosen_BxM = rng.permuted(np.broadcast_to(np.arange(length - 2 * n) < n, (batch, length - 2 * n)), axis=1)
-        place_BxA = np.argwhere(chosen_BxM)[:, 1].reshape(batch, n) + 2 * np.arange(n)
+        place_BxA = draw_places(rng, batch, length, n, width=3)
         x_BxN = np.full((batch, length + 2), NOISE)
         np.put_along_axis(x_BxN, place_BxA, np.take_along_axis(name_BxCxV.reshape(batch, n), order_BxA, axis=1), axis=1)
         np.put_along_axis(x_BxN, place_BxA + 1, EQUALS, axis=1)
@@ -73,8 +72,3 @@ class VariableTracking(Task):
 
     def word(self, symbol: int) -> str:
         return WORDS[symbol]
-
-
-def permutations(rng: np.random.Generator, batch: int, n: int) -> np.ndarray:
-    """The numbers below `n` in random order, `[batch, n]`."""
-    return rng.permuted(np.broadcast_to(np.arange(n), (batch, n)), axis=1)
