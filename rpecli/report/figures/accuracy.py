@@ -18,8 +18,6 @@ from rpecli.report.figures.layout import (
     balanced,
     band_entry,
     draw,
-    group_legend,
-    legend,
     line_entry,
     named_at_ends,
 )
@@ -31,6 +29,7 @@ from rpecli.report.figures.series import (
     add_series,
     length_axis,
     length_words,
+    limits_of,
     perplexity_axis,
     shade,
     share_axis,
@@ -71,10 +70,9 @@ def accuracy_figure(tasks: list[TaskResults], styles: dict[str, SeriesStyle]) ->
     by_measure = [balanced([subplot(task, key, tasks, styles) for task in tasks], COLUMNS) for key in PANELS]
     rows = [row for same_tasks in zip(*by_measure, strict=True) for row in same_tasks]
     rows = rows if len(tasks) > 1 else [[subplot for row in rows for subplot in row]]
-    rows, named = named_at_ends(rows, styles)
     several = any(len(encoding.evaluated_runs) > 1 for task in tasks for encoding in task.encodings)
     references = [line_entry("chance", **plot.CHANCE), *([band_entry()] if several else [])]
-    entries = group_legend(styles, *references) if named else legend(styles, *references)
+    rows, entries = named_at_ends(rows, styles, *references)
     return draw(rows, Layout(below=LENGTHS, legend=entries))
 
 
@@ -106,9 +104,7 @@ def _limits(task: TaskResults, measure: Measure) -> tuple[float, float]:
         return SHARES
     summaries = [means[measure.key] for one in task.encodings for means in one.by_length.values() if measure.key in means]
     guess = task.chance.values() if measure is task.scoring.shown else ()
-    ends = [*(summary.low for summary in summaries), *(summary.high for summary in summaries), *guess] or [0.0, 1.0]
-    room = 0.05 * (max(ends) - min(ends)) or 0.1
-    return min(ends) - room, max(ends) + room
+    return limits_of(summaries, guess)
 
 
 def _draw(drawing: Drawing, axes: "Axes", task: TaskResults, measure: Measure, styles: dict[str, SeriesStyle]) -> None:

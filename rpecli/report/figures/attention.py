@@ -26,8 +26,6 @@ from rpecli.report.figures.layout import (
     balanced,
     band_entry,
     draw,
-    group_legend,
-    legend,
     line_entry,
     named_at_ends,
 )
@@ -229,8 +227,7 @@ def against_length(task: str, by_label: ByLabel, name: str, styles: dict[str, Se
     references = [band_entry()] if any(len(runs) > 1 for runs in by_label.values()) else []
     references += [line_entry("uniform attention", **plot.CHANCE)] if name == "entropy" else []
     shown = {label: style for label, style in styles.items() if label in by_label}
-    rows, named = named_at_ends(balanced(panels), shown)
-    entries = group_legend(shown, *references) if named else legend(shown, *references)
+    rows, entries = named_at_ends(balanced(panels), shown, *references)
     return draw(rows, Layout(f"{task}: {AGAINST[name][2]}, mean over heads", LENGTHS, entries))
 
 

@@ -26,8 +26,8 @@ COLUMNS = 3  # panels side by side, where a figure has no other order of its own
 ROOM_ABOVE, ROOM_BESIDE = 0.12, 0.4  # inches around the axes of a page's panel: marks above, tick labels to the left
 LEGEND_ROWS, BETWEEN = 4, 0.35  # entries of one legend before it takes a second column; inches between legends
 
-
 Box = tuple[float, float, float, float]
+LegendBlocks = list[tuple[str, list["Artist"]]]  # titles, and the entries below each
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Layout:
 
     title: str = ""
     below: str = ""  # a label under all horizontal axes
-    legend: Sequence[tuple[str, list["Artist"]]] = ()  # blocks of a title and entries
+    legend: LegendBlocks = field(default_factory=list)
     panel: float = PANEL  # inches: height of a panel
     under: float = UNDER
     left: float = LEFT
@@ -173,13 +173,15 @@ def _panel(drawing: Drawing, subplot: Subplot, box: Box, layout: Layout, labeled
     drawing.crops.append(Crop(str(axes.get_gid()), crop, subplot.title, subplot.alt, labels, middle, subplot.key))
 
 
-def named_at_ends(rows: Sequence[Sequence[Subplot]], styles: dict[str, SeriesStyle]) -> tuple[list[list[Subplot]], bool]:
-    """The names of lines stay beside the last panel of every row, and whether they name every style; if not, none stays."""
+def named_at_ends(
+    rows: Sequence[Sequence[Subplot]], styles: dict[str, SeriesStyle], *references: "Artist"
+) -> tuple[list[list[Subplot]], LegendBlocks]:
+    """Panels, the last of each row with the names of lines beside it if that names every style; and a legend of what is left."""
     last = [[*(replace(subplot, ends=None) for subplot in row[:-1]), row[-1]] for row in rows if row]
     shown = {label for row in last if row[-1].ends for label in row[-1].ends.ends}
     if shown >= {*styles}:
-        return last, True
-    return [[replace(subplot, ends=None) for subplot in row] for row in last], False
+        return last, group_legend(styles, *references)
+    return [[replace(subplot, ends=None) for subplot in row] for row in last], legend(styles, *references)
 
 
 def balanced(panels: Sequence[Subplot], most: int = COLUMNS) -> list[Sequence[Subplot]]:
@@ -188,14 +190,14 @@ def balanced(panels: Sequence[Subplot], most: int = COLUMNS) -> list[Sequence[Su
     return [panels[start : start + columns] for start in range(0, len(panels), columns)]
 
 
-def legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[str, list["Artist"]]]:
+def legend(styles: dict[str, SeriesStyle], *references: "Artist") -> LegendBlocks:
     """One block per group, and one for the reference lines and bands."""
     blocks = [(TITLES[group], [line_entry(style.title, **style.line()) for style in styles.values() if style.group == group])
               for group in GROUPS]  # fmt: skip
     return [(title, entries) for title, entries in [*blocks, ("for comparison", list(references))] if entries]
 
 
-def group_legend(styles: dict[str, SeriesStyle], *references: "Artist") -> list[tuple[str, list["Artist"]]]:
+def group_legend(styles: dict[str, SeriesStyle], *references: "Artist") -> LegendBlocks:
     """One block for lines that are named at their ends: the dashes of every group, then reference lines and bands."""
     groups = [group for group in GROUPS if any(style.group == group for style in styles.values())]
     dashes = [line_entry(TITLES[group], color=QUIET, linewidth=1.4, linestyle=DASHES[group]) for group in groups]

@@ -20,8 +20,6 @@ from rpecli.report.figures.layout import (
     Subplot,
     balanced,
     draw,
-    group_legend,
-    legend,
     line_entry,
     named_at_ends,
 )
@@ -51,9 +49,7 @@ def accuracy(tasks: list[TaskResults], size: Size) -> Drawing:
     styles = series_styles(tasks)
     panels = [subplot(task, PANELS[0], tasks, styles, size.panel) for task in tasks]
     panels = panels if size.named else [replace(panel, ends=None) for panel in panels]
-    rows, named = named_at_ends(balanced(panels, size.columns), styles)
-    chance = line_entry("chance", **plot.CHANCE)
-    entries = group_legend(styles, chance) if named else legend(styles, chance)
+    rows, entries = named_at_ends(balanced(panels, size.columns), styles, line_entry("chance", **plot.CHANCE))
     return draw(rows, Layout(below=LENGTHS, legend=entries, panel=size.panel, width=size.width))
 
 
@@ -67,8 +63,9 @@ def intervals(tasks: list[TaskResults], size: Size) -> Drawing | None:
     panels = [_interval_panel(measure, rows, styles) for measure, rows in shown]
     longest = max(len(styles[row.label].title) for _, rows in shown for row in rows)
     height = ROW * max(len(rows) for _, rows in shown)
-    layout = Layout(below=shown[0][0].axis + " beyond training", panel=height, under=ONE_LINE, left=0.15 + NAME * longest)
-    return draw([[panel] for panel in panels], replace(layout, width=size.width, widest=size.width))
+    layout = Layout(below=shown[0][0].axis + " beyond training", panel=height, under=ONE_LINE, left=0.15 + NAME * longest,
+                    width=size.width, widest=size.width)  # fmt: skip
+    return draw([[panel] for panel in panels], layout)
 
 
 def _interval_panel(measure: Measure, rows: list[Pooled], styles: dict[str, plot.SeriesStyle]) -> Subplot:

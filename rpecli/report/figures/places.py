@@ -13,12 +13,10 @@ from rpecli.report.figures.layout import (
     Subplot,
     balanced,
     draw,
-    group_legend,
-    legend,
     named_at_ends,
 )
 from rpecli.report.figures.line_ends import line_ends
-from rpecli.report.figures.series import Series, add_series, perplexity_axis, shade
+from rpecli.report.figures.series import Series, add_series, limits_of, perplexity_axis, shade
 from rpecli.report.format import format_factor
 from rpecli.report.measures import PERPLEXITY
 from rpecli.report.places import Places, places_by_length
@@ -36,12 +34,9 @@ def places_figure(task: TaskResults, styles: dict[str, SeriesStyle]) -> Drawing 
     if not by_length:
         return None
     summaries = [summary for all_places in by_length.values() for one in all_places for summary in one.by_place.values()]
-    low, high = min(summary.low for summary in summaries), max(summary.high for summary in summaries)
-    room = 0.05 * (high - low) or 0.1
-    limits = low - room, high + room
+    limits = limits_of(summaries)
     subplots = [_subplot(task, length, all_places, styles, limits) for length, all_places in by_length.items()]
-    rows, named = named_at_ends(balanced(subplots, COLUMNS), styles)
-    entries = group_legend(styles) if named else legend(styles)
+    rows, entries = named_at_ends(balanced(subplots, COLUMNS), styles)
     return draw(rows, Layout(below="place in the sequence (last of each doubling)", legend=entries, under=ONE_LINE))
 
 

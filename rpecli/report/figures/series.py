@@ -1,7 +1,7 @@
 """What panels have in common: lines with bands over seeds, axes of accuracies, and axes of lengths."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,13 @@ def length_words(length: int, summary: Summary, train_length: int, measure: Meas
 def shade(number: int) -> float:
     """The opacity of a band among so many."""
     return min(BAND, 0.9 / max(1, number))
+
+
+def limits_of(summaries: Sequence[Summary], others: Iterable[float] = ()) -> tuple[float, float]:
+    """The limits of an axis that shows these ranges and other values, with room around."""
+    ends = [*(summary.low for summary in summaries), *(summary.high for summary in summaries), *others] or [0.0, 1.0]
+    room = 0.05 * (max(ends) - min(ends)) or 0.1
+    return min(ends) - room, max(ends) + room
 
 
 def share_axis(axes: "Axes") -> None:
