@@ -101,6 +101,15 @@ def checked(kind: str, choice: str) -> dict[str, str]:
     return dict(zip(checks, (f"{result.outcome}: {result.text}" for result in results), strict=True))
 
 
+def failure_at(kind: str, text: str, check: str, marked: str) -> str:
+    """What a check says of a file of this text, which fails it and names the line with the marked words."""
+    Path("mine.py").write_text(text)
+    line = next(number for number, line in enumerate(text.splitlines(), start=1) if marked in line)
+    result = checked(kind, str(Path("mine.py").resolve()))[check]
+    assert result.startswith(f"failed: mine.py:{line}: "), result
+    return result
+
+
 NOT_OF = {"none": ["gradients"], "sinusoidal": ["gradients"], "rope:scaling=yarn": ["gradients"], "abacus": ["stacked"]}
 
 
@@ -194,12 +203,7 @@ BROKEN_ENCODINGS = {  # name: (the check, the body of the class, the text of the
 @pytest.mark.parametrize("name", BROKEN_ENCODINGS)
 def test_the_line_that_breaks_an_encoding_is_named(name: str, here: Path) -> None:
     check, body, marked, said = BROKEN_ENCODINGS[name]
-    text = HEAD + body
-    Path("mine.py").write_text(text)
-    line = next(number for number, line in enumerate(text.splitlines(), start=1) if marked in line)
-    result = checked("encodings", str(here / "mine.py"))[check]
-    assert result.startswith(f"failed: mine.py:{line}: "), result
-    assert said in result
+    assert said in failure_at("encodings", HEAD + body, check, marked)
 
 
 def test_a_branch_on_a_value_has_no_batched_form_and_is_no_failure(here: Path) -> None:
@@ -270,11 +274,7 @@ def test_the_line_that_breaks_a_task_is_named(name: str, here: Path) -> None:
     check, old, new, marked, said = BROKEN_TASKS[name]
     text = TASK.replace(old, new)
     assert text != TASK
-    Path("mine.py").write_text(text)
-    line = next(number for number, line in enumerate(text.splitlines(), start=1) if marked in line)
-    result = checked("tasks", str(here / "mine.py"))[check]
-    assert result.startswith(f"failed: mine.py:{line}: "), result
-    assert said in result
+    assert said in failure_at("tasks", text, check, marked)
 
 
 def test_the_unbroken_task_passes(here: Path) -> None:

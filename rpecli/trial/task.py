@@ -22,7 +22,7 @@ class Subject:
 
     tried: Tried
     lengths: tuple[int, ...]
-    drawn: dict[int, tuple[np.ndarray, Batch]] = field(default_factory=dict)
+    drawn: dict[int, Batch] = field(default_factory=dict)
 
     @cached_property
     def task(self) -> Task:
@@ -53,12 +53,11 @@ class Subject:
     def batch(self, length: int) -> Batch:
         """A few sequences of a length, as arrays of the shapes and types that the engine needs."""
         if length not in self.drawn:
-            x_BxN = self.inputs(length)
-            batch = self.tried.call("layout", self.task.layout, x_BxN)
+            batch = self.tried.call("layout", self.task.layout, self.inputs(length))
             if problem := _wrong_arrays(batch):
                 raise self.tried.fault("layout", problem, self.task.layout)
-            self.drawn[length] = x_BxN, batch
-        return self.drawn[length][1]
+            self.drawn[length] = batch
+        return self.drawn[length]
 
     @property
     def batches(self) -> list[Batch]:
