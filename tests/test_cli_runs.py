@@ -53,6 +53,15 @@ def test_runs_are_listed_with_how_they_went(rpe: tiny.Rpe, evaluated: Path) -> N
     assert {key: rows[0][key] for key in shares} == {key: f"{100 * line['token_accuracy']:.0f}" for key, line in shares.items()}
 
 
+def test_the_legend_of_runs_names_the_columns_that_are_shown(rpe: tiny.Rpe, evaluated: Path, tmp_path: Path) -> None:
+    trained = tiny.trained_run(tmp_path / "runs").path.parent
+    legends = [rpe("ls", "runs", "--runs", runs).out.split("Per cent of tokens right: ")[1] for runs in (trained, evaluated)]
+    assert [" ".join(legend.split()) for legend in legends] == [
+        "valid. in the last validation (training lengths).",
+        "valid. in the last validation (training lengths), 1x, 2x at multiples of the training length.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -15,7 +15,6 @@ from rpecli.table import Table, whole_percent
 from rpecli.titles import display, display_trained
 
 FACTORS = (1.0, 2.0, 8.0)  # of the training length at which a list of runs shows the accuracy
-CAPTION = "Per cent of tokens right: valid. in the last validation (training lengths), 1x at the training length, 2x at twice it."
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
@@ -39,8 +38,10 @@ def runs_table(runs: Sequence[Run]) -> Table:
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
     align = "llrl" + "r" * (1 + len(factors))
     narrowest = Table("", [*columns[:4], "run"], "llrll", narrowest_rows)
-    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=CAPTION, narrow=narrowest)
-    return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=CAPTION, narrow=narrow)
+    multiples = f", {', '.join(columns[5:])} at multiples of the training length" if factors else ""
+    caption = f"Per cent of tokens right: valid. in the last validation (training lengths){multiples}."
+    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=caption, narrow=narrowest)
+    return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=caption, narrow=narrow)
 
 
 def _last_validation(run: Run) -> Mapping[str, Any]:
