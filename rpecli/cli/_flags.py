@@ -46,7 +46,8 @@ def takes_recipe_keys(*names: str) -> Callable[[Command], Command]:
     """
     keys = [key for key in recipe_keys() if key.name != BY_TASK and key.name in (names or [key.name])]
     defaults = {key.name: "as in the run's recipe" if names else _default(key) for key in keys}
-    return lambda function: _add_flags(function, keys, defaults)
+    annotations = {key.name: Annotated[str | None, _key_option(key, defaults[key.name])] for key in keys}
+    return lambda function: _collected(function, "overrides", annotations)
 
 
 def takes_trust(function: Command) -> Command:
@@ -78,35 +79,23 @@ FILTERS = {
 def takes_filters(function: Command) -> Command:
     """Adds `--task`, `--encoding` and `--seed`, which choose among runs; the command gets those given as `filters`."""
     annotations = {name: Annotated[str | None, typer.Option(help=meaning)] for name, meaning in FILTERS.items()}
-    flags = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-             for name, annotation in annotations.items()]  # fmt: skip
-    parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "filters"]
-
-    @functools.wraps(function)
-    def command(**values: Any) -> None:
-        texts = {name: values.pop(name) for name in FILTERS}
-        function(filters={name: text for name, text in texts.items() if text is not None}, **values)
-
-    command.__signature__ = inspect.Signature([*parameters, *flags])  # type: ignore[attr-defined]
-    others = {name: kind for name, kind in function.__annotations__.items() if name != "filters"}
-    command.__annotations__ = {**others, **annotations}
-    return command
+    return _collected(function, "filters", annotations)
 
 
 def _default(key: RecipeKey) -> str:
     return f"{key.default}, or the task's default" if key.name in keys_set_by_tasks() else key.default
 
 
-def _add_flags(function: Command, keys: list[RecipeKey], defaults: dict[str, str]) -> Command:
-    parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "overrides"]
-    for key in keys:
-        flag = Annotated[str | None, _key_option(key, defaults[key.name])]
-        parameters.append(inspect.Parameter(key.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=flag))
+def _collected(function: Command, into: str, annotations: dict[str, Any]) -> Command:
+    """Adds a flag for each of these; the command gets those that were given as a dictionary, its argument `into`."""
+    parameters = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != into]
+    parameters += [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+                   for name, annotation in annotations.items()]  # fmt: skip
 
     @functools.wraps(function)
     def command(**values: Any) -> None:
-        flags = {key.name: values.pop(key.name) for key in keys}
-        function(overrides={key: value for key, value in flags.items() if value is not None}, **values)
+        texts = {name: values.pop(name) for name in annotations}
+        function(**{into: {name: text for name, text in texts.items() if text is not None}}, **values)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rpecli.run.records import SOLVED
 from rpecli.titles import display
 
 FILE = Path(__file__).with_name("learned.csv")
-LEARNED = 0.9  # of the strings right at the training length
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,12 @@ class Result:
 
     @property
     def is_learned(self) -> bool:
-        return self.exact_match >= LEARNED
+        return self.exact_match >= SOLVED
+
+    @property
+    def right(self) -> str:
+        """`ALiBi 0.98`."""
+        return f"{display('encodings', self.encoding)} {self.exact_match:.2f}"
 
 
 @cache
@@ -63,10 +68,9 @@ def sentence(choice: str) -> str | None:
         return None
     learned = [result for result in measured if result.is_learned]
     rest = [result for result in measured if not result.is_learned]
-    parts = [f"{display('encodings', result.encoding)} {result.exact_match:.2f} ({_steps(result)})" for result in learned]
-    others = [f"{display('encodings', result.encoding)} {result.exact_match:.2f}" for result in rest]
+    parts = [", ".join(f"{result.right} ({_steps(result)})" for result in learned), ", ".join(result.right for result in rest)]
     answer = "yes, share of strings right: " if learned else f"no, in {measured[0].steps} steps; share of strings right: "
-    return answer + "; ".join(filter(None, [", ".join(parts), ", ".join(others)]))
+    return answer + "; ".join(filter(None, parts))
 
 
 def _steps(result: Result) -> str:

@@ -23,9 +23,13 @@ def cells(config: Config, task: Task) -> list[Sizes]:
     return [sizes for sizes in parse_grid(config.eval.grid, config.length) if task.has_length(max(sizes))]
 
 
+def has_two_sizes(task: Task) -> bool:
+    return len(task.size_names) == 2
+
+
 def require_sizes(choice: str, task: Task) -> None:
     """Raises ChoiceError for a task whose problems have one size, their length."""
-    if len(task.size_names) != 2:
+    if not has_two_sizes(task):
         raise ChoiceError(
             f"grid: {choice} has one size, its length: a grid is for a task whose card names two (rpe show {choice})"
         )

@@ -12,6 +12,7 @@ from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem
 from rpecli.device import available_memory
 from rpecli.evaluate.eval_set import evaluation_task
+from rpecli.evaluate.grid import has_two_sizes
 from rpecli.launch import sizes
 from rpecli.model import max_train_positions
 from rpecli.titles import display
@@ -161,7 +162,7 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
-    if config.eval.grid and len(built.size_names) != 2:
+    if config.eval.grid and not has_two_sizes(built):
         yield (
             "grid",
             f"{config.task} has one size, its length: leave grid out, or write it under by_task of the tasks that have two",

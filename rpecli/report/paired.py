@@ -99,6 +99,11 @@ def shared_seeds(*by_seed: dict[int, float]) -> list[int]:
     return sorted(set.intersection(*map(set, by_seed))) if by_seed else []
 
 
+def seed_differences(first: dict[int, float], second: dict[int, float]) -> list[float]:
+    """The first minus the second, at the seeds that both have."""
+    return [first[seed] - second[seed] for seed in shared_seeds(first, second)]
+
+
 def difference(strata: Sequence[Sequence[float]], bounds: tuple[float, float] = stats.SHARE_DIFFERENCES) -> Difference | None:
     """The mean of paired differences, one stratum per task; None without differences."""
     return _difference(_frozen([values for values in strata if len(values)]), bounds)
@@ -140,8 +145,7 @@ def pairs(task: TaskResults, measure: Measure) -> list[Pair]:
     by_label = scores(task, measure)
     differences = []
     for first, second in combinations(by_label, 2):
-        seeds = shared_seeds(by_label[first], by_label[second])
-        paired = difference([[by_label[first][seed] - by_label[second][seed] for seed in seeds]], measure.difference_bounds)
+        paired = difference([seed_differences(by_label[first], by_label[second])], measure.difference_bounds)
         if paired:
             differences.append((first, second, paired))
     adjusted = iter(stats.holm([paired.p for *_, paired in differences if paired.p is not None]))

@@ -12,7 +12,8 @@ from itertools import pairwise
 from statistics import fmean, median, variance
 from typing import Any
 
-SOLVED = 0.9  # exact match at the training length from which a run counts as having learned its task
+from rpecli.run.records import SOLVED
+
 LEARNED = 0.1  # of the nats of the best guess without the input: by so much less a run has learned a task scored by perplexity
 HOLDS, HOLDS_HALF = 0.01, 0.1  # the share by which perplexity may be above that at the training length where a length holds
 EFFECTIVE = 0.95  # exact match from which a length counts towards the effective length

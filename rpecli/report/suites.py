@@ -1,6 +1,6 @@
 """Reports of many tasks: suites and families of tasks by encoding, and one line per task."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -95,12 +95,14 @@ class Suites:
             if (row := _suite_row(collection, encoding)) is not None
         ]
 
+    def _rows_of(self, collection: Collection) -> list[SuiteRow]:
+        return [row for row in self.rows if (row.kind, row.name) == (collection.kind, collection.name)]
+
     def blocks(self) -> SuiteBlocks:
         """For a terminal, which has no room for all: suites first, then the families of most tasks."""
         blocks = []
         for collection in sorted(self.collections, key=lambda one: (one.kind != "suite", -len(one.tasks))):
-            own = [row for row in self.rows if (row.kind, row.name) == (collection.kind, collection.name)]
-            cells = {_key(row): [whole_percent(row.token_accuracy), str(row.solved), str(row.held)] for row in own}
+            cells = {_key(row): _cells(row) for row in self._rows_of(collection)}
             blocks.append(Block(collection.title, list(MEASURES), cells))
         return SuiteBlocks(["encoding", "group"], self.order, blocks)
 
@@ -113,14 +115,9 @@ class Suites:
         """Three lines per collection: tokens right, tasks solved, tasks held."""
         lines, bold = [], []
         for collection in self.collections:
-            own = {_key(row): row for row in self.rows if (row.kind, row.name) == (collection.kind, collection.name)}
-            shown: list[tuple[str, Callable[[SuiteRow], str]]] = [
-                (MEASURES["right"], lambda row: whole_percent(row.token_accuracy)),
-                (MEASURES["solved"], lambda row: str(row.solved)),
-                (MEASURES["held"], lambda row: str(row.held)),
-            ]
-            for measure, cell in shown:
-                cells = [cell(own[key]) if key in own else MISSING for key in self.order]
+            own = {_key(row): _cells(row) for row in self._rows_of(collection)}
+            for column, measure in enumerate(MEASURES.values()):
+                cells = [own[key][column] if key in own else MISSING for key in self.order]
                 lines.append([collection.title, measure, *cells])
                 bold.append([False, False, *_best(cells)])
         columns = ["suite or family", "measure", *(row[0] for row in self.order)]
@@ -158,6 +155,11 @@ def choice_of(task: TaskResults) -> str:
 
 def _key(row: SuiteRow) -> Row:
     return row.title, row.group, "yours"
+
+
+def _cells(row: SuiteRow) -> list[str]:
+    """In the order of MEASURES."""
+    return [whole_percent(row.token_accuracy), str(row.solved), str(row.held)]
 
 
 def _suite_row(collection: Collection, key: Row) -> SuiteRow | None:

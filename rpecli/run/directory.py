@@ -369,9 +369,14 @@ def group_of(encoding: str) -> str:
 
 def family_of(task: str) -> str:
     """The kind of problem, from the task's file."""
-    return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get("family", "other"))
+    return _constant(task, "family", "other")
 
 
 def measure_of(task: str) -> str:
     """What reports show and test of a task, from its file: accuracy or perplexity."""
-    return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get("measure", "accuracy"))
+    return _constant(task, "measure", "accuracy")
+
+
+def _constant(task: str, name: str, default: str) -> str:
+    """What the class of a task states, read from its file without running it."""
+    return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get(name, default))

@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 from rpecli.run.files import CHECKSUM, RECORD_FORMAT, Damaged, OtherFormat, unseal
 
 EXAMPLE_WORDS = 64
+SOLVED = 0.9  # exact match at the training length from which a run counts as having learned its task
 AS_DRAWN = ", as drawn"  # of a data set whose sequences are those that the task draws from the same seed
 SCORE_TERMS = ("content-content", "content-position", "position-content", "position-position")  # query first
 OLDEST_KEYS = {"task", "encoding", "seed", "status"}  # of run.json in every format

@@ -29,7 +29,7 @@ def paper(content: ReportContent, factor: float | None = None, ours: str | None 
     names, across = _names(tasks, ours), min(ACROSS, len(tasks))
     blocks = [_block(tasks[start : start + across], across, names, factor) for start in range(0, len(tasks), across)]
     body = _tabular("l" + "c" * across, "\n\\midrule\n".join(blocks))
-    caption = _caption(tasks, factor) + (f" {_caption_of_ours(tasks, ours)}" if ours else "")
+    caption = _caption(tasks, factor) + (f" {_caption_of_ours(tasks)}" if ours else "")
     body += "\\par\\medskip\n" + _tabular("lcc", _against(tasks, ours)) if ours else ""
     return (
         "% \\usepackage{booktabs} in the preamble\n\\begin{table}[t]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{2.5pt}\n"
@@ -60,28 +60,22 @@ def _against(tasks: list[TaskResults], ours: str) -> str:
     measure = tasks[0].scoring.decides
     by_task = [scores for task in tasks if task.scoring.decides is measure and ours in (scores := paired.scores(task, measure))]
     titles = {one.label: one.short_title for task in tasks for one in task.encodings}
-    strata = {label: _differences(by_task, ours, label) for label in titles if label != ours}
-    strata = {label: values for label, values in strata.items() if values}
-    tests = {label: p for label, values in strata.items() if (p := stats.sign_flip(values)) is not None}
+    strata = {label: [paired.seed_differences(scores[ours], scores[label]) for scores in by_task if label in scores]
+              for label in titles if label != ours}  # fmt: skip
+    differences = {label: difference for label, values in strata.items()
+                   if (difference := paired.difference(values, measure.difference_bounds))}  # fmt: skip
+    tests = {label: difference.p for label, difference in differences.items() if difference.p is not None}
     adjusted = dict(zip(tests, stats.holm(list(tests.values())), strict=True))
     rows = []
-    for label in sorted(strata, key=lambda label: stats.mean(strata[label])):
-        interval = stats.mean_interval(strata[label], measure.difference_bounds)
-        ends = f" {{\\scriptsize[{latex(measure.write_change_interval(interval)).replace(' to ', ', ')}]}}" if interval else ""
-        difference = latex(measure.bare_difference(stats.mean(strata[label]))) + ends
-        rows.append(latex_row([latex(titles[label]), difference, latex(format_p(adjusted.get(label)))]))
+    for label, difference in sorted(differences.items(), key=lambda item: item[1].mean):
+        ends = latex(measure.write_change_interval(difference.interval)).replace(" to ", ", ")
+        cell = latex(measure.bare_difference(difference.mean)) + (f" {{\\scriptsize[{ends}]}}" if difference.interval else "")
+        rows.append(latex_row([latex(titles[label]), cell, latex(format_p(adjusted.get(label)))]))
     head = latex_row([latex(f"{titles[ours]} against"), latex(f"difference ({measure.difference_unit})"), "p"])
     return f"{head} \\\\\n\\midrule\n" + " \\\\\n".join(rows) + " \\\\"
 
 
-def _differences(by_task: list[paired.Scores], ours: str, other: str) -> list[list[float]]:
-    """Of each task that has both, the differences by seed."""
-    both = [(scores[ours], scores[other]) for scores in by_task if other in scores]
-    differences = [[one[seed] - two[seed] for seed in one if seed in two] for one, two in both]
-    return [values for values in differences if values]
-
-
-def _caption_of_ours(tasks: list[TaskResults], ours: str) -> str:
+def _caption_of_ours(tasks: list[TaskResults]) -> str:
     measure = tasks[0].scoring.decides
     return latex(
         f"Below: difference {measure.of or 'beyond training'} over all tasks and seeds, p of the paired sign-flip test (Holm)."
@@ -91,10 +85,10 @@ def _caption_of_ours(tasks: list[TaskResults], ours: str) -> str:
 def _block(tasks: list[TaskResults], across: int, names: list[str], factor: float | None) -> str:
     """Tasks beside each other, in so many columns: a heading, and a row per encoding."""
     empty = [""] * (across - len(tasks))
-    lengths = {task.title: length_of(task, factor) or 0 for task in tasks}
+    lengths = [length_of(task, factor) or 0 for task in tasks]
     titles = [latex(task.short_title) for task in tasks]
-    factors = [f"{lengths[task.title]} ({format_factor(lengths[task.title], task.train_length)})" for task in tasks]
-    columns = [_column(task, lengths[task.title]) for task in tasks]
+    factors = [f"{length} ({format_factor(length, task.train_length)})" for task, length in zip(tasks, lengths, strict=True)]
+    columns = [_column(task, length) for task, length in zip(tasks, lengths, strict=True)]
     rows = [latex_row([latex(name), *(column.get(name, "--") for column in columns), *empty]) for name in names]
     head = [latex_row(["", *titles, *empty]), latex_row(["encoding", *map(latex, factors), *empty])]
     return " \\\\\n".join(head) + " \\\\\n\\midrule\n" + " \\\\\n".join(rows) + " \\\\"

@@ -41,9 +41,9 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
             "groups": group_sentence(task),
             "tables": [*content.tables_of(task), runs.table(task)],
             "attention": {name: file for name, file in _figures(task.title, figures).items() if name != SHIFT},
-            "places": next((file for file in figures if file == f"{PLACES}{slug(task.title)}.png"), None),
+            "places": _figure(PLACES, task.title, figures),
             "shift": _figures(task.title, figures).get(SHIFT),
-            "grid": next((file for file in figures if file == f"{GRID}{slug(task.title)}.png"), None),
+            "grid": _figure(GRID, task.title, figures),
         }
         for task in content.tasks_in_order
     ]
@@ -55,6 +55,12 @@ def origin(content: ReportContent) -> dict[str, object]:
     shared = "\n".join(f"{key}: {value}" for key, value in content.provenance.shared.items())
     warnings = [" ".join(warning.split()) for warning in content.warnings]
     return {"warnings": warnings, "provenance": provenance_lines(content.provenance), "shared": shared}
+
+
+def _figure(kind: str, title: str, files: Collection[str]) -> str | None:
+    """The file of a task's only figure of a kind, if it is one of these."""
+    file = f"{kind}{slug(title)}.png"
+    return file if file in files else None
 
 
 def _figures(title: str, files: Collection[str]) -> dict[str, str]:
