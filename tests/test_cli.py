@@ -13,6 +13,7 @@ from helpers import training as tiny
 from helpers.command import ENCODING, TASK, table
 
 from rpecli import catalog
+from rpecli.cli import train
 from rpecli.run.directory import find_runs
 
 
@@ -51,6 +52,14 @@ def test_lists_in_flags_are_a_grid(rpe: tiny.Rpe, here: Path) -> None:
     assert result.code == 0
     assert len(table(result.out)) == 8
     assert "Next: rpe eval   # 1x to 8x of the training length" in result.out
+
+
+@pytest.mark.parametrize(
+    ("lengths", "said"),
+    [([64], "8x to 64x of the training length 64"), ([32, 256], "2x to 16x of the longest training length 256")],
+)
+def test_the_next_command_says_what_its_lengths_are_multiples_of(lengths: list[int], said: str) -> None:
+    assert train.next_evaluation(lengths) == ("rpe eval --lengths 512:4096", said)
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 75)])

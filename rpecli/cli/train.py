@@ -49,14 +49,15 @@ def train(
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
     execute(stack_jobs(todo, max_stack), jobs)
     print_tables(runs_table(created))
-    command, meaning = _evaluation([run.config.length for run in created])
+    command, meaning = next_evaluation([run.config.length for run in created])
     print_next(command, runs, meaning)
     fail_if_unreadable(unusable)
 
 
-def _evaluation(lengths: list[int]) -> tuple[str, str]:
+def next_evaluation(lengths: list[int]) -> tuple[str, str]:
     """The next command and what it measures: 512 to 4096 where some model has a chance there, else multiples."""
     longest = max(lengths)
     if 64 <= longest <= 256:
-        return "rpe eval --lengths 512:4096", f"{512 // longest}x to {4096 // longest}x of the training length {longest}"
+        which = "longest training length" if len({*lengths}) > 1 else "training length"
+        return "rpe eval --lengths 512:4096", f"{512 // longest}x to {4096 // longest}x of the {which} {longest}"
     return "rpe eval", "1x to 8x of the training length"
