@@ -14,7 +14,7 @@ from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.describe import learned
 from rpecli.describe.learned import Attempt, Result
-from rpecli.run.directory import Run, find_runs
+from rpecli.run.directory import Run, Status, find_runs
 
 
 def result(run: Run) -> Result | None:
@@ -32,14 +32,14 @@ def result(run: Run) -> Result | None:
 
 
 def attempt(run: Run) -> Attempt | None:
-    """The row of a run with other settings; None if it has no validation at its last step."""
+    """The row of a run with other settings, trained or given up (Ctrl-C); None if it is not validated or still trains."""
     config, last = run.config, run.last_metrics()
-    if not run.is_trained or last is None:
+    if last is None or run.record["status"] not in (Status.TRAINED, Status.STOPPED):
         return None
     record = run.record
     return Attempt(
         config.task, config.encoding, config.length, config.min_length, config.curriculum, config.tokens, config.lr, config.steps,
-        int(record["step"]), int(record["tokens"]), last["exact_match"], config.id, record["commit"], record["machine"],
+        last["step"], last["tokens"], last["exact_match"], config.id, record["commit"], record["machine"],
     )  # fmt: skip
 
 

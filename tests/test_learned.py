@@ -47,17 +47,17 @@ def test_a_card_says_who_learns_the_task(rows: list[Result], sentence: str | Non
     assert learned.sentence("copy") == sentence
 
 
-def attempt(encoding: str, exact_match: float, curriculum: float = 0.0) -> Attempt:
-    return Attempt("copy", encoding, 6, 1, curriculum, 2048, 3e-3, 500, 500, 10**6, exact_match, "id", "commit", "machine")
+def attempt(encoding: str, exact_match: float, trained: int = 500, curriculum: float = 0.0) -> Attempt:
+    return Attempt("copy", encoding, 6, 1, curriculum, 2048, 3e-3, 500, trained, 10**6, exact_match, "id", "commit", "machine")
 
 
 def test_a_card_says_what_was_tried_until_the_task_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    attempts = [attempt("rope", 0.04), attempt("alibi", 0.5, curriculum=0.5)]
+    attempts = [attempt("rope", 0.04, trained=400), attempt("alibi", 0.5, curriculum=0.5)]
     monkeypatch.setattr(learned, "attempts", lambda: {"copy": attempts})
     monkeypatch.setattr(learned, "results", lambda: {"copy": [row("rope", 0.25)]})
     first, second = (
-        "RoPE 0.04 with length 6, 2048 tokens, 500 steps, lr 0.003",
-        "ALiBi 0.50 with length 6, 2048 tokens, 500 steps, lr 0.003, curriculum 0.5",
+        "RoPE 0.04 with length 6, 400 of 500 steps of 2048 tokens, lr 0.003",
+        "ALiBi 0.50 with length 6, 500 steps of 2048 tokens, lr 0.003, curriculum 0.5",
     )
     assert task_card.card("copy").facts["Tried"] == f"{first}\n{second}"
     assert [line["strings right"] for line in learned.tried_rows()] == ["0.04", "0.50"]

@@ -60,7 +60,7 @@ class Attempt:
     batch_tokens: int
     lr: float
     steps: int
-    trained: int
+    trained: int  # fewer than the steps where it was given up
     tokens: int
     exact_match: float  # of validation: strings of all training lengths
     id: str
@@ -69,9 +69,10 @@ class Attempt:
 
     @property
     def settings(self) -> str:
-        """`length 8, 4096 tokens, 2000 steps, lr 0.003, curriculum 0.5`."""
+        """`length 8, 1500 of 2000 steps of 4096 tokens, lr 0.003, curriculum 0.5`."""
+        steps = f"{self.trained} of {self.steps}" if self.trained < self.steps else f"{self.steps}"
         curriculum = f", curriculum {self.curriculum:g}" if self.curriculum else ""
-        return f"length {self.length}, {self.batch_tokens} tokens, {self.steps} steps, lr {self.lr:g}{curriculum}"
+        return f"length {self.length}, {steps} steps of {self.batch_tokens} tokens, lr {self.lr:g}{curriculum}"
 
 
 AnyRow = TypeVar("AnyRow", Result, Attempt)
