@@ -1,15 +1,20 @@
 """Runs jobs, each in a process of its own or one after another in this process, and reports which failed and why."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import new_console
 from rpecli.launch.job import Ending, Job
 from rpecli.run.directory import Run
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from rpecli.table import plural
+
+if TYPE_CHECKING:
+    from rpecli.launch.place import Place
 
 GO_ON = "start the same command again to go on"
 
@@ -43,25 +48,43 @@ def start_server(workers: int | None) -> None:
         pool.SERVER.open()
 
 
-def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) -> bool:
+def parse_place(text: str | None) -> "Place | None":
+    """Where `--on` says; stops where nothing can be started there, before a run is created."""
+    if text is None:
+        return None
+    from rpecli.launch import place
+    from rpecli.launch.command import PlaceError
+
+    flags.refuse(flags.given("--jobs"), f"--on {text} decides how many runs work at a time")
+    try:
+        where = place.parse(text)
+        where.check()
+    except PlaceError as error:
+        stop(str(error), USAGE)
+    return where
+
+
+def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True, place: "Place | None" = None) -> bool:
     """Runs jobs and reports the failed runs.
 
     Args:
         jobs: What to do.
         workers: Processes at a time; 0: in this process; None: as many as have a core for each of their threads.
         stop_on_failure: End the command if a run failed.
+        place: Another place than this machine; `workers` does not count there.
 
     Returns:
         Whether a run failed.
     """
     if not jobs:
         return False
+    go_on = place.after_interrupt if place else GO_ON
     try:
-        endings = _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)
+        endings = _elsewhere(jobs, place) if place else _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)
     except Interrupted:
-        raise Interrupted(GO_ON) from None
+        raise Interrupted(go_on) from None
     except Terminated:
-        raise Terminated(GO_ON) from None
+        raise Terminated(go_on) from None
     codes = {ending.code for ending in endings.values()}
     if INTERRUPTED in codes:
         raise Interrupted(GO_ON)
@@ -82,6 +105,18 @@ def _in_processes(jobs: list[Job], workers: int | None) -> dict[Run, Ending]:
     runs = [run for job in jobs for run in job.runs]
     processes = workers or pool.default_processes(runs)
     return progress.follow(pool.execute(jobs, processes, warn), new_console(stderr=True), runs)
+
+
+def _elsewhere(jobs: list[Job], place: "Place") -> dict[Run, Ending]:
+    """How jobs ended on other machines, with progress on stderr."""
+    from rpecli.launch import progress
+    from rpecli.launch.command import PlaceError
+
+    runs = [run for job in jobs for run in job.runs]
+    try:
+        return progress.follow(place.execute(jobs), new_console(stderr=True), runs)
+    except PlaceError as error:
+        stop(str(error), FAILURE)
 
 
 def _in_this_process(jobs: list[Job]) -> dict[Run, Ending]:

@@ -12,7 +12,7 @@ import typer
 
 from rpecli import __version__
 from rpecli.choice import ChoiceError
-from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, rm, run, show, train
+from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, rm, run, show, train, work
 from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._flags import takes_trust
@@ -44,8 +44,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "export": (export.export, export.EXAMPLES),
     "import": (import_.import_, import_.EXAMPLES),
     "rm": (rm.rm, rm.EXAMPLES),
+    "work": (work.work, work.EXAMPLES),
 }
-RUNS_CODE = ("bench", "check", "eval", "inspect", "run", "show", "train")  # of runs, which may be somebody else's
+RUNS_CODE = ("bench", "check", "eval", "inspect", "run", "show", "train", "work")  # of runs, which may be somebody else's
 
 app = typer.Typer(
     cls=Group,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
+from rpecli.cli._execute import execute, parse_place, parse_stack, stack_jobs, start_server
 from rpecli.cli._exit import FAILURE
 from rpecli.cli._inputs import check_device, check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
 from rpecli.cli._output import check_report_place, reference_results, say, write_report
@@ -38,6 +38,7 @@ def run(
     add_encoding: flags.AddEncoding = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
+    on: flags.On = None,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
     name: flags.Name = None,
@@ -52,7 +53,9 @@ def run(
     Started again, it does only what is missing.
     """
     flags.one_output()
-    check_device(device)
+    place = parse_place(on)
+    if place is None:
+        check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
     name = source.name if name is None else name
     check_report_place(name, out)
@@ -61,7 +64,7 @@ def run(
     work = {id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device) for id, config in configs.items()}
     done = {id for id, job in work.items() if is_done(job, configs[id])}
     if len(done) < len(work):
-        start_server(jobs)
+        start_server(0 if place else jobs)
         check_recipe(loaded, source)
         check_evaluation_sizes([(config, config.eval) for config in configs.values()])
         warn_of_lengths([(config, config.eval) for config in configs.values()])
@@ -70,7 +73,7 @@ def run(
     if done:
         say(f"{len(done)} of {len(work)} runs are already trained and evaluated.", err=True)
     todo = [replace(work[run.name], train=not run.is_trained) for run in created if run.name not in done]
-    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
+    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False, place=place)
     write_report(created, name, out, as_json, tables, reference)
     fail_if_unreadable(unusable)
     if failed:

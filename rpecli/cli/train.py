@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
+from rpecli.cli._execute import execute, parse_place, parse_stack, stack_jobs, start_server
 from rpecli.cli._inputs import check_device, check_recipe, read_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
@@ -31,6 +31,7 @@ def train(
     add_encoding: flags.AddEncoding = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
+    on: flags.On = None,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
 ) -> None:
@@ -38,16 +39,18 @@ def train(
 
     Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
     """
-    check_device(device)
+    place = parse_place(on)
+    if place is None:
+        check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
-    start_server(jobs)
+    start_server(0 if place else jobs)
     check_recipe(loaded, source)
     max_stack = parse_stack(stack, device)
     created, unusable = create_runs(loaded.configs(), source.name, runs)
     todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
     if len(todo) < len(created):
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
-    execute(stack_jobs(todo, max_stack), jobs)
+    execute(stack_jobs(todo, max_stack), jobs, place=place)
     print_tables(runs_table(created))
     command, meaning = next_evaluation([run.config.length for run in created])
     print_next(command, runs, meaning)

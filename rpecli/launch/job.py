@@ -34,7 +34,11 @@ class Job:
 
     def unstacked(self) -> "list[Job]":
         """One job per run, for what is left to do once these runs have trained together, or could not."""
-        return [replace(self, run=run, stacked_with=()) for run in self.runs]
+        return list(map(self.of, self.runs))
+
+    def of(self, run: Run) -> "Job":
+        """The same for one of its runs."""
+        return replace(self, run=run, stacked_with=())
 
 
 @dataclass(frozen=True)
