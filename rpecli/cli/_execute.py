@@ -103,7 +103,7 @@ def _in_processes(jobs: list[Job], workers: int | None) -> dict[Run, Ending]:
     from rpecli.launch import pool, progress
 
     runs = [run for job in jobs for run in job.runs]
-    processes = workers or pool.default_processes(runs)
+    processes = workers or pool.default_processes(runs, max(job.nproc for job in jobs))
     return progress.follow(pool.execute(jobs, processes, warn), new_console(stderr=True), runs)
 
 

@@ -39,6 +39,7 @@ def run(
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     on: flags.On = None,
+    nproc: flags.Nproc = 1,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
     name: flags.Name = None,
@@ -61,7 +62,10 @@ def run(
     check_report_place(name, out)
     reference = reference_results(with_reference, no_reference)
     configs = {config.id: config for config in loaded.configs()}
-    work = {id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device) for id, config in configs.items()}
+    work = {
+        id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device, nproc=nproc)
+        for id, config in configs.items()
+    }
     done = {id for id, job in work.items() if is_done(job, configs[id])}
     if len(done) < len(work):
         start_server(0 if place else jobs)

@@ -32,6 +32,7 @@ def train(
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     on: flags.On = None,
+    nproc: flags.Nproc = 1,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
 ) -> None:
@@ -47,7 +48,7 @@ def train(
     check_recipe(loaded, source)
     max_stack = parse_stack(stack, device)
     created, unusable = create_runs(loaded.configs(), source.name, runs)
-    todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
+    todo = [Job(run, train=True, device=device, nproc=nproc) for run in created if not run.is_trained]
     if len(todo) < len(created):
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
     execute(stack_jobs(todo, max_stack), jobs, place=place)

@@ -37,6 +37,7 @@ def work(
     names: Annotated[list[str], typer.Argument(help="Runs: ids, paths or patterns.", autocompletion=flags.complete_runs)],
     runs: flags.Runs = Path("runs"),
     device: flags.Device = "auto",
+    nproc: flags.Nproc = 1,
     stack: flags.Stack = "off",
     train_only: Annotated[bool, typer.Option("--train-only", help="Neither evaluate nor probe.")] = False,
     with_parent: Annotated[
@@ -57,7 +58,7 @@ def work(
     selected, unreadable = select_runs(runs, names)
     max_stack = parse_stack(stack, device)
     requests = dict.fromkeys(selected) if train_only else _requests(selected, request)
-    jobs = [Job(run, not run.is_trained, request, not train_only, device) for run, request in requests.items()]
+    jobs = [Job(run, not run.is_trained, request, not train_only, device, nproc) for run, request in requests.items()]
     failed = execute(stack_jobs([job for job in jobs if not _is_done(job)], max_stack), 0, stop_on_failure=False)
     fail_if_unreadable(unreadable)
     if failed:

@@ -36,7 +36,8 @@ def flags(job: Job) -> list[str]:
     else:
         own = request.settings is None or request.settings == job.run.config.eval
         wanted = [] if own or request.settings is None else ["--eval", request.settings.model_dump_json()]
-    return ["--device", job.device, *stack, *wanted]
+    nproc = ["--nproc", str(job.nproc)] if job.nproc > 1 else []
+    return ["--device", job.device, *nproc, *stack, *wanted]
 
 
 def environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ STOPPED = (INTERRUPTED, TERMINATED)  # by Ctrl-C or SIGTERM
 class Job:
     """A run, whether to train it, what to evaluate afterwards (None: nothing), and whether to probe it too.
 
-    The runs of `stacked_with` train together with it, as one program.
+    The runs of `stacked_with` train together with it, as one program. `nproc` processes train a run.
     """
 
     run: Run
@@ -26,6 +26,7 @@ class Job:
     request: EvalRequest | None = None
     probe: bool = False
     device: str = "auto"
+    nproc: int = 1
     stacked_with: tuple[Run, ...] = ()
 
     @property

@@ -129,7 +129,7 @@ def _train_and_evaluate(job: Job, say: Say) -> list[str]:
     from rpecli.train.loop import train
 
     if job.train:
-        train(job.run, job.device, progress=lambda line: say(_trained(job.run, line)))
+        train(job.run, job.device, progress=lambda line: say(_trained(job.run, line)), nproc=job.nproc)
     if job.request is None:
         return []
     problems = evaluate(job.run, job.request, job.device, progress=lambda line: say(_evaluated(job.run, line)))
