@@ -12,11 +12,7 @@ import typer
 
 from rpecli import __version__
 from rpecli.choice import ChoiceError
-<<<<<<< HEAD
-from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, rm, run, show, train, work
-=======
-from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, reproduce, rm, run, show, train
->>>>>>> main
+from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, reproduce, rm, run, show, train, work
 from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._flags import takes_trust
