@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rpecli import process
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import new_console
@@ -38,6 +39,22 @@ def stack_jobs(jobs: list[Job], max_stack: int) -> list[Job]:
     from rpecli.launch import stacking
 
     return stacking.group_stackable(jobs, max_stack)
+
+
+def check_torchrun(n_runs: int) -> None:
+    """Stops where torchrun has started this command for what its processes cannot share."""
+    if process.size() == 1:
+        return
+    flags.refuse(flags.given("--nproc", "--jobs", "--on", "--stack"), "torchrun decides how many processes train the run")
+    if n_runs != 1:
+        stop(f"under torchrun a command trains one run, and these are {n_runs}: name one, or use --nproc without torchrun", USAGE)
+
+
+def follow_first_process(run: Run, device: str) -> None:
+    """The part of a process of torchrun that is not the first."""
+    from rpecli.train import parallel
+
+    parallel.follow(run, device)
 
 
 def start_server(workers: int | None) -> None:
@@ -78,6 +95,7 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True, 
     """
     if not jobs:
         return False
+    workers = 0 if process.size() > 1 else workers
     go_on = place.after_interrupt if place else GO_ON
     try:
         endings = _elsewhere(jobs, place) if place else _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from rpecli import process
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, parse_place, parse_stack, stack_jobs, start_server
-from rpecli.cli._exit import FAILURE
+from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_device, check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
 from rpecli.cli._output import check_report_place, reference_results, say, write_report
 from rpecli.cli._select import create_runs, fail_if_unreadable
@@ -54,6 +55,8 @@ def run(
     Started again, it does only what is missing.
     """
     flags.one_output()
+    if process.size() > 1:
+        stop("under torchrun: rpe train RECIPE or rpe work RUN, and then rpe run without it", USAGE)
     place = parse_place(on)
     if place is None:
         check_device(device)

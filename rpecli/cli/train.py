@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from rpecli import process
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_place, parse_stack, stack_jobs, start_server
+from rpecli.cli._execute import check_torchrun, execute, follow_first_process, parse_place, parse_stack, stack_jobs, start_server
 from rpecli.cli._inputs import check_device, check_recipe, read_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import create_runs, fail_if_unreadable
 from rpecli.launch.job import Job
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -44,7 +46,11 @@ def train(
     if place is None:
         check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
-    start_server(0 if place else jobs)
+    check_torchrun(len(loaded.configs()))
+    if process.rank():
+        follow_first_process(Run(runs / loaded.configs()[0].id), device)
+        return
+    start_server(0 if place or process.size() > 1 else jobs)
     check_recipe(loaded, source)
     max_stack = parse_stack(stack, device)
     created, unusable = create_runs(loaded.configs(), source.name, runs)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rpecli import process
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs
+from rpecli.cli._execute import check_torchrun, execute, follow_first_process, parse_stack, stack_jobs
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_device
 from rpecli.cli._requests import eval_requests
@@ -56,6 +56,11 @@ def work(
     check_device(device)
     request = EvalRequest(_settings(settings))
     selected, unreadable = select_runs(runs, names)
+    check_torchrun(len(selected))
+    if process.rank():
+        if not selected[0].is_trained:
+            follow_first_process(selected[0], device)
+        return
     max_stack = parse_stack(stack, device)
     requests = dict.fromkeys(selected) if train_only else _requests(selected, request)
     jobs = [Job(run, not run.is_trained, request, not train_only, device, nproc) for run, request in requests.items()]

@@ -50,7 +50,7 @@ def train(run: Run, device: str = "auto", progress: Progress | None = None, npro
             return run.record
         with parallel.processes(run, device, nproc):
             trainer, resumed = build_or_load(run, parallel.device_here(device))  # a signal ends this at once: nothing is lost
-            if parallel.size_here() > 1:
+            if process.size() > 1:
                 trainer.share = parallel.Share(trainer)
             sets = data.validation_sets(trainer.task, trainer.config)
             with stop_signals() as stopped:

@@ -52,9 +52,7 @@ class Share:
     def __init__(self, trainer: Trainer):
         self.trainer, self.rank, self.size = trainer, dist.get_rank(), dist.get_world_size()
         switches = split_switch(trainer.config.encoding)[1] is not None  # then not every parameter takes part in every step
-        self.program = DistributedDataParallel(
-            _Losses(trainer), broadcast_buffers=False, init_sync=False, find_unused_parameters=switches
-        )
+        self.program = DistributedDataParallel(_Losses(trainer), find_unused_parameters=switches)
 
     def backward(self, batch: TrainBatch) -> Tensor:
         """Leaves the gradients of the mean loss of the whole batch in the parameters, and returns that loss."""
@@ -94,28 +92,18 @@ def _rows(batch: TrainBatch, rows: slice) -> TrainBatch:
     return replace(batch, examples=examples, positions=positions)
 
 
-def rank_here() -> int:
-    """The number of this process among those of a run; 0 for the first, and for one alone."""
-    return int(os.environ.get("RANK", 0)) if size_here() > 1 else 0
-
-
-def size_here() -> int:
-    """How many processes torchrun has started for a run; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
 def device_here(name: str) -> torch.device:
     """The device of this process: of several GPUs, its own."""
     device = pick_device(name)
-    if device.type == "cuda" and device.index is None and size_here() > 1:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank_here())) % torch.cuda.device_count())
+    if device.type == "cuda" and device.index is None and process.size() > 1:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", process.rank())) % torch.cuda.device_count())
     return device
 
 
 @contextmanager
 def processes(run: Run, device: str, nproc: int) -> Iterator[None]:
     """Within, `nproc` processes work on a run, of which this one is the first; those of torchrun, where it started this one."""
-    if size_here() > 1:
+    if process.size() > 1:
         _join(device)
         yield
     elif nproc == 1:
@@ -175,7 +163,7 @@ def _join(device: str) -> None:
     store = os.environ.get(STORE)
     address: dict[str, Any] = {"init_method": f"file://{store}"} if store else {}
     backend = "nccl" if where.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=rank_here(), world_size=size_here(), **address)
+    dist.init_process_group(backend, rank=process.rank(), world_size=process.size(), **address)
 
 
 def follow(run: Run, device: str) -> None:
