@@ -41,6 +41,16 @@ def stack_jobs(jobs: list[Job], max_stack: int) -> list[Job]:
     return stacking.group_stackable(jobs, max_stack)
 
 
+def parse_track(text: str | None) -> tuple[str, ...]:
+    """The trackers that `--track` names; stops for one that cannot be used."""
+    from rpecli.launch import track
+
+    try:
+        return track.parse(text)
+    except ValueError as error:
+        stop(str(error), USAGE)
+
+
 def check_torchrun(n_runs: int) -> None:
     """Stops where torchrun has started this command for what its processes cannot share."""
     if process.size() == 1:
@@ -110,6 +120,7 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True, 
         raise Terminated(GO_ON)
     failed = [run for run, ending in endings.items() if ending.code]
     _print_failures({run: endings[run] for run in failed})
+    _print_failures({run: ending for run, ending in endings.items() if not ending.code and ending.reason}, "yellow")
     if failed and stop_on_failure:
         count = sum(len(job.runs) for job in jobs)
         stop(f"{len(failed)} of {count} runs failed; fix the cause and rerun the same command", FAILURE)
@@ -149,8 +160,8 @@ def _in_this_process(jobs: list[Job]) -> dict[Run, Ending]:
     return endings
 
 
-def _print_failures(endings: dict[Run, Ending]) -> None:
-    """The reason of every failed run; one that many have in common once."""
+def _print_failures(endings: dict[Run, Ending], color: str = "red") -> None:
+    """The reason of every failed run, or the warning of one that is done; one that many have in common once."""
     by_reason: dict[str, list[Run]] = {}
     for run, ending in endings.items():
         by_reason.setdefault(ending.reason_of(run), []).append(run)
@@ -158,7 +169,7 @@ def _print_failures(endings: dict[Run, Ending]) -> None:
         run, others = runs[0], len(runs) - 1
         log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
         more = f"; and the same for {plural(others, 'other run')}" if others else ""
-        warn(f"{run.name}: {endings[run].reason}{log}{more}", "red")
+        warn(f"{run.name}: {endings[run].reason}{log}{more}", color)
 
 
 def _has_text(log: Path) -> bool:

@@ -172,6 +172,9 @@ On = Annotated[
 Nproc = Annotated[
     int, typer.Option("--nproc", min=1, help="Processes per run, for one big model: each computes a share of every batch.")
 ]
+Track = Annotated[
+    str | None, typer.Option("--track", metavar="NAME,...", help="Send metrics to wandb, tensorboard or trackio, offline.")
+]
 Stack = Annotated[
     str,
     typer.Option(

@@ -37,7 +37,8 @@ def flags(job: Job) -> list[str]:
         own = request.settings is None or request.settings == job.run.config.eval
         wanted = [] if own or request.settings is None else ["--eval", request.settings.model_dump_json()]
     nproc = ["--nproc", str(job.nproc)] if job.nproc > 1 else []
-    return ["--device", job.device, *nproc, *stack, *wanted]
+    track = ["--track", ",".join(job.track)] if job.track else []
+    return ["--device", job.device, *nproc, *track, *stack, *wanted]
 
 
 def environment() -> dict[str, str]:
