@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rpecli import process
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import new_console
@@ -38,6 +39,32 @@ def stack_jobs(jobs: list[Job], max_stack: int) -> list[Job]:
     from rpecli.launch import stacking
 
     return stacking.group_stackable(jobs, max_stack)
+
+
+def parse_track(text: str | None) -> tuple[str, ...]:
+    """The trackers that `--track` names; stops for one that cannot be used."""
+    from rpecli.launch import track
+
+    try:
+        return track.parse(text)
+    except ValueError as error:
+        stop(str(error), USAGE)
+
+
+def check_torchrun(n_runs: int) -> None:
+    """Stops where torchrun has started this command for what its processes cannot share."""
+    if process.size() == 1:
+        return
+    flags.refuse(flags.given("--nproc", "--jobs", "--on", "--stack"), "torchrun decides how many processes train the run")
+    if n_runs != 1:
+        stop(f"under torchrun a command trains one run, and these are {n_runs}: name one, or use --nproc without torchrun", USAGE)
+
+
+def follow_first_process(run: Run, device: str) -> None:
+    """The part of a process of torchrun that is not the first."""
+    from rpecli.train import parallel
+
+    parallel.follow(run, device)
 
 
 def start_server(workers: int | None) -> None:
@@ -78,6 +105,7 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True, 
     """
     if not jobs:
         return False
+    workers = 0 if process.size() > 1 else workers
     go_on = place.after_interrupt if place else GO_ON
     try:
         endings = _elsewhere(jobs, place) if place else _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)
@@ -92,6 +120,7 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True, 
         raise Terminated(GO_ON)
     failed = [run for run, ending in endings.items() if ending.code]
     _print_failures({run: endings[run] for run in failed})
+    _print_failures({run: ending for run, ending in endings.items() if not ending.code and ending.reason}, "yellow")
     if failed and stop_on_failure:
         count = sum(len(job.runs) for job in jobs)
         stop(f"{len(failed)} of {count} runs failed; fix the cause and rerun the same command", FAILURE)
@@ -103,7 +132,7 @@ def _in_processes(jobs: list[Job], workers: int | None) -> dict[Run, Ending]:
     from rpecli.launch import pool, progress
 
     runs = [run for job in jobs for run in job.runs]
-    processes = workers or pool.default_processes(runs)
+    processes = workers or pool.default_processes(runs, max(job.nproc for job in jobs))
     return progress.follow(pool.execute(jobs, processes, warn), new_console(stderr=True), runs)
 
 
@@ -131,8 +160,8 @@ def _in_this_process(jobs: list[Job]) -> dict[Run, Ending]:
     return endings
 
 
-def _print_failures(endings: dict[Run, Ending]) -> None:
-    """The reason of every failed run; one that many have in common once."""
+def _print_failures(endings: dict[Run, Ending], color: str = "red") -> None:
+    """The reason of every failed run, or the warning of one that is done; one that many have in common once."""
     by_reason: dict[str, list[Run]] = {}
     for run, ending in endings.items():
         by_reason.setdefault(ending.reason_of(run), []).append(run)
@@ -140,7 +169,7 @@ def _print_failures(endings: dict[Run, Ending]) -> None:
         run, others = runs[0], len(runs) - 1
         log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
         more = f"; and the same for {plural(others, 'other run')}" if others else ""
-        warn(f"{run.name}: {endings[run].reason}{log}{more}", "red")
+        warn(f"{run.name}: {endings[run].reason}{log}{more}", color)
 
 
 def _has_text(log: Path) -> bool:

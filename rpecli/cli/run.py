@@ -3,9 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from rpecli import process
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_place, parse_stack, stack_jobs, start_server
-from rpecli.cli._exit import FAILURE
+from rpecli.cli._execute import execute, parse_place, parse_stack, parse_track, stack_jobs, start_server
+from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_device, check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
 from rpecli.cli._output import check_report_place, reference_results, say, write_report
 from rpecli.cli._select import create_runs, fail_if_unreadable
@@ -39,6 +40,8 @@ def run(
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     on: flags.On = None,
+    nproc: flags.Nproc = 1,
+    track: flags.Track = None,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
     name: flags.Name = None,
@@ -53,7 +56,9 @@ def run(
     Started again, it does only what is missing.
     """
     flags.one_output()
-    place = parse_place(on)
+    if process.size() > 1:
+        stop("under torchrun: rpe train RECIPE or rpe work RUN, and then rpe run without it", USAGE)
+    place, trackers = parse_place(on), parse_track(track)
     if place is None:
         check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
@@ -61,7 +66,10 @@ def run(
     check_report_place(name, out)
     reference = reference_results(with_reference, no_reference)
     configs = {config.id: config for config in loaded.configs()}
-    work = {id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device) for id, config in configs.items()}
+    work = {
+        id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device, nproc=nproc, track=trackers)
+        for id, config in configs.items()
+    }
     done = {id for id, job in work.items() if is_done(job, configs[id])}
     if len(done) < len(work):
         start_server(0 if place else jobs)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rpecli import process
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs
+from rpecli.cli._execute import check_torchrun, execute, follow_first_process, parse_stack, parse_track, stack_jobs
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_device
 from rpecli.cli._requests import eval_requests
@@ -37,6 +37,8 @@ def work(
     names: Annotated[list[str], typer.Argument(help="Runs: ids, paths or patterns.", autocompletion=flags.complete_runs)],
     runs: flags.Runs = Path("runs"),
     device: flags.Device = "auto",
+    nproc: flags.Nproc = 1,
+    track: flags.Track = None,
     stack: flags.Stack = "off",
     train_only: Annotated[bool, typer.Option("--train-only", help="Neither evaluate nor probe.")] = False,
     with_parent: Annotated[
@@ -53,11 +55,17 @@ def work(
     if with_parent:
         process.die_with_parent(signal.SIGTERM)
     check_device(device)
+    trackers = parse_track(track)
     request = EvalRequest(_settings(settings))
     selected, unreadable = select_runs(runs, names)
+    check_torchrun(len(selected))
+    if process.rank():
+        if not selected[0].is_trained:
+            follow_first_process(selected[0], device)
+        return
     max_stack = parse_stack(stack, device)
     requests = dict.fromkeys(selected) if train_only else _requests(selected, request)
-    jobs = [Job(run, not run.is_trained, request, not train_only, device) for run, request in requests.items()]
+    jobs = [Job(run, not run.is_trained, request, not train_only, device, nproc, trackers) for run, request in requests.items()]
     failed = execute(stack_jobs([job for job in jobs if not _is_done(job)], max_stack), 0, stop_on_failure=False)
     fail_if_unreadable(unreadable)
     if failed:

@@ -36,7 +36,9 @@ def flags(job: Job) -> list[str]:
     else:
         own = request.settings is None or request.settings == job.run.config.eval
         wanted = [] if own or request.settings is None else ["--eval", request.settings.model_dump_json()]
-    return ["--device", job.device, *stack, *wanted]
+    nproc = ["--nproc", str(job.nproc)] if job.nproc > 1 else []
+    track = ["--track", ",".join(job.track)] if job.track else []
+    return ["--device", job.device, *nproc, *track, *stack, *wanted]
 
 
 def environment() -> dict[str, str]:

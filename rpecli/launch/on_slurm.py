@@ -109,7 +109,7 @@ def submit(jobs: list[Job], options: dict[str, str]) -> list[Task]:
     groups = list(command.batches(jobs, size))
     folder = command.new_folder(jobs[0].run.path.parent.absolute() / FOLDER)
     lines = [f"exec {shlex.join(command.words(group))}\n" for group in groups]
-    threads = max(job.run.config.threads for job in jobs)
+    threads = max(job.nproc * job.run.config.threads for job in jobs)
     body = BODY.format(commands=shlex.quote(str(folder / COMMANDS)), requeues=own["requeues"])
     script = _script(body, folder, len(groups), own, {"cpus-per-task": str(threads)} | options)
     write_files(folder, {COMMANDS: "".join(lines).encode(), SCRIPT: script.encode()})
