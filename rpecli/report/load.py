@@ -53,7 +53,7 @@ class RunResults:
     variant_flags: str = ""  # of `rpe eval`, that measured it with another encoding, or at other positions
     grid: dict[tuple[int, int], EvalLine] = field(default_factory=dict)  # by two sizes: the latest evaluation
 
-    @property
+    @cached_property  # asked for once a table by every comparison
     def is_variant(self) -> bool:
         """Whether it was measured with another encoding, at other positions or on other data than it was trained with."""
         return bool(self.measured) or self.other_task
@@ -102,8 +102,15 @@ class RunResults:
 
     def by_length(self, measure: str) -> dict[int, float]:
         """`{length: value}` of one measure, at the lengths that have it. Rescaled accuracy is undefined where chance is 1."""
-        values = {length: measure_of(line, measure) for length, line in self.evaluations.items()}
-        return {length: value for length, value in values.items() if value is not None}
+        if measure not in self._values:
+            values = {length: measure_of(line, measure) for length, line in self.evaluations.items()}
+            self._values[measure] = {length: value for length, value in values.items() if value is not None}
+        return self._values[measure]
+
+    @cached_property
+    def _values(self) -> dict[str, dict[int, float]]:
+        """What `by_length` gave before, by measure: tables and figures ask for the same ones."""
+        return {}
 
     @cached_property  # read by the tables and by the figures
     def _validations(self) -> tuple[list[Validation], str | None]:

@@ -163,14 +163,25 @@ def interquartile_interval(strata: Sequence[Sequence[float]]) -> tuple[float, fl
 def share_intervals(
     strata: Sequence[Sequence[float]], thresholds: Sequence[float]
 ) -> list[tuple[float, float] | tuple[None, None]]:
-    """The pointwise 95 % bootstrap intervals of the share of values above each threshold, resampled within each task."""
+    """The pointwise 95 % bootstrap intervals of the share of values above each threshold, resampled within each task.
+
+    The thresholds ascend.
+    """
     import numpy as np
 
     if not strata or min(map(len, strata)) < MIN_SEEDS:
         return [(None, None)] * len(thresholds)
-    shares = _resampled(
-        strata, lambda resampled: [(np.concatenate(resampled, axis=-1) > threshold).mean(axis=-1) for threshold in thresholds]
-    )
+    passed = [np.searchsorted(thresholds, values) for values in strata]  # how many thresholds a value is above
+    bins = len(thresholds) + 1
+
+    def shares_above(resampled: list[Any]) -> Any:
+        numbers = np.concatenate(resampled, axis=-1)
+        first_bins = bins * np.arange(len(numbers))[:, None]
+        counts = np.bincount((numbers + first_bins).ravel(), minlength=bins * len(numbers)).reshape(-1, bins)
+        above = counts[:, ::-1].cumsum(axis=-1)[:, -2::-1]  # of each threshold, the values that have passed it
+        return above.T / numbers.shape[-1]
+
+    shares = _resampled(passed, shares_above)
     return [(float(low), float(high)) for low, high in np.quantile(shares, [ALPHA / 2, 1 - ALPHA / 2], axis=-1).T]
 
 
@@ -187,7 +198,7 @@ def _resampled(strata: Sequence[Sequence[float]], statistic: Any) -> Any:
     """A statistic of every resample: of `[some resamples, seeds]` per task, in parts that need little memory."""
     import numpy as np
 
-    values = [np.asarray(stratum, float) for stratum in strata]
+    values = list(map(np.asarray, strata))
     rows = max(1, PART // sum(map(len, values)))
     parts = [
         statistic(
