@@ -19,6 +19,7 @@ from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
 from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
+from rpecli.run.problems import folded
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import tested_with, way_of
 
@@ -197,7 +198,8 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
     runs, left_out = eval_sets.on_shared_sets(runs)
-    messages += duplicates + left_out + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
+    messages += duplicates + left_out
+    messages += folded((run.path, problem) for run in _one_per_directory(runs) for problem in run.side_problems)
     messages += warnings.incomplete(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
@@ -225,7 +227,7 @@ def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str
             messages += [(path, problem) for problem in problems]
         except (RunError, ChoiceError, OSError) as error:
             messages.append((path, f"{error} (left out)"))
-    return _sorted(runs), warnings.folded(messages)
+    return _sorted(runs), folded(messages)
 
 
 def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:

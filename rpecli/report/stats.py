@@ -217,7 +217,7 @@ def _ends(resampled: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _resampled(strata: Sequence[Sequence[float]], statistic: Any) -> Any:
+def _resampled(strata: Sequence[Any], statistic: Any) -> Any:
     """A statistic of every resample: of `[some resamples, seeds]` per task, in parts that need little memory."""
     import numpy as np
 
