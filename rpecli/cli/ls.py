@@ -10,9 +10,8 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import print_json, print_tables, say
 from rpecli.cli._run_tables import runs_table
-from rpecli.cli._select import readable_directories, select_runs
-from rpecli.run import liveness
-from rpecli.run.directory import Run, Status
+from rpecli.cli._select import readable_directories, select_runs, states_filter
+from rpecli.run.directory import Run
 from rpecli.run.problems import problems_of
 
 EXAMPLES = """
@@ -38,7 +37,7 @@ def ls(
     kind: Annotated[str, typer.Argument(help="encodings, tasks, recipes or runs.")] = "encodings",
     runs: flags.Runs = Path("runs"),
     suite: Annotated[str | None, typer.Option(help="Only tasks of this suite.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")] = None,
+    state: flags.State = None,
     problems: Annotated[bool, typer.Option("--problems", help="Every problem of every run, instead of the runs.")] = False,
     as_json: flags.Json = False,
 ) -> None:
@@ -58,15 +57,13 @@ def ls(
         )
     if kind != "tasks":
         flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
-    states = [*map(str, Status), liveness.INTERRUPTED]
-    if wrong := [word for word in (state or "").split(",") if word and word not in states]:
-        stop(f"--state: {catalog.unknown('state', wrong[0], states)}", USAGE)
     if problems:
         flags.refuse(flags.given("--task", "--encoding", "--seed", "--state"), "--problems looks at every run")
         _list_problems(runs, as_json)
         return
+    filters |= states_filter(state)
     if kind == "runs":
-        selected, _ = select_runs(runs, None, filters | ({} if state is None else {"state": state}))
+        selected, _ = select_runs(runs, None, filters)
         print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
     rows = _of_suite(suite) if suite is not None else listing.rows(kind)
