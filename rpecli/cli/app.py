@@ -12,7 +12,7 @@ import typer
 
 from rpecli import __version__
 from rpecli.choice import ChoiceError
-from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, rm, run, show, train
+from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, reproduce, rm, run, show, train
 from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._flags import takes_trust
@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "run": (run.run, run.EXAMPLES),
     "ls": (ls.ls, ls.EXAMPLES),
     "show": (show.show, show.EXAMPLES),
+    "reproduce": (reproduce.reproduce, reproduce.EXAMPLES),
     "inspect": (inspect.inspect, inspect.EXAMPLES),
     "new": (new.new, new.EXAMPLES),
     "check": (check.check, check.EXAMPLES),
