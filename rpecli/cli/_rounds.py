@@ -62,6 +62,11 @@ class Session:
         runs = [self.study.run_of(name, one.seed, one.steps) for one in wanted for name in one.encodings]
         return [run for run in runs if _is_trained(run)]
 
+    def failed(self) -> list[str]:
+        """The encodings that lack a run of some seed."""
+        return [name for name in self.study.configs if any(name in one.encodings and name not in self.trained(one.seed)
+                                                           for one in self.plan.current)]  # fmt: skip
+
     def trained(self, seed: int = 0) -> list[str]:
         """The encodings whose run of a seed is trained."""
         names = {self.study.run_of(name, seed, self.plan.steps).name: name for name in self.study.configs}
@@ -135,8 +140,9 @@ def first_steps(session: Session) -> int:
     if steps is None:
         least, three = (budget.least_seconds(plan, seeds, workers) for seeds in (1, budget.SEEDS))
         stop(
-            f"--minutes {clock.minutes:g}: one run of each of {len(plan.encodings)} encodings takes about {minutes(least)}, three "
-            f"seeds of each {minutes(three)}: write --minutes {_round_up((three + clock.spent) / PLANNED)}, or fewer --encoding",
+            f"--minutes {clock.minutes:g} is too short: one run of each of {len(plan.encodings)} encodings takes about "
+            f"{minutes(least)} and three seeds of each {minutes(three)}: write --minutes "
+            f"{_round_up((three + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
             USAGE,
         )
     return steps

@@ -61,8 +61,8 @@ class Study:
         warmup = min(config.warmup, steps // WARMUP)
         return config.model_copy(update={"seed": seed, "steps": steps, "warmup": warmup})
 
-    def title(self, encoding: str) -> str:
-        return display("encodings", encoding)
+    def titles(self, encodings: list[str]) -> str:
+        return ", ".join(display("encodings", encoding) for encoding in encodings)
 
     def run_of(self, encoding: str, seed: int, steps: int) -> Run:
         return Run(self.runs / self.config_of(encoding, seed, steps).id)

@@ -87,6 +87,8 @@ def choose(
     page = _write_page(session, name, out)
     if not as_json:
         say(f"\nPage: {page}")
+    if session.failed():
+        raise SystemExit(FAILURE)
 
 
 def _tell(session: "Session", scalings: dict[Any, Any], as_json: bool) -> None:
@@ -138,13 +140,16 @@ def _done(session: "Session", result: "Recommendation") -> list[str]:
 def _cuts(session: "Session") -> list[str]:
     plan = session.plan
     cuts = []
+    if failed := session.failed():
+        cuts.append(f"Left out: {session.study.titles(failed)}, of which a run failed (told above).")
     if plan.steps < plan.asked_steps:
         cuts.append(f"Cut: {plan.steps:,} steps a run in place of {plan.asked_steps:,}.")
     if plan.steps > plan.asked_steps:
         cuts.append(f"Raised: {plan.steps:,} steps in place of {plan.asked_steps:,}, since too few learned the training length.")
     if plan.leaders:
-        names = ", ".join(session.study.title(name) for name in plan.leaders)
-        cuts.append(f"Cut: only the first three of seed 0 ({names}) got more seeds; seed 0, which chose them, is not compared.")
+        cuts.append(
+            f"Cut: only the first three of seed 0 ({session.study.titles(plan.leaders)}) got more seeds; seed 0, which chose them, is not compared."
+        )
     elif len(plan.current) < 3:
         cuts.append(f"Cut: {plural(len(plan.current), 'seed')}; an interval needs three.")
     return cuts
@@ -152,6 +157,7 @@ def _cuts(session: "Session") -> list[str]:
 
 def _settling(session: "Session", result: "Recommendation") -> list[str]:
     """What would decide it."""
+    from rpecli.cli import _rounds
     from rpecli.launch import budget
     from rpecli.report.recommendation import OPEN, UNLEARNED
     from rpecli.report.sample_size import MOST
@@ -172,7 +178,7 @@ def _settling(session: "Session", result: "Recommendation") -> list[str]:
     encodings = plan.leaders or list(session.study.configs)
     seconds = plan.seconds + missing * budget.round_seconds(plan, encodings, plan.steps, session.workers)
     needed = result.seeds_needed + len(plan.current) - len(plan.counted_seeds)
-    command = _again(max(seconds / 60 / 0.85, clock.minutes), max(session.most_seeds, needed))
+    command = _again(max(seconds / 60 / _rounds.PLANNED, clock.minutes), max(session.most_seeds, needed))
     return [f"To settle it, about {result.seeds_needed} seeds: {command}"]
 
 
@@ -199,10 +205,10 @@ def _data(session: "Session", result: "Recommendation", answer: str, paragraphs:
                            "attention_ratio": _costs(plan).attention.get(one.label)}
             for one in result.candidates
         ],
-        "kept": [
+        "pretrained": [
             {"title": one.title, "score": one.score,
              "scaled": [asdict(scaled) | {"gain": difference(scaled.gain)} for scaled in one.scaled]}
-            for one in result.kept
+            for one in result.pretrained
         ],
         "seeds_needed": result.seeds_needed,
         "plan": plan.model_dump(),

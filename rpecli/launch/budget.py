@@ -47,7 +47,6 @@ class Plan(BaseModel):
     seconds: float = 0.0  # spent so far
     expected: float = 0.0  # that finished rounds would have taken by `step_seconds`
     measured: float = 0.0  # and took
-    notes: list[str] = []  # what was cut or raised, in words
 
     @property
     def encodings(self) -> list[str]:

@@ -44,7 +44,7 @@ class Scaled:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Pretrained:
     """What a pretrained model with an encoding gets as it is, and with each scaling."""
 
     title: str
@@ -69,7 +69,7 @@ class Recommendation:
     candidates: list[Candidate]
     choice: Candidate
     seeds_needed: int | None  # to tell all rivals from the best one, where that is open
-    kept: list[Kept] = field(default_factory=list)
+    pretrained: list[Pretrained] = field(default_factory=list)
 
     @property
     def best(self) -> Candidate:
@@ -105,9 +105,8 @@ def recommend(task: TaskResults, costs: dict[str, float]) -> Recommendation:
         choice = min(equals, key=lambda one: costs.get(one.label, 1.0))
     rivals = [one for one in candidates[1:] if not one.is_behind]
     needed = _seeds_needed(candidates[0], rivals, by_label, measure) if outcome == OPEN else None
-    return Recommendation(
-        outcome, measure, lengths, bool(beyond), candidates, choice, needed, _kept(task, own, by_label, measure)
-    )
+    pretrained = _pretrained(task, own, by_label, measure)
+    return Recommendation(outcome, measure, lengths, bool(beyond), candidates, choice, needed, pretrained)
 
 
 def _measure(task: TaskResults, own: list[EncodingResults], lengths: list[int]) -> Measure:
@@ -167,19 +166,18 @@ def _seeds_needed(best: Candidate, rivals: list[Candidate], by_label: Scores, me
     return max(numbers) if numbers and len(numbers) == len(rivals) else None
 
 
-def _kept(task: TaskResults, own: list[EncodingResults], by_label: Scores, measure: Measure) -> list[Kept]:
+def _pretrained(task: TaskResults, own: list[EncodingResults], by_label: Scores, measure: Measure) -> list[Pretrained]:
     """Each encoding that was also measured with others in its place."""
-    kept = []
+    pretrained = []
     for encoding in own:
-        variants = [
-            one for one in task.encodings
-            if one.runs[0].is_variant and one.label in by_label and one.runs[0].config.encoding == encoding.runs[0].config.encoding
-        ]  # fmt: skip
+        trained = encoding.runs[0].config.encoding
+        same = (one for one in task.encodings if one.runs[0].is_variant and one.runs[0].config.encoding == trained)
+        variants = [one for one in same if one.label in by_label]
         if variants and encoding.label in by_label:
             plain = by_label[encoding.label]
             scaled = [_scaled(one, by_label[one.label], plain, measure) for one in variants]
-            kept.append(Kept(encoding.short_title, fmean(plain.values()), sorted(scaled, key=lambda one: -one.score)))
-    return kept
+            pretrained.append(Pretrained(encoding.short_title, fmean(plain.values()), sorted(scaled, key=lambda one: -one.score)))
+    return pretrained
 
 
 def _scaled(variant: EncodingResults, values: dict[int, float], plain: dict[int, float], measure: Measure) -> Scaled:

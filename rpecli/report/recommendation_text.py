@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+from rpecli.report import paired
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.load import YOURS
 from rpecli.report.measures import Measure
 from rpecli.report.overview import CHANCE, Block, Blocks, Overview, Row, overview
-from rpecli.report.recommendation import AT_CHANCE, CLEAR, EQUAL, OPEN, UNLEARNED, Candidate, Kept, Recommendation, Scaled
+from rpecli.report.recommendation import AT_CHANCE, CLEAR, EQUAL, OPEN, UNLEARNED, Candidate, Pretrained, Recommendation, Scaled
 from rpecli.report.records import Difference
 from rpecli.table import MISSING, plural
 from rpecli.titles import display
@@ -84,10 +85,9 @@ def _names(names: list[str]) -> str:
 
 def details(result: Recommendation, task: TaskResults, costs: Costs) -> list[str]:
     """Paragraphs below the answer."""
-    return list(filter(None, [
-        _comparison(result), _stopgap(result, costs), _only_trained(result, task),
-        costs.sentence([result.choice, *([other] if (other := _other(result)) else [])]), *(_pretrained(kept, result.measure) for kept in result.kept),
-    ]))  # fmt: skip
+    costs_of = [result.choice, *filter(None, [_other(result)])]
+    paragraphs = [_comparison(result), _stopgap(result, costs), _only_trained(result, task), costs.sentence(costs_of)]
+    return [*filter(None, paragraphs), *(_pretrained(model, result.measure) for model in result.pretrained)]
 
 
 def _other(result: Recommendation) -> Candidate | None:
@@ -99,21 +99,20 @@ def _comparison(result: Recommendation) -> str:
     shown = result.rivals[:MAX_NAMES] or result.candidates[1:2]
     if not shown:
         return ""
-    texts = [f"{_against(one.behind, result.measure)} {'than' if one.behind else 'beside'} {one.title}" for one in shown]
+    texts = [f"{'' if number else result.best.title + ' '}against {one.title} {_ahead(one.behind, result.measure)}"
+             for number, one in enumerate(shown)]  # fmt: skip
     counted = f"{plural(result.best.seeds, 'seed')}, paired by seed, on the same strings"
     mean = "mean over log2 length" if len(result.lengths) > 1 else f"at {result.lengths[0]}"
-    interval = "95 % intervals" if any(one.behind and one.behind.interval for one in shown) else "no interval below 3 seeds"
-    return f"{result.best.title}: {'; '.join(texts)} ({result.measure.name}, {mean}; {interval}, {counted})."
+    interval = "95 % interval" if any(one.behind and one.behind.interval for one in shown) else "no interval below 3 seeds"
+    return f"{'; '.join(texts)} ({result.measure.name}, {mean}; {interval}, {counted})."
 
 
-def _against(behind: Difference | None, measure: Measure) -> str:
+def _ahead(behind: Difference | None, measure: Measure) -> str:
     """`+13 points [5, 21]`, from a difference to the best one."""
-    from rpecli.report.paired import turned
-
     if behind is None:
         return "not compared"
-    ahead = turned(behind)
-    return f"{measure.write_difference(ahead.mean, ahead.interval)} more"
+    ahead = paired.turned(behind)
+    return measure.write_difference(ahead.mean, ahead.interval)
 
 
 def _stopgap(result: Recommendation, costs: Costs) -> str:
@@ -133,14 +132,14 @@ def _only_trained(result: Recommendation, task: TaskResults) -> str:
     return f"Nothing longer than {task.train_length} was tested, so this says nothing about longer inputs."
 
 
-def _pretrained(kept: Kept, measure: Measure) -> str:
+def _pretrained(model: Pretrained, measure: Measure) -> str:
     """What scalings do for a trained model that is kept."""
-    start = f"To keep a pretrained {kept.title} model ({measure.write_score(kept.score)} as it is): "
-    best = kept.best
+    start = f"To keep a pretrained {model.title} model ({measure.write_score(model.score)} as it is): "
+    best = model.best
     advice = "no scaling of its frequencies is told from that" if best is None else f"use {_scaled(best, measure)}"
-    others = [one for one in kept.scaled if one is not best]
+    others = [one for one in model.scaled if one is not best]
     more = f"; {'others' if best else 'measured'}: {'; '.join(_scaled(one, measure) for one in others)}" if others else ""
-    return f"{start}{advice}{more} (rpe eval --swap-encoding {(best or kept.scaled[0]).encoding})."
+    return f"{start}{advice}{more} (rpe eval --swap-encoding {(best or model.scaled[0]).encoding})."
 
 
 def _scaled(one: Scaled, measure: Measure) -> str:
@@ -173,7 +172,7 @@ def ranking(result: Recommendation, tasks: list[TaskResults], costs: Costs) -> R
     comparison = Block("beyond" if result.beyond else "", head, cells)
     legend = [
         *by_length.notes,
-        f"Mean: {result.measure.name} over log2 length{' beyond training' if result.beyond else ''}; to the best: difference, "
+        f"Mean: {result.measure.name}{' beyond training, over log2 length' if result.beyond else ''}; to the best: difference in "
         f"{result.measure.difference_unit}, with its 95 % interval; step: time of a training step over that of plain attention.",
     ]
     return Ranking(by_length.keys, rows, [replace(block, cells={row: block.cells[row] for row in rows}), comparison], legend)
