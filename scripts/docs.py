@@ -244,6 +244,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "commands": command_sections,
     "gallery": gallery,
     "learned": lambda: table(learned.table_rows()),
+    "tried": lambda: table(learned.tried_rows()),
 }
 
 

@@ -1,25 +1,26 @@
-"""Writes rpecli/describe/learned.csv: which tasks are learned in distribution at their defaults.
+"""Writes rpecli/describe/learned.csv and tried.csv: which tasks are learned in distribution at their defaults, what was tried.
 
-    rpe run every-task                     # hours; --task and --encoding do a part of it
+    rpe run every-task                     # hours; --task and --encoding do a part of it, --steps and others try settings
     python scripts/learned.py [RUNS]       # runs by default; then python scripts/docs.py
 
-Runs of the recipe that RUNS does not hold keep the rows that they have, as long as the defaults of their task are the same.
+Runs of the recipe that RUNS does not hold keep the rows that they have, as long as the defaults of their task are the same. All
+other runs of its tasks in RUNS are attempts.
 """
 
-import csv
 import sys
 from pathlib import Path
 
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
-from rpecli.describe.learned import FILE, Result, results
-from rpecli.run.directory import Run, readable_runs
+from rpecli.describe import learned
+from rpecli.describe.learned import Attempt, Result
+from rpecli.run.directory import Run, Status, find_runs
 
 
-def result(config: Config, run: Run) -> Result | None:
-    """The row of a run; None if it was not trained or not evaluated."""
-    lines, last = run.latest_evaluations(), run.last_metrics()
-    if not run.is_trained or config.length not in lines or last is None:
+def result(run: Run) -> Result | None:
+    """The row of a run of the recipe; None if it was not trained or not evaluated."""
+    config, lines = run.config, run.latest_evaluations()
+    if not run.is_trained or config.length not in lines:
         return None
     here, beyond = lines[config.length], lines.get(2 * config.length)
     record = run.record
@@ -30,18 +31,39 @@ def result(config: Config, run: Run) -> Result | None:
     )  # fmt: skip
 
 
+def attempt(run: Run) -> Attempt | None:
+    """The row of a run with other settings, trained or given up (Ctrl-C); None if it is not validated or still trains."""
+    config, last = run.config, run.last_metrics()
+    if last is None or run.record["status"] not in (Status.TRAINED, Status.STOPPED):
+        return None
+    record = run.record
+    return Attempt(
+        config.task, config.encoding, config.length, config.min_length, config.curriculum, config.tokens, config.lr, config.steps,
+        last["step"], last["tokens"], last["exact_match"], config.id, record["commit"], record["machine"],
+    )  # fmt: skip
+
+
+def old_rows(path: Path, kind: type[learned.AnyRow]) -> dict[str, learned.AnyRow]:
+    """The rows of a file by the id of their run."""
+    return {row.id: row for row in learned.read(path, kind)}
+
+
+def attempts(runs: list[Run], configs: list[Config]) -> list[Attempt]:
+    """The attempts that the file holds and those of these runs, in the order of the tasks."""
+    tasks, ids = list(dict.fromkeys(config.task for config in configs)), {config.id for config in configs}
+    rows = old_rows(learned.TRIED_FILE, Attempt)
+    rows |= {row.id: row for run in runs if run.config.task in tasks and (row := attempt(run))}
+    return sorted((row for row in rows.values() if row.id not in ids), key=lambda row: tasks.index(row.task))
+
+
 def main(folder: str = "runs") -> None:
     configs = config_load.load("every-task")[0].configs()
-    old = {row.id: row for rows in results().values() for row in rows} if FILE.exists() else {}
-    runs, problems = readable_runs(path for config in configs if (path := Path(folder) / config.id).exists())
-    by_id = {run.name: run for run in runs}
-    rows = [(config.id in by_id and result(config, by_id[config.id])) or old.get(config.id) for config in configs]
-    measured = [row for row in rows if row]
-    with FILE.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(Result.__annotations__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(vars(row) for row in measured)
-    print(*problems, f"{FILE.name}: {len(measured)} of {len(configs)} runs", sep="\n")
+    runs, problems = find_runs(Path(folder))
+    rows = old_rows(learned.FILE, Result) | {run.name: row for run in runs if (row := result(run))}
+    measured = [rows[config.id] for config in configs if config.id in rows]
+    learned.write(learned.FILE, Result, measured)
+    learned.write(learned.TRIED_FILE, Attempt, attempts(runs, configs))
+    print(*problems, f"{learned.FILE.name}: {len(measured)} of {len(configs)} runs", sep="\n")
 
 
 if __name__ == "__main__":

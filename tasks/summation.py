@@ -22,7 +22,11 @@ class Summation(Task):
     symbols = 11
     family = "state tracking"
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
-    variants = {"format=scratchpad": {"steps": 1000}, "format=steps": {"steps": 1000}, "modulus=0": {}}
+    variants = {
+        "format=scratchpad": {"tokens": 2048, "steps": 2500, "lr": 4e-3, "curriculum": 0.5},
+        "format=steps": {"steps": 1000},
+        "modulus=0": {},
+    }
     defaults = {"length": 8, "steps": 2000}
     examples = (([8, 1, 3], "> 8 + 1 + 3 | [2] ."), ([4], "> 4 | [4] ."))
 

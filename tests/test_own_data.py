@@ -218,7 +218,7 @@ def test_data_whose_shortest_row_is_long_is_trained_on(tmp_path: Path) -> None:
     task = built(path)
     assert [task.nearest_length(n) for n in (1, 151, 200)] == [151, 151, 151]
     config = Config(task=f"data:path={path}", encoding="rope", length=151)
-    assert [batch.tokens_BxT.shape[1] for batch in data.validation_sets(task, config, 4)] == [155]
+    assert [batch.tokens_BxT.shape[1] for batch in data.validation_sets(task, config)] == [155]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def select_runs(folder: Path, names: list[str] | None, filters: Filters = NO_FIL
             stop(f"no directory under {folder} is a run that can be read", FAILURE)
         if not runs:
             stop(f"no runs under {folder}: create some with rpe train --encoding rope", FAILURE)
-        return _matching(runs, filters), []
+        return matching(runs, filters), []
     by_name = {name: readable_runs(find_directories(folder, name)) for name in names}
     unreadable = [name for name, (runs, _) in by_name.items() if not runs]
     for name, (_, problems) in by_name.items():
@@ -46,10 +46,10 @@ def select_runs(folder: Path, names: list[str] | None, filters: Filters = NO_FIL
             warn(problem, "red" if name in unreadable else "yellow")
     if len(unreadable) == len(by_name):
         raise SystemExit(FAILURE)
-    return _matching(list(dict.fromkeys(run for runs, _ in by_name.values() for run in runs)), filters), unreadable
+    return matching(list(dict.fromkeys(run for runs, _ in by_name.values() for run in runs)), filters), unreadable
 
 
-def _matching(runs: list[Run], filters: Filters) -> list[Run]:
+def matching(runs: list[Run], filters: Filters) -> list[Run]:
     """The runs that have, for every filter, one of the values in its text; a name without options stands for any options."""
     try:
         allowed = {key: _asked(key, text) for key, text in filters.items()}
@@ -59,6 +59,14 @@ def _matching(runs: list[Run], filters: Filters) -> list[Run]:
     if not matches:
         stop(f"no run with {', '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
     return matches
+
+
+def states_filter(state: str | None) -> Filters:
+    """The filter of `--state`; stops for a state that no run has."""
+    states = [*map(str, Status), liveness.INTERRUPTED]
+    if wrong := [word for word in (state or "").split(",") if word and word not in states]:
+        stop(f"--state: {catalog.unknown('state', wrong[0], states)}", USAGE)
+    return {} if state is None else {"state": state}
 
 
 def _asked(key: str, text: str) -> set[str]:

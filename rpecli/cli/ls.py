@@ -10,9 +10,7 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._output import print_json, print_tables
 from rpecli.cli._run_tables import runs_table
-from rpecli.cli._select import select_runs
-from rpecli.run import liveness
-from rpecli.run.directory import Status
+from rpecli.cli._select import select_runs, states_filter
 
 EXAMPLES = """
 Examples:
@@ -34,7 +32,7 @@ def ls(
     kind: Annotated[str, typer.Argument(help="encodings, tasks, recipes or runs.")] = "encodings",
     runs: flags.Runs = Path("runs"),
     suite: Annotated[str | None, typer.Option(help="Only tasks of this suite.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")] = None,
+    state: flags.State = None,
     as_json: flags.Json = False,
 ) -> None:
     """List encodings, tasks, recipes or runs.
@@ -52,11 +50,9 @@ def ls(
         )
     if kind != "tasks":
         flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
-    states = [*map(str, Status), liveness.INTERRUPTED]
-    if wrong := [word for word in (state or "").split(",") if word and word not in states]:
-        stop(f"--state: {catalog.unknown('state', wrong[0], states)}", USAGE)
+    filters |= states_filter(state)
     if kind == "runs":
-        selected, _ = select_runs(runs, None, filters | ({} if state is None else {"state": state}))
+        selected, _ = select_runs(runs, None, filters)
         print_json([run.record for run in selected]) if as_json else print_tables(runs_table(selected))
         return
     rows = _of_suite(suite) if suite is not None else listing.rows(kind)

@@ -1,19 +1,22 @@
 """Which tasks are learned in distribution at their defaults: measured once for every task, and shown on its card.
 
-`learned.csv` holds one row per task and encoding. `scripts/learned.py` writes it from the runs of the recipe `every-task`.
+`learned.csv` holds one row per task and encoding, of the runs of the recipe `every-task`; `tried.csv` one row per run with other
+settings, from which the defaults were chosen, or which did not learn the task either. `scripts/learned.py` writes both.
 """
 
 import csv
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from rpecli.config.recipe import Config, task_defaults
 from rpecli.run.records import SOLVED
 from rpecli.titles import display
 
-FILE = Path(__file__).with_name("learned.csv")
+FILE, TRIED_FILE = (Path(__file__).with_name(name) for name in ("learned.csv", "tried.csv"))
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,68 @@ class Result:
         return f"{display('encodings', self.encoding)} {self.exact_match:.2f}"
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One run of a task at settings that are not its defaults, measured on the validation strings alone."""
+
+    task: str
+    encoding: str
+    length: int
+    min_length: int
+    curriculum: float
+    batch_tokens: int
+    lr: float
+    steps: int
+    trained: int  # fewer than the steps where it was given up
+    tokens: int
+    exact_match: float  # of validation: strings of all training lengths
+    id: str
+    commit: str
+    machine: str
+
+    @property
+    def settings(self) -> str:
+        """`length 8, 1500 of 2000 steps of 4096 tokens, lr 0.003, curriculum 0.5`."""
+        steps = f"{self.trained} of {self.steps}" if self.trained < self.steps else f"{self.steps}"
+        curriculum = f", curriculum {self.curriculum:g}" if self.curriculum else ""
+        return f"length {self.length}, {steps} steps of {self.batch_tokens} tokens, lr {self.lr:g}{curriculum}"
+
+
+AnyRow = TypeVar("AnyRow", Result, Attempt)
+
+
 @cache
 def results() -> dict[str, list[Result]]:
     """Every result of every task, in the order of the file."""
+    return _by_task(read(FILE, Result))
+
+
+@cache
+def attempts() -> dict[str, list[Attempt]]:
+    """Every attempt of every task, in the order of the file."""
+    return _by_task(read(TRIED_FILE, Attempt))
+
+
+def read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
+    """The rows of a file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            kind(**{field.name: _value(field.type, row[field.name]) for field in fields(kind)}) for row in csv.DictReader(file)
+        ]
+
+
+def write(path: Path, kind: type[AnyRow], rows: Iterable[AnyRow]) -> None:
+    """Writes the rows of a file."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(kind)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(vars(row) for row in rows)
+
+
+def _by_task(rows: Iterable[AnyRow]) -> dict[str, list[AnyRow]]:
     by_task = defaultdict(list)
-    with FILE.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            by_task[row["task"]].append(Result(**{field.name: _value(field.type, row[field.name]) for field in fields(Result)}))
+    for row in rows:
+        by_task[row.task].append(row)
     return dict(by_task)
 
 
@@ -77,6 +135,32 @@ def _steps(result: Result) -> str:
     return f"{result.trained} steps" if result.trained < result.steps else f"all {result.steps} steps"
 
 
+def tried(choice: str) -> str | None:
+    """What was tried in vain, a line per attempt: `RoPE 0.04 with length 8, ...`; None if the task is learned or nothing was."""
+    if any(result.is_learned for result in results().get(choice, [])):
+        return None
+    lines = [
+        f"{display('encodings', attempt.encoding)} {attempt.exact_match:.2f} with {attempt.settings}"
+        for attempt in attempts().get(choice, [])
+    ]
+    return "\n".join(lines) or None
+
+
+def tried_rows() -> list[dict[str, str]]:
+    """One row per attempt of the tasks that no encoding learns at their defaults."""
+    return [
+        {
+            "task": f"`{task}`",
+            "settings": attempt.settings,
+            "encoding": display("encodings", attempt.encoding),
+            "strings right": f"{attempt.exact_match:.2f}",
+        }
+        for task, rows in attempts().items()
+        if tried(task)
+        for attempt in rows
+    ]
+
+
 def table_rows() -> list[dict[str, str]]:
     """One row per task: what the encodings reach at the training length and at twice that."""
     encodings = list(dict.fromkeys(result.encoding for measured in results().values() for result in measured))
@@ -90,11 +174,19 @@ def table_rows() -> list[dict[str, str]]:
             "length": str(first.length),
             "steps": str(first.steps),
             "learned by": ", ".join(learned) or "none",
+            "million tokens": _tokens(task, measured),
         }
         for name in encodings:
             row[display("encodings", name)] = _cell(by_encoding.get(name))
         rows.append(row)
     return rows
+
+
+def _tokens(task: str, measured: list[Result]) -> str:
+    """`1.6 (2.5)`: the fewest tokens with which an encoding learned the task, and those of all steps, in millions."""
+    fewest = min((f"{result.tokens / 1e6:.1f} " for result in measured if result.is_learned), key=float, default="")
+    batch = Config.from_keys(task=task, encoding=measured[0].encoding, **task_defaults(task)).tokens
+    return f"{fewest}({measured[0].steps * batch / 1e6:.1f})"
 
 
 def _cell(result: Result | None) -> str:

@@ -100,6 +100,8 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
     }
     if measured := learned.sentence(choice):
         facts["Learned"] = measured
+    if attempts := learned.tried(choice):
+        facts["Tried"] = attempts
     if predicted:
         absolute, none = map(PREDICTED.__getitem__, predicted)
         facts["Predicted"] = f"expressible in C-RASP with absolute positions: {absolute}, with none: {none}"

@@ -7,7 +7,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -184,7 +184,7 @@ class LoadedRuns:
 
 def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
     """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated."""
-    unique = sorted({path.resolve(): _near(path) for path in paths}.values())
+    unique = sorted({path.resolve(): path for path in paths}.values(), key=_near)
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique, keep)
@@ -213,11 +213,11 @@ def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str
     messages = list[tuple[Path, str]]()
     for path in paths:
         try:
-            variants, problems = _read(Run(path), keep)
+            variants, problems = _read(Run(_near(path)), partial(keep, Run(path)))
             runs += variants
-            messages += [(path, problem) for problem in problems]
+            messages += [(_near(path), problem) for problem in problems]
         except (RunError, ChoiceError, OSError) as error:
-            messages.append((path, f"{error} (left out)"))
+            messages.append((_near(path), f"{error} (left out)"))
     return _sorted(runs), warnings.folded(messages)
 
 
@@ -225,10 +225,10 @@ def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
     return sorted(runs, key=lambda run: (run.id, str(run.path)))
 
 
-def _read(run: Run, keep: Keep) -> tuple[list[RunResults], list[str]]:
+def _read(run: Run, keep: Callable[[EvalLine], bool]) -> tuple[list[RunResults], list[str]]:
     """A run, and one more for each other encoding or position mode that it was evaluated with; and what is wrong."""
     record, config = run.record, run.config
-    every_line = [line for line in run.all_evaluations() if keep(run, line)]
+    every_line = [line for line in run.all_evaluations() if keep(line)]
     lines, on_grid = ([line for line in every_line if ("grid" in line) is wanted] for wanted in (False, True))
     if record.get("group") not in GROUPS:
         raise RunError(f"{run}: unknown group {record.get('group')!r} of its encoding: the groups are {', '.join(GROUPS)}")
