@@ -147,9 +147,8 @@ def _cuts(session: "Session") -> list[str]:
     if plan.steps > plan.asked_steps:
         cuts.append(f"Raised: {plan.steps:,} steps in place of {plan.asked_steps:,}, since too few learned the training length.")
     if plan.leaders:
-        cuts.append(
-            f"Cut: only the first three of seed 0 ({session.study.titles(plan.leaders)}) got more seeds; seed 0, which chose them, is not compared."
-        )
+        names = session.study.titles(plan.leaders)
+        cuts.append(f"Cut: only the first three of seed 0 ({names}) got more seeds; seed 0, which chose them, is not compared.")
     elif len(plan.current) < 3:
         cuts.append(f"Cut: {plural(len(plan.current), 'seed')}; an interval needs three.")
     return cuts
