@@ -29,6 +29,7 @@ PRIVATE = "_rpe_"  # how the names of modules begin that `load` makes
 LARGEST = 1e18  # options are smaller: whole numbers have 64 bits in torch
 COPIES = "code"  # the folder of a run directory that holds copies of the user's files, by kind
 FEW = 12  # names that a message lists one and all
+PAPERS = "papers"  # the folder of recipes that holds published numbers (reproduce/paper.py)
 GROUPS = ("APE", "RPE", "content", "none")  # of encodings, in the order of tables and legends
 
 
@@ -44,7 +45,7 @@ def name_of(path: Path) -> str:
 
 
 def names(kind: str) -> list[str]:
-    """The names of all shipped encodings, tasks or recipes, sorted; a recipe in a subfolder is `papers/NAME`."""
+    """The names of all shipped encodings, tasks or recipes, sorted; a recipe in a subfolder is `FOLDER/NAME`."""
     return sorted(_files(kind))
 
 
@@ -54,7 +55,7 @@ def _files(kind: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(root.rglob("*" + SUFFIX[kind])):
         inner = path.relative_to(root)
-        if any(part[0] in "._" for part in inner.parts):
+        if any(part[0] in "._" for part in inner.parts) or inner.parts[0] == PAPERS:
             continue
         name = inner.with_suffix("").as_posix().replace("_", "-")
         if name in files:
@@ -150,6 +151,8 @@ def _load_error(place: str, reason: str) -> ChoiceError:
 
 def data_fingerprint(path: str) -> str:
     """Eight digits of the content of a file, of all files of a folder or a pattern; a name of anything else stays as it is."""
+    if not path:  # pathlib takes it for the working folder
+        return ""
     root = Path(path)
     files = [root] if root.is_file() else sorted(root.rglob("*") if root.is_dir() else map(Path, glob.glob(path, recursive=True)))
     stats = [(file, file.stat()) for file in files if file.is_file()]

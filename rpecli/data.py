@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rpecli.config.recipe import Config, label
-from rpecli.task import END, PAD, Batch, Task
+from rpecli.task import END, PAD, Batch, Task, joined
 
 BLOCK = 32  # evaluation sequences are drawn in blocks, so that a larger set begins with the smaller one
 
@@ -41,10 +41,12 @@ def data_seed(config: Config) -> int:
 
 
 def train_batch(task: Task, config: Config, step: int) -> Batch:
-    """The training batch of a step, of one problem length."""
+    """The training batch of a step: of one problem length, or with `batch_lengths: mixed` of one for every sequence."""
     task = task.split("train", config.length)
+    if config.batch_lengths == "mixed":
+        return _mixed_batch(task, config, step)
     rng, length = _train_draw(task, config, step)
-    return task.sample(rng, max(1, config.tokens // task.sequence(length)), length)
+    return task.sample(rng, config.batch or max(1, config.tokens // task.sequence(length)), length)
 
 
 def train_length(task: Task, config: Config, step: int) -> int:
@@ -56,6 +58,14 @@ def _train_draw(task: Task, config: Config, step: int) -> tuple[np.random.Genera
     """The generator of a step, behind the draw of its length, and that length."""
     rng = task_generator("train", config, data_seed(config), step)
     return rng, task.nearest_length(int(rng.integers(config.min_length, curriculum_length(config, step) + 1)))
+
+
+def _mixed_batch(task: Task, config: Config, step: int) -> Batch:
+    """Sequences of any trained length in ascending order, padded to the longest."""
+    rng = task_generator("train", config, data_seed(config), step)
+    B = config.batch or max(1, config.tokens // task.sequence(config.length))
+    lengths, counts = np.unique(rng.integers(config.min_length, curriculum_length(config, step) + 1, size=B), return_counts=True)
+    return joined([task.sample(rng, int(n), task.nearest_length(int(k))) for k, n in zip(lengths, counts, strict=True)])
 
 
 def curriculum_length(config: Config, step: int) -> int:
@@ -122,7 +132,9 @@ def train_positions(task: Task, config: Config, batch: Batch, step: int) -> np.n
     rng = task_generator(config.positions, config, data_seed(config), step)
     B, T = _input_shape(batch, config)
     if config.positions == "offset":
-        return rng.integers(config.max_position - T + 1, size=(B, 1)) + np.arange(T)
+        T_B = (batch.tokens_BxT != PAD).sum(1) if config.batch_lengths == "mixed" else np.full(B, T)  # tokens before padding
+        start_Bx1 = rng.integers(config.max_position - T_B + 1)[:, None]
+        return np.minimum(start_Bx1 + np.arange(T), config.max_position - 1)
     if config.positions == "coupled":
         ids_BxT = _coupled(task, batch)[:, :T]
         return ids_BxT + rng.integers(max(1, config.max_position - ids_BxT.max()), size=(B, 1))
@@ -180,11 +192,13 @@ def random_positions(rng: np.random.Generator, n_positions: int, T: int) -> np.n
     return np.sort(rng.choice(n_positions, T, replace=False))[None]
 
 
-def validation_sets(task: Task, config: Config, sequences: int = 64) -> list[Batch]:
-    """Fixed sets at the training length, three quarters and half of it, from a stream of their own."""
+def validation_sets(task: Task, config: Config) -> list[Batch]:
+    """Fixed sets at the training length, three quarters and half of it, or at all trained lengths, from a stream of their own."""
     task = task.split("validation", config.length)
-    lengths = {task.nearest_length(max(config.min_length, config.length * k // 4)) for k in (2, 3, 4)}
-    return [task.sample(generator("validation", n), sequences, n) for n in sorted(lengths)]
+    quarters = (max(config.min_length, config.length * k // 4) for k in (2, 3, 4))
+    asked = quarters if config.validation_lengths == "quarters" else range(config.min_length, config.length + 1)
+    lengths = sorted({task.nearest_length(n) for n in asked})
+    return [task.sample(generator("validation", n), config.validation_samples, n) for n in lengths]
 
 
 def evaluation_blocks(task: Task, length: int, sequences: int, seed: int, trained_to: int | None = None) -> Iterator[Batch]:

@@ -1,12 +1,9 @@
 """A pre-norm decoder-only transformer that takes any encoding and has no maximum length.
 
-Initialization, the same for every encoding and seed:
-    token embedding   N(0, 1)            0.02 would drown the token under a sinusoid of amplitude 1 (copy stays at chance)
-    linear weights    N(0, 1/fan_in)
-    norms             weight 1, bias 0
-Linear layers have no bias; the MLP has one hidden layer with GELU. `dtype` is the dtype of matrix products in training, and of
-attention where a kernel gains by it; all else is float32. If only the tokens from `query_start` on, or those of `query_index_N`,
-are read, the last layer computes no other queries, and what follows its attention runs on these alone.
+The layers and their initial weights are those of `block` (blocks.py), the same for every encoding and seed. `dtype` is the dtype
+of matrix products in training, and of attention where a kernel gains by it; all else is float32. If only the tokens from
+`query_start` on, or those of `query_index_N`, are read, the last layer computes no other queries, and what follows its attention
+runs on these alone.
 """
 
 import math
@@ -22,31 +19,12 @@ from rpecli.attention.blocks import BlockSizes
 from rpecli.attention.cache import Cache, Order
 from rpecli.attention.dispatch import ForwardContext
 from rpecli.attention.reference import split_heads
+from rpecli.blocks import FORMS, Linear
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.data import weight_seed
 from rpecli.encoding import Encoding, QueryKey, Shape, for_layers
 from rpecli.task import PAD, Task
-
-
-class Linear(nn.Module):
-    """y = x W^T, the product in `dtype`, the result in float32."""
-
-    def __init__(self, n_in: int, n_out: int, dtype: torch.dtype):
-        super().__init__()
-        self.dtype = dtype
-        self.weight = nn.Parameter(torch.empty(n_out, n_in))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.matmul(self.cast(x)).float()
-
-    def cast(self, x: Tensor) -> Tensor:
-        """x in the dtype of the product."""
-        return x.to(self.dtype) if self.training else x  # evaluation is always float32
-
-    def matmul(self, x: Tensor) -> Tensor:
-        """The product with the weight, for an x that is cast already."""
-        return F.linear(x, self.cast(self.weight))
 
 
 @dataclass(frozen=True)
@@ -98,7 +76,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head, self.causal, self.normalizer = config.n_head, config.attention == "causal", config.normalizer
         self.logit_scale = logit_scale
-        self.q, self.k, self.v, self.o = (Linear(config.d_model, config.d_model, dtype) for _ in range(4))
+        bias = FORMS[config.block].bias
+        self.q, self.k, self.v, self.o = (Linear(config.d_model, config.d_model, dtype, bias) for _ in range(4))
 
     def forward(self, h_BxTxM: Tensor, layer: LayerInput) -> Tensor:
         """`[B, T - query_start, M]`, or `[N, M]` of the tokens of `query_index_N`."""
@@ -125,18 +104,6 @@ class Attention(nn.Module):
         return self.logit_scale(q_BxHxTxD, n_keys_BxT)
 
 
-class MLP(nn.Module):
-    """The hidden layer stays in `dtype`, since the next product rounds it anyway."""
-
-    def __init__(self, config: Config, dtype: torch.dtype):
-        super().__init__()
-        width = config.mlp_ratio * config.d_model
-        self.up, self.down = Linear(config.d_model, width, dtype), Linear(width, config.d_model, dtype)
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up.matmul(self.up.cast(h))))
-
-
 class Block(nn.Module):
     """One layer: attention, then an MLP, each on normalized hidden states and added to them."""
 
@@ -144,13 +111,19 @@ class Block(nn.Module):
         super().__init__()
         # registered here as well, as the first: the order of parameters decides the last bit of the norm of their gradients
         self.logit_scale = LogitScale(config.logit_scale, config.n_head, max_train_length)
-        self.norm1, self.norm2 = nn.LayerNorm(config.d_model), nn.LayerNorm(config.d_model)
-        self.attention, self.mlp = Attention(config, dtype, self.logit_scale), MLP(config, dtype)
+        form, self.dropout = FORMS[config.block], config.dropout
+        self.norm1, self.norm2 = form.norm(config.d_model), form.norm(config.d_model)
+        self.attention = Attention(config, dtype, self.logit_scale)
+        self.mlp = form.mlp(config.d_model, config.mlp_ratio * config.d_model, dtype)
 
     def forward(self, x_BxTxM: Tensor, layer: LayerInput) -> Tensor:
         """`[B, T - query_start, M]`, or `[N, M]` of the tokens of `query_index_N`."""
-        x = layer.queried(x_BxTxM) + self.attention(self.norm1(x_BxTxM), layer)
-        return x + self.mlp(self.norm2(x))
+        x = layer.queried(x_BxTxM) + self.drop(self.attention(self.norm1(x_BxTxM), layer))
+        return x + self.drop(self.mlp(self.norm2(x)))
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Dropout in training; the training loop seeds it for every step."""
+        return F.dropout(x, self.dropout) if self.dropout and self.training else x
 
 
 class Transformer(nn.Module):
@@ -170,10 +143,13 @@ class Transformer(nn.Module):
             self.later = nn.ModuleList(for_layers(later, shape, config.n_layer) if later else [])  # take over after `switch`
         self.embedding = nn.Embedding(vocabulary, config.d_model)
         self.blocks = nn.ModuleList(Block(config, max_train_length, dtype) for _ in range(config.n_layer))
-        self.norm = nn.LayerNorm(config.d_model)
+        form = FORMS[config.block]
+        self.norm = form.norm(config.d_model)
         self.out = Linear(config.d_model, vocabulary, dtype)
+        if form.tied:
+            self.out.weight = self.embedding.weight  # type: ignore[assignment]
         self.switch(False)
-        self.init_weights(torch.Generator().manual_seed(weight_seed(config, "weights")))
+        form.init(self, torch.Generator().manual_seed(weight_seed(config, "weights")))  # encodings draw their own
 
     def switch(self, to_later: bool) -> None:
         """Whether the later encodings (`rope:then=none`), if there are any, serve the layers; at the start the first ones do."""
@@ -183,13 +159,6 @@ class Transformer(nn.Module):
         """Fixes what the encodings make of an evaluated length (`Encoding.fit`); the scaling factor, if there is one."""
         factors = [encoding.on_scores.fit(n_positions) for encoding in self.current]
         return next((factor for factor in factors if factor is not None), None)
-
-    def init_weights(self, generator: torch.Generator) -> None:
-        """The table of the module's docstring; encodings draw their own parameters."""
-        nn.init.normal_(self.embedding.weight, std=1.0, generator=generator)
-        for module in self.modules():
-            if isinstance(module, Linear):
-                nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5, generator=generator)
 
     def forward(
         self,

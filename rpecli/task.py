@@ -168,6 +168,18 @@ class Task:
         return str(symbol)
 
 
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The sequences of several batches as one, padded behind to the longest."""
+    T = max(batch.tokens_BxT.shape[1] for batch in batches)
+    padded = [[_wider(array, T) for array in vars(batch).values()] for batch in batches]
+    return Batch(*(None if parts[0] is None else np.concatenate(parts) for parts in zip(*padded, strict=True)))  # type: ignore
+
+
+def _wider(array: np.ndarray | None, T: int) -> np.ndarray | None:
+    """An array `[B, t]` with zeros behind, which is PAD, in no answer, no set; others as they are."""
+    return np.pad(array, ((0, 0), (0, T - array.shape[1]))) if array is not None and array.ndim == 2 else array
+
+
 def build(choice: str) -> Task:
     """The task of `NAME:option=value` or `PATH:option=value`.
 

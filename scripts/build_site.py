@@ -22,7 +22,7 @@ NAVIGATION = [
     {"Start": ["tutorial.md", "concepts.md", "reading-a-report.md", "faq.md", "glossary.md"]},
     {"How to": ["howto.md", "extending.md", "python.md", "recipes.md"]},
     {"Reference": ["cli.md", "encodings.md", "gallery.md", "tasks.md", "files.md"]},
-    {"Trust": ["protocol.md", "robustness.md", "bench.md", "LOG.md"]},
+    {"Trust": ["protocol.md", "reproduce.md", "robustness.md", "bench.md", "LOG.md"]},
     {"Project": ["architecture.md", "CONTRIBUTING.md", "CHANGELOG.md"]},
 ]
 LINK = re.compile(r"(\]\()(\.\./|docs/)(?!\.\./)")  # from docs/ to what lies beside it, and from there into docs/

@@ -263,6 +263,17 @@ def test_runs_are_chosen_by_pattern(rpe: tiny.Rpe, evaluated: Path) -> None:
     assert [[line["length"] for line in run["eval"]] for run in data] == [[4, 8], [4, 8]]
 
 
+def test_runs_under_the_working_folder_may_be_named_by_an_absolute_path(
+    rpe: tiny.Rpe, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(evaluated.parent)
+    by_words = [rpe("eval", "--runs", words, "--jobs", 0) for words in (evaluated.resolve(), evaluated.name)]
+    assert [result.code for result in by_words] == [0, 0]
+    tables = [result.out.partition("Next:")[0] for result in by_words]
+    assert "RoPE " in tables[0]
+    assert tables[0] == tables[1]
+
+
 def test_what_is_already_evaluated_is_shown_and_not_evaluated_again(rpe: tiny.Rpe, evaluated: Path) -> None:
     before = [run.evaluations_file.read_bytes() for run in find_runs(evaluated)[0]]
     result = rpe("eval", "--runs", evaluated, "--jobs", 0, "--device", "cpu")

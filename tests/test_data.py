@@ -236,9 +236,9 @@ def test_validation_sets_are_the_same_for_every_run(task_name: str) -> None:
 
 def test_validation_stays_within_the_training_lengths() -> None:
     task = tasks.build("copy")
-    widths = [batch.tokens_BxT.shape[1] for batch in data.validation_sets(task, config(length=16, min_length=10), 2)]
+    widths = [batch.tokens_BxT.shape[1] for batch in data.validation_sets(task, config(length=16, min_length=10))]
     assert widths == [task.sequence(n) for n in (10, 12, 16)]
-    assert [batch.tokens_BxT.shape[1] for batch in data.validation_sets(task, config(length=1), 2)] == [task.sequence(1)]
+    assert [batch.tokens_BxT.shape[1] for batch in data.validation_sets(task, config(length=1))] == [task.sequence(1)]
 
 
 GOLDEN = {  # 40 sequences of length 12, evaluation seed 0: a changed stream, law or format is noticed here

@@ -146,12 +146,15 @@ def test_keys_that_an_encoding_masks_are_no_part_of_the_fit() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["learned", "sinusoidal"])
-@pytest.mark.parametrize("keys", [{}, {"logit_scale": "logn"}, {"attention": "bidirectional"}], ids=str)
+@pytest.mark.parametrize(
+    "keys", [{}, {"logit_scale": "logn"}, {"attention": "bidirectional"}, {"block": "gpt2"}, {"block": "llama"}], ids=str
+)
 def test_four_terms_add_up_to_the_score(encoding: str, keys: dict[str, Any]) -> None:
     loaded = untrained_model(encoding, **keys)
-    norm = loaded.model.blocks[0].norm1
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
+    block = loaded.model.blocks[0]
+    for parameter in [*block.norm1.parameters(), block.attention.q.bias, block.attention.k.bias]:
+        if parameter is not None:
+            torch.nn.init.normal_(parameter)
     batch = batches_of(loaded)[0]
     with torch.no_grad():
         scores_BxHxTxT = layer_inputs(loaded, batch)[0].scores(0, batch.inputs_BxT.shape[1])

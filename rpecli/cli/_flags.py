@@ -177,6 +177,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables
 Tables = Annotated[bool, typer.Option("--tables", help="Print every table below the summary.")]
 WithReference = Annotated[bool, typer.Option("--with-reference", help="Count shipped reference results in tests and means.")]
 NoReference = Annotated[bool, typer.Option("--no-reference", help="Show no shipped reference results.")]
+State = Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Re-evaluate lengths that are already done.")]
 Data = Annotated[Path | None, typer.Option(help="Evaluation sets from a dataset that `rpe data` wrote.")]
 SwapEncoding = Annotated[

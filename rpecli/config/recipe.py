@@ -106,6 +106,7 @@ class Config(TrainSettings):
         """The keys that decide nothing in training, each with what it is of use with."""
         unused = {} if self.positions != "start" else {"max_position": "--positions offset, randomized or coupled"}
         unused |= {} if self.positions == "randomized" else {"positions_per": "--positions randomized"}
+        unused |= {"tokens": "batches that are counted in tokens (no --batch)"} if self.batch else {}
         return unused | ({} if split_switch(self.encoding)[1] else {"switch_fraction": "an encoding such as rope:then=none"})
 
     @property

@@ -24,7 +24,8 @@ def list_items(value: Any) -> list[str]:
 
 
 def check_choice(kind: str, text: str) -> str:
-    """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown."""
+    """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown, or no name."""
+    suites.refuse(text)
     choice = canonical(text)
     for name in names_in(choice):
         catalog.find(kind, name)
@@ -108,11 +109,17 @@ class OptimizationSettings(Strict):
     """How a run is trained."""
 
     steps: Whole = Field(1000, ge=1, description="Training steps.")
-    tokens: Whole = Field(1024, ge=1, description="Tokens per batch; all sequences of a batch have one length.")
+    tokens: Whole = Field(1024, ge=1, description="Tokens per batch, of which the length decides how many sequences they are.")
+    batch: Whole | None = Field(None, ge=1, description="Sequences per batch, in place of tokens.")
+    batch_lengths: Literal["one", "mixed"] = Field(
+        "one", description="Problem lengths of a batch: one, or mixed: every sequence draws its own, padded to the longest."
+    )
     lr: float = Field(6e-3, gt=0, description="Peak learning rate of AdamW.")
     warmup: Whole = Field(100, ge=0, description="Steps of linear warm-up.")
-    lr_end: float = Field(0.05, ge=0, le=1, description="Share of lr that is left at the end of the cosine schedule.")
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="How lr falls after the warm-up.")
+    lr_end: float = Field(0.05, ge=0, le=1, description="Share of lr that is left at the end of the schedule.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    decayed: Literal["all", "matrices"] = Field("all", description="Parameters that decay: all, or no biases and norms.")
     beta1: float = Field(0.9, ge=0, lt=1, description="Beta1 of AdamW.")
     beta2: float = Field(0.98, ge=0, lt=1, description="Beta2 of AdamW.")
     clip: float = Field(1.0, gt=0, description="Maximum gradient norm; larger gradients are scaled down.")
@@ -132,6 +139,10 @@ class OptimizationSettings(Strict):
         "batch", description="Draw randomized positions once per batch, or once per layer."
     )
     validate_every: Whole = Field(50, ge=1, description="Steps between validations, which are on training lengths only.")
+    validation_lengths: Literal["quarters", "all"] = Field(
+        "quarters", description="Lengths of validation: half, three quarters and all of length, or every trained length."
+    )
+    validation_samples: Whole = Field(64, ge=1, description="Validation sequences per length.")
     stop_at: float | None = Field(None, gt=0, le=1, description="Stop early at this validation exact match.")
 
 
@@ -142,6 +153,12 @@ class ModelSettings(Strict):
     n_layer: Whole = Field(2, ge=1, description="Number of layers.")
     n_head: Whole = Field(4, ge=1, description="Number of heads; must divide d_model.")
     mlp_ratio: Whole = Field(4, ge=1, description="Width of the MLP divided by d_model.")
+    block: Literal["plain", "gpt2", "llama"] = Field(
+        "plain",
+        description="Layers: plain (LayerNorm, GELU, no biases), gpt2 (biases, tied output), llama (RMSNorm, SwiGLU); "
+        "each with its initial weights.",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in training of what attention and MLP add.")
     attention: Literal["causal", "bidirectional"] = Field(
         "causal", description="Decoder, or encoder that fills in masked answers."
     )

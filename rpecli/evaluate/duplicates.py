@@ -18,11 +18,16 @@ def repeated(blocks: list[Batch]) -> float:
 
 
 def seen(config: Config, task: Task, length: int, blocks: list[Batch], steps: int) -> float | None:
-    """The share of the sequences that were in the first `steps` of training; None for problems that are read, not drawn."""
+    """The share of the sequences that were in the first `steps` of training.
+
+    None for problems that are read, not drawn, and for batches of mixed lengths, all of which would have to be drawn again.
+    """
     if task.split("train", config.length) is not task or config.eval.eval_task:
         return None
     if length > config.length:
         return 0.0
+    if config.batch_lengths == "mixed":
+        return None
     rows = [row for block in blocks for row in _rows(block)]
     left = set(rows)
     for batch in _training(config, task, length, steps):

@@ -1,7 +1,7 @@
 """The four terms of an absolute encoding's first-layer score, q_i.k_j = (content + position)_i W (content + position)_j.
 
 The layer norm before it is linear once its mean and standard deviation s are given, h = w (c - mean c)/s + w (p - mean p)/s + b
-with s of the sum, so the four terms add up to the score exactly. The constant b counts as content.
+with s of the sum, so the four terms add up to the score exactly. Constants count as content: b, and the biases of `block: gpt2`.
 
 Shares are of the variance within rows (each row centered over its visible keys): softmax drops what is constant along a row.
 `share` divides by the sum of the four variances; `covariance` is each term's covariance with the score over the score's
@@ -11,9 +11,11 @@ variance: these too sum to 1, and a negative one works against the other terms.
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from rpecli.attention.reference import causal_mask, split_heads
+from rpecli.blocks import Linear
 from rpecli.encoding import overrides
 from rpecli.model import Block, Transformer
 from rpecli.probes import toeplitz
@@ -33,16 +35,27 @@ def score_terms(model: Transformer, batch: ProbeBatch) -> Tensor:
     token_BxTxM = model.embedding(batch.inputs_BxT)
     positions_BxT = batch.positions if batch.positions.dim() < 3 else batch.positions[0]
     x_BxTxM = model.embed(batch.inputs_BxT, positions_BxT, batch.inputs_BxT)
-    norm = block.norm1
-    std_BxTx1 = (x_BxTxM.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
-    content_BxTxM, position_BxTxM = (
-        (part - part.mean(-1, keepdim=True)) / std_BxTx1 * norm.weight for part in (token_BxTxM, x_BxTxM - token_BxTxM)
-    )
-    parts = (content_BxTxM + norm.bias, position_BxTxM)
-    attention, T = block.attention, token_BxTxM.shape[1]
-    queries = [attention.scale_queries(split_heads(attention.q(part), attention.n_head), T) for part in parts]
-    keys = [split_heads(attention.k(part), attention.n_head) for part in parts]
+    parts, attention, T = _normalized_parts(block.norm1, x_BxTxM, token_BxTxM), block.attention, token_BxTxM.shape[1]  # type: ignore[arg-type]
+    queries = [attention.scale_queries(part, T) for part in _projected(attention.q, parts, attention.n_head)]
+    keys = _projected(attention.k, parts, attention.n_head)
     return torch.stack([q @ k.transpose(-1, -2) * model.current[0].shape.scale for q in queries for k in keys])
+
+
+def _normalized_parts(norm: nn.LayerNorm | nn.RMSNorm, x_BxTxM: Tensor, token_BxTxM: Tensor) -> tuple[Tensor, Tensor]:
+    """What the tokens and the positions add to norm(x); the bias of the norm counts as of the tokens."""
+    bias = norm.bias if isinstance(norm, nn.LayerNorm) else None
+    parts = [token_BxTxM, x_BxTxM - token_BxTxM]
+    if bias is not None:  # a LayerNorm takes the mean off, an RMSNorm does not
+        x_BxTxM, *parts = (part - part.mean(-1, keepdim=True) for part in (x_BxTxM, *parts))
+    rms_BxTx1 = (x_BxTxM.square().mean(-1, keepdim=True) + (norm.eps or 0)).sqrt()
+    content_BxTxM, position_BxTxM = (part / rms_BxTx1 * norm.weight for part in parts)
+    return (content_BxTxM if bias is None else content_BxTxM + bias), position_BxTxM
+
+
+def _projected(linear: Linear, parts: tuple[Tensor, Tensor], n_head: int) -> list[Tensor]:
+    """The projections of the parts, whose sum is that of their sum: the bias goes with the first."""
+    content, position = (F.linear(part, linear.weight) for part in parts)
+    return [split_heads(part, n_head) for part in (content if linear.bias is None else content + linear.bias, position)]
 
 
 def measure(model: Transformer, batches: Iterable[ProbeBatch]) -> list[HeadTerms]:

@@ -80,6 +80,7 @@ def step(trainer: Trainer) -> None:
     batch = draw_batch(trainer, trainer.step)
     model.train()
     model.switch(trainer.step >= config.switch_fraction * config.steps)  # rope:then=none: to the encoding of the last steps
+    seed_dropout(config, trainer.step)
     loss = answer_losses(model, batch, trainer.device).mean()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -90,6 +91,12 @@ def step(trainer: Trainer) -> None:
     trainer.step += 1
     trainer.tokens += batch.n_tokens
     trainer.losses.append(loss.detach())
+
+
+def seed_dropout(config: Config, step: int) -> None:
+    """Makes what a step drops a function of the step alone, so that a resumed run drops the same."""
+    if config.dropout:
+        torch.manual_seed(int(data.task_generator("dropout", config, data.data_seed(config), step).integers(2**62)))
 
 
 def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -> Tensor:
@@ -106,11 +113,12 @@ def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -
 
 
 def learning_rate(config: Config, step: int) -> float:
-    """Linear warm-up to lr, then a cosine down to lr_end x lr at the last step."""
+    """Linear warm-up to lr, then down to lr_end x lr at the last step, by a cosine or a line."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
-    share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
-    return config.lr * (config.lr_end + (1 - config.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+    share = min(1.0, (step - config.warmup) / max(1, config.steps - 1 - config.warmup))
+    left = 1 - share if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * share))
+    return config.lr * (config.lr_end + (1 - config.lr_end) * left)
 
 
 @dataclass

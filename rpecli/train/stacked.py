@@ -254,6 +254,10 @@ def why_not_stackable(configs: list[Config], device: torch.device) -> str | None
     """Why runs cannot train together; None where losses, gradients and buffers of the first step are those of the runs alone."""
     if split_switch(configs[0].encoding)[1]:
         return "its encoding changes on the way"  # which would give parameters steps without a gradient
+    if configs[0].dropout:
+        return "what it drops is drawn run by run"
+    if configs[0].decayed != "all":
+        return "not all of its parameters decay"  # those of a run are one row
     single, stacked = ([build_trainer(config, device) for config in configs] for _ in range(2))
     try:
         with warnings.catch_warnings():

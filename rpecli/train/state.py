@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rpecli import model, tensor_file
 from rpecli.config.recipe import Config
@@ -25,7 +25,16 @@ class Trainer(LoadedModel):
     losses: list[Tensor] = field(default_factory=list)  # of the steps since the last validation
 
     def __post_init__(self) -> None:
-        self.optimizer = adamw(self.model.parameters(), self.config)
+        self.optimizer = adamw(parameter_groups(self.model, self.config), self.config)
+
+
+def parameter_groups(model: nn.Module, config: Config) -> list[dict[str, Any]]:
+    """All parameters in one group, or with `decayed: matrices` biases and norms in a second one that does not decay."""
+    parameters = list(model.parameters())
+    if config.decayed == "all":
+        return [{"params": parameters}]
+    matrices, vectors = ([p for p in parameters if (p.dim() > 1) == wanted] for wanted in (True, False))
+    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def adamw(parameters: Any, c: Config) -> torch.optim.Optimizer:

@@ -1,0 +1,190 @@
+"""`rpe reproduce`: runs published settings to the letter of their protocol, and prints published numbers beside ours."""
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rpecli.cli import _flags as flags
+from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
+from rpecli.cli._exit import FAILURE, USAGE, stop, warn
+from rpecli.cli._inputs import check_device
+from rpecli.cli._output import print_json, print_tables, say
+from rpecli.cli._select import create_runs, fail_if_unreadable, warn_of
+from rpecli.device import n_cores
+from rpecli.evaluate.request import EvalRequest
+from rpecli.launch.job import Job
+from rpecli.launch.receipt import is_done
+from rpecli.run.directory import Run
+from rpecli.table import few, plural
+
+if TYPE_CHECKING:
+    from rpecli.config.recipe import Config
+    from rpecli.reproduce.paper import Cell, Paper
+
+EXAMPLES = """
+Examples:
+  # the papers that ship
+  rpe reproduce
+
+  # the cells of one of them, with what they cost on this machine
+  rpe reproduce c-rasp --list
+
+  # published and ours, side by side
+  rpe reproduce c-rasp --cells binary-majority
+
+  # what fits into half an hour
+  rpe reproduce c-rasp --budget 30m
+"""
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+UNIT = {"s": 1, "m": 60, "h": 3600}
+
+
+def reproduce(
+    paper: Annotated[str | None, typer.Argument(help="A paper (rpe reproduce lists them), or a file of the same form.")] = None,
+    cells: Annotated[
+        str | None, typer.Option(metavar="CELL,...", help="Only these cells: names, beginnings of names, or patterns with *.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds of every cell: 0, 1, ...")] = 3,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only the cheapest cells that fit into 30m, 2h or 90s.")
+    ] = None,
+    list_cells: Annotated[bool, typer.Option("--list", help="List the cells and their cost here; run nothing.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show what was run so far; run nothing.")] = False,
+    runs: flags.Runs = Path("runs/papers"),
+    jobs: flags.Jobs = None,
+    stack: flags.Stack = "auto",
+    device: flags.Device = "auto",
+    as_json: flags.Json = False,
+) -> None:
+    """Run published settings and print published numbers beside ours.
+
+    Started again, it does only what is missing.
+    """
+    from rpecli.reproduce import paper as papers
+    from rpecli.reproduce import tables
+
+    flags.one_of("--list", "--show", "--budget", why="--list and --show run nothing")
+    if paper is None:
+        flags.refuse(flags.given("--cells", "--budget", "--list", "--show"), "a paper is needed (rpe reproduce lists them)")
+        print_tables(tables.papers_table({name: papers.load(name) for name in papers.names()}))
+        return
+    check_device(device)
+    limit = _seconds(budget)
+    try:
+        loaded = papers.load(paper)
+    except papers.PaperError as error:
+        stop(str(error), USAGE)
+    chosen = _choose(loaded, cells)
+    if list_cells:
+        print_tables(tables.cells_table(loaded, chosen, _cost(loaded, chosen)))
+        return
+    if limit is not None:
+        chosen = _within(loaded, chosen, limit, seeds, jobs)
+    configs = {config.id: config for cell in chosen for config in loaded.configs(cell, seeds)}
+    failed = False if show else _run(loaded, configs, paper, runs, jobs, stack, device)
+    _print_outcomes(loaded, chosen, seeds, runs, as_json)
+    if failed:
+        raise SystemExit(FAILURE)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = BUDGET.fullmatch(text)
+    if not match or not float(match[1]):
+        stop(f"--budget {text}: write a time such as 30m, 2h or 90s", USAGE)
+    return float(match[1]) * UNIT[match[2]]
+
+
+def _choose(paper: "Paper", text: str | None) -> list["Cell"]:
+    """The cells that a list of names, beginnings and patterns means, in the order of the paper."""
+    from rpecli import catalog
+
+    if text is None:
+        return paper.cells
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not any(_means(word, cell.name) for cell in paper.cells):
+            stop(f"--cells: {catalog.unknown('cell', word, [*paper.tasks, *paper.by_name])}  (rpe reproduce --list)", USAGE)
+    return [cell for cell in paper.cells if any(_means(word, cell.name) for word in words)]
+
+
+def _means(word: str, name: str) -> bool:
+    return name == word or name.startswith(word.rstrip("/") + "/") or fnmatchcase(name, word)
+
+
+def _cost(paper: "Paper", cells: list["Cell"]) -> dict[str, float]:
+    """The seconds of one run of each cell; runs of one size and task are measured once."""
+    from rpecli.reproduce.cost import run_seconds
+
+    say(f"Measuring a few steps of {plural(len(cells), 'cell')} ...", err=True)
+    by_id: dict[str, float] = {}
+    seconds = {}
+    for cell in cells:
+        config = paper.configs(cell, 1)[0]
+        if config.id not in by_id:
+            by_id[config.id] = run_seconds(config)
+        seconds[cell.name] = by_id[config.id]
+    return seconds
+
+
+def _within(paper: "Paper", cells: list["Cell"], limit: float, seeds: int, jobs: int | None) -> list["Cell"]:
+    """The cheapest cells whose runs, so many at a time, take no longer than a limit; what is left out is said."""
+    seconds = _cost(paper, cells)
+    at_once = max(1, n_cores() if jobs is None else jobs)
+    left, fitting, counted = limit * at_once, set[str](), set[str]()
+    for cell in sorted(cells, key=lambda cell: seconds[cell.name]):
+        new = {config.id for config in paper.configs(cell, seeds)} - counted
+        cost = len(new) * seconds[cell.name]
+        if cost <= left:
+            left, counted = left - cost, counted | new
+            fitting.add(cell.name)
+    if not fitting:
+        cheapest = min(cells, key=lambda cell: seconds[cell.name])
+        needed = seeds * seconds[cheapest.name] / min(seeds, at_once) / 60
+        stop(f"--budget: no cell fits: the cheapest, {cheapest.name}, needs about {needed:.0f} minutes", USAGE)
+    if omitted := [cell.name for cell in cells if cell.name not in fitting]:
+        warn(f"{plural(len(omitted), 'cell')} left out, over the budget: {few(omitted, 3)}")
+    return [cell for cell in cells if cell.name in fitting]
+
+
+def _run(
+    paper: "Paper", configs: dict[str, "Config"], name: str, folder: Path, jobs: int | None, stack: str, device: str
+) -> bool:
+    """Trains and evaluates what is missing; whether a run failed."""
+    work = {id: Job(Run(folder / id), True, EvalRequest(config.eval), device=device) for id, config in configs.items()}
+    done = {id for id, job in work.items() if is_done(job, configs[id])}
+    if len(done) == len(work):
+        return False
+    start_server(jobs)
+    max_stack = parse_stack(stack, device)
+    created, unusable = create_runs(list(configs.values()), Path(name).stem, folder, done)
+    if done:
+        say(f"{len(done)} of {len(work)} runs are already trained and evaluated.", err=True)
+    todo = [Job(run, not run.is_trained, EvalRequest(run.config.eval), device=device) for run in created if run.name not in done]
+    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
+    fail_if_unreadable(unusable)
+    return failed
+
+
+def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path, as_json: bool) -> None:
+    from rpecli.reproduce import outcome, tables
+    from rpecli.run.directory import readable_runs
+
+    outcomes = []
+    for cell in cells:
+        paths = [path for config in paper.configs(cell, seeds) if (path := folder / config.id).is_dir()]
+        found, problems = readable_runs(paths)
+        warn_of(problems, folder)
+        results = [result for run in found if (result := outcome.seed_result(paper, run))]
+        outcomes.append(outcome.outcome(paper, cell, results))
+    if as_json:
+        print_json([tables.record(each) for each in outcomes])
+        return
+    print_tables(tables.outcome_table(paper, outcomes))
+    with_verdict = [each for each in outcomes if each.verdict == outcome.AGREES or each.verdict.startswith("differs")]
+    agreeing = sum(each.verdict == outcome.AGREES for each in with_verdict)
+    say(f"{agreeing} of {plural(len(with_verdict), 'cell')} with a verdict agree; {len(outcomes) - len(with_verdict)} without.")

@@ -1,0 +1,1 @@
+"""Published numbers beside runs of the same protocol: `rpe reproduce`."""

@@ -1,0 +1,98 @@
+"""What our runs of a cell came to, and whether that agrees with what was published.
+
+The rule, fixed before any run: ours agree with a published mean if they differ by no more than `TOLERANCE`, or than what two
+samples of so many seeds differ by in 95 of 100 cases, t sqrt(1/ours + 1/theirs) s, where s is the larger of the two standard
+deviations over seeds (of ours alone where a single seed was published). Below three seeds there is no verdict.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy.stats import t as student
+
+from rpecli.reproduce.paper import Cell, Paper
+from rpecli.run.directory import Run
+
+TOLERANCE = 0.005  # half a point: the sampling error of some 2,000 strings
+MIN_SEEDS = 3
+NOT_RUN, AGREES = "not run", "agrees"
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bin of a cell: the published mean, ours over the seeds that count, over all, and how far apart chance may put them."""
+
+    name: str
+    published: float
+    ours: float | None
+    of_all: float | None
+    allowed: float | None
+
+    @property
+    def agrees(self) -> bool | None:
+        """None where there is too little to tell."""
+        return None if self.ours is None or self.allowed is None else abs(self.ours - self.published) <= self.allowed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell with the runs that it has: how many, how many of them count, and its bins."""
+
+    cell: Cell
+    n_runs: int
+    n_kept: int
+    bins: list[Bin]
+
+    @property
+    def verdict(self) -> str:
+        if not self.n_runs:
+            return NOT_RUN
+        if self.n_kept < MIN_SEEDS:
+            counted = "" if self.n_kept == self.n_runs else f", {self.n_kept} of {self.n_runs} learned it"
+            return f"not enough seeds ({self.n_runs} of at least {MIN_SEEDS}{counted})"
+        differing = [part.name for part in self.bins if part.agrees is False]
+        return f"differs at {', '.join(differing)}" if differing else AGREES
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One run of a cell: the share of strings that are right with their end token in each bin, and whether it is perfect."""
+
+    seed: int
+    bins: list[float]
+    perfect: bool
+
+
+def seed_result(paper: Paper, run: Run) -> SeedResult | None:
+    """What a run came to; None while it is not trained, or not evaluated in every bin."""
+    lines = run.latest_evaluations() if run.is_trained else {}
+    bins = [[line["exact_match_eos"] for n, line in lines.items() if first <= n <= last] for first, last in paper.bins]
+    last = run.last_metrics()
+    if last is None or not all(bins):
+        return None
+    return SeedResult(run.config.seed, [fmean(values) for values in bins], last["exact_match"] == 1)
+
+
+def outcome(paper: Paper, cell: Cell, results: Iterable[SeedResult]) -> Outcome:
+    """A cell with the results of its seeds."""
+    every = list(results)
+    kept = [result for result in every if result.perfect or cell.keep == "all"]
+    bins = [
+        _bin(name, cell.published(k), [result.bins[k] for result in kept], [result.bins[k] for result in every])
+        for k, name in enumerate(paper.bin_names)
+    ]
+    return Outcome(cell, len(every), len(kept), bins)
+
+
+def _bin(name: str, published: list[float], kept: list[float], every: list[float]) -> Bin:
+    ours, of_all = (fmean(values) if values else None for values in (kept, every))
+    return Bin(name, fmean(published), ours, of_all, _allowed(published, kept) if len(kept) >= MIN_SEEDS else None)
+
+
+def _allowed(published: list[float], ours: list[float]) -> float:
+    """How far apart two means of so many seeds are by chance, and at least TOLERANCE."""
+    deviation = max(stdev(ours), stdev(published) if len(published) >= MIN_SEEDS else 0.0)
+    n = len(ours) + (len(published) if len(published) >= MIN_SEEDS else 1)
+    spread = deviation * (1 / len(ours) + 1 / len(published)) ** 0.5
+    return max(TOLERANCE, float(student.ppf(0.975, n - 2)) * spread)

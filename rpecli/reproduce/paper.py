@@ -1,0 +1,137 @@
+"""A paper's published numbers as data: `recipes/papers/NAME.yaml`, one line a cell.
+
+A cell is one setting of the paper (task, arm, size) with its published values, one list per seed and one value per bin of
+lengths. The keys of its runs are those of the paper's protocol, then of its task, its arm, its size and its own; narrower ones
+win. A cell is named TASK/ARM/LAYERS/HEADS/WIDTH, and `variant` is added where two would have one name.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from rpecli import catalog
+from rpecli.choice import is_path
+from rpecli.config.recipe import Config, Recipe
+
+SAMPLES = 32  # strings of every length of a bin
+
+
+class PaperError(ValueError):
+    """A file of a paper that cannot be used: what is wrong, and where."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _size(text: Any) -> dict[str, int]:
+    """`2/1/64` -> layers, heads and width."""
+    if isinstance(text, dict):
+        return text
+    parts = str(text).split("/")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        raise ValueError("a size is LAYERS/HEADS/WIDTH, as 2/1/64")
+    return dict(zip(("n_layer", "n_head", "d_model"), map(int, parts), strict=True))
+
+
+class Cell(_Strict):
+    """One setting, with what was published for it."""
+
+    task: str
+    arm: str
+    size: Annotated[dict[str, int], BeforeValidator(_size)]
+    seeds: list[list[float]] = Field(min_length=1, description="Published values: one list per seed, one value per bin.")
+    file: str = Field(description="Where the values stand in the source.")
+    variant: str = ""
+    keys: dict[str, Any] = {}
+    keep: Literal["all", "perfect"] = Field(
+        "all", description="Seeds that count, here as in the paper: perfect means those that got every validation string right."
+    )
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        return "/".join(filter(None, [self.task, self.arm, *map(str, self.size.values()), self.variant]))
+
+    def published(self, number: int) -> list[float]:
+        """The values of one bin, one per seed."""
+        return [values[number] for values in self.seeds]
+
+
+class Paper(_Strict):
+    """A paper: where its numbers come from, how its runs are made, and its cells."""
+
+    title: str
+    source: str = Field(description="Where the numbers stand: repository and commit, or the table of the paper.")
+    summary: str
+    bins: list[tuple[int, int]] = Field(min_length=1, description="First and last length of each; the first is in distribution.")
+    protocol: dict[str, Any] = {}
+    tasks: dict[str, dict[str, Any]]
+    arms: dict[str, dict[str, Any]]
+    deviations: list[str] = Field([], description="Where our runs differ from the paper's.")
+    defects: list[str] = Field([], description="What is wrong or untold in the paper's numbers.")
+    cells: list[Cell]
+
+    @cached_property
+    def by_name(self) -> dict[str, Cell]:
+        return {cell.name: cell for cell in self.cells}
+
+    @property
+    def bin_names(self) -> list[str]:
+        return [f"[{first},{last}]" for first, last in self.bins]
+
+    def configs(self, cell: Cell, n_seeds: int) -> list[Config]:
+        """The runs of a cell, of seeds 0, 1, ..."""
+        lengths = ",".join(f"{first}:{last}:1" for first, last in self.bins)
+        keys = {**self.protocol, **self.tasks[cell.task], **self.arms[cell.arm], **cell.size, **cell.keys}
+        recipe = Recipe(**{"lengths": lengths, "samples": SAMPLES, **keys, "seed": list(range(n_seeds))})
+        return recipe.configs()
+
+
+def names() -> list[str]:
+    """The papers that ship."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def load(name: str) -> Paper:
+    """A paper that ships, or a file of the same form. Raises PaperError for an unknown name or a wrong file."""
+    path = Path(name).expanduser() if is_path(name) else _folder() / f"{name}.yaml"
+    if not path.is_file():
+        raise PaperError(f"there is no file {name}" if is_path(name) else catalog.unknown("paper", name, names()))
+    try:
+        paper = Paper.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise PaperError(f"{path}: {_first(error)}") from None
+    _check(paper, path)
+    return paper
+
+
+def _folder() -> Path:
+    return catalog.folder("recipes") / catalog.PAPERS
+
+
+def _check(paper: Paper, path: Path) -> None:
+    """Raises PaperError for what no type can say."""
+    if len(paper.by_name) < len(paper.cells):
+        twice = sorted({cell.name for cell in paper.cells if [other.name for other in paper.cells].count(cell.name) > 1})
+        raise PaperError(f"{path}: two cells are named {twice[0]}: tell them apart with variant")
+    for cell in paper.cells:
+        for key, known in (("task", paper.tasks), ("arm", paper.arms)):
+            if getattr(cell, key) not in known:
+                raise PaperError(f"{path}: cell {cell.name}: {catalog.unknown(key, getattr(cell, key), list(known))}")
+        if any(len(values) != len(paper.bins) for values in cell.seeds):
+            raise PaperError(f"{path}: cell {cell.name}: every seed has {len(paper.bins)} values, one per bin")
+        try:
+            paper.configs(cell, 1)
+        except ValidationError as error:
+            raise PaperError(f"{path}: cell {cell.name}: {_first(error)}") from None
+
+
+def _first(error: ValidationError | yaml.YAMLError) -> str:
+    if isinstance(error, yaml.YAMLError):
+        return " ".join(str(error).split())
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"

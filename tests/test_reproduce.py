@@ -1,0 +1,199 @@
+"""`rpe reproduce`: papers as data, the rule of the verdict, and the command from the first run to the table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers import training as tiny
+
+from rpecli import task
+from rpecli.reproduce import outcome, paper, tables
+from rpecli.reproduce.cost import run_seconds
+from rpecli.reproduce.outcome import SeedResult
+from rpecli.reproduce.paper import Cell, Paper, PaperError
+
+PAPER: dict[str, Any] = {
+    "title": "A made-up paper",
+    "source": "nowhere",
+    "summary": "copying",
+    "bins": [[1, 4], [5, 6]],
+    "protocol": {**{k: v for k, v in tiny.KEYS.items() if k not in ("task", "encoding", "samples", "lengths")}, "steps": 3},
+    "tasks": {"copy": {"task": "copy:symbols=2"}},
+    "arms": {"nope": {"encoding": "none"}, "ape": {"encoding": "learned", "positions": "offset", "max_position": 20}},
+    "cells": [
+        {"task": "copy", "arm": "nope", "size": "1/2/16", "seeds": [[0.0, 0.0]], "file": "a.txt"},
+        {"task": "copy", "arm": "ape", "size": "1/2/16", "seeds": [[0.9, 0.9], [0.8, 0.8], [1, 1]], "file": "a.txt",
+         "keep": "perfect"},
+    ],
+}  # fmt: skip
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    path = folder / "made-up.yaml"
+    path.write_text(yaml.safe_dump(PAPER | changes))
+    return path
+
+
+def cell(**keys: Any) -> Cell:
+    return Cell(**{"task": "t", "arm": "a", "size": "1/1/16", "seeds": [[1.0, 0.5]], "file": "f", **keys})
+
+
+def results(*bins: list[float], perfect: bool = True) -> list[SeedResult]:
+    return [SeedResult(seed, values, perfect) for seed, values in enumerate(bins)]
+
+
+@pytest.mark.parametrize("name", paper.names())
+def test_shipped_papers_name_what_exists_and_have_problems_in_every_bin(name: str) -> None:
+    loaded = paper.load(name)
+    assert len(loaded.cells) > 40
+    for choice in {config.task: config for each in loaded.cells for config in loaded.configs(each, 1)}:
+        built = task.build(choice)
+        assert all(any(map(built.has_length, range(first, last + 1))) for first, last in loaded.bins)
+    for each in loaded.cells:
+        assert all(0 <= value <= 1 for seed in each.seeds for value in seed)
+
+
+def test_published_means_are_those_of_the_tables() -> None:
+    loaded = paper.load("c-rasp")
+    ape = outcome.outcome(loaded, loaded.by_name["binary-majority/ape/1/1/16/seeds"], [])
+    assert [round(part.published, 4) for part in ape.bins] == [1.0, 0.9999, 0.9996]
+    copy = outcome.outcome(loaded, loaded.by_name["unique-copy/ape/2/1/64/seeds"], [])
+    assert [round(part.published, 4) for part in copy.bins] == [1.0, 0.9986, 0.9874]
+    rope = paper.load("c-rasp-rope")
+    stopped = outcome.outcome(rope, rope.by_name["unique-copy/rope/2/1/64/d0.1-stopped"], [])
+    assert [round(part.published, 4) for part in stopped.bins] == [1.0, 0.1105, 0.0]
+    assert rope.configs(stopped.cell, 1)[0].stop_at == 1.0
+
+
+def test_a_protocol_reaches_its_runs() -> None:
+    loaded = paper.load("c-rasp")
+    first, second = loaded.configs(loaded.by_name["unique-copy/ape/2/1/64/seeds"], 2)
+    assert (first.seed, second.seed) == (0, 1)
+    assert (first.n_layer, first.n_head, first.d_model, first.block) == (2, 1, 64, "gpt2")
+    assert (first.encoding, first.positions, first.max_position) == ("learned:std=0.02", "offset", 303)
+    assert (first.steps, first.batch, first.batch_lengths, first.schedule, first.warmup) == (30000, 64, "mixed", "linear", 0)
+    assert (first.lr, first.lr_end, first.weight_decay, first.decayed, first.curriculum) == (1e-3, 0, 0.01, "matrices", 0)
+
+
+def bins_of(published: list[list[float]], ours: list[list[float]], **keys: Any) -> outcome.Outcome:
+    made_up = Paper.model_validate(PAPER)
+    return outcome.outcome(made_up, cell(seeds=published, **keys), results(*ours))
+
+
+def test_equal_within_half_a_point_agrees_and_more_differs() -> None:
+    exact = [[1.0, 0.7]] * 3
+    assert bins_of([[1.0, 0.7]], exact).verdict == "agrees"
+    assert bins_of([[1.0, 0.7049]], exact).verdict == "agrees"
+    assert bins_of([[1.0, 0.706]], exact).verdict == "differs at [5,6]"
+    assert bins_of([[0.9, 0.706]], exact).verdict == "differs at [1,4], [5,6]"
+
+
+def test_seeds_that_scatter_allow_what_chance_makes_of_them() -> None:
+    ours = [[1.0, 0.4], [1.0, 0.5], [1.0, 0.6]]  # mean 0.5, standard deviation 0.1
+    allowed = bins_of([[1.0, 0.0]], ours).bins[1].allowed
+    assert allowed == pytest.approx(4.302653 * 0.1 * (1 / 3 + 1) ** 0.5, rel=1e-5)  # t of 2 degrees of freedom
+    published = [[1.0, 0.2], [1.0, 0.4], [1.0, 0.6], [1.0, 0.8]]  # standard deviation 0.2582, the larger
+    allowed = bins_of(published, ours).bins[1].allowed
+    assert allowed == pytest.approx(2.570582 * 0.2581989 * (1 / 3 + 1 / 4) ** 0.5, rel=1e-5)  # t of 5 degrees of freedom
+
+
+def test_few_seeds_have_no_verdict_and_perfect_ones_alone_count_where_the_paper_says_so() -> None:
+    made_up = Paper.model_validate(PAPER)
+    assert outcome.outcome(made_up, cell(), []).verdict == "not run"
+    assert bins_of([[1.0, 0.5]], [[1.0, 0.5]] * 2).verdict == "not enough seeds (2 of at least 3)"
+    mixed = [*results([1.0, 0.5], [1.0, 0.6]), SeedResult(2, [0.5, 0.1], perfect=False)]
+    some = outcome.outcome(made_up, cell(keep="perfect"), mixed)
+    assert some.verdict == "not enough seeds (3 of at least 3, 2 of 3 learned it)"
+    assert (some.n_runs, some.n_kept) == (3, 2)
+    assert (some.bins[1].ours, some.bins[1].of_all) == (pytest.approx(0.55), pytest.approx(0.4))
+    assert outcome.outcome(made_up, cell(), mixed).n_kept == 3
+
+
+def test_the_command_runs_what_is_missing_and_prints_both(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = written(tmp_path)
+    words = ("reproduce", file, "--jobs", 0, "--device", "cpu")
+    first = rpe(*words)
+    assert first.code == 0
+    assert "copy/nope/1/2/16" in first.out
+    assert "not enough seeds (3 of at least 3, 0 of 3 learned it)" in first.out
+    assert len(list((tmp_path / "runs/papers").iterdir())) == 6
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("eval.jsonl")}
+    again = rpe(*words, "--cells", "copy/nope", "--json")
+    (record,) = json.loads(again.out)
+    assert record["cell"] == "copy/nope/1/2/16"
+    assert (record["runs"], record["kept"], record["published_seeds"]) == (3, 3, 1)
+    assert [part["name"] for part in record["bins"]] == ["[1,4]", "[5,6]"]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    loaded = paper.load(str(file))
+    runs = [tiny.Run(tmp_path / "runs/papers" / config.id) for config in loaded.configs(loaded.cells[0], 3)]
+    by_hand = [run.latest_evaluations()[5]["exact_match_eos"] + run.latest_evaluations()[6]["exact_match_eos"] for run in runs]
+    assert record["bins"][1]["ours"] == pytest.approx(sum(by_hand) / 6)
+
+
+def test_what_was_run_is_shown_without_running(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = rpe("reproduce", written(tmp_path), "--show")
+    assert result.code == 0
+    assert result.out.count("not run") == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_list_and_the_budget_measure_steps(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = written(tmp_path, protocol=PAPER["protocol"] | {"steps": 10**8})
+    listed = rpe("reproduce", file, "--list")
+    assert listed.code == 0
+    assert " h " in listed.out
+    assert "90.00" in listed.out
+    refused = rpe("reproduce", file, "--budget", "30s")
+    assert refused.code == 2
+    assert "no cell fits: the cheapest" in refused.err
+    assert run_seconds(paper.load(str(written(tmp_path))).configs(paper.load(str(file)).cells[0], 1)[0]) < 60
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["c-rsp"], "did you mean c-rasp"),
+        (["c-rasp", "--cells", "binary-majorty"], "did you mean binary-majority"),
+        (["c-rasp", "--budget", "soon"], "write a time such as 30m"),
+        (["c-rasp", "--budget", "0m"], "write a time such as 30m"),
+        (["--cells", "parity"], "a paper is needed"),
+        (["c-rasp", "--list", "--show"], "contradict"),
+        (["./nothing.yaml"], "there is no file ./nothing.yaml"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_before_anything_starts(rpe: tiny.Rpe, words: list[str], message: str) -> None:
+    result = rpe("reproduce", *words)
+    assert result.code == 2
+    assert message in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cells": [PAPER["cells"][0], PAPER["cells"][0]]}, "two cells are named copy/nope/1/2/16"),
+        ({"cells": [PAPER["cells"][0] | {"arm": "nop"}]}, "did you mean nope?"),
+        ({"cells": [PAPER["cells"][0] | {"seeds": [[1.0]]}]}, "every seed has 2 values"),
+        ({"cells": [PAPER["cells"][0] | {"size": "1/16"}]}, "a size is LAYERS/HEADS/WIDTH"),
+        ({"cells": [PAPER["cells"][0] | {"keys": {"stepps": 3}}]}, "stepps"),
+        ({"title": None}, "title"),
+    ],
+)
+def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(PaperError, match=message.replace("?", r"\?")):
+        paper.load(str(written(tmp_path, **changes)))
+
+
+def test_papers_are_listed(rpe: tiny.Rpe) -> None:
+    result = rpe("reproduce")
+    assert result.code == 0
+    assert all(name in result.out for name in paper.names())
+
+
+def test_numbers_read_as_in_the_papers() -> None:
+    assert [tables.percent(value) for value in (0.9996, 1.0, 0.0, None, 0.12345)] == ["99.96", "100", "0", "-", "12.35"]
+    assert [tables.duration(value) for value in (40, 200, 6000)] == ["40 s", "3 min", "1.7 h"]

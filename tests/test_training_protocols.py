@@ -1,0 +1,153 @@
+"""Keys of training that published protocols ask for: batches of mixed lengths, a linear schedule, what decays, validation."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import training as tiny
+
+from rpecli import data, task
+from rpecli.evaluate.duplicates import seen
+from rpecli.launch.sizes import training_bytes
+from rpecli.task import END, PAD
+from rpecli.train import loop
+from rpecli.train.stacked import why_not_stackable
+from rpecli.train.state import parameter_groups
+
+MIXED = {"batch": 24, "batch_lengths": "mixed", "length": 9, "min_length": 2}
+
+
+def test_a_mixed_batch_has_sequences_of_all_lengths_padded_behind():
+    config = tiny.config(**MIXED)
+    copy = task.build("copy")
+    lengths = []
+    for step in range(40):
+        batch = data.train_batch(copy, config, step)
+        assert len(batch.tokens_BxT) == 24
+        for tokens_T, answer_T in zip(batch.tokens_BxT, batch.answer_mask_BxT, strict=True):
+            (end,) = np.flatnonzero(tokens_T == END)
+            n = (end - 2) // 2
+            lengths.append(n)
+            assert (tokens_T[end + 1 :] == PAD).all()
+            assert answer_T.tolist() == [n + 2 <= place < end for place in range(len(answer_T))]
+            assert (tokens_T[1 : n + 1] == tokens_T[n + 2 : end]).all()
+        assert batch.tokens_BxT.shape[1] == 2 * max(lengths[-24:]) + 3
+    counts = np.bincount(lengths, minlength=10)[2:]
+    assert counts.min() > 0.7 * 24 * 40 / 8
+    assert counts.max() < 1.3 * 24 * 40 / 8
+    again = data.train_batch(copy, config, 39)
+    assert (again.tokens_BxT == batch.tokens_BxT).all()
+
+
+def test_a_batch_counts_sequences_or_tokens():
+    copy = task.build("copy")
+    assert len(data.train_batch(copy, tiny.config(batch=7), 3).tokens_BxT) == 7
+    by_tokens = tiny.config(tokens=200, batch_lengths="mixed", length=9)
+    assert len(data.train_batch(copy, by_tokens, 0).tokens_BxT) == 200 // (2 * 9 + 3)
+    assert tiny.config(batch=7, tokens=64).id == tiny.config(batch=7, tokens=4096).id
+    assert training_bytes(tiny.config(batch=10_000), 100, 20) > 100 * training_bytes(tiny.config(batch=10), 100, 20) / 2
+
+
+def test_joined_batches_keep_sets_and_masks():
+    dyck, rng = task.build("dyck"), np.random.default_rng(0)
+    short, long = dyck.sample(rng, 2, 4), dyck.sample(rng, 3, 10)
+    both = task.joined([short, long])
+    T = long.tokens_BxT.shape[1]
+    assert both.tokens_BxT.shape == both.sets_BxT.shape == (5, T)
+    t = short.tokens_BxT.shape[1]
+    assert (both.sets_BxT[:2, :t] == short.sets_BxT).all()
+    assert not both.sets_BxT[:2, t:].any()
+    assert not both.answer_mask_BxT[:2, t:].any()
+    assert (both.tokens_BxT[2:] == long.tokens_BxT).all()
+    assert both.group_B is None
+
+
+def test_the_loss_of_a_mixed_batch_ignores_its_padding():
+    trainer = tiny.trainer(**MIXED, encoding="t5")
+    batch = loop.draw_batch(trainer, 0)
+    together = loop.answer_losses(trainer.model, batch, torch.device("cpu")).detach()
+    tokens_BxT = data.train_batch(trainer.task, trainer.config, 0).tokens_BxT
+    alone = []
+    for tokens_T in tokens_BxT:
+        ids = torch.from_numpy(tokens_T[tokens_T != PAD])[None]
+        n = (ids.shape[1] - 3) // 2
+        logits = trainer.model.head(trainer.model(ids[:, :-1]))[0, n + 1 :]
+        alone.append(torch.nn.functional.cross_entropy(logits, ids[0, n + 2 :], reduction="none").detach())
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_every_sequence_of_a_mixed_batch_starts_at_an_offset_of_its_own_range():
+    config = tiny.config(**MIXED, positions="offset", max_position=21)
+    copy = task.build("copy")
+    starts: dict[int, set[int]] = {}
+    for step in range(150):
+        batch = data.train_batch(copy, config, step)
+        positions_BxT = data.train_positions(copy, config, batch, step)
+        assert int(positions_BxT.min()) >= 0
+        assert int(positions_BxT.max()) <= 20
+        for tokens_T, positions_T in zip(batch.tokens_BxT, positions_BxT, strict=True):
+            n = int((tokens_T != PAD).sum())
+            inside_T = positions_T[: n - 1]  # the inputs of a decoder
+            assert (np.diff(inside_T) == 1).all()
+            starts.setdefault(n, set()).add(int(inside_T[0]))
+    assert starts[21] == {0}
+    assert starts[7] == set(range(15))
+
+
+def test_offsets_of_batches_of_one_length_are_as_before():
+    config = tiny.config(positions="offset", max_position=64)
+    copy = task.build("copy")
+    batch = data.train_batch(copy, config, 3)
+    B, T = batch.tokens_BxT.shape
+    rng = data.task_generator("offset", config, 0, 3)
+    expected_BxT = rng.integers(64 - (T - 1) + 1, size=(B, 1)) + np.arange(T - 1)
+    assert (data.train_positions(copy, config, batch, 3) == expected_BxT).all()
+
+
+def test_a_linear_schedule():
+    config = tiny.config(schedule="linear", warmup=0, lr=1e-3, lr_end=0.0, steps=101)
+    assert [loop.learning_rate(config, step) for step in (0, 25, 50, 100)] == pytest.approx([1e-3, 7.5e-4, 5e-4, 0.0])
+    config = tiny.config(schedule="linear", warmup=10, lr=1.0, lr_end=0.5, steps=111)
+    assert [loop.learning_rate(config, step) for step in (0, 9, 10, 60, 110)] == pytest.approx([0.1, 1.0, 1.0, 0.75, 0.5])
+
+
+def test_biases_and_norms_need_not_decay():
+    keys = {"block": "gpt2", "weight_decay": 0.1, "decayed": "matrices", "lr": 1e-2, "warmup": 0, "encoding": "none"}
+    trainer = tiny.trainer(**keys)
+    decayed, kept = parameter_groups(trainer.model, trainer.config)
+    assert {p.dim() for p in decayed["params"]} == {2}
+    assert {p.dim() for p in kept["params"]} == {1}
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(trainer.model.parameters()))
+    before = {name: tensor.clone() for name, tensor in trainer.model.state().items()}
+    for parameter in trainer.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    trainer.optimizer.step()
+    for name, tensor in trainer.model.state().items():
+        torch.testing.assert_close(tensor, before[name] * (1 - 1e-2 * 0.1 * (tensor.dim() > 1)))
+
+
+def test_validation_at_all_lengths():
+    copy = task.build("copy")
+    every = tiny.config(length=6, min_length=3, validation_lengths="all", validation_samples=5)
+    for config, sizes in ((every, [(5, n) for n in (3, 4, 5, 6)]), (tiny.config(length=8), [(64, n) for n in (4, 6, 8)])):
+        shapes = [batch.tokens_BxT.shape for batch in data.validation_sets(copy, config)]
+        assert [(B, (T - 3) // 2) for B, T in shapes] == sizes
+
+
+@pytest.mark.parametrize(("keys", "word"), [({"dropout": 0.1}, "drops"), ({"decayed": "matrices"}, "decay")])
+def test_what_cannot_be_stacked_says_so(keys, word):
+    assert word in why_not_stackable([tiny.config(seed=seed, **keys) for seed in range(2)], torch.device("cpu"))
+
+
+def test_repeated_problems_of_mixed_batches_are_not_counted():
+    config, copy = tiny.config(**MIXED), task.build("copy")
+    blocks = list(data.evaluation_blocks(copy, 3, 8, 0))
+    assert seen(config, copy, 3, blocks, 5) is None
+    assert seen(config, copy, 10, blocks, 5) == 0.0
+
+
+def test_a_run_with_every_key_of_a_protocol_trains_and_resumes(tmp_path):
+    keys = {**MIXED, "block": "llama", "dropout": 0.1, "schedule": "linear", "decayed": "matrices", "positions": "offset",
+            "max_position": 40, "validation_lengths": "all", "encoding": "learned"}  # fmt: skip
+    run = tiny.trained_run(tmp_path, **keys)
+    assert run.record["status"] == "trained"
+    assert [line["step"] for line in run.metrics()] == [10, 20, 30, 40]
