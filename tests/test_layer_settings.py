@@ -20,6 +20,7 @@ from rpecli.model import LogitScale
 from rpecli.probes import score_terms
 from rpecli.probes.attention_weights import layer_inputs
 from rpecli.proofs.model import COLUMNS, decoding_error, dependence, hidden_states, padding_error, shift_change
+from rpecli.train import loop
 
 SETTINGS: list[dict[str, Any]] = [
     {"canon": "ABCD"},
@@ -122,7 +123,7 @@ def test_token_shift_written_out():
         out_BxHxTxD = shift(h_BxTxM, k_BxHxTxD, k_BxHxTxD)
     for head in range(2):
         for t in range(5):
-            share = 1 / (1 + math.exp(-float(h_BxTxM[0, t] @ shift.weight_HxM[head])))
+            share = 1 / (1 + math.exp(-float(h_BxTxM[0, t] @ shift.weight_HxM[head].detach())))
             previous = k_BxHxTxD[0, head, t - 1] if t else torch.zeros(3)
             torch.testing.assert_close(out_BxHxTxD[0, head, t], share * previous + (1 - share) * k_BxHxTxD[0, head, t])
 
@@ -272,3 +273,16 @@ def test_repeated_layers_in_a_model_a_name_and_a_path(model_of, tmp_path):
     path.parent.mkdir()
     path.write_text("")
     assert split_layers(canonical(f"2*{path}+none")) == [canonical(str(path))] * 2 + ["none"]
+
+
+@pytest.mark.parametrize(
+    "keys", [{"canon": "ABCD"}, {"token_shift": "kv"}, {"qk_norm": "gain"}, {"block": "llama", "canon": "D"}], ids=str
+)
+def test_bfloat16_trains_near_float32(keys):
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        trainer = tiny.trainer(dtype=dtype, encoding="rope", **keys)
+        for _ in range(10):
+            loop.step(trainer)
+        losses.append(float(torch.stack(trainer.losses).mean()))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
