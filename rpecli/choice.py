@@ -28,7 +28,7 @@ class ChoiceError(ValueError):
 
 def is_path(name: str) -> bool:
     """Whether a name is the path of a user's own file."""
-    return Path(name).suffix in (".py", ".yaml", ".yml")
+    return "." in name and Path(name).suffix in (".py", ".yaml", ".yml")  # a path takes 3 us: reports ask 100,000 times
 
 
 def parse_choice(text: str) -> tuple[str, dict[str, str]]:

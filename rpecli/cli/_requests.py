@@ -148,6 +148,12 @@ def _stretched(config: Config, scaling: str) -> str:
     return join_layers(parts)
 
 
+def has_scaling(choice: str) -> bool:
+    """Whether an encoding, or one of several, has a scaling of its frequencies that `--rope-scaling` sets."""
+    before, after = split_switch(choice)
+    return any(_has_scaling(parse_choice(part)[0]) for part in split_layers(after or before))
+
+
 def _has_scaling(name: str) -> bool:
     from rpecli.encoding import Encoding
 

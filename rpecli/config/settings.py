@@ -24,7 +24,8 @@ def list_items(value: Any) -> list[str]:
 
 
 def check_choice(kind: str, text: str) -> str:
-    """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown."""
+    """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown, or no name."""
+    suites.refuse(text)
     choice = canonical(text)
     for name in names_in(choice):
         catalog.find(kind, name)
