@@ -11,7 +11,8 @@ from rpecli.attention.dispatch import ForwardContext, attend, kernel
 from rpecli.encoding import QueryKey
 
 H, M = 2, 32
-CHOICES = [*catalog.names("encodings"), "alibi:learned=true", "mlp-bias:norm=true:log=true", "fox:bias=-2", "sandwich:width=64"]
+CHOICES = [*catalog.names("encodings"), "alibi:learned=true", "mlp-bias:norm=true:log=true", "fox:bias=-2", "sandwich:width=64",
+           "rope:window=16", "rope:learned=true"]  # fmt: skip
 ROUNDED = [choice for choice in CHOICES if kernel(build(choice), by_curve=False) != "eager"]
 BOUND = 0.01  # as measured: output 0.0015 (hard-alibi) to 0.005 (tisa), gradients to 0.0071 (pope)
 OF_GATES = (

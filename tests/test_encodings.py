@@ -151,6 +151,10 @@ CLAIMS = [
     "rerope:leak=3",
     "pope:start=uniform",
     "dape:kind=v2:over=sandwich",
+    "rope:window=5",
+    "rope:chunk=5",
+    "rope:learned=true",
+    "p-rope:cut=trained:taper=cos",
 ]
 CHOICES = [*catalog.names("encodings"), *CLAIMS]
 
@@ -222,7 +226,8 @@ def probe(module: encoding.Encoding, n: int = 20) -> Tensor:
 
 
 LEARNING = [*catalog.names("encodings"), "alibi:learned=true", "kerple-power:weighted=true", "pope:start=uniform",
-            "mlp-bias:norm=true:log=true", "abacus:over=kerple-log"]  # fmt: skip
+            "mlp-bias:norm=true:log=true", "abacus:over=kerple-log", "rope:learned=true",
+            "rope:learned=true:per_head=true"]  # fmt: skip
 
 
 @BOTH

@@ -24,6 +24,7 @@ KEYS = {
     "learned-offset": {"encoding": "learned", "positions": "offset", "max_position": 32},
     "switch": {"encoding": "rope:then=none", "switch_fraction": 0.5},
     "few-rows": {"tokens": 8},
+    "penalty": {"encoding": "learned", "position_penalty": 0.01},
     "encoder": {"attention": "bidirectional", "encoding": "t5"},
     "mixed": {"batch_lengths": "mixed"},
 }
@@ -43,7 +44,7 @@ def assert_close(run: Run, other: Run) -> None:
         assert line["tokens"] == expected["tokens"]
 
 
-@pytest.mark.parametrize("name", ["learned-offset", "switch", "encoder"])
+@pytest.mark.parametrize("name", ["learned-offset", "switch", "encoder", "penalty"])
 def test_two_processes_end_as_one(name: str, tmp_path: Path) -> None:
     run = tiny.new_run(tmp_path / "two", **KEYS[name])
     record = loop.train(run, "cpu", nproc=2)

@@ -40,7 +40,7 @@ def first_frequencies(n: int, width: int, base: float, device: torch.device | No
 
 
 def angles(positions: Tensor, w_C: Tensor) -> Tensor:
-    """Positions times frequencies, less whole turns, `[*positions.shape, C]` in float32.
+    """Positions times frequencies, less whole turns, `[*positions.shape, C]` in float32; `w_C` may be `[H, 1, C]`.
 
     In float32 the product would be off by 0.06 at position 10^6, and differences of positions would no longer be what counts.
     """
@@ -49,10 +49,13 @@ def angles(positions: Tensor, w_C: Tensor) -> Tensor:
 
 
 def rotation(positions_BxT: Tensor, w_C: Tensor, magnitude: float | Tensor = 1.0) -> Tensor:
-    """Complex numbers `[B, 1, T, C]` of angle position times frequency; `magnitude` is a number or `[B, T, C]`."""
-    angle_BxTxC = angles(positions_BxT, w_C)
-    size_BxTxC = magnitude if isinstance(magnitude, Tensor) else torch.full_like(angle_BxTxC, magnitude)
-    return torch.polar(size_BxTxC, angle_BxTxC)[:, None]
+    """Complex numbers `[B, 1, T, C]` of angle position times frequency; `magnitude` is a number or `[B, T, C]`.
+
+    Frequencies `[H, 1, C]` give each head its own, `[B, H, T, C]`.
+    """
+    angle_Bx1xTxC = angles(positions_BxT[:, None], w_C)
+    size_Bx1xTxC = magnitude[:, None] if isinstance(magnitude, Tensor) else torch.full_like(angle_Bx1xTxC, magnitude)
+    return torch.polar(size_Bx1xTxC, angle_Bx1xTxC)
 
 
 def rotated(x_BxHxTxD: Tensor, rotation_Bx1xTxC: Tensor, pairing: str = "interleaved") -> Tensor:
@@ -72,6 +75,17 @@ def rotate(qk: QueryKey, w_C: Tensor, magnitude: float = 1.0, pairing: str = "in
     same = qk.q_pos_BxT is qk.k_pos_BxS
     q_rotation = k_rotation if same else rotation(qk.q_pos_BxT, w_C, magnitude).to(qk.device)
     return rotated(qk.q_BxHxTxD, q_rotation, pairing), rotated(qk.k_BxHxSxD, k_rotation, pairing)
+
+
+def turn(qk: QueryKey, angle_BxHxSxC: Tensor) -> tuple[Tensor, Tensor]:
+    """Queries and keys whose pairs (c, c + half of the width) turn by the angles of their tokens."""
+    T, S = qk.lengths
+    return _turned(qk.q_BxHxTxD, angle_BxHxSxC[:, :, S - T :]), _turned(qk.k_BxHxSxD, angle_BxHxSxC)
+
+
+def _turned(x_BxHxTxD: Tensor, angle_BxHxTxC: Tensor) -> Tensor:
+    (a, b), cos, sin = x_BxHxTxD.chunk(2, dim=-1), angle_BxHxTxC.cos(), angle_BxHxTxC.sin()
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Abacus(Encoding):
 
     @property
     def on_scores(self) -> Encoding:
-        return self.over
+        return self.over.on_scores
 
     def share_with(self, first: Self) -> None:
         self.over.share_with(first.over)

@@ -9,13 +9,28 @@ pairs meet angles they never saw; `scaling=pi|ntk|dynamic|yarn|llama3` and `fact
 there (formulas in rpecli/encodings/_rotary.py). With factor=0 or dynamic the frequencies depend on the evaluated length. `rpe
 eval` fixes them once for each length and records the factor; without `fit` they go by the last position of each pass, so that
 earlier rows change as a sequence grows.
+
+`window=W` also hides all but the W nearest tokens, the token itself included: position i sees i-W+1 .. i, and also the W-1
+tokens ahead in bidirectional attention. (A limit on the distance, |i-j| <= W, would see one more; several libraries confuse the
+two.) `chunk=W` hides all keys outside the query's block of positions, kW .. kW+W-1, as in Llama 4; it is not shift invariant.
+Both are a part of the layer: `rope:window=16+none` alternates layers with a window and layers that see all keys, unrotated.
+
+`learned=true` gives each layer frequencies of its own, w_c exp(l_c/16) with l = 0 at first (the 16 slows learning down, as in
+GRAPE's code); `per_head=true` gives them to each head. In one dimension the rotations exp(iA) with a learned skew-symmetric A
+that GRAPE-M (2025, arXiv 2512.07805), LieRE (2024, arXiv 2406.10322), ComRoPE (2025, arXiv 2506.03737, A in blocks) and algebraic
+encodings (2023, arXiv 2312.16045) use are this in another basis, which W_q and W_k of the head absorb; they differ in initial
+values.
 """
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, QueryKey, Shape
+from rpecli.encodings import _local as local
 from rpecli.encodings import _require as require
 from rpecli.encodings import _rotary as rotary
+
+SLOWER = 16  # the logarithms of learned frequencies move by a 16th of an optimizer's steps
 
 
 class RoPE(Encoding):
@@ -35,6 +50,10 @@ class RoPE(Encoding):
         fraction: float = 1.0,
         scaling: str = "none",
         factor: float = 0.0,
+        learned: bool = False,
+        per_head: bool = False,
+        window: int = 0,
+        chunk: int = 0,
     ):
         super().__init__(shape)
         require.even_head(shape)
@@ -45,16 +64,26 @@ class RoPE(Encoding):
             raise ValueError(f"base={base}: must be above 1 to be scaled, for example base=10000")
         if factor and factor < 1:
             raise ValueError(f"factor={factor}: must be at least 1, or 0 for evaluated length / training length")
+        if per_head and not learned:
+            raise ValueError("per_head=true gives each head learned frequencies: write learned=true:per_head=true")
+        if window and chunk:
+            raise ValueError(f"window={window} and chunk={chunk}: keep one of them")
         self.width, least = 2 * int(fraction * shape.d_head / 2 + 1e-9), 2 if scaling == "none" else 4
         if not least <= self.width <= shape.d_head:
             raise ValueError(
                 f"fraction={fraction} rotates {self.width} of {shape.d_head} channels: "
                 f"write a fraction from {least / shape.d_head:g} to 1"
             )
-        self.base, self.pairing = base, pairing
+        self.base, self.pairing, self.shared = base, pairing, not learned
         self.scaling = rotary.Scaling(scaling, factor, base, shape.max_train_length)
         self.fitted: rotary.Scaling | None = None
-        self.shift_invariant = not self.scaling.by_length
+        self.log_w_HxC = nn.Parameter(torch.zeros(shape.n_head if per_head else 1, self.width // 2)) if learned else None
+        self.local = local.Windowed(self, window) if window else local.Chunked(self, chunk) if chunk else None
+        self.shift_invariant = not self.scaling.by_length and not chunk
+
+    @property
+    def on_scores(self) -> Encoding:
+        return self.local or self
 
     def fit(self, n_positions: int) -> float | None:
         self.fitted = self.scaling.fixed(n_positions) if self.scaling.kind != "none" else None
@@ -62,4 +91,6 @@ class RoPE(Encoding):
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
         w_C, magnitude = (self.fitted or self.scaling).scaled(rotary.frequencies(self.width, self.base, qk.device), qk.k_pos_BxS)
+        if self.log_w_HxC is not None:
+            w_C = w_C * (rotary.precise(self.log_w_HxC) / SLOWER).exp()[:, None]  # [H or 1, 1, C]
         return rotary.rotate(qk, w_C, magnitude, self.pairing)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, QueryKey, Shape
 from rpecli.encodings import _require as require
+from rpecli.encodings import _rotary as rotary
 from rpecli.encodings._short_conv import ShortConv
 
 
@@ -40,11 +41,4 @@ class SelectiveRoPE(Encoding):
         return self.up(self.down(u_BxTxM)).unflatten(-1, (self.shape.n_head, -1)).transpose(1, 2)
 
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
-        T, S = qk.lengths
-        angle_BxHxSxC = self.conv(qk.k_feat_BxHxSxF).cumsum(2) * self.w_C
-        return _rotated(qk.q_BxHxTxD, angle_BxHxSxC[:, :, S - T :]), _rotated(qk.k_BxHxSxD, angle_BxHxSxC)
-
-
-def _rotated(x_BxHxTxD: Tensor, angle_BxHxTxC: Tensor) -> Tensor:
-    (a, b), cos, sin = x_BxHxTxD.chunk(2, dim=-1), angle_BxHxTxC.cos(), angle_BxHxTxC.sin()
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+        return rotary.turn(qk, self.conv(qk.k_feat_BxHxSxF).cumsum(2) * self.w_C)

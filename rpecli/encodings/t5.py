@@ -5,7 +5,8 @@ bucket(d) = d for d < B/2, else B/2 + floor(ln(d/(B/2)) / ln(max_distance/(B/2))
 
 B = 32 buckets, max_distance = 128, one table for all layers, drawn from N(0, 1/M) as in Hugging Face. In bidirectional attention
 each side has half of the buckets, the keys ahead the second half. T5 itself leaves out the scale of q.k; here every encoding has
-it. Past max_distance all distances share the last bucket.
+it. `shared=false` gives each layer a table of its own, as x-transformers does. Past max_distance all distances share the last
+bucket.
 """
 
 import math
@@ -24,7 +25,7 @@ class T5(DistanceBias):
     extrapolation = "all far distances share one bucket"
     look = ("#7A7A1F", "D")
 
-    def __init__(self, shape: Shape, *, buckets: int = 32, max_distance: int = 128):
+    def __init__(self, shape: Shape, *, buckets: int = 32, max_distance: int = 128, shared: bool = True):
         super().__init__(shape)
         self.side = buckets if shape.causal else buckets // 2
         if self.side < 2 or max_distance <= self.side // 2:
@@ -32,7 +33,7 @@ class T5(DistanceBias):
                 f"buckets={buckets} and max_distance={max_distance}: "
                 "at least 2 buckets per side are needed, and max_distance above half of them"
             )
-        self.buckets, self.max_distance = buckets, max_distance
+        self.buckets, self.max_distance, self.shared = buckets, max_distance, shared
         self.table_NxH = nn.Parameter(torch.randn(buckets, shape.n_head) * shape.d_model**-0.5)
 
     def bucket(self, distance: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class Share:
         n_targets, n_rows = int(batch.examples.trained_mask_BxT.sum()), batch.shape[0]
         rows = slice(self.rank, None, self.size) if self.rank < n_rows else slice(0, 1)
         counts = float(self.rank < n_rows)  # without a row of its own, a process takes the first one and adds nothing
-        share = self.program(_rows(batch, rows)).sum() * (counts / n_targets)
+        share = self.program(_rows(batch, rows)).sum() * (counts / n_targets) + loop.penalty(self.trainer) / self.size
         (share * self.size).backward()  # DistributedDataParallel takes the mean over processes
         loss = share.detach().clone()
         dist.all_reduce(loss)

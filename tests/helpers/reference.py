@@ -136,6 +136,7 @@ PAIR: dict[str, tuple[Callable[..., float], dict[str, object]]] = {
     "rope:base=500": (rope, {"base": 500}),
     "alibi": (alibi, {}),
     "t5": (t5, {}),
+    "t5:shared=false": (t5, {}),
     "t5:buckets=7:max_distance=20": (t5, {"buckets": 7, "max_distance": 20}),
     "fire": (fire, {}),
     "fire:threshold=40": (fire, {"threshold": 40}),

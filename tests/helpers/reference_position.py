@@ -47,7 +47,11 @@ def rope(
     base: float = 10000,
     scaling: str = "none",
     factor: float = 0,
+    window: int = 0,
+    chunk: int = 0,
 ) -> float:
+    if (window and abs(pair.distance) > window - 1) or (chunk and pair.i // chunk != pair.j // chunk):
+        return rope(pair, fraction, pairing, base, scaling, factor) - 1e5
     width = int(len(pair.q) * fraction)
     total = sum(pair.q[d] * pair.k[d] for d in range(width, len(pair.q)))
     for c in range(width // 2):
@@ -59,9 +63,24 @@ def rope(
     return total / math.sqrt(len(pair.q))
 
 
-def p_rope(pair: Pair, p: float = 0.75, pairing: str = "interleaved") -> float:
-    D = len(pair.q)
-    w = [10000 ** (-2 * c / D) if c < int(p * D / 2) else 0.0 for c in range(D // 2)]
+def rope_learned(pair: Pair, pairing: str = "interleaved") -> float:
+    """With the frequencies of a head, w_c exp(l_c / 16); one row of l serves all heads if there is no other."""
+    D, l_HxC = len(pair.q), array(pair.encoding.log_w_HxC)
+    l_C = l_HxC[min(pair.head, len(l_HxC) - 1)]
+    w = [10000 ** (-2 * c / D) * math.exp(l_C[c] / 16) for c in range(D // 2)]
+    return sum(pair.rotated(c, D, pair.distance * w[c], pairing) for c in range(D // 2)) / math.sqrt(D)
+
+
+def p_rope(
+    pair: Pair, p: float = 0.75, pairing: str = "interleaved", base: float = 10000, cut: str = "share", taper: str = "none"
+) -> float:
+    D, N = len(pair.q), pair.encoding.shape.max_train_length
+    w = [base ** (-2 * c / D) for c in range(D // 2)]
+    fast = sum(2 * math.pi / w_c <= N for w_c in w) if cut == "trained" else int(p * D / 2)
+    slow = D // 2 - fast
+    for c in range(fast, D // 2):
+        t = (c - fast) / (slow - 1) if slow > 1 else 0.0
+        w[c] *= (1 + math.cos(math.pi * t)) / 2 if taper == "cos" else 0.0
     return sum(pair.rotated(c, D, pair.distance * w[c], pairing) for c in range(D // 2)) / math.sqrt(D)
 
 
@@ -159,7 +178,16 @@ PAIR: dict[str, tuple[Callable[..., float], dict[str, object]]] = {
     "rope:scaling=yarn:factor=3:fraction=0.5:pairing=half:base=500": (
         rope, {"scaling": "yarn", "factor": 3, "fraction": 0.5, "pairing": "half", "base": 500}
     ),
+    "rope:window=5": (rope, {"window": 5}),
+    "rope:window=1": (rope, {"window": 1}),
+    "rope:base=500:pairing=half:window=3": (rope, {"base": 500, "pairing": "half", "window": 3}),
+    "rope:chunk=5": (rope, {"chunk": 5}),
+    "rope:learned=true": (rope_learned, {}),
+    "rope:learned=true:pairing=half:per_head=true": (rope_learned, {"pairing": "half"}),
     "p-rope": (p_rope, {}),
+    "p-rope:cut=trained": (p_rope, {"cut": "trained"}),
+    "p-rope:base=100:cut=trained:taper=cos": (p_rope, {"base": 100, "cut": "trained", "taper": "cos"}),
+    "p-rope:p=0.5:taper=cos": (p_rope, {"p": 0.5, "taper": "cos"}),
     "p-rope:p=0.5:pairing=half": (p_rope, {"p": 0.5, "pairing": "half"}),
     "xpos": (xpos, {}),
     "xpos:scale_base=40": (xpos, {"scale_base": 40}),
