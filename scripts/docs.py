@@ -105,9 +105,14 @@ def task_section(name: str) -> str:
     card = task_card.card(name)
     facts = "\n".join(task_card.fact_lines(card))
     choices = [choice for choice in listing.task_choices() if choice.partition(":")[0] == name]
-    examples = [(choice, task_card.card(choice, seed=1).drawn[0]) for choice in choices]
-    shown = "\n".join(f"{choice}\n    {text}" for choice, text in examples)
+    shown = "\n".join(task_example(task_card.card(choice, seed=1)) for choice in choices)
     return f"## {name}\n\n{card.summary}\n\n```text\n{facts}\n```\n\nExamples:\n\n```text\n{shown}\n```"
+
+
+def task_example(card: task_card.TaskCard) -> str:
+    """A choice with an example of it, and of a variant, whose card is not shown, whether it is learned."""
+    facts = [f"{name}: {line}" for name in ("Learned", "Tried") for line in card.facts.get(name, "").splitlines()]
+    return "\n    ".join([card.choice, card.drawn[0], *(facts if ":" in card.choice else [])])
 
 
 def kernel_table() -> str:
