@@ -105,7 +105,7 @@ def test_what_an_encoding_sets_does_not_vary_for_it_and_a_flag_ends_the_variatio
         ("by_encoding: {alibi: {lr: 1e-3}}\n", "/mine.yaml:13: by_encoding: alibi: is not an encoding of this recipe"),
         ("by_encoding: {rope: {lrr: 1e-3}}\n", "/mine.yaml:13: by_encoding: rope: lrr: unknown key: did you mean lr"),
         ("by_encoding: {nope: {lr: 1e-3}}\n", "unknown encoding 'nope'"),
-        ("by_encoding: {rope: 3}\n", "/mine.yaml:13: by_encoding: rope: '3': write settings of single names in a file"),
+        ("by_encoding: {rope: 3}\n", "/mine.yaml:13: by_encoding: rope: '3': write settings of single encodings in a file"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_file_line_and_key(text: str, words: str, tmp_path: Path) -> None:

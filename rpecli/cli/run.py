@@ -30,11 +30,8 @@ Examples:
   # your own encoding beside those of the recipe
   rpe run quick --add-encoding ./mine.py
 
-  # what would run, what is done, and how long the rest takes
-  rpe run quick --seed 0:8 --dry-run
-
-  # your own recipe, four runs at a time
-  rpe run ./mine.yaml --jobs 4
+  # what your own recipe would run, what of it is done, and how long the rest takes
+  rpe run ./mine.yaml --dry-run
 """
 
 

@@ -156,7 +156,7 @@ def _explain(error: Any, locations: dict[str, str]) -> Problem:
         number = "a whole number" if kind.startswith("int") else "a number"
         return Problem(location, name, f"{value!r} is not {number}: write for example {1 if default is None else default}")
     if kind in ("dict_type", "model_type"):
-        remedy = f"write settings of single names in a file: {keys[0]}: {{NAME: {{steps: 500}}}}"
+        remedy = f"write settings of single {keys[0].removeprefix('by_')}s in a file: {keys[0]}: {{NAME: {{steps: 500}}}}"
         return Problem(location, name, f"{value!r:.60}: {remedy}")
     return Problem(location, name, f"{value!r:.60}: {error['msg'][0].lower()}{error['msg'][1:]}")
 
