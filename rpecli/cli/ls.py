@@ -25,9 +25,6 @@ Examples:
 
   # what is damaged, missing or of another version
   rpe ls runs --problems
-
-  # for a program
-  rpe ls tasks --json
 """
 
 
