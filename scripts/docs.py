@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import decision_table
 import report_schema
 import typer
 
@@ -243,6 +244,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "claims": claim_table,
     "commands": command_sections,
     "gallery": gallery,
+    "decisions": decision_table.decisions,
+    "costs": decision_table.costs,
+    "pretrained": decision_table.pretrained,
     "learned": lambda: table(learned.table_rows()),
     "tried": lambda: table(learned.tried_rows()),
 }
