@@ -33,7 +33,7 @@ def studies() -> list[tuple[str, list[TaskResults]]]:
 
 def memory() -> dict[str, float]:
     """MB of attention beyond plain attention at its shortest measured length, by encoding."""
-    rows = list(csv.DictReader((SHIPPED / "bench" / "attention.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((SHIPPED / "bench" / "attention.csv").read_text(encoding="utf-8").splitlines()))
     return {row["encoding"]: float(row["extra_mb"]) for row in reversed(rows) if row["extra_mb"] not in ("", "nan")}
 
 

@@ -15,8 +15,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "choose.md"
 
 
 def rows() -> list[list[str]]:
-    lines = [line for line in decision_table.decisions().splitlines()[2:]]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in decision_table.decisions().splitlines()[2:]]
 
 
 def test_a_clear_cell_is_the_highest_mean_of_the_committed_runs() -> None:
