@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import decision_table
+import papers
 import report_schema
 import typer
 
@@ -25,12 +26,19 @@ from rpecli.config import suites
 from rpecli.config.keys import recipe_keys
 from rpecli.describe import learned, listing, task_card
 from rpecli.escape import Markdown
+from rpecli.reproduce import paper
+from rpecli.reproduce import tables as paper_rows
 from rpecli.table import Table, few
 from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "results" / "shipped"
-PAGES = [ROOT / "README.md", ROOT / "results/tasks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "results/tasks/README.md",
+    ROOT / "results/papers/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 SCHEMA = ROOT / "docs" / "report.schema.json"
 GLOSSARY = ROOT / "rpecli/report/templates/glossary.md"  # a copy of docs/glossary.md, which a report's page reads
 COMMAND = "python scripts/docs.py"
@@ -220,6 +228,20 @@ def checks_table() -> str:
     ])  # fmt: skip
 
 
+def paper_tables() -> str:
+    """One section per paper: what was run, and what differs from the paper's protocol."""
+    return "\n\n".join(paper_section(name) for name in paper.names())
+
+
+def paper_section(name: str) -> str:
+    loaded = paper.load(name)
+    run = [each for each in papers.outcomes(name) if each.n_runs]
+    known = "\n".join(f"- {text}" for text in [*loaded.deviations, *loaded.defects])
+    rows = paper_rows.outcome_table(loaded, run)
+    written = Table("", rows.columns, rows.align, rows.rows).markdown(padded=False) if run else "Not run yet."
+    return f"## {name}\n\n{loaded.title}. Numbers from {loaded.source}.\n\n{written}\n\nDeviations and defects:\n\n{known}"
+
+
 def short_recipes() -> list[dict[str, Any]]:
     """The recipes, long lists cut."""
     rows = listing.rows("recipes")
@@ -247,6 +269,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "decisions": decision_table.decisions,
     "costs": decision_table.costs,
     "pretrained": decision_table.pretrained,
+    "papers": paper_tables,
     "learned": lambda: table(learned.table_rows()),
     "tried": lambda: table(learned.tried_rows()),
 }

@@ -11,7 +11,8 @@ import yaml
 from rpecli.choice import ChoiceError, canonical, split_list
 
 CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
-C_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER = yaml.BaseLoader  # every scalar is text
+C_LOADER = getattr(yaml, "CBaseLoader", LOADER)
 MAX_C_TEXT = 1 << 12  # characters: deeper nesting would overflow the stack of the C code
 BY_TASK = "by_task"  # the one key whose value has keys: tasks, and under each task the keys of a run
 
@@ -55,7 +56,7 @@ def read(path: Path, written_by_rpe: bool = False) -> YamlSource:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else yaml.SafeLoader)
+        root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else LOADER)
     except RecursionError:
         raise RecipeError([Problem(f"{path}:1", "", "nested too deeply: a recipe consists of lines `key: value`")]) from None
     except UnicodeDecodeError:
