@@ -1,5 +1,7 @@
 """The cost of encodings in a model of one's own: training steps of several configs that take turns, and attention alone."""
 
+import time
+
 import torch
 
 from rpecli.bench import Log, Options, attention, machine, timing
@@ -38,3 +40,15 @@ def _steps(config: Config, device: torch.device) -> timing.Call:
 def attention_ratios(encodings: list[str], options: Options, log: Log) -> dict[str, float]:
     """The time of attention alone over that of plain attention, at ATTENTION_LENGTH tokens."""
     return {row.encoding: row.ratio for row in attention.time_length(encodings, ATTENTION_LENGTH, options, log)}
+
+
+def quick_step(config: Config, device: torch.device, steps: int = 4) -> tuple[float, float]:
+    """Seconds and tokens of a training step, from a few of them: for plans of what is to be trained."""
+    torch.set_num_threads(config.threads)
+    trainer = build_trainer(config.model_copy(update={"curriculum": 0.0}), device)
+    loop.step(trainer)  # the first one allocates
+    start, tokens = time.perf_counter(), trainer.tokens
+    for _ in range(steps):
+        loop.step(trainer)
+    float(trainer.losses[-1])  # waits for the device
+    return (time.perf_counter() - start) / steps, (trainer.tokens - tokens) / steps

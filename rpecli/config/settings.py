@@ -95,6 +95,7 @@ Seeds = Annotated[list[int], BeforeValidator(lambda value: parse_seeds(",".join(
 Lengths = Annotated[str, BeforeValidator(_check_lengths)]
 Grid = Annotated[str | None, BeforeValidator(_check_grid)]
 
+EncodingChoice = Annotated[str, BeforeValidator(lambda text: check_choice("encodings", text))]
 MAX_LOOPS = 1000
 MAX_THREADS = 1024  # beyond some ten thousand, OpenMP ends the process
 

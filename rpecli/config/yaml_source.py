@@ -14,7 +14,11 @@ CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are 
 LOADER = yaml.BaseLoader  # every scalar is text
 C_LOADER = getattr(yaml, "CBaseLoader", LOADER)
 MAX_C_TEXT = 1 << 12  # characters: deeper nesting would overflow the stack of the C code
-BY_TASK = "by_task"  # the one key whose value has keys: tasks, and under each task the keys of a run
+BY_TASK, BY_ENCODING = "by_task", "by_encoding"  # keys whose values have keys: names, and under each name the keys of a run
+VARY, EXCLUDE = "vary", "exclude"
+IN_FILES = (VARY, EXCLUDE, BY_TASK, BY_ENCODING)  # keys that no flag has
+
+NAMED = ((BY_TASK,), (BY_ENCODING,))  # below which keys are names
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,14 @@ def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[
             message = "a recipe must consist of lines `key: value`, and a key is one word"
             source.problems.append(Problem(location, ": ".join(parents), message))
             continue
-        key = _canonical(str(key_node.value), source.path) if parents == (BY_TASK,) else str(key_node.value)
+        key = _canonical(str(key_node.value), source.path) if parents in NAMED else str(key_node.value)
         name = ": ".join([*parents, key])
         if name in source.locations:
             message = f"is given twice (first at {source.locations[name]}): keep one"
             source.problems.append(Problem(location, name, message))
             continue
         source.locations[name] = location
-        may_nest = parents == (BY_TASK,) or (not parents and key == BY_TASK)
+        may_nest = parents in NAMED or (not parents and key in (BY_TASK, BY_ENCODING, VARY))
         if isinstance(value_node, yaml.ScalarNode):
             values[key] = _scalar(value_node)
             if not parents and key in CHOICES and values[key]:
