@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import decision_table
 import papers
 import report_schema
 import typer
@@ -294,6 +295,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "claims": claim_table,
     "commands": command_sections,
     "gallery": gallery,
+    "decisions": decision_table.decisions,
+    "costs": decision_table.costs,
+    "pretrained": decision_table.pretrained,
     "papers": paper_tables,
     "results_index": results_index,
     "learned": lambda: table(learned.table_rows()),

@@ -95,11 +95,21 @@ def test_the_seed_that_chose_the_leaders_is_not_compared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "learned", "seconds", "longer"),
-    [(1, 3, 420.1, True), (1, 4, 420.1, False), (1, 3, 419, False), (2, 0, 4200, False)],
+    ("seeds", "learned", "seconds", "steps"),
+    [
+        (1, 3, 420.1, 2000),  # three seeds of 7 runs of 20 s
+        (1, 4, 420.1, None),  # half of them learned it
+        (1, 3, 419, None),
+        (1, 0, 419, 5950),  # none did: steps come before seeds
+        (1, 0, 4190, 2000),  # as long as three seeds of twice the steps fit
+        (1, 0, 139, None),  # one seed of twice the steps does not
+        (2, 0, 4200, None),
+    ],
 )
-def test_steps_are_doubled_after_the_first_seed_where_few_learn(seeds: int, learned: int, seconds: float, longer: bool) -> None:
-    assert budget.is_worth_longer(begun(seeds), learned, seconds, workers=1) is longer
+def test_runs_are_longer_after_the_first_seed_where_few_learn(
+    seeds: int, learned: int, seconds: float, steps: int | None
+) -> None:
+    assert budget.longer_steps(begun(seeds), learned, seconds, workers=1) == steps
 
 
 def test_rounds_of_fewer_steps_are_not_of_the_present_plan() -> None:

@@ -164,8 +164,8 @@ def next_round(session: Session) -> Round | None:
     if plan.current and not encodings:
         stop("no run could be trained: see above", FAILURE)
     left = session.clock.left(1.0 if len(plan.current) < budget.SEEDS else PLANNED)
-    if budget.is_worth_longer(plan, _learned(session), session.clock.left(PLANNED), workers):
-        plan.steps *= 2
+    if longer := budget.longer_steps(plan, _learned(session), session.clock.left(PLANNED), workers):
+        plan.steps = longer
         say(f"Too few encodings learned the training length: runs of {plan.steps:,} steps now.", err=True)
         return budget.next_round(plan, plan.encodings, session.most_seeds, left, workers)
     if budget.only_leaders_fit(plan, encodings, left, workers):

@@ -163,10 +163,9 @@ def _settling(session: "Session", result: "Recommendation") -> list[str]:
 
     plan, clock = session.plan, session.clock
     if result.outcome == UNLEARNED:
-        text = (
-            "To settle it: more steps, {}; or easier data. If your rows cannot be predicted better, read the table as it stands."
-        )
-        return [text.format(_again(2 * clock.minutes, session.most_seeds))]
+        needed = max(2 * clock.minutes, budget.least_seconds(plan, budget.SEEDS, session.workers) / 60 / _rounds.PLANNED)
+        more = f"a larger --set steps than {plan.steps}" if plan.fixed_steps else _again(needed, session.most_seeds)
+        return [f"To settle it: {more}. If the answers cannot be predicted better, read the table as it stands."]
     if result.outcome != OPEN:
         return []
     if result.seeds_needed is None:

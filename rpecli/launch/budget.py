@@ -128,13 +128,19 @@ def least_seconds(plan: Plan, seeds: int, workers: int) -> float:
     return seeds * round_seconds(plan, plan.encodings, steps, workers)
 
 
-def is_worth_longer(plan: Plan, learned: int, seconds: float, workers: int) -> bool:
-    """Whether twice the steps are affordable and needed: fewer than half of the encodings learned their training length."""
+def longer_steps(plan: Plan, learned: int, seconds: float, workers: int) -> int | None:
+    """After the first seed, the steps to begin anew with where too few encodings learned their training length; else None.
+
+    Where fewer than half did, twice the steps if three seeds fit; where none did, comparisons say nothing, so steps come before
+    seeds: as many as one seed of all has time for.
+    """
     if plan.fixed_steps or len(plan.current) != 1 or 2 * learned >= len(plan.encodings):
-        return False
-    double = 2 * plan.steps
-    fits = SEEDS * round_seconds(plan, plan.encodings, double, workers) <= seconds
-    return fits and double <= MOST_STEPS * plan.asked_steps
+        return None
+    most, double = MOST_STEPS * plan.asked_steps, 2 * plan.steps
+    if SEEDS * round_seconds(plan, plan.encodings, double, workers) <= seconds and double <= most:
+        return double
+    steps = 0 if learned else min(most, _steps_in(plan, seconds, workers))
+    return steps if steps >= double else None
 
 
 def next_round(plan: Plan, encodings: list[str], most_seeds: int, seconds: float, workers: int) -> Round | None:

@@ -85,15 +85,16 @@ class Recommendation:
         return [one for one in self.candidates[1:] if not one.is_behind]
 
 
-def recommend(task: TaskResults, costs: dict[str, float]) -> Recommendation:
+def recommend(task: TaskResults, costs: dict[str, float], lengths: list[int] | None = None) -> Recommendation:
     """The recommendation for one task; `costs` is the time of a step by encoding, which decides between equals.
 
-    Raises ValueError where no run of the task was evaluated.
+    Without `lengths`, those beyond training decide, or where there are none the training length. Raises ValueError where no run
+    of the task was evaluated.
     """
     own = [encoding for encoding in task.encodings if not encoding.runs[0].is_variant and encoding.evaluated_runs]
     if not own:
         raise ValueError("no run was evaluated")
-    beyond = paired.extrapolation_lengths(task)
+    beyond = lengths or paired.extrapolation_lengths(task)
     lengths = beyond or sorted(set.intersection(*(set(run.evaluations) for one in own for run in one.evaluated_runs)))[-1:]
     measure = _measure(task, own, lengths)
     by_label = paired.scores(task, measure, lengths)
