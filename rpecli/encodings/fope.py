@@ -5,8 +5,8 @@ pair p of q_i (k_j) becomes (a C - b S, b C + a S),  C = sum_k A_hkp cos(i w_k),
 The K frequencies are those with w_k >= 2 pi/N, N the training length. A and B are the identity (at every ceil(K/P)-th frequency
 if K is not P) plus N(0, 2 g^2 / (P (K + H))), g = 0.3, drawn once for each layer and head and not trained; `learned=true` trains
 them. That variance is what PyTorch's xavier_normal_ gives for a tensor of three dimensions; it falls with the number of heads.
-P = min(K, D/4) pairs turn so, in the authors' code half of a head's width at most. The other pairs are fixed: C = S = 1 in that
-code, where C = 1, S = 0 would leave them as they are. Channels c and c + D/2 are a pair.
+At least one frequency is kept. P = min(K, D/4) pairs turn so, as in the authors' code half of a head's width at most. The others
+are fixed: C = S = 1 in that code, where C = 1, S = 0 would leave them as they are. Channels c and c + D/2 are a pair.
 Products of unlike frequencies remain, cos(i w) cos(j w'), so scores depend on i and j: not shift invariant. Past the training
 length all waves have turned before, in other combinations.
 """
@@ -37,11 +37,8 @@ class FoPE(Encoding):
         require.positive(base=base)
         require.at_least(0, gain=gain)
         self.base, N = base, shape.max_train_length
-        K = int((rotary.frequencies(shape.d_head, base) >= 2 * math.pi / N).sum())
-        P = min(K, shape.d_head // 4)
-        if not P:
-            needed = "d_head of at least 4" if K else "longer training sequences"
-            raise ValueError(f"no pair turns with {shape.d_head} channels per head and {N} trained tokens: it needs {needed}")
+        K = max(1, int((rotary.frequencies(shape.d_head, base) >= 2 * math.pi / N).sum()))
+        P = max(1, min(K, shape.d_head // 4))
         for name in ("cosine_HxKxP", "sine_HxKxP"):
             mixture_HxKxP = nn.init.xavier_normal_(torch.empty(shape.n_head, K, P), gain) + _steps(K, P)
             if learned:
