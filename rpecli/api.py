@@ -35,6 +35,7 @@ from rpecli.launch import preflight
 from rpecli.model import LoadedModel
 from rpecli.probes.attention_weights import capture_layers
 from rpecli.run import directory
+from rpecli.run.problems import folded
 from rpecli.run.records import MetricsLine
 from rpecli.table import few, whole_percent
 from rpecli.task import BOS, END, MARKS, SEP
@@ -273,7 +274,7 @@ def runs(folder: str | Path = "runs") -> pd.DataFrame:
     chance, nll. Damaged runs are left out with a warning.
     """
     readable, problems = directory.find_runs(Path(folder))
-    for problem in problems:
+    for problem in folded(problems):
         warnings.warn(problem, stacklevel=2)
     columns = ["run", *RUN_KEYS, "status", "parameters", "train_length", *SCORES]
     return pd.DataFrame([row for run in readable for row in _rows_of(run)], columns=columns)

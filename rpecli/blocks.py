@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+Mix = Callable[[str, Tensor], Tensor]  # a Canon layer, if there is one, on what is named
+
 
 class Linear(nn.Module):
     """y = x W^T + b, the product in `dtype`, the result in float32."""
@@ -48,8 +50,8 @@ class MLP(nn.Module):
         self.activation = activation
         self.up, self.down = Linear(d_model, width, dtype, bias), Linear(width, d_model, dtype, bias)
 
-    def forward(self, h: Tensor) -> Tensor:
-        return self.down(self.activation(self.up.matmul(self.up.cast(h))))
+    def forward(self, h: Tensor, mix: Mix) -> Tensor:
+        return self.down(self.activation(mix("up", self.up.matmul(self.up.cast(h)))))
 
 
 class SwiGLU(nn.Module):
@@ -60,9 +62,9 @@ class SwiGLU(nn.Module):
         self.gate, self.up = Linear(d_model, width, dtype), Linear(d_model, width, dtype)
         self.down = Linear(width, d_model, dtype)
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, mix: Mix) -> Tensor:
         h = self.up.cast(h)
-        return self.down(F.silu(self.gate.matmul(h)) * self.up.matmul(h))
+        return self.down(F.silu(mix("gate", self.gate.matmul(h))) * mix("up", self.up.matmul(h)))
 
 
 def _by_fan_in(model: nn.Module, generator: Generator) -> None:
@@ -98,6 +100,7 @@ class BlockForm:
     init: Callable[[nn.Module, Generator], None]
     bias: bool = False
     tied: bool = False
+    gated: bool = False  # whether the MLP has a gate
 
 
 FORMS = {
@@ -105,5 +108,5 @@ FORMS = {
     "gpt2": BlockForm(
         nn.LayerNorm, partial(MLP, activation=partial(F.gelu, approximate="tanh"), bias=True), _of_gpt2, bias=True, tied=True
     ),
-    "llama": BlockForm(partial(nn.RMSNorm, eps=1e-5), SwiGLU, _of_llama),
+    "llama": BlockForm(partial(nn.RMSNorm, eps=1e-5), SwiGLU, _of_llama, gated=True),
 }

@@ -151,6 +151,8 @@ def _load_error(place: str, reason: str) -> ChoiceError:
 
 def data_fingerprint(path: str) -> str:
     """Eight digits of the content of a file, of all files of a folder or a pattern; a name of anything else stays as it is."""
+    if not path:  # pathlib takes it for the working folder
+        return ""
     root = Path(path)
     files = [root] if root.is_file() else sorted(root.rglob("*") if root.is_dir() else map(Path, glob.glob(path, recursive=True)))
     stats = [(file, file.stat()) for file in files if file.is_file()]

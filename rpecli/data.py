@@ -147,6 +147,11 @@ def fixed_kind(config: Config) -> str:
     return "start" if kind == "offset" else kind
 
 
+def other_loops(config: Config) -> int | None:
+    """The loops of evaluation where they are not those of training."""
+    return None if config.eval.eval_loops in (None, config.loops) else config.eval.eval_loops
+
+
 def validation_positions(task: Task, config: Config, batch: Batch) -> np.ndarray | None:
     """Positions of a validation batch, as `evaluation_positions`; random ones depend only on the number of tokens."""
     return _fixed_positions(task, config, batch, "validation positions", _input_shape(batch, config)[1])

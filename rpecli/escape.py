@@ -7,6 +7,7 @@ which `code` stands in backquotes, and ` [a]` behind a cell refers to a footnote
 # ruff: noqa: RUF001 - characters that look alike are what this file is about
 
 import csv
+import io
 import json
 import math
 import re
@@ -17,6 +18,7 @@ from html import escape
 from typing import Any, Literal
 
 UNSHOWN = "\N{REPLACEMENT CHARACTER}"  # stands for a control character, half of a surrogate pair, or a mark of direction
+HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs, which no file can hold
 BLANKS = "[\t\r\v\f\x85\u2028\u2029]"
 CONTROLS = "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 HIDDEN, BLANK = re.compile(CONTROLS), re.compile(BLANKS)
@@ -175,17 +177,21 @@ def finite(value: Any) -> Any:
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     """One line per record under the keys of all of them, in the order in which they first occur; empty without a value."""
-    import pandas  # half a second that commands without a CSV file need not wait for
-
-    frame = pandas.DataFrame([{key: _csv_value(value) for key, value in record.items()} for record in records], dtype=object)
+    columns = list(dict.fromkeys(key for record in records for key in record))
     has_return = any("\r" in value for record in records for value in record.values() if isinstance(value, str))
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL  # which leaves a carriage return bare
-    return str(frame.to_csv(index=False, lineterminator="\n", quoting=quoting))  # object: whole numbers stay whole
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=quoting, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_csv_value(record.get(column)) for column in columns] for record in records)
+    return text.getvalue()
 
 
 def _csv_value(value: Any) -> Any:
     """The value without what no file can hold; None, an empty cell, for what is not finite."""
-    return re.sub("[\ud800-\udfff]", UNSHOWN, value) if isinstance(value, str) else finite(value)
+    if isinstance(value, str):
+        return value if value.isascii() else HALVES.sub(UNSHOWN, value)
+    return finite(value)
 
 
 def name_problem(name: str) -> str | None:

@@ -19,12 +19,16 @@ from rpecli.attention.blocks import BlockSizes
 from rpecli.attention.cache import Cache, Order
 from rpecli.attention.dispatch import ForwardContext
 from rpecli.attention.reference import split_heads
-from rpecli.blocks import FORMS, Linear
+from rpecli.blocks import FORMS, Linear, Mix
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.data import weight_seed
 from rpecli.encoding import Encoding, QueryKey, Shape, for_layers
+from rpecli.mixing import PLACES, Canon, TokenShift
 from rpecli.task import PAD, Task
+
+NORM_EPS = 1e-6  # of queries and keys
+SHIFTED = {"none": "", "k": "k", "kv": "kv"}  # what each value of token_shift shifts
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class LayerInput:
         x_BxTxM = x_BxTxM[:, self.query_start :]
         return x_BxTxM if self.query_index_N is None else x_BxTxM.flatten(0, 1)[self.query_index_N]
 
+    def past(self, name: str, new_BxHxTxD: Tensor) -> Tensor:
+        """All tokens so far of what mixes neighbours, `[B, H, S, D]`; padding is 0."""
+        x_BxHxSxD, padding_mask_BxS = self.with_cache(name, new_BxHxTxD), self.context.padding_mask_BxS
+        return x_BxHxSxD if padding_mask_BxS is None else x_BxHxSxD.masked_fill(padding_mask_BxS[:, None, :, None], 0)
+
     def with_cache(self, name: str, new_BxHxTxD: Tensor) -> Tensor:
         """Adds new keys, values or features to the cache, and returns all of them."""
         return new_BxHxTxD if self.cache is None else self.cache.with_new(self.number, name, new_BxHxTxD)
@@ -54,6 +63,7 @@ class LogitScale(nn.Module):
 
     logn    max(1, ln n / ln N), N the training length               Su 2021 (kexue.fm), "attention entropy invariance"
     ssmax   s_h ln n, s learned per head                             Nakanishi 2025, "Scalable-Softmax", arXiv 2501.19399
+    stair   1 + 0.1 ln(1 + floor(n / N))                             Llama 4, of its layers without RoPE
     """
 
     def __init__(self, kind: str, n_head: int, max_train_length: int):
@@ -63,10 +73,12 @@ class LogitScale(nn.Module):
             self.s_Hx1x1 = nn.Parameter(torch.full((n_head, 1, 1), 1 / math.log(max(2, max_train_length))))
 
     def forward(self, q_BxHxTxD: Tensor, n_keys_BxT: Tensor) -> Tensor:
-        log_Bx1xTx1 = n_keys_BxT.float().log()[..., None, :, None]
+        n_Bx1xTx1 = n_keys_BxT.float()[..., None, :, None]
         if self.kind == "ssmax":
-            return q_BxHxTxD * self.s_Hx1x1 * log_Bx1xTx1
-        return q_BxHxTxD * (log_Bx1xTx1 / math.log(max(2, self.max_train_length))).clamp(min=1)
+            return q_BxHxTxD * self.s_Hx1x1 * n_Bx1xTx1.log()
+        if self.kind == "stair":
+            return q_BxHxTxD * (1 + 0.1 * (n_Bx1xTx1 / self.max_train_length).floor().log1p())
+        return q_BxHxTxD * (n_Bx1xTx1.log() / math.log(max(2, self.max_train_length))).clamp(min=1)
 
 
 class Attention(nn.Module):
@@ -75,28 +87,48 @@ class Attention(nn.Module):
     def __init__(self, config: Config, dtype: torch.dtype, logit_scale: LogitScale):
         super().__init__()
         self.n_head, self.causal, self.normalizer = config.n_head, config.attention == "causal", config.normalizer
-        self.logit_scale = logit_scale
+        self.logit_scale, self.scaled_when = logit_scale, (config.logit_scale_on, config.logit_scale_in)
         bias = FORMS[config.block].bias
         self.q, self.k, self.v, self.o = (Linear(config.d_model, config.d_model, dtype, bias) for _ in range(4))
+        self.shifts = nn.ModuleDict({name: TokenShift(config.d_model, config.n_head) for name in SHIFTED[config.token_shift]})
+        gain, d_head = config.qk_norm == "gain", config.d_model // config.n_head
+        normed = ("q", "k") if config.qk_norm != "none" else ()
+        self.norms = nn.ModuleDict({name: nn.RMSNorm(d_head, eps=NORM_EPS, elementwise_affine=gain) for name in normed})
 
-    def forward(self, h_BxTxM: Tensor, layer: LayerInput) -> Tensor:
+    def forward(self, h_BxTxM: Tensor, layer: LayerInput, mix: Mix) -> Tensor:
         """`[B, T - query_start, M]`, or `[N, M]` of the tokens of `query_index_N`."""
-        cast_BxTxM = self.q.cast(h_BxTxM)  # once for the three products
-        q = split_heads(self.q.matmul(cast_BxTxM[:, layer.query_start :]), self.n_head)
-        k = layer.with_cache("k", split_heads(self.k.matmul(cast_BxTxM), self.n_head))
-        v = layer.with_cache("v", split_heads(self.v.matmul(cast_BxTxM), self.n_head))
+        q, k, v = self.projected(h_BxTxM, layer, mix)
+        k, v = layer.with_cache("k", k), layer.with_cache("v", v)
         features = layer.encoding.features(h_BxTxM)
         if features is not None:
             features = layer.with_cache("features", features)
-        q = self.scale_queries(q, k.shape[2], layer.context.padding_mask_BxS)
+        q = self.scale_queries(q, k.shape[2], layer.encoding, layer.context.padding_mask_BxS)
         qk = QueryKey.last(q, k, layer.positions_BxS, features)
         y_BxHxTxD = dispatch.attend(layer.encoding, qk, v, layer.context, self.normalizer)
         y_BxTxM = y_BxHxTxD.transpose(1, 2).flatten(2)
         return self.o(y_BxTxM if layer.query_index_N is None else y_BxTxM.flatten(0, 1)[layer.query_index_N])
 
-    def scale_queries(self, q_BxHxTxD: Tensor, S: int, padding_mask_BxS: Tensor | None = None) -> Tensor:
-        """Queries of the last T of S tokens, times the factor of `logit_scale`."""
-        if self.logit_scale.kind == "none":
+    def projected(self, h_BxTxM: Tensor, layer: LayerInput, mix: Mix) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the tokens from `query_start` on, and keys and values of all new tokens, before the encoding."""
+        cast_BxTxM = self.q.cast(h_BxTxM)  # once for the three products
+        q = split_heads(mix("q", self.q.matmul(cast_BxTxM[:, layer.query_start :])), self.n_head)
+        k, v = (split_heads(mix(name, linear.matmul(cast_BxTxM)), self.n_head) for name, linear in (("k", self.k), ("v", self.v)))
+        k, v = (self._shifted(name, x, h_BxTxM, layer) for name, x in (("k", k), ("v", v)))
+        return self._normed("q", q), self._normed("k", k), v
+
+    def _shifted(self, name: str, x_BxHxTxD: Tensor, h_BxTxM: Tensor, layer: LayerInput) -> Tensor:
+        if name not in self.shifts:
+            return x_BxHxTxD
+        return self.shifts[name](h_BxTxM, x_BxHxTxD, layer.past(f"unshifted {name}", x_BxHxTxD))
+
+    def _normed(self, name: str, x_BxHxTxD: Tensor) -> Tensor:
+        return self.norms[name](x_BxHxTxD.float()).to(x_BxHxTxD.dtype) if name in self.norms else x_BxHxTxD
+
+    def scale_queries(self, q_BxHxTxD: Tensor, S: int, encoding: Encoding, padding_mask_BxS: Tensor | None = None) -> Tensor:
+        """Queries of the last T of S tokens, times the factor of `logit_scale` where this layer has one now."""
+        layers, phase = self.scaled_when
+        in_this_layer = layers == "all" or encoding.group == "none"
+        if self.logit_scale.kind == "none" or not in_this_layer or (phase == "evaluation" and self.training):
             return q_BxHxTxD
         key_BxS = torch.ones(1, S, dtype=torch.bool, device=q_BxHxTxD.device) if padding_mask_BxS is None else ~padding_mask_BxS
         count_BxS = key_BxS.cumsum(1) if self.causal else key_BxS.sum(1, keepdim=True).expand_as(key_BxS)
@@ -114,12 +146,29 @@ class Block(nn.Module):
         form, self.dropout = FORMS[config.block], config.dropout
         self.norm1, self.norm2 = form.norm(config.d_model), form.norm(config.d_model)
         self.attention = Attention(config, dtype, self.logit_scale)
-        self.mlp = form.mlp(config.d_model, config.mlp_ratio * config.d_model, dtype)
+        d_hidden = config.mlp_ratio * config.d_model
+        self.mlp = form.mlp(config.d_model, d_hidden, dtype)
+        width = {name: d_hidden if letter == "D" else config.d_model for letter in config.canon for name in PLACES[letter]}
+        self.canon = nn.ModuleDict({name: Canon(width) for name, width in width.items() if name != "gate" or form.gated})
 
     def forward(self, x_BxTxM: Tensor, layer: LayerInput) -> Tensor:
         """`[B, T - query_start, M]`, or `[N, M]` of the tokens of `query_index_N`."""
-        x = layer.queried(x_BxTxM) + self.drop(self.attention(self.norm1(x_BxTxM), layer))
-        return x + self.drop(self.mlp(self.norm2(x)))
+        mix = self.mix(layer)
+        x = layer.queried(x_BxTxM) + self.drop(self.attention(self.attention_input(x_BxTxM, mix), layer, mix))
+        return x + self.drop(self.mlp(mix("mlp", self.norm2(x)), mix))
+
+    def attention_input(self, x_BxTxM: Tensor, mix: Mix) -> Tensor:
+        return mix("attention", self.norm1(x_BxTxM))
+
+    def mix(self, layer: LayerInput) -> Mix:
+        """What applies the Canon layer of a name, or nothing where there is none."""
+
+        def mixed(name: str, x_BxTxM: Tensor) -> Tensor:
+            if name not in self.canon:
+                return x_BxTxM
+            return self.canon[name](x_BxTxM, layer.past(f"canon {name}", x_BxTxM[:, None])[:, 0])
+
+        return mixed
 
     def drop(self, x: Tensor) -> Tensor:
         """Dropout in training; the training loop seeds it for every step."""
@@ -149,7 +198,13 @@ class Transformer(nn.Module):
         if form.tied:
             self.out.weight = self.embedding.weight  # type: ignore[assignment]
         self.switch(False)
-        form.init(self, torch.Generator().manual_seed(weight_seed(config, "weights")))  # encodings draw their own
+        self.loops = config.loops
+        self.whole_last_layer = not {"B", "C", "D"}.isdisjoint(config.canon)  # what is read mixes with what is not
+        generator = torch.Generator().manual_seed(weight_seed(config, "weights"))
+        form.init(self, generator)  # encodings draw their own
+        for module in self.modules():
+            if isinstance(module, Canon | TokenShift):
+                module.init(generator)
 
     def switch(self, to_later: bool) -> None:
         """Whether the later encodings (`rope:then=none`), if there are any, serve the layers; at the start the first ones do."""
@@ -187,13 +242,14 @@ class Transformer(nn.Module):
         contiguous = positions is None and tokens.padding_mask is None
         context = ForwardContext(tokens.padding_mask, contiguous, bias_cache={}, sizes=self.block_sizes)
         x_BxTxM = self.embed(ids_BxT, positions_LxBxT[0], ids_BxS)
-        for n, block in enumerate(self.blocks):
+        n_layer, last = len(self.blocks), self.loops * len(self.blocks) - 1
+        for number in range(last + 1):
+            n = number % n_layer
             positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            layer = LayerInput(n, self.current[n].on_scores, positions_BxS, context, cache)
-            if n == len(self.blocks) - 1:
-                layer = replace(layer, query_start=query_start, query_index_N=index_N)
-            x_BxTxM = block(x_BxTxM, layer)
-        states = self.norm(x_BxTxM)
+            layer = LayerInput(number, self.current[n].on_scores, positions_BxS, context, cache)
+            asked = replace(layer, query_start=query_start, query_index_N=index_N) if number == last else layer
+            x_BxTxM = self.blocks[n](x_BxTxM, layer if self.whole_last_layer else asked)
+        states = self.norm(asked.queried(x_BxTxM) if self.whole_last_layer else x_BxTxM)
         return states if padding_mask_BxT is None or query_index_N is not None else states.unflatten(0, (len(ids_BxT), -1))
 
     def _positions(self, ids_BxT: Tensor, positions: Tensor | None, start: int) -> Tensor:

@@ -41,6 +41,7 @@ class Table:
     foot: int = 0  # the last so many rows are references, which an HTML page does not sort
     narrow: "Table | None" = None
     section: str = ""  # what it is about, where tables of several sections stand together
+    part: str = ""  # of its section, where an HTML page divides sections
 
     def __post_init__(self) -> None:
         widths = {len(self.columns), *map(len, self.rows), *map(len, self.bold)}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import DATA, ChoiceError, is_path, parse_choice, split_layers, split_switch
+from rpecli.choice import DATA, ChoiceError, is_path, neighbours, parse_choice, split_layers, split_switch
 
 ABSOLUTE = "APE"  # the group whose encodings are marked as such
 
@@ -21,8 +21,13 @@ def display(kind: str, choice: str, marked: bool = False) -> str:
     machine, stands as it is.
     """
     before, after = split_switch(choice)
-    names = [" + ".join(_part(kind, part, marked) for part in split_layers(phase)) for phase in (before, after) if phase]
-    return ", then ".join(names)
+    return ", then ".join(_phase(kind, phase, marked) for phase in (before, after) if phase)
+
+
+def _phase(kind: str, choice: str, marked: bool) -> str:
+    """`3x RoPE + NoPE`."""
+    parts = ((_part(kind, part, marked), number) for part, number in neighbours(split_layers(choice)))
+    return " + ".join(part if number == 1 else f"{number}x {part}" for part, number in parts)
 
 
 def display_trained(choice: str, positions: str = "start", marked: bool = False) -> str:

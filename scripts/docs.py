@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import decision_table
+import papers
 import report_schema
 import typer
 
@@ -24,12 +26,16 @@ from rpecli.config import suites
 from rpecli.config.keys import recipe_keys
 from rpecli.describe import learned, listing, task_card
 from rpecli.escape import Markdown
+from rpecli.reproduce import paper
+from rpecli.reproduce import tables as paper_rows
+from rpecli.reproduce.outcome import AGREES, MIN_SEEDS
 from rpecli.table import Table, few
 from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "results" / "shipped"
-PAGES = [ROOT / "README.md", ROOT / "results/tasks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RESULTS = [ROOT / "results" / folder / "README.md" for folder in ("", "tasks", "papers")]
+PAGES = [ROOT / "README.md", *RESULTS, *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "report.schema.json"
 GLOSSARY = ROOT / "rpecli/report/templates/glossary.md"  # a copy of docs/glossary.md, which a report's page reads
 COMMAND = "python scripts/docs.py"
@@ -100,9 +106,14 @@ def task_section(name: str) -> str:
     card = task_card.card(name)
     facts = "\n".join(task_card.fact_lines(card))
     choices = [choice for choice in listing.task_choices() if choice.partition(":")[0] == name]
-    examples = [(choice, task_card.card(choice, seed=1).drawn[0]) for choice in choices]
-    shown = "\n".join(f"{choice}\n    {text}" for choice, text in examples)
+    shown = "\n".join(task_example(task_card.card(choice, seed=1)) for choice in choices)
     return f"## {name}\n\n{card.summary}\n\n```text\n{facts}\n```\n\nExamples:\n\n```text\n{shown}\n```"
+
+
+def task_example(card: task_card.TaskCard) -> str:
+    """A choice with an example of it, and of a variant, whose card is not shown, whether it is learned."""
+    facts = [f"{name}: {line}" for name in ("Learned", "Tried") for line in card.facts.get(name, "").splitlines()]
+    return "\n    ".join([card.choice, card.drawn[0], *(facts if ":" in card.choice else [])])
 
 
 def kernel_table() -> str:
@@ -219,6 +230,47 @@ def checks_table() -> str:
     ])  # fmt: skip
 
 
+def results_index() -> str:
+    """Every report that ships with its headline and its claims, then what is known of tasks and of papers."""
+    return "\n".join([*map(_report_line, sorted(SHIPPED.glob("*/report.json"))), _tasks_line(), _papers_line()])
+
+
+def _report_line(file: Path) -> str:
+    report = json.loads(file.read_text(encoding="utf-8"))
+    claims = ", ".join(f"{verdict['claim'].lower()} {verdict['outcome']}" for verdict in report["verdicts"])
+    title, (detail, *_) = report["headline"]["title"], report["headline"]["detail"]
+    return f"- **[{file.parent.name}](shipped/{file.parent.name}/report.md)**: {title} {detail} Claims: {claims}."
+
+
+def _tasks_line() -> str:
+    rows = learned.results()
+    known = sum(any(result.is_learned for result in results) for results in rows.values())
+    return (
+        f"- **[tasks](tasks/README.md)**: of {len(rows)} tasks and variants measured at their defaults, {known} are learned at "
+        "their training length by at least one of RoPE, ALiBi and NoPE."
+    )
+
+
+def _papers_line() -> str:
+    run = [each for name in paper.names() for each in papers.outcomes(name) if each.n_kept >= MIN_SEEDS]
+    agreeing = sum(each.verdict == AGREES for each in run)
+    return f"- **[papers](papers/README.md)**: of {len(run)} published cells that were run with enough seeds, {agreeing} agree."
+
+
+def paper_tables() -> str:
+    """One section per paper: what was run, and what differs from the paper's protocol."""
+    return "\n\n".join(paper_section(name) for name in paper.names())
+
+
+def paper_section(name: str) -> str:
+    loaded = paper.load(name)
+    run = [each for each in papers.outcomes(name) if each.n_runs]
+    known = "\n".join(f"- {text}" for text in [*loaded.deviations, *loaded.defects])
+    rows = paper_rows.outcome_table(loaded, run)
+    written = Table("", rows.columns, rows.align, rows.rows).markdown(padded=False) if run else "Not run yet."
+    return f"## {name}\n\n{loaded.title}. Numbers from {loaded.source}.\n\n{written}\n\nDeviations and defects:\n\n{known}"
+
+
 def short_recipes() -> list[dict[str, Any]]:
     """The recipes, long lists cut."""
     rows = listing.rows("recipes")
@@ -243,6 +295,11 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "claims": claim_table,
     "commands": command_sections,
     "gallery": gallery,
+    "decisions": decision_table.decisions,
+    "costs": decision_table.costs,
+    "pretrained": decision_table.pretrained,
+    "papers": paper_tables,
+    "results_index": results_index,
     "learned": lambda: table(learned.table_rows()),
     "tried": lambda: table(learned.tried_rows()),
 }

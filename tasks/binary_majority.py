@@ -16,7 +16,7 @@ class BinaryMajority(Task):
     symbols = 2
     family = "counting"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
-    variants = {"streams=3": {"length": 48, "steps": 3000}}
+    variants = {"streams=3": {"length": 48, "steps": 2400}}
     expressible = {"": (True, True), "streams=3": (True, False)}
     defaults = {"length": 50, "curriculum": 0.5, "tokens": 4096, "steps": 600}
     examples = (([0, 1, 0, 0], "> 0 1 0 0 | [0] ."), ([1], "> 1 | [1] ."))

@@ -22,7 +22,7 @@ class Brevo(Task):
     family = "chain reasoning"
     source = "Physics of Language Models: Part 4.1, Architecture Design and the Magic of Canon Layers, 2025, arXiv 2512.17351"
     predicts_sets = True
-    defaults = {"length": 10, "min_length": 3, "curriculum": 0.5, "tokens": 4096, "steps": 4000}
+    defaults = {"length": 10, "min_length": 3, "curriculum": 0.5, "tokens": 4096, "steps": 2400}
     examples = (
         ([5, 2, 7, 5, 7, 3] + [-1] * 26 + [-1, 7, 5, 2], "> 5 2 7 5 7 3 ? 2 | {7}7 {5}5 {2}2 {.}."),
         ([4, 9, 8, 9] + [-1] * 20 + [8, 4, 9], "> 4 9 8 9 ? 9 | {4 8}8 {4}4 {9}9 {.}."),

@@ -20,7 +20,7 @@ class Depo(Task):
     family = "chain reasoning"
     source = "Physics of Language Models: Part 4.1, Architecture Design and the Magic of Canon Layers, 2025, arXiv 2512.17351"
     variants = {"hops=16:longest=7:shortest=5:symbols=3": {"length": 8}, "hops=8": {}}
-    defaults = {"length": 12, "min_length": 3, "curriculum": 0.5, "tokens": 4096, "steps": 4000}
+    defaults = {"length": 12, "min_length": 3, "curriculum": 0.5, "tokens": 4096, "steps": 2400}
     examples = (
         (
             [42, 98, 6, 65, 59, -1, 1, 2, 0, 0, 1, 2, 2, 1, 3],

@@ -22,7 +22,7 @@ class FuzzyRecall(Task):
     title = "Fuzzy recall"
     family = "retrieval"
     source = "Mechanistic Design and Scaling of Hybrid Architectures, 2024, arXiv 2403.17844"
-    defaults = {"length": 64, "min_length": 12, "curriculum": 0.5, "tokens": 4096, "steps": 3000}
+    defaults = {"length": 64, "min_length": 12, "curriculum": 0.5, "tokens": 4096, "steps": 2400}
     examples = (
         ([5, 0, 4, 9, 14, 8, 6, 5, 4, 11, -1, -1, 6, 5, 4, 11, -1, -1], "> k5 k0 k4 v2 v7 v1 k6 k5 k4 v4 k6 k5 k4 [v4]"),
         ([0, 1, 2, 7, 8, -1, 0, 1, 2, 7, 8, -1], "> k0 k1 k2 v0 v1 k0 k1 k2 [v0] [v1]"),

@@ -21,13 +21,13 @@ class GroupWord(Task):
     family = "state tracking"
     source = "The Illusion of State in State-Space Models, 2024, arXiv 2404.08819"
     variants = {
-        "format=last": {"length": 16, "steps": 3000},
-        "format=last:group=A5": {"length": 16, "steps": 3000},
-        "format=last:group=S5": {"length": 16, "steps": 3000},
-        "format=last:group=Z60": {"length": 16, "steps": 3000},
-        "group=A5": {"steps": 3000},
-        "group=S5": {"steps": 4000},
-        "group=Z60": {"steps": 3000},
+        "format=last": {"length": 16, "steps": 2400},
+        "format=last:group=A5": {"length": 16, "steps": 2400},
+        "format=last:group=S5": {"length": 16, "steps": 2400},
+        "format=last:group=Z60": {"length": 16, "steps": 2400},
+        "group=A5": {"steps": 2400},
+        "group=S5": {"steps": 2400},
+        "group=Z60": {"steps": 2400},
     }
     defaults = {"length": 32, "curriculum": 0.5, "tokens": 4096, "steps": 1500}
     examples = (([1, 2, 2], "> 021 [021] 102 [120] 102 [021]"), ([0, 5], "> 012 [012] 210 [210]"))

@@ -29,7 +29,7 @@ class Multiplication(Arithmetic):
     family = "arithmetic"
     source = "Position Coupling: Improving Length Generalization of Arithmetic Transformers, 2024, arXiv 2405.20671"
     variants = {"operands=mixed": {}, "second=1": {"length": 8}, "second=2": {"length": 6}}
-    defaults = {"length": 4, "curriculum": 0.5, "tokens": 4096, "steps": 4000}
+    defaults = {"length": 4, "curriculum": 0.5, "tokens": 4096, "steps": 2400}
     examples = (([2, 1, 3, 0], "> 2 1 * 3 0 | [6] [3] [0] [0] ."), ([9, 9], "> 9 * 9 | [1] [8] ."))
 
     def __init__(

@@ -26,7 +26,7 @@ class Pcfg(Task):
     title = "PCFG SET"
     family = "composition"
     source = "Compositionality decomposed: how do neural networks generalise?, 2020, arXiv 1908.08351"
-    defaults = {"length": 8, "curriculum": 0.5, "tokens": 4096, "steps": 4000}
+    defaults = {"length": 8, "curriculum": 0.5, "tokens": 4096, "steps": 2400}
     examples = (
         ([526, 521, 0, 21, 530, 40, 60], "> append reverse A1 B2 , C1 D1 | [B2] [A1] [C1] [D1] ."),
         ([523, 5, 6], "> echo A6 A7 | [A6] [A7] [A7] ."),

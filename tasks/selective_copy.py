@@ -16,7 +16,7 @@ class SelectiveCopy(Task):
     title = "Selective copying"
     family = "copying"
     source = "Mechanistic Design and Scaling of Hybrid Architectures, 2024, arXiv 2403.17844"
-    variants = {"copies=16": {"length": 256, "min_length": 34, "tokens": 4096}}
+    variants = {"copies=16": {"length": 256, "min_length": 34, "tokens": 4096, "steps": 2400}}
     defaults = {"length": 64, "min_length": 10, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
     examples = (
         ([14, 3, 14, 14, 9, 0, 14, 13], "> x 3 x x 9 0 x 13 | [3] [9] [0] [13] ."),

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,9 @@ class Values(Strict):
     lengths: Lengths = "1x"
 
 
-def commands() -> Iterator[tuple[str, str]]:
+def commands(pages: Iterable[Path] = docs.PAGES) -> Iterator[tuple[str, str]]:
     """Every command with the page that it is on. `rpe eval --data` in a sentence is a mention, not a command."""
-    for page in docs.PAGES:
+    for page in pages:
         text = page.read_text(encoding="utf-8")
         fenced = [line for block in FENCED.findall(text) for line in LINE.findall(block)]
         inline = [

@@ -27,7 +27,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["digits"],
     ["attention", "encodings"],
     ["encoding_facts", "templates"],
-    ["data", "objective", "blocks"],
+    ["data", "objective", "blocks", "mixing"],
     ["model"],
     ["train", "evaluate", "proofs"],
     ["probes", "trial"],

@@ -144,7 +144,7 @@ def test_no_scale_leaves_queries_as_they_are():
     config = Config(task="copy", encoding="none", d_model=24, n_head=3)
     attention = Attention(config, torch.float32, LogitScale("none", 3, 16))
     q = draw(1, 3, 4, 8)
-    assert attention.scale_queries(q, 4) is q
+    assert attention.scale_queries(q, 4, encoding.build("none", d_model=24, n_head=3)) is q
 
 
 @pytest.mark.parametrize("length", [2, 16, 64])

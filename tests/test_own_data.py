@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from rpecli import data
+from rpecli import catalog, data
 from rpecli import task as tasks
 from rpecli.choice import ChoiceError, canonical, data_in
 from rpecli.cli.app import app
@@ -248,3 +248,11 @@ def test_what_would_fail_after_the_training_is_told_before(
     assert result.exit_code == 2, result.stderr
     assert message in " ".join(result.stderr.split())
     assert not (tmp_path / "runs").exists()
+
+
+def test_without_a_second_path_no_other_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty path is no file; it stood for the working folder, whose every file was read."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.txt").write_text("x")
+    assert catalog.data_fingerprint("") == ""
+    assert catalog.data_fingerprint("other.txt") == catalog.data_fingerprint("*.txt") != ""

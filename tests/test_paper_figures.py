@@ -4,6 +4,7 @@ import re
 
 import pytest
 from helpers.fake_runs import fake_run
+from matplotlib.text import Text
 
 from rpecli import plot
 from rpecli.report.aggregate import TaskResults, aggregate
@@ -71,3 +72,13 @@ def test_the_typeface_holds_for_these_figures_alone() -> None:
     assert b"STIX" in paper.files(content(results()), "icml", serif=True)["paper-accuracy.pdf"]
     assert plot.STYLE["font.family"] == before
     assert b"STIX" not in paper.files(content(results()), "icml")["paper-accuracy.pdf"]
+
+
+def test_panels_of_two_measures_name_their_own() -> None:
+    text = fake_run("rope", 0, {16: 1.0, 32: 0.5}, task="text", measure="perplexity")
+    for line in text.evaluations.values():
+        line["nll"] = 1.0
+    drawing = paper.intervals(aggregate([fake_run("rope", 0, {16: 1.0, 32: 0.5}), text]), SIZES["neurips"])
+    assert drawing
+    words = {item.get_text() for item in drawing.figure.findobj(Text)}
+    assert {"exact match (%)", "perplexity", "beyond training"} <= words

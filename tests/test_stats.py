@@ -250,3 +250,12 @@ def test_an_interval_between_unpaired_samples_is_second_minus_first_and_agrees_w
 def test_holm_needs_no_larger_factor_than_hypotheses_can_be_true_together():
     """Four hypotheses of which two at most are true: factors 2, 2, 2 and 1, where Holm alone takes 4, 3, 2 and 1."""
     assert stats.holm([0.01, 0.02, 0.03, 0.9], most_true=2) == pytest.approx([0.02, 0.04, 0.06, 0.9])
+
+
+def test_the_interval_of_an_interquartile_mean_is_the_same_whether_resamples_are_sorted_or_counted(monkeypatch):
+    numbers = np.random.default_rng(0).random((4, 40)).round(2).tolist()  # with ties, and 160 values
+    assert sum(map(len, numbers)) > stats.MANY_VALUES
+    counted = stats.interquartile_interval(numbers)
+    monkeypatch.setattr(stats, "MANY_VALUES", 1000)
+    assert counted == pytest.approx(stats.interquartile_interval(numbers), abs=1e-12)
+    assert stats.interquartile_interval([[0.5] * 150, [0.5] * 2]) is None, "a task has fewer than three seeds"

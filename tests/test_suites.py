@@ -1,14 +1,19 @@
 """Every suite: its recipe is valid, each of its tasks trains and is evaluated, and a shortened run of it makes a report."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from rpecli.choice import ChoiceError
+from rpecli.cli._inputs import named_choice
 from rpecli.cli.app import app
 from rpecli.config import load as config_load
 from rpecli.config import suites
+from rpecli.config.settings import check_choice
 from rpecli.evaluate import measure
 from rpecli.run.directory import Run
 from rpecli.train import loop as train
@@ -49,3 +54,19 @@ def test_the_recipe_text_trains_on_the_text_that_ships(tmp_path: Path, monkeypat
     assert [(row["task"], row["measure"], row["length"]) for row in report["rows"]] == [
         ("text", "perplexity", n) for n in (64, 128)
     ]
+
+
+@pytest.mark.parametrize("word", ["suite", "suites", "suite-crasp", "suites:crasp", "Suite:crasp", "crasp", "suite:crasp:x=1"])
+def test_a_word_that_is_nearly_a_suite_is_told_how_to_write_one(word: str) -> None:
+    result = CliRunner().invoke(app, ["train", "--task", word, "--encoding", "rope"])
+    assert result.exit_code == 2
+    assert "suite:NAME" in result.stderr or "suite:crasp" in result.stderr or "did you mean crasp?" in result.stderr
+    assert "crasp" in result.stderr
+    assert "duplicate" not in result.stderr
+
+
+@pytest.mark.parametrize("word", ["suite:crasp", "suite", "baselines", "Baseline"])
+@pytest.mark.parametrize("check", [named_choice, partial(check_choice, "tasks"), partial(check_choice, "encodings")])
+def test_words_for_several_names_are_refused_where_one_is_expected(word: str, check: Callable[[str], str]) -> None:
+    with pytest.raises(ChoiceError, match=r"in a list of (tasks|encodings)"):
+        check(word)

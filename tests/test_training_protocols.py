@@ -125,6 +125,31 @@ def test_biases_and_norms_need_not_decay():
         torch.testing.assert_close(tensor, before[name] * (1 - 1e-2 * 0.1 * (tensor.dim() > 1)))
 
 
+def test_the_penalty_on_positions_written_out():
+    trainer = tiny.trainer(encoding="learned", n_layer=2, length=3)
+    table_RxM, n = trainer.model.current[0].table_RxM.detach(), 7
+    expected = 0.0
+    for block in trainer.model.blocks:
+        for head in range(2):
+            of = slice(8 * head, 8 * head + 8)
+            w_q, w_k = (linear.weight.detach()[of] for linear in (block.attention.q, block.attention.k))
+            for j in range(n):
+                products = [float((w_q @ table_RxM[i]) @ (w_k @ table_RxM[j])) for i in range(j, n)]
+                expected += sum(product**2 for product in products) / n
+    assert float(loop.position_score_size(trainer.model, n).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(loop.position_score_size(tiny.trainer(encoding="rope").model, n).detach()) == 0
+
+
+def test_a_penalty_makes_what_positions_give_to_scores_smaller():
+    sizes = []
+    for penalty in (0.0, 1.0):
+        trainer = tiny.trainer(encoding="learned:std=0.1", position_penalty=penalty, steps=20, warmup=0)
+        for _ in range(20):
+            loop.step(trainer)
+        sizes.append(float(loop.position_score_size(trainer.model, 10).detach()))
+    assert sizes[1] < 0.5 * sizes[0]
+
+
 def test_validation_at_all_lengths():
     copy = task.build("copy")
     every = tiny.config(length=6, min_length=3, validation_lengths="all", validation_samples=5)
@@ -133,7 +158,9 @@ def test_validation_at_all_lengths():
         assert [(B, (T - 3) // 2) for B, T in shapes] == sizes
 
 
-@pytest.mark.parametrize(("keys", "word"), [({"dropout": 0.1}, "drops"), ({"decayed": "matrices"}, "decay")])
+@pytest.mark.parametrize(
+    ("keys", "word"), [({"dropout": 0.1}, "drops"), ({"decayed": "matrices"}, "decay"), ({"position_penalty": 1e-3}, "penalty")]
+)
 def test_what_cannot_be_stacked_says_so(keys, word):
     assert word in why_not_stackable([tiny.config(seed=seed, **keys) for seed in range(2)], torch.device("cpu"))
 

@@ -11,7 +11,7 @@ import typer
 from rpecli import trust
 from rpecli.cli._exit import USAGE, stop
 from rpecli.config.keys import RecipeKey, keys_set_by_tasks, recipe_keys
-from rpecli.config.yaml_source import BY_TASK
+from rpecli.config.yaml_source import IN_FILES
 
 COMPLETED = {"task": "tasks", "encoding": "encodings"}  # the keys whose values the shell completes, and their kinds
 
@@ -41,10 +41,10 @@ Command = Callable[..., None]
 def takes_recipe_keys(*names: str) -> Callable[[Command], Command]:
     """Adds flags for recipe keys (`--lr 1e-3`); the command gets the values that were given as `overrides`.
 
-    Without names there is a flag for every key except `by_task`: a flag holds for every task, and `--task` chooses one. With
+    Without names there is a flag for every key except IN_FILES: a flag holds for every task, and `--task` chooses one. With
     names the command works on runs that exist, and their own recipes hold the defaults.
     """
-    keys = [key for key in recipe_keys() if key.name != BY_TASK and key.name in (names or [key.name])]
+    keys = [key for key in recipe_keys() if key.name not in IN_FILES and key.name in (names or [key.name])]
     defaults = {key.name: "as in the run's recipe" if names else _default(key) for key in keys}
     annotations = {key.name: Annotated[str | None, _key_option(key, defaults[key.name])] for key in keys}
     return lambda function: _collected(function, "overrides", annotations)

@@ -9,7 +9,7 @@ import typer
 from rpecli import trust
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.config import load
+from rpecli.config import load, suites
 from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings, Recipe, label
@@ -95,6 +95,7 @@ def check_device(device: str) -> None:
 
 def named_choice(text: str) -> str:
     """A choice that the user wrote on the command line, in canonical spelling; its files may run."""
+    suites.refuse(text)
     choice = canonical(text)
     trust.allow([choice])
     return choice

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, names_in, parse_choice, split_layers, split_switch
+from rpecli.choice import ChoiceError, canonical, join_layers, names_in, parse_choice, split_layers, split_switch
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._inputs import load_recipe, named_choice, try_code
@@ -145,7 +145,13 @@ def _stretched(config: Config, scaling: str) -> str:
         parts.append(":".join([name, *(f"{key}={value}" for key, value in options.items())]))
     if not stretches:
         raise ChoiceError(f"--rope-scaling {scaling}: encoding {own} has no scaling")
-    return "+".join(parts)
+    return join_layers(parts)
+
+
+def has_scaling(choice: str) -> bool:
+    """Whether an encoding, or one of several, has a scaling of its frequencies that `--rope-scaling` sets."""
+    before, after = split_switch(choice)
+    return any(_has_scaling(parse_choice(part)[0]) for part in split_layers(after or before))
 
 
 def _has_scaling(name: str) -> bool:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rpecli.cli._exit import warn
+from rpecli.cli._select import warn_of
 from rpecli.launch.status import clock
 from rpecli.report.measures import Measure, Scoring, scoring_of
 from rpecli.run.directory import Run, Status, readable_runs
 from rpecli.run.files import RunError
 from rpecli.run.liveness import state
+from rpecli.run.problems import Message
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way, way_of
 from rpecli.table import Table, whole_percent
@@ -19,14 +20,12 @@ FACTORS = (1.0, 2.0, 8.0)  # of the training length at which a list of runs show
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """One row per run: what it is, its state, its last validation, its accuracy at some multiples of the training length."""
-    runs, problems = readable_runs(run.path for run in runs)
-    for problem in problems:  # one that went away in the meantime
-        warn(problem)
-    by_factor = [accuracy_by_factor(run) for run in runs]
+    runs, problems = readable_runs(run.path for run in runs)  # without one that went away in the meantime
+    by_factor = [accuracy_by_factor(run, problems) for run in runs]
     factors = shown_factors(by_factor)
     rows, narrow_rows, narrowest_rows = [], [], []
     for run, accuracies in zip(runs, by_factor, strict=True):
-        record, validation = run.record, _last_validation(run)
+        record, validation = run.record, _last_validation(run, problems)
         what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
         shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
         numbers = list(map(whole_percent, shares))
@@ -35,6 +34,8 @@ def runs_table(runs: Sequence[Run]) -> Table:
         digits = run.name.rpartition("-")[2]
         narrow_rows.append([*what, condition, *numbers, digits])
         narrowest_rows.append([*what, condition, digits])
+    if problems:
+        warn_of(problems, problems[0][0].parent)
     columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
     align = "llrl" + "r" * (1 + len(factors))
     narrowest = Table("", [*columns[:4], "run"], "llrll", narrowest_rows)
@@ -44,24 +45,24 @@ def runs_table(runs: Sequence[Run]) -> Table:
     return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=caption, narrow=narrow)
 
 
-def _last_validation(run: Run) -> Mapping[str, Any]:
+def _last_validation(run: Run, problems: list[Message]) -> Mapping[str, Any]:
     """The latest line of metrics.jsonl; nothing where a trained run lost it, so that an older one is not taken for it."""
     record, line = run.record, run.last_metrics() or {}
     lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
     if lost:
-        warn(f"{run.metrics_file}: the last validation is damaged or gone: left out")
+        problems.append((run.path, f"{run.metrics_file}: the last validation is damaged or gone: left out"))
         return {}
     return line
 
 
-def accuracy_by_factor(run: Run) -> dict[float, float]:
-    """Token accuracy by multiple of the training length, as the run's recipe says; none, with a warning, from damaged lines."""
+def accuracy_by_factor(run: Run, problems: list[Message]) -> dict[float, float]:
+    """Token accuracy by multiple of the training length, as the run's recipe says; none, and a problem, from damaged lines."""
     if not (length := run.record.get("length")):
         return {}
     try:
         return {n / length: line["token_accuracy"] for n, line in evaluations_by_way(run).get("", {}).items()}
     except RunError as error:
-        warn(str(error))
+        problems.append((run.path, str(error)))
         return {}
 
 

@@ -1,7 +1,7 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
 import errno
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rpecli.run.code import changes
 from rpecli.run.directory import Run, Status, directories, readable_runs
 from rpecli.run.files import NotWritten, RunError
 from rpecli.run.liveness import claim
+from rpecli.run.problems import ALL, Message, folded
 from rpecli.run.provenance import why_no_commit
 from rpecli.table import few
 
@@ -32,8 +33,7 @@ def select_runs(folder: Path, names: list[str] | None, filters: Filters = NO_FIL
     """
     if not names:
         runs, problems = readable_runs(readable_directories(folder))
-        for problem in problems:
-            warn(problem)
+        warn_of(problems, folder)
         if not runs and problems:
             stop(f"no directory under {folder} is a run that can be read", FAILURE)
         if not runs:
@@ -42,11 +42,16 @@ def select_runs(folder: Path, names: list[str] | None, filters: Filters = NO_FIL
     by_name = {name: readable_runs(find_directories(folder, name)) for name in names}
     unreadable = [name for name, (runs, _) in by_name.items() if not runs]
     for name, (_, problems) in by_name.items():
-        for problem in problems:
-            warn(problem, "red" if name in unreadable else "yellow")
+        warn_of(problems, folder, "red" if name in unreadable else "yellow")
     if len(unreadable) == len(by_name):
         raise SystemExit(FAILURE)
     return matching(list(dict.fromkeys(run for runs, _ in by_name.values() for run in runs)), filters), unreadable
+
+
+def warn_of(messages: Iterable[Message], folder: Path, color: str = "yellow") -> None:
+    """Says what is wrong with runs of a folder, in a few lines."""
+    for line in folded(messages, f"{ALL}{runs_flag(folder)}"):
+        warn(line, color)
 
 
 def matching(runs: list[Run], filters: Filters) -> list[Run]:
@@ -168,25 +173,26 @@ def create_runs(configs: list[Config], study: str, folder: Path, done: Set[str] 
 
     Warns of runs that other code of rpe trained, or began to train. Those of `done` are there and up to date.
     """
-    runs, problems = list[Run](), dict[str, str]()
+    runs, problems, notes = list[Run](), dict[Path, str](), list[Message]()
     for config in configs:
         if config.id in done:
             runs.append(Run(folder / config.id))
             continue
+        path = folder / config.id
         try:
-            run = Run.create(config, folder, study, say=warn)
+            run = Run.create(config, folder, study, say=lambda note, path=path: notes.append((path, note)))  # type: ignore[misc]
             claim(run)
         except RunError as error:
             if isinstance(error, NotWritten) and error.errno == errno.ENOSPC:
                 stop(str(error), FAILURE)
-            problems[config.id] = str(error)
+            problems[path] = str(error)
             continue
         runs.append(run)
+    warn_of(notes, folder)
     _warn_of_changed_code([run for run in runs if run.name not in done], "; delete a run to train it again")
-    for problem in dict.fromkeys(problems.values()):  # once, where it is about the folder
-        warn(problem, "red")
+    warn_of({problem: (path, problem) for path, problem in problems.items()}.values(), folder, "red")  # of the folder, once
     if not runs:
         raise SystemExit(FAILURE)
     if not all(run.is_trained for run in runs) and (reason := why_no_commit()):
         warn(f"the commit of rpe is not recorded: {reason}")
-    return list(dict.fromkeys(runs)), list(problems)
+    return list(dict.fromkeys(runs)), [path.name for path in problems]

@@ -12,7 +12,7 @@ import typer
 
 from rpecli import __version__
 from rpecli.choice import ChoiceError
-from rpecli.cli import bench, check, data, export, import_, inspect, ls, new, report, reproduce, rm, run, show, train
+from rpecli.cli import bench, check, choose, data, export, import_, inspect, ls, new, report, reproduce, rm, run, show, train
 from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._flags import takes_trust
@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "eval": (evaluate.evaluate, evaluate.EXAMPLES),
     "report": (report.report, report.EXAMPLES),
     "run": (run.run, run.EXAMPLES),
+    "choose": (choose.choose, choose.EXAMPLES),
     "ls": (ls.ls, ls.EXAMPLES),
     "show": (show.show, show.EXAMPLES),
     "reproduce": (reproduce.reproduce, reproduce.EXAMPLES),
@@ -46,7 +47,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "import": (import_.import_, import_.EXAMPLES),
     "rm": (rm.rm, rm.EXAMPLES),
 }
-RUNS_CODE = ("bench", "check", "eval", "inspect", "run", "show", "train")  # of runs, which may be somebody else's
+RUNS_CODE = ("bench", "check", "choose", "eval", "inspect", "run", "show", "train")  # of runs, which may be somebody else's
 
 app = typer.Typer(
     cls=Group,

@@ -36,7 +36,7 @@ Examples:
 """
 
 
-@flags.takes_recipe_keys("lengths", "grid", "samples", "eval_tokens", "eval_seed", "eval_positions", "eval_task")
+@flags.takes_recipe_keys("lengths", "grid", "samples", "eval_tokens", "eval_seed", "eval_positions", "eval_loops", "eval_task")
 @flags.takes_filters
 def evaluate(
     overrides: dict[str, str],

@@ -73,7 +73,7 @@ class Output:
             warn(f"{run.name}: {reason}", "red")
 
 
-@flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions")
+@flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions", "eval_loops")
 @flags.takes_filters
 def inspect(
     overrides: dict[str, str],

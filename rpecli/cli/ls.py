@@ -8,9 +8,11 @@ import typer
 from rpecli import catalog
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop
-from rpecli.cli._output import print_json, print_tables
+from rpecli.cli._output import print_json, print_tables, say
 from rpecli.cli._run_tables import runs_table
-from rpecli.cli._select import select_runs, states_filter
+from rpecli.cli._select import readable_directories, select_runs, states_filter
+from rpecli.run.directory import Run
+from rpecli.run.problems import problems_of
 
 EXAMPLES = """
 Examples:
@@ -21,8 +23,8 @@ Examples:
 
   rpe ls runs --task copy --state trained
 
-  # for a program
-  rpe ls tasks --json
+  # what is damaged, missing or of another version
+  rpe ls runs --problems
 """
 
 
@@ -33,6 +35,7 @@ def ls(
     runs: flags.Runs = Path("runs"),
     suite: Annotated[str | None, typer.Option(help="Only tasks of this suite.")] = None,
     state: flags.State = None,
+    problems: Annotated[bool, typer.Option("--problems", help="Every problem of every run, instead of the runs.")] = False,
     as_json: flags.Json = False,
 ) -> None:
     """List encodings, tasks, recipes or runs.
@@ -46,10 +49,15 @@ def ls(
         stop(catalog.unknown("kind", kind, kinds), USAGE)
     if kind != "runs":
         flags.refuse(
-            flags.given("--runs", "--task", "--encoding", "--seed", "--state"), f"of use with runs only, not with {kind}"
+            flags.given("--runs", "--task", "--encoding", "--seed", "--state", "--problems"),
+            f"of use with runs only, not with {kind}",
         )
     if kind != "tasks":
         flags.refuse(flags.given("--suite"), f"of use with tasks only, not with {kind}")
+    if problems:
+        flags.refuse(flags.given("--task", "--encoding", "--seed", "--state"), "--problems looks at every run")
+        _list_problems(runs, as_json)
+        return
     filters |= states_filter(state)
     if kind == "runs":
         selected, _ = select_runs(runs, None, filters)
@@ -57,6 +65,17 @@ def ls(
         return
     rows = _of_suite(suite) if suite is not None else listing.rows(kind)
     print_json(rows) if as_json else print_tables(listing.table(rows))
+
+
+def _list_problems(folder: Path, as_json: bool) -> None:
+    """One line for each file of a run that is missing, damaged or of another format."""
+    by_run = {run.name: texts for run in map(Run, readable_directories(folder)) if (texts := problems_of(run))}
+    if as_json:
+        print_json(by_run)
+    elif by_run:
+        say("\n".join(problem for texts in by_run.values() for problem in texts))
+    else:
+        say(f"no problem in the runs of {folder}")
 
 
 def _of_suite(suite: str) -> list[dict[str, str]]:

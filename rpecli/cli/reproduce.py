@@ -12,7 +12,7 @@ from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._inputs import check_device
 from rpecli.cli._output import print_json, print_tables, say
-from rpecli.cli._select import create_runs, fail_if_unreadable
+from rpecli.cli._select import create_runs, fail_if_unreadable, warn_of
 from rpecli.device import n_cores
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
@@ -178,8 +178,7 @@ def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Pat
     for cell in cells:
         paths = [path for config in paper.configs(cell, seeds) if (path := folder / config.id).is_dir()]
         found, problems = readable_runs(paths)
-        for problem in problems:
-            warn(problem)
+        warn_of(problems, folder)
         results = [result for run in found if (result := outcome.seed_result(paper, run))]
         outcomes.append(outcome.outcome(paper, cell, results))
     if as_json:

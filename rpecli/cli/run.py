@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from rpecli.cli import _dry_run
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
 from rpecli.cli._exit import FAILURE
@@ -11,6 +15,7 @@ from rpecli.cli._output import check_report_place, reference_results, say, write
 from rpecli.cli._select import create_runs, fail_if_unreadable
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
+from rpecli.launch.plan import planned_runs
 from rpecli.launch.receipt import is_done
 from rpecli.run.directory import Run
 
@@ -25,8 +30,8 @@ Examples:
   # your own encoding beside those of the recipe
   rpe run quick --add-encoding ./mine.py
 
-  # your own recipe, four runs at a time
-  rpe run ./mine.yaml --jobs 4
+  # what your own recipe would run, what of it is done, and how long the rest takes
+  rpe run ./mine.yaml --dry-run
 """
 
 
@@ -45,6 +50,9 @@ def run(
     tables: flags.Tables = False,
     with_reference: flags.WithReference = False,
     no_reference: flags.NoReference = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs, what is left to do, and the time it takes; start nothing.")
+    ] = False,
     as_json: flags.Json = False,
 ) -> None:
     """Train, evaluate and report a recipe.
@@ -52,19 +60,28 @@ def run(
     Started again, it does only what is missing.
     """
     flags.one_output()
+    if dry_run:
+        flags.refuse(
+            flags.given("--name", "--out", "--tables", "--with-reference", "--no-reference"), "--dry-run writes no report"
+        )
     check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
     name = source.name if name is None else name
-    check_report_place(name, out)
+    if not dry_run:
+        check_report_place(name, out)
     reference = reference_results(with_reference, no_reference)
     configs = {config.id: config for config in loaded.configs()}
     work = {id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device) for id, config in configs.items()}
     done = {id for id, job in work.items() if is_done(job, configs[id])}
     if len(done) < len(work):
-        start_server(jobs)
+        if not dry_run:
+            start_server(jobs)
         check_recipe(loaded, source)
         check_evaluation_sizes([(config, config.eval) for config in configs.values()])
         warn_of_lengths([(config, config.eval) for config in configs.values()])
+    if dry_run:
+        _dry_run.show(planned_runs(work, configs), runs, jobs, device, as_json)
+        return
     max_stack = parse_stack(stack, device if len(done) < len(work) else "cpu")  # torch need not be loaded for nothing
     created, unusable = create_runs(list(configs.values()), source.name, runs, done)
     if done:

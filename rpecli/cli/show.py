@@ -8,14 +8,15 @@ import typer
 from rpecli import catalog
 from rpecli.choice import is_path, names_in, split_layers, split_list
 from rpecli.cli import _flags as flags
-from rpecli.cli._exit import USAGE, stop, warn
+from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._inputs import MAX_SEED, named_choice, require_writable, try_code
 from rpecli.cli._output import new_console, print_json, print_written, say
 from rpecli.cli._run_tables import run_data
 from rpecli.cli._run_text import run_lines
-from rpecli.cli._select import fail_if_unreadable, matching_directories, select_runs, unknown_run
+from rpecli.cli._select import fail_if_unreadable, matching_directories, select_runs, unknown_run, warn_of
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.run.problems import Message
 
 KINDS = {"encodings": "an encoding", "tasks": "a task"}
 EXAMPLES = """
@@ -104,18 +105,18 @@ def _show_task(choice: str, length: int | None, seed: int, as_json: bool) -> Non
 
 
 def _show_runs(runs: list[Run], folder: Path, as_json: bool) -> None:
-    shown, damaged = list[Any](), list[str]()
+    shown, damaged = list[Any](), list[Message]()
     for run in runs:
         try:
             shown.append(run_data(run) if as_json else "\n".join(run_lines(run, folder)))
         except RunError as error:
-            warn(str(error), "red")
-            damaged.append(run.name)
+            damaged.append((run.path, str(error)))
+    warn_of(damaged, folder, "red")
     if shown and as_json:
         print_json(shown if len(runs) > 1 else shown[0])
     elif shown:
         say("\n\n".join(shown))
-    fail_if_unreadable(damaged)
+    fail_if_unreadable([path.name for path, _ in damaged])
 
 
 def _show_encoding(choice: str, out: Path | None, as_json: bool, **shape: int) -> None:

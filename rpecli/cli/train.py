@@ -36,7 +36,7 @@ def train(
 ) -> None:
     """Train runs: one for every combination of task, encoding, positions and seed.
 
-    Flags override the recipe, which overrides the defaults. Every recipe key except by_task is a flag.
+    Flags override the recipe, which overrides the defaults. Every recipe key is a flag, except those with keys below them.
     """
     check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)

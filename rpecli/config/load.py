@@ -1,5 +1,6 @@
 """Loads a recipe: defaults, then the file, then flags; reports every error at once with file, line, key and remedy."""
 
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,11 +12,12 @@ from pydantic import ValidationError
 
 from rpecli import catalog, trust
 from rpecli.choice import ChoiceError, canonical, split_list, without_options
-from rpecli.config import yaml_source
+from rpecli.config import sweep, yaml_source
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EMPTY, Settings
-from rpecli.config.yaml_source import BY_TASK, Problem, RecipeError
+from rpecli.config.sweep import PAIRED
+from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, VARY, Problem, RecipeError
 
 RUN_KEYS = ("task", "encoding", "positions", "seed")  # lists in a recipe, one value in a run
 
@@ -54,7 +56,7 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
     _allow(flags or {})
     for name, value in (flags or {}).items():
         key = name.replace("-", "_")
-        _drop_by_task(values, source, key)
+        _drop_below(values, source, key)
         values[key], source.locations[key] = value, f"--{key.replace('_', '-')}"
     loaded, errors = _validate(values)
     problems += [_explain(error, source.locations) for error in errors]
@@ -66,7 +68,7 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
 
 def _allow(values: Mapping[str, Any]) -> None:
     """The files that these values name may run: the user named them."""
-    texts = [values.get("task"), values.get("encoding"), list(values.get(BY_TASK) or [])]
+    texts = [values.get("task"), values.get("encoding"), list(values.get(BY_TASK) or []), list(values.get(BY_ENCODING) or [])]
     choices = [choice for text in texts for choice in (split_list(text) if isinstance(text, str) else text or [])]
     for choice in choices:
         with suppress(ChoiceError):  # the schema reports what is wrong with it
@@ -94,13 +96,20 @@ def load_config(path: Path) -> Config:
     return config
 
 
-def _drop_by_task(values: dict[str, Any], source: RecipeSource, key: str) -> None:
-    """Drops a key under `by_task`, whether its value is valid or not: a flag holds for every task."""
-    tasks = values.get(BY_TASK)
-    for task, settings in tasks.items() if isinstance(tasks, dict) else []:
-        if isinstance(settings, dict):
-            settings.pop(key, None)
-            source.locations.pop(f"{BY_TASK}: {task}: {key}", None)
+def _drop_below(values: dict[str, Any], source: RecipeSource, key: str) -> None:
+    """Drops a key under `by_task`, `by_encoding` and `vary`, whether its value is valid or not: a flag holds for every run."""
+    for parent in (BY_TASK, BY_ENCODING):
+        names = values.get(parent)
+        for name, settings in names.items() if isinstance(names, dict) else []:
+            if isinstance(settings, dict):
+                settings.pop(key, None)
+                source.locations.pop(f"{parent}: {name}: {key}", None)
+    axes = values.get(VARY)
+    axes = axes if isinstance(axes, dict) else {}
+    for axis in [axis for axis in axes if key in axis.split(PAIRED)]:
+        if PAIRED in axis:
+            raise RecipeError([Problem(f"--{key.replace('_', '-')}", key, f"{axis} vary together: change the recipe")])
+        del axes[axis]
 
 
 def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
@@ -113,11 +122,12 @@ def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
 
 
 def _uncertain_keys(values: dict[str, Any], errors: list[Any]) -> set[str]:
-    """Keys whose values are not what the file means: invalid ones, and those that an invalid `by_task` sets."""
+    """Keys whose values are not what the file means: invalid ones, and those that an invalid `by_task` or `by_encoding` sets."""
     keys = {str(error["loc"][0]) for error in errors}
-    tasks = values.get(BY_TASK)
-    if BY_TASK in keys and isinstance(tasks, dict):
-        keys |= {key for settings in tasks.values() if isinstance(settings, dict) for key in settings}
+    for parent in {BY_TASK, BY_ENCODING} & keys:
+        names = values.get(parent)
+        every = names.values() if isinstance(names, dict) else []
+        keys |= {key for settings in every if isinstance(settings, dict) for key in settings}
     return keys
 
 
@@ -129,36 +139,43 @@ def _line_number(problem: Problem) -> int:
 
 def _explain(error: Any, locations: dict[str, str]) -> Problem:
     """One of pydantic's errors in terms of the user's file."""
-    keys = [str(key) for key in error["loc"] if key != "[key]"][: 3 if error["loc"][0] == BY_TASK else 1]
+    keys = [str(key) for key in error["loc"] if key != "[key]"][: 3 if error["loc"][0] in (BY_TASK, BY_ENCODING) else 1]
     key, name, kind, value = keys[-1], ": ".join(keys), error["type"], error["input"]
     location = locations.get(name, "")
     if kind == "extra_forbidden":
-        return Problem(location, name, _unknown_key(key, one_task=len(keys) > 1))
+        return Problem(location, name, _unknown_key(key, parent=keys[0] if len(keys) > 1 else ""))
     if value is None:
         return Problem(location, name, EMPTY)
     if kind == "value_error":
         return Problem(location, name, str(error["ctx"]["error"]))
+    if isinstance(value, list) and len(keys) == 1 and key in Settings.model_fields:
+        values = ", ".join(map(str, value))
+        return Problem(location, name, f"takes one value: to vary it, write {VARY}: {{{key}: [{values}]}}"[:200])
     if kind in ("int_parsing", "float_parsing", "int_from_float", "int_type", "float_type"):
         default = Recipe.model_fields[key].default
         number = "a whole number" if kind.startswith("int") else "a number"
         return Problem(location, name, f"{value!r} is not {number}: write for example {1 if default is None else default}")
     if kind in ("dict_type", "model_type"):
-        remedy = f"write settings of single tasks in a file: {BY_TASK}: {{NAME: {{steps: 500}}}}"
+        remedy = f"write settings of single {keys[0].removeprefix('by_')}s in a file: {keys[0]}: {{NAME: {{steps: 500}}}}"
         return Problem(location, name, f"{value!r:.60}: {remedy}")
     return Problem(location, name, f"{value!r:.60}: {error['msg'][0].lower()}{error['msg'][1:]}")
 
 
-def _unknown_key(key: str, one_task: bool) -> str:
-    if one_task and key in Recipe.model_fields:
-        return f"applies to the whole recipe: write it outside {BY_TASK}"
-    keys = sorted((Settings if one_task else Recipe).model_fields)
+def _unknown_key(key: str, parent: str) -> str:
+    """A hint for a key of the whole recipe, or of single names below `parent`."""
+    if parent and key in Recipe.model_fields:
+        return f"applies to the whole recipe: write it outside {parent}"
+    keys = sorted((Settings if parent else Recipe).model_fields)
     return f"unknown key: {catalog.nearest(key, keys)}  (rpe check --keys)"
 
 
 def _cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:
     """Errors of several keys together, as far as the values of these keys are certain."""
-    if not uncertain & {"task", BY_TASK} and not source.locations.get("task", "").startswith("--"):
-        yield from _unused_by_task(recipe, source)
+    for parent, key in ((BY_TASK, "task"), (BY_ENCODING, "encoding")):
+        if not uncertain & {key, parent} and not source.locations.get(key, "").startswith("--"):
+            yield from _unused(recipe, source, parent, key)
+    if recipe.exclude and not uncertain and not recipe.configs():
+        yield Problem(source.locations.get(EXCLUDE, ""), EXCLUDE, "leaves no run: remove a condition")
     for task, keys, message in _conflicts(recipe):
         if not uncertain & set(keys):
             places = [source.place(key, task) for key in keys]
@@ -166,25 +183,39 @@ def _cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str
             yield Problem(location, name, message)
 
 
-def _unused_by_task(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
-    """Tasks under `by_task` that the recipe does not train. Where a flag chooses the tasks, this is not an error."""
-    trained = sorted({*recipe.task, *map(without_options, recipe.task)})
-    for task in recipe.by_task:
-        if task not in trained:
-            name = f"{BY_TASK}: {task}"
-            message = f"is not a task of this recipe: {catalog.nearest(task, trained)}"
+def _unused(recipe: Recipe, source: RecipeSource, parent: str, key: str) -> Iterator[Problem]:
+    """Tasks under `by_task`, or encodings under `by_encoding`, that the recipe does not train.
+
+    Where a flag chooses the tasks or the encodings, this is not an error.
+    """
+    choices = getattr(recipe, key)
+    trained = sorted({*choices, *map(without_options, choices)})
+    for choice in getattr(recipe, parent):
+        if choice not in trained:
+            name = f"{parent}: {choice}"
+            kind = "a task" if key == "task" else "an encoding"
+            message = f"is not {kind} of this recipe: {catalog.nearest(choice, trained)}"
             yield Problem(source.locations.get(name, ""), name, message)
+
+
+def _all_settings(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any] | ChoiceError]]:
+    """The settings of each combination of task, encoding and what varies; an error for a task whose defaults are wrong."""
+    for task in recipe.task:
+        try:
+            for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
+                yield task, recipe.settings(task, encoding, point)
+        except ChoiceError as error:
+            yield task, error
 
 
 def _conflicts(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Task, keys (the one to change first) and message of each conflict, once for all tasks with the same settings."""
     checked = set()
-    for task in recipe.task:
-        try:
-            settings = Settings(**recipe.settings(task))
-        except ChoiceError as error:
-            yield task, ("task",), str(error)
+    for task, keys_of_runs in _all_settings(recipe):
+        if isinstance(keys_of_runs, ChoiceError):
+            yield task, ("task",), str(keys_of_runs)
             continue
+        settings = Settings(**keys_of_runs)
         key = (settings.length, settings.min_length, settings.lengths, settings.d_model, settings.n_head,
                settings.normalizer, settings.attention)  # fmt: skip
         if key not in checked:

@@ -9,17 +9,18 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, map_data, map_paths, parse_choice, relative_to, split_switch, without_options
+from rpecli.config import sweep
 from rpecli.config.settings import (
+    EncodingChoice,
     EncodingChoices,
     EvalSettings,
     Positions,
@@ -29,10 +30,23 @@ from rpecli.config.settings import (
     TaskChoice,
     TaskChoices,
     TrainSettings,
+    list_items,
 )
+from rpecli.config.sweep import Point
 from rpecli.titles import own_name
 
 FORMAT = 3  # part of a run's identity; goes up when a default or the code changes what the same recipe trains
+
+
+def _axes(value: Any) -> dict[str, sweep.Axis]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r:.60}: write keys with lists of values: vary: {{lr: [1e-3, 3e-3]}}")
+    return {name: sweep.parse_axis(name, values) for name, values in value.items()}
+
+
+Axes = Annotated[dict[str, sweep.Axis], BeforeValidator(_axes)]
+Exclusions = Annotated[list[Point], BeforeValidator(lambda value: [sweep.parse_exclusion(text) for text in list_items(value)])]
+NO_POINT: Point = {}
 
 
 class Recipe(Settings):
@@ -54,27 +68,41 @@ class Recipe(Settings):
     )
     seed: Seeds = Field([0], min_length=1, description="Seeds: 3 or 0,4 or 0:3 for 0, 1, 2.")
 
+    vary: Axes = Field(
+        {},
+        description="More keys that vary, every combination; in a file: vary: {lr: [1e-3, 3e-3], d_model/n_head: [64/4, 128/8]}.",
+    )
+    exclude: Exclusions = Field(
+        [], description="Combinations that are left out; in a file: exclude: [encoding=learned and positions=randomized]."
+    )
     by_task: dict[TaskChoice, Settings] = Field(
         {}, description="Settings of single tasks, above the keys for all; in a file: by_task: {NAME: {steps: 500}}."
     )
+    by_encoding: dict[EncodingChoice, Settings] = Field(
+        {}, description="Settings of single encodings, above by_task; in a file: by_encoding: {NAME: {lr: 1e-3}}."
+    )
 
-    def settings(self, task: str) -> dict[str, Any]:
-        """The settings of a task: its defaults < keys of the recipe < `by_task` of its name < `by_task` of name and options."""
+    def settings(self, task: str, encoding: str = "", point: Point = NO_POINT) -> dict[str, Any]:
+        """The settings of a task's runs with an encoding, at a point of what varies.
+
+        Its defaults < keys of the recipe < the point < `by_task` of its name < `by_task` of name and options < `by_encoding`.
+        """
         settings = task_defaults(task)
-        settings |= {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
-        for choice in (without_options(task), task):
-            if choice in self.by_task:
-                settings |= self.by_task[choice].model_dump(exclude_unset=True)
+        settings |= {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()} | point
+        for choices, own in ((task, self.by_task), (encoding, self.by_encoding)):
+            for choice in (without_options(choices), choices):
+                if choice in own:
+                    settings |= own[choice].model_dump(exclude_unset=True)
         return settings
 
     def configs(self) -> list["Config"]:
         """One Config per run."""
-        settings = {task: self.settings(task) for task in self.task}
-        grid: Iterable[tuple[str, str, Positions, int]] = itertools.product(self.task, self.encoding, self.positions, self.seed)
-        return [
-            Config.from_keys(**settings[task], task=task, encoding=encoding, positions=positions, seed=seed)
-            for task, encoding, positions, seed in grid
-        ]
+        grid = itertools.product(self.task, self.encoding, self.positions, sweep.points(self.vary), self.seed)
+        configs = dict.fromkeys(
+            Config.from_keys(**self.settings(task, encoding, point), task=task, encoding=encoding, positions=positions, seed=seed)
+            for task, encoding, positions, point, seed in grid
+        )  # each once: where by_encoding sets what varies, its points are one
+        return [config for config in configs if not sweep.is_excluded(config.to_keys(), self.exclude)]
 
 
 class Config(TrainSettings):

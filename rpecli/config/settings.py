@@ -24,7 +24,8 @@ def list_items(value: Any) -> list[str]:
 
 
 def check_choice(kind: str, text: str) -> str:
-    """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown."""
+    """The canonical spelling of a choice of encodings or tasks. Raises ChoiceError if one of its names is unknown, or no name."""
+    suites.refuse(text)
     choice = canonical(text)
     for name in names_in(choice):
         catalog.find(kind, name)
@@ -77,6 +78,15 @@ def _check_grid(value: Any) -> str | None:
     return text
 
 
+def _check_canon(value: Any) -> str:
+    """`ac` -> `AC`: letters in order, each once."""
+    letters = "".join(str(value or "").replace(",", "").upper().split())
+    if unknown := sorted(set(letters) - set("ABCD")):
+        raise ValueError(f"{unknown[0]!r} is no place of a Canon layer: write any of A, B, C and D, such as AC")
+    return "".join(sorted(set(letters)))
+
+
+Canon = Annotated[str, BeforeValidator(_check_canon)]
 TaskChoice = Annotated[str, BeforeValidator(lambda text: check_choice("tasks", text))]
 TaskChoices = Annotated[list[str], BeforeValidator(_check_choices("tasks"))]
 EncodingChoices = Annotated[list[str], BeforeValidator(_check_choices("encodings"))]
@@ -85,6 +95,8 @@ Seeds = Annotated[list[int], BeforeValidator(lambda value: parse_seeds(",".join(
 Lengths = Annotated[str, BeforeValidator(_check_lengths)]
 Grid = Annotated[str | None, BeforeValidator(_check_grid)]
 
+EncodingChoice = Annotated[str, BeforeValidator(lambda text: check_choice("encodings", text))]
+MAX_LOOPS = 1000
 MAX_THREADS = 1024  # beyond some ten thousand, OpenMP ends the process
 
 
@@ -121,6 +133,11 @@ class OptimizationSettings(Strict):
     decayed: Literal["all", "matrices"] = Field("all", description="Parameters that decay: all, or no biases and norms.")
     beta1: float = Field(0.9, ge=0, lt=1, description="Beta1 of AdamW.")
     beta2: float = Field(0.98, ge=0, lt=1, description="Beta2 of AdamW.")
+    position_penalty: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of a penalty on what positions that are added to the embeddings give to scores (Huang et al. 2025).",
+    )
     clip: float = Field(1.0, gt=0, description="Maximum gradient norm; larger gradients are scaled down.")
     switch_fraction: float = Field(
         0.8, gt=0, lt=1, description="Share of the steps after which rope:then=none becomes none (DroPE)."
@@ -164,9 +181,26 @@ class ModelSettings(Strict):
     normalizer: Literal["softmax", "stick-breaking"] = Field(
         "softmax", description="How attention logits are normalized to weights."
     )
-    logit_scale: Literal["none", "logn", "ssmax"] = Field(
+    logit_scale: Literal["none", "logn", "ssmax", "stair"] = Field(
         "none", description="Length-dependent temperature: a factor on queries that grows with the number of visible keys."
     )
+    logit_scale_on: Literal["all", "unrotated"] = Field(
+        "all", description="Layers with logit_scale: all, or those whose encoding is none."
+    )
+    logit_scale_in: Literal["both", "evaluation"] = Field("both", description="Whether logit_scale acts in training too.")
+    qk_norm: Literal["none", "plain", "gain"] = Field(
+        "none",
+        description="RMS norm of queries and keys per head, before the encoding: plain, or with a learned gain per channel.",
+    )
+    canon: Canon = Field(
+        "",
+        description="Canon layers, which mix each token with the three before it: any of A (before attention), "
+        "B (queries, keys, values), C (before the MLP), D (in it).",
+    )
+    token_shift: Literal["none", "k", "kv"] = Field(
+        "none", description="Mix each key, or key and value, with that of the token before, by a learned gate."
+    )
+    loops: Whole = Field(1, ge=1, le=MAX_LOOPS, description="Times that the layers run one after another, with the same weights.")
 
 
 class EvalSettings(Strict):
@@ -183,6 +217,9 @@ class EvalSettings(Strict):
     eval_seed: Whole = Field(0, ge=0, description="Seed of the evaluation sets, which are the same for every run.")
     eval_positions: Literal["same", "start", "randomized"] = Field(
         "same", description="Positions in evaluation; same: as in training."
+    )
+    eval_loops: Whole | None = Field(
+        None, ge=1, le=MAX_LOOPS, description="Loops in evaluation; without it, as many as in training."
     )
     eval_task: TaskChoice | None = Field(
         None, description="Task to evaluate on: the trained one with other options, as in flip-flop:ignore=0.98."

@@ -37,6 +37,22 @@ def expand(items: list[str]) -> list[str]:
     return [task for item in items for task in (tasks(item.removeprefix(WORD)) if item.startswith(WORD) else [item])]
 
 
+def refuse(choice: str) -> None:
+    """Raises ChoiceError for a word that stands for several names, or nearly so, where one encoding or task is expected."""
+    word, _, name = choice.strip().lower().replace(FILE, WORD).partition(":")
+    if word in names() and word not in catalog.names("tasks"):
+        word, name = "suite", word
+    if word in ("suite", "suites"):
+        known, example = (f", with one of {', '.join(names())}", names()[0]) if name not in names() else ("", name)
+        form = f"{WORD}{'NAME' if known else name}"
+        raise ChoiceError(
+            f"{choice!r} is not a task: write {form} in a list of tasks{known}; rpe ls tasks --suite {example} lists its tasks"
+        )
+    if word in (BASELINES, BASELINES.removesuffix("s")):
+        which = ", ".join(baselines())
+        raise ChoiceError(f"{choice!r} is not an encoding: write {BASELINES} in a list of encodings, for {which}")
+
+
 def of_task(choice: str) -> list[str]:
     """The suites that hold a choice of a task."""
     return [name for name in names() if canonical(choice) in tasks(name)]

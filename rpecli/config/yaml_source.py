@@ -11,9 +11,14 @@ import yaml
 from rpecli.choice import ChoiceError, canonical, split_list
 
 CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
-C_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER = yaml.BaseLoader  # every scalar is text
+C_LOADER = getattr(yaml, "CBaseLoader", LOADER)
 MAX_C_TEXT = 1 << 12  # characters: deeper nesting would overflow the stack of the C code
-BY_TASK = "by_task"  # the one key whose value has keys: tasks, and under each task the keys of a run
+BY_TASK, BY_ENCODING = "by_task", "by_encoding"  # keys whose values have keys: names, and under each name the keys of a run
+VARY, EXCLUDE = "vary", "exclude"
+IN_FILES = (VARY, EXCLUDE, BY_TASK, BY_ENCODING)  # keys that no flag has
+
+NAMED = ((BY_TASK,), (BY_ENCODING,))  # below which keys are names
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def read(path: Path, written_by_rpe: bool = False) -> YamlSource:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else yaml.SafeLoader)
+        root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else LOADER)
     except RecursionError:
         raise RecipeError([Problem(f"{path}:1", "", "nested too deeply: a recipe consists of lines `key: value`")]) from None
     except UnicodeDecodeError:
@@ -83,14 +88,14 @@ def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[
             message = "a recipe must consist of lines `key: value`, and a key is one word"
             source.problems.append(Problem(location, ": ".join(parents), message))
             continue
-        key = _canonical(str(key_node.value), source.path) if parents == (BY_TASK,) else str(key_node.value)
+        key = _canonical(str(key_node.value), source.path) if parents in NAMED else str(key_node.value)
         name = ": ".join([*parents, key])
         if name in source.locations:
             message = f"is given twice (first at {source.locations[name]}): keep one"
             source.problems.append(Problem(location, name, message))
             continue
         source.locations[name] = location
-        may_nest = parents == (BY_TASK,) or (not parents and key == BY_TASK)
+        may_nest = parents in NAMED or (not parents and key in (BY_TASK, BY_ENCODING, VARY))
         if isinstance(value_node, yaml.ScalarNode):
             values[key] = _scalar(value_node)
             if not parents and key in CHOICES and values[key]:

@@ -34,6 +34,7 @@ def identity(config: Config, weights: str, request: EvalRequest) -> dict[str, ob
         "encoding_override": request.encoding_override,
         "task_override": config.eval.eval_task,
         "positions": data.fixed_kind(config),
+        "loops": data.other_loops(config),
         "eval_seed": config.eval.eval_seed,  # random positions are drawn from it too
     }
 

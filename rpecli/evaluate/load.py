@@ -44,6 +44,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
             raise
         raise RunError(f"{run.name}: its model does not fit in the memory of {device}: free some, or --device cpu") from None
     loaded.model.switch(True)
+    loaded.model.loops = config.eval.eval_loops or config.loops
     loaded.model.eval()
     return loaded, weights
 

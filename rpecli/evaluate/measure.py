@@ -259,7 +259,7 @@ def _summary(
     accuracy, chance = float(scores.n_correct.sum() / n_answer), loaded.task.chance(length)
     rescaled = rescaled_accuracy(accuracy, chance)
     deciles = zip(scores.n_correct_by_decile.sum(0), scores.n_answer_by_decile.sum(0), strict=True)
-    return {
+    summary: SetScores = {
         "length": length,
         "n": n,
         "exact_match": n_exact / n,
@@ -278,3 +278,6 @@ def _summary(
         "untrained_positions": round(untrained, 6),
         "seconds": round(seconds, 3),
     }
+    if loops := data.other_loops(loaded.config):
+        summary["loops"] = loops
+    return summary

@@ -12,7 +12,7 @@ def training_bytes(config: Config, sequence: int, vocabulary: int) -> int:
     """Weights, gradients and the two averages of AdamW, and what the backward pass reads, without attention."""
     parameters = config.n_layer * config.d_model**2 * (4 + 2 * config.mlp_ratio) + vocabulary * config.d_model
     tokens = config.batch * sequence if config.batch else max(config.tokens, sequence)  # a batch has one sequence at least
-    activations = config.n_layer * tokens * config.d_model * (6 + 2 * config.mlp_ratio)
+    activations = config.loops * config.n_layer * tokens * config.d_model * (6 + 2 * config.mlp_ratio)
     return FLOAT * (4 * parameters + activations)
 
 

@@ -17,6 +17,7 @@ from rpecli.launch.job import GONE
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
 from rpecli.run.liveness import QUIET_SECONDS, has_process
+from rpecli.run.problems import Message, folded
 from rpecli.table import plural
 
 Stamp = tuple[int, int]  # time of the last change in ns, size
@@ -163,13 +164,16 @@ class SweepStatus:
         """
         if only is None:
             self.runs = {run: self.runs.get(run) or RunStatus(run, self.queued) for run in self.find()}
-        first, news = self.first is None, list[str]()
+        first, news, problems = self.first is None, list[str](), list[Message]()
         for status in self.runs.values() if only is None else [self.runs[run] for run in only]:
             before, lengths = status.shown, set(status.evaluations)
             status.refresh()
             status.shown = status.state
-            if status.problem or not first:
+            if status.problem and first:
+                problems += [(status.run.path, line) for line in _news(status, before, lengths)]
+            elif not first:
                 news += _news(status, before, lengths)
+        news += folded(problems)
         self.first = self.first or (self.steps()[0], self.n_ended)
         return news
 

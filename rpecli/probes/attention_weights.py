@@ -85,9 +85,10 @@ def _capture(
     captured: list[LayerInputs], max_cells: int, block: Block, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> None:
     (x_BxTxM, layer), attention = arguments, block.attention
-    h_BxTxM = block.norm1(x_BxTxM)
-    q, k = (attention_reference.split_heads(linear(h_BxTxM), attention.n_head) for linear in (attention.q, attention.k))
-    q = attention.scale_queries(q, q.shape[2])
+    mix = block.mix(layer)
+    h_BxTxM = block.attention_input(x_BxTxM, mix)
+    q, k, _ = attention.projected(h_BxTxM, layer, mix)
+    q = attention.scale_queries(q, q.shape[2], layer.encoding)
     captured.append(LayerInputs(layer.encoding, attention.normalizer, q, k, h_BxTxM, layer.positions_BxS, max_cells))
 
 

@@ -24,8 +24,10 @@ from rpecli.run.records import SCORE_TERMS, HeadTerms
 
 
 def adds_positions(model: Transformer) -> bool:
-    """Whether an encoding of the model adds something to the embeddings, so that there are four terms."""
-    return any(overrides(encoding, "embed") for encoding in model.current)
+    """Whether an encoding adds something to the embeddings, and scores are products of these, so that there are four terms."""
+    block: Block = model.blocks[0]  # type: ignore[assignment]
+    is_product = not (block.canon or block.attention.norms or block.attention.shifts)
+    return is_product and any(overrides(encoding, "embed") for encoding in model.current)
 
 
 @torch.no_grad()
@@ -36,7 +38,9 @@ def score_terms(model: Transformer, batch: ProbeBatch) -> Tensor:
     positions_BxT = batch.positions if batch.positions.dim() < 3 else batch.positions[0]
     x_BxTxM = model.embed(batch.inputs_BxT, positions_BxT, batch.inputs_BxT)
     parts, attention, T = _normalized_parts(block.norm1, x_BxTxM, token_BxTxM), block.attention, token_BxTxM.shape[1]  # type: ignore[arg-type]
-    queries = [attention.scale_queries(part, T) for part in _projected(attention.q, parts, attention.n_head)]
+    queries = [
+        attention.scale_queries(part, T, model.current[0].on_scores) for part in _projected(attention.q, parts, attention.n_head)
+    ]
     keys = _projected(attention.k, parts, attention.n_head)
     return torch.stack([q @ k.transpose(-1, -2) * model.current[0].shape.scale for q in queries for k in keys])
 

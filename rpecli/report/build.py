@@ -1,6 +1,6 @@
 """A report from run directories alone: load the runs, aggregate, test, tabulate, draw, and write every file."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -134,14 +134,19 @@ def report_content(
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
     verdicts = verdict.verdicts(own_tasks(tasks), {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
 
-    tables = [table for task in tasks for table in accuracy.tables(task)]
+    tables = [table for task in tasks for table in _in_part("accuracy", accuracy.tables(task))]
     more_tables = pooled.tables(own_tasks(tasks))
     for task in tasks:
-        more_tables += [*grid.tables(task), *accuracy.more_tables(task), *places.tables(task), *seeds.tables(task)]
-        more_tables += invariance.tables(task, shifts[task.title]) if task.title in shifts else []
-        more_tables += attention.tables(probes[task.title]) if task.title in probes else []
+        more_tables += _in_part("grid", grid.tables(task))
+        more_tables += _in_part("training", [*accuracy.more_tables(task), *places.tables(task), *seeds.tables(task)])
+        more_tables += _in_part("shift", invariance.tables(task, shifts[task.title]) if task.title in shifts else [])
+        more_tables += _in_part("attention", attention.tables(probes[task.title]) if task.title in probes else [])
     results = (tasks, probes, shifts, verdicts, tables, more_tables, background.tasks, background.notes)
     return ReportContent(name, command, loaded.runs, messages, *results)
+
+
+def _in_part(part: str, tables: list[Table]) -> list[Table]:
+    return [replace(table, part=part) for table in tables]
 
 
 @dataclass(frozen=True)

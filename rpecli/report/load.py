@@ -19,6 +19,7 @@ from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
 from rpecli.run import liveness
 from rpecli.run.directory import Run, Status, group_of
 from rpecli.run.files import RunError
+from rpecli.run.problems import folded
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import tested_with, way_of
 
@@ -53,7 +54,7 @@ class RunResults:
     variant_flags: str = ""  # of `rpe eval`, that measured it with another encoding, or at other positions
     grid: dict[tuple[int, int], EvalLine] = field(default_factory=dict)  # by two sizes: the latest evaluation
 
-    @property
+    @cached_property  # asked for once a table by every comparison
     def is_variant(self) -> bool:
         """Whether it was measured with another encoding, at other positions or on other data than it was trained with."""
         return bool(self.measured) or self.other_task
@@ -102,8 +103,15 @@ class RunResults:
 
     def by_length(self, measure: str) -> dict[int, float]:
         """`{length: value}` of one measure, at the lengths that have it. Rescaled accuracy is undefined where chance is 1."""
-        values = {length: measure_of(line, measure) for length, line in self.evaluations.items()}
-        return {length: value for length, value in values.items() if value is not None}
+        if measure not in self._values:
+            values = {length: measure_of(line, measure) for length, line in self.evaluations.items()}
+            self._values[measure] = {length: value for length, value in values.items() if value is not None}
+        return self._values[measure]
+
+    @cached_property
+    def _values(self) -> dict[str, dict[int, float]]:
+        """What `by_length` gave before, by measure: tables and figures ask for the same ones."""
+        return {}
 
     @cached_property  # read by the tables and by the figures
     def _validations(self) -> tuple[list[Validation], str | None]:
@@ -190,7 +198,8 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     runs, messages = _read_all(unique, keep)
     runs, duplicates = _without_duplicates(runs)
     runs, left_out = eval_sets.on_shared_sets(runs)
-    messages += duplicates + left_out + [problem for run in _one_per_directory(runs) for problem in run.side_problems]
+    messages += duplicates + left_out
+    messages += folded((run.path, problem) for run in _one_per_directory(runs) for problem in run.side_problems)
     messages += warnings.incomplete(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
@@ -218,7 +227,7 @@ def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str
             messages += [(_near(path), problem) for problem in problems]
         except (RunError, ChoiceError, OSError) as error:
             messages.append((_near(path), f"{error} (left out)"))
-    return _sorted(runs), warnings.folded(messages)
+    return _sorted(runs), folded(messages)
 
 
 def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:

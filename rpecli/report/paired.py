@@ -71,12 +71,12 @@ def left_out(task: TaskResults) -> list[str]:
     ]
 
 
-def scores(task: TaskResults, measure: Measure) -> Scores:
-    """The area of a measure's score over log2 length beyond training, by label and seed.
+def scores(task: TaskResults, measure: Measure, lengths: list[int] | None = None) -> Scores:
+    """The area of a measure's score over log2 length, by label and seed; of the lengths beyond training unless some are given.
 
     Encodings without a run are left out.
     """
-    lengths = extrapolation_lengths(task)
+    lengths = extrapolation_lengths(task) if lengths is None else lengths
     if not lengths:
         return {}
     by_label = {

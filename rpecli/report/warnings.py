@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpecli.choice import ChoiceError, is_path, parse_choice, paths_in, split_layers
 from rpecli.run.code import changed_files, fingerprint_of, shipped_code
+from rpecli.run.problems import folded
 from rpecli.table import few, plural
 
 if TYPE_CHECKING:
@@ -16,12 +16,14 @@ MAX_PATHS = 4  # in one message
 
 
 def incomplete(runs: "list[RunResults]") -> list[str]:
-    """One warning per failed run, and one per kind of missing evaluation, with the command that adds it."""
-    messages = []
+    """Warnings of failed runs, and one per kind of missing evaluation, with the command that adds it."""
+    failures = []
     for run in runs:
         if run.failed:
             error = " ".join(str(run.record.get("error") or "no error recorded").split())
-            messages.append(f"{run.path}: failed ({error[:200]}): counted as not solved and excluded from means: see its log.txt")
+            what = f"failed ({error[:200]}): counted as not solved and excluded from means: see its log.txt"
+            failures.append((run.path, f"{run.path}: {what}"))
+    messages = folded(failures, "rpe ls runs --state failed")
     unfinished = [run for run in runs if not run.trained and not run.failed]
     trained = [run for run in runs if run.trained]
     unevaluated = [run for run in trained if not run.all_evaluations]
@@ -56,18 +58,6 @@ def different_code(runs: "list[RunResults]") -> list[str]:
 def _has_own_files(run: "RunResults") -> bool:
     """Whether its id holds the text of the user's files, which may be gone."""
     return bool(paths_in(run.config.task) or paths_in(run.config.encoding))
-
-
-def folded(messages: "list[tuple[Path, str]]") -> list[str]:
-    """Messages about runs; of many that differ in the run alone the first one, and how many there are."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for path, message in messages:
-        groups[message.replace(str(path), "RUN")].append(message)
-    shown = []
-    for members in groups.values():
-        more = [f"and the same for {plural(len(members) - 1, 'other run')}"]
-        shown += members if len(members) <= MAX_PATHS else members[:1] + more
-    return shown
 
 
 def _changed_files(runs: "list[RunResults]") -> list[str]:

@@ -21,8 +21,10 @@ from rpecli.run.provenance import sources
 
 CORE = (
     "attention",
+    "blocks.py",
     "data.py",
     "encoding.py",
+    "mixing.py",
     "model.py",
     "objective.py",
     "task.py",

@@ -338,9 +338,9 @@ def directories(folder: Path) -> list[Path]:
         raise RunError(f"{folder} cannot be read: {reason(error)}") from None
 
 
-def readable_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
+def readable_runs(paths: Iterable[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
     """The runs of these directories, and a message for each that is damaged or not a run, one for all of another format."""
-    runs, problems, others = list[Run](), list[str](), dict[str, list[Run]]()
+    runs, problems, others = list[Run](), list[tuple[Path, str]](), dict[str, list[Run]]()
     for run in map(Run, paths):
         try:
             run.record  # noqa: B018 - raises where the directory is not a run
@@ -348,14 +348,14 @@ def readable_runs(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         except OtherFormat as error:
             others.setdefault(error.written, []).append(run)
         except RunError as error:
-            problems.append(str(error))
+            problems.append((run.path, str(error)))
     for written, members in others.items():
         which = f"{members[0]} was" if len(members) == 1 else f"{len(members)} runs, {members[0]} among them, were"
-        problems.append(str(OtherFormat(written, which)))
+        problems.append((members[0].path, str(OtherFormat(written, which))))
     return runs, problems
 
 
-def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
+def find_runs(folder: Path) -> tuple[list[Run], list[tuple[Path, str]]]:
     """`readable_runs` of all directories in a folder."""
     return readable_runs(directories(folder))
 

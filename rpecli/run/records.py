@@ -151,6 +151,7 @@ class SetScores(Record):
     eval_seed: Count
     fingerprint: str  # of the evaluation set
     positions: str  # start, randomized or coupled
+    loops: NotRequired[Positive]  # of the layers, where they are not those of training
     untrained_positions: Share  # share of positions whose parameters training never touched
     seconds: Amount
 

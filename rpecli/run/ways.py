@@ -6,11 +6,12 @@ from rpecli.run.records import AS_DRAWN, EvalLine
 
 
 def way_of(line: EvalLine, config: Config) -> str:
-    """What a label adds: ` as none`, ` at randomized`, ` tested with ignore=0.98`, ` on other-sets 1a2b3c4d`; else empty."""
+    """What a label adds: ` as none`, ` at randomized`, ` with 4 loops`, ` tested with ignore=0.98`, ` on sets 1a2`; or empty."""
     default = "start" if config.positions == "offset" else config.positions
     override, positions, source = line.get("encoding_override"), line.get("positions", default), line.get("data")
     swapped = f" as {label(override)}" if override else ""
     placed = f" at {positions}" if positions != default else ""
+    placed += f" with {loops} loops" if (loops := line.get("loops")) else ""
     return swapped + placed + tested_with(line) + (f" on {source}" if source and not source.endswith(AS_DRAWN) else "")
 
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from rpecli import catalog, data, objective, process
+from rpecli.attention.reference import split_heads
 from rpecli.config.recipe import Config
 from rpecli.device import peak_memory, pick_device, to_device, tune_malloc
-from rpecli.model import LoadedModel, Transformer
+from rpecli.model import Attention, LoadedModel, Transformer, max_train_positions
 from rpecli.run.code import shipped_code
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
@@ -82,6 +83,8 @@ def step(trainer: Trainer) -> None:
     model.switch(trainer.step >= config.switch_fraction * config.steps)  # rope:then=none: to the encoding of the last steps
     seed_dropout(config, trainer.step)
     loss = answer_losses(model, batch, trainer.device).mean()
+    if config.position_penalty:
+        loss = loss + config.position_penalty * position_score_size(model, max_train_positions(config, trainer.task))
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     for group in optimizer.param_groups:
@@ -110,6 +113,24 @@ def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -
     ids_BxT, padding_mask_BxT = torch.from_numpy(examples.inputs_BxT).to(device), to_device(examples.padding_mask_BxT, device)
     hidden = model(ids_BxT, positions, padding_mask_BxT, query_start=first, query_index_N=trained_N)
     return objective.losses(model.head(hidden).flatten(0, -2), targets_N, examples.sets)
+
+
+def position_score_size(model: Transformer, n_positions: int) -> Tensor:
+    """The mean over positions j of sum_{i >= j} (p_i W_q . p_j W_k)^2, summed over layers and heads.
+
+    p is what an encoding adds to the embeddings for a position; 0 for encodings that add nothing. The regularizer of Huang et al.
+    2025 (arXiv 2410.02140).
+    """
+    positions_1xP = torch.arange(n_positions, device=model.embedding.weight.device)[None]
+    p_1xPxM = model.embedding.weight.new_zeros(1, n_positions, model.embedding.weight.shape[1])
+    for encoding in dict.fromkeys(model.current):
+        p_1xPxM = encoding.embed(p_1xPxM, positions_1xP, torch.zeros_like(positions_1xP))
+    total = p_1xPxM.new_zeros(())
+    for block in model.blocks:
+        attention: Attention = block.attention  # type: ignore[assignment]
+        q, k = (split_heads(p_1xPxM @ linear.weight.T, attention.n_head) for linear in (attention.q, attention.k))
+        total = total + (q @ k.transpose(-1, -2)).tril().square().sum(dim=-2).mean(dim=-1).sum()
+    return total
 
 
 def learning_rate(config: Config, step: int) -> float:

@@ -256,6 +256,8 @@ def why_not_stackable(configs: list[Config], device: torch.device) -> str | None
         return "its encoding changes on the way"  # which would give parameters steps without a gradient
     if configs[0].dropout:
         return "what it drops is drawn run by run"
+    if configs[0].position_penalty:
+        return "a penalty is of a model alone"
     if configs[0].decayed != "all":
         return "not all of its parameters decay"  # those of a run are one row
     single, stacked = ([build_trainer(config, device) for config in configs] for _ in range(2))

@@ -75,7 +75,7 @@ class Drawing:
     def keep_svg(self) -> "Drawing":
         """Draws the SVG and empties the figure, which takes ten times its memory; other kinds cannot be drawn any more."""
         self.svg  # noqa: B018 - drawn, and cached
-        self.figure.clear()
+        self.figure = new_figure()  # not clear(), which makes new axes
         return self
 
     def files(self, name: str, kinds: Iterable[str] = UNDATED) -> dict[str, bytes]:

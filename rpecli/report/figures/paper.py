@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rpecli import plot
 from rpecli.report import paired
-from rpecli.report.aggregate import TaskResults
+from rpecli.report.aggregate import TaskResults, by_scoring
 from rpecli.report.content import ReportContent
 from rpecli.report.figures.accuracy import PANELS, series_styles, subplot
 from rpecli.report.figures.layout import (
@@ -55,23 +55,25 @@ def accuracy(tasks: list[TaskResults], size: Size) -> Drawing:
 
 def intervals(tasks: list[TaskResults], size: Size) -> Drawing | None:
     """One row per encoding, the best on top; None without lengths beyond training."""
-    measures = list(dict.fromkeys(task.scoring.decides for task in tasks))
     styles = series_styles(tasks)
-    shown = [(measure, rows) for measure in measures if (rows := paired.pooled(tasks, measure))]
+    pooled = {scoring.decides: paired.pooled(members, scoring.decides) for scoring, members in by_scoring(tasks)}
+    shown = {measure: rows for measure, rows in pooled.items() if rows}
     if not shown:
         return None
-    panels = [_interval_panel(measure, rows, styles) for measure, rows in shown]
-    longest = max(len(styles[row.label].title) for _, rows in shown for row in rows)
-    height = ROW * max(len(rows) for _, rows in shown)
-    layout = Layout(below=shown[0][0].axis + " beyond training", panel=height, under=ONE_LINE, left=0.15 + NAME * longest,
+    several = len(shown) > 1  # accuracy and perplexity: each panel names its own
+    panels = [_interval_panel(measure, rows, styles, measure.axis if several else "") for measure, rows in shown.items()]
+    longest = max(len(styles[row.label].title) for rows in shown.values() for row in rows)
+    height = ROW * max(map(len, shown.values()))
+    below = "beyond training" if several else f"{next(iter(shown)).axis} beyond training"
+    layout = Layout(below=below, panel=height, under=ONE_LINE, left=0.15 + NAME * longest,
                     width=size.width, widest=size.width)  # fmt: skip
     return draw([[panel] for panel in panels], layout)
 
 
-def _interval_panel(measure: Measure, rows: list[Pooled], styles: dict[str, plot.SeriesStyle]) -> Subplot:
+def _interval_panel(measure: Measure, rows: list[Pooled], styles: dict[str, plot.SeriesStyle], heading: str) -> Subplot:
     words = [f"{styles[row.label].title} {measure.write_score(row.iqm)}" for row in rows]
     alt = f"interquartile mean of {measure.name} beyond training over all tasks: {', '.join(words)}"
-    return Subplot(partial(_draw_intervals, measure=measure, rows=rows, styles=styles), measure.name, alt)
+    return Subplot(partial(_draw_intervals, measure=measure, rows=rows, styles=styles), measure.name, alt, heading)
 
 
 def _draw_intervals(

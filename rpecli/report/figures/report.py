@@ -23,6 +23,7 @@ from rpecli.table import slug
 PLACES = "places-"  # how the names of the files of perplexity by place begin
 PROBES = "inspect-"  # how the names of the files of probes begin
 GRID = "grid-"  # how the names of the files of grids begin
+TASKS_A_FILE = 12  # of the accuracy figure: more would be taller than a screen shows
 SHIFT = "shift"  # the name of the figure of what a shift changes
 
 
@@ -32,6 +33,7 @@ class Figures:
 
     styles: dict[str, SeriesStyle]
     accuracy: Drawing
+    accuracy_files: dict[str, Drawing]  # the same by the stem of a file, TASKS_A_FILE tasks in each
     learning: Drawing | None
     profiles: Drawing | None
     copy_weight: Drawing | None  # on the page alone
@@ -44,7 +46,8 @@ class Figures:
     @no_collection()
     def files(self) -> dict[str, bytes]:
         """Every file by name: accuracy, learning curves and profiles as png, svg and pdf, those of probes as svg."""
-        files = self.accuracy.files("accuracy") | (self.learning.files("learning") if self.learning else {})
+        files = {name: data for stem, drawing in self.accuracy_files.items() for name, data in drawing.files(stem).items()}
+        files |= self.learning.files("learning") if self.learning else {}
         files |= self.profiles.files("profiles") if self.profiles else {}
         for title, drawing in self.places.items():
             files |= drawing.files(f"{PLACES}{slug(title)}", ["png", "svg"])
@@ -71,13 +74,17 @@ def report_figures(content: ReportContent) -> Figures:
     drawn = with_reference(tasks, content.shown_reference)
     all_styles = series_styles(drawn)
     accuracy, learning = accuracy_figure(drawn, all_styles), learning_figure(own_tasks(tasks), styles)
+    parts = [drawn[start : start + TASKS_A_FILE] for start in range(0, len(drawn), TASKS_A_FILE)]
+    several = [accuracy_figure(part, all_styles) for part in parts] if len(parts) > 1 else [accuracy]
+    accuracy_files = {"accuracy" + (f"-{number}" if number > 1 else ""): part for number, part in enumerate(several, 1)}
     profiles = profiles_figure(content.profiles, styles)
     copying = copy_weight_figure(content.copy_weight, styles) if content.copy_weight else None
     places = {task.title: drawing for task in tasks if (drawing := places_figure(task, styles))}
     grids = {task.title: drawing for task in tasks if (drawing := grid_figure(task_grids(task)))}
+    look = max(looks, key=len, default={})
     return Figures(
-        all_styles, accuracy, learning, profiles, copying, places, grids, probes, heads, max(looks, key=len, default={})
-    )
+        all_styles, accuracy, accuracy_files, learning, profiles, copying, places, grids, probes, heads, look
+    )  # fmt: skip
 
 
 def _probe_figures(content: ReportContent, title: str, styles: dict[str, SeriesStyle]) -> dict[str, Drawing]:

@@ -1,6 +1,5 @@
 """The page of a report for a browser, `report.html`: one self-contained file, readable with and without its script."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rpecli.plot import no_collection
@@ -18,7 +17,7 @@ from rpecli.report.heatmap import css, heat_map
 from rpecli.report.load import RunResults
 from rpecli.report.provenance import revision
 from rpecli.report.suites import MANY
-from rpecli.report.tables import attention, grid, invariance, runs
+from rpecli.report.tables import runs
 from rpecli.report.write.markdown import NOTES, origin
 from rpecli.report.write.templates import render
 from rpecli.table import Table, plural
@@ -107,21 +106,11 @@ def _links(content: ReportContent) -> dict[str, str]:
 
 
 def _section(content: ReportContent, task: TaskResults) -> Section:
-    probes, shifts = content.probes.get(task.title), content.shifts.get(task.title)
-    attending = _headings(attention.tables(probes) if probes else [])
-    shifted = _headings(invariance.tables(task, shifts) if shifts else [])
-    first, on_grid = _headings(content.tables), _headings(grid.tables(task))
-    by_kind: dict[str, list[Table]] = {"accuracy": [], "grid": [], "training": [], "attention": [], "shift": []}
+    by_part: dict[str, list[Table]] = {"accuracy": [], "grid": [], "training": [], "attention": [], "shift": []}
     for table in (table for table in content.all_tables if table.section == task.title):
-        kinds = {"accuracy": first, "grid": on_grid, "attention": attending, "shift": shifted}
-        kind = next((kind for kind, headings in kinds.items() if table.heading in headings), "training")
-        by_kind[kind].append(table.within_section())
+        by_part[table.part].append(table.within_section())
     by_encoding = {encoding.title: [(str(run.path), _about(run)) for run in encoding.runs] for encoding in task.encodings}
-    return Section(title=task.title, family=task.family, **by_kind, runs_note=runs.description(task), runs=by_encoding)
-
-
-def _headings(tables: Sequence[Table]) -> set[str]:
-    return {table.heading for table in tables}
+    return Section(title=task.title, family=task.family, **by_part, runs_note=runs.description(task), runs=by_encoding)
 
 
 def _about(run: RunResults) -> str:

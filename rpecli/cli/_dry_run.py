@@ -1,0 +1,71 @@
+"""`rpe run --dry-run`: the runs of a recipe, how far each is, and what is left in time and tokens."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rpecli.cli._output import print_json, print_tables, say
+from rpecli.config.recipe import Config, label
+from rpecli.launch import plan
+from rpecli.launch.plan import PlannedRun
+from rpecli.launch.status import clock
+from rpecli.table import Table, plural
+from rpecli.titles import display, display_trained
+
+
+def show(runs: Sequence[PlannedRun], folder: Path, jobs: int | None, device: str, as_json: bool) -> None:
+    """Prints the plan; nothing is created."""
+    estimated = plan.with_estimates(runs, partial(_measure, device))
+    if as_json:
+        print_json(plan.records(estimated, folder))
+        return
+    print_tables(table(estimated))
+    say("\n".join(["", *summary(estimated, jobs)]))
+
+
+def _measure(device: str, config: Config) -> plan.Step:
+    from rpecli.bench.in_turn import quick_step
+    from rpecli.device import pick_device
+
+    return quick_step(config, pick_device(device))
+
+
+def table(runs: Sequence[PlannedRun]) -> Table:
+    """One row per run: what it is, in which keys it differs from others, what is to do."""
+    varied = plan.varied_keys([run.config for run in runs])
+    rows = []
+    for run in runs:
+        config, keys = run.config, run.config.to_keys()
+        what = [display("tasks", label(config.task)), display_trained(label(config.encoding), config.positions), str(config.seed)]
+        rows.append([config.id, *what, *(str(keys[key]) for key in varied), str(config.steps), run.state, _time(run.seconds)])
+    columns = ["run", "task", "encoding", "seed", *varied, "steps", "state", "training"]
+    narrow = Table("", columns[1:], "ll" + "r" * (2 + len(varied)) + "lr", [row[1:] for row in rows])
+    return Table("", columns, "lll" + "r" * (2 + len(varied)) + "lr", rows, narrow=narrow)
+
+
+def _time(seconds: float) -> str:
+    return clock(seconds) if seconds else ""
+
+
+def summary(runs: Sequence[PlannedRun], jobs: int | None) -> list[str]:
+    """How many runs are in which state, and what the training that is left takes."""
+    states = Counter("to resume" if run.state.startswith("to resume") else run.state for run in runs)
+    lines = [f"{plural(len(runs), 'run')}: {', '.join(f'{number} {state}' for state, number in states.items())}."]
+    left = [run for run in runs if run.steps]
+    if not left:
+        return [*lines, "Nothing is left to train."]
+    processes = _processes(left, jobs)
+    seconds, longest = sum(run.seconds for run in left), max(run.seconds for run in left)
+    tokens = sum(run.tokens for run in left)
+    lines.append(
+        f"Training: {tokens:,.0f} tokens in {sum(run.steps for run in left):,} steps, about {clock(seconds)} of one process, "
+        f"{clock(max(seconds / processes, longest))} with {processes} at a time."
+    )
+    return [*lines, "Estimated from measured steps; validation, evaluation and the report come on top. Nothing was created."]
+
+
+def _processes(runs: Sequence[PlannedRun], jobs: int | None) -> int:
+    from rpecli.device import n_cores
+
+    return max(1, min(len(runs), jobs if jobs is not None else n_cores() // max(run.config.threads for run in runs)))

@@ -1,0 +1,253 @@
+"""Trains what fits into the time of `rpe choose`, one seed of several encodings after another, and loads the results."""
+
+import time
+from dataclasses import dataclass, field
+
+from rpecli import titles
+from rpecli.cli._execute import execute
+from rpecli.cli._exit import FAILURE, USAGE, stop
+from rpecli.cli._output import say
+from rpecli.cli._select import create_runs
+from rpecli.cli._study import Study
+from rpecli.config.recipe import label
+from rpecli.evaluate.request import EvalRequest
+from rpecli.launch import budget
+from rpecli.launch.budget import Plan, Round
+from rpecli.launch.job import Job
+from rpecli.report import stats
+from rpecli.report.aggregate import TaskResults, aggregate
+from rpecli.report.load import load_runs
+from rpecli.report.measures import EXACT, scoring_of
+from rpecli.run.directory import Run
+from rpecli.run.files import RunError
+from rpecli.table import plural
+
+PLANNED = 0.85  # of the time; the rest is for scalings, the report, and runs that take longer than expected
+
+
+@dataclass
+class Clock:
+    """Seconds of work, in this process and in those before it."""
+
+    minutes: float
+    earlier: float
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def spent(self) -> float:
+        return self.earlier + time.monotonic() - self.start
+
+    def left(self, share: float = 1.0) -> float:
+        return share * 60 * self.minutes - self.spent
+
+
+@dataclass
+class Session:
+    """A study, its plan and the time that is left."""
+
+    study: Study
+    plan: Plan
+    clock: Clock
+    workers: int
+    most_seeds: int
+
+    def save(self) -> None:
+        self.plan.seconds = round(self.clock.spent, 1)
+        self.study.runs.mkdir(parents=True, exist_ok=True)
+        budget.write(self.plan, self.study.plan_file)
+
+    def runs(self, seeds: list[int] | None = None) -> list[Run]:
+        """The runs with the present number of steps that are trained, of these seeds."""
+        wanted = [one for one in self.plan.current if seeds is None or one.seed in seeds]
+        runs = [self.study.run_of(name, one.seed, one.steps) for one in wanted for name in one.encodings]
+        return [run for run in runs if _is_trained(run)]
+
+    def failed(self) -> list[str]:
+        """The encodings that lack a run of some seed."""
+        return [name for name in self.study.configs if any(name in one.encodings and name not in self.trained(one.seed)
+                                                           for one in self.plan.current)]  # fmt: skip
+
+    def trained(self, seed: int = 0) -> list[str]:
+        """The encodings whose run of a seed is trained."""
+        names = {self.study.run_of(name, seed, self.plan.steps).name: name for name in self.study.configs}
+        runs = {run.name for run in self.runs([seed])}
+        return [name for id, name in names.items() if id in runs]
+
+
+def _is_trained(run: Run) -> bool:
+    try:
+        return run.is_trained
+    except RunError:
+        return False
+
+
+def open_session(study: Study, minutes: float, most_seeds: int) -> Session:
+    """The plan of an earlier command, or a new one from timing a training step of every encoding."""
+    clock = Clock(minutes, 0.0)
+    plan = budget.read(study.plan_file)
+    if plan is None:
+        plan = measure(study)
+    clock.earlier = plan.seconds
+    workers = study.jobs or (1 if study.jobs == 0 else _processes(study))
+    return Session(study, plan, clock, workers, most_seeds)
+
+
+def _processes(study: Study) -> int:
+    from rpecli.device import available_memory, n_cores
+    from rpecli.launch import pool
+
+    return max(1, min(len(study.configs), n_cores() // study.config.threads, available_memory() // pool.PROCESS_BYTES))
+
+
+def measure(study: Study) -> Plan:
+    """Times a training step of every encoding and of plain attention, in turn, and attention alone."""
+    from rpecli import catalog
+    from rpecli.bench import Options, in_turn, timing
+    from rpecli.device import pick_device
+
+    plain = next(name for name in catalog.names("encodings") if titles.constants("encodings", name).get("group") == "none")
+    configs = {plain: study.config.model_copy(update={"encoding": plain}), **study.configs}
+    device = pick_device(study.device)
+    steps = in_turn.step_timings(configs, device, lambda text: say(text, err=True))
+    alone = in_turn.attention_ratios(list(study.configs), Options(device=study.device), lambda text: say(text, err=True))
+    return Plan(
+        asked_steps=study.config.steps, fixed_steps=study.fixed_steps,
+        step_seconds={name: steps[name].median / in_turn.STEPS for name in study.configs},
+        step_ratio={name: timing.ratio(steps[name], steps[plain]) for name in study.configs},
+        attention_ratio=alone, attention_length=in_turn.ATTENTION_LENGTH,
+    )  # fmt: skip
+
+
+def train(session: Session) -> None:
+    """Every round that there is time for; what an earlier command began comes first."""
+    plan = session.plan
+    plan.steps = plan.steps or first_steps(session)
+    try:
+        for one in plan.current:
+            execute_round(session, one)
+        while another := next_round(session):
+            plan.rounds.append(another)
+            session.save()
+            execute_round(session, another)
+    finally:  # also where Ctrl-C ends it
+        session.save()
+
+
+def first_steps(session: Session) -> int:
+    """The steps of a run; stops where there is no time for one run of each encoding."""
+    plan, workers, clock = session.plan, session.workers, session.clock
+    steps = budget.first_steps(plan, clock.left(PLANNED), workers)
+    if steps is None:
+        least, three = (budget.least_seconds(plan, seeds, workers) for seeds in (1, budget.SEEDS))
+        stop(
+            f"--minutes {clock.minutes:g} is too short: one run of each of {len(plan.encodings)} encodings takes about "
+            f"{minutes(least)} and three seeds of each {minutes(three)}: write --minutes "
+            f"{_round_up((three + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
+            USAGE,
+        )
+    return steps
+
+
+def _round_up(seconds: float) -> str:
+    """Minutes as a user types them."""
+    return f"{-(-seconds // 60):.0f}"
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
+
+
+def next_round(session: Session) -> Round | None:
+    """Longer runs where too few learn, more seeds of the leaders where there is no time for all, else the next seed of all."""
+    plan, workers = session.plan, session.workers
+    encodings = session.trained() if plan.current else plan.encodings
+    if plan.current and not encodings:
+        stop("no run could be trained: see above", FAILURE)
+    left = session.clock.left(1.0 if len(plan.current) < budget.SEEDS else PLANNED)
+    if longer := budget.longer_steps(plan, _learned(session), session.clock.left(PLANNED), workers):
+        plan.steps = longer
+        say(f"Too few encodings learned the training length: runs of {plan.steps:,} steps now.", err=True)
+        return budget.next_round(plan, plan.encodings, session.most_seeds, left, workers)
+    if budget.only_leaders_fit(plan, encodings, left, workers):
+        plan.leaders = leaders(session)
+    return budget.next_round(plan, plan.leaders or encodings, session.most_seeds, left, workers)
+
+
+def _learned(session: Session) -> int:
+    """How many encodings learned their training length, by their last validation; all where that is not known of a task."""
+    runs = session.runs([0])
+    if not runs or scoring_of(runs[0].record).decides is not EXACT:
+        return len(session.plan.encodings)
+    return sum(lines[-1]["exact_match"] >= stats.SOLVED for run in runs if (lines := run.metrics()))
+
+
+def leaders(session: Session) -> list[str]:
+    """The encodings that the first seed puts first; it is not compared afterwards."""
+    from rpecli.report.recommendation import recommend
+
+    (task,) = results(session, [0])
+    labels = [one.label for one in recommend(task, {}).candidates[: budget.LEADERS]]
+    return [name for name in session.study.configs if label(name) in labels]
+
+
+def execute_round(session: Session, one: Round) -> None:
+    """Trains and evaluates what is missing of a round, and learns from it how long rounds take."""
+    from rpecli.evaluate.asked import is_answered
+
+    study, plan = session.study, session.plan
+    configs = [study.config_of(name, one.seed, one.steps) for name in one.encodings]
+    ids = {config.id for config in configs}
+    done = {run.name for run in session.runs([one.seed]) if run.name in ids and is_answered(run, request(study))}
+    if len(done) == len(configs):
+        return
+    runs, _ = create_runs(configs, study.name, study.runs, done)
+    todo = [run for run in runs if run.name not in done]
+    fresh = len(todo) == len(configs) and not any(run.checkpoint_file.exists() or run.is_trained for run in todo)
+    expected = budget.expected_seconds(plan, one.encodings, one.steps, session.workers)
+    say(
+        f"Seed {one.seed}: {plural(len(todo), 'run')} of {one.steps:,} steps, about {minutes(expected * plan.slowdown)}.",
+        err=True,
+    )
+    start = time.monotonic()
+    jobs = [Job(run, train=not run.is_trained, request=request(study), device=study.device) for run in todo]
+    execute(jobs, study.jobs, stop_on_failure=False)
+    if fresh:
+        plan.expected += expected
+        plan.measured += time.monotonic() - start
+
+
+def request(study: Study) -> EvalRequest:
+    return EvalRequest(study.config.eval)
+
+
+def evaluate_scalings(session: Session) -> dict[Run, list[EvalRequest]]:
+    """Each trained run whose encoding has scalings of its frequencies, measured with each; by run, what was asked."""
+    from rpecli.cli._requests import eval_requests, has_scaling
+    from rpecli.encodings._rotary import SCALINGS
+    from rpecli.evaluate.asked import is_answered
+
+    runs = [run for run in session.runs() if has_scaling(run.config.encoding)]
+    asked: dict[Run, list[EvalRequest]] = {run: [] for run in runs}
+    if not runs or session.study.lengths[-1] <= session.study.config.length:
+        return {}
+    for scaling in SCALINGS[1:]:
+        requests, _ = eval_requests(runs, EvalRequest(), session.study.config.eval.model_dump(), None, scaling)
+        for run, one in requests.items():
+            asked[run].append(one)
+        todo = [run for run, one in requests.items() if not is_answered(run, one)]
+        jobs = [Job(run, train=False, request=requests[run], device=session.study.device) for run in todo]
+        execute(jobs, 0, stop_on_failure=False)  # in this process, where torch is loaded: that takes less than a process each
+    return asked
+
+
+def results(
+    session: Session, seeds: list[int] | None = None, scalings: dict[Run, list[EvalRequest]] | None = None
+) -> list[TaskResults]:
+    """The results of the trained runs at the lengths that were asked for, and with the scalings that were measured."""
+    from rpecli.evaluate.asked import asked_lines
+
+    runs = session.runs(seeds)
+    requests = {run: [request(session.study), *(scalings or {}).get(run, [])] for run in runs}
+    lines = {run: [line for one in requests[run] for line in asked_lines(run, one).values()] for run in runs}
+    loaded = load_runs((run.path for run in runs), keep=lambda run, line: line in lines[run])
+    return aggregate(loaded.runs)
