@@ -20,7 +20,7 @@ class SquareRoot(Task):
     symbols = 2
     family = "arithmetic"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    defaults = {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
+    defaults = {"length": 6, "min_length": 3, "curriculum": 0.3, "tokens": 2048, "steps": 2200}
     examples = (([1, 0, 0, 1, 0, 1], "> 1 0 0 1 0 1 | [1] [1] [0] ."), ([1, 1, 1], "> 1 1 1 | [1] [0] ."))
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:

@@ -428,3 +428,17 @@ def test_a_job_in_another_thread_is_done_too(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert codes == [Ending()]
+
+
+def test_a_crash_is_told_with_the_last_lines_of_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tiny.new_run(tmp_path)
+    run.log_file.write_text("".join(f"line {number}\n\n" for number in range(1, 2000)) + "terminate called: bad_alloc\n")
+    _execute._print_failures({run: Ending(FAILED, "the process ended: killed by signal 6", crashed=True)})
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == f"{run.name}: the process ended: killed by signal 6  ({run.log_file})"
+    assert lines == [*(f"  line {number}" for number in range(1996, 2000)), "  terminate called: bad_alloc"]
+    _execute._print_failures({run: Ending(FAILED, "mine.py:3: ValueError: no")})
+    assert len(capsys.readouterr().err.splitlines()) == 1, "an exception says itself where it was raised"
+    run.log_file.unlink()
+    _execute._print_failures({run: Ending(FAILED, "killed", crashed=True)})
+    assert capsys.readouterr().err == f"{run.name}: killed\n"

@@ -56,8 +56,8 @@ def test_a_card_says_what_was_tried_until_the_task_is_learned(monkeypatch: pytes
     monkeypatch.setattr(learned, "attempts", lambda: {"copy": attempts})
     monkeypatch.setattr(learned, "results", lambda: {"copy": [row("rope", 0.25)]})
     first, second = (
-        "RoPE 0.04 with length 6, 400 of 500 steps of 2048 tokens, lr 0.003",
-        "ALiBi 0.50 with length 6, 500 steps of 2048 tokens, lr 0.003, curriculum 0.5",
+        "RoPE 0.04 with lengths 1 to 6, 400 of 500 steps of 2048 tokens, lr 0.003",
+        "ALiBi 0.50 with lengths 1 to 6, 500 steps of 2048 tokens, lr 0.003, curriculum 0.5",
     )
     assert task_card.card("copy").facts["Tried"] == f"{first}\n{second}"
     assert [line["strings right"] for line in learned.tried_rows()] == ["0.04", "0.50"]

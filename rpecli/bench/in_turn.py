@@ -13,6 +13,7 @@ from rpecli.train.state import build_trainer
 STEPS = 8  # of a call: the same batches for every config, of several lengths
 SLOWEST = 20.0  # seconds of a call that is timed once
 ROUNDS = 5
+WARM = 2  # steps that allocate, before a few are timed
 ATTENTION_LENGTH = 2048
 
 
@@ -42,11 +43,13 @@ def attention_ratios(encodings: list[str], options: Options, log: Log) -> dict[s
     return {row.encoding: row.ratio for row in attention.time_length(encodings, ATTENTION_LENGTH, options, log)}
 
 
-def quick_step(config: Config, device: torch.device, steps: int = 4) -> tuple[float, float]:
+def quick_step(config: Config, device: torch.device, steps: int = STEPS) -> tuple[float, float]:
     """Seconds and tokens of a training step, from a few of them: for plans of what is to be trained."""
     torch.set_num_threads(config.threads)
+    tune_malloc()
     trainer = build_trainer(config.model_copy(update={"curriculum": 0.0}), device)
-    loop.step(trainer)  # the first one allocates
+    for _ in range(WARM):
+        loop.step(trainer)
     start, tokens = time.perf_counter(), trainer.tokens
     for _ in range(steps):
         loop.step(trainer)

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rpecli.cli._output import print_json, print_tables, say
-from rpecli.config.recipe import label
+from rpecli.config.recipe import Config, label
 from rpecli.launch import plan
 from rpecli.launch.plan import PlannedRun
 from rpecli.launch.status import clock
@@ -15,12 +16,19 @@ from rpecli.titles import display, display_trained
 
 def show(runs: Sequence[PlannedRun], folder: Path, jobs: int | None, device: str, as_json: bool) -> None:
     """Prints the plan; nothing is created."""
-    estimated = plan.with_estimates(runs, device)
+    estimated = plan.with_estimates(runs, partial(_measure, device))
     if as_json:
         print_json(plan.records(estimated, folder))
         return
     print_tables(table(estimated))
     say("\n".join(["", *summary(estimated, jobs)]))
+
+
+def _measure(device: str, config: Config) -> plan.Step:
+    from rpecli.bench.in_turn import quick_step
+    from rpecli.device import pick_device
+
+    return quick_step(config, pick_device(device))
 
 
 def table(runs: Sequence[PlannedRun]) -> Table:

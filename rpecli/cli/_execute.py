@@ -1,5 +1,6 @@
 """Runs jobs, each in a process of its own or one after another in this process, and reports which failed and why."""
 
+import os
 from pathlib import Path
 
 import typer
@@ -11,6 +12,7 @@ from rpecli.run.directory import Run
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from rpecli.table import plural
 
+LOG_TAIL, LOG_LINES = 4096, 5  # bytes, and lines of them, that are shown of the log of a crash
 GO_ON = "start the same command again to go on"
 
 
@@ -106,6 +108,19 @@ def _print_failures(endings: dict[Run, Ending]) -> None:
         log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
         more = f"; and the same for {plural(others, 'other run')}" if others else ""
         warn(f"{run.name}: {endings[run].reason}{log}{more}", "red")
+        if endings[run].crashed:
+            warn("\n".join(f"  {line}" for line in _last_lines(run.log_file)), "red")
+
+
+def _last_lines(log: Path) -> list[str]:
+    """What a process that ended without a word printed last."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-LOG_LINES:]
 
 
 def _has_text(log: Path) -> bool:

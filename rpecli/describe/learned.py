@@ -1,7 +1,7 @@
 """Which tasks are learned in distribution at their defaults: measured once for every task, and shown on its card.
 
-`learned.csv` holds one row per task and encoding, of the runs of the recipe `every-task`; `tried.csv` one row per run with other
-settings, from which the defaults were chosen, or which did not learn the task either. `scripts/learned.py` writes both.
+`learned.csv` holds one row per run of the recipe `every-task`, `tried.csv` one row per run of its tasks with other settings.
+`scripts/learned.py` writes both.
 """
 
 import csv
@@ -69,10 +69,11 @@ class Attempt:
 
     @property
     def settings(self) -> str:
-        """`length 8, 1500 of 2000 steps of 4096 tokens, lr 0.003, curriculum 0.5`."""
+        """`lengths 1 to 8, 1500 of 2000 steps of 4096 tokens, lr 0.003, curriculum 0.5`."""
         steps = f"{self.trained} of {self.steps}" if self.trained < self.steps else f"{self.steps}"
         curriculum = f", curriculum {self.curriculum:g}" if self.curriculum else ""
-        return f"length {self.length}, {steps} steps of {self.batch_tokens} tokens, lr {self.lr:g}{curriculum}"
+        lengths = f"lengths {self.min_length} to {self.length}"
+        return f"{lengths}, {steps} steps of {self.batch_tokens} tokens, lr {self.lr:g}{curriculum}"
 
 
 AnyRow = TypeVar("AnyRow", Result, Attempt)
@@ -136,7 +137,7 @@ def _steps(result: Result) -> str:
 
 
 def tried(choice: str) -> str | None:
-    """What was tried in vain, a line per attempt: `RoPE 0.04 with length 8, ...`; None if the task is learned or nothing was."""
+    """What was tried in vain, `RoPE 0.04 with lengths 1 to 8, ...`, a line per attempt; None for a task that is learned."""
     if any(result.is_learned for result in results().get(choice, [])):
         return None
     lines = [

@@ -43,6 +43,7 @@ class Ending:
 
     code: int = DONE
     reason: str = ""
+    crashed: bool = False  # its process ended without saying why
 
     def reason_of(self, run: Run) -> str:
         """The reason without the names of the run and of the file of its record: equal for runs that failed alike."""

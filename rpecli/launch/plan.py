@@ -1,7 +1,7 @@
 """What `rpe run` would do: how far each run of a recipe is, and how long the rest takes, from measured steps."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +55,9 @@ def _steps_done(run: Run) -> int | None:
     return 0
 
 
-def with_estimates(runs: Sequence[PlannedRun], device: str) -> list[PlannedRun]:
-    """The runs with the seconds and tokens that their training is expected to take: one step of each kind is measured."""
-    steps = _measured_steps({_kind(run.config): run.config for run in runs if run.steps}, device)
+def with_estimates(runs: Sequence[PlannedRun], measure: Callable[[Config], Step]) -> list[PlannedRun]:
+    """The runs with the seconds and tokens that their training is expected to take: a step of each kind is measured."""
+    steps = _measured_steps({_kind(run.config): run.config for run in runs if run.steps}, measure)
     if not steps:
         return list(runs)
     typical = fmean(seconds for seconds, _ in steps.values()), fmean(tokens for _, tokens in steps.values())
@@ -73,15 +73,10 @@ def _kind(config: Config) -> str:
     return config.model_copy(update={"seed": 0, "steps": 1, "lr": 1.0}).model_dump_json()
 
 
-def _measured_steps(kinds: Mapping[str, Config], device: str) -> dict[str, Step]:
-    if not kinds:
-        return {}
-    from rpecli.bench.in_turn import quick_step
-    from rpecli.device import pick_device
-
+def _measured_steps(kinds: Mapping[str, Config], measure: Callable[[Config], Step]) -> dict[str, Step]:
     steps, start = dict[str, Step](), time.monotonic()
     for kind, config in kinds.items():
-        steps[kind] = quick_step(config, pick_device(device))
+        steps[kind] = measure(config)
         if time.monotonic() - start > MEASURING:
             break
     return steps

@@ -160,7 +160,7 @@ class Pool:
         child = self.children.pop(message.number)
         ending = message.ending
         if ending is None:
-            ending = Ending(FAILED, how_it_ended(message.status))
+            ending = Ending(FAILED, how_it_ended(message.status), crashed=True)
             if not child.job.stacked_with and child.session:
                 worker.record_failure(child.job.run, ending.reason, child.session)
         return child.job, ending
