@@ -29,7 +29,7 @@ SMALL = {"encoding": "rope", "seed": "0", "length": "4", "min-length": "1", "val
 PROCESS = {"jobs": "0", "device": "cpu"}
 FLAGS = {"train": SIZE | SMALL | PROCESS, "run": SIZE | SMALL | FEW | PROCESS | {"no-reference": None}, "eval": FEW | PROCESS,
          "report": {"no-reference": None}, "choose": PROCESS}  # fmt: skip
-KEYS_OF_CHOOSE = ["--seeds=1", f"--set={key.replace('-', '_')}={value}" for key, value in {**SIZE, "samples": "4"}.items()]
+KEYS_OF_CHOOSE = ["--seeds=1", *(f"--set={key.replace('-', '_')}={value}" for key, value in {**SIZE, "samples": "4"}.items())]
 HEAVY = {"512:4096": "8", "1x:16x": "1x,2x", "1x:8x": "1x,2x"}  # lengths, and what takes their place
 
 
