@@ -65,3 +65,13 @@ def python_command(module: str, *arguments: str) -> list[str]:
     package = str(Path(__file__).resolve().parent.parent)
     code = f"import sys; path = {package!r}; path in sys.path or sys.path.insert(0, path); from {module} import main; main()"
     return [sys.executable, "-P", "-c", code, *arguments]
+
+
+def rank() -> int:
+    """The number of this process among those that train a run together; 0 for the first, and for one alone."""
+    return int(os.environ.get("RANK", 0)) if size() > 1 else 0
+
+
+def size() -> int:
+    """How many processes train a run together: torchrun, or `--nproc`, has started them."""
+    return int(os.environ.get("WORLD_SIZE", 1))

@@ -48,7 +48,7 @@ def test_the_help_lists_every_command_in_order_and_where_to_start(rpe: tiny.Rpe)
     assert result.code == 0
     _, _, listed = result.out.partition("─ Commands ─")
     commands = ["train", "eval", "report", "run", "choose", "ls", "show", "reproduce", "inspect", "new", "check", "bench"]
-    commands += ["data", "export", "import", "rm"]
+    commands += ["data", "export", "import", "rm", "work"]
     assert re.findall(r"^│ (\w+)", listed, re.MULTILINE) == commands == list(cli.COMMANDS)
     assert "\n   rpe run quick\n" in result.out
 

@@ -2,15 +2,21 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from rpecli import process
+from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import new_console
 from rpecli.launch.job import Ending, Job
 from rpecli.run.directory import Run
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from rpecli.table import plural
+
+if TYPE_CHECKING:
+    from rpecli.launch.place import Place
 
 LOG_TAIL, LOG_LINES = 4096, 5  # bytes, and lines of them, that are shown of the log of a crash
 GO_ON = "start the same command again to go on"
@@ -37,6 +43,32 @@ def stack_jobs(jobs: list[Job], max_stack: int) -> list[Job]:
     return stacking.group_stackable(jobs, max_stack)
 
 
+def parse_track(text: str | None) -> tuple[str, ...]:
+    """The trackers that `--track` names; stops for one that cannot be used."""
+    from rpecli.launch import track
+
+    try:
+        return track.parse(text)
+    except ValueError as error:
+        stop(str(error), USAGE)
+
+
+def check_torchrun(n_runs: int) -> None:
+    """Stops where torchrun has started this command for what its processes cannot share."""
+    if process.size() == 1:
+        return
+    flags.refuse(flags.given("--nproc", "--jobs", "--on", "--stack"), "torchrun decides how many processes train the run")
+    if n_runs != 1:
+        stop(f"under torchrun a command trains one run, and these are {n_runs}: name one, or use --nproc without torchrun", USAGE)
+
+
+def follow_first_process(run: Run, device: str) -> None:
+    """The part of a process of torchrun that is not the first."""
+    from rpecli.train import parallel
+
+    parallel.follow(run, device)
+
+
 def start_server(workers: int | None) -> None:
     """Lets the process that starts the others load torch while this one checks the recipe."""
     if workers != 0:
@@ -45,25 +77,44 @@ def start_server(workers: int | None) -> None:
         pool.SERVER.open()
 
 
-def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) -> bool:
+def parse_place(text: str | None) -> "Place | None":
+    """Where `--on` says; stops where nothing can be started there, before a run is created."""
+    if text is None:
+        return None
+    from rpecli.launch import place
+    from rpecli.launch.command import PlaceError
+
+    flags.refuse(flags.given("--jobs"), f"--on {text} decides how many runs work at a time")
+    try:
+        where = place.parse(text)
+        where.check()
+    except PlaceError as error:
+        stop(str(error), USAGE)
+    return where
+
+
+def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True, place: "Place | None" = None) -> bool:
     """Runs jobs and reports the failed runs.
 
     Args:
         jobs: What to do.
         workers: Processes at a time; 0: in this process; None: as many as have a core for each of their threads.
         stop_on_failure: End the command if a run failed.
+        place: Another place than this machine; `workers` does not count there.
 
     Returns:
         Whether a run failed.
     """
     if not jobs:
         return False
+    workers = 0 if process.size() > 1 else workers
+    go_on = place.after_interrupt if place else GO_ON
     try:
-        endings = _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)
+        endings = _elsewhere(jobs, place) if place else _in_this_process(jobs) if workers == 0 else _in_processes(jobs, workers)
     except Interrupted:
-        raise Interrupted(GO_ON) from None
+        raise Interrupted(go_on) from None
     except Terminated:
-        raise Terminated(GO_ON) from None
+        raise Terminated(go_on) from None
     codes = {ending.code for ending in endings.values()}
     if INTERRUPTED in codes:
         raise Interrupted(GO_ON)
@@ -71,6 +122,7 @@ def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True) 
         raise Terminated(GO_ON)
     failed = [run for run, ending in endings.items() if ending.code]
     _print_failures({run: endings[run] for run in failed})
+    _print_failures({run: ending for run, ending in endings.items() if not ending.code and ending.reason}, "yellow")
     if failed and stop_on_failure:
         count = sum(len(job.runs) for job in jobs)
         stop(f"{len(failed)} of {count} runs failed; fix the cause and rerun the same command", FAILURE)
@@ -82,8 +134,20 @@ def _in_processes(jobs: list[Job], workers: int | None) -> dict[Run, Ending]:
     from rpecli.launch import pool, progress
 
     runs = [run for job in jobs for run in job.runs]
-    processes = workers or pool.default_processes(runs)
+    processes = workers or pool.default_processes(runs, max(job.nproc for job in jobs))
     return progress.follow(pool.execute(jobs, processes, warn), new_console(stderr=True), runs)
+
+
+def _elsewhere(jobs: list[Job], place: "Place") -> dict[Run, Ending]:
+    """How jobs ended on other machines, with progress on stderr."""
+    from rpecli.launch import progress
+    from rpecli.launch.command import PlaceError
+
+    runs = [run for job in jobs for run in job.runs]
+    try:
+        return progress.follow(place.execute(jobs), new_console(stderr=True), runs)
+    except PlaceError as error:
+        stop(str(error), FAILURE)
 
 
 def _in_this_process(jobs: list[Job]) -> dict[Run, Ending]:
@@ -98,8 +162,8 @@ def _in_this_process(jobs: list[Job]) -> dict[Run, Ending]:
     return endings
 
 
-def _print_failures(endings: dict[Run, Ending]) -> None:
-    """The reason of every failed run; one that many have in common once."""
+def _print_failures(endings: dict[Run, Ending], color: str = "red") -> None:
+    """The reason of every failed run, or the warning of one that is done; one that many have in common once."""
     by_reason: dict[str, list[Run]] = {}
     for run, ending in endings.items():
         by_reason.setdefault(ending.reason_of(run), []).append(run)
@@ -107,7 +171,7 @@ def _print_failures(endings: dict[Run, Ending]) -> None:
         run, others = runs[0], len(runs) - 1
         log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
         more = f"; and the same for {plural(others, 'other run')}" if others else ""
-        warn(f"{run.name}: {endings[run].reason}{log}{more}", "red")
+        warn(f"{run.name}: {endings[run].reason}{log}{more}", color)
         if endings[run].crashed:
             warn("\n".join(f"  {line}" for line in _last_lines(run.log_file)), "red")
 

@@ -162,6 +162,19 @@ Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=0, help="Runs at a time, by default one per core; 0: one by one in this process."),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PLACE",
+        help="Run elsewhere: slurm, slurm:time=2:00:00,partition=gpu,cap=8, or the address of a Dask scheduler, tcp://HOST:8786.",
+    ),
+]
+Nproc = Annotated[
+    int, typer.Option("--nproc", min=1, help="Processes per run, for one big model: each computes a share of every batch.")
+]
+Track = Annotated[
+    str | None, typer.Option("--track", metavar="NAME,...", help="Send metrics to wandb, tensorboard or trackio, offline.")
+]
 Stack = Annotated[
     str,
     typer.Option(

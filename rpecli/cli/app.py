@@ -12,7 +12,24 @@ import typer
 
 from rpecli import __version__
 from rpecli.choice import ChoiceError
-from rpecli.cli import bench, check, choose, data, export, import_, inspect, ls, new, report, reproduce, rm, run, show, train
+from rpecli.cli import (
+    bench,
+    check,
+    choose,
+    data,
+    export,
+    import_,
+    inspect,
+    ls,
+    new,
+    report,
+    reproduce,
+    rm,
+    run,
+    show,
+    train,
+    work,
+)
 from rpecli.cli import eval as evaluate
 from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._flags import takes_trust
@@ -46,8 +63,19 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "export": (export.export, export.EXAMPLES),
     "import": (import_.import_, import_.EXAMPLES),
     "rm": (rm.rm, rm.EXAMPLES),
+    "work": (work.work, work.EXAMPLES),
 }
-RUNS_CODE = ("bench", "check", "choose", "eval", "inspect", "run", "show", "train")  # of runs, which may be somebody else's
+RUNS_CODE = (
+    "bench",
+    "check",
+    "choose",
+    "eval",
+    "inspect",
+    "run",
+    "show",
+    "train",
+    "work",
+)  # of runs, which may be somebody else's
 
 app = typer.Typer(
     cls=Group,

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from rpecli import process
 from rpecli.cli import _dry_run
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
-from rpecli.cli._exit import FAILURE
+from rpecli.cli._execute import execute, parse_place, parse_stack, parse_track, stack_jobs, start_server
+from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_device, check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
 from rpecli.cli._output import check_report_place, reference_results, say, write_report
 from rpecli.cli._select import create_runs, fail_if_unreadable
@@ -43,6 +44,9 @@ def run(
     add_encoding: flags.AddEncoding = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
+    on: flags.On = None,
+    nproc: flags.Nproc = 1,
+    track: flags.Track = None,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
     name: flags.Name = None,
@@ -60,22 +64,29 @@ def run(
     Started again, it does only what is missing.
     """
     flags.one_output()
+    if process.size() > 1:
+        stop("under torchrun: rpe train RECIPE or rpe work RUN, and then rpe run without it", USAGE)
     if dry_run:
         flags.refuse(
             flags.given("--name", "--out", "--tables", "--with-reference", "--no-reference"), "--dry-run writes no report"
         )
-    check_device(device)
+    place, trackers = parse_place(on), parse_track(track)
+    if place is None:
+        check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
     name = source.name if name is None else name
     if not dry_run:
         check_report_place(name, out)
     reference = reference_results(with_reference, no_reference)
     configs = {config.id: config for config in loaded.configs()}
-    work = {id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device) for id, config in configs.items()}
+    work = {
+        id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device, nproc=nproc, track=trackers)
+        for id, config in configs.items()
+    }
     done = {id for id, job in work.items() if is_done(job, configs[id])}
     if len(done) < len(work):
         if not dry_run:
-            start_server(jobs)
+            start_server(0 if place else jobs)
         check_recipe(loaded, source)
         check_evaluation_sizes([(config, config.eval) for config in configs.values()])
         warn_of_lengths([(config, config.eval) for config in configs.values()])
@@ -87,7 +98,7 @@ def run(
     if done:
         say(f"{len(done)} of {len(work)} runs are already trained and evaluated.", err=True)
     todo = [replace(work[run.name], train=not run.is_trained) for run in created if run.name not in done]
-    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
+    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False, place=place)
     write_report(created, name, out, as_json, tables, reference)
     fail_if_unreadable(unusable)
     if failed:

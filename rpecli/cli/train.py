@@ -2,13 +2,24 @@
 
 from pathlib import Path
 
+from rpecli import process
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
+from rpecli.cli._execute import (
+    check_torchrun,
+    execute,
+    follow_first_process,
+    parse_place,
+    parse_stack,
+    parse_track,
+    stack_jobs,
+    start_server,
+)
 from rpecli.cli._inputs import check_device, check_recipe, read_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import create_runs, fail_if_unreadable
 from rpecli.launch.job import Job
+from rpecli.run.directory import Run
 
 EXAMPLES = """
 Examples:
@@ -31,6 +42,9 @@ def train(
     add_encoding: flags.AddEncoding = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
+    on: flags.On = None,
+    nproc: flags.Nproc = 1,
+    track: flags.Track = None,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
 ) -> None:
@@ -38,16 +52,22 @@ def train(
 
     Flags override the recipe, which overrides the defaults. Every recipe key is a flag, except those with keys below them.
     """
-    check_device(device)
+    place, trackers = parse_place(on), parse_track(track)
+    if place is None:
+        check_device(device)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
-    start_server(jobs)
+    check_torchrun(len(loaded.configs()))
+    if process.rank():
+        follow_first_process(Run(runs / loaded.configs()[0].id), device)
+        return
+    start_server(0 if place or process.size() > 1 else jobs)
     check_recipe(loaded, source)
     max_stack = parse_stack(stack, device)
     created, unusable = create_runs(loaded.configs(), source.name, runs)
-    todo = [Job(run, train=True, device=device) for run in created if not run.is_trained]
+    todo = [Job(run, train=True, device=device, nproc=nproc, track=trackers) for run in created if not run.is_trained]
     if len(todo) < len(created):
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
-    execute(stack_jobs(todo, max_stack), jobs)
+    execute(stack_jobs(todo, max_stack), jobs, place=place)
     print_tables(runs_table(created))
     command, meaning = next_evaluation([run.config.length for run in created])
     print_next(command, runs, meaning)

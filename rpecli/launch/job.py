@@ -18,7 +18,8 @@ STOPPED = (INTERRUPTED, TERMINATED)  # by Ctrl-C or SIGTERM
 class Job:
     """A run, whether to train it, what to evaluate afterwards (None: nothing), and whether to probe it too.
 
-    The runs of `stacked_with` train together with it, as one program.
+    The runs of `stacked_with` train together with it, as one program. `nproc` processes train a run.
+    `track` names the trackers that get its metrics.
     """
 
     run: Run
@@ -26,6 +27,8 @@ class Job:
     request: EvalRequest | None = None
     probe: bool = False
     device: str = "auto"
+    nproc: int = 1
+    track: tuple[str, ...] = ()
     stacked_with: tuple[Run, ...] = ()
 
     @property
@@ -34,12 +37,16 @@ class Job:
 
     def unstacked(self) -> "list[Job]":
         """One job per run, for what is left to do once these runs have trained together, or could not."""
-        return [replace(self, run=run, stacked_with=()) for run in self.runs]
+        return list(map(self.of, self.runs))
+
+    def of(self, run: Run) -> "Job":
+        """The same for one of its runs."""
+        return replace(self, run=run, stacked_with=())
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a job ended: one of the codes above, and the reason of a failure."""
+    """How a job ended: one of the codes above, and the reason of a failure, or a warning about a job that is done."""
 
     code: int = DONE
     reason: str = ""

@@ -209,9 +209,9 @@ def how_it_ended(status: int) -> str:
     return f"the process ended before its work was done: code of its task or encoding left it with exit code {status}"
 
 
-def default_processes(runs: list[Run]) -> int:
-    """As many processes as there are runs, or fewer, so that every thread of each has a core and each has some memory."""
-    cores = n_cores() // max(run.config.threads for run in runs)
+def default_processes(runs: list[Run], nproc: int = 1) -> int:
+    """As many jobs as there are runs, or fewer, so that every thread of their processes has a core and each has some memory."""
+    cores = n_cores() // (nproc * max(run.config.threads for run in runs))
     return max(1, min(len(runs), cores, available_memory() // PROCESS_BYTES))
 
 

@@ -7,13 +7,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NoReturn
 
 from rpecli import catalog, signals
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import BUSY, FAILED, GONE, Ending, Job
 from rpecli.launch.receipt import receipt
+from rpecli.launch.track import Trackings, tracked
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.files import NotWritten, RunError, RunInUse, reason
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
@@ -64,11 +65,12 @@ def run_job(job: Job, say: Say) -> Ending:
         if job.stacked_with:
             _train_stack(job, say)
             return Ending()
-        problems = _train_and_evaluate(job, say)
+        with tracked(job.track, job.run) as tracking:
+            problems = _train_and_evaluate(job, say, tracking)
         if job.request is not None:
             with suppress(NotWritten):  # the next command looks again at what there is
                 job.run.update(error="; ".join(problems) or None, receipt=None if problems else receipt(job))
-        return Ending(FAILED, "; ".join(problems)) if problems else Ending()
+        return Ending(FAILED, "; ".join(problems)) if problems else Ending(reason="; ".join(tracking.problems))
     except Stopped as stop:
         return Ending(TERMINATED if stop.signal == signal.SIGTERM else INTERRUPTED)
     except Terminated:
@@ -123,16 +125,25 @@ def _reason_of(error: BaseException) -> str:
     return catalog.cause(error)
 
 
-def _train_and_evaluate(job: Job, say: Say) -> list[str]:
+def _train_and_evaluate(job: Job, say: Say, tracking: Trackings) -> list[str]:
     """Returns what could not be evaluated, and why."""
+
+    def validated(line: Mapping[str, Any]) -> None:
+        say(_trained(job.run, line))
+        tracking.validation(line)
+
+    def evaluated(line: Mapping[str, Any]) -> None:
+        say(_evaluated(job.run, line))
+        tracking.evaluation(line)
+
     from rpecli.evaluate.measure import evaluate
     from rpecli.train.loop import train
 
     if job.train:
-        train(job.run, job.device, progress=lambda line: say(_trained(job.run, line)))
+        train(job.run, job.device, progress=validated, nproc=job.nproc)
     if job.request is None:
         return []
-    problems = evaluate(job.run, job.request, job.device, progress=lambda line: say(_evaluated(job.run, line)))
+    problems = evaluate(job.run, job.request, job.device, progress=evaluated)
     if job.probe:
         _probe(job, job.request, say)
     return problems
@@ -165,11 +176,14 @@ def _train_stack(job: Job, say: Say) -> None:
     from rpecli.train import stacked
 
     def log(run: Run, line: Mapping[str, Any]) -> None:
+        trackings[run].validation(line)
         with open(run.log_file, "a", encoding="utf-8") as file:
             file.write(f"{_trained(run, line)}\n")
 
     try:
-        stacked.train_together(job.runs, job.device, progress=log)
+        with ExitStack() as stack:
+            trackings = {run: stack.enter_context(tracked(job.track, run)) for run in job.runs}
+            stacked.train_together(job.runs, job.device, progress=log)
     except stacked.NotStackable as error:
         say(f"{len(job.runs)} runs train one by one: {error}")
 

@@ -331,9 +331,9 @@ class Run:
 
 
 def directories(folder: Path) -> list[Path]:
-    """The directories in a folder, sorted; none if there is no such folder."""
+    """The directories in a folder, sorted, without hidden ones (`.slurm`); none if there is no such folder."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".") if folder.is_dir() else []
     except OSError as error:
         raise RunError(f"{folder} cannot be read: {reason(error)}") from None
 

@@ -83,6 +83,7 @@ class RunRecord(Record):
     error: NotRequired[str | None]
     started: NotRequired[str]
     stacked: NotRequired[Positive | None]  # how many runs trained as one
+    processes: NotRequired[Positive]  # how many trained it together, where it was not always one
     device: NotRequired[str]
     parameters: NotRequired[Count]
     sequence: NotRequired[Positive]  # tokens of a sequence at the training length

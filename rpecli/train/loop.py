@@ -17,7 +17,7 @@ from torch import Tensor
 from rpecli import catalog, data, objective, process
 from rpecli.attention.reference import split_heads
 from rpecli.config.recipe import Config
-from rpecli.device import peak_memory, pick_device, to_device, tune_malloc
+from rpecli.device import peak_memory, to_device, tune_malloc
 from rpecli.model import Attention, LoadedModel, Transformer, max_train_positions
 from rpecli.run.code import shipped_code
 from rpecli.run.directory import Run, Status, Stopped
@@ -36,21 +36,26 @@ class Diverged(RuntimeError):  # noqa: N818 - what happened, not a mistake in th
     """The training loss is not finite."""
 
 
-def train(run: Run, device: str = "auto", progress: Progress | None = None) -> dict[str, Any]:
-    """Trains a run to its end, from where it stands, and returns its record.
+def train(run: Run, device: str = "auto", progress: Progress | None = None, nproc: int = 1) -> dict[str, Any]:
+    """Trains a run to its end, from where it stands, with `nproc` processes, and returns its record.
 
     Raises Stopped after saving when a signal asks it to stop, Diverged when the loss is not finite.
     """
+    from rpecli.train import parallel
+
     torch.set_num_threads(run.config.threads)
     if run.is_trained:
         return run.record
     with run.lock():
         if run.is_trained:  # by the process that held it
             return run.record
-        trainer, resumed = build_or_load(run, pick_device(device))  # a signal ends this at once: nothing is lost
-        sets = data.validation_sets(trainer.task, trainer.config)
-        with stop_signals() as stopped:
-            record = _train(start(run, trainer, resumed), sets, progress, stopped)
+        with parallel.processes(run, device, nproc):
+            trainer, resumed = build_or_load(run, parallel.device_here(device))  # a signal ends this at once: nothing is lost
+            if process.size() > 1:
+                trainer.share = parallel.Share(trainer)
+            sets = data.validation_sets(trainer.task, trainer.config)
+            with stop_signals() as stopped:
+                record = _train(start(run, trainer, resumed), sets, progress, stopped)
         if stopped:  # too late for the run, in time for whatever was to follow
             raise Stopped(stopped[0])
         return record
@@ -64,14 +69,15 @@ def _train(session: "TrainingSession", sets: list[Batch], progress: Progress | N
             line = session.validate(sets)
             if progress:
                 progress(line)
-            if should_stop(config, line):
+            if anywhere(trainer, should_stop(config, line)):
                 break
-        if stopped or time.monotonic() - saved > SAVE_SECONDS:
+        if anywhere(trainer, stopped):
             session.save()
-            saved = time.monotonic()
-        if stopped:
             session.run.update(status=Status.STOPPED)
             raise Stopped(stopped[0])
+        if time.monotonic() - saved > SAVE_SECONDS:
+            session.save()
+            saved = time.monotonic()
     return session.finish()
 
 
@@ -82,10 +88,7 @@ def step(trainer: Trainer) -> None:
     model.train()
     model.switch(trainer.step >= config.switch_fraction * config.steps)  # rope:then=none: to the encoding of the last steps
     seed_dropout(config, trainer.step)
-    loss = answer_losses(model, batch, trainer.device).mean()
-    if config.position_penalty:
-        loss = loss + config.position_penalty * position_score_size(model, max_train_positions(config, trainer.task))
-    loss.backward()
+    loss = trainer.share.backward(batch) if trainer.share else backward(trainer, batch)
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(config, trainer.step)
@@ -93,7 +96,27 @@ def step(trainer: Trainer) -> None:
     optimizer.zero_grad()
     trainer.step += 1
     trainer.tokens += batch.n_tokens
-    trainer.losses.append(loss.detach())
+    trainer.losses.append(loss)
+
+
+def anywhere(trainer: Trainer, flag: object) -> bool:
+    """Whether a flag is set in this process, or in one of those that train the run together."""
+    return trainer.share.any(flag) if trainer.share else bool(flag)
+
+
+def backward(trainer: Trainer, batch: TrainBatch) -> Tensor:
+    """Leaves the gradients of the mean loss of a batch in the parameters, and returns that loss."""
+    loss = answer_losses(trainer.model, batch, trainer.device).mean() + penalty(trainer)
+    loss.backward()
+    return loss.detach()
+
+
+def penalty(trainer: Trainer) -> Tensor | float:
+    """What the loss has beside the losses of the targets."""
+    config = trainer.config
+    if not config.position_penalty:
+        return 0.0
+    return config.position_penalty * position_score_size(trainer.model, max_train_positions(config, trainer.task))
 
 
 def seed_dropout(config: Config, step: int) -> None:
@@ -184,13 +207,20 @@ class TrainingSession:
 
 
 def build_or_load(run: Run, device: torch.device) -> tuple[Trainer, bool]:
-    """A new trainer, or that of the run's checkpoint, and which of the two."""
+    """A new trainer, or that of the run's checkpoint, and which of the two; validations after the checkpoint are removed."""
+    trainer = new_or_loaded(run, device)
+    if resumed := run.checkpoint_file.exists():
+        run.cut_metrics(trainer.step)
+    return trainer, resumed
+
+
+def new_or_loaded(run: Run, device: torch.device) -> Trainer:
+    """The trainer of `build_or_load`, with no file changed."""
     trainer = build_trainer(run.config, device)
     tune_malloc()
-    resumed = run.checkpoint_file.exists()
-    if resumed:
+    if run.checkpoint_file.exists():
         load_checkpoint(trainer, run)
-    return trainer, resumed
+    return trainer
 
 
 def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None) -> TrainingSession:
@@ -202,6 +232,8 @@ def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None)
         run.update(**code)  # that trains it, not that created it
     stacked = stacked or (record.get("stacked") if resumed else None)
     state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked, **process.this_process()}
+    if trainer.share or "processes" in record:
+        state["processes"] = trainer.share.size if trainer.share else 1
     run.update(**state, **_facts(trainer), **provenance())
     return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0)
 

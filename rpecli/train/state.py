@@ -1,7 +1,7 @@
 """The trainer: model, optimizer and counters, and the checkpoint that holds them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from rpecli.config.recipe import Config
 from rpecli.model import LoadedModel
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+
+if TYPE_CHECKING:
+    from rpecli.train.parallel import Share
 
 REMEDY = "delete it to train from the start"
 
@@ -23,6 +26,7 @@ class Trainer(LoadedModel):
     step: int = 0  # steps done
     tokens: int = 0
     losses: list[Tensor] = field(default_factory=list)  # of the steps since the last validation
+    share: "Share | None" = None  # of each batch, where several processes train it
 
     def __post_init__(self) -> None:
         self.optimizer = adamw(parameter_groups(self.model, self.config), self.config)
@@ -62,7 +66,7 @@ def save_weights(trainer: Trainer, run: Run) -> None:
 
 
 def load_checkpoint(trainer: Trainer, run: Run) -> None:
-    """Loads the checkpoint and removes the validations after it from metrics.jsonl."""
+    """Loads the checkpoint."""
     state = tensor_file.read(run.checkpoint_file, REMEDY)
     try:
         trainer.model.load_state({n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")})
@@ -73,7 +77,6 @@ def load_checkpoint(trainer: Trainer, run: Run) -> None:
         trainer.optimizer.state[parameter] = {key.split(".", 2)[1]: state[key].to(trainer.device) for key in keys}
     trainer.step, trainer.tokens = (int(n) for n in state["counters"])
     trainer.losses = list(state["losses"].float().to(trainer.device))
-    run.cut_metrics(trainer.step)
 
 
 def checkpoint_step(run: Run) -> int | None:

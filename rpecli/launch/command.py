@@ -1,0 +1,97 @@
+"""Jobs as commands, `rpe work RUN`: what another machine does with run directories on a shared disk."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from rpecli import catalog, trust
+from rpecli.launch.job import DONE, FAILED, Ending, Job
+from rpecli.launch.receipt import is_done
+from rpecli.run.directory import Run
+from rpecli.run.files import RunError
+
+LAST_LINES = 2  # of a log, in a message
+TAIL = 4096  # bytes that hold them
+
+
+class PlaceError(ValueError):
+    """Jobs cannot be started in another place; says what to do."""
+
+
+def words(jobs: list[Job]) -> list[str]:
+    """The command that does jobs with the same `flags` one after another; the runs of a job that is stacked train as one."""
+    runs = [str(run) for job in jobs for run in job.runs]
+    return [sys.executable, "-P", "-m", catalog.PACKAGE.name, "work", *runs, *flags(jobs[0])]
+
+
+def flags(job: Job) -> list[str]:
+    """The settings of a job as flags of `rpe work`."""
+    stack = ["--stack", str(len(job.runs))] if job.stacked_with else []
+    request = job.request
+    if request is None:
+        wanted = ["--train-only"]
+    else:
+        own = request.settings is None or request.settings == job.run.config.eval
+        wanted = [] if own or request.settings is None else ["--eval", request.settings.model_dump_json()]
+    nproc = ["--nproc", str(job.nproc)] if job.nproc > 1 else []
+    track = ["--track", ",".join(job.track)] if job.track else []
+    return ["--device", job.device, *nproc, *track, *stack, *wanted]
+
+
+def environment() -> dict[str, str]:
+    """What the command needs of this process's environment: the code that runs, and which of the user's files may."""
+    package = str(catalog.PACKAGE.parent)
+    paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    installed = Path(package).name == "site-packages" and "PYTHONPATH" not in os.environ
+    values = {} if installed else {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return values | {name: os.environ[name] for name in (trust.VARIABLE,) if name in os.environ}
+
+
+def batches(jobs: list[Job], size: int) -> Iterator[list[Job]]:
+    """The jobs in lists of at most `size` that one command does; a stack has a command of its own."""
+    alike: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        if job.stacked_with:
+            yield [job]
+        else:
+            alike.setdefault(tuple(flags(job)), []).append(job)
+    for group in alike.values():
+        yield from (group[start : start + size] for start in range(0, len(group), size))
+
+
+def ending_of(run: Run, job: Job, what: str, log: Path) -> Ending:
+    """How a job ended for a run whose command has ended. `what` names the command in a message."""
+    try:
+        done = run.is_trained and (job.request is None or is_done(job.of(run), run.config))
+        error = run.record.get("error")
+    except RunError as problem:
+        return Ending(FAILED, str(problem))
+    if done:
+        return Ending(DONE)
+    return Ending(FAILED, error or f"{what} ended before its work was done{_last_lines(log)}: start the same command again")
+
+
+def _last_lines(log: Path) -> str:
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    last = " / ".join(line.strip() for line in lines if line.strip()).split(" / ")[-LAST_LINES:]
+    return f" ({log}: {' / '.join(last)})" if any(last) else f" ({log})"
+
+
+def new_folder(parent: Path) -> Path:
+    """A folder that is not there yet, named by the time."""
+    parent.mkdir(parents=True, exist_ok=True)
+    stamp, number = datetime.now().strftime("%Y%m%d-%H%M%S"), 0
+    while True:
+        folder = parent / (f"{stamp}-{number}" if number else stamp)
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+        number += 1
