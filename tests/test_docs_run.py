@@ -21,7 +21,7 @@ from rpecli.launch import budget, preflight
 from rpecli.launch.budget import Plan
 from rpecli.report.figures import report as figures
 
-FOLLOWED = [docs.ROOT / "README.md", docs.ROOT / "docs/tutorial.md", docs.ROOT / "docs/choose.md"]
+FOLLOWED = [docs.ROOT / "README.md", docs.ROOT / "docs/tutorial.md"]
 NOT_RUN = re.compile(r"<!-- not run: (.*?) -->", re.DOTALL)
 SIZE = {"steps": "2", "warmup": "1", "tokens": "128", "d-model": "16", "n-head": "2", "n-layer": "1"}
 FEW = {"samples": "4", "lengths": "4,8", "eval-tokens": "256"}
