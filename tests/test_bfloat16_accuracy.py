@@ -38,7 +38,8 @@ def attended(choice: str, n: int, rounded: bool) -> dict[str, Tensor]:
         materialize_grads=True,
     )
     values = {"out": out.detach().float()} | dict(zip(leaves, gradients, strict=False))
-    return values | ({"positions": torch.cat([g.flatten() for g in gradients[len(leaves) :]])} if parameters else {})
+    gates_or_positions = "gates" if module.group == "content" else "positions"
+    return values | ({gates_or_positions: torch.cat([g.flatten() for g in gradients[len(leaves) :]])} if parameters else {})
 
 
 def error(rounded: Tensor, exact: Tensor) -> float:
@@ -62,5 +63,6 @@ def test_products_in_bfloat16_are_off_by_no_more_than_rounding(choice, n, where,
 def test_what_is_not_rounded_is_known():
     """The others have scores of their own, which are computed in float32."""
     assert set(CHOICES) - set(ROUNDED) == {
-        "cope", "dape", "deberta", "path-attention", "rel-basis", "rerope", "scale-invariant", "self-extend", "shaw",
+        "cope", "dape", "deberta", "grape-ap", "path-attention", "rel-basis", "rerope", "row-gates", "scale-invariant",
+        "self-extend", "shaw", "tapa", "wall",
     }  # fmt: skip

@@ -161,3 +161,14 @@ def test_a_mistake_is_told_before_anything_starts(words: tuple[str, ...], messag
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert not list(here.iterdir())
+
+
+def test_rows_that_are_known_by_heart_need_more_rows(rpe: tiny.Rpe, here: Path) -> None:
+    rng = random.Random(1)
+    rows = [{"input": " ".join(rng.choices(WORDS, k=4)), "target": rng.choice(WORDS)} for _ in range(30)]
+    (here / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = choose(rpe, "--data", "few.jsonl:tokens=space", "--seeds", "1", steps=600)
+    assert result.code == 0, result.err
+    text = " ".join(result.out.split())
+    assert text.startswith("No answer yet")
+    assert "More minutes will not help: these runs fit their training rows and fail on held-out ones." in text

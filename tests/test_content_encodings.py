@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import reference, reference_content
+from helpers import reference, reference_content, reference_recent
 from torch import Tensor
 
 from rpecli import catalog, encoding
@@ -12,6 +12,8 @@ from rpecli.attention.dispatch import ForwardContext, attend, kernel
 from rpecli.attention.reference import scores
 from rpecli.encoding import QueryKey
 from rpecli.model import Cache, Transformer
+
+reference_content.WHOLE.update(reference_recent.WHOLE)
 
 M, H, D = 32, 4, 8
 
@@ -111,7 +113,7 @@ def test_training_at_its_own_length_has_finite_gradients(model_of, ids_of, choic
     assert all(parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in model.parameters())
 
 
-PLACE_ONLY = ["cope", "fox", "path-attention", "selective-rope"]
+PLACE_ONLY = ["cope", "fox", "path-attention", "selective-rope", "row-gates", "wall", "carope", "grape-m", "repo"]
 
 
 @pytest.mark.parametrize("name", PLACE_ONLY)

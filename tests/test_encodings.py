@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import reference, reference_position
+from helpers import reference, reference_position, reference_recent
 from helpers.encodings import BOTH, D, H, M, build, build_or_skip, draw, model_in, move_parameters, positions_of, visible
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from rpecli.attention.reference import scores
 from rpecli.choice import ChoiceError
 from rpecli.proofs.model import shift_change
 
-reference.PAIR.update(reference_position.PAIR)
+reference.PAIR.update(reference_position.PAIR | reference_recent.PAIR)
 
 
 @BOTH
@@ -155,6 +155,11 @@ CLAIMS = [
     "rope:chunk=5",
     "rope:learned=true",
     "p-rope:cut=trained:taper=cos",
+    "coca:form=code",
+    "bam:location=true",
+    "fope:learned=true",
+    "grape-a:gate=key",
+    "grape-m:step=softplus",
 ]
 CHOICES = [*catalog.names("encodings"), *CLAIMS]
 
@@ -227,7 +232,8 @@ def probe(module: encoding.Encoding, n: int = 20) -> Tensor:
 
 LEARNING = [*catalog.names("encodings"), "alibi:learned=true", "kerple-power:weighted=true", "pope:start=uniform",
             "mlp-bias:norm=true:log=true", "abacus:over=kerple-log", "rope:learned=true",
-            "rope:learned=true:per_head=true"]  # fmt: skip
+            "rope:learned=true:per_head=true", "bam:location=true:shape=linear", "fope:learned=true",
+            "grape-a:gate=query"]  # fmt: skip
 
 
 @BOTH

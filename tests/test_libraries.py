@@ -97,3 +97,11 @@ def test_mlp_bias_is_that_of_x_transformers(log):
         elif isinstance(layer, torch.nn.Linear):
             layer.load_state_dict(peer_layer.state_dict())
     same_bias(module, peer(N, N))
+
+
+def test_row_gates_are_those_of_x_transformers():
+    peer = library("x_transformers.x_transformers").PerRowDataDependentAlibi(M, heads=4)
+    module, x = build("row-gates"), draw(2, N, heads=1, width=M, seed=4)[:, 0]
+    module.gates.load_state_dict({"weight": peer.to_forget_gates[0].weight.data})
+    zero = torch.zeros(2, 4, N, 16)
+    torch.testing.assert_close(causal(scores(module, zero, zero, x)), causal(peer(x)), atol=1e-4, rtol=0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import reference, reference_position
+from helpers import reference, reference_position, reference_recent
 from helpers.encodings import BOTH, D, H, M, build, draw, move_parameters, query_key, visible
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +18,7 @@ from rpecli.attention.reference import scores
 from rpecli.encoding import QueryKey
 from rpecli.encodings import _rotary as rotary
 
-reference.PAIR.update(reference_position.PAIR)
+reference.PAIR.update(reference_position.PAIR | reference_recent.PAIR)
 
 
 @pytest.mark.parametrize(("buckets", "max_distance"), [(32, 128), (16, 64), (15, 20), (4, 2)])

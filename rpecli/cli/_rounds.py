@@ -22,6 +22,7 @@ from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.table import plural
 
+BY_HEART = 0.05  # nats per token
 PLANNED = 0.85  # of the time; the rest is for scalings, the report, and runs that take longer than expected
 
 
@@ -179,6 +180,12 @@ def _learned(session: Session) -> int:
     if not runs or scoring_of(runs[0].record).decides is not EXACT:
         return len(session.plan.encodings)
     return sum(lines[-1]["exact_match"] >= stats.SOLVED for run in runs if (lines := run.metrics()))
+
+
+def knows_by_heart(session: Session) -> bool:
+    """Whether the training loss of some run is near 0: its rows are learned, and held-out ones are not told by them."""
+    lines = [run.metrics() for run in session.runs()]
+    return any(one[-1]["loss"] < BY_HEART for one in lines if one)
 
 
 def leaders(session: Session) -> list[str]:

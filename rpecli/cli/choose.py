@@ -162,6 +162,9 @@ def _settling(session: "Session", result: "Recommendation") -> list[str]:
     from rpecli.report.sample_size import MOST
 
     plan, clock = session.plan, session.clock
+    if result.outcome == UNLEARNED and _rounds.knows_by_heart(session):
+        return ["More minutes will not help: these runs fit their training rows and fail on held-out ones. Add rows of up to "
+                f"{session.study.config.length} tokens, or train on longer ones too (--length)."]  # fmt: skip
     if result.outcome == UNLEARNED:
         needed = max(2 * clock.minutes, budget.least_seconds(plan, budget.SEEDS, session.workers) / 60 / _rounds.PLANNED)
         more = f"a larger --set steps than {plan.steps}" if plan.fixed_steps else _again(needed, session.most_seeds)

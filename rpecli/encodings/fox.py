@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rpecli.encoding import Encoding, QueryKey, Shape
+from rpecli.encodings._parts import in_parts
 
 
 class FoX(Encoding):
@@ -35,17 +36,7 @@ class FoX(Encoding):
     def rotate(self, qk: QueryKey) -> tuple[Tensor, Tensor]:
         T, S = qk.lengths
         c_BxHxSx1 = qk.k_feat_BxHxSxF.cumsum(2) / self.shape.scale  # off by 4e-4 at 3000 tokens of f = 0.5, centered or not
-        c_BxHxSxN = c_BxHxSx1 if qk.product_dtype == torch.float32 else _in_parts(c_BxHxSx1, qk.product_dtype)
+        c_BxHxSxN = in_parts(c_BxHxSx1, qk.product_dtype)  # 8 bits would be off by 3 at 512 tokens
         one = torch.ones_like(c_BxHxSxN)
         wide_q = torch.cat([qk.q_BxHxTxD, c_BxHxSxN[:, :, S - T :], -one[:, :, :T]], dim=-1)
         return wide_q, torch.cat([qk.k_BxHxSxD, one, c_BxHxSxN], dim=-1)
-
-
-def _in_parts(c_BxHxSx1: Tensor, dtype: torch.dtype, n: int = 3) -> Tensor:
-    """Numbers of `dtype` that add up to c, `[B, H, S, n]`: its 8 bits would be off by 3 at 512 tokens."""
-    parts, rest = [], c_BxHxSx1.detach()
-    for _ in range(n):
-        parts.append(rest.to(dtype).float())
-        rest = rest - parts[-1]
-    passes_gradient = c_BxHxSx1 - c_BxHxSx1.detach()
-    return torch.cat([parts[0] + passes_gradient, *parts[1:]], dim=-1)

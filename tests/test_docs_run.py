@@ -1,0 +1,139 @@
+"""Every `rpe` command of the pages that a reader follows runs, page by page, in the order of the page, with little training.
+
+A command that stands on several pages runs once. `<!-- not run: rpe bench; rpe run every-task -->` on a page names the beginnings
+of commands that take too long, or need what is not here.
+"""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import test_docs_commands
+from helpers import training as tiny
+
+import docs
+from rpecli.bench import in_turn
+from rpecli.cli import _rounds
+from rpecli.launch import budget, preflight
+from rpecli.launch.budget import Plan
+from rpecli.report.figures import report as figures
+
+FOLLOWED = [docs.ROOT / "README.md", docs.ROOT / "docs/tutorial.md"]
+NOT_RUN = re.compile(r"<!-- not run: (.*?) -->", re.DOTALL)
+SIZE = {"steps": "2", "warmup": "1", "tokens": "128", "d-model": "16", "n-head": "2", "n-layer": "1"}
+FEW = {"samples": "4", "lengths": "4,8", "eval-tokens": "256"}
+SMALL = {"encoding": "rope", "seed": "0", "length": "4", "min-length": "1", "validate-every": "2"}
+PROCESS = {"jobs": "0", "device": "cpu"}
+FLAGS = {"train": SIZE | SMALL | PROCESS, "run": SIZE | SMALL | FEW | PROCESS | {"no-reference": None}, "eval": FEW | PROCESS,
+         "report": {"no-reference": None}, "choose": PROCESS}  # fmt: skip
+KEYS_OF_CHOOSE = ["--seeds=1", *(f"--set={key.replace('-', '_')}={value}" for key, value in {**SIZE, "samples": "4"}.items())]
+HEAVY = {"512:4096": "8", "1x:16x": "1x,2x", "1x:8x": "1x,2x"}  # lengths, and what takes their place
+
+
+def long_ones(page: Path) -> list[str]:
+    """The beginnings of the commands of a page that are not run."""
+    return [
+        part.strip() for text in NOT_RUN.findall(page.read_text(encoding="utf-8")) for part in " ".join(text.split()).split(";")
+    ]
+
+
+def commands_of_pages() -> dict[Path, list[str]]:
+    """The commands that each page is the first to have, in its order."""
+    seen, by_page = set[str](), dict[Path, list[str]]()
+    for page in FOLLOWED:
+        own = [text for _, text in test_docs_commands.commands([page]) if not test_docs_commands.PLACEHOLDERS.search(text)]
+        by_page[page] = [text for text in dict.fromkeys(own) if text not in seen and not text.startswith(tuple(long_ones(page)))]
+        seen |= set(own)
+    return {page: texts for page, texts in by_page.items() if texts}
+
+
+PAGES = commands_of_pages()
+
+
+def shortened(text: str) -> list[str]:
+    """The words of a command behind `rpe`, with flags that keep it short where it has none of its own."""
+    name, *words = [HEAVY.get(word, word) for word in shlex.split(text)[1:]]
+    given = {word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    given |= {"jobs"} if "-j" in words else set()
+    if "steps" in given and name in ("run", "train"):
+        words[words.index("--steps") + 1] = "3"
+    if "seed" in given and name in ("run", "train"):
+        words[words.index("--seed") + 1] = "0:2"
+    flags = {flag: value for flag, value in FLAGS.get(name, {}).items() if flag not in given}
+    more = KEYS_OF_CHOOSE if name == "choose" else []
+    return [
+        name,
+        *words,
+        *more,
+        *(word for flag, value in flags.items() for word in ([f"--{flag}"] + ([value] if value else []))),
+    ]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader has by then: rows, a text, an encoding, a task and recipes of their own, some runs, the shipped results."""
+    folder = tmp_path_factory.mktemp("reader")
+    rows = [{"input": " ".join("abcdef"[(i * k) % 6] for k in range(1 + i % 40)), "target": " ".join("abcdef"[(i + k) % 6]
+            for k in range(1 + i % 40))} for i in range(800)]  # fmt: skip
+    for name in ("mine.jsonl", "pairs.jsonl"):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "pairs.csv").write_text("question,answer,target\n" + "".join(f"{r['input']},x,{r['target']}\n" for r in rows))
+    (folder / "book.txt").write_text("It was the best of times, it was the worst of times. " * 300)
+    extending = (docs.ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    example = next(code for code in re.findall(r"```python\n(.*?)```", extending, re.DOTALL) if "rpecli.encoding" in code)
+    (folder / "mine.py").write_text(example)
+    tutorial = re.search(r"```yaml\n(.*?)```", (docs.ROOT / "docs/tutorial.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert tutorial
+    for name in ("first.yaml", "mine.yaml"):
+        (folder / name).write_text(tutorial[1])
+    (folder / "results").mkdir()
+    shutil.copytree(docs.ROOT / "results/shipped/quick", folder / "results/shipped/quick")
+    return folder
+
+
+@pytest.fixture
+def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "reader"
+    shutil.copytree(prepared, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rpe choose` takes a millisecond for a step; no report draws its figures in three kinds."""
+
+    def measure(study) -> Plan:
+        ratios = dict.fromkeys(study.configs, 1.0)
+        return Plan(asked_steps=2, fixed_steps=True, step_seconds=dict.fromkeys(study.configs, 0.001), step_ratio=ratios,
+                    attention_ratio=ratios, attention_length=in_turn.ATTENTION_LENGTH)  # fmt: skip
+
+    monkeypatch.setattr(_rounds, "measure", measure)
+    monkeypatch.setattr(budget, "RUN_SECONDS", 0.1)
+    monkeypatch.setattr(_rounds.Clock, "left", lambda clock, share=1.0: 5.0)  # for one seed of all
+    monkeypatch.setattr(figures.Figures, "files", lambda drawn: {})
+    monkeypatch.setattr(preflight, "_faults_of", lambda configs: {config: [] for config in configs})
+
+
+SETUP = ["rpe train --task copy --encoding rope,alibi --seed 0:2", "rpe train --task addition --encoding rope",
+         "rpe eval --lengths 4,8"]  # fmt: skip
+OWN = ["rpe new encoding my-bias", "rpe new task my-task"]
+WITH_RUNS = {"choose.md"}  # these pages work on runs of the reader
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_run(page: Path, reader: Path, rpe: tiny.Rpe) -> None:
+    texts = ([*SETUP, *OWN] if page.name in WITH_RUNS else []) + PAGES[page]
+    for text in dict.fromkeys(texts):
+        result = rpe(*shortened(text))
+        assert result.code == 0, f"{text}\nas {shlex.join(shortened(text))}\n{result.err[-2000:]}"
+
+
+def test_a_mark_names_commands_of_its_page() -> None:
+    for page in FOLLOWED:
+        own = [text for _, text in test_docs_commands.commands([page])]
+        for start in long_ones(page):
+            assert any(text.startswith(start) for text in own), f"{page.name}: no command begins with {start!r}"
