@@ -112,8 +112,8 @@ def test_the_keys_are_listed_with_their_defaults(rpe: tiny.Rpe) -> None:
 def test_the_shell_completes_names_after_any_comma(evaluated: Path, here: Path) -> None:
     encodings, tasks = _flags.complete_names("encodings"), _flags.complete_names("tasks")
     assert encodings("") == catalog.names("encodings")
-    assert encodings("ro") == ["rope"]
-    assert encodings("alibi,ro") == ["alibi,rope"]
+    assert encodings("sinu") == ["sinusoidal"]
+    assert encodings("alibi,sinu") == ["alibi,sinusoidal"]
     assert tasks("copy-") == ["copy-every"]
     assert _flags.complete_names("recipes")("qu") == ["quick"]
     assert encodings("zzz") == []
@@ -127,7 +127,13 @@ def test_the_shell_completes_the_runs_of_this_folder(evaluated: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("train --encoding ro", "rope"), ("train qui", "quick"), ("run qui", "quick"), ("data copy-", "copy-every"), ("ev", "eval")],
+    [
+        ("train --encoding sinu", "sinusoidal"),
+        ("train qui", "quick"),
+        ("run qui", "quick"),
+        ("data copy-", "copy-every"),
+        ("ev", "eval"),
+    ],
 )
 def test_completion_works_through_the_shells_protocol(typed: str, offered: str, evaluated: Path) -> None:
     count = str(len(typed.split()))

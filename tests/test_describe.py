@@ -207,7 +207,7 @@ def test_base_classes_in_other_files_are_read_too(tmp_path):
         tmp_path, "class Mine(base.RoPE):\n    extrapolation = 'mine'\n", "from rpecli.encodings import rope as base\n"
     )
     mine = encoding_facts.read(path)
-    assert (mine.hooks, mine.extrapolation, mine.shared, mine.learns) == (["rotate"], "mine", True, "no")
+    assert (mine.hooks, mine.extrapolation, mine.shared, mine.learns) == (["rotate"], "mine", True, "option")
     assert "base" in mine.options
 
 

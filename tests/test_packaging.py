@@ -81,7 +81,7 @@ def test_every_dependency_has_a_pin_within_its_bounds(requirement: Requirement) 
 
 def test_pins_have_no_local_version() -> None:
     """A local version (`+cpu`) exists in one package index only."""
-    assert not [name for name, version in pins().items() if not re.fullmatch(r"[0-9.]+(\.post[0-9]+)?", version)]
+    assert not [name for name, version in pins().items() if not re.fullmatch(r"[0-9.]+((a|b|rc)[0-9]+)?(\.post[0-9]+)?", version)]
 
 
 @pytest.mark.parametrize("end", ["rpe run quick", "pytest"])

@@ -104,7 +104,10 @@ def build(choice: str, causal: bool, case: Shapes) -> tuple[Encoding, Shapes]:
     try:
         module = build_or_skip(choice, causal, max_train_length=16, d_model=case.H * case.D, n_head=case.H)
     except ChoiceError as error:
-        if not re.search(r"is odd, but .* pair channels: write d_model=|rotates 0 of 1 pairs: write", str(error)):
+        if "heads come in pairs" in str(error):
+            return build(choice, causal, replace(case, H=case.H + 1))
+        wider = r"is odd, but .* pair channels: write d_model=|rotates 0 of 1 pairs: write|0 of 1 channels for the amplitude"
+        if not re.search(wider, str(error)):
             raise
         return build(choice, causal, replace(case, D=case.D + 1))
     return move_parameters(module, 0.3), case

@@ -277,7 +277,7 @@ def test_a_run_of_another_record_format_is_refused_in_one_line_with_the_remedy(w
     assert message.endswith("move such runs elsewhere or delete them, and start the same command again")
     assert "\n" not in message
     assert error_of(Run.create, config(), run.path.parent) == message
-    assert find_runs(run.path.parent) == ([], [message])
+    assert find_runs(run.path.parent) == ([], [(run.path, message)])
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
@@ -339,7 +339,8 @@ def test_the_search_for_runs_skips_and_reports_other_directories(run: Run) -> No
     (folder / "file.txt").write_text("")
     runs, problems = find_runs(folder)
     assert runs == sorted([run, other])
-    assert [problem.split(":")[0] for problem in problems] == [f"{folder}/a-notes", f"{folder}/z-damaged/run.json"]
+    assert [problem.split(":")[0] for _, problem in problems] == [f"{folder}/a-notes", f"{folder}/z-damaged/run.json"]
+    assert [path for path, _ in problems] == [folder / "a-notes", folder / "z-damaged"]
 
 
 def test_a_folder_that_is_not_there_holds_no_runs(tmp_path: Path) -> None:

@@ -24,9 +24,12 @@ CHANGED: dict[str, Any] = {"task": "sort", "encoding": "alibi", "positions": "of
 CHANGED |= {"steps": 9, "curriculum": 0.5, "tokens": 7, "lr": 0.5, "warmup": 3, "lr_end": 0.5, "weight_decay": 0.5, "beta1": 0.5}
 CHANGED |= {"beta2": 0.5, "clip": 0.5, "d_model": 32, "n_layer": 3, "n_head": 2, "mlp_ratio": 2, "dtype": "bfloat16"}
 CHANGED |= {"data_seed": 3, "validate_every": 7, "stop_at": 0.5, "attention": "bidirectional", "normalizer": "stick-breaking"}
-CHANGED |= {"logit_scale": "logn", "threads": 2}
+CHANGED |= {"logit_scale": "logn", "threads": 2, "logit_scale_on": "unrotated", "logit_scale_in": "evaluation", "loops": 2}
+CHANGED |= {"batch": 5, "batch_lengths": "mixed", "schedule": "linear", "decayed": "matrices", "position_penalty": 0.1}
+CHANGED |= {"validation_lengths": "all", "validation_samples": 5, "block": "gpt2", "dropout": 0.1, "qk_norm": "plain"}
+CHANGED |= {"canon": "A", "token_shift": "k"}
 EVALUATION = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4, "eval_positions": "start"}
-EVALUATION |= {"eval_task": "copy:symbols=8", "grid": "2:8"}
+EVALUATION |= {"eval_task": "copy:symbols=8", "grid": "2:8", "eval_loops": 3}
 
 
 def test_every_key_of_training_changes_the_id() -> None:

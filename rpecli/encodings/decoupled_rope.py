@@ -23,6 +23,7 @@ class DecoupledRoPE(Encoding):
 
     def __init__(self, shape: Shape, *, width: int = 0, base: float = 10000.0):
         super().__init__(shape)
+        require.even_head(shape)
         require.at_least(0, width=width)
         require.positive(base=base)
         self.width, self.base = width or 2 * max(1, shape.d_head // 4), base
