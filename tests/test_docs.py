@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import docs
+from rpecli import catalog
 from rpecli.config import load as config_load
 
 ROOT = docs.ROOT
@@ -162,3 +163,7 @@ def test_every_encoding_has_its_picture() -> None:
     from rpecli import catalog
 
     assert {path.stem for path in (ROOT / "docs/images").glob("*.svg")} == set(catalog.names("encodings"))
+
+
+def test_the_readme_counts_the_encodings_that_ship() -> None:
+    assert f"ships {len(catalog.names('encodings'))} encodings" in (ROOT / "README.md").read_text(encoding="utf-8")
