@@ -14,7 +14,7 @@ from rpecli import catalog, trust
 from rpecli.choice import ChoiceError, canonical, split_list, without_options
 from rpecli.config import sweep, yaml_source
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, Recipe
+from rpecli.config.recipe import Config, Recipe, task_defaults
 from rpecli.config.settings import EMPTY, Settings
 from rpecli.config.sweep import PAIRED
 from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, VARY, Problem, RecipeError
@@ -202,10 +202,12 @@ def _all_settings(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any] | Choice
     """The settings of each combination of task, encoding and what varies; an error for a task whose defaults are wrong."""
     for task in recipe.task:
         try:
-            for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
-                yield task, recipe.settings(task, encoding, point)
+            defaults = task_defaults(task)
         except ChoiceError as error:
             yield task, error
+            continue
+        for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
+            yield task, recipe.settings(defaults, task, encoding, point)
 
 
 def _conflicts(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:

@@ -46,7 +46,6 @@ def _axes(value: Any) -> dict[str, sweep.Axis]:
 
 Axes = Annotated[dict[str, sweep.Axis], BeforeValidator(_axes)]
 Exclusions = Annotated[list[Point], BeforeValidator(lambda value: [sweep.parse_exclusion(text) for text in list_items(value)])]
-NO_POINT: Point = {}
 
 
 class Recipe(Settings):
@@ -82,13 +81,13 @@ class Recipe(Settings):
         {}, description="Settings of single encodings, above by_task; in a file: by_encoding: {NAME: {lr: 1e-3}}."
     )
 
-    def settings(self, task: str, encoding: str = "", point: Point = NO_POINT) -> dict[str, Any]:
-        """The settings of a task's runs with an encoding, at a point of what varies.
+    def settings(self, defaults: dict[str, Any], task: str, encoding: str, point: Point) -> dict[str, Any]:
+        """The settings of a task's runs with an encoding, at a point of what varies; `defaults` are its `task_defaults`.
 
         Its defaults < keys of the recipe < the point < `by_task` of its name < `by_task` of name and options < `by_encoding`.
         """
-        settings = task_defaults(task)
-        settings |= {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()} | point
+        own_keys = {key: getattr(self, key) for key in self.model_fields_set & Settings.model_fields.keys()}
+        settings = defaults | own_keys | point
         for choices, own in ((task, self.by_task), (encoding, self.by_encoding)):
             for choice in (without_options(choices), choices):
                 if choice in own:
@@ -97,9 +96,16 @@ class Recipe(Settings):
 
     def configs(self) -> list["Config"]:
         """One Config per run."""
+        defaults = {task: task_defaults(task) for task in self.task}  # once a task: their files are looked for
         grid = itertools.product(self.task, self.encoding, self.positions, sweep.points(self.vary), self.seed)
         configs = dict.fromkeys(
-            Config.from_keys(**self.settings(task, encoding, point), task=task, encoding=encoding, positions=positions, seed=seed)
+            Config.from_keys(
+                **self.settings(defaults[task], task, encoding, point),
+                task=task,
+                encoding=encoding,
+                positions=positions,
+                seed=seed,
+            )
             for task, encoding, positions, point, seed in grid
         )  # each once: where by_encoding sets what varies, its points are one
         return [config for config in configs if not sweep.is_excluded(config.to_keys(), self.exclude)]
