@@ -195,23 +195,10 @@ def quick_rows(device: torch.device, small: bool) -> list[Row]:
 
     recipe = "tiny" if small else "quick"
     with tempfile.TemporaryDirectory() as folder:
-        words = [
-            sys.executable,
-            "-m",
-            "rpecli",
-            "run",
-            recipe,
-            "--device",
-            str(device),
-            "--stack",
-            "on",
-            "--seed",
-            "0:2",
-            "--jobs",
-            "1",
-        ]
+        flags = f"--device {device} --stack on --seed 0:2 --jobs 1 --no-reference".split()
+        words = [sys.executable, "-m", "rpecli", "run", recipe, *flags]
         begin = time.monotonic()
-        done = subprocess.run([*words, "--seed", "0:2", "--no-reference"], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
         seconds = time.monotonic() - begin
         trained = sum('"trained"' in path.read_text() for path in Path(folder).glob("runs/*/run.json"))
     return [{"recipe": recipe, "ok": done.returncode == 0, "seconds": seconds, "runs": trained, "message": done.stderr[-200:]}]
@@ -233,13 +220,9 @@ def table(name: str, rows: list[Row]) -> Table:
 
 
 def cell(value: Any) -> str:
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float)
-        else {True: "yes", False: "NO"}[value]
-        if isinstance(value, bool)
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def run_part(name: str, options: argparse.Namespace, seconds: float) -> str:

@@ -15,6 +15,7 @@ from rpecli.config.recipe import Config
 from rpecli.describe import learned
 from rpecli.describe.learned import Attempt, Result
 from rpecli.run.directory import Run, Status, find_runs
+from rpecli.run.problems import folded
 
 
 def result(run: Run) -> Result | None:
@@ -63,7 +64,7 @@ def main(folder: str = "runs") -> None:
     measured = [rows[config.id] for config in configs if config.id in rows]
     learned.write(learned.FILE, Result, measured)
     learned.write(learned.TRIED_FILE, Attempt, attempts(runs, configs))
-    print(*problems, f"{learned.FILE.name}: {len(measured)} of {len(configs)} runs", sep="\n")
+    print(*folded(problems), f"{learned.FILE.name}: {len(measured)} of {len(configs)} runs", sep="\n")
 
 
 if __name__ == "__main__":

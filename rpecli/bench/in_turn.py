@@ -1,6 +1,7 @@
 """The cost of encodings in a model of one's own: training steps of several configs that take turns, and attention alone."""
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -43,15 +44,15 @@ def attention_ratios(encodings: list[str], options: Options, log: Log) -> dict[s
     return {row.encoding: row.ratio for row in attention.time_length(encodings, ATTENTION_LENGTH, options, log)}
 
 
-def quick_step(config: Config, device: torch.device, steps: int = STEPS) -> tuple[float, float]:
+def quick_step(config: Config, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> tuple[float, float]:
     """Seconds and tokens of a training step, from a few of them: for plans of what is to be trained."""
     torch.set_num_threads(config.threads)
     tune_malloc()
     trainer = build_trainer(config.model_copy(update={"curriculum": 0.0}), device)
     for _ in range(WARM):
         loop.step(trainer)
-    start, tokens = time.perf_counter(), trainer.tokens
-    for _ in range(steps):
+    start, tokens = clock(), trainer.tokens
+    for _ in range(STEPS):
         loop.step(trainer)
     float(trainer.losses[-1])  # waits for the device
-    return (time.perf_counter() - start) / steps, (trainer.tokens - tokens) / steps
+    return (clock() - start) / STEPS, (trainer.tokens - tokens) / STEPS

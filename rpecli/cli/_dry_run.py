@@ -66,6 +66,8 @@ def summary(runs: Sequence[PlannedRun], jobs: int | None) -> list[str]:
 
 
 def _processes(runs: Sequence[PlannedRun], jobs: int | None) -> int:
-    from rpecli.device import n_cores
+    from rpecli.launch import pool
 
-    return max(1, min(len(runs), jobs if jobs is not None else n_cores() // max(run.config.threads for run in runs)))
+    if jobs is not None:
+        return max(1, min(len(runs), jobs))
+    return pool.processes_for(len(runs), max(run.config.threads for run in runs))

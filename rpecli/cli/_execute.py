@@ -1,6 +1,7 @@
 """Runs jobs, each in a process of its own or one after another in this process, and reports which failed and why."""
 
-import os
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,16 +10,17 @@ import typer
 from rpecli import process
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
-from rpecli.cli._output import new_console
+from rpecli.cli._output import new_console, say
 from rpecli.launch.job import Ending, Job
 from rpecli.run.directory import Run
+from rpecli.run.files import last_log_lines
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from rpecli.table import plural
 
 if TYPE_CHECKING:
     from rpecli.launch.place import Place
 
-LOG_TAIL, LOG_LINES = 4096, 5  # bytes, and lines of them, that are shown of the log of a crash
+LOG_LINES = 5  # that are shown of the log of a crash
 GO_ON = "start the same command again to go on"
 
 
@@ -91,6 +93,13 @@ def parse_place(text: str | None) -> "Place | None":
     except PlaceError as error:
         stop(str(error), USAGE)
     return where
+
+
+def left_to_do(work: Mapping[str, Job], created: Iterable[Run], done: Set[str]) -> list[Job]:
+    """The jobs, by the name of their run, of the created runs that are not done; how many are done is said."""
+    if done:
+        say(f"{len(done)} of {len(work)} runs are already trained and evaluated.", err=True)
+    return [replace(work[run.name], train=not run.is_trained) for run in created if run.name not in done]
 
 
 def execute(jobs: list[Job], workers: int | None, stop_on_failure: bool = True, place: "Place | None" = None) -> bool:
@@ -173,18 +182,7 @@ def _print_failures(endings: dict[Run, Ending], color: str = "red") -> None:
         more = f"; and the same for {plural(others, 'other run')}" if others else ""
         warn(f"{run.name}: {endings[run].reason}{log}{more}", color)
         if endings[run].crashed:
-            warn("\n".join(f"  {line}" for line in _last_lines(run.log_file)), "red")
-
-
-def _last_lines(log: Path) -> list[str]:
-    """What a process that ended without a word printed last."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line for line in lines if line.strip()][-LOG_LINES:]
+            warn("\n".join(f"  {line}" for line in last_log_lines(run.log_file, LOG_LINES) or []), "red")
 
 
 def _has_text(log: Path) -> bool:

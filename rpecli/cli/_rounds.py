@@ -84,20 +84,15 @@ def _is_trained(run: Run) -> bool:
 
 def open_session(study: Study, minutes: float, most_seeds: int) -> Session:
     """The plan of an earlier command, or a new one from timing a training step of every encoding."""
+    from rpecli.launch import pool
+
     clock = Clock(minutes, 0.0)
     plan = budget.read(study.plan_file)
     if plan is None:
         plan = measure(study)
     clock.earlier = plan.seconds
-    workers = study.jobs or (1 if study.jobs == 0 else _processes(study))
+    workers = max(1, study.jobs) if study.jobs is not None else pool.processes_for(len(study.configs), study.config.threads)
     return Session(study, plan, clock, workers, most_seeds)
-
-
-def _processes(study: Study) -> int:
-    from rpecli.device import available_memory, n_cores
-    from rpecli.launch import pool
-
-    return max(1, min(len(study.configs), n_cores() // study.config.threads, available_memory() // pool.PROCESS_BYTES))
 
 
 def measure(study: Study) -> Plan:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_stack, stack_jobs, start_server
+from rpecli.cli._execute import execute, left_to_do, parse_stack, stack_jobs, start_server
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._inputs import check_device
 from rpecli.cli._output import print_json, print_tables, say
@@ -162,10 +162,7 @@ def _run(
     start_server(jobs)
     max_stack = parse_stack(stack, device)
     created, unusable = create_runs(list(configs.values()), Path(name).stem, folder, done)
-    if done:
-        say(f"{len(done)} of {len(work)} runs are already trained and evaluated.", err=True)
-    todo = [Job(run, not run.is_trained, EvalRequest(run.config.eval), device=device) for run in created if run.name not in done]
-    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False)
+    failed = execute(stack_jobs(left_to_do(work, created, done), max_stack), jobs, stop_on_failure=False)
     fail_if_unreadable(unusable)
     return failed
 

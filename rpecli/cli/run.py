@@ -1,6 +1,5 @@
 """`rpe run`: trains, evaluates and reports a recipe."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +8,10 @@ import typer
 from rpecli import process
 from rpecli.cli import _dry_run
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, parse_place, parse_stack, parse_track, stack_jobs, start_server
+from rpecli.cli._execute import execute, left_to_do, parse_place, parse_stack, parse_track, stack_jobs, start_server
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_device, check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
-from rpecli.cli._output import check_report_place, reference_results, say, write_report
+from rpecli.cli._output import check_report_place, reference_results, write_report
 from rpecli.cli._select import create_runs, fail_if_unreadable
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
@@ -95,9 +94,7 @@ def run(
         return
     max_stack = parse_stack(stack, device if len(done) < len(work) else "cpu")  # torch need not be loaded for nothing
     created, unusable = create_runs(list(configs.values()), source.name, runs, done)
-    if done:
-        say(f"{len(done)} of {len(work)} runs are already trained and evaluated.", err=True)
-    todo = [replace(work[run.name], train=not run.is_trained) for run in created if run.name not in done]
+    todo = left_to_do(work, created, done)
     failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False, place=place)
     write_report(created, name, out, as_json, tables, reference)
     fail_if_unreadable(unusable)

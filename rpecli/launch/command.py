@@ -11,10 +11,9 @@ from rpecli import catalog, trust
 from rpecli.launch.job import DONE, FAILED, Ending, Job
 from rpecli.launch.receipt import is_done
 from rpecli.run.directory import Run
-from rpecli.run.files import RunError
+from rpecli.run.files import RunError, last_log_lines
 
 LAST_LINES = 2  # of a log, in a message
-TAIL = 4096  # bytes that hold them
 
 
 class PlaceError(ValueError):
@@ -75,14 +74,10 @@ def ending_of(run: Run, job: Job, what: str, log: Path) -> Ending:
 
 
 def _last_lines(log: Path) -> str:
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
+    lines = last_log_lines(log, LAST_LINES)
+    if lines is None:
         return ""
-    last = " / ".join(line.strip() for line in lines if line.strip()).split(" / ")[-LAST_LINES:]
-    return f" ({log}: {' / '.join(last)})" if any(last) else f" ({log})"
+    return f" ({log}: {' / '.join(line.strip() for line in lines)})" if lines else f" ({log})"
 
 
 def new_folder(parent: Path) -> Path:

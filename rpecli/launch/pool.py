@@ -210,9 +210,13 @@ def how_it_ended(status: int) -> str:
 
 
 def default_processes(runs: list[Run], nproc: int = 1) -> int:
-    """As many jobs as there are runs, or fewer, so that every thread of their processes has a core and each has some memory."""
-    cores = n_cores() // (nproc * max(run.config.threads for run in runs))
-    return max(1, min(len(runs), cores, available_memory() // PROCESS_BYTES))
+    """As many jobs as there are runs, or fewer: `processes_for` their threads."""
+    return processes_for(len(runs), nproc * max(run.config.threads for run in runs))
+
+
+def processes_for(jobs: int, threads: int) -> int:
+    """How many of these jobs work at a time, so that every thread of each has a core and each has some memory."""
+    return max(1, min(jobs, n_cores() // threads, available_memory() // PROCESS_BYTES))
 
 
 def execute(jobs: list[Job], max_processes: int, say: worker.Say = print, server: Starter | None = None) -> Iterator[Event]:

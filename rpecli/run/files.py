@@ -212,6 +212,17 @@ def read_lines(path: Path, parse: Callable[[bytes], Line], remedy: str = "delete
     return lines
 
 
+def last_log_lines(log: Path, most: int) -> list[str] | None:
+    """The last lines of a log that are not empty, at most so many; None where it cannot be read."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    return [line for line in lines if line.strip()][-most:]
+
+
 def last_line(path: Path, parse: Callable[[bytes], Line]) -> Line | None:
     """The last of `read_lines`, read from the end of the file, so that progress can be shown often and cheaply.
 
