@@ -7,7 +7,7 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import FAILURE, stop, warn
-from rpecli.cli._inputs import check_device, check_evaluation_sizes, warn_of_lengths
+from rpecli.cli._inputs import check_device, check_evaluation_sizes, warn_of_lengths, warn_of_time
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._run_tables import evaluation_tables, run_data
@@ -65,6 +65,7 @@ def evaluate(
     check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     if data is None:
         warn_of_lengths([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
+    warn_of_time(requests, device)
     todo, read_only = _unanswered(requests)
     failed = execute([Job(run, train=False, request=requests[run], device=device) for run in todo], jobs, stop_on_failure=False)
     if as_json:
