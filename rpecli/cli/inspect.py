@@ -27,6 +27,7 @@ from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
+from rpecli.run.problems import about
 from rpecli.signals import Interrupted, Terminated
 from rpecli.table import Table, plural
 
@@ -71,7 +72,7 @@ class Output:
                 raise
             self.failed.append(run.name)
             reason = "does not fit in memory: give shorter --lengths" if ran_out_of_memory(error) else str(error)
-            warn(f"{run.name}: {reason}", "red")
+            warn(about(run, reason), "red")
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions", "eval_loops")

@@ -30,6 +30,11 @@ def folded(messages: Iterable[Message], see_all: str | None = ALL) -> list[str]:
     return lines if hidden <= 1 else [*lines[:MAX_LINES], f"and {hidden} lines more about other runs{more}"]
 
 
+def about(run: Run, reason: str) -> str:
+    """The reason, which begins with the name of the run unless it has it in a path."""
+    return reason if run.name in reason else f"{run.name}: {reason}"
+
+
 def _without_name(path: Path, message: str) -> str:
     return message.replace(str(path), "RUN").replace(path.name or "RUN", "RUN")
 
