@@ -314,10 +314,10 @@ def test_bipe_of_segments_of_one_token_is_what_it_stands_over(model_of, over):
         torch.testing.assert_close(bipe(ids), plain(ids))
 
 
-def test_bipe_does_not_count_padding_before_the_first_token():
-    module, ids = build("bipe"), torch.tensor([[task.PAD, task.PAD, 5, 6, task.SEP, 7, task.PAD, task.PAD]])
-    assert module.places(ids).tolist() == [[0, 0, 0, 1, 2, 0, 1, 2]], "the last two are blank, as the answers of an encoder"
-    assert module.relocate(torch.arange(8)[None], ids).tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]
+def test_bipe_does_not_count_padding_and_blank_tokens():
+    module, ids = build("bipe"), torch.tensor([[task.PAD, task.PAD, 5, 6, task.SEP, 7, task.PAD, 8, task.END, task.PAD]])
+    assert module.places(ids).tolist() == [[0, 0, 0, 1, 2, 0, 0, 1, 2, 0]]
+    assert module.relocate(torch.arange(10)[None], ids).tolist() == [[0, 0, 0, 0, 0, 1, 1, 1, 1, 2]]
 
 
 def test_bipe_tells_rows_that_training_never_met():

@@ -6,7 +6,7 @@ A segment ends with a separator, which belongs to it: special tokens (begin, the
 `ends` names by number, with dots between (`ends=10.46` for bytes: newline and full stop). place_i = 0, 1, ... within the segment,
 segment_i = the number of separators before token i. `over` is rope as in the paper's BiPE-RoPE, alibi as in its BiPE-ALiBi, or
 another encoding that acts on the scores alone. Both numbers follow from the tokens, so that positions which training offsets or
-randomizes change nothing. Padding before the first token has no place; blank tokens, as the answers of an encoder are, count.
+randomizes change nothing. Padding does not count, nor do blank tokens, as the answers of an encoder are.
 Past the training length longer segments meet rows at their initial values, and beyond `rows` share the last one, as in the
 authors' code; more segments are distances that `over` never saw.
 """
@@ -60,11 +60,10 @@ class BiPE(Encoding):
 
     def places(self, ids_BxS: Tensor) -> Tensor:
         """0, 1, ... within each segment."""
-        padding_BxS = (ids_BxS == PAD).long().cumprod(dim=1).bool()
-        count_S = torch.arange(1, ids_BxS.shape[1] + 1, device=ids_BxS.device)
-        start_BxS = count_S.where(self.separators(ids_BxS) | padding_BxS, 0).cummax(dim=1).values
-        place_BxS = count_S - 1 - torch.cat([torch.zeros_like(start_BxS[:, :1]), start_BxS[:, :-1]], dim=1)
-        return place_BxS.clamp(max=self.rows - 1)
+        count_BxS = (ids_BxS != PAD).cumsum(dim=1)
+        start_BxS = count_BxS.where(self.separators(ids_BxS), 0).cummax(dim=1).values
+        place_BxS = count_BxS - 1 - torch.cat([torch.zeros_like(start_BxS[:, :1]), start_BxS[:, :-1]], dim=1)
+        return place_BxS.clamp(0, self.rows - 1)
 
     def separators(self, ids_BxS: Tensor) -> Tensor:
         ends_BxS = (ids_BxS != PAD) & (ids_BxS < SPECIAL)
