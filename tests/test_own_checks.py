@@ -141,13 +141,22 @@ INIT = """    def __init__(self, shape: Shape):
 BROKEN_ENCODINGS = {  # name: (the check, the body of the class, the text of the line that is named, what is said)
     "shapes": ("shapes", "    def embed(self, x, positions, ids):\n        return x[:, :1]\n", "def embed", "returned shape"),
     "positions of one token": (
-        "shapes", "    def relocate(self, positions, ids):\n        return positions[:, -1:]\n", "def relocate", "returned int64 [",
+        "shapes",
+        "    def relocate(self, positions, ids):\n        return positions[:, -1:]\n",
+        "def relocate",
+        "returned int64 [",
     ),
     "positions that are no whole numbers": (
-        "shapes", "    def relocate(self, positions, ids):\n        return positions / 2\n", "def relocate", "returned float32 [",
+        "shapes",
+        "    def relocate(self, positions, ids):\n        return positions / 2\n",
+        "def relocate",
+        "returned float32 [",
     ),
     "positions that descend": (
-        "shapes", "    def relocate(self, positions, ids):\n        return -positions\n", "def relocate", "positions that descend",
+        "shapes",
+        "    def relocate(self, positions, ids):\n        return -positions\n",
+        "def relocate",
+        "positions that descend",
     ),
     "features of the whole sequence": (
         "causality",
