@@ -277,7 +277,8 @@ def test_runs_measured_with_another_encoding_enter_no_verdict_no_headline_and_no
         for task in ("copy", "parity")
     ]
     stretched = [
-        replace(run, settings={"measured": " as rope:scaling=yarn"}, record=run.record | {"encoding": "rope as rope:scaling=yarn"},
+        replace(run, settings={"measured": " as rope:scaling=yarn"},
+                record=run.record | {"encoding": "rope as rope:scaling=yarn"},
                 evaluations={length: line | {"exact_match": 0.9} for length, line in run.evaluations.items()})
         for run in runs if run.record["encoding"] == "rope"
     ]  # fmt: skip
