@@ -104,14 +104,12 @@ def _chance(point: Point, group: GroupPoint) -> str:
 
 
 def training_lengths(numbers: HeadlineNumbers) -> list[str]:
-    """`Trained on lengths up to 32 on Sort, 128 on Copy and Parity.`, where they differ between tasks."""
+    """`Trained on lengths up to 32 on Sort, 128 on Copy and Parity.`, where they differ between tasks; tables say more of them."""
     by_length: dict[int, list[str]] = {}
     for task in numbers.tasks:
         by_length.setdefault(task.train_length, []).append(task.short_title)
-    if len(by_length) == 1:
+    if not 1 < len(by_length) <= MAX_NAMES:
         return []
-    if len(by_length) > MAX_NAMES:
-        return [f"Trained on lengths up to {min(by_length)} to {max(by_length)}, by task."]
     texts = [f"{length} on {_few(tasks)}" for length, tasks in sorted(by_length.items())]
     return [f"Trained on lengths up to {', '.join(texts)}."]
 
