@@ -10,7 +10,7 @@ from rpecli.config.recipe import Config, label
 from rpecli.launch import plan
 from rpecli.launch.plan import PlannedRun
 from rpecli.launch.status import clock
-from rpecli.table import Table, plural
+from rpecli.table import MISSING, Table, plural
 from rpecli.titles import display, display_trained
 
 
@@ -36,9 +36,11 @@ def table(runs: Sequence[PlannedRun]) -> Table:
     varied = plan.varied_keys([run.config for run in runs])
     rows = []
     for run in runs:
-        config, keys = run.config, run.config.to_keys()
+        config, keys = run.config, run.config.to_keys() | ({"lr": "searched"} if run.name is None else {})
         what = [display("tasks", label(config.task)), display_trained(label(config.encoding), config.positions), str(config.seed)]
-        rows.append([config.id, *what, *(str(keys[key]) for key in varied), str(config.steps), run.state, _time(run.seconds)])
+        rows.append(
+            [run.name or MISSING, *what, *(str(keys[key]) for key in varied), str(config.steps), run.state, _time(run.seconds)]
+        )
     columns = ["run", "task", "encoding", "seed", *varied, "steps", "state", "training"]
     narrow = Table("", columns[1:], "ll" + "r" * (2 + len(varied)) + "lr", [row[1:] for row in rows])
     return Table("", columns, "lll" + "r" * (2 + len(varied)) + "lr", rows, narrow=narrow)

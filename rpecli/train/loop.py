@@ -179,7 +179,11 @@ class TrainingSession:
 
     def validate(self, sets: list[Batch]) -> MetricsLine:
         """A new line of metrics.jsonl. Raises Diverged."""
-        line: MetricsLine = {**validate(self.trainer, sets), "seconds": self.seconds()}
+        try:
+            line: MetricsLine = {**validate(self.trainer, sets), "seconds": self.seconds()}
+        except Diverged:
+            self.run.update(diverged=self.trainer.step)
+            raise
         self.run.append_metrics(line)
         return line
 
@@ -232,6 +236,7 @@ def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None)
         run.update(**code)  # that trains it, not that created it
     stacked = stacked or (record.get("stacked") if resumed else None)
     state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked, **process.this_process()}
+    state |= {"diverged": 0} if "diverged" in record else {}
     if trainer.share or "processes" in record:
         state["processes"] = trainer.share.size if trainer.share else 1
     run.update(**state, **_facts(trainer), **provenance())
