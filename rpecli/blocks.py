@@ -8,6 +8,9 @@
 0.02 for the token embedding would drown the token under a sinusoid of amplitude 1 (copy stays at chance), so plain starts at 1.
 gpt2 is the block of Radford et al. 2019 ("Language Models are Unsupervised Multitask Learners") as in the library transformers,
 llama that of Touvron et al. 2023 (arXiv 2302.13971) with the initial values of OLMo-core. Biases start at 0, norms at 1.
+
+`init: torch` starts any of them as torch does where nobody says otherwise: token embedding N(0, 1), matrices and biases
+U(-1, 1) / sqrt(fan_in).
 """
 
 from collections.abc import Callable
@@ -89,6 +92,18 @@ def _of_llama(model: nn.Module, generator: Generator) -> None:
         if isinstance(module, Linear) or module is model.embedding:
             weight: Tensor = module.weight  # type: ignore[assignment]
             nn.init.trunc_normal_(weight, std=0.02, a=-0.06, b=0.06, generator=generator)
+
+
+def of_torch(model: nn.Module, generator: Generator) -> None:
+    """`init: torch`."""
+    embedding: Tensor = model.embedding.weight  # type: ignore[union-attr, assignment]
+    nn.init.normal_(embedding, generator=generator)
+    for module in model.modules():
+        if isinstance(module, Linear):
+            bound = module.weight.shape[1] ** -0.5
+            for parameter in module.parameters(recurse=False):
+                if parameter is not embedding:  # a tied output
+                    nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
 
 @dataclass(frozen=True)

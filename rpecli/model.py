@@ -19,7 +19,7 @@ from rpecli.attention.blocks import BlockSizes
 from rpecli.attention.cache import Cache, Order
 from rpecli.attention.dispatch import ForwardContext
 from rpecli.attention.reference import split_heads
-from rpecli.blocks import FORMS, Linear, Mix
+from rpecli.blocks import FORMS, Linear, Mix, of_torch
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.data import weight_seed
@@ -201,7 +201,7 @@ class Transformer(nn.Module):
         self.loops = config.loops
         self.whole_last_layer = not {"B", "C", "D"}.isdisjoint(config.canon)  # what is read mixes with what is not
         generator = torch.Generator().manual_seed(weight_seed(config, "weights"))
-        form.init(self, generator)  # encodings draw their own
+        (of_torch if config.init == "torch" else form.init)(self, generator)  # encodings draw their own
         for module in self.modules():
             if isinstance(module, Canon | TokenShift):
                 module.init(generator)

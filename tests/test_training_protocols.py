@@ -178,3 +178,26 @@ def test_a_run_with_every_key_of_a_protocol_trains_and_resumes(tmp_path):
     run = tiny.trained_run(tmp_path, **keys)
     assert run.record["status"] == "trained"
     assert [line["step"] for line in run.metrics()] == [10, 20, 30, 40]
+
+
+@pytest.mark.parametrize("block", ["plain", "gpt2", "llama"])
+def test_init_torch_gives_what_torch_gives_new_modules(block: str) -> None:
+    """Standard deviations over 16 models beside those of fresh linear layers; a tied output stays the embedding."""
+    keys = {"block": block, "init": "torch", "d_model": 32, "n_head": 4, "encoding": "none"}
+    models = [tiny.trainer(**keys, seed=seed).model for seed in range(16)]
+
+    def deviation(of: str) -> float:
+        return float(torch.cat([dict(model.named_parameters())[of].detach().flatten() for model in models]).std())
+
+    fresh = [torch.nn.Linear(32, 32, bias=True) for _ in range(64)]
+    expected = float(torch.cat([linear.weight.detach().flatten() for linear in fresh]).std())
+    assert deviation("embedding.weight") == pytest.approx(1.0, rel=0.03)
+    assert deviation("blocks.0.attention.q.weight") == pytest.approx(expected, rel=0.03)
+    assert deviation("blocks.0.mlp.down.weight") == pytest.approx(expected / 2, rel=0.03)  # four times as many inputs
+    if block == "gpt2":
+        bias = float(torch.cat([linear.bias.detach() for linear in fresh]).std())
+        assert deviation("blocks.0.attention.v.bias") == pytest.approx(bias, rel=0.15)
+        assert models[0].out.weight is models[0].embedding.weight
+    else:
+        assert deviation("out.weight") == pytest.approx(expected, rel=0.03)
+    assert (models[0].norm.weight == 1).all()

@@ -191,6 +191,9 @@ class ModelSettings(Strict):
         description="Layers: plain (LayerNorm, GELU, no biases), gpt2 (biases, tied output), llama (RMSNorm, SwiGLU); "
         "each with its initial weights.",
     )
+    init: Literal["block", "torch"] = Field(
+        "block", description="Initial weights: those of the block, or what torch gives linear layers and embeddings."
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in training of what attention and MLP add.")
     attention: Literal["causal", "bidirectional"] = Field(
         "causal", description="Decoder, or encoder that fills in masked answers."
