@@ -32,9 +32,6 @@ Examples:
 
   # models trained with RoPE, evaluated with YaRN scaling
   rpe eval 'copy-rope-*' --rope-scaling yarn
-
-  # on the nodes of a Slurm cluster
-  rpe eval --lengths 512:4096 --on slurm:time=30
 """
 
 
