@@ -1,6 +1,7 @@
-"""The contract of an encoding: five hooks, each the identity by default; an encoding overrides the one or two it needs.
+"""The contract of an encoding: six hooks, each the identity by default; an encoding overrides the one or two it needs.
 
     embed     adds a vector to the token embeddings, once, before the first layer      absolute encodings
+    relocate  gives the tokens other positions, which the hooks below then see         numbers of segments
     features  computes learned features of each token from a layer's input             gates, angles
     rotate    rotates the queries and keys, or widens them                             rotary encodings
     bias      adds a score that depends on the positions and not on the content        ALiBi, T5
@@ -23,7 +24,18 @@ from torch import Tensor, nn
 from rpecli import catalog, trust
 from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
 
-HOOKS = ("embed", "features", "rotate", "bias", "score", "by_distance", "query_weights", "distance_basis", "content_qk")
+HOOKS = (
+    "embed",
+    "relocate",
+    "features",
+    "rotate",
+    "bias",
+    "score",
+    "by_distance",
+    "query_weights",
+    "distance_basis",
+    "content_qk",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,10 @@ class Encoding(nn.Module):
     def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
         """Token embeddings with the encoding added. `ids_BxS` are all tokens so far, of which the last T are embedded."""
         return x_BxTxM
+
+    def relocate(self, positions_BxS: Tensor, ids_BxS: Tensor) -> Tensor:
+        """Positions `[B or 1, S]` of all tokens so far, as the scores count them; they must not descend."""
+        return positions_BxS
 
     def features(self, x_BxTxM: Tensor) -> Tensor | None:
         """Features `[B, H or 1, T, F]` of each token, computed from a layer's normalized input."""

@@ -14,6 +14,7 @@ from rpecli.attention import kernels
 CONTRACT = catalog.PACKAGE / "encoding.py"  # defines the classes that every encoding derives from
 HOOKS = {
     "embed": "embedding: adds to the token embeddings once, before the first layer",
+    "relocate": "positions: gives the tokens other positions in the scores",
     "features": "features: computes learned features of every token in every layer, cached with its key",
     "rotate": "query and key: rotates, widens or scales them",
     "by_distance": "score: adds a bias that depends only on the distance",

@@ -23,7 +23,7 @@ from rpecli.blocks import FORMS, Linear, Mix, of_torch
 from rpecli.choice import split_switch
 from rpecli.config.recipe import Config
 from rpecli.data import weight_seed
-from rpecli.encoding import Encoding, QueryKey, Shape, for_layers
+from rpecli.encoding import Encoding, QueryKey, Shape, for_layers, overrides
 from rpecli.mixing import PLACES, Canon, TokenShift
 from rpecli.task import PAD, Task
 
@@ -245,8 +245,9 @@ class Transformer(nn.Module):
         n_layer, last = len(self.blocks), self.loops * len(self.blocks) - 1
         for number in range(last + 1):
             n = number % n_layer
-            positions_BxS = positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
-            layer = LayerInput(number, self.current[n].on_scores, positions_BxS, context, cache)
+            encoding, positions_BxS = self.current[n], positions_LxBxS[n if len(positions_LxBxS) > 1 else 0]
+            here = replace(context, contiguous_positions=False) if overrides(encoding, "relocate") else context
+            layer = LayerInput(number, encoding.on_scores, encoding.relocate(positions_BxS, ids_BxS), here, cache)
             asked = replace(layer, query_start=query_start, query_index_N=index_N) if number == last else layer
             x_BxTxM = self.blocks[n](x_BxTxM, layer if self.whole_last_layer else asked)
         states = self.norm(asked.queried(x_BxTxM) if self.whole_last_layer else x_BxTxM)

@@ -202,7 +202,8 @@ def test_absolute_encodings_add_to_the_embedding_and_relative_ones_to_the_score(
     module = build(encoding_name)
     on_scores = any(encoding.overrides(module, hook) for hook in ("rotate", "bias", "score"))
     expected = {"APE": (True, False), "RPE": (False, True), "none": (False, False), "content": (False, True)}[module.group]
-    assert (encoding.overrides(module, "embed"), on_scores) == expected
+    embeds = encoding.overrides(module, "embed") and not encoding.overrides(module, "relocate")  # places within a segment
+    assert (embeds, on_scores) == expected
 
 
 def test_positions_of_one_row_serve_every_row(encoding_name):

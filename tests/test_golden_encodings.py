@@ -5,6 +5,7 @@
     coca:form=code                codefuse-ai/Collinear-Constrained-Attention aae1cfd, model/gpt_neox/modeling_gpt_neox.py
     rope-pp, fope                 OpenMOSS/rope_pp 91ba335, rope_pp/modeling_llama_{rope_pp,fope}.py
     repo                          SakanaAI/repo 1508a73, OLMo/olmo/model.py
+    bipe                          zhenyuhe00/BiPE 861688f, my_modeling_llama_bipe_rope.py
     wall                          fla-org/flash-linear-attention bc3b101, fla/ops/wall_attn/naive.py
 
 q, k `[1, 2, 6, 4]` and x `[1, 6, 8]` are the inputs; logits are 0 where a row may not look.
@@ -79,3 +80,9 @@ def test_weights_of_wall_attention_are_those_of_the_authors_code() -> None:
     own = logits("wall", {"w_HDxM": GOLDEN["ww"], "b_HD": GOLDEN["bw"]}, GOLDEN["q"], GOLDEN["k"])
     weights = own.masked_fill(causal_mask(6, 6), -torch.inf).softmax(-1)
     torch.testing.assert_close(weights, GOLDEN["wall weights"], atol=1e-5, rtol=0)
+
+
+def test_bipe_counts_places_and_segments_as_its_authors_code_does() -> None:
+    module, ids = encoding.build("bipe:ends=9:rows=5", 8, 2, 64), GOLDEN["bipe tokens"]
+    assert module.places(ids).tolist() == GOLDEN["bipe:ends=9:rows=5 places"].tolist()
+    assert module.relocate(torch.arange(14)[None], ids).tolist() == GOLDEN["bipe:ends=9:rows=5 segments"].tolist()

@@ -53,10 +53,10 @@ def test_a_training_length_that_is_not_learned_is_marked_there_alone() -> None:
     assert "0 of 2 learned the training length" in heat.rows[0].cells[0][0].words
 
 
-def test_reference_results_are_rows_of_their_own() -> None:
-    heat = heat_map(fake_study({"rope": [0.5]}), fake_study({"rope": [0.4], "alibi": [0.9]}))
+def test_yours_are_rows_before_those_of_the_reference() -> None:
+    heat = heat_map(fake_study({"rope": [0.5], "none": [0.1]}), fake_study({"rope": [0.4], "alibi": [0.9]}))
     assert [(row.title, row.source, row.mean) for row in heat.rows] == [
-        ("ALiBi", "reference", 90), ("RoPE", "yours", 50), ("RoPE", "reference", 40)]  # fmt: skip
+        ("RoPE", "yours", 50), ("NoPE", "yours", 10), ("ALiBi", "reference", 90), ("RoPE", "reference", 40)]  # fmt: skip
     assert heat.sources
 
 

@@ -113,7 +113,7 @@ def failure_at(kind: str, text: str, check: str, marked: str) -> str:
 NOT_OF = {"none": ["gradients"], "sinusoidal": ["gradients"], "rope:scaling=yarn": ["gradients"], "abacus": ["stacked"]}
 
 
-@pytest.mark.parametrize("encoding", ["learned", "t5", "fire", "fox", "dape", *NOT_OF])
+@pytest.mark.parametrize("encoding", ["learned", "t5", "fire", "fox", "dape", "bipe", *NOT_OF])
 def test_shipped_encodings_pass_every_check(encoding: str) -> None:
     results = checked("encodings", encoding)
     assert not [(name, text) for name, text in results.items() if text.startswith(FAILED)]
@@ -140,6 +140,24 @@ INIT = """    def __init__(self, shape: Shape):
 """
 BROKEN_ENCODINGS = {  # name: (the check, the body of the class, the text of the line that is named, what is said)
     "shapes": ("shapes", "    def embed(self, x, positions, ids):\n        return x[:, :1]\n", "def embed", "returned shape"),
+    "positions of one token": (
+        "shapes",
+        "    def relocate(self, positions, ids):\n        return positions[:, -1:]\n",
+        "def relocate",
+        "returned int64 [",
+    ),
+    "positions that are no whole numbers": (
+        "shapes",
+        "    def relocate(self, positions, ids):\n        return positions / 2\n",
+        "def relocate",
+        "returned float32 [",
+    ),
+    "positions that descend": (
+        "shapes",
+        "    def relocate(self, positions, ids):\n        return -positions\n",
+        "def relocate",
+        "positions that descend",
+    ),
     "features of the whole sequence": (
         "causality",
         INIT + "        self.w = nn.Linear(shape.d_model, shape.n_head)\n"

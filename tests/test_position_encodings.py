@@ -296,6 +296,37 @@ def test_abacus_evaluates_numbers_longer_than_any_it_was_trained_on():
     assert module.untrained(positions, torch.full((1, 3000), 2)) == 3000, "no digit was left out, so row 0 is new"
 
 
+def test_bipe_in_one_segment_is_a_learned_table_and_no_encoding_of_the_scores(model_of, ids_of):
+    bipe, learned, ids = model_of("bipe:rows=512"), model_of("learned"), ids_of(2, 9).clamp(min=task.SPECIAL)
+    bipe.load_state({name.replace("encodings.0.", "encodings.0.table."): x for name, x in learned.state().items()})
+    with torch.no_grad():
+        torch.testing.assert_close(bipe(ids), learned(ids))
+
+
+@pytest.mark.parametrize("over", ["rope", "alibi", "t5", "shaw"])
+def test_bipe_of_segments_of_one_token_is_what_it_stands_over(model_of, over):
+    """Every token is a bar: place 0 for all, and the numbers of the segments are the positions."""
+    bipe, plain, ids = model_of(f"bipe:over={over}"), model_of(over), torch.full((2, 9), task.SEP)
+    own = {name: x for name, x in bipe.state().items() if ".table." not in name}
+    plain.load_state({name.replace(".over.", "."): x for name, x in own.items()})
+    with torch.no_grad():
+        bipe.encodings[0].table.table_RxM.zero_()
+        torch.testing.assert_close(bipe(ids), plain(ids))
+
+
+def test_bipe_does_not_count_padding_and_blank_tokens():
+    module, ids = build("bipe"), torch.tensor([[task.PAD, task.PAD, 5, 6, task.SEP, 7, task.PAD, 8, task.END, task.PAD]])
+    assert module.places(ids).tolist() == [[0, 0, 0, 1, 2, 0, 0, 1, 2, 0]]
+    assert module.relocate(torch.arange(10)[None], ids).tolist() == [[0, 0, 0, 0, 0, 1, 1, 1, 1, 2]]
+
+
+def test_bipe_tells_rows_that_training_never_met():
+    module, ids = build("bipe:rows=8").train(), torch.full((1, 20), 5)
+    added(module, ids[:, :6])
+    assert module.eval().untrained(torch.arange(20)[None], ids) == 20 - 6
+    assert module.untrained(torch.arange(6)[None], ids[:, :6]) == 0
+
+
 @pytest.mark.parametrize("other", ["rope", "t5", "fire", "shaw", "learned"])
 def test_abacus_over_another_encoding_is_both(model_of, ids_of, other):
     """The scores of the other one, its kernel, and the vectors of the digits once, whatever the layers share."""

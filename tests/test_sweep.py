@@ -72,6 +72,17 @@ def test_a_name_without_options_excludes_it_with_any_options(tmp_path: Path) -> 
     assert {config.encoding for config in load(tmp_path, "exclude: encoding=rope:base=500\n", flags)} == {"rope", "learned"}
 
 
+def test_an_exclusion_may_name_what_is_kept(tmp_path: Path) -> None:
+    flags = {"encoding": "rope,rope:base=500,learned", "positions": "start,offset"}
+    kept = {
+        (config.encoding, config.positions)
+        for config in load(tmp_path, "exclude: positions=offset and encoding!=learned\n", flags)
+    }
+    assert kept == {("rope", "start"), ("rope:base=500", "start"), ("learned", "start"), ("learned", "offset")}
+    assert {config.encoding for config in load(tmp_path, "exclude: encoding != rope\n", flags)} == {"rope", "rope:base=500"}
+    assert {config.lr for config in load(tmp_path, "vary: {lr: [1e-3, 3e-3]}\nexclude: lr!=0.001\n")} == {1e-3}
+
+
 def test_settings_of_an_encoding_are_above_those_of_a_task_and_below_flags(tmp_path: Path) -> None:
     text = "lr: 1e-3\nby_task: {copy: {lr: 2e-3, tokens: 128}}\nby_encoding:\n  rope: {lr: 3e-3}\n  rope:base=500: {lr: 4e-3}\n"
     flags = {"encoding": "rope,rope:base=500,learned", "seed": "0"}

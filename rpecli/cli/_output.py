@@ -18,7 +18,7 @@ from rpecli.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rpecli.report.build import Paper, Reference
+    from rpecli.report.build import Paper, Reference, Report
     from rpecli.report.content import ReportContent
     from rpecli.report.records import Verdict
 
@@ -146,6 +146,38 @@ def write_report(
         report = build.build_report([run.path for run in runs], name, out, command_line(), reference, paper or build.NO_PAPER)
     except ReportError as error:
         stop(str(error), FAILURE)
+    _print_report(report, out / name, as_json, tables)
+
+
+def write_with_records(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool) -> None:
+    """Writes the records of runs into one file, and makes the report from it, as `rebuild_report` will."""
+    from rpecli.report import build, rebuild
+    from rpecli.report.load import ReportError
+
+    name = _study_name(runs) if name is None else name
+    try:
+        build.check_place(name, out)
+        rebuild.pack(runs, out / name, command_line())
+    except ReportError as error:
+        stop(str(error), FAILURE)
+    rebuild_report(out / name, as_json, tables)
+
+
+def rebuild_report(folder: Path, as_json: bool, tables: bool) -> None:
+    """Makes the report of the archive in a folder, and prints its summary."""
+    from rpecli.report import rebuild
+    from rpecli.report.load import ReportError
+
+    try:
+        report = rebuild.rebuild(folder)
+    except ReportError as error:
+        stop(str(error), FAILURE)
+    _print_report(report, folder, as_json, tables)
+
+
+def _print_report(report: "Report", folder: Path, as_json: bool, tables: bool) -> None:
+    from rpecli.report.build import markdown_tables
+
     for warning in report.warnings:
         warn(warning)
     if as_json:
@@ -154,8 +186,8 @@ def write_report(
     print_summary(report.content)
     if tables:
         print_verdicts(report.verdicts)
-        print_rich(report.tables, build.markdown_tables(report))
-    say(f"\nPage: {out / name / 'report.html'}")
+        print_rich(report.tables, markdown_tables(report))
+    say(f"\nPage: {folder / 'report.html'}")
 
 
 def _study_name(runs: list[Run]) -> str:

@@ -18,13 +18,16 @@ from rpecli.cli._output import (
     print_json,
     print_rich,
     print_written,
+    rebuild_report,
     reference_results,
     runs_flag,
     say,
     write_report,
+    write_with_records,
 )
 from rpecli.cli._search import choices
 from rpecli.cli._select import fail_if_unreadable, find_directories, select_runs
+from rpecli.run import archive
 from rpecli.run.directory import Run
 
 if TYPE_CHECKING:
@@ -41,6 +44,10 @@ Examples:
 
   # for a paper: your encoding on top, figures for a column
   rpe report --ours mine --figure icml --serif
+
+  # with the records of the runs, from which the folder makes the same report again
+  rpe report --recipe quick --records
+  rpe report results/quick
 
   # compare two studies
   rpe report --compare results/shipped/quick other-runs
@@ -77,14 +84,22 @@ def report(
     tables: flags.Tables = False,
     with_reference: flags.WithReference = False,
     no_reference: flags.NoReference = False,
+    records: Annotated[
+        bool, typer.Option("--records", help="Write runs.tar.xz too: the records of the runs, without weights.")
+    ] = False,
     as_json: flags.Json = False,
 ) -> None:
     """Write tables and figures of runs to results/NAME/ and show the answer.
 
-    With --compare, compare two studies instead.
+    With --compare, compare two studies instead. A folder that holds runs.tar.xz has its report made from it again.
     """
     flags.one_output()
     flags.refuse([] if watch else flags.given("--interval"), "of use with --watch only")
+    if folder := next((name for name in names or [] if (Path(name) / archive.FILE).is_file()), None):
+        _rebuild(folder, [name for name in names or [] if name != folder], as_json, tables)
+        return
+    if records:
+        flags.refuse(flags.given("--with-reference", "--compare", *PAPER), "--records keeps what comes from the runs alone")
     reference, paper = reference_results(with_reference, no_reference), _paper(ours, at, figure, serif)
     if compare is not None:
         superfluous = [*(names or []), *filter(None, [recipe])]
@@ -106,8 +121,20 @@ def report(
     if ids is not None and not names and not any((runs / name).is_dir() for name in ids):
         stop(f"no runs of recipe {recipe} under {runs}: rpe run {shlex.quote(str(recipe))}{runs_flag(runs)}", FAILURE)
     selected, unreadable = select_runs(runs, names, filters)
-    write_report([run for run in selected if ids is None or run.name in ids], name, out, as_json, tables, reference, paper)
+    chosen = [run for run in selected if ids is None or run.name in ids]
+    if records:
+        write_with_records(chosen, name, out, as_json, tables)
+    else:
+        write_report(chosen, name, out, as_json, tables, reference, paper)
     fail_if_unreadable(unreadable)
+
+
+def _rebuild(folder: str, other_names: list[str], as_json: bool, tables: bool) -> None:
+    """Makes the report of a folder with an archive again."""
+    others = ["--watch", "--compare", "--recipe", "--runs", "--out", "--name", "--records", "--with-reference", *PAPER]
+    if superfluous := [*other_names, *flags.given(*others)]:
+        stop(f"{folder} has the records of its runs, so that nothing else is read: remove {shlex.join(superfluous)}", USAGE)
+    rebuild_report(Path(folder), as_json, tables)
 
 
 def _paper(ours: str | None, at: str | None, figure: str | None, serif: bool) -> "Paper":

@@ -6,6 +6,7 @@ vary:
   d_model/n_head: [64/4, 128/8]  # in pairs
 exclude:
   - encoding=learned and positions=randomized
+  - positions=offset and encoding!=learned
 """
 
 import itertools
@@ -21,6 +22,7 @@ from rpecli.config.settings import Settings, list_items
 
 PAIRED = "/"  # between keys that vary together, and between their values
 AND = " and "  # between the conditions of an exclusion
+NOT = "!"  # before the = of a condition, and behind its key
 CHOICES = ("task", "encoding")
 OWN_LISTS = (*CHOICES, "positions", "seed")  # keys that take lists themselves
 Point = dict[str, Any]  # values by key
@@ -65,27 +67,36 @@ def points(axes: Mapping[str, Axis]) -> list[Point]:
 
 
 def parse_exclusion(text: str) -> Point:
-    """The conditions `key=value and key=value` that a run must all meet to be left out. Raises ValueError."""
+    """The conditions `key=value and key!=value` that a run must all meet to be left out; `key!` is one not to equal.
+
+    Raises ValueError.
+    """
     conditions: Point = {}
     for part in text.split(AND):
-        key, equals, value = (side.strip() for side in part.partition("="))
+        name, equals, value = (side.strip() for side in part.partition("="))
+        key, negation = name.removesuffix(NOT).strip(), NOT * name.endswith(NOT)
         if not (key and equals and value):
             raise ValueError(f"{text!r}: {part!r} is not key=value: write encoding=learned{AND}positions=randomized")
         if key in CHOICES:
-            conditions[key] = canonical(value)
+            conditions[key + negation] = canonical(value)
         elif key in OWN_LISTS:
-            conditions[key] = value
+            conditions[key + negation] = value
         else:
-            conditions |= parse_axis(key, value)[0]
+            conditions |= {own + negation: wanted for own, wanted in parse_axis(key, value)[0].items()}
     return conditions
 
 
 def is_excluded(keys: Mapping[str, Any], exclusions: list[Point]) -> bool:
     """Whether the keys of a run meet all conditions of an exclusion. A name without options stands for any options."""
-    return any(all(_meets(key, keys[key], value) for key, value in conditions.items()) for conditions in exclusions)
+
+    def meets(name: str, wanted: Any) -> bool:
+        key = name.removesuffix(NOT)
+        return _equals(key, keys[key], wanted) != name.endswith(NOT)
+
+    return any(all(meets(name, wanted) for name, wanted in conditions.items()) for conditions in exclusions)
 
 
-def _meets(key: str, own: Any, wanted: Any) -> bool:
+def _equals(key: str, own: Any, wanted: Any) -> bool:
     if key in CHOICES:
         return wanted in (own, without_options(own))
     return bool(str(own) == wanted) if key in OWN_LISTS else bool(own == wanted)

@@ -23,6 +23,7 @@ from rpecli.device import available_memory
 from rpecli.encoding import Encoding, Shape, for_layers, overrides, rotated_width
 from rpecli.task import SPECIAL
 
+OTHER_HOOKS = ("embed", "relocate", "features", "rotate", "score")  # than the bias
 N_CONTENTS = 16
 SHIFT = 37  # a prime, so that no period of a power of two hides behind it
 NOISE = 0.5  # added to every parameter before the shift is measured: parameters that start at 0 would show nothing
@@ -131,7 +132,11 @@ def _hooks(encoding: Encoding, facts: encoding_facts.EncodingFacts) -> list[str]
     are no hooks of the encoding itself.
     """
     inherited = {"distance": "bias", "curve": "score"}.get(facts.kernel)
-    added = {hook for hook in ("embed", "features", "rotate", "bias", "score") if hook != inherited and overrides(encoding, hook)}
+    added = {
+        hook
+        for hook in ("embed", "relocate", "features", "rotate", "bias", "score")
+        if hook != inherited and overrides(encoding, hook)
+    }
     return [hook for hook in encoding_facts.HOOKS if hook in facts.hooks or hook in added]
 
 
@@ -178,7 +183,9 @@ def effect(encoding: Encoding, length: int, seed: int = 0) -> Tensor:
 
 
 def _is_content_free(encoding: Encoding) -> bool:
-    return overrides(encoding, "bias") and not any(overrides(encoding, hook) for hook in ("embed", "features", "rotate", "score"))
+    return overrides(encoding, "bias") and not any(
+        overrides(encoding, hook) for hook in ("embed", "relocate", "features", "rotate", "score")
+    )
 
 
 def _scores(encoding: Encoding, x_BxTxM: Tensor, w_2xMxM: Tensor, positions_T: Tensor) -> Tensor:
@@ -190,7 +197,8 @@ def _scores(encoding: Encoding, x_BxTxM: Tensor, w_2xMxM: Tensor, positions_T: T
     h_BxTxM = encoding.embed(x_BxTxM, positions_T[None], ids_BxT)
     h_BxTxM = F.layer_norm(h_BxTxM, h_BxTxM.shape[-1:])
     q_BxHxTxD, k_BxHxTxD = (attention_reference.split_heads(h_BxTxM @ w_MxM, encoding.shape.n_head) for w_MxM in w_2xMxM)
-    return attention_reference.scores(encoding, q_BxHxTxD, k_BxHxTxD, h_BxTxM, positions_T)
+    positions_BxT = encoding.relocate(positions_T[None], ids_BxT)
+    return attention_reference.scores(encoding, q_BxHxTxD, k_BxHxTxD, h_BxTxM, positions_BxT)
 
 
 def _curves(encoding: Encoding, effect_CxHxTxT: Tensor) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import torch
 from rpecli import data
 from rpecli.attention import dispatch as attention
 from rpecli.attention.blocks import BlockSizes
-from rpecli.encoding import Encoding, rotated_width
+from rpecli.encoding import Encoding, overrides, rotated_width
 from rpecli.model import LoadedModel
 
 BATCH_TOKENS = 16384  # tokens per forward pass; one sequence at least
@@ -44,7 +44,14 @@ def peak_memory(loaded: LoadedModel, T: int) -> int:
     contiguous = data.fixed_kind(config) == "start"
     with torch.no_grad(), loaded.device:
         layers = {
-            _attention_floats(encoding.on_scores, config.normalizer, tokens, T, contiguous, loaded.model.block_sizes)
+            _attention_floats(
+                encoding.on_scores,
+                config.normalizer,
+                tokens,
+                T,
+                contiguous and not overrides(encoding, "relocate"),
+                loaded.model.block_sizes,
+            )
             for encoding in loaded.model.current
         }
     mlp_floats = tokens * config.d_model * (2 * config.mlp_ratio + 10)

@@ -26,7 +26,8 @@ from rpecli.run.records import SCORE_TERMS, HeadTerms
 def adds_positions(model: Transformer) -> bool:
     """Whether an encoding adds something to the embeddings, and scores are products of these, so that there are four terms."""
     block: Block = model.blocks[0]  # type: ignore[assignment]
-    is_product = not (block.canon or block.attention.norms or block.attention.shifts)
+    mixed = block.canon or block.attention.norms or block.attention.shifts
+    is_product = not mixed and not any(overrides(model.current[0], hook) for hook in ("rotate", "bias", "score"))
     return is_product and any(overrides(encoding, "embed") for encoding in model.current)
 
 

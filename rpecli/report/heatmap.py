@@ -57,7 +57,7 @@ class HeatRow:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """All rows, the best first, and all tasks."""
+    """All rows, the best first, yours before those of the reference, and all tasks."""
 
     tasks: list[HeatTask]
     rows: list[HeatRow]
@@ -120,7 +120,7 @@ def heat_map(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
             *row, [_cells(row, owned, task) for owned, task in zip(owners.values(), columns, strict=True)],
             None if (mean := means[row]) is None else round(100 * mean),
         )
-        for row in overview.ordered(means)
+        for row in sorted(overview.ordered(means), key=lambda row: row[2] == overview.REFERENCE)
     ]  # fmt: skip
     return HeatMap(columns, rows, bool(tasks and reference))
 

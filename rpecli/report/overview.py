@@ -13,7 +13,7 @@ from rpecli.report.measures import ACCURACY, EXACT, TOKENS, Measure
 from rpecli.table import MISSING, Table, plural, whole_percent
 
 REFERENCE = "reference"  # the source of a row that is not yours
-MAX_ROWS, MIN_REFERENCE = 6, 2  # encodings in a terminal where reference results stand behind yours
+MAX_ROWS, MIN_REFERENCE = 5, 2  # encodings in a terminal where reference results stand behind yours
 MAX_LENGTHS = 6  # of more, doublings of the training length are shown, and of those the first and the last
 EXACT_COLUMN = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown

@@ -5,7 +5,7 @@ same command goes on with it.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,7 +64,17 @@ def _plain_files(run: Run) -> tuple[Path, ...]:
 
 def _files(run: Run) -> Iterator[tuple[str, bytes]]:
     """The files of a run by their names within it, but run.json."""
-    paths = [*_plain_files(run), *sorted((run.path / catalog.COPIES).glob("*/*.py"))]
+    yield from record_files(run)
+    yield from _read(run, [run.weights_file])
+
+
+def record_files(run: Run) -> Iterator[tuple[str, bytes]]:
+    """Those of them that a report may read."""
+    plain = [path for path in _plain_files(run) if path != run.weights_file]
+    yield from _read(run, [*plain, *sorted((run.path / catalog.COPIES).glob("*/*.py"))])
+
+
+def _read(run: Run, paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     for path in paths:
         if path.is_symlink():
             raise RunError(f"{path} is a link: put the file itself there")

@@ -32,6 +32,7 @@ class Template(DistanceBias):  # for a score that depends on the distance alone;
     # D width of a head, M width of the model. Positions come from the engine: never make an `arange`.
     #
     # def embed(self, x_BxTxM, positions_BxT, ids_BxS):     adds to the token embeddings, once, before the first layer
+    # def relocate(self, positions_BxS, ids_BxS):           other positions of all tokens so far, for the hooks on scores
     #     return x_BxTxM + ...                              [B, T, M]
     #
     # def features(self, x_BxTxM):                          of each token by itself, from a layer's input; None for none

@@ -59,6 +59,7 @@ def _check_hooks(tried: Tried, instance: Encoding, last: int) -> None:
     positions_1xS = torch.arange(last - S, last)[None]
     check = _Checker(tried, instance)
     check("embed", (x_BxSxM, positions_1xS, ids_BxS), "[B, T, M]", (B, S, M))
+    _check_relocate(tried, instance, positions_1xS, ids_BxS)
     check = _Checker(tried, instance.on_scores)
     features = check("features", (x_BxSxM,), "[B, H or 1, T, F]", (B, (H, 1), S, None), optional=True)
     q_BxHxTxD, k_BxHxSxD = (torch.randn(B, H, n, M // H, generator=generator) for n in (T, S))
@@ -113,6 +114,20 @@ def check_tensor(tried: Tried, hook: str, function: object, value: Any, text: st
         raise tried.fault(hook, f"returned {str(value.dtype).removeprefix('torch.')}, expected float32", function)
     if value.isnan().any():
         raise tried.fault(hook, "returned NaN", function)
+
+
+def _check_relocate(tried: Tried, instance: Encoding, positions_1xS: Tensor, ids_BxS: Tensor) -> None:
+    function = own_hook(instance, "relocate")
+    if function is None:
+        return
+    value, expected = tried.call("relocate", function, positions_1xS, ids_BxS), f"expected int64 [B or 1, S] = [{B} or 1, {S}]"
+    if not isinstance(value, Tensor):
+        raise tried.fault("relocate", f"returned {described(value)}, {expected}", function)
+    if value.shape not in ((B, S), (1, S)) or value.dtype != torch.int64:
+        dtype = str(value.dtype).removeprefix("torch.")
+        raise tried.fault("relocate", f"returned {dtype} {list(value.shape)}, {expected}", function)
+    if (value.diff(dim=1) < 0).any():
+        raise tried.fault("relocate", "returned positions that descend", function)
 
 
 def _check_rotate(tried: Tried, instance: Encoding, qk: QueryKey) -> None:

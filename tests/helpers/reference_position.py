@@ -212,4 +212,6 @@ PAIR: dict[str, tuple[Callable[..., float], dict[str, object]]] = {
     "abacus": (none, {}),
     "abacus:over=kerple-log": (kerple_log, {}),
     "abacus:over=rope": (rope, {}),
+    "bipe": (rope, {}),
+    "bipe:over=kerple-log": (kerple_log, {}),
 }  # fmt: skip

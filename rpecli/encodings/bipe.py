@@ -1,0 +1,79 @@
+"""BiPE: a learned vector for the place in a segment, and relative positions that count segments.
+
+x_i = token_i + P[min(place_i, rows-1)],  P[a] ~ N(0, std^2) at first;  the scores of `over` see segment_i as the position of i
+
+A segment ends with a separator, which belongs to it: special tokens (begin, the bar before the answer) and the symbols that
+`ends` names by number, with dots between (`ends=10.46` for bytes: newline and full stop). place_i = 0, 1, ... within the segment,
+segment_i = the number of separators before token i. `over` is rope as in the paper's BiPE-RoPE, alibi as in its BiPE-ALiBi, or
+another encoding that acts on the scores alone. Both numbers follow from the tokens, so that positions which training offsets or
+randomizes change nothing. Padding does not count, nor do blank tokens, as the answers of an encoder are.
+Past the training length longer segments meet rows at their initial values, and beyond `rows` share the last one, as in the
+authors' code; more segments are distances that `over` never saw.
+"""
+
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from rpecli import encoding
+from rpecli.encoding import Encoding, Shape, overrides
+from rpecli.encodings import _require as require
+from rpecli.encodings.learned import Learned
+from rpecli.task import PAD, SPECIAL
+
+
+class BiPE(Encoding):
+    title = "BiPE"
+    paper = "Two Stones Hit One Bird: Bilevel Positional Encoding for Better Length Extrapolation, 2024, arXiv 2401.16421"
+    extrapolation = "rows at their initial values, new numbers of segments"
+
+    def __init__(self, shape: Shape, *, ends: str = "", rows: int = 1024, std: float = 1.0, over: str = "rope"):
+        super().__init__(shape)
+        require.at_least(1, rows=rows)
+        self.over = encoding.make(over, shape)
+        if any(overrides(self.over, hook) for hook in ("embed", "relocate")):
+            raise ValueError(f"over={over}: write an encoding that acts on the scores alone, such as over=rope or over=alibi")
+        self.shared, self.causal_only, self.shift_invariant = self.over.shared, self.over.causal_only, self.over.shift_invariant
+        self.ends = [_symbol(text) + SPECIAL for text in ends.split(".") if text]
+        self.rows = rows
+        self.table: Learned | None = Learned(replace(shape, max_train_length=rows), std=std)
+
+    @property
+    def on_scores(self) -> Encoding:
+        return self.over.on_scores
+
+    def share_with(self, first: Self) -> None:
+        self.over.share_with(first.over)
+        if first is not self:
+            self.table = None  # the first layer's instance adds to the embeddings, once
+
+    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
+        if self.table is None:
+            return x_BxTxM
+        return self.table.embed(x_BxTxM, self.places(ids_BxS)[:, -x_BxTxM.shape[1] :], ids_BxS)
+
+    def relocate(self, positions_BxS: Tensor, ids_BxS: Tensor) -> Tensor:
+        ends_BxS = self.separators(ids_BxS).long()
+        return ends_BxS.cumsum(dim=1) - ends_BxS
+
+    def places(self, ids_BxS: Tensor) -> Tensor:
+        """0, 1, ... within each segment."""
+        count_BxS = (ids_BxS != PAD).cumsum(dim=1)
+        start_BxS = count_BxS.where(self.separators(ids_BxS), 0).cummax(dim=1).values
+        place_BxS = count_BxS - 1 - torch.cat([torch.zeros_like(start_BxS[:, :1]), start_BxS[:, :-1]], dim=1)
+        return place_BxS.clamp(0, self.rows - 1)
+
+    def separators(self, ids_BxS: Tensor) -> Tensor:
+        ends_BxS = (ids_BxS != PAD) & (ids_BxS < SPECIAL)
+        return ends_BxS | torch.isin(ids_BxS, torch.tensor(self.ends, device=ids_BxS.device)) if self.ends else ends_BxS
+
+    def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
+        return 0 if ids_BxT is None or self.table is None else self.table.untrained(self.places(ids_BxT))
+
+
+def _symbol(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"ends holds numbers of symbols separated by dots, such as ends=10.46, not {text!r}")
+    return int(text)
