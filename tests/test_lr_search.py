@@ -120,6 +120,7 @@ def test_a_rate_of_a_single_encoding_or_a_flag_ends_the_search(tmp_path: Path) -
         ("lr_search: [0, 1e-3]", {}, "learning rates are above 0 and finite"),
         ("lr_search: [1e-3, 3e-3]\nvary: {lr: [1e-3, 2e-3]}", {}, "lr varies too"),
         ("lr_search: [1e-3, 3e-3]\nexclude: lr=1e-3", {}, "lr is searched"),
+        ("lr_search: [1e-3, 3e-3]\nexclude: encoding=rope and lr!=1e-3", {}, "lr is searched"),
         ("lr_search: [1e-3, 3e-3]\nlr_search_seed: 1", {}, "mine.yaml:17: lr_search_seed: seed 1 is reported too"),
         ("lr_search_seed: 5", {}, "of use with lr_search only"),
         ("", {"lr": "1e-3", "lr_search": "1e-3,3e-3"}, "--lr: given beside --lr-search"),

@@ -206,7 +206,7 @@ def _search_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
         yield problem("lr", f"given beside {source.locations[LR_SEARCH]}, which searches it: keep one")
     if any("lr" in axis.split(PAIRED) for axis in recipe.vary):
         yield problem(LR_SEARCH, "lr varies too: keep one of vary and lr_search")
-    if any("lr" in conditions for conditions in recipe.exclude):
+    if any("lr" in (key.removesuffix(sweep.NOT) for key in conditions) for conditions in recipe.exclude):
         yield problem(EXCLUDE, "lr is searched: name other keys, or vary lr")
     if shared := sorted({*recipe.seed} & {*recipe.lr_search_seed}):
         yield problem(
