@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import crasp
 import decision_table
 import papers
 import report_schema
@@ -34,7 +35,7 @@ from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "results" / "shipped"
-RESULTS = [ROOT / "results" / folder / "README.md" for folder in ("", "tasks", "papers")]
+RESULTS = [ROOT / "results" / folder / "README.md" for folder in ("", "tasks", "papers", "crasp")]
 PAGES = [ROOT / "README.md", *RESULTS, *sorted((ROOT / "docs").glob("*.md"))]
 SCHEMA = ROOT / "docs" / "report.schema.json"
 GLOSSARY = ROOT / "rpecli/report/templates/glossary.md"  # a copy of docs/glossary.md, which a report's page reads
@@ -232,7 +233,7 @@ def checks_table() -> str:
 
 def results_index() -> str:
     """Every report that ships with its headline and its claims, then what is known of tasks and of papers."""
-    return "\n".join([*map(_report_line, sorted(SHIPPED.glob("*/report.json"))), _tasks_line(), _papers_line()])
+    return "\n".join([*map(_report_line, sorted(SHIPPED.glob("*/report.json"))), _tasks_line(), _papers_line(), _crasp_line()])
 
 
 def _report_line(file: Path) -> str:
@@ -255,6 +256,10 @@ def _papers_line() -> str:
     run = [each for name in paper.names() for each in papers.outcomes(name) if each.n_kept >= MIN_SEEDS]
     agreeing = sum(each.verdict == AGREES for each in run)
     return f"- **[papers](papers/README.md)**: of {len(run)} published cells that were run with enough seeds, {agreeing} agree."
+
+
+def _crasp_line() -> str:
+    return f"- **[crasp](crasp/README.md)**: {crasp.finding()}"
 
 
 def paper_tables() -> str:
@@ -299,6 +304,8 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "costs": decision_table.costs,
     "pretrained": decision_table.pretrained,
     "papers": paper_tables,
+    "crasp": crasp.crasp_table,
+    "crasp_sizes": crasp.crasp_sizes,
     "results_index": results_index,
     "learned": lambda: table(learned.table_rows()),
     "tried": lambda: table(learned.tried_rows()),

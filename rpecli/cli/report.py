@@ -45,10 +45,6 @@ Examples:
   # for a paper: your encoding on top, figures for a column
   rpe report --ours mine --figure icml --serif
 
-  # with the records of the runs, from which the folder makes the same report again
-  rpe report --recipe quick --records
-  rpe report results/quick
-
   # compare two studies
   rpe report --compare results/shipped/quick other-runs
 """
@@ -85,7 +81,7 @@ def report(
     with_reference: flags.WithReference = False,
     no_reference: flags.NoReference = False,
     records: Annotated[
-        bool, typer.Option("--records", help="Write runs.tar.xz too: the records of the runs, without weights.")
+        bool, typer.Option("--records", help="Write runs.tar.xz too, from which `rpe report FOLDER` makes the report again.")
     ] = False,
     as_json: flags.Json = False,
 ) -> None:
