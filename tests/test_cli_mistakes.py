@@ -51,6 +51,10 @@ from rpecli.cli import app as cli
         (("ls", "encoding"), r"unknown kind 'encoding': did you mean encodings\?"),
         (("report", "--recipe", "quik", "--runs", "RUNS"), r"did you mean quick\?"),
         (("check", ""), r"unknown recipe ''"),
+        (
+            ("eval", "--rope-scaling", "longrope", "--runs", "RUNS"),
+            r"longrope needs factors: write --swap-encoding rope:scaling=",
+        ),
         (("eval", "--rope-scaling", "Yarn", "--runs", "RUNS"), r"--rope-scaling: unknown scaling 'Yarn': did you mean yarn\?"),
         (("eval", "--lengths", "0x", "--runs", "RUNS"), r"--lengths: '0x': lengths start at 1: write 1x"),
         (("ls", "runs", "--state", "x"), r"--state: unknown state 'x': known: created"),

@@ -392,7 +392,7 @@ def test_an_encoding_that_cannot_be_swapped_in_is_refused_before_anything_runs(r
     tiny.trained_run(here / "runs", steps=20)
     result = rpe("eval", "--swap-encoding", "rope:scaling=yran")
     assert result.code == 2
-    assert "scaling is none, pi, ntk, dynamic, yarn or llama3, not 'yran'" in result.err
+    assert "scaling is none, pi, ntk, dynamic, yarn, llama3 or longrope, not 'yran'" in result.err
     result = rpe("eval", "--swap-encoding", "t5", "--jobs", "0")
     assert result.code == 2
     assert "choose an encoding without weights" in result.err

@@ -104,6 +104,18 @@ def test_one_encoding_stands_beside_the_reference_results():
     assert "Best of the reference at 32: ALiBi (100 %)." in line.detail
 
 
+def test_a_group_of_the_reference_that_did_not_learn_a_task_is_compared_on_the_others():
+    tokens = {"rope": {16: 1, 32: 0.8}, "alibi": {16: 1, 32: 1}}
+    learned, unlearned = {"learned": {16: 1, 32: 0.5}}, {"learned": {16: 0.2, 32: 0.1}}
+    reference = results(tokens | learned) + results(tokens | unlearned, task="parity")
+    own = results({"rope": {16: 1, 32: 0.84}}) + results({"rope": {16: 1, 32: 0.6}}, task="parity")
+    line = headline(own, reference)
+    assert line.title.endswith(
+        "72 % of tokens right; reference: other relative encodings 90 %, Learned (absolute) 50 % on 1 of 2 tasks."
+    )
+    assert line.detail[0] == "No absolute encoding of the reference learned Parity; on Copy: absolute 50 %, RoPE (relative) 84 %."
+
+
 def test_reference_results_of_other_lengths_are_not_compared():
     line = headline(results({"rope": {16: 1, 32: 0.84}}), results({"alibi": {16: 1, 64: 1}}))
     assert not any("Reference" in text for text in line.detail)

@@ -54,6 +54,21 @@ def test_scaled_frequencies_follow_their_formulas(kind, width, train_length, fac
             assert magnitude == pytest.approx(expected_magnitude)
 
 
+def test_longrope_divides_each_frequency_by_its_factor_beyond_the_trained_length() -> None:
+    """Values of transformers 5.23, modeling_rope_utils: width 16, trained to 64, factor 4, factors 1 to 1.2."""
+    factors = [1 + 0.2 * c / 7 for c in range(8)]
+    scaling = rotary.Scaling("longrope", 4.0, 10000.0, 64, tuple(factors))
+    beyond_C, magnitude = scaling.scaled(rotary.frequencies(16, 10000.0), torch.tensor([[3, 64]]))
+    expected = [1.0, 0.30744365, 0.094594598, 0.029126240, 0.0089743584, 0.0027669929, 0.00085365854, 0.00026352314]
+    assert beyond_C.tolist() == pytest.approx(expected, rel=1e-6)
+    assert magnitude == pytest.approx(1.1547005)
+    within_C, plain = scaling.scaled(rotary.frequencies(16, 10000.0), torch.tensor([[3, 63]]))
+    assert torch.equal(within_C, rotary.frequencies(16, 10000.0))
+    assert plain == 1
+    module = build("rope:scaling=longrope:factors=1/2/3/4/5/6/7/8")
+    assert (module.fit(64), module.fit(20)) == (2.0, 1.0), "the factor is the growth; here 32 positions were trained"
+
+
 @pytest.mark.parametrize("position", [1, 500, 10**6, 2**24 + 1, 10**9])
 def test_angles_far_along_are_those_of_the_formula(position):
     w_C = rotary.frequencies(64, 10000.0)

@@ -113,8 +113,10 @@ def _try_encoding(runs: list[Run], encoding: str) -> None:
 
 
 def _check_scaling(scaling: str) -> None:
-    from rpecli.encodings._rotary import SCALINGS
+    from rpecli.encodings._rotary import LONGROPE, SCALINGS
 
+    if scaling == LONGROPE:
+        stop("--rope-scaling: longrope needs factors: write --swap-encoding rope:scaling=longrope:factors=1/1.5/...", USAGE)
     if scaling not in SCALINGS:
         stop(f"--rope-scaling: {catalog.unknown('scaling', scaling, list(SCALINGS))}", USAGE)
 

@@ -8,6 +8,8 @@ With N the training length, f the factor, r the rotated width and c = 0 .. r/2-1
     yarn      slow pairs w_c / f, fast pairs unscaled, a ramp between the pairs that turn once and 32 times within N;
               cosines and sines times 0.1 ln f + 1               Peng et al. 2023, arXiv 2309.00071
     llama3    w_c / f where the wavelength exceeds N, w_c where it is below N/4, a mixture between
+    longrope  w_c / e_c beyond N, with a factor e_c for each pair given by hand; cosines and sines times sqrt(1 + ln f / ln N)
+                                                                 Ding et al. 2024, arXiv 2402.13753
 """
 
 import math
@@ -22,6 +24,7 @@ from rpecli.encodings import _require as require
 
 PAIRINGS = ("interleaved", "half")  # channels (2c, 2c+1), or (c, c + half of the width)
 SCALINGS = ("none", "pi", "ntk", "dynamic", "yarn", "llama3")
+LONGROPE = "longrope"  # the scaling that needs factors
 
 
 def precise(x: Tensor) -> Tensor:
@@ -90,23 +93,30 @@ def _turned(x_BxHxTxD: Tensor, angle_BxHxTxC: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Scaling:
-    """One of SCALINGS and its factor; 0 stands for the evaluated length over the training length, at least 1."""
+    """One of SCALINGS or LONGROPE, and its factor; 0 stands for the evaluated length over the training length, at least 1."""
 
     kind: str
     factor: float
     base: float
     max_train_length: int
+    pair_factors: tuple[float, ...] = ()  # of LONGROPE
+    is_beyond: bool = False  # the evaluated length is known, and LONGROPE's factors hold
 
     @property
     def by_length(self) -> bool:
         """Whether the frequencies depend on the evaluated length."""
-        return self.kind == "dynamic" or (self.kind != "none" and not self.factor)
+        if self.kind in ("dynamic", LONGROPE):
+            return not self.is_beyond
+        return self.kind != "none" and not self.factor
 
     def fixed(self, n_positions: int) -> "Scaling":
         """The same with the factor that it has at an evaluated length."""
         growth = max(1.0, n_positions / self.max_train_length)
         if self.kind == "dynamic":  # NTK with a factor of its own for each length
             return replace(self, kind="ntk", factor=max(1.0, self.factor * growth - (self.factor - 1)) if self.factor else growth)
+        if self.kind == LONGROPE:
+            beyond = replace(self, factor=self.factor or growth, is_beyond=True)
+            return beyond if growth > 1 else replace(self, kind="none", factor=1.0)
         return replace(self, factor=self.factor or growth)
 
     def scaled(self, w_C: Tensor, positions: Tensor) -> tuple[Tensor, float]:
@@ -121,6 +131,8 @@ class Scaling:
         if self.kind == "llama3":
             fast_C = (self.max_train_length * w_C / (2 * math.pi) - 1) / 3  # low and high frequency factors 1 and 4
             return w_C * self._mixed(f, 1 - fast_C.clamp(0, 1)), 1.0
+        if self.kind == LONGROPE:
+            return w_C / w_C.new_tensor(self.pair_factors), math.sqrt(1 + math.log(f) / math.log(self.max_train_length))
         if self.kind == "pi":
             return w_C / f, 1.0
         width = 2 * len(w_C)

@@ -6,7 +6,9 @@ q_i, k_j split into pairs c of channels; pair c rotates by i w_c (j w_c),  w_c =
 two are the same model up to the order of the channels. `fraction` rotates only the first share r of the channels, with D = r in
 the frequencies: a quarter in GPT-NeoX and in Kazemnejad et al. 2023, whose "RoPE" this is. Past the training length the slow
 pairs meet angles they never saw; `scaling=pi|ntk|dynamic|yarn|llama3` and `factor` (0: as much as needed) scale the frequencies
-there (formulas in rpecli/encodings/_rotary.py). With factor=0 or dynamic the frequencies depend on the evaluated length. `rpe
+there (formulas in rpecli/encodings/_rotary.py), and `scaling=longrope:factors=1/1.5/2/4` by a factor for each pair, the fastest
+first, beyond the training length alone; a search for factors would choose by lengths that are tested. With factor=0, dynamic or
+longrope the frequencies depend on the evaluated length. `rpe
 eval` fixes them once for each length and records the factor; without `fit` they go by the last position of each pass, so that
 earlier rows change as a sequence grows.
 
@@ -21,6 +23,8 @@ that GRAPE-M (2025, arXiv 2512.07805), LieRE (2024, arXiv 2406.10322), ComRoPE (
 encodings (2023, arXiv 2312.16045) use are this in another basis, which W_q and W_k of the head absorb; they differ in initial
 values.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +54,7 @@ class RoPE(Encoding):
         fraction: float = 1.0,
         scaling: str = "none",
         factor: float = 0.0,
+        factors: str = "",
         learned: bool = False,
         per_head: bool = False,
         window: int = 0,
@@ -59,7 +64,7 @@ class RoPE(Encoding):
         require.even_head(shape)
         require.positive(base=base)
         require.one_of(rotary.PAIRINGS, pairing=pairing)
-        require.one_of(rotary.SCALINGS, scaling=scaling)
+        require.one_of((*rotary.SCALINGS, rotary.LONGROPE), scaling=scaling)
         if scaling != "none" and not base > 1:
             raise ValueError(f"base={base}: must be above 1 to be scaled, for example base=10000")
         if factor and factor < 1:
@@ -75,11 +80,25 @@ class RoPE(Encoding):
                 f"write a fraction from {least / shape.d_head:g} to 1"
             )
         self.base, self.pairing, self.shared = base, pairing, not learned
-        self.scaling = rotary.Scaling(scaling, factor, base, shape.max_train_length)
+        self.scaling = rotary.Scaling(scaling, factor, base, shape.max_train_length, self._pair_factors(scaling, factors))
         self.fitted: rotary.Scaling | None = None
         self.log_w_HxC = nn.Parameter(torch.zeros(shape.n_head if per_head else 1, self.width // 2)) if learned else None
         self.local = local.Windowed(self, window) if window else local.Chunked(self, chunk) if chunk else None
         self.shift_invariant = not self.scaling.by_length and not chunk
+
+    def _pair_factors(self, scaling: str, factors: str) -> tuple[float, ...]:
+        """The factors of longrope, one for each pair. Raises ValueError where they do not fit."""
+        if (scaling == rotary.LONGROPE) != bool(factors):
+            raise ValueError("scaling=longrope and factors go together: write scaling=longrope:factors=1/1.5/2/4")
+        try:
+            values = tuple(float(text) for text in factors.split("/") if factors)
+        except ValueError:
+            raise ValueError(f"factors={factors}: write numbers with / between, such as factors=1/1.5/2/4") from None
+        if factors and (len(values) != self.width // 2 or not all(1 <= value < math.inf for value in values)):
+            raise ValueError(
+                f"factors={factors}: write one for each of {self.width // 2} pairs, each at least 1, the fastest first"
+            )
+        return values
 
     @property
     def on_scores(self) -> Encoding:

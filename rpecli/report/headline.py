@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rpecli.report import headline_sentences as sentences
 from rpecli.report.aggregate import TaskResults, by_scoring, groups_of
-from rpecli.report.headline_numbers import HeadlineNumbers, Point, Unsolved, headline_numbers, point_at
+from rpecli.report.headline_numbers import HeadlineNumbers, Point, Unsolved, headline_numbers, parts_of_reference, point_at
 from rpecli.report.load import YOURS
 from rpecli.report.measures import ACCURACY
 from rpecli.report.overview import REFERENCE
@@ -75,7 +75,9 @@ def _sentences(numbers: HeadlineNumbers, reference: list[TaskResults]) -> list[s
     if numbers.first is None:
         return sentences.without_a_length(numbers)
     beside = point_at(reference, numbers.first.lengths) if len(numbers.compared) == 1 else None
-    lines = [sentences.title(numbers, numbers.first, beside), *sentences.training_lengths(numbers)]
+    parts = parts_of_reference(reference, numbers, beside)
+    lines = [sentences.title(numbers, numbers.first, beside, parts), *sentences.training_lengths(numbers)]
+    lines += [sentences.part_of_reference(numbers, part) for part in parts]
     lines += [sentences.aside(numbers, numbers.first)]
     lines += [sentences.at_the_last_length(numbers, numbers.last)] if numbers.last else []
     lines += sentences.encodings(numbers) + sentences.without_encoding(numbers)
