@@ -254,6 +254,8 @@ def train(
     configs = recipe.configs()
     if len(configs) > 1:
         raise ValueError(f"these are {len(configs)} runs: name one task, one encoding and one seed")
+    if recipe.lr_search:
+        raise ValueError("lr_search: this trains one run: write lr, or use rpe run")
     if problems := preflight.problems(recipe, source):
         raise ValueError("\n".join(map(str, problems)))
     run = directory.Run.create(configs[0], Path(runs), "notebook")

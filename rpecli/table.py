@@ -202,6 +202,15 @@ def letter(index: int) -> str:
     return (letter(index // 26 - 1) if index >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[index % 26]
 
 
+def duration(seconds: float) -> str:
+    """`40 s`, `2 min 05 s`, `1 h 02 min`."""
+    minutes, rest = divmod(int(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes_of_hour = divmod(minutes, 60)
+    return f"{hours} h {minutes_of_hour:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
 def plural(number: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{number} {noun}{'s' * (number != 1)}"

@@ -196,7 +196,7 @@ def test_a_shown_run_has_its_state_accuracy_curve_and_next_command(rpe: tiny.Rpe
     lines = rpe("show", run.name).out.splitlines()
     assert len(lines) <= 14  # the last but one are an example
     assert lines[0] == f"Copy, T5 bias, seed 0   ({run.name})"
-    assert lines[1] == "State      trained: 100 of 100 steps in 0:02"
+    assert lines[1] == "State      trained: 100 of 100 steps in 2 s"
     assert lines[2].startswith("Model      1,000 parameters, ")
     assert lines[4] == "Length     16 (1x)  32 (2x)"
     assert lines[5] == "Tokens         100       50   █▅  % right"
@@ -207,7 +207,7 @@ def test_a_shown_run_has_its_state_accuracy_curve_and_next_command(rpe: tiny.Rpe
 
 def test_a_shown_run_that_failed_says_why_and_one_that_waits_what_to_type(rpe: tiny.Rpe, here: Path) -> None:
     failed = write_run(here / "runs", {}, info={"status": "failed", "error": "loss is nan"})
-    assert "State      failed: 0 of 100 steps in 0:02, loss is nan\n" in rpe("show", failed.name).out
+    assert "State      failed: 0 of 100 steps in 2 s, loss is nan\n" in rpe("show", failed.name).out
     assert rpe("show", failed.name).out.splitlines()[-1] == f"Next       rpe train runs/{failed.name}/recipe.yaml"
 
 

@@ -15,7 +15,7 @@ from helpers import training as tiny
 from rpecli import catalog, tensor_file
 from rpecli.run.directory import Run, find_runs
 from rpecli.train import loop, parallel
-from rpecli.train.batches import draw_batch
+from rpecli.train.batches import TrainBatch, draw_batch
 
 TOLERANCE = 2e-4  # of weights after 40 steps; the order of a sum differs, and AdamW divides by what is nearly 0
 # the shapes that a share can have: fewer rows than processes, positions per row, buffers that a forward pass marks, a switch
@@ -62,6 +62,36 @@ def test_the_shares_of_a_batch_are_its_rows_each_once(name: str) -> None:
     shares = [loop.answer_losses(trainer.model, part, trainer.device).sum() for part in parts if part.shape[0]]
     torch.testing.assert_close(torch.stack(shares).sum(), whole)
     assert sum(part.shape[0] for part in parts) == batch.shape[0]
+
+
+class Draws:
+    """A share that computes nothing, and notes which random numbers follow in its step."""
+
+    def __init__(self, rank: int):
+        self.rank, self.numbers = rank, list[float]()
+
+    def backward(self, batch: TrainBatch) -> torch.Tensor:
+        self.numbers = torch.rand(4).tolist()
+        return torch.zeros(())
+
+
+def draws(step: int, rank: int | None) -> list[float]:
+    """The random numbers from which a process drops units in a step; without a rank, it trains alone."""
+    trainer, share = tiny.trainer(dropout=0.5), Draws(rank or 0)
+    trainer.step = step
+    if rank is not None:
+        trainer.share = share  # type: ignore[assignment]
+        loop.step(trainer)
+        return share.numbers
+    loop.seed_dropout(trainer.config, step, 0)
+    return torch.rand(4).tolist()
+
+
+def test_processes_that_train_a_run_together_drop_other_units_each_and_the_first_those_of_one_alone() -> None:
+    assert draws(3, 0) == draws(3, None)
+    assert draws(3, 1) == draws(3, 1)
+    every = [draws(step, rank) for step in (3, 4) for rank in (0, 1, 2)]
+    assert len({tuple(numbers) for numbers in every}) == 6
 
 
 def test_a_process_that_is_killed_fails_the_run_which_then_goes_on(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from rpecli import process
 from rpecli.launch import progress
 from rpecli.launch.job import Ending
 from rpecli.launch.pool import Event
-from rpecli.launch.status import RunStatus, State, SweepStatus, clock, directories_with_record
+from rpecli.launch.status import RunStatus, State, SweepStatus, directories_with_record
 from rpecli.run import liveness
 from rpecli.run.directory import Run, Status
+from rpecli.table import duration
 
 LINE = {"loss": 1.5, "exact_match": 0.125}
 
@@ -83,7 +84,7 @@ def test_a_watch_goes_on_until_no_run_is_waiting_or_at_work(tmp_path: Path) -> N
     lines = text_of(console).splitlines()
     assert actions == []
     assert lines[0] == "2 runs: 1 waiting, 1 training, 25 % of the steps"
-    assert lines[1] == f"{first.name}  step 50/100  loss 1.500  acc 0.25  2k tok/s  0:00 left"
+    assert lines[1] == f"{first.name}  step 50/100  loss 1.500  acc 0.25  2k tok/s  0 s left"
     assert lines[2].startswith(f"{first.name}  trained  token accuracy 0.250  exact match 0.750 at 16  exact match 0.750 at 32")
     assert lines[3] == f"{second.name}  training"
     assert lines[4] == f"{second.name}  failed: nan"
@@ -231,7 +232,7 @@ def test_a_run_that_writes_nothing_for_long_is_said_to(tmp_path: Path) -> None:
     for file in run.path.iterdir():
         os.utime(file, (time.time() - 200, time.time() - 200))
     status = refreshed(run)
-    assert progress.describe(status) == "step 50/100  nothing written for 3:20"
+    assert progress.describe(status) == "step 50/100  nothing written for 3 min 20 s"
     status.taken_up = time.time()
     assert "nothing written" not in progress.describe(status)
 
@@ -285,7 +286,7 @@ def test_the_time_left_is_told_once_something_has_moved(tmp_path: Path) -> None:
     seconds[0] = 10.0
     run.append_metrics(validation(60, 0.25))
     sweep.refresh()
-    assert sweep.summary() == "1 run: 1 training, 60 % of the steps, about 0:40 left"
+    assert sweep.summary() == "1 run: 1 training, 60 % of the steps, about 40 s left"
 
 
 def test_the_time_left_of_evaluations_is_told_from_the_runs_that_ended(tmp_path: Path) -> None:
@@ -294,14 +295,14 @@ def test_the_time_left_of_evaluations_is_told_from_the_runs_that_ended(tmp_path:
     sweep.refresh()
     seconds[0] = 10.0
     sweep.runs[runs[0]].queued = False
-    assert sweep.summary() == "3 runs: 2 waiting, 1 trained, about 0:20 left"
+    assert sweep.summary() == "3 runs: 2 waiting, 1 trained, about 20 s left"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (59.9, "0:59"), (125, "2:05"), (3600, "1:00:00"), (36061, "10:01:01")]
+    ("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (125, "2 min 05 s"), (3600, "1 h 00 min"), (36061, "10 h 01 min")]
 )
-def test_times_are_written_as_on_a_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+def test_times_are_written_with_their_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 @pytest.fixture
@@ -369,7 +370,7 @@ def test_the_end_of_a_run_says_what_was_done(tmp_path: Path) -> None:
     console = console_of()
     progress.follow(work(), console, [evaluated, trained])
     assert f"[1/2] {evaluated.name}  evaluated at 2 lengths, 3 s" in text_of(console)
-    expected = f"[2/2] {trained.name}  trained in 1:05, 25 % of tokens right in validation; evaluated at 1 length, 0 s"
+    expected = f"[2/2] {trained.name}  trained in 1 min 05 s, 25 % of tokens right in validation; evaluated at 1 length, 0 s"
     assert expected in text_of(console)
 
 

@@ -25,7 +25,7 @@ encoding: rop
 lengths: 32:16
 """
     lines = errors(text, tmp_path, warmup="some", clip="0")
-    assert lines[0].startswith("r.yaml:1: lrr: unknown key: did you mean lr?")
+    assert lines[0].startswith("r.yaml:1: lrr: unknown key: did you mean lr or lr_search?")
     assert "r.yaml:2: task: unknown task 'srot': did you mean sort" in lines[1]
     assert "unknown task 'rcall': did you mean recall or fuzzy-recall?" in lines[1]
     assert lines[2].startswith("r.yaml:3: lr: 'fast' is not a number: write for example 0.0")

@@ -245,4 +245,3 @@ def test_papers_are_listed(rpe: tiny.Rpe) -> None:
 
 def test_numbers_read_as_in_the_papers() -> None:
     assert [tables.percent(value) for value in (0.9996, 1.0, 0.0, None, 0.12345)] == ["99.96", "100", "0", "-", "12.35"]
-    assert [tables.duration(value) for value in (40, 200, 6000)] == ["40 s", "3 min", "1.7 h"]

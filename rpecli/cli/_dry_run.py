@@ -9,8 +9,7 @@ from rpecli.cli._output import print_json, print_tables, say
 from rpecli.config.recipe import Config, label
 from rpecli.launch import plan
 from rpecli.launch.plan import PlannedRun
-from rpecli.launch.status import clock
-from rpecli.table import Table, plural
+from rpecli.table import MISSING, Table, duration, plural
 from rpecli.titles import display, display_trained
 
 
@@ -36,16 +35,18 @@ def table(runs: Sequence[PlannedRun]) -> Table:
     varied = plan.varied_keys([run.config for run in runs])
     rows = []
     for run in runs:
-        config, keys = run.config, run.config.to_keys()
+        config, keys = run.config, run.config.to_keys() | ({"lr": "searched"} if run.name is None else {})
         what = [display("tasks", label(config.task)), display_trained(label(config.encoding), config.positions), str(config.seed)]
-        rows.append([config.id, *what, *(str(keys[key]) for key in varied), str(config.steps), run.state, _time(run.seconds)])
+        rows.append(
+            [run.name or MISSING, *what, *(str(keys[key]) for key in varied), str(config.steps), run.state, _time(run.seconds)]
+        )
     columns = ["run", "task", "encoding", "seed", *varied, "steps", "state", "training"]
     narrow = Table("", columns[1:], "ll" + "r" * (2 + len(varied)) + "lr", [row[1:] for row in rows])
     return Table("", columns, "lll" + "r" * (2 + len(varied)) + "lr", rows, narrow=narrow)
 
 
 def _time(seconds: float) -> str:
-    return clock(seconds) if seconds else ""
+    return duration(seconds) if seconds else ""
 
 
 def summary(runs: Sequence[PlannedRun], jobs: int | None) -> list[str]:
@@ -59,8 +60,8 @@ def summary(runs: Sequence[PlannedRun], jobs: int | None) -> list[str]:
     seconds, longest = sum(run.seconds for run in left), max(run.seconds for run in left)
     tokens = sum(run.tokens for run in left)
     lines.append(
-        f"Training: {tokens:,.0f} tokens in {sum(run.steps for run in left):,} steps, about {clock(seconds)} of one process, "
-        f"{clock(max(seconds / processes, longest))} with {processes} at a time."
+        f"Training: {tokens:,.0f} tokens in {sum(run.steps for run in left):,} steps, about {duration(seconds)} of one process, "
+        f"{duration(max(seconds / processes, longest))} with {processes} at a time."
     )
     return [*lines, "Estimated from measured steps; validation, evaluation and the report come on top. Nothing was created."]
 

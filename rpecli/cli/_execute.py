@@ -1,7 +1,7 @@
 """Runs jobs, each in a process of its own or one after another in this process, and reports which failed and why."""
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import typer
 from rpecli import process
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
+from rpecli.cli._inputs import check_device
 from rpecli.cli._output import new_console, say
 from rpecli.launch.job import Ending, Job
 from rpecli.run.directory import Run
@@ -18,10 +19,48 @@ from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from rpecli.table import plural
 
 if TYPE_CHECKING:
+    from rpecli.evaluate.request import EvalRequest
     from rpecli.launch.place import Place
 
 LOG_LINES = 5  # that are shown of the log of a crash
 GO_ON = "start the same command again to go on"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where and how the jobs of a command are done: on this machine or elsewhere, so many at a time, as these flags say."""
+
+    device: str
+    jobs: int | None  # at a time, on this machine
+    nproc: int = 1
+    trackers: tuple[str, ...] = ()
+    stack: str = "off"
+    place: "Place | None" = None
+
+    @classmethod
+    def of(cls, on: str | None, device: str, jobs: int | None, nproc: int, track: str | None, stack: str) -> "Workplace":
+        """The workplace of these flags; stops for what cannot be used, before a run is created."""
+        place = parse_place(on)
+        if place is None:
+            check_device(device)
+        parse_stack(stack, "cpu")
+        return cls(device, jobs, nproc, parse_track(track), stack, place)
+
+    def open(self) -> None:
+        """Lets the process that starts the others load torch while this one checks the recipe."""
+        if self.place is None and self.jobs != 0 and process.size() == 1:
+            from rpecli.launch import pool
+
+            pool.SERVER.open()
+
+    def job(self, run: Run, request: "EvalRequest | None" = None, train: bool = True, probe: bool = False) -> Job:
+        return Job(run, train, request, probe, self.device, self.nproc, self.trackers)
+
+    def do(self, jobs: list[Job], stop_on_failure: bool = False) -> bool:
+        """Does jobs, reports those that failed, and returns whether there are any."""
+        if not jobs:
+            return False
+        return execute(stack_jobs(jobs, parse_stack(self.stack, self.device)), self.jobs, stop_on_failure, self.place)
 
 
 def parse_stack(stack: str, device: str) -> int:
@@ -69,14 +108,6 @@ def follow_first_process(run: Run, device: str) -> None:
     from rpecli.train import parallel
 
     parallel.follow(run, device)
-
-
-def start_server(workers: int | None) -> None:
-    """Lets the process that starts the others load torch while this one checks the recipe."""
-    if workers != 0:
-        from rpecli.launch import pool
-
-        pool.SERVER.open()
 
 
 def parse_place(text: str | None) -> "Place | None":

@@ -20,7 +20,7 @@ from rpecli.report.load import load_runs
 from rpecli.report.measures import EXACT, scoring_of
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
-from rpecli.table import plural
+from rpecli.table import duration, plural
 
 BY_HEART = 0.05  # nats per token
 PLANNED = 0.85  # of the time; the rest is for scalings, the report, and runs that take longer than expected
@@ -137,7 +137,7 @@ def first_steps(session: Session) -> int:
         least, three = (budget.least_seconds(plan, seeds, workers) for seeds in (1, budget.SEEDS))
         stop(
             f"--minutes {clock.minutes:g} is too short: one run of each of {len(plan.encodings)} encodings takes about "
-            f"{minutes(least)} and three seeds of each {minutes(three)}: write --minutes "
+            f"{duration(least)} and three seeds of each {duration(three)}: write --minutes "
             f"{_round_up((three + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
             USAGE,
         )
@@ -147,10 +147,6 @@ def first_steps(session: Session) -> int:
 def _round_up(seconds: float) -> str:
     """Minutes as a user types them."""
     return f"{-(-seconds // 60):.0f}"
-
-
-def minutes(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.1f} minutes"
 
 
 def next_round(session: Session) -> Round | None:
@@ -207,7 +203,7 @@ def execute_round(session: Session, one: Round) -> None:
     fresh = len(todo) == len(configs) and not any(run.checkpoint_file.exists() or run.is_trained for run in todo)
     expected = budget.expected_seconds(plan, one.encodings, one.steps, session.workers)
     say(
-        f"Seed {one.seed}: {plural(len(todo), 'run')} of {one.steps:,} steps, about {minutes(expected * plan.slowdown)}.",
+        f"Seed {one.seed}: {plural(len(todo), 'run')} of {one.steps:,} steps, about {duration(expected * plan.slowdown)}.",
         err=True,
     )
     start = time.monotonic()

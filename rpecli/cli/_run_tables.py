@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rpecli.cli._select import warn_of
-from rpecli.launch.status import clock
 from rpecli.report.measures import Measure, Scoring, scoring_of
 from rpecli.run.directory import Run, Status, readable_runs
 from rpecli.run.files import RunError
@@ -12,7 +11,7 @@ from rpecli.run.liveness import state
 from rpecli.run.problems import Message
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way, way_of
-from rpecli.table import Table, whole_percent
+from rpecli.table import Table, duration, whole_percent
 from rpecli.titles import display, display_trained
 
 FACTORS = (1.0, 2.0, 8.0)  # of the training length at which a list of runs shows the accuracy
@@ -30,7 +29,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
         numbers = list(map(whole_percent, shares))
         condition = state(run, record)
-        rows.append([run.name, *what, condition, *numbers, clock(record.get("seconds") or 0)])
+        rows.append([run.name, *what, condition, *numbers, duration(record.get("seconds") or 0)])
         digits = run.name.rpartition("-")[2]
         narrow_rows.append([*what, condition, *numbers, digits])
         narrowest_rows.append([*what, condition, digits])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from rpecli.cli._exit import warn
 from rpecli.cli._output import PIPE_WIDTH, runs_flag
-from rpecli.launch.status import clock
 from rpecli.report.measures import Scoring, scoring_of
 from rpecli.report.stats import SHARES
 from rpecli.run.directory import Run, Status
@@ -13,7 +12,7 @@ from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way
-from rpecli.table import plural, whole_percent
+from rpecli.table import duration, plural, whole_percent
 from rpecli.titles import display, display_trained
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -42,7 +41,7 @@ def _state(run: Run) -> str:
     record = run.record
     done = record.get("steps") if record["status"] == Status.TRAINED else (run.last_metrics() or {}).get("step", 0)
     steps = f": {done} of {record['steps']} steps" if record.get("steps") else ""
-    seconds = f" in {clock(record['seconds'])}" if record.get("seconds") else ""
+    seconds = f" in {duration(record['seconds'])}" if record.get("seconds") else ""
     error = f", {record['error']}" if record.get("error") else ""
     return f"{state(run, record)}{steps}{seconds}{error}"
 

@@ -101,6 +101,8 @@ def _require_one(recipe: Recipe) -> None:
             stop(f"{key} {','.join(map(label, map(str, values)))}: rpe choose looks at one: keep one", USAGE)
     if recipe.seed != [0]:
         stop("--set seed: rpe choose takes seeds from 0 on, as many as there is time for: remove it (--seeds is the most)", USAGE)
+    if recipe.lr_search:
+        stop("--set lr_search: rpe choose trains with one learning rate: write lr, or use rpe run", USAGE)
     if len(recipe.encoding) < 2:
         stop("--encoding: there is nothing to choose between: write two or more", USAGE)
 

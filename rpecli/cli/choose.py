@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import start_server
+from rpecli.cli._execute import Workplace
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_device
 from rpecli.cli._output import check_report_place, command_line, print_json, say, text_width
@@ -73,7 +73,7 @@ def choose(
     if not 0 < minutes < 1e6:
         stop(f"--minutes {minutes:g}: write a number above 0", USAGE)
     check_device(device)
-    start_server(jobs)
+    Workplace(device, jobs).open()
     keys = {"task": data_choice(data) if data is not None else str(task), "encoding": encoding, "lengths": lengths}
     keys |= {} if length is None else {"length": str(length)}
     study = read_study(keys, sets, add_encoding, (runs, jobs, device))

@@ -5,16 +5,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute
+from rpecli.cli._execute import Workplace
 from rpecli.cli._exit import FAILURE, stop, warn
-from rpecli.cli._inputs import check_device, check_evaluation_sizes, warn_of_lengths
+from rpecli.cli._inputs import check_evaluation_sizes, warn_of_lengths
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._run_tables import evaluation_tables, run_data
 from rpecli.cli._run_text import example_lines
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch.job import Job
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
@@ -48,6 +47,7 @@ def evaluate(
     rope_scaling: flags.RopeScaling = None,
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
+    on: flags.On = None,
     device: flags.Device = "auto",
     tables: flags.Tables = False,
     as_json: flags.Json = False,
@@ -57,7 +57,10 @@ def evaluate(
     Lengths that are already done are skipped, unless --overwrite is given.
     """
     flags.one_output()
-    check_device(device)
+    if on is not None:
+        why = f"with --on {on} a task that was stopped is started again, and would measure all of it again"
+        flags.refuse(flags.given("--overwrite"), why)
+    place = Workplace.of(on, device, jobs, 1, None, "off")
     settings = eval_overrides(overrides, data)
     selected, unreadable = select_trained_runs(runs, names, filters)
     request = EvalRequest(overwrite=overwrite, folder=data)
@@ -66,7 +69,7 @@ def evaluate(
     if data is None:
         warn_of_lengths([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     todo, read_only = _unanswered(requests)
-    failed = execute([Job(run, train=False, request=requests[run], device=device) for run in todo], jobs, stop_on_failure=False)
+    failed = place.do([place.job(run, requests[run], train=False) for run in todo])
     if as_json:
         print_json(list(map(run_data, requests)))
     else:

@@ -25,6 +25,7 @@ from rpecli.cli._output import (
     write_report,
     write_with_records,
 )
+from rpecli.cli._search import choices
 from rpecli.cli._select import fail_if_unreadable, find_directories, select_runs
 from rpecli.run import archive
 from rpecli.run.directory import Run
@@ -109,7 +110,7 @@ def report(
     ids = None
     if recipe is not None:
         loaded, source = load_recipe(recipe, {})
-        ids, name = {config.id for config in loaded.configs()}, source.name if name is None else name
+        ids, name = {config.id for config in choices(loaded, runs).configs}, source.name if name is None else name
     check_report_place("all" if name is None else name, out)
     if watch:
         _watch(runs, names, ids, interval)

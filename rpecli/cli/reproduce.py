@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, left_to_do, parse_stack, stack_jobs, start_server
+from rpecli.cli._execute import Workplace, left_to_do
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
-from rpecli.cli._inputs import check_device
 from rpecli.cli._output import print_json, print_tables, say
 from rpecli.cli._select import create_runs, fail_if_unreadable, warn_of
 from rpecli.device import n_cores
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch.job import Job
 from rpecli.launch.receipt import is_done
 from rpecli.run.directory import Run
 from rpecli.table import few, plural
@@ -55,6 +53,8 @@ def reproduce(
     show: Annotated[bool, typer.Option("--show", help="Show what was run so far; run nothing.")] = False,
     runs: flags.Runs = Path("runs/papers"),
     jobs: flags.Jobs = None,
+    on: flags.On = None,
+    nproc: flags.Nproc = 1,
     stack: flags.Stack = "auto",
     device: flags.Device = "auto",
     as_json: flags.Json = False,
@@ -71,7 +71,7 @@ def reproduce(
         flags.refuse(flags.given("--cells", "--budget", "--list", "--show"), "a paper is needed (rpe reproduce lists them)")
         print_tables(tables.papers_table({name: papers.load(name) for name in papers.names()}))
         return
-    check_device(device)
+    place = Workplace.of(on, device, jobs, nproc, None, stack)
     limit = _seconds(budget)
     try:
         loaded = papers.load(paper)
@@ -84,7 +84,7 @@ def reproduce(
     if limit is not None:
         chosen = _within(loaded, chosen, limit, seeds, jobs)
     configs = {config.id: config for cell in chosen for config in loaded.configs(cell, seeds)}
-    failed = False if show else _run(loaded, configs, paper, runs, jobs, stack, device)
+    failed = False if show else _run(configs, paper, runs, place)
     _print_outcomes(loaded, chosen, seeds, runs, as_json)
     if failed:
         raise SystemExit(FAILURE)
@@ -151,18 +151,15 @@ def _within(paper: "Paper", cells: list["Cell"], limit: float, seeds: int, jobs:
     return [cell for cell in cells if cell.name in fitting]
 
 
-def _run(
-    paper: "Paper", configs: dict[str, "Config"], name: str, folder: Path, jobs: int | None, stack: str, device: str
-) -> bool:
+def _run(configs: dict[str, "Config"], name: str, folder: Path, place: Workplace) -> bool:
     """Trains and evaluates what is missing; whether a run failed."""
-    work = {id: Job(Run(folder / id), True, EvalRequest(config.eval), device=device) for id, config in configs.items()}
+    work = {id: place.job(Run(folder / id), EvalRequest(config.eval)) for id, config in configs.items()}
     done = {id for id, job in work.items() if is_done(job, configs[id])}
     if len(done) == len(work):
         return False
-    start_server(jobs)
-    max_stack = parse_stack(stack, device)
+    place.open()
     created, unusable = create_runs(list(configs.values()), Path(name).stem, folder, done)
-    failed = execute(stack_jobs(left_to_do(work, created, done), max_stack), jobs, stop_on_failure=False)
+    failed = place.do(left_to_do(work, created, done))
     fail_if_unreadable(unusable)
     return failed
 

@@ -6,17 +6,19 @@ from typing import Annotated
 import typer
 
 from rpecli import process
-from rpecli.cli import _dry_run
+from rpecli.cli import _dry_run, _search
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import execute, left_to_do, parse_place, parse_stack, parse_track, stack_jobs, start_server
+from rpecli.cli._execute import Workplace, left_to_do
 from rpecli.cli._exit import FAILURE, USAGE, stop
-from rpecli.cli._inputs import check_device, check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
+from rpecli.cli._inputs import check_evaluation_sizes, check_recipe, read_recipe, warn_of_lengths
 from rpecli.cli._output import check_report_place, reference_results, write_report
 from rpecli.cli._select import create_runs, fail_if_unreadable
+from rpecli.config.recipe import Config
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 from rpecli.launch.plan import planned_runs
 from rpecli.launch.receipt import is_done
+from rpecli.run import lr_search
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -69,34 +71,37 @@ def run(
         flags.refuse(
             flags.given("--name", "--out", "--tables", "--with-reference", "--no-reference"), "--dry-run writes no report"
         )
-    place, trackers = parse_place(on), parse_track(track)
-    if place is None:
-        check_device(device)
+    place = Workplace.of(on, device, jobs, nproc, track, stack)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
     name = source.name if name is None else name
     if not dry_run:
         check_report_place(name, out)
     reference = reference_results(with_reference, no_reference)
-    configs = {config.id: config for config in loaded.configs()}
-    work = {
-        id: Job(Run(runs / id), True, EvalRequest(config.eval), probe=True, device=device, nproc=nproc, track=trackers)
-        for id, config in configs.items()
-    }
-    done = {id for id, job in work.items() if is_done(job, configs[id])}
-    if len(done) < len(work):
+    known = _search.choices(loaded, runs)
+    work, done = _work(known.configs, runs, place)
+    if known.undecided or len(done) < len(work):
         if not dry_run:
-            start_server(0 if place else jobs)
+            place.open()
+        configs = [*known.configs, *known.undecided]
         check_recipe(loaded, source)
-        check_evaluation_sizes([(config, config.eval) for config in configs.values()])
-        warn_of_lengths([(config, config.eval) for config in configs.values()])
+        check_evaluation_sizes([(config, config.eval) for config in configs])
+        warn_of_lengths([(config, config.eval) for config in configs])
     if dry_run:
-        _dry_run.show(planned_runs(work, configs), runs, jobs, device, as_json)
+        _dry_run.show(planned_runs(known, work, runs), runs, jobs, device, as_json)
         return
-    max_stack = parse_stack(stack, device if len(done) < len(work) else "cpu")  # torch need not be loaded for nothing
-    created, unusable = create_runs(list(configs.values()), source.name, runs, done)
-    todo = left_to_do(work, created, done)
-    failed = execute(stack_jobs(todo, max_stack), jobs, stop_on_failure=False, place=place)
+    if known.undecided:
+        known = _search.search(loaded, source.name, runs, place)
+        work, done = _work(known.configs, runs, place)
+    created, unusable = create_runs(known.configs, source.name, runs, done)
+    lr_search.record(created, known.searches)
+    failed = place.do(left_to_do(work, created, done))
     write_report(created, name, out, as_json, tables, reference)
     fail_if_unreadable(unusable)
-    if failed:
+    if _search.tell_undecided(known, runs) or failed:
         raise SystemExit(FAILURE)
+
+
+def _work(configs: list[Config], runs: Path, place: Workplace) -> tuple[dict[str, Job], set[str]]:
+    """What is to do of each run, by its id, and the ids of those of which all is done."""
+    work = {config.id: place.job(Run(runs / config.id), EvalRequest(config.eval), probe=True) for config in configs}
+    return work, {config.id for config in configs if is_done(work[config.id], config)}

@@ -4,21 +4,14 @@ from pathlib import Path
 
 from rpecli import process
 from rpecli.cli import _flags as flags
-from rpecli.cli._execute import (
-    check_torchrun,
-    execute,
-    follow_first_process,
-    parse_place,
-    parse_stack,
-    parse_track,
-    stack_jobs,
-    start_server,
-)
-from rpecli.cli._inputs import check_device, check_recipe, read_recipe
+from rpecli.cli import _search
+from rpecli.cli._execute import Workplace, check_torchrun, follow_first_process
+from rpecli.cli._exit import FAILURE, USAGE, stop
+from rpecli.cli._inputs import check_recipe, read_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import create_runs, fail_if_unreadable
-from rpecli.launch.job import Job
+from rpecli.run import lr_search
 from rpecli.run.directory import Run
 
 EXAMPLES = """
@@ -52,26 +45,29 @@ def train(
 
     Flags override the recipe, which overrides the defaults. Every recipe key is a flag, except those with keys below them.
     """
-    place, trackers = parse_place(on), parse_track(track)
-    if place is None:
-        check_device(device)
+    place = Workplace.of(on, device, jobs, nproc, track, stack)
     loaded, source = read_recipe(recipe, overrides, sets, add_encoding)
     check_torchrun(len(loaded.configs()))
+    if process.size() > 1 and loaded.lr_search:
+        stop("under torchrun a command trains one run: write lr in place of lr_search, or use --nproc without torchrun", USAGE)
     if process.rank():
         follow_first_process(Run(runs / loaded.configs()[0].id), device)
         return
-    start_server(0 if place or process.size() > 1 else jobs)
+    place.open()
     check_recipe(loaded, source)
-    max_stack = parse_stack(stack, device)
-    created, unusable = create_runs(loaded.configs(), source.name, runs)
-    todo = [Job(run, train=True, device=device, nproc=nproc, track=trackers) for run in created if not run.is_trained]
+    known = _search.search(loaded, source.name, runs, place)
+    created, unusable = create_runs(known.configs, source.name, runs)
+    lr_search.record(created, known.searches)
+    todo = [place.job(run) for run in created if not run.is_trained]
     if len(todo) < len(created):
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
-    execute(stack_jobs(todo, max_stack), jobs, place=place)
+    place.do(todo, stop_on_failure=True)
     print_tables(runs_table(created))
     command, meaning = next_evaluation([run.config.length for run in created])
     print_next(command, runs, meaning)
     fail_if_unreadable(unusable)
+    if _search.tell_undecided(known, runs):
+        raise SystemExit(FAILURE)
 
 
 def next_evaluation(lengths: list[int]) -> tuple[str, str]:

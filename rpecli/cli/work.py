@@ -1,6 +1,7 @@
 """`rpe work`: trains, evaluates and probes runs that exist, which is what clusters start."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,9 @@ def work(
     track: flags.Track = None,
     stack: flags.Stack = "off",
     train_only: Annotated[bool, typer.Option("--train-only", help="Neither evaluate nor probe.")] = False,
+    no_probe: Annotated[bool, typer.Option("--no-probe", help="Evaluate, but do not measure attention.")] = False,
+    data: flags.Data = None,
+    swap_encoding: flags.SwapEncoding = None,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="Save and end when the process that started this one ends (Linux).")
     ] = False,
@@ -56,7 +60,7 @@ def work(
         process.die_with_parent(signal.SIGTERM)
     check_device(device)
     trackers = parse_track(track)
-    request = EvalRequest(_settings(settings))
+    request = EvalRequest(_settings(settings), folder=data)
     selected, unreadable = select_runs(runs, names)
     check_torchrun(len(selected))
     if process.rank():
@@ -64,8 +68,9 @@ def work(
             follow_first_process(selected[0], device)
         return
     max_stack = parse_stack(stack, device)
-    requests = dict.fromkeys(selected) if train_only else _requests(selected, request)
-    jobs = [Job(run, not run.is_trained, request, not train_only, device, nproc, trackers) for run, request in requests.items()]
+    requests = dict.fromkeys(selected) if train_only else _requests(selected, request, swap_encoding)
+    probe = not (train_only or no_probe)
+    jobs = [Job(run, not run.is_trained, request, probe, device, nproc, trackers) for run, request in requests.items()]
     failed = execute(stack_jobs([job for job in jobs if not _is_done(job)], max_stack), 0, stop_on_failure=False)
     fail_if_unreadable(unreadable)
     if failed:
@@ -80,10 +85,10 @@ def _settings(text: str | None) -> EvalSettings | None:
         stop(f"--eval: {'.'.join(map(str, first['loc']))}: {first['msg']}", USAGE)
 
 
-def _requests(runs: list[Run], request: EvalRequest) -> dict[Run, EvalRequest | None]:
-    """The request of each run, with the settings that were given or its own."""
+def _requests(runs: list[Run], request: EvalRequest, encoding: str | None) -> dict[Run, EvalRequest | None]:
+    """The request of each run, with the settings that were given or its own, and the encoding to swap in."""
     given = {} if request.settings is None else request.settings.model_dump()
-    requests, damaged = eval_requests(runs, EvalRequest(), given, None, None)
+    requests, damaged = eval_requests(runs, replace(request, settings=None), given, encoding, None)
     fail_if_unreadable(damaged)
     return dict(requests)
 

@@ -18,7 +18,8 @@ GROUPS = {
     "Model": ModelSettings.model_fields,
     "Evaluation": EvalSettings.model_fields,
 }
-TYPES = {int: "INT", float: "FLOAT", str: "TEXT", dict: "MAPPING"}
+NUMBERS = {int: "INT", float: "FLOAT"}
+TYPES = {**NUMBERS, str: "TEXT", dict: "MAPPING"}
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ def type_text(annotation: Any) -> str:
     if origin is Literal:
         return f"[{'|'.join(map(str, arguments))}]"
     if origin is list:
-        return "INT,..." if arguments[0] is int else "NAME,..."
+        return f"{NUMBERS.get(arguments[0], 'NAME')},..."
     return TYPES[origin or annotation]
 
 
 def default_text(default: Any) -> str:
     """How help writes a default; empty where there is none."""
-    if default in (None, {}):
+    if default in (None, {}, []):
         return ""
     return ",".join(map(str, default)) if isinstance(default, list) else str(default)

@@ -17,8 +17,9 @@ from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe, task_defaults
 from rpecli.config.settings import EMPTY, Settings
 from rpecli.config.sweep import PAIRED
-from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, VARY, Problem, RecipeError
+from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, LR_SEARCH, VARY, Problem, RecipeError
 
+SEARCHED = {"seed", VARY, EXCLUDE, LR_SEARCH, "lr_search_seed"}  # the keys that a search of the learning rate looks at
 RUN_KEYS = ("task", "encoding", "positions", "seed")  # lists in a recipe, one value in a run
 
 
@@ -97,13 +98,19 @@ def load_config(path: Path) -> Config:
 
 
 def _drop_below(values: dict[str, Any], source: RecipeSource, key: str) -> None:
-    """Drops a key under `by_task`, `by_encoding` and `vary`, whether its value is valid or not: a flag holds for every run."""
+    """Drops a key under `by_task`, `by_encoding` and `vary`, and its search, whether its value is valid or not.
+
+    A flag holds for every run.
+    """
     for parent in (BY_TASK, BY_ENCODING):
         names = values.get(parent)
         for name, settings in names.items() if isinstance(names, dict) else []:
             if isinstance(settings, dict):
                 settings.pop(key, None)
                 source.locations.pop(f"{parent}: {name}: {key}", None)
+    if key == "lr" and not source.locations.get(LR_SEARCH, "").startswith("--"):  # two flags are an error
+        values.pop(LR_SEARCH, None)
+        source.locations.pop(LR_SEARCH, None)
     axes = values.get(VARY)
     axes = axes if isinstance(axes, dict) else {}
     for axis in [axis for axis in axes if key in axis.split(PAIRED)]:
@@ -174,6 +181,8 @@ def _cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str
     for parent, key in ((BY_TASK, "task"), (BY_ENCODING, "encoding")):
         if not uncertain & {key, parent} and not source.locations.get(key, "").startswith("--"):
             yield from _unused(recipe, source, parent, key)
+    if not uncertain & SEARCHED:
+        yield from _search_errors(recipe, source)
     if recipe.exclude and not uncertain and not recipe.configs():
         yield Problem(source.locations.get(EXCLUDE, ""), EXCLUDE, "leaves no run: remove a condition")
     for task, keys, message in _conflicts(recipe):
@@ -181,6 +190,28 @@ def _cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str
             places = [source.place(key, task) for key in keys]
             location, name = next((place for place in places if place[0]), places[0])
             yield Problem(location, name, message)
+
+
+def _search_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
+    """What contradicts a search of the learning rate, or has no use without one."""
+
+    def problem(key: str, message: str) -> Problem:
+        return Problem(source.locations.get(key, ""), key, message)
+
+    if not recipe.lr_search:
+        if "lr_search_seed" in source.locations:
+            yield problem("lr_search_seed", "of use with lr_search only: remove it")
+        return
+    if source.locations.get("lr", "").startswith("--"):
+        yield problem("lr", f"given beside {source.locations[LR_SEARCH]}, which searches it: keep one")
+    if any("lr" in axis.split(PAIRED) for axis in recipe.vary):
+        yield problem(LR_SEARCH, "lr varies too: keep one of vary and lr_search")
+    if any("lr" in (key.removesuffix(sweep.NOT) for key in conditions) for conditions in recipe.exclude):
+        yield problem(EXCLUDE, "lr is searched: name other keys, or vary lr")
+    if shared := sorted({*recipe.seed} & {*recipe.lr_search_seed}):
+        yield problem(
+            "lr_search_seed", f"seed {shared[0]} is reported too, and its runs would profit from the choice: write another"
+        )
 
 
 def _unused(recipe: Recipe, source: RecipeSource, parent: str, key: str) -> Iterator[Problem]:

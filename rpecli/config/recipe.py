@@ -25,6 +25,7 @@ from rpecli.config.settings import (
     EvalSettings,
     Positions,
     PositionsList,
+    Rates,
     Seeds,
     Settings,
     TaskChoice,
@@ -74,6 +75,12 @@ class Recipe(Settings):
     exclude: Exclusions = Field(
         [], description="Combinations that are left out; in a file: exclude: [encoding=learned and positions=randomized]."
     )
+    lr_search: Rates = Field(
+        [], description="Learning rates to choose from, for each task and encoding, by validation on the training lengths alone."
+    )
+    lr_search_seed: Seeds = Field(
+        [1000], min_length=1, description="Seeds of the runs that lr_search compares; they are not reported."
+    )
     by_task: dict[TaskChoice, Settings] = Field(
         {}, description="Settings of single tasks, above the keys for all; in a file: by_task: {NAME: {steps: 500}}."
     )
@@ -94,8 +101,15 @@ class Recipe(Settings):
                     settings |= own[choice].model_dump(exclude_unset=True)
         return settings
 
+    def trials(self) -> list["Config"]:
+        """The runs that `lr_search` compares: the recipe with each of its rates, and with other seeds."""
+        if not self.lr_search:
+            return []
+        rates: sweep.Axis = [{"lr": rate} for rate in self.lr_search]
+        return self.model_copy(update={"vary": {**self.vary, "lr": rates}, "seed": self.lr_search_seed}).configs()
+
     def configs(self) -> list["Config"]:
-        """One Config per run."""
+        """One Config per run; where the learning rate is searched, with the rate that the recipe has without the search."""
         defaults = {task: task_defaults(task) for task in self.task}  # once a task: their files are looked for
         grid = itertools.product(self.task, self.encoding, self.positions, sweep.points(self.vary), self.seed)
         configs = dict.fromkeys(

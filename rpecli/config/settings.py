@@ -1,5 +1,6 @@
 """The keys of a run with their types, bounds, defaults and meanings; help, docs and messages all read them from here."""
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
@@ -62,6 +63,21 @@ def _check_positions(value: Any) -> list[str]:
     return list(dict.fromkeys(list_items(value)))
 
 
+def _check_rates(value: Any) -> list[float]:
+    """Learning rates to choose from, ascending, each once."""
+    rates = set[float]()
+    for item in list_items(value):
+        try:
+            rates.add(float(item))
+        except ValueError:
+            raise ValueError(f"{item!r} is not a learning rate: write for example 1e-3,3e-3,6e-3") from None
+    if len(rates) < 2:
+        raise ValueError("one learning rate is no choice: write two or more, or lr")
+    if not all(0 < rate < math.inf for rate in rates):
+        raise ValueError("learning rates are above 0 and finite: write for example 1e-3,3e-3,6e-3")
+    return sorted(rates)
+
+
 def _check_lengths(value: Any) -> str:
     text = ",".join(list_items(value))
     check_lengths(text)
@@ -92,6 +108,7 @@ TaskChoices = Annotated[list[str], BeforeValidator(_check_choices("tasks"))]
 EncodingChoices = Annotated[list[str], BeforeValidator(_check_choices("encodings"))]
 PositionsList = Annotated[list[Positions], BeforeValidator(_check_positions)]
 Seeds = Annotated[list[int], BeforeValidator(lambda value: parse_seeds(",".join(list_items(value))))]
+Rates = Annotated[list[float], BeforeValidator(_check_rates)]
 Lengths = Annotated[str, BeforeValidator(_check_lengths)]
 Grid = Annotated[str | None, BeforeValidator(_check_grid)]
 

@@ -16,6 +16,7 @@ C_LOADER = getattr(yaml, "CBaseLoader", LOADER)
 MAX_C_TEXT = 1 << 12  # characters: deeper nesting would overflow the stack of the C code
 BY_TASK, BY_ENCODING = "by_task", "by_encoding"  # keys whose values have keys: names, and under each name the keys of a run
 VARY, EXCLUDE = "vary", "exclude"
+LR_SEARCH = "lr_search"
 IN_FILES = (VARY, EXCLUDE, BY_TASK, BY_ENCODING)  # keys that no flag has
 
 NAMED = ((BY_TASK,), (BY_ENCODING,))  # below which keys are names

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rpecli import catalog, trust
 from rpecli.launch.job import DONE, FAILED, Ending, Job
-from rpecli.launch.receipt import is_done
+from rpecli.launch.receipt import is_done, receipt
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError, last_log_lines
 
@@ -35,6 +35,9 @@ def flags(job: Job) -> list[str]:
     else:
         own = request.settings is None or request.settings == job.run.config.eval
         wanted = [] if own or request.settings is None else ["--eval", request.settings.model_dump_json()]
+        wanted += [] if job.probe else ["--no-probe"]
+        wanted += ["--data", str(request.folder)] if request.folder else []
+        wanted += ["--swap-encoding", request.encoding_override] if request.encoding_override else []
     nproc = ["--nproc", str(job.nproc)] if job.nproc > 1 else []
     track = ["--track", ",".join(job.track)] if job.track else []
     return ["--device", job.device, *nproc, *track, *stack, *wanted]
@@ -64,13 +67,24 @@ def batches(jobs: list[Job], size: int) -> Iterator[list[Job]]:
 def ending_of(run: Run, job: Job, what: str, log: Path) -> Ending:
     """How a job ended for a run whose command has ended. `what` names the command in a message."""
     try:
-        done = run.is_trained and (job.request is None or is_done(job.of(run), run.config))
+        done = run.is_trained and _is_answered(job.of(run))
         error = run.record.get("error")
     except RunError as problem:
         return Ending(FAILED, str(problem))
     if done:
         return Ending(DONE)
     return Ending(FAILED, error or f"{what} ended before its work was done{_last_lines(log)}: start the same command again")
+
+
+def _is_answered(job: Job) -> bool:
+    """Whether all is measured that a job asks for."""
+    if job.request is None or is_done(job, job.run.config):
+        return True
+    if receipt(job):
+        return False
+    from rpecli.evaluate.asked import is_answered  # where files decide, there is no receipt
+
+    return is_answered(job.run, job.request)
 
 
 def _last_lines(log: Path) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,8 +13,10 @@ from rpecli.launch.job import Job
 from rpecli.launch.receipt import is_done
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
+from rpecli.run.lr_search import FOLDER, Choices, has_ended
 
 DONE, UNEVALUATED, NEW = "done", "to evaluate", "to train"
+SEARCHED, TRIAL, UNDECIDED = "searched", "to search", "to train after the search"  # where the learning rate is searched
 MEASURING = 20.0  # seconds, after which the runs that are left are taken to be like those that were measured
 OWN_COLUMNS = ("task", "encoding", "positions", "seed", "steps")
 Step = tuple[float, float]  # seconds and tokens
@@ -25,24 +27,38 @@ class PlannedRun:
     """One run of a recipe, what is left to do, and what that takes; no seconds where nothing is left to train."""
 
     config: Config
-    state: str  # DONE, UNEVALUATED, NEW, or `to resume at step 400`
+    state: str  # one of those above, or `to resume at step 400`
     steps: int  # left to train
+    name: str | None  # of its directory in the folder of runs; None before its learning rate is chosen
     seconds: float = 0.0
     tokens: float = 0.0
 
 
-def planned_runs(work: Mapping[str, Job], configs: Mapping[str, Config]) -> list[PlannedRun]:
-    """How far the runs of these jobs are, by the id of their config."""
-    return [_planned(job, configs[id]) for id, job in work.items()]
+def planned_runs(known: Choices, work: Mapping[str, Job], runs: Path) -> list[PlannedRun]:
+    """How far the runs of a recipe are, whose jobs are `work` by id; before them the trials of a learning-rate search."""
+    trials = [_planned_trial(trial, Run(runs / FOLDER / trial.id)) for trial in known.trials]
+    undecided = [PlannedRun(config, UNDECIDED, config.steps, None) for config in known.undecided]
+    return [*trials, *(_planned(work[config.id], config) for config in known.configs), *undecided]
+
+
+def _planned_trial(config: Config, run: Run) -> PlannedRun:
+    name = f"{FOLDER}/{config.id}"
+    if has_ended(run):
+        return PlannedRun(config, SEARCHED, 0, name)
+    return _left_to_train(config, run, name, TRIAL)
 
 
 def _planned(job: Job, config: Config) -> PlannedRun:
     if is_done(job, config):
-        return PlannedRun(config, DONE, 0)
-    step = _steps_done(job.run)
+        return PlannedRun(config, DONE, 0, config.id)
+    return _left_to_train(config, job.run, config.id, NEW)
+
+
+def _left_to_train(config: Config, run: Run, name: str, new: str) -> PlannedRun:
+    step = _steps_done(run)
     if step is None:
-        return PlannedRun(config, UNEVALUATED, 0)
-    return PlannedRun(config, f"to resume at step {step}" if step else NEW, max(1, config.steps - step))
+        return PlannedRun(config, UNEVALUATED, 0, name)
+    return PlannedRun(config, f"to resume at step {step}" if step else new, max(1, config.steps - step), name)
 
 
 def _steps_done(run: Run) -> int | None:
@@ -65,7 +81,7 @@ def with_estimates(runs: Sequence[PlannedRun], measure: Callable[[Config], Step]
 
 
 def _estimated(run: PlannedRun, step: Step) -> PlannedRun:
-    return PlannedRun(run.config, run.state, run.steps, run.steps * step[0], run.steps * step[1])
+    return replace(run, seconds=run.steps * step[0], tokens=run.steps * step[1])
 
 
 def _kind(config: Config) -> str:
@@ -97,9 +113,13 @@ def _varies(key: str, runs: Sequence[Mapping[str, Any]]) -> bool:
 
 def records(runs: Sequence[PlannedRun], folder: Path) -> list[dict[str, Any]]:
     """The plan for a program."""
-    return [
-        {"run": str(folder / run.config.id), "task": label(run.config.task), "encoding": label(run.config.encoding),
-         "positions": run.config.positions, "seed": run.config.seed, "state": run.state, "steps_left": run.steps,
-         "seconds": round(run.seconds, 1), "tokens": round(run.tokens)}
-        for run in runs
-    ]  # fmt: skip
+    return [_record(run, folder) for run in runs]
+
+
+def _record(run: PlannedRun, folder: Path) -> dict[str, Any]:
+    config = run.config
+    return {
+        "run": str(folder / run.name) if run.name else None, "task": label(config.task), "encoding": label(config.encoding),
+        "positions": config.positions, "seed": config.seed, "lr": config.lr if run.name else None, "state": run.state,
+        "steps_left": run.steps, "seconds": round(run.seconds, 1), "tokens": round(run.tokens),
+    }  # fmt: skip

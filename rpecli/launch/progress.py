@@ -16,10 +16,10 @@ from rich.text import Text
 from rpecli.escape import visible
 from rpecli.launch.job import STOPPED, Ending
 from rpecli.launch.pool import Event
-from rpecli.launch.status import RunStatus, State, SweepStatus, clock
+from rpecli.launch.status import RunStatus, State, SweepStatus
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
-from rpecli.table import plural
+from rpecli.table import duration, plural
 
 INTERVAL = 10.0  # seconds between plain reports
 EVERYWHERE = 5.0  # seconds between looks at all runs, in between at those at work: a look at 1,000 takes 25 ms
@@ -101,14 +101,14 @@ def _end_of(run: Run, ending: Ending, before: Before, told: set[str]) -> str:
     if lines or cells:
         counts = {"length": len({line["length"] for line in lines}), "cell": len(cells)}
         places = " and ".join(plural(number, noun) for noun, number in counts.items() if number)
-        parts.append(f"evaluated at {places}, {sum(line['seconds'] for line in [*lines, *cells]):.0f} s")
+        parts.append(f"evaluated at {places}, {duration(sum(line['seconds'] for line in [*lines, *cells]))}")
     return f"{run.name}  {'; '.join(parts) or 'already evaluated'}"
 
 
 def _training(run: Run) -> str:
     accuracy = (run.last_metrics() or {}).get("token_accuracy")
     reached = "" if accuracy is None else f", {accuracy:.0%} of tokens right in validation"
-    return f"trained in {clock(run.record.get('seconds') or 0)}{reached}".replace("%", " %")
+    return f"trained in {duration(run.record.get('seconds') or 0)}{reached}".replace("%", " %")
 
 
 def watch(
@@ -166,7 +166,7 @@ def describe(status: RunStatus) -> str:
     """How far a run at work is, in words."""
     done, total = status.steps
     if status.seconds_quiet > QUIET:
-        return f"step {done}/{total or '?'}  nothing written for {clock(status.seconds_quiet)}"
+        return f"step {done}/{total or '?'}  nothing written for {duration(status.seconds_quiet)}"
     if status.state == State.EVALUATING:
         return f"evaluating, {plural(len(status.evaluations), 'length')} done"
     if not status.metrics or not total:
@@ -174,7 +174,7 @@ def describe(status: RunStatus) -> str:
     line, seconds = status.metrics, status.metrics.get("seconds")
     parts = [f"step {done}/{total}", f"loss {line['loss']:.3f}", f"acc {line['token_accuracy']:.2f}"]
     if seconds and done:
-        parts += [f"{line['tokens'] / seconds / 1000:.0f}k tok/s", f"{clock(seconds * (total - done) / done)} left"]
+        parts += [f"{line['tokens'] / seconds / 1000:.0f}k tok/s", f"{duration(seconds * (total - done) / done)} left"]
     return "  ".join(parts)
 
 

@@ -18,7 +18,7 @@ from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
 from rpecli.run.liveness import QUIET_SECONDS, has_process
 from rpecli.run.problems import Message, folded
-from rpecli.table import plural
+from rpecli.table import duration, plural
 
 Stamp = tuple[int, int]  # time of the last change in ns, size
 
@@ -198,7 +198,7 @@ class SweepStatus:
         done, total = self.steps()
         share = f", {done / total:.0%} of the steps".replace("%", " %") if done < total else ""
         seconds = self.seconds_left()
-        left = f", about {clock(seconds)} left" if seconds else ""
+        left = f", about {duration(seconds)} left" if seconds else ""
         return f"{plural(len(self.runs), 'run')}: {states}{share}{left}"
 
     def seconds_left(self) -> float | None:
@@ -221,13 +221,6 @@ def _news(status: RunStatus, before: State | None, lengths: set[int]) -> list[st
     for length in sorted(set(status.evaluations) - lengths):
         parts.append(f"exact match {status.evaluations[length]['exact_match']:.3f} at {length}")
     return [f"{status.run.name}  {'  '.join(parts)}"] if parts else []
-
-
-def clock(seconds: float) -> str:
-    """125 -> `2:05`."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def directories_with_record(folder: Path) -> list[Run]:

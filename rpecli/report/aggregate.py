@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 from rpecli.catalog import GROUPS
 from rpecli.report import stats
@@ -170,8 +171,18 @@ def natural_key(text: str) -> list[tuple[float, str]]:
 
 def differing_settings(runs: list[RunResults]) -> list[str]:
     """Recipe keys that these runs do not share. A key that a run does not have (max_position) is not compared with it."""
-    keys = sorted({key for run in runs for key in run.settings} - {"measured"})  # the label says how a run was evaluated
-    return [key for key in keys if len({run.settings[key] for run in runs if key in run.settings}) > 1]
+    every = list(map(_told_apart_by, runs))
+    keys = sorted({key for settings in every for key in settings} - {"measured"})  # the label says how a run was evaluated
+    return [key for key in keys if len({settings[key] for settings in every if key in settings}) > 1]
+
+
+def _told_apart_by(run: RunResults) -> dict[str, Any]:
+    """The settings of a run; where its learning rate was searched, what was tried in place of what was taken."""
+    search = run.record.get("lr_search")
+    if not search:
+        return run.settings
+    rates = [one["lr"] for one in search["tried"]]
+    return run.settings | {"lr": f"best of {len(rates)} from {rates[0]:g} to {rates[-1]:g}"}
 
 
 def label_of(run: RunResults, keys: list[str]) -> str:
@@ -188,8 +199,8 @@ def display_label(run: RunResults, keys: list[str], marked: bool = False) -> str
 
 
 def _words(run: RunResults, keys: list[str]) -> list[str]:
-    settings = {key: "none" if run.settings[key] is None else run.settings[key] for key in keys if key in run.settings}
-    return [f"{key}={value}" for key, value in settings.items()]
+    settings = _told_apart_by(run)
+    return [f"{key}={'none' if settings[key] is None else settings[key]}" for key in keys if key in settings]
 
 
 def _encoding_results(label: str, group: str, runs: list[RunResults], keys: list[str]) -> EncodingResults:

@@ -120,7 +120,7 @@ def report_content(
     from rpecli.report.load_probes import load_probes
     from rpecli.report.reference import Background, matching
     from rpecli.report.reference import background as reference_background
-    from rpecli.report.tables import accuracy, attention, grid, invariance, places, pooled, seeds
+    from rpecli.report.tables import accuracy, attention, grid, invariance, lr_search, places, pooled, seeds
 
     loaded = load_runs(paths)
     tasks = aggregate(loaded.runs)
@@ -138,7 +138,8 @@ def report_content(
     more_tables = pooled.tables(own_tasks(tasks))
     for task in tasks:
         more_tables += _in_part("grid", grid.tables(task))
-        more_tables += _in_part("training", [*accuracy.more_tables(task), *places.tables(task), *seeds.tables(task)])
+        training = [*accuracy.more_tables(task), *places.tables(task), *lr_search.tables(task), *seeds.tables(task)]
+        more_tables += _in_part("training", training)
         more_tables += _in_part("shift", invariance.tables(task, shifts[task.title]) if task.title in shifts else [])
         more_tables += _in_part("attention", attention.tables(probes[task.title]) if task.title in probes else [])
     results = (tasks, probes, shifts, verdicts, tables, more_tables, background.tasks, background.notes)

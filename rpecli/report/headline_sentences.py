@@ -104,7 +104,7 @@ def _chance(point: Point, group: GroupPoint) -> str:
 
 
 def training_lengths(numbers: HeadlineNumbers) -> list[str]:
-    """`Trained on lengths up to 32 on Sort, 128 on Copy and Parity.`, where they differ between tasks; tables say more of them."""
+    """`Trained on lengths up to 32 on Sort, 128 on Copy and Parity.`, where tasks differ; tables say more of them."""
     by_length: dict[int, list[str]] = {}
     for task in numbers.tasks:
         by_length.setdefault(task.train_length, []).append(task.short_title)

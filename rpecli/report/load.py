@@ -200,7 +200,7 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     runs, left_out = eval_sets.on_shared_sets(runs)
     messages += duplicates + left_out
     messages += folded((run.path, problem) for run in _one_per_directory(runs) for problem in run.side_problems)
-    messages += warnings.incomplete(runs)
+    messages += warnings.incomplete(runs) + warnings.ends_of_search(runs)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))

@@ -17,6 +17,8 @@ from rpecli.report.load import ReportError, RunResults, load_runs
 from rpecli.report.records import FORMAT
 from rpecli.report.report_data import RunRecord
 from rpecli.run.directory import Run, find_runs
+from rpecli.run.files import RunError
+from rpecli.run.lr_search import choices
 from rpecli.table import plural
 
 REPORT = "report.json"
@@ -61,8 +63,8 @@ def _run_paths(folder: Path) -> list[Path]:
 
 def _from_recipe(name: str, runs: Path, paths: list[Path]) -> Study:
     try:
-        ids = {config.id for config in config_load.load(name)[0].configs()}
-    except RecipeError as error:
+        ids = {config.id for config in choices(config_load.load(name)[0], runs).configs}
+    except (RecipeError, RunError) as error:
         raise ReportError(str(error)) from None
     members = [path for path in paths if path.name in ids]
     if not members:

@@ -38,6 +38,21 @@ def incomplete(runs: "list[RunResults]") -> list[str]:
     return messages
 
 
+def ends_of_search(runs: "list[RunResults]") -> list[str]:
+    """One warning for all encodings that took the smallest or the largest learning rate tried: a better one may lie beyond."""
+    at_end: dict[str, None] = {}
+    for run in runs:
+        if search := run.record.get("lr_search"):
+            taken, first, last = search["taken"], search["tried"][0]["lr"], search["tried"][-1]["lr"]
+            if taken in (first, last):
+                which = "smallest" if taken == first else "largest"
+                at_end[f"{run.record['encoding']} on {run.record['task']} ({taken:g}, the {which})"] = None
+    if not at_end:
+        return []
+    names = few(list(at_end), MAX_PATHS)
+    return [f"learning rates taken at the end of those tried, where a better one may lie beyond: {names}: extend lr_search"]
+
+
 def different_code(runs: "list[RunResults]") -> list[str]:
     """Warnings where equal recipes may not mean equal training: other commits, other versions of rpe, changed files."""
     evaluated = [run for run in runs if run.evaluations]

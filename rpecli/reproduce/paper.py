@@ -124,6 +124,8 @@ def _check(paper: Paper, path: Path) -> None:
     if len(paper.by_name) < len(paper.cells):
         twice = sorted({cell.name for cell in paper.cells if [other.name for other in paper.cells].count(cell.name) > 1})
         raise PaperError(f"{path}: two cells are named {twice[0]}: tell them apart with variant")
+    if any("lr_search" in keys for keys in (paper.protocol, *paper.tasks.values(), *paper.arms.values())):
+        raise PaperError(f"{path}: lr_search: a published protocol has one learning rate: write lr")
     for cell in paper.cells:
         for key, known in (("task", paper.tasks), ("arm", paper.arms)):
             if getattr(cell, key) not in known:

@@ -6,7 +6,7 @@ from statistics import fmean
 from rpecli.reproduce.order import MIN_ARMS, Order
 from rpecli.reproduce.outcome import MIN_SEEDS, Bin, Outcome
 from rpecli.reproduce.paper import Cell, Paper
-from rpecli.table import MISSING, Table
+from rpecli.table import MISSING, Table, duration
 
 WHAT = {"exact_match_eos": "strings", "token_accuracy": "tokens"}
 
@@ -92,10 +92,3 @@ def percent(share: float | None) -> str:
     if share is None:
         return MISSING
     return f"{100 * share:.4g}" if share in (0, 1) else f"{100 * share:.2f}"
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min` or `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

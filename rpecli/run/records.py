@@ -61,6 +61,23 @@ class StepsToAccuracy(Record):
     tokens_to_99: Count | None
 
 
+class LrTrials(Record):
+    """The runs of a learning-rate search with one rate: their last validations, averaged over seeds."""
+
+    lr: Amount
+    runs: list[str]  # their ids, in the folder .lr_search of the folder of runs
+    token_accuracy: Share | None  # None: the loss of one was not finite
+    loss: Measured  # mean training loss of the steps before that validation
+
+
+class LrSearch(Record):
+    """How the learning rate of a run was chosen."""
+
+    taken: Amount
+    seeds: list[Count]  # of the runs that were compared
+    tried: NotEmpty[LrTrials]
+
+
 class RunRecord(Record):
     """run.json: what a run is, and from its training on, where it was trained and how far it is."""
 
@@ -101,6 +118,8 @@ class RunRecord(Record):
     seconds: NotRequired[Amount]
     finished: NotRequired[str]
     weights: NotRequired[str]  # fingerprint of the weights file that training ended with
+    diverged: NotRequired[Count]  # the step of the validation before which the loss was not finite; 0: it is
+    lr_search: NotRequired[LrSearch]  # of a run whose learning rate was chosen
     receipt: NotRequired[str | None]  # of the last job that did all it was asked for
     steps_to_accuracy: NotRequired[StepsToAccuracy]
     peak_memory: NotRequired[Count | None]  # bytes

@@ -87,7 +87,7 @@ def step(trainer: Trainer) -> None:
     batch = draw_batch(trainer, trainer.step)
     model.train()
     model.switch(trainer.step >= config.switch_fraction * config.steps)  # rope:then=none: to the encoding of the last steps
-    seed_dropout(config, trainer.step)
+    seed_dropout(config, trainer.step, trainer.share.rank if trainer.share else 0)
     loss = trainer.share.backward(batch) if trainer.share else backward(trainer, batch)
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     for group in optimizer.param_groups:
@@ -119,10 +119,14 @@ def penalty(trainer: Trainer) -> Tensor | float:
     return config.position_penalty * position_score_size(trainer.model, max_train_positions(config, trainer.task))
 
 
-def seed_dropout(config: Config, step: int) -> None:
-    """Makes what a step drops a function of the step alone, so that a resumed run drops the same."""
+def seed_dropout(config: Config, step: int, rank: int) -> None:
+    """Makes what a step drops a function of the step, so that a resumed run drops the same, and of the process.
+
+    Processes that train a run together have other sequences each: with one seed, they would drop the same units of all of them.
+    """
     if config.dropout:
-        torch.manual_seed(int(data.task_generator("dropout", config, data.data_seed(config), step).integers(2**62)))
+        numbers = [data.data_seed(config), step, *([rank] if rank else [])]
+        torch.manual_seed(int(data.task_generator("dropout", config, *numbers).integers(2**62)))
 
 
 def answer_losses(model: Transformer, batch: TrainBatch, device: torch.device) -> Tensor:
@@ -179,7 +183,11 @@ class TrainingSession:
 
     def validate(self, sets: list[Batch]) -> MetricsLine:
         """A new line of metrics.jsonl. Raises Diverged."""
-        line: MetricsLine = {**validate(self.trainer, sets), "seconds": self.seconds()}
+        try:
+            line: MetricsLine = {**validate(self.trainer, sets), "seconds": self.seconds()}
+        except Diverged:
+            self.run.update(diverged=self.trainer.step)
+            raise
         self.run.append_metrics(line)
         return line
 
@@ -232,6 +240,7 @@ def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None)
         run.update(**code)  # that trains it, not that created it
     stacked = stacked or (record.get("stacked") if resumed else None)
     state = {"status": Status.TRAINING, "error": None, "started": now(), "stacked": stacked, **process.this_process()}
+    state |= {"diverged": 0} if "diverged" in record else {}
     if trainer.share or "processes" in record:
         state["processes"] = trainer.share.size if trainer.share else 1
     run.update(**state, **_facts(trainer), **provenance())
