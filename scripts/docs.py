@@ -27,7 +27,7 @@ from rpecli.config import suites
 from rpecli.config.keys import recipe_keys
 from rpecli.describe import learned, listing, task_card
 from rpecli.escape import Markdown
-from rpecli.reproduce import paper
+from rpecli.reproduce import order, paper
 from rpecli.reproduce import tables as paper_rows
 from rpecli.reproduce.outcome import AGREES, MIN_SEEDS
 from rpecli.table import Table, few
@@ -273,6 +273,8 @@ def paper_section(name: str) -> str:
     known = "\n".join(f"- {text}" for text in [*loaded.deviations, *loaded.defects])
     rows = paper_rows.outcome_table(loaded, run)
     written = Table("", rows.columns, rows.align, rows.rows).markdown(padded=False) if run else "Not run yet."
+    if run and loaded.compare == "order":
+        written += f"\n\n{paper_rows.order_table(order.orders(run)).markdown(padded=False)}"
     return f"## {name}\n\n{loaded.title}. Numbers from {loaded.source}.\n\n{written}\n\nDeviations and defects:\n\n{known}"
 
 

@@ -200,6 +200,16 @@ def test_a_search_without_a_finite_rate_leaves_its_runs_out_and_fails(here: Path
     assert rpe("ls", "runs", "--runs", "runs/.lr_search").code == 0
 
 
+def test_a_run_that_another_process_works_on_keeps_what_its_record_says(tmp_path: Path) -> None:
+    run = tiny.new_run(tmp_path)
+    search: Any = {"taken": 6e-3, "seeds": [1000], "tried": [dict(tried(3e-3, 0.1, 3.0)), dict(tried(6e-3, 0.2, 2.0))]}
+    with run.lock():
+        lr_search.record([run], {run.name: search})
+    assert "lr_search" not in run.record
+    lr_search.record([run], {run.name: search})
+    assert run.record["lr_search"] == search
+
+
 def searched_run(encoding: str, task: str, taken: float, rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3)) -> Any:
     search = {"taken": taken, "seeds": [1000], "tried": [dict(tried(rate, rate * 100, 0.5)) for rate in rates]}
     run = fake_runs.fake_run(encoding, 0, {16: 1.0, 32: 0.5}, task=task, lr_search=search)

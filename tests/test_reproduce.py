@@ -9,7 +9,7 @@ import yaml
 from helpers import training as tiny
 
 from rpecli import task
-from rpecli.reproduce import outcome, paper, tables
+from rpecli.reproduce import order, outcome, paper, tables
 from rpecli.reproduce.cost import run_seconds
 from rpecli.reproduce.outcome import SeedResult
 from rpecli.reproduce.paper import Cell, Paper, PaperError
@@ -47,7 +47,7 @@ def results(*bins: list[float], perfect: bool = True) -> list[SeedResult]:
 @pytest.mark.parametrize("name", paper.names())
 def test_shipped_papers_name_what_exists_and_have_problems_in_every_bin(name: str) -> None:
     loaded = paper.load(name)
-    assert len(loaded.cells) > 40
+    assert len(loaded.cells) >= 40
     for choice in {config.task: config for each in loaded.cells for config in loaded.configs(each, 1)}:
         built = task.build(choice)
         assert all(any(map(built.has_length, range(first, last + 1))) for first, last in loaded.bins)
@@ -109,6 +109,55 @@ def test_few_seeds_have_no_verdict_and_perfect_ones_alone_count_where_the_paper_
     assert (some.n_runs, some.n_kept) == (3, 2)
     assert (some.bins[1].ours, some.bins[1].of_all) == (pytest.approx(0.55), pytest.approx(0.4))
     assert outcome.outcome(made_up, cell(), mixed).n_kept == 3
+
+
+def in_order(published: list[float], ours: list[float], seeds: int = 3) -> order.Order:
+    """The order of encodings a, b, ... with these published and own values."""
+    one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "cells": [], "compare": "order"})
+    outcomes = [
+        outcome.outcome(one_bin, cell(arm=arm, seeds=[[value]]), results(*[[own]] * seeds))
+        for arm, value, own in zip("abcdefgh", published, ours, strict=False)
+    ]
+    assert {each.verdict for each in outcomes} == {"order only"}
+    return order.orders(outcomes)[0]
+
+
+def test_orders_are_compared_by_rank() -> None:
+    same = in_order([0.9, 0.7, 0.5, 0.3], [0.4, 0.3, 0.2, 0.1])
+    assert (same.arms, same.correlation, same.interval, same.is_like_published) == (["a", "b", "c", "d"], 1.0, (1.0, 1.0), True)
+    assert in_order([0.9, 0.7, 0.5, 0.3], [0.1, 0.2, 0.3, 0.4]).correlation == -1
+    one_swap = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.4, 0.3, 0.2, 0.1])
+    assert one_swap.correlation == pytest.approx(1 - 6 * 2 / (6 * 35))  # 1 - 6 sum d^2 / (n (n^2 - 1))
+    assert one_swap.interval == pytest.approx((0.382651, 0.996133), abs=1e-6)  # tanh(1.7631 +- 1.3600)
+    assert in_order([0.9, 0.7, 0.5], [0.3, 0.2, 0.1]).correlation is None  # three encodings
+    assert in_order([0.5, 0.5, 0.5, 0.5], [0.3, 0.2, 0.1, 0.0]).interval is None  # no order
+
+
+def test_a_published_order_is_of_the_encodings_that_have_seeds() -> None:
+    one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "cells": [], "compare": "order"})
+    few = outcome.outcome(one_bin, cell(arm="b", seeds=[[0.2]]), results([0.5]))
+    enough = outcome.outcome(one_bin, cell(arm="a", seeds=[[0.1]]), results(*[[0.5]] * 3))
+    (found,) = order.orders([few, enough])
+    assert (found.arms, found.n_published) == (["a"], 2)
+    assert order.orders([few]) == []
+    table = tables.order_table([found]).markdown()
+    assert "1 of 2" in table
+
+
+def test_tokens_count_where_the_paper_counts_them(tmp_path: Path) -> None:
+    loaded = paper.load(str(written(tmp_path, measure="token_accuracy")))
+    run = tiny.new_run(tmp_path, **{"encoding": "none"})
+    lines = {5: {"exact_match_eos": 0.1, "token_accuracy": 0.6}, 6: {"exact_match_eos": 0.3, "token_accuracy": 0.8}}
+    lines |= {n: {"exact_match_eos": 1.0, "token_accuracy": 1.0} for n in (1, 2, 3, 4)}
+
+    class Trained:
+        is_trained, config = True, run.config
+        latest_evaluations = staticmethod(lambda: lines)
+        last_metrics = staticmethod(lambda: {"exact_match": 1.0})
+
+    assert outcome.seed_result(loaded, Trained()) == SeedResult(0, [1.0, pytest.approx(0.7)], True)  # type: ignore[arg-type]
+    strings = paper.load(str(written(tmp_path)))
+    assert outcome.seed_result(strings, Trained()) == SeedResult(0, [1.0, pytest.approx(0.2)], True)  # type: ignore[arg-type]
 
 
 def test_the_command_runs_what_is_missing_and_prints_both(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def _run(configs: dict[str, "Config"], name: str, folder: Path, place: Workplace
 
 
 def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path, as_json: bool) -> None:
-    from rpecli.reproduce import outcome, tables
+    from rpecli.reproduce import order, outcome, tables
     from rpecli.run.directory import readable_runs
 
     outcomes = []
@@ -179,6 +179,10 @@ def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Pat
         print_json([tables.record(each) for each in outcomes])
         return
     print_tables(tables.outcome_table(paper, outcomes))
+    if paper.compare == "order":
+        if orders := order.orders(outcomes):
+            print_tables(tables.order_table(orders))
+        return
     with_verdict = [each for each in outcomes if each.verdict == outcome.AGREES or each.verdict.startswith("differs")]
     agreeing = sum(each.verdict == outcome.AGREES for each in with_verdict)
     say(f"{agreeing} of {plural(len(with_verdict), 'cell')} with a verdict agree; {len(outcomes) - len(with_verdict)} without.")

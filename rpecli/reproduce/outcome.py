@@ -16,7 +16,7 @@ from rpecli.run.directory import Run
 
 TOLERANCE = 0.005  # half a point: the sampling error of some 2,000 strings
 MIN_SEEDS = 3
-NOT_RUN, AGREES = "not run", "agrees"
+NOT_RUN, AGREES, ORDER_ONLY = "not run", "agrees", "order only"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Outcome:
     n_runs: int
     n_kept: int
     bins: list[Bin]
+    order_only: bool = False  # values of another size, which are not to agree
 
     @property
     def verdict(self) -> str:
@@ -51,13 +52,15 @@ class Outcome:
         if self.n_kept < MIN_SEEDS:
             counted = "" if self.n_kept == self.n_runs else f", {self.n_kept} of {self.n_runs} learned it"
             return f"not enough seeds ({self.n_runs} of at least {MIN_SEEDS}{counted})"
+        if self.order_only:
+            return ORDER_ONLY
         differing = [part.name for part in self.bins if part.agrees is False]
         return f"differs at {', '.join(differing)}" if differing else AGREES
 
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One run of a cell: the share of strings that are right with their end token in each bin, and whether it is perfect."""
+    """One run of a cell: what the paper measures, in each bin, and whether it got every validation string right."""
 
     seed: int
     bins: list[float]
@@ -67,7 +70,7 @@ class SeedResult:
 def seed_result(paper: Paper, run: Run) -> SeedResult | None:
     """What a run came to; None while it is not trained, or not evaluated in every bin."""
     lines = run.latest_evaluations() if run.is_trained else {}
-    bins = [[line["exact_match_eos"] for n, line in lines.items() if first <= n <= last] for first, last in paper.bins]
+    bins = [[line[paper.measure] for n, line in lines.items() if first <= n <= last] for first, last in paper.bins]
     last = run.last_metrics()
     if last is None or not all(bins):
         return None
@@ -82,7 +85,7 @@ def outcome(paper: Paper, cell: Cell, results: Iterable[SeedResult]) -> Outcome:
         _bin(name, cell.published(k), [result.bins[k] for result in kept], [result.bins[k] for result in every])
         for k, name in enumerate(paper.bin_names)
     ]
-    return Outcome(cell, len(every), len(kept), bins)
+    return Outcome(cell, len(every), len(kept), bins, paper.compare == "order")
 
 
 def _bin(name: str, published: list[float], kept: list[float], every: list[float]) -> Bin:

@@ -68,6 +68,12 @@ class Paper(_Strict):
     source: str = Field(description="Where the numbers stand: repository and commit, or the table of the paper.")
     summary: str
     bins: list[tuple[int, int]] = Field(min_length=1, description="First and last length of each; the first is in distribution.")
+    measure: Literal["exact_match_eos", "token_accuracy"] = Field(
+        "exact_match_eos", description="What the values are: strings right, end token included, or tokens right."
+    )
+    compare: Literal["values", "order"] = Field(
+        "values", description="Whether values are to agree, or, at another size, the order of the arms of a task alone."
+    )
     protocol: dict[str, Any] = {}
     tasks: dict[str, dict[str, Any]]
     arms: dict[str, dict[str, Any]]

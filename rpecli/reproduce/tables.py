@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from rpecli.reproduce.outcome import Bin, Outcome
+from rpecli.reproduce.order import MIN_ARMS, Order
+from rpecli.reproduce.outcome import MIN_SEEDS, Bin, Outcome
 from rpecli.reproduce.paper import Cell, Paper
 from rpecli.table import MISSING, Table, duration
+
+WHAT = {"exact_match_eos": "strings", "token_accuracy": "tokens"}
 
 
 def papers_table(papers: Mapping[str, Paper]) -> Table:
@@ -25,7 +28,8 @@ def cells_table(paper: Paper, cells: Sequence[Cell], seconds: Mapping[str, float
         }
         for cell in cells
     ]
-    caption = "Per cent of strings right, published. Times are measured on this machine, for all steps; many runs stop early."
+    times = "Times are measured on this machine, for all steps; many runs stop early."
+    caption = f"Per cent of {WHAT[paper.measure]} right, published. {times}"
     return Table.of(rows, paper.title, ("cell", "seeds", *paper.bin_names, "time a seed"), caption=caption)
 
 
@@ -40,11 +44,30 @@ def outcome_table(paper: Paper, outcomes: Sequence[Outcome]) -> Table:
         }
         for outcome in outcomes
     ]
-    caption = (
-        "Per cent of strings right, published | ours. Seeds: how many of ours count, of those that were run. "
-        "agrees: within half a point, or within what chance makes of so many seeds."
+    what = WHAT[paper.measure]
+    caption = f"Per cent of {what} right, published | ours. Seeds: how many of ours count, of those that were run. " + (
+        "Runs are smaller than the paper's, so that the order of a task's encodings is compared, not the values."
+        if paper.compare == "order"
+        else "agrees: within half a point, or within what chance makes of so many seeds."
     )
     return Table.of(rows, paper.title, ("cell", "seeds", *paper.bin_names, "verdict"), caption=caption)
+
+
+def order_table(orders: Sequence[Order]) -> Table:
+    """Rank correlation of published and own order, one line a task."""
+    rows = [
+        {
+            "task": order.task,
+            "encodings": f"{len(order.arms)} of {order.n_published}",
+            "published order": ", ".join(order.arms),
+            "rank correlation": MISSING if order.correlation is None else f"{order.correlation:.2f}",
+            "95 % interval": MISSING if order.interval is None else "{:.2f} to {:.2f}".format(*order.interval),
+        }
+        for order in orders
+    ]
+    caption = f"Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval."
+    columns = ("task", "encodings", "published order", "rank correlation", "95 % interval")
+    return Table.of(rows, "Order of the encodings", columns, caption=caption)
 
 
 def record(outcome: Outcome) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Any
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EvalSettings
 from rpecli.run.directory import Run
-from rpecli.run.files import RunError, RunInUse
+from rpecli.run.files import RunError
 from rpecli.run.records import LrSearch, LrTrials
 
 FOLDER = ".lr_search"  # in the folder of runs
@@ -106,10 +106,13 @@ def best(tried: list[LrTrials]) -> float | None:
 
 
 def record(runs: Iterable[Run], searches: Mapping[str, LrSearch]) -> None:
-    """Writes into the record of each run how its rate was chosen; one that another process works on keeps what it has."""
+    """Writes into the record of each run how its rate was chosen.
+
+    One that another process works on, or that cannot be written, keeps what it has.
+    """
     for run in runs:
         search = searches.get(run.name)
-        with suppress(RunInUse):
+        with suppress(RunError):
             if search and run.record.get("lr_search") != search:
                 with run.lock():
                     run.update(lr_search=search)

@@ -1,0 +1,62 @@
+"""Whether encodings come out in the order that a paper published, task by task: where sizes differ, values cannot agree.
+
+Spearman's rank correlation of published and own means over the encodings that have enough seeds, with the interval of Bonett and
+Wright (2000, Psychometrika 65): tanh(atanh(r) +- 1.96 sqrt((1 + r^2 / 2) / (n - 3))).
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rpecli.reproduce.outcome import MIN_SEEDS, Outcome
+
+MIN_ARMS = 4  # below, there is no interval
+Z = 1.959964  # of 95 %
+
+
+@dataclass(frozen=True)
+class Order:
+    """One task: which arms were compared, in the order that was published, and how alike the two orders are."""
+
+    task: str
+    arms: list[str]
+    n_published: int
+    correlation: float | None  # None below MIN_ARMS, or where one side does not order them
+    interval: tuple[float, float] | None
+
+    @property
+    def is_like_published(self) -> bool | None:
+        """Whether the interval lies above 0; None without one."""
+        return None if self.interval is None else self.interval[0] > 0
+
+
+def orders(outcomes: Iterable[Outcome]) -> list[Order]:
+    """The orders of all tasks with an arm that has enough seeds, by their last bin."""
+    by_task: dict[str, list[Outcome]] = {}
+    for each in outcomes:
+        by_task.setdefault(each.cell.task, []).append(each)
+    return [_order(task, members) for task, members in by_task.items() if any(one.n_kept >= MIN_SEEDS for one in members)]
+
+
+def _order(task: str, outcomes: list[Outcome]) -> Order:
+    compared = sorted((one for one in outcomes if one.n_kept >= MIN_SEEDS), key=lambda one: -one.bins[-1].published)
+    published = [one.bins[-1].published for one in compared]
+    ours = [one.bins[-1].ours or 0.0 for one in compared]
+    correlation = _spearman(published, ours) if len(compared) >= MIN_ARMS else None
+    interval = None if correlation is None else _interval(correlation, len(compared))
+    return Order(task, [one.cell.arm for one in compared], len(outcomes), correlation, interval)
+
+
+def _spearman(a: list[float], b: list[float]) -> float | None:
+    from scipy.stats import spearmanr
+
+    if len(set(a)) == 1 or len(set(b)) == 1:
+        return None
+    return float(spearmanr(a, b).statistic)
+
+
+def _interval(correlation: float, n: int) -> tuple[float, float]:
+    if abs(correlation) > 1 - 1e-12:
+        return correlation, correlation
+    half = Z * math.sqrt((1 + correlation**2 / 2) / (n - 3))
+    return math.tanh(math.atanh(correlation) - half), math.tanh(math.atanh(correlation) + half)
