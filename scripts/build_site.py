@@ -21,7 +21,7 @@ NAVIGATION = [
     {"Home": "index.md"},
     {"Start": ["tutorial.md", "concepts.md", "reading-a-report.md", "faq.md", "glossary.md"]},
     {"How to": ["howto.md", "choose.md", "clusters.md", "extending.md", "python.md", "recipes.md"]},
-    {"Reference": ["cli.md", "encodings.md", "gallery.md", "tasks.md", "files.md"]},
+    {"Reference": ["cli.md", "encodings.md", "reference-results.md", "gallery.md", "tasks.md", "files.md"]},
     {"Trust": ["protocol.md", "reproduce.md", "robustness.md", "bench.md", "LOG.md"]},
     {"Project": ["architecture.md", "CONTRIBUTING.md", "CHANGELOG.md"]},
 ]

@@ -27,6 +27,9 @@ from rpecli.config import suites
 from rpecli.config.keys import recipe_keys
 from rpecli.describe import learned, listing, task_card
 from rpecli.escape import Markdown
+from rpecli.report import reference
+from rpecli.report.aggregate import aggregate
+from rpecli.report.heatmap import heat_map
 from rpecli.reproduce import order, paper
 from rpecli.reproduce import tables as paper_rows
 from rpecli.reproduce.outcome import AGREES, MIN_SEEDS
@@ -231,9 +234,31 @@ def checks_table() -> str:
     ])  # fmt: skip
 
 
+def reference_table() -> str:
+    """Every encoding of the reference results: a column for each task and length."""
+    tasks = aggregate(reference.read())
+    heat, runs = heat_map(tasks), {one.short_title: one for task in tasks for one in task.encodings}
+    heads = [f"{task.title} {length}" for task in heat.tasks for length in task.lengths]
+    rows = []
+    for row in heat.rows:
+        name, seeds = Markdown(f"[{row.title}](encodings.md#{runs[row.title].label})"), len(runs[row.title].evaluated_runs)
+        cells = [f"{cell.text}{'*' * cell.unsolved}" if cell else "-" for cells in row.cells for cell in cells]
+        rows.append({"encoding": name, "group": row.group, "seeds": str(seeds), "beyond": Markdown(f"**{row.mean}**"),
+                     **dict(zip(heads, cells, strict=True))})  # fmt: skip
+    return table(rows)
+
+
 def results_index() -> str:
     """Every report that ships with its headline and its claims, then what is known of tasks and of papers."""
-    return "\n".join([*map(_report_line, sorted(SHIPPED.glob("*/report.json"))), _tasks_line(), _papers_line(), _crasp_line()])
+    return "\n".join(
+        [
+            *map(_report_line, sorted(SHIPPED.glob("*/report.json"))),
+            _reference_line(),
+            _tasks_line(),
+            _papers_line(),
+            _crasp_line(),
+        ]
+    )
 
 
 def _report_line(file: Path) -> str:
@@ -241,6 +266,16 @@ def _report_line(file: Path) -> str:
     claims = ", ".join(f"{verdict['claim'].lower()} {verdict['outcome']}" for verdict in report["verdicts"])
     title, (detail, *_) = report["headline"]["title"], report["headline"]["detail"]
     return f"- **[{file.parent.name}](shipped/{file.parent.name}/report.md)**: {title} {detail} Claims: {claims}."
+
+
+def _reference_line() -> str:
+    runs = reference.read()
+    tasks, encodings = ({getattr(run.config, key) for run in runs} for key in ("task", "encoding"))
+    first = few([row.title for row in heat_map(aggregate(runs)).rows], 3)
+    return (
+        f"- **[every encoding](../docs/reference-results.md)**: {len(runs)} runs of {len(encodings)} encodings on {len(tasks)} "
+        f"tasks, one to three seeds each; in the order of what they keep beyond the training length: {first}."
+    )
 
 
 def _tasks_line() -> str:
@@ -305,6 +340,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "decisions": decision_table.decisions,
     "costs": decision_table.costs,
     "pretrained": decision_table.pretrained,
+    "reference": reference_table,
     "papers": paper_tables,
     "crasp": crasp.crasp_table,
     "crasp_sizes": crasp.crasp_sizes,
