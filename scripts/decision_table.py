@@ -103,8 +103,9 @@ def pretrained() -> str:
         for task in tasks:
             names = {one.label.partition(" as ")[2]: one for one in task.encodings if one.runs[0].is_variant}
             for factor in FACTORS if names else ():
-                length = factor * task.train_length
-                result = recommend(task, {}, [length])
+                if factor * task.train_length not in task.lengths:
+                    continue
+                result = recommend(task, {}, [factor * task.train_length])
                 for model in result.pretrained:
                     scaled = {f"`{one.encoding}`": result.measure.write_score(one.score) for one in model.scaled}
                     best = model.best

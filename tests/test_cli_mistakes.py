@@ -15,6 +15,8 @@ from rpecli.cli import app as cli
     ("words", "message"),
     [
         (("train", "--lrr", "3"), r"No such option: --lrr.*--lr\b"),
+        (("show", "--encoding", "rope"), r"No such option: --encoding, which is of rpe train, .*\bls\b"),
+        (("bench", "x", "--nosuch"), r"No such option: --nosuch$|No such option: --nosuch \(Possible"),
         (("train", "--lr", "fast"), r"--lr: 'fast' is not a number: write for example 0\.006"),
         (("train", "--lr"), r"'--lr' requires an argument"),
         (("train", "--set", "lr"), r"--set lr: write --set key=value"),

@@ -21,7 +21,8 @@ from rpecli.launch import budget, preflight
 from rpecli.launch.budget import Plan
 from rpecli.report.figures import report as figures
 
-FOLLOWED = [docs.ROOT / "README.md", docs.ROOT / "docs/tutorial.md"]
+FOLLOWED = [docs.ROOT / "README.md", *(docs.ROOT / f"docs/{name}.md" for name in (
+    "tutorial", "choose", "extending", "encodings", "recipes", "tasks", "faq", "protocol", "reproduce"))]  # fmt: skip
 NOT_RUN = re.compile(r"<!-- not run: (.*?) -->", re.DOTALL)
 SIZE = {"steps": "2", "warmup": "1", "tokens": "128", "d-model": "16", "n-head": "2", "n-layer": "1"}
 FEW = {"samples": "4", "lengths": "4,8", "eval-tokens": "256"}
@@ -63,6 +64,8 @@ def shortened(text: str) -> list[str]:
     if "seed" in given and name in ("run", "train"):
         words[words.index("--seed") + 1] = "0:2"
     flags = {flag: value for flag, value in FLAGS.get(name, {}).items() if flag not in given}
+    if name == "eval" and "data" in given:  # the set has its own sequences
+        flags = {flag: value for flag, value in flags.items() if flag not in FEW}
     more = KEYS_OF_CHOOSE if name == "choose" else []
     return [
         name,
@@ -121,15 +124,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 SETUP = ["rpe train --task copy --encoding rope,alibi --seed 0:2", "rpe train --task addition --encoding rope",
          "rpe eval --lengths 4,8"]  # fmt: skip
 OWN = ["rpe new encoding my-bias", "rpe new task my-task"]
-WITH_RUNS = {"choose.md"}  # these pages work on runs of the reader
+OF_HOWTO = ["rpe run text --task text:path=book.txt", "rpe run quick"]  # README.md has them
+WITH_RUNS = {"howto.md", "choose.md", "encodings.md", "recipes.md", "faq.md", "protocol.md"}  # they work on runs of the reader
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run(page: Path, reader: Path, rpe: tiny.Rpe) -> None:
-    texts = ([*SETUP, *OWN] if page.name in WITH_RUNS else []) + PAGES[page]
+    texts = ([*SETUP, *OWN] if page.name in WITH_RUNS else []) + (OF_HOWTO if page.name == "howto.md" else []) + PAGES[page]
     for text in dict.fromkeys(texts):
-        result = rpe(*shortened(text))
-        assert result.code == 0, f"{text}\nas {shlex.join(shortened(text))}\n{result.err[-2000:]}"
+        words = shortened(text)
+        if page.name in WITH_RUNS and words[0] == "train" and "--task" not in words:
+            words += ["--task", "copy"]  # README.md trains on all four
+        result = rpe(*words)
+        assert result.code == 0, f"{text}\nas {shlex.join(words)}\n{result.err[-2000:]}"
 
 
 def test_a_mark_names_commands_of_its_page() -> None:

@@ -170,7 +170,7 @@ def test_a_reason_that_many_runs_have_in_common_is_told_once(tmp_path: Path, cap
     _execute._print_failures({run: Ending(FAILED, f"no space left on device: {run.metrics_file}") for run in runs})
     _execute._print_failures({run: Ending(FAILED, f"seed {run.config.seed}") for run in runs[:2]})
     assert capsys.readouterr().err.splitlines() == [
-        f"{runs[0].name}: no space left on device: {runs[0].metrics_file}; and the same for 2 other runs",
+        f"no space left on device: {runs[0].metrics_file}; and the same for 2 other runs",
         f"{runs[0].name}: seed 0",
         f"{runs[1].name}: seed 1",
     ]

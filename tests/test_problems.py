@@ -32,6 +32,7 @@ def test_messages_that_all_differ_are_cut_with_the_command_that_shows_all() -> N
     *lines, last = folded(messages, "rpe ls runs --problems --runs there")
     assert lines == [message for _, message in messages[:MAX_LINES]]
     assert last == "and 88 lines more about other runs: rpe ls runs --problems --runs there shows all"
+    assert folded(messages, None)[-1] == "and 88 lines more about other runs"
     assert len(folded(messages[: MAX_LINES + 1])) == MAX_LINES + 1, "a line that says 'one line more' would save nothing"
 
 

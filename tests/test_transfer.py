@@ -177,6 +177,17 @@ def test_a_damaged_run_is_removed_and_what_is_no_run_is_left(here: Path, rpe: ti
     assert (here / "runs" / "holiday").is_dir()
 
 
+def test_a_run_that_may_not_be_removed_is_named_once(
+    here: Path, rpe: tiny.Rpe, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(evaluated, here / "runs")
+    run = find_runs(here / "runs")[0][0]
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != run.name)
+    result = rpe("rm", run.name, "--yes")
+    assert (result.code, result.err) == (1, f"runs/{run.name} cannot be removed: permission denied\n")
+    assert run.weights_file.exists()
+
+
 def test_a_run_that_is_worked_on_and_what_a_link_points_to_are_left(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:
     shutil.copytree(evaluated, here / "elsewhere")
     busy, linked = find_runs(here / "elsewhere")[0][:2]

@@ -1,11 +1,14 @@
 """Verdicts on made-up results with a known answer."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.fake_runs import fake_run, fake_study
 
 from rpecli.report import format as report_format
-from rpecli.report import paired, verdict
-from rpecli.report.aggregate import aggregate
+from rpecli.report import paired, rows, verdict
+from rpecli.report.aggregate import aggregate, own_tasks
+from rpecli.report.headline import headline
 from rpecli.report.records import Difference
 from rpecli.report.verdict import AT_FLOOR, CONTRADICTED, MIXED, NO_DIFFERENCE, NOT_ENOUGH, NOT_MEASURED, SUPPORTED
 
@@ -263,3 +266,28 @@ def test_differences_of_accuracy_are_points(mean, interval, text):
 @pytest.mark.parametrize(("p", "text"), [(0.0001, "p < 0.001"), (0.03125, "p = 0.031"), (1.0, "p = 1.000")])
 def test_p_has_three_digits(p, text):
     assert report_format.p_equation(p) == text
+
+
+def test_runs_measured_with_another_encoding_enter_no_verdict_no_headline_and_no_mean():
+    """They are the same training again: with them, RoPE would count twice in efficiency, and its YaRN in every mean."""
+    runs = [
+        fake_run(encoding, seed, {16: 1.0, 32: score, 64: score - 0.1}, task=task, steps=steps)
+        for encoding, score, steps in (("rope", 0.4, 50), ("alibi", 0.6, 70), ("learned", 0.3, 90), ("sinusoidal", 0.2, 80))
+        for seed in range(4)
+        for task in ("copy", "parity")
+    ]
+    stretched = [
+        replace(run, settings={"measured": " as rope:scaling=yarn"},
+                record=run.record | {"encoding": "rope as rope:scaling=yarn"},
+                evaluations={length: line | {"exact_match": 0.9} for length, line in run.evaluations.items()})
+        for run in runs if run.record["encoding"] == "rope"
+    ]  # fmt: skip
+    plain, both = aggregate(runs), aggregate(runs + stretched)
+    assert [len(task.encodings) for task in both] == [5, 5], "they have a row of their own"
+    assert verdict.verdicts(own_tasks(both)) == verdict.verdicts(own_tasks(plain))
+    assert headline(own_tasks(both), []) == headline(own_tasks(plain), [])
+    assert rows.group_rows(both) == rows.group_rows(plain)
+    measure = plain[0].scoring.decides
+    assert paired.pooled_groups(both, measure) == paired.pooled_groups(plain, measure)
+    assert len(paired.pooled(both, measure)) == len(paired.pooled(plain, measure)) + 1
+    assert aggregate(stretched)[0].groups[0].n_runs == 4, "alone, they are what there is"

@@ -15,6 +15,7 @@ from rpecli.cli._output import new_console, say
 from rpecli.launch.job import Ending, Job
 from rpecli.run.directory import Run
 from rpecli.run.files import last_log_lines
+from rpecli.run.problems import about
 from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from rpecli.table import plural
 
@@ -211,7 +212,7 @@ def _print_failures(endings: dict[Run, Ending], color: str = "red") -> None:
         run, others = runs[0], len(runs) - 1
         log = f"  ({run.log_file})" if _has_text(run.log_file) else ""
         more = f"; and the same for {plural(others, 'other run')}" if others else ""
-        warn(f"{run.name}: {endings[run].reason}{log}{more}", color)
+        warn(f"{about(run, endings[run].reason)}{log}{more}", color)
         if endings[run].crashed:
             warn("\n".join(f"  {line}" for line in last_log_lines(run.log_file, LOG_LINES) or []), "red")
 

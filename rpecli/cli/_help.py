@@ -26,7 +26,7 @@ class Command(_ExamplesLast, TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
-            values, _, parameters = self.make_parser(ctx).parse_args(list(args))
+            values, _, parameters = self._parsed(ctx, list(args))
             options = [parameter for parameter in parameters if parameter.param_type_name == "option"]
             flags.set_given([option.opts[0] for option in options])
             single = [option for option in options if not option.multiple and not getattr(option, "is_flag", False)]
@@ -37,6 +37,22 @@ class Command(_ExamplesLast, TyperCommand):
                 if _is_path(option) and not values[option.name].strip():  # pathlib takes it for the working folder
                     ctx.fail(f"{option.opts[0]} is empty: write a path, or . for the working folder")
         return super().parse_args(ctx, args)
+
+    def _parsed(self, ctx: Any, args: list[str]) -> Any:
+        """What the parser makes of the arguments; an option of other commands is an error that names them."""
+        try:
+            return self.make_parser(ctx).parse_args(args)
+        except Exception as error:  # typer does not export NoSuchOption
+            name, close = getattr(error, "option_name", None), getattr(error, "possibilities", None)
+            commands = [] if close or ctx.parent is None else _commands_with(ctx.parent.command, name)
+            if commands and not any(name in option.opts for option in self.params):
+                ctx.fail(f"No such option: {name}, which is of rpe {', '.join(commands)}")
+            raise
+
+
+def _commands_with(group: Any, option: str | None) -> list[str]:
+    """The commands of a group that have an option."""
+    return [name for name, command in group.commands.items() if any(option in parameter.opts for parameter in command.params)]
 
 
 def _is_path(option: Any) -> bool:

@@ -1,6 +1,7 @@
 """Turns flags into recipes, lengths and evaluation requests, and stops on every error before anything starts."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,16 @@ from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings, Recipe, label
 from rpecli.config.yaml_source import RecipeError
-from rpecli.run.files import problem_of_folder
+from rpecli.run.directory import Run
+from rpecli.run.files import RunError, problem_of_folder
 
 if TYPE_CHECKING:
+    from rpecli.evaluate.request import EvalRequest
     from rpecli.trial.child import Trial
 
 MANY = 1 << 16  # sequences of an evaluation set that are worth a look at its size
+MANY_TOKENS, MANY_LENGTHS = 1 << 24, 16  # of a run, that are worth measuring how long they take; and as many lengths at most
+LONG, HOUR = 180.0, 3600.0  # seconds; those from LONG on are said before
 MAX_SEED = 999_999_999  # as in recipes
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
@@ -101,8 +106,8 @@ def named_choice(text: str) -> str:
     return choice
 
 
-def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]]) -> None:
-    """Stops for evaluation sets that cannot fit in memory: too many sequences."""
+def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]], scored: bool = True) -> None:
+    """Stops for evaluation sets that cannot fit in memory: too many sequences. `scored`: every one is measured."""
     from rpecli import task
     from rpecli.device import available_memory
     from rpecli.launch import sizes
@@ -111,9 +116,37 @@ def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]]) -> No
         if settings.samples < MANY:
             continue
         name = settings.eval_task or config.task
-        needed = sizes.evaluation_set_bytes(settings, task.build(name).sequence(config.length))
+        needed = sizes.evaluation_set_bytes(settings, task.build(name).sequence(config.length), scored)
         if problem := sizes.problem(needed, available_memory()):
             stop(f"an evaluation set of {name} {problem}: lower --samples or --eval-tokens", USAGE)
+
+
+def warn_of_time(requests: "dict[Run, EvalRequest]", device: str, scored: bool = True) -> None:
+    """Says how long evaluation sets of very many tokens take, before they are drawn; `scored`: every sequence is measured.
+
+    The run with the most tokens stands for all.
+    """
+    from rpecli import task
+    from rpecli.launch import sizes
+
+    tokens = dict[Run, int]()
+    for run, request in requests.items():
+        settings = request.settings or run.config.eval
+        if request.folder is None and settings.eval_tokens >= MANY_TOKENS // MANY_LENGTHS:
+            config = run.config.model_copy(update={"eval": settings})
+            tokens[run] = sizes.evaluation_tokens(config, task.build(config.evaluated_task))
+    largest = max(tokens, key=lambda run: tokens[run], default=None)
+    if largest is None or tokens[largest] < MANY_TOKENS:
+        return
+    from rpecli.evaluate import cost
+    from rpecli.evaluate.load import load
+
+    with suppress(RunError):  # its job says what is wrong
+        seconds = cost.seconds(load(largest, device, requests[largest])[0], scored)
+        if seconds >= LONG:
+            time = f"{seconds / 60:.0f} minutes" if seconds < 2 * HOUR else f"{seconds / HOUR:.0f} hours"
+            what = f"{'measuring' if scored else 'drawing'} up to {tokens[largest]:,} tokens"
+            warn(f"{what} takes about {time} per run, by the time of a few batches: lower --samples or --eval-tokens for less")
 
 
 def check_shift_sizes(configs: list[Config], shift: int) -> None:

@@ -20,6 +20,7 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.run.problems import folded
 from rpecli.table import plural
 
 NAMED = 3  # runs that a message names one by one
@@ -71,7 +72,7 @@ def eval_requests(
         except (ValueError, OSError) as error:  # a ChoiceError, a DataSetError, a RunError: with its reason and its remedy
             reasons[str(error)].append(run)
             damaged += [run.name] * isinstance(error, RunError)
-    messages = [f"{reason}  ({_names(members)} left out)" for reason, members in reasons.items()]
+    messages = folded(((runs[0].path, _left_out(reason, runs)) for reason, runs in reasons.items()), see_all=None)
     if not requests:
         stop("\n".join(messages), FAILURE if damaged else USAGE)
     for message in messages:
@@ -90,6 +91,11 @@ def _check_grid(choice: str) -> None:
     from rpecli.evaluate.grid import require_sizes
 
     require_sizes(choice, tasks.build(choice))
+
+
+def _left_out(reason: str, runs: list[Run]) -> str:
+    """The reason with the names of its runs, unless it has the only one in a path."""
+    return f"{reason}  (left out)" if len(runs) == 1 and runs[0].name in reason else f"{reason}  ({_names(runs)} left out)"
 
 
 def _names(runs: list[Run]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import Workplace
 from rpecli.cli._exit import FAILURE, stop, warn
-from rpecli.cli._inputs import check_evaluation_sizes, warn_of_lengths
+from rpecli.cli._inputs import check_evaluation_sizes, warn_of_lengths, warn_of_time
 from rpecli.cli._output import print_json, print_next, print_tables, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._run_tables import evaluation_tables, run_data
@@ -68,6 +68,8 @@ def evaluate(
     check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
     if data is None:
         warn_of_lengths([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
+    if on is None:  # the time is that of this machine
+        warn_of_time(requests, device)
     todo, read_only = _unanswered(requests)
     failed = place.do([place.job(run, requests[run], train=False) for run in todo])
     if as_json:

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,12 +20,14 @@ from rpecli.cli._inputs import (
     check_lengths,
     check_shift_sizes,
     require_writable,
+    warn_of_time,
 )
 from rpecli.cli._output import print_json, print_tables, print_written, say, text_width
 from rpecli.cli._requests import eval_overrides, eval_requests
 from rpecli.cli._select import fail_if_unreadable, select_trained_runs
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
+from rpecli.run.problems import about
 from rpecli.signals import Interrupted, Terminated
 from rpecli.table import Table, plural
 
@@ -70,7 +72,7 @@ class Output:
                 raise
             self.failed.append(run.name)
             reason = "does not fit in memory: give shorter --lengths" if ran_out_of_memory(error) else str(error)
-            warn(f"{run.name}: {reason}", "red")
+            warn(about(run, reason), "red")
 
 
 @flags.takes_recipe_keys("samples", "eval_tokens", "eval_seed", "eval_positions", "eval_loops")
@@ -111,7 +113,8 @@ def inspect(
     read_only = [run for run in requests if not os.access(run.path, os.W_OK)]
     if read_only:
         warn(f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written: what is measured is not kept")
-    check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()])
+    check_evaluation_sizes([(run.config, request.settings or run.config.eval) for run, request in requests.items()], scored=False)
+    warn_of_time(_drawn(requests, "1x" if shift else lengths), device, scored=False)
     output = Output(out, tables, as_json)
     if shift:
         check_shift_sizes([run.config for run in requests], max(distances))
@@ -119,6 +122,14 @@ def inspect(
     else:
         _show_attention(requests, lengths, device, output)
     fail_if_unreadable([*unreadable, *damaged, *output.failed])
+
+
+def _drawn(requests: dict[Run, EvalRequest], lengths: str) -> dict[Run, EvalRequest]:
+    """The requests with the lengths of which sequences are drawn."""
+    settings = {run: request.settings or run.config.eval for run, request in requests.items()}
+    return {
+        run: replace(request, settings=settings[run].model_copy(update={"lengths": lengths})) for run, request in requests.items()
+    }
 
 
 def _check_out(out: Path) -> None:

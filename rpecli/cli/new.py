@@ -13,6 +13,7 @@ import typer
 from rpecli import catalog
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._output import print_written, say
+from rpecli.run.files import reason
 
 EXAMPLES = """
 Examples:
@@ -65,7 +66,7 @@ def new(
     except FileExistsError:
         stop(f"{path} is there already: choose another name, or delete it", USAGE)
     except OSError as error:
-        stop(f"{path} cannot be written: {error.strerror or error}", FAILURE)
+        stop(f"{path} cannot be written: {reason(error)}", FAILURE)
     print_written(str(path))
     commands = {command.format(file=f"./{path}"): meaning for command, meaning in NEXT[kind].items()}
     say("\n".join(["Next:", *(f"  # {meaning}\n  {command}" for command, meaning in commands.items())]))

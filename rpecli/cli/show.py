@@ -52,7 +52,10 @@ def show(
         int, typer.Option(min=0, max=MAX_SEED, help="Seed of a task's examples, or of an encoding's initial values.")
     ] = 0,
 ) -> None:
-    """Show a run and its evaluation, a task with examples, or what an untrained encoding does to the attention logits."""
+    """Show a run and its evaluation, a task with examples, or what an untrained encoding does to the attention logits.
+
+    To choose runs by task, encoding, seed or state: rpe ls runs --encoding rope
+    """
     if name and matching_directories(runs, name) and not any(name in catalog.names(kind) for kind in KINDS):
         flags.refuse(flags.given("--out", "--d-model", "--n-head", "--length", "--seed"), f"{name} is a run")
         _show_runs(select_runs(runs, [name])[0], runs, as_json)

@@ -1,11 +1,13 @@
 """Memory that a run needs at least, from the numbers of its recipe alone: said before anything of that size is made."""
 
 from rpecli.config.recipe import Config, EvalSettings
-from rpecli.evaluate.eval_set import n_sequences
+from rpecli.evaluate.eval_set import eval_lengths, n_sequences
+from rpecli.task import Task
 
 SHIFTED = 32  # sequences
 MOST_PRODUCTS = 1e15  # that are measured: some hours on a processor
 FLOAT, TOKEN = 4, 9  # bytes; a token of an evaluation set has its number and whether it is scored
+SCORES = 1652  # bytes of the scores of a sequence, twice 826: they are concatenated (evaluate/measure.py: SequenceScores)
 
 
 def training_bytes(config: Config, sequence: int, vocabulary: int) -> int:
@@ -16,9 +18,15 @@ def training_bytes(config: Config, sequence: int, vocabulary: int) -> int:
     return FLOAT * (4 * parameters + activations)
 
 
-def evaluation_set_bytes(settings: EvalSettings, sequence: int) -> int:
-    """The sequences of one length, which are drawn before they are measured."""
-    return TOKEN * sequence * n_sequences(settings, sequence)
+def evaluation_set_bytes(settings: EvalSettings, sequence: int, scored: bool = True) -> int:
+    """The sequences of one length, which are drawn before they are measured, and their scores."""
+    return (TOKEN * sequence + SCORES * scored) * n_sequences(settings, sequence)
+
+
+def evaluation_tokens(config: Config, task: Task) -> int:
+    """Tokens of the evaluation sets of a run, all lengths together."""
+    sequences = map(task.sequence, eval_lengths(config, task))
+    return sum(sequence * n_sequences(config.eval, sequence) for sequence in sequences)
 
 
 def shift_bytes(config: Config, sequence: int, shift: int) -> int:

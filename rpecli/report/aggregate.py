@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -148,13 +148,23 @@ def _task_results(name: str, train_length: int, runs: list[RunResults]) -> TaskR
     first = min(runs, key=lambda run: (str(run.path), run.id))
     chance = {length: value for run in runs for length, value in run.by_length(first.scoring.chance).items()}
     family = str(first.record.get("family", "other"))
-    return TaskResults(name, train_length, encodings, groups_of(encodings), lengths, chance, family, first.scoring)
+    return TaskResults(name, train_length, encodings, groups_of(as_trained(encodings)), lengths, chance, family, first.scoring)
 
 
-def own_tasks(tasks: list[TaskResults]) -> list[TaskResults]:
+def counted_tasks(tasks: list[TaskResults]) -> list[TaskResults]:
     """Without those that are another task's runs, measured with other options: to count them again would double the seeds."""
     trained = [task for task in tasks if any(not run.other_task for one in task.encodings for run in one.runs)]
     return trained or tasks
+
+
+def own_tasks(tasks: list[TaskResults]) -> list[TaskResults]:
+    """What verdicts and means over encodings are about: the counted tasks, each run as it was trained and once."""
+    return [replace(task, encodings=as_trained(task.encodings)) for task in counted_tasks(tasks)]
+
+
+def as_trained(encodings: list[EncodingResults]) -> list[EncodingResults]:
+    """Without the rows of runs measured with another encoding, or at other positions, than they were trained with."""
+    return [encoding for encoding in encodings if not encoding.runs[0].is_variant] or encodings
 
 
 def by_scoring(tasks: Sequence[TaskResults]) -> list[tuple[Scoring, list[TaskResults]]]:

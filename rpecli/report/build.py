@@ -115,7 +115,7 @@ def report_content(
 ) -> ReportContent:
     """The results, verdicts and tables of these runs. Raises ReportError."""
     from rpecli.report import paired, verdict
-    from rpecli.report.aggregate import aggregate, own_tasks
+    from rpecli.report.aggregate import aggregate, counted_tasks, own_tasks
     from rpecli.report.load import load_runs
     from rpecli.report.load_probes import load_probes
     from rpecli.report.reference import Background, matching
@@ -135,7 +135,7 @@ def report_content(
     verdicts = verdict.verdicts(own_tasks(tasks), {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
 
     tables = [table for task in tasks for table in _in_part("accuracy", accuracy.tables(task))]
-    more_tables = pooled.tables(own_tasks(tasks))
+    more_tables = pooled.tables(counted_tasks(tasks))
     for task in tasks:
         more_tables += _in_part("grid", grid.tables(task))
         training = [*accuracy.more_tables(task), *places.tables(task), *lr_search.tables(task), *seeds.tables(task)]

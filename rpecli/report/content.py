@@ -6,7 +6,7 @@ from functools import cached_property
 
 from rpecli import __version__
 from rpecli.report import rows
-from rpecli.report.aggregate import TaskResults, by_scoring, own_tasks
+from rpecli.report.aggregate import TaskResults, by_scoring, counted_tasks, own_tasks
 from rpecli.report.copy_weight import CopyWeight, copy_weight
 from rpecli.report.definitions import Definition, definitions
 from rpecli.report.headline import Headline, headline
@@ -145,7 +145,7 @@ class ReportContent:
             reference_notes=self.reference_notes,
             groups=rows.group_rows(self.tasks),
             pairs=rows.pair_rows(self.tasks),
-            pooled=rows.pooled_rows(own_tasks(self.tasks)),
+            pooled=rows.pooled_rows(counted_tasks(self.tasks)),
             suites=self.suites.rows if self.suites else [],
             profiles=self.profiles,
             warnings=self.warnings,

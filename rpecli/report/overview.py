@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from rpecli.report import stats
-from rpecli.report.aggregate import EncodingResults, TaskResults, by_scoring, own_tasks
+from rpecli.report.aggregate import EncodingResults, TaskResults, by_scoring, counted_tasks
 from rpecli.report.load import YOURS
 from rpecli.report.measures import ACCURACY, EXACT, TOKENS, Measure
 from rpecli.table import MISSING, Table, plural, whole_percent
@@ -175,7 +175,7 @@ def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
         beyond_task = {length for length in encoding.by_length if length > task.train_length}
         if encoding.by_length:
             shared[task.title] = shared.get(task.title, beyond_task) & beyond_task
-    counted = {task.title for task in own_tasks([entry.task for entry in entries])}
+    counted = {task.title for task in counted_tasks([entry.task for entry in entries])}
     for row, task, encoding in entries:
         by_length = {
             length: summary.mean

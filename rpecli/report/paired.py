@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from rpecli.catalog import GROUPS
 from rpecli.report import stats
-from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.aggregate import EncodingResults, TaskResults, as_trained
 from rpecli.report.load import RunResults
 from rpecli.report.measures import EXACT, Measure
 from rpecli.report.records import Difference, McNemarPair, Pair, Pooled
@@ -243,7 +243,7 @@ def pooled_groups(tasks: list[TaskResults], measure: Measure, family: str = ALL_
     for group in GROUPS:
         members = {
             (task.title, encoding.label): list(by_label[encoding.label].values())
-            for task, by_label in by_task for encoding in task.encodings
+            for task, by_label in by_task for encoding in as_trained(task.encodings)
             if encoding.group == group and encoding.label in by_label
         }  # fmt: skip
         if members:

@@ -44,7 +44,8 @@ def answer(result: Recommendation, task: TaskResults) -> str:
     best, value = result.best, _value(result.measure, result.best.score)
     where = _where(result, task)
     if result.outcome == UNLEARNED:
-        return f"No answer yet: no encoding learned even lengths up to {task.train_length}. {best.title} leads: {value} {where}."
+        unlearned = f"no encoding learned even lengths up to {task.train_length}, so longer ones say nothing"
+        return f"No answer yet: {unlearned}. The highest is {best.title}: {value} {where}."
     if result.outcome == AT_CHANCE:
         return f"No encoding holds {where}: none does much better than a guess. The best is {best.title}: {value}."
     if result.outcome == CLEAR:
@@ -86,6 +87,8 @@ def _names(names: list[str]) -> str:
 def details(result: Recommendation, task: TaskResults, costs: Costs) -> list[str]:
     """Paragraphs below the answer."""
     costs_of = [result.choice, *filter(None, [_other(result)])]
+    if result.outcome == UNLEARNED:  # differences of models that learned nothing
+        return [costs.sentence(costs_of)]
     paragraphs = [_comparison(result), _stopgap(result, costs), _only_trained(result, task), costs.sentence(costs_of)]
     return [*filter(None, paragraphs), *(_pretrained(model, result.measure) for model in result.pretrained)]
 

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from rpecli import __version__
 from rpecli.report import paired, stats, study_notes
-from rpecli.report.aggregate import EncodingResults, TaskResults, own_tasks
+from rpecli.report.aggregate import EncodingResults, TaskResults, counted_tasks
 from rpecli.report.load import ReportError
 from rpecli.report.measures import Measure, Scoring, measures_of
 from rpecli.report.provenance import provenance
@@ -176,7 +176,7 @@ def compare(a: Study, b: Study, command: str | None = None) -> StudyComparison:
     notes += [*study_notes.different_sets(different_sets), *study_notes.shared_runs(a, b)]
     if not rows:
         raise ReportError("\n".join([f"nothing to compare in {a.name} and {b.name}:", *notes]))
-    counted = {task.title for task in own_tasks(a.tasks)}
+    counted = {task.title for task in counted_tasks(a.tasks)}
     overall = _overall([match for match in matches if match.title in counted])
     return StudyComparison(a, b, rows, notes, overall, command)
 

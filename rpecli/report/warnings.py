@@ -29,7 +29,7 @@ def incomplete(runs: "list[RunResults]") -> list[str]:
     unevaluated = [run for run in trained if not run.all_evaluations]
     unsolved = [run for run in trained if run.all_evaluations and run.config.length not in run.all_evaluations]
     for members, problem in (
-        (unfinished, "not trained to the end, so excluded from means: rpe train RUN/recipe.yaml for each of"),
+        (unfinished, "not trained to the end, so excluded from means: rpe work"),
         (unevaluated, "trained but not evaluated: rpe eval"),
         (unsolved, "not evaluated at the training length, so whether solved is unknown: rpe eval --lengths 1x"),
     ):

@@ -13,17 +13,26 @@ MAX_LINES = 12
 ALL = "rpe ls runs --problems"  # the command that shows every message about what runs hold
 
 
-def folded(messages: Iterable[Message], see_all: str = ALL) -> list[str]:
-    """Messages about runs in at most MAX_LINES lines: of many that say the same the first one, and how many there are."""
+def folded(messages: Iterable[Message], see_all: str | None = ALL) -> list[str]:
+    """Messages about runs in at most MAX_LINES lines: of many that say the same the first one, and how many there are.
+
+    `see_all` is the command that shows every line; None where there is none.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for path, message in messages:
         groups[_without_name(path, message)].append(message)
     lines = list[str]()
     for members in groups.values():
-        more = [f"and the same for {len(members) - 1} other runs"]
-        lines += members if len(members) <= MAX_ALIKE else members[:1] + more
+        rest = [f"and the same for {len(members) - 1} other runs"]
+        lines += members if len(members) <= MAX_ALIKE else members[:1] + rest
     hidden = len(lines) - MAX_LINES
-    return lines if hidden <= 1 else [*lines[:MAX_LINES], f"and {hidden} lines more about other runs: {see_all} shows all"]
+    more = f": {see_all} shows all" if see_all else ""
+    return lines if hidden <= 1 else [*lines[:MAX_LINES], f"and {hidden} lines more about other runs{more}"]
+
+
+def about(run: Run, reason: str) -> str:
+    """The reason, which begins with the name of the run unless it has it in a path."""
+    return reason if run.name in reason else f"{run.name}: {reason}"
 
 
 def _without_name(path: Path, message: str) -> str:

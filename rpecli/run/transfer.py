@@ -4,6 +4,7 @@ Only files that rpe knows are copied, and no links are followed. run.json comes 
 same command goes on with it.
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -91,6 +92,8 @@ def remove(run: Run) -> None:
         if run.path.is_symlink():
             run.path.unlink()
             return
+        if not os.access(run.path, os.W_OK):
+            raise RunError(f"{run} cannot be removed: permission denied")
         with run.lock():
             for path in run.path.iterdir():
                 if path.is_dir() and not path.is_symlink():
