@@ -291,3 +291,5 @@ def test_runs_measured_with_another_encoding_enter_no_verdict_no_headline_and_no
     assert paired.pooled_groups(both, measure) == paired.pooled_groups(plain, measure)
     assert len(paired.pooled(both, measure)) == len(paired.pooled(plain, measure)) + 1
     assert aggregate(stretched)[0].groups[0].n_runs == 4, "alone, they are what there is"
+    unmeasured = [replace(run, evaluations={}) for run in runs]
+    assert len(own_tasks(aggregate(unmeasured + stretched))[0].encodings) == 5, "nothing else was measured"

@@ -163,8 +163,12 @@ def own_tasks(tasks: list[TaskResults]) -> list[TaskResults]:
 
 
 def as_trained(encodings: list[EncodingResults]) -> list[EncodingResults]:
-    """Without the rows of runs measured with another encoding, or at other positions, than they were trained with."""
-    return [encoding for encoding in encodings if not encoding.runs[0].is_variant] or encodings
+    """Without the rows of runs measured with another encoding, or at other positions, than they were trained with.
+
+    Where nothing was measured as it was trained, such as on a data set alone, all of them.
+    """
+    trained = [encoding for encoding in encodings if not encoding.runs[0].is_variant]
+    return trained if any(encoding.evaluated_runs for encoding in trained) else encodings
 
 
 def by_scoring(tasks: Sequence[TaskResults]) -> list[tuple[Scoring, list[TaskResults]]]:
