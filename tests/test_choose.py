@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -104,10 +105,8 @@ def test_an_encoding_whose_run_fails_is_named_and_left_out(rpe: tiny.Rpe, trap: 
 def test_too_little_time_is_told_with_an_estimate_before_any_run(rpe: tiny.Rpe, here: Path) -> None:
     result = choose(rpe, "--task", "copy", "--length", "3", minutes=0.001, steps=None)
     assert (result.code, result.out) == (2, "")
-    assert (
-        "--minutes 0.001 is too short: one run of each of 2 encodings takes about 2 seconds and three seeds of each 47 seconds"
-        in result.err
-    )
+    estimate = r"--minutes 0.001 is too short: one run of each of 2 encodings takes about \d+ s and three seeds of each \d+ s"
+    assert re.search(estimate, result.err)
     assert "write --minutes 1, or fewer encodings (--encoding)" in result.err
     assert not (here / "runs").exists()
 
@@ -123,9 +122,9 @@ def test_cut_steps_are_said(rpe: tiny.Rpe, trap: tiny.Trap, here: Path, monkeypa
 
 
 def test_rows_without_longer_ones_are_judged_at_the_training_length(rpe: tiny.Rpe, here: Path) -> None:
-    rows = "".join(json.dumps({"input": f"{a} {b}", "target": WORDS[a % 6]}) + "\n" for a in range(20) for b in range(15))
+    rows = "".join(json.dumps({"input": f"{a} {b}", "target": WORDS[a]}) + "\n" for a in range(3) for b in range(100))
     (here / "short.jsonl").write_text(rows)
-    result = choose(rpe, "--data", "short.jsonl:tokens=space", "--seeds", "1", steps=100)
+    result = choose(rpe, "--data", "short.jsonl:tokens=space", "--seeds", "1", steps=400)
     assert result.code == 0, result.err
     assert "There is nothing longer than 1 to test with" in result.err
     assert "Nothing longer than 1 was tested, so this says nothing about longer inputs." in result.out

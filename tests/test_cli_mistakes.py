@@ -20,7 +20,7 @@ from rpecli.cli import app as cli
         (("train", "--lr", "fast"), r"--lr: 'fast' is not a number: write for example 0\.006"),
         (("train", "--lr"), r"'--lr' requires an argument"),
         (("train", "--set", "lr"), r"--set lr: write --set key=value"),
-        (("train", "--set", "lrr=3"), r"--lrr: unknown key: did you mean lr\?"),
+        (("train", "--set", "lrr=3"), r"--lrr: unknown key: did you mean lr or lr_search\?"),
         (("train", "--d-model", "30"), r"--d-model: d_model=30 is not divisible by n_head=4: d_model=32 is"),
         (
             ("train", "--encoding", "ropee"),

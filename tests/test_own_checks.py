@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_told(rpe: tiny.Rpe, here: Path, monk
 
     monkeypatch.setattr("builtins.open", refuse)
     result = rpe("new", "task", "mine")
-    assert (result.code, result.err) == (1, "mine.py cannot be written: Permission denied\n")
+    assert (result.code, result.err) == (1, "mine.py cannot be written: permission denied\n")
 
 
 def test_new_loads_nothing_heavy(here: Path) -> None:

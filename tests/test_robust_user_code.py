@@ -315,7 +315,7 @@ def test_code_that_came_with_a_run_runs_only_if_its_text_was_named_before(
         result = rpe(*command)
         assert result.code != 0
         assert "read it, then add --trust-code" in result.err
-    assert rpe("inspect").err.count(recipe.parent.name) == 1, "the path has the name"
+    assert rpe("inspect").err.count(recipe.parent.name) == 2, "in the path, and at the end"
     for command in (("report",), ("ls", "runs"), ("show", recipe.parent.name)):
         assert rpe(*command).code == 0
     assert not Path("executed").exists()

@@ -14,6 +14,7 @@ from rpecli.model import LoadedModel, Transformer, build
 from rpecli.run.code import check_copies
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
+from rpecli.run.problems import about
 from rpecli.run.provenance import data_sources
 
 
@@ -36,7 +37,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
         loaded.model.load_state(state if override is None else _without_foreign_encodings(state, loaded.model))
         loaded.task = evaluation_task(config)
     except ChoiceError as error:
-        raise RunError(f"{run.name}: {error}") from None
+        raise RunError(about(run, str(error))) from None
     except ValueError as error:
         raise RunError(f"{run.weights_file}: {error}: {_remedy(run, override)}") from None
     except (MemoryError, RuntimeError) as error:
