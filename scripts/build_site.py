@@ -38,6 +38,8 @@ def copy_pages(folder: Path) -> None:
     for page in folder.glob("*.md"):
         text = LINK.sub(r"\1", page.read_text(encoding="utf-8"))
         page.write_text(text.replace("](README.md", "](index.md"), encoding="utf-8")
+    index = folder / "results" / "README.md"
+    index.write_text(index.read_text(encoding="utf-8").replace("](../docs/", "](../"), encoding="utf-8")
 
 
 def main(target: str = "site") -> None:

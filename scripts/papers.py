@@ -56,7 +56,8 @@ def main(folder: str = "runs/papers") -> None:
             if path.is_dir() and (line := line_of(loaded, Run(path))):
                 known[id] = line
         kept = [known[id] for id in dict.fromkeys(ids) if id in known]
-        (FOLDER / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
+        if kept:
+            (FOLDER / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
         print(f"{name}.jsonl: {len(kept)} runs")
 
 
