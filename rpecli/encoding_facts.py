@@ -180,19 +180,20 @@ class SourceFile:
 
     def learns(self) -> Learns:
         """Whether the file, or what it imports from other files than the contract, creates parameters."""
-        answers = [_creates_parameters(self.tree)]
-        for path, name in self.imported.values():
-            if path != CONTRACT and path.is_file():
-                answers.append(SourceFile(path)._definition_learns(name))
-        return _strongest(answers)
+        return _strongest([_creates_parameters(self.tree), *self._imports_learn(set(self.imported))])
+
+    def _imports_learn(self, names: set[str]) -> list[Learns]:
+        origins = [self.imported[name] for name in names]
+        return [SourceFile(path)._definition_learns(name) for path, name in origins if path != CONTRACT and path.is_file()]
 
     def _definition_learns(self, name: str) -> Learns:
-        """The same for one class or function of the file and for what it uses in the file; `name` may be the whole module."""
+        """The same for one class or function of the file and for what it uses; `name` may be the whole module."""
         node = self.defined.get(name)
         if node is None:
             return self.learns() if self.path.stem == name else "no"
-        used = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} & set(self.defined) - {name}
-        return _strongest([_creates_parameters(node), *map(self._definition_learns, used)])
+        names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} - {name}
+        here = map(self._definition_learns, names & set(self.defined))
+        return _strongest([_creates_parameters(node), *here, *self._imports_learn(names & set(self.imported))])
 
 
 def _strongest(answers: list[Learns]) -> Learns:

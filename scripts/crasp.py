@@ -16,13 +16,13 @@ from rpecli.catalog import folder
 from rpecli.config.load import load
 from rpecli.config.recipe import Config
 from rpecli.config.suites import expressible
+from rpecli.report.overview import UNSOLVED
 from rpecli.run.records import SOLVED
 from rpecli.table import MISSING, Table
 from rpecli.titles import display, display_trained
 
 FILE = Path(__file__).resolve().parents[1] / "results" / "crasp" / "runs.csv"
 BINS = ((1, 50), (51, 100), (101, 150))
-UNSOLVED = "*"
 YES_NO = {True: "yes", False: "no"}
 Row = tuple[str, str]  # encoding and positions
 

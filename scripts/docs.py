@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -28,12 +29,13 @@ from rpecli.config.keys import recipe_keys
 from rpecli.describe import learned, listing, task_card
 from rpecli.escape import Markdown
 from rpecli.report import reference
-from rpecli.report.aggregate import aggregate
-from rpecli.report.heatmap import heat_map
+from rpecli.report.aggregate import TaskResults, aggregate
+from rpecli.report.heatmap import HeatMap, heat_map
+from rpecli.report.overview import UNSOLVED
 from rpecli.reproduce import order, paper
 from rpecli.reproduce import tables as paper_rows
 from rpecli.reproduce.outcome import AGREES, MIN_SEEDS
-from rpecli.table import Table, few
+from rpecli.table import MISSING, Table, few
 from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,15 +236,22 @@ def checks_table() -> str:
     ])  # fmt: skip
 
 
+@cache
+def reference_results() -> tuple[list[TaskResults], HeatMap]:
+    """The reference results by task, and their heat map."""
+    tasks = aggregate(reference.read())
+    return tasks, heat_map(tasks)
+
+
 def reference_table() -> str:
     """Every encoding of the reference results: a column for each task and length."""
-    tasks = aggregate(reference.read())
-    heat, runs = heat_map(tasks), {one.short_title: one for task in tasks for one in task.encodings}
+    tasks, heat = reference_results()
+    runs = {one.short_title: one for task in tasks for one in task.encodings}
     heads = [f"{task.title} {length}" for task in heat.tasks for length in task.lengths]
     rows = []
     for row in heat.rows:
         name, seeds = Markdown(f"[{row.title}](encodings.md#{runs[row.title].label})"), len(runs[row.title].evaluated_runs)
-        cells = [f"{cell.text}{'*' * cell.unsolved}" if cell else "-" for cells in row.cells for cell in cells]
+        cells = [f"{cell.text}{UNSOLVED * cell.unsolved}" if cell else MISSING for cells in row.cells for cell in cells]
         rows.append({"encoding": name, "group": row.group, "seeds": str(seeds), "beyond": Markdown(f"**{row.mean}**"),
                      **dict(zip(heads, cells, strict=True))})  # fmt: skip
     return table(rows)
@@ -250,15 +259,8 @@ def reference_table() -> str:
 
 def results_index() -> str:
     """Every report that ships with its headline and its claims, then what is known of tasks and of papers."""
-    return "\n".join(
-        [
-            *map(_report_line, sorted(SHIPPED.glob("*/report.json"))),
-            _reference_line(),
-            _tasks_line(),
-            _papers_line(),
-            _crasp_line(),
-        ]
-    )
+    lines = (_reference_line(), _tasks_line(), _papers_line(), _crasp_line())
+    return "\n".join([*map(_report_line, sorted(SHIPPED.glob("*/report.json"))), *lines])
 
 
 def _report_line(file: Path) -> str:
@@ -269,12 +271,13 @@ def _report_line(file: Path) -> str:
 
 
 def _reference_line() -> str:
-    runs = reference.read()
-    tasks, encodings = ({getattr(run.config, key) for run in runs} for key in ("task", "encoding"))
-    first = few([row.title for row in heat_map(aggregate(runs)).rows], 3)
+    tasks, heat = reference_results()
+    seeds = sorted({len(one.evaluated_runs) for task in tasks for one in task.encodings})
+    n_runs = sum(len(one.evaluated_runs) for task in tasks for one in task.encodings)
+    first = few([row.title for row in heat.rows], 3)
     return (
-        f"- **[every encoding](../docs/reference-results.md)**: {len(runs)} runs of {len(encodings)} encodings on {len(tasks)} "
-        f"tasks, one to three seeds each; in the order of what they keep beyond the training length: {first}."
+        f"- **[every encoding](../docs/reference-results.md)**: {n_runs} runs of {len(heat.rows)} encodings on {len(tasks)} "
+        f"tasks, {seeds[0]} to {seeds[-1]} seeds each; in the order of what they keep beyond the training length: {first}."
     )
 
 

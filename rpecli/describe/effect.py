@@ -132,11 +132,7 @@ def _hooks(encoding: Encoding, facts: encoding_facts.EncodingFacts) -> list[str]
     are no hooks of the encoding itself.
     """
     inherited = {"distance": "bias", "curve": "score"}.get(facts.kernel)
-    added = {
-        hook
-        for hook in ("embed", "relocate", "features", "rotate", "bias", "score")
-        if hook != inherited and overrides(encoding, hook)
-    }
+    added = {hook for hook in ("bias", *OTHER_HOOKS) if hook != inherited and overrides(encoding, hook)}
     return [hook for hook in encoding_facts.HOOKS if hook in facts.hooks or hook in added]
 
 
@@ -183,9 +179,7 @@ def effect(encoding: Encoding, length: int, seed: int = 0) -> Tensor:
 
 
 def _is_content_free(encoding: Encoding) -> bool:
-    return overrides(encoding, "bias") and not any(
-        overrides(encoding, hook) for hook in ("embed", "relocate", "features", "rotate", "score")
-    )
+    return overrides(encoding, "bias") and not any(overrides(encoding, hook) for hook in OTHER_HOOKS)
 
 
 def _scores(encoding: Encoding, x_BxTxM: Tensor, w_2xMxM: Tensor, positions_T: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from rpecli.encodings import _require as require
 PAIRINGS = ("interleaved", "half")  # channels (2c, 2c+1), or (c, c + half of the width)
 SCALINGS = ("none", "pi", "ntk", "dynamic", "yarn", "llama3")
 LONGROPE = "longrope"  # the scaling that needs factors
+BY_PAIR = "by pair"  # what it is at a length beyond training
 
 
 def precise(x: Tensor) -> Tensor:
@@ -100,14 +101,11 @@ class Scaling:
     base: float
     max_train_length: int
     pair_factors: tuple[float, ...] = ()  # of LONGROPE
-    is_beyond: bool = False  # the evaluated length is known, and LONGROPE's factors hold
 
     @property
     def by_length(self) -> bool:
         """Whether the frequencies depend on the evaluated length."""
-        if self.kind in ("dynamic", LONGROPE):
-            return not self.is_beyond
-        return self.kind != "none" and not self.factor
+        return self.kind in ("dynamic", LONGROPE) or (self.kind != "none" and not self.factor)
 
     def fixed(self, n_positions: int) -> "Scaling":
         """The same with the factor that it has at an evaluated length."""
@@ -115,7 +113,7 @@ class Scaling:
         if self.kind == "dynamic":  # NTK with a factor of its own for each length
             return replace(self, kind="ntk", factor=max(1.0, self.factor * growth - (self.factor - 1)) if self.factor else growth)
         if self.kind == LONGROPE:
-            beyond = replace(self, factor=self.factor or growth, is_beyond=True)
+            beyond = replace(self, kind=BY_PAIR, factor=self.factor or growth)
             return beyond if growth > 1 else replace(self, kind="none", factor=1.0)
         return replace(self, factor=self.factor or growth)
 
@@ -131,7 +129,7 @@ class Scaling:
         if self.kind == "llama3":
             fast_C = (self.max_train_length * w_C / (2 * math.pi) - 1) / 3  # low and high frequency factors 1 and 4
             return w_C * self._mixed(f, 1 - fast_C.clamp(0, 1)), 1.0
-        if self.kind == LONGROPE:
+        if self.kind == BY_PAIR:
             return w_C / w_C.new_tensor(self.pair_factors), math.sqrt(1 + math.log(f) / math.log(self.max_train_length))
         if self.kind == "pi":
             return w_C / f, 1.0

@@ -9,67 +9,41 @@ answers of an encoder are, have no place. Past the training length runs of digit
 rows at their initial values.
 """
 
-from dataclasses import replace
-from typing import Self
-
 import torch
 from torch import Tensor
 
-from rpecli import encoding
-from rpecli.encoding import Encoding, Shape
+from rpecli.encoding import Shape
 from rpecli.encodings import _require as require
-from rpecli.encodings.learned import Learned
+from rpecli.encodings._places import PlacesOver
 from rpecli.task import SPECIAL
 
 
-def places(ids_BxS: Tensor, digits: int) -> Tensor:
-    """1, 2, ... within each run of digits, 0 for other tokens."""
-    digit_BxS = (ids_BxS >= SPECIAL) & ((ids_BxS < SPECIAL + digits) | (digits == 0))
-    count_S = torch.arange(1, ids_BxS.shape[1] + 1, device=ids_BxS.device)
-    return count_S - count_S.where(~digit_BxS, 0).cummax(dim=1).values
-
-
-class Abacus(Encoding):
+class Abacus(PlacesOver):
     title = "Abacus"
     group = "APE"
     paper = "Transformers Can Do Arithmetic with the Right Embeddings, 2024, arXiv 2405.17399"
     extrapolation = "rows at their initial values"
 
     def __init__(self, shape: Shape, *, digits: int = 0, max_k: int = 99, rows: int = 1024, over: str = "none"):
-        super().__init__(shape)
         require.at_least(0, digits=digits, max_k=max_k, rows=rows)
-        self.over = encoding.make(over, shape)
+        super().__init__(shape, over, max(rows, shape.max_train_length + max_k + 1))
         if isinstance(self.over, Abacus):
             raise ValueError("over=abacus: write another encoding, such as over=rope, or leave it out")
-        self.shared, self.causal_only, self.shift_invariant = self.over.shared, self.over.causal_only, self.over.shift_invariant
         self.digits, self.max_k = digits, max_k
-        self.table: Learned | None = Learned(replace(shape, max_train_length=max(rows, shape.max_train_length + max_k + 1)))
 
-    @property
-    def on_scores(self) -> Encoding:
-        return self.over.on_scores
+    def places(self, ids_BxS: Tensor) -> Tensor:
+        """1, 2, ... within each run of digits, 0 for other tokens."""
+        digit_BxS = (ids_BxS >= SPECIAL) & ((ids_BxS < SPECIAL + self.digits) | (self.digits == 0))
+        count_S = torch.arange(1, ids_BxS.shape[1] + 1, device=ids_BxS.device)
+        return count_S - count_S.where(~digit_BxS, 0).cummax(dim=1).values
 
-    def share_with(self, first: Self) -> None:
-        self.over.share_with(first.over)
-        if first is not self:
-            self.table = None  # the first layer's instance adds to the embeddings, once
-
-    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
-        x_BxTxM = self.over.embed(x_BxTxM, positions_BxT, ids_BxS)
-        if self.table is None:
-            return x_BxTxM
-        place_BxS = places(ids_BxS, self.digits)
-        if self.training:
+    def rows_now(self, ids_BxS: Tensor) -> Tensor:
+        place_BxS = self.places(ids_BxS)
+        if self.training and self.table is not None:
             place_BxS = place_BxS + (place_BxS > 0) * self._offset(ids_BxS, int(self.table.seed))
-        return self.table.embed(x_BxTxM, place_BxS[:, -x_BxTxM.shape[1] :], ids_BxS)
+        return place_BxS
 
     def _offset(self, ids_BxS: Tensor, seed: int) -> int:
         weight_N = torch.arange(1, ids_BxS.numel() + 1, device=ids_BxS.device)
         generator = torch.Generator().manual_seed(int((ids_BxS.flatten() * weight_N).sum()) * 4099 + seed)
         return int(torch.randint(self.max_k + 1, (1,), generator=generator))
-
-    def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
-        untrained = self.over.untrained(positions_BxT, ids_BxT)
-        if ids_BxT is None or self.table is None:
-            return untrained
-        return max(untrained, self.table.untrained(places(ids_BxT, self.digits)))

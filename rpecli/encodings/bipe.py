@@ -11,48 +11,27 @@ Past the training length longer segments meet rows at their initial values, and 
 authors' code; more segments are distances that `over` never saw.
 """
 
-from dataclasses import replace
-from typing import Self
-
 import torch
 from torch import Tensor
 
-from rpecli import encoding
-from rpecli.encoding import Encoding, Shape, overrides
+from rpecli.encoding import Shape, overrides
 from rpecli.encodings import _require as require
-from rpecli.encodings.learned import Learned
+from rpecli.encodings._places import PlacesOver
 from rpecli.task import PAD, SPECIAL
 
 
-class BiPE(Encoding):
+class BiPE(PlacesOver):
     title = "BiPE"
     paper = "Two Stones Hit One Bird: Bilevel Positional Encoding for Better Length Extrapolation, 2024, arXiv 2401.16421"
     extrapolation = "rows at their initial values, new numbers of segments"
 
     def __init__(self, shape: Shape, *, ends: str = "", rows: int = 1024, std: float = 1.0, over: str = "rope"):
-        super().__init__(shape)
         require.at_least(1, rows=rows)
-        self.over = encoding.make(over, shape)
+        super().__init__(shape, over, rows, std)
         if any(overrides(self.over, hook) for hook in ("embed", "relocate")):
             raise ValueError(f"over={over}: write an encoding that acts on the scores alone, such as over=rope or over=alibi")
-        self.shared, self.causal_only, self.shift_invariant = self.over.shared, self.over.causal_only, self.over.shift_invariant
         self.ends = [_symbol(text) + SPECIAL for text in ends.split(".") if text]
         self.rows = rows
-        self.table: Learned | None = Learned(replace(shape, max_train_length=rows), std=std)
-
-    @property
-    def on_scores(self) -> Encoding:
-        return self.over.on_scores
-
-    def share_with(self, first: Self) -> None:
-        self.over.share_with(first.over)
-        if first is not self:
-            self.table = None  # the first layer's instance adds to the embeddings, once
-
-    def embed(self, x_BxTxM: Tensor, positions_BxT: Tensor, ids_BxS: Tensor) -> Tensor:
-        if self.table is None:
-            return x_BxTxM
-        return self.table.embed(x_BxTxM, self.places(ids_BxS)[:, -x_BxTxM.shape[1] :], ids_BxS)
 
     def relocate(self, positions_BxS: Tensor, ids_BxS: Tensor) -> Tensor:
         ends_BxS = self.separators(ids_BxS).long()
@@ -68,9 +47,6 @@ class BiPE(Encoding):
     def separators(self, ids_BxS: Tensor) -> Tensor:
         ends_BxS = (ids_BxS != PAD) & (ids_BxS < SPECIAL)
         return ends_BxS | torch.isin(ids_BxS, torch.tensor(self.ends, device=ids_BxS.device)) if self.ends else ends_BxS
-
-    def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
-        return 0 if ids_BxT is None or self.table is None else self.table.untrained(self.places(ids_BxT))
 
 
 def _symbol(text: str) -> int:

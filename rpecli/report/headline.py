@@ -75,7 +75,7 @@ def _sentences(numbers: HeadlineNumbers, reference: list[TaskResults]) -> list[s
     if numbers.first is None:
         return sentences.without_a_length(numbers)
     beside = point_at(reference, numbers.first.lengths) if len(numbers.compared) == 1 else None
-    parts = parts_of_reference(reference, numbers, beside)
+    parts = parts_of_reference(reference, numbers, beside) if beside else []
     lines = [sentences.title(numbers, numbers.first, beside, parts), *sentences.training_lengths(numbers)]
     lines += [sentences.part_of_reference(numbers, part) for part in parts]
     lines += [sentences.aside(numbers, numbers.first)]

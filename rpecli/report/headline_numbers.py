@@ -182,28 +182,26 @@ def point_at(tasks: list[TaskResults], lengths: dict[str, int]) -> Point | None:
 class PartOfReference:
     """A group of the reference results that only some of the tasks have, beside these results on the same tasks."""
 
-    reference: Point
+    group: GroupPoint
     own: Point
     lacking: list[str]  # names of the other tasks
-    group: GroupPoint
 
 
-def parts_of_reference(reference: list[TaskResults], numbers: HeadlineNumbers, whole: Point | None) -> list[PartOfReference]:
+def parts_of_reference(reference: list[TaskResults], numbers: HeadlineNumbers, whole: Point) -> list[PartOfReference]:
     """Relative and absolute encodings of the reference that no run learned on some of the tasks: what they do on the others."""
     assert numbers.first
-    lengths, parts = numbers.first.lengths, list[PartOfReference]()
-    for name in ("RPE", "APE") if whole else ():
-        shared = [task for task in reference if name in _group_names(task) and task.title in lengths]
-        of_shared = {task.title: lengths[task.title] for task in shared}
-        if (whole and whole.group(name)) or not shared:
+    parts = []
+    for name in ("RPE", "APE"):
+        learned = {task.title for task in reference if name in _group_names(task)}
+        lengths = {title: length for title, length in numbers.first.lengths.items() if title in learned}
+        if whole.group(name) or not lengths:
             continue
         beside, own = (
-            point_at(shared, of_shared),
-            point_at([task for task in numbers.tasks if task.title in of_shared], of_shared),
+            point_at([task for task in tasks if task.title in lengths], lengths) for tasks in (reference, numbers.tasks)
         )
         if beside and own and (group := beside.group(name)):
-            lacking = [task.short_title for task in numbers.tasks if task.title not in of_shared]
-            parts.append(PartOfReference(beside, own, lacking, group))
+            lacking = [task.short_title for task in numbers.tasks if task.title not in lengths]
+            parts.append(PartOfReference(group, own, lacking))
     return parts
 
 

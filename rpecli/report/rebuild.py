@@ -11,10 +11,10 @@ from rpecli.run.directory import Run, directories
 from rpecli.run.files import RunError, write_files
 
 
-def pack(runs: list[Run], folder: Path, command: str) -> Path:
+def pack(runs: list[Run], folder: Path, command: str) -> None:
     """Writes the archive of a report into its folder. Raises ReportError."""
     try:
-        return write_files(folder, {archive.FILE: archive.packed(runs, archive.Study(command))})[0]
+        write_files(folder, {archive.FILE: archive.packed(runs, archive.Study(command))})
     except (RunError, OSError) as error:
         raise ReportError(str(error)) from None
 
