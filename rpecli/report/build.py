@@ -132,9 +132,9 @@ def report_content(
     elif reference.runs:
         background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
-    own = own_tasks(tasks)
-    own_shifts = invariance.load_shifts(own)
-    verdicts = verdict.verdicts(own, {kind: invariance.predictions_kept(own_shifts, kind) for kind in invariance.KINDS})
+    trained = own_tasks(tasks)
+    own_shifts = invariance.load_shifts(trained)
+    verdicts = verdict.verdicts(trained, {kind: invariance.predictions_kept(own_shifts, kind) for kind in invariance.KINDS})
 
     tables = [table for task in tasks for table in _in_part("accuracy", accuracy.tables(task))]
     more_tables = pooled.tables(counted_tasks(tasks))
