@@ -187,8 +187,9 @@ def judge(claim: Claim) -> Verdict:
     seeds = sample_size.seeds_needed(comparison.strata, claim.margin)
     return Verdict(
         claim=claim.name, outcome=decide(difference, claim.margin, p_equivalence, by_task), summary="",
-        effect=f"{words.write(difference.mean, difference.interval)} {words.of}", compared=comparison.sides.compared, reference=None, reference_compared=None,
-        settle=settling([task for task, _ in claim.scores], seeds), lines=lines, difference=difference, by_task=by_task,
+        effect=f"{words.write(difference.mean, difference.interval)} {words.of}", compared=comparison.sides.compared,
+        reference=None, reference_compared=None, settle=settling([task for task, _ in claim.scores], seeds), lines=lines,
+        difference=difference, by_task=by_task,
         margin=claim.margin, p_equivalence=p_equivalence, p_holm=None, seeds_needed=seeds, **_label_fields(labels),
     )  # fmt: skip
 
@@ -201,8 +202,8 @@ def _label_fields(labels: LabelTest | None) -> dict[str, float | None]:
 
 def not_measured(claim: str, line: str) -> Verdict:
     return Verdict(claim=claim, outcome=NOT_MEASURED, summary="", effect=None, compared=None, reference=None,
-                   reference_compared=None, settle=None, lines=[line], difference=None, by_task={}, margin=MARGIN, p_equivalence=None, p_holm=None, seeds_needed=None,
-                   **_label_fields(None))  # fmt: skip
+                   reference_compared=None, settle=None, lines=[line], difference=None, by_task={}, margin=MARGIN,
+                   p_equivalence=None, p_holm=None, seeds_needed=None, **_label_fields(None))  # fmt: skip
 
 
 def _too_few(difference: Difference) -> list[str]:

@@ -149,7 +149,7 @@ def summary(verdict: Verdict, compared: bool = True, settle: bool = True) -> str
 
 
 def beside(verdict: Verdict, reference: Verdict) -> Verdict:
-    """A verdict with `Supported (reference): +29 points [20, 37] of exact match beyond training, p = 0.001 (Holm)` and its sides."""
+    """A verdict with `Supported (reference): +29 points [20, 37] of exact match beyond training, p = 0.001 (Holm)`."""
     outcome, _, numbers = summary(reference, compared=False, settle=False).partition(": ")
     compared = (reference.compared or "").replace("these ", "")  # they are not listed here
     text = f"{outcome} (reference): {numbers.removesuffix('.')}"
