@@ -135,6 +135,7 @@ def report_content(
     trained = own_tasks(tasks)
     own_shifts = invariance.load_shifts(trained)
     verdicts = verdict.verdicts(trained, {kind: invariance.predictions_kept(own_shifts, kind) for kind in invariance.KINDS})
+    verdicts = verdict.beside_reference(verdicts, background.compared)
 
     tables = [table for task in tasks for table in _in_part("accuracy", accuracy.tables(task))]
     more_tables = pooled.tables(counted_tasks(tasks))

@@ -12,7 +12,7 @@ from rpecli.table import plural
 MAX_LENGTHS = 8  # of a task
 MAX_COLUMNS = 32  # of tasks side by side
 DENSITIES = {  # up to so many columns of numbers: class of the table, pixels that its names take, and each of its numbers
-    16: ("", 450, 44), 24: ("dense", 350, 36), MAX_COLUMNS: ("dense denser", 350, 30),
+    16: ("", 450, 44), 24: ("dense", 358, 36), MAX_COLUMNS: ("dense denser", 350, 30),
 }  # fmt: skip
 LOW, HIGH = (247, 244, 235), (20, 75, 140)  # the colors of chance and of the best, on a light ground
 LOW_DARK, HIGH_DARK = (38, 43, 51), (125, 180, 255)  # the same on a dark ground
