@@ -37,8 +37,8 @@ class RecipeSource:
         return self.locations.get(name, ""), name
 
 
-def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, RecipeSource]:
-    """Loads a recipe by name or path (None: the defaults), with `flags` above it.
+def load(recipe: str | None = None, flags: dict[str, str] | None = None, dashes: str = "--") -> tuple[Recipe, RecipeSource]:
+    """Loads a recipe by name or path (None: the defaults), with `flags` above it, which Python writes without `dashes`.
 
     Raises:
         RecipeError: with every error of the file and the flags.
@@ -58,7 +58,7 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
     for name, value in (flags or {}).items():
         key = name.replace("-", "_")
         _drop_below(values, source, key)
-        values[key], source.locations[key] = value, f"--{key.replace('_', '-')}"
+        values[key], source.locations[key] = value, f"{dashes}{key.replace('_', '-')}" if dashes else ""
     loaded, errors = _validate(values)
     problems += [_explain(error, source.locations) for error in errors]
     problems += _cross_field_errors(loaded, source, _uncertain_keys(values, errors))
