@@ -66,8 +66,8 @@ def _plain(name: str) -> str:
 
 
 def without_options(choice: str) -> str:
-    """A choice's name as it is written there, which is how `by_task` spells it."""
-    return _split(choice)[0]
+    """A choice's name as it is written there, which is how `by_task` spells it; encodings that alternate as they are."""
+    return _split(choice)[0] if len(split_layers(choice)) == 1 else choice
 
 
 def split_layers(text: str) -> list[str]:

@@ -19,7 +19,7 @@ class CountingCopy(Task):
     family = "counting"
     order_matters = False
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
-    variants = {"format=replace": {}, "format=twice": {}}
+    variants = {"format=replace": {"tokens": 2048, "steps": 2000, "curriculum": 0.5}, "format=twice": {}}
     defaults = {"length": 20, "steps": 1000}
     examples = (([3, 3, 3], "> 3 3 3 | [3] [3] [3] ."), ([7], "> 7 | [7] ."))
 

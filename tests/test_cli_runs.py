@@ -86,8 +86,22 @@ def test_eval_and_report_take_the_same_filters(rpe: tiny.Rpe, evaluated: Path, t
 
 def test_a_filter_that_no_run_passes_is_an_error(rpe: tiny.Rpe, evaluated: Path) -> None:
     result = rpe("ls", "runs", "--runs", evaluated, "--task", "sort", "--state", "failed")
-    assert (result.code, result.err) == (1, "no run with task sort, state failed: rpe ls runs lists all\n")
+    assert (result.code, result.err) == (1, "--task: no run has task sort; they have copy: rpe ls runs lists all\n")
     assert rpe("ls", "runs", "--runs", evaluated, "--seed", "x").code == 2
+    for text in ("rope,", ",", "", "rope:"):
+        result = rpe("ls", "runs", "--runs", evaluated, "--encoding", text)
+        assert (result.code, result.err.startswith("--encoding: ")) == (2, True), text
+
+
+def test_a_value_of_a_filter_that_no_run_has_is_told(rpe: tiny.Rpe, evaluated: Path) -> None:
+    for flag, text, missing in (
+        ("--encoding", "rope,typo", "typo"),
+        ("--seed", "0,7", "7"),
+        ("--encoding", "rope,rope and", "rope and"),
+    ):
+        result = rpe("ls", "runs", "--runs", evaluated, flag, text)
+        assert (result.code, len(result.err.splitlines())) == (0, 1)
+        assert result.err.startswith(f"{flag}: no run has {flag[2:]} {missing}; they have ")
 
 
 def test_a_list_shows_accuracy_at_lengths_that_exist() -> None:

@@ -209,21 +209,21 @@ def test_no_encoding_that_does_as_well_as_the_best_is_said_for_that_task():
     best = {"rope": {16: 1, 32: 0.7}, "learned": {16: 1, 32: 0.2}}
     tasks = results(best | {"none": {16: 1, 32: 0.68}}, task="sort") + results(best | {"none": {16: 1, 32: 0.3}})
     line = headline(tasks)
-    assert "No encoding at all (NoPE) is within 5 points of the best on Sort: 68 % (RoPE 70 %)." in line.detail
+    assert "No encoding at all (NoPE) is within 5 points of the best on Sort at 32: 68 % (RoPE 70 %)." in line.detail
     line = headline(results(best | {"none": {16: 1, 32: 0.72}}, task="sort"))
-    assert "No encoding at all (NoPE) does at least as well as any on Sort: 72 % (RoPE 70 %)." in line.detail
+    assert "No encoding at all (NoPE) does at least as well as any on Sort at 32: 72 % (RoPE 70 %)." in line.detail
 
 
 def test_no_encoding_that_guesses_as_the_best_encoding_does_is_not_called_as_good():
     tasks = results({"rope": {16: 1, 32: 0.9}, "learned": {16: 1, 32: 0.2}, "none": {16: 1, 32: 0.1}})
     guesses = {"rope": {16: 1, 32: 0.52}, "learned": {16: 1, 32: 0.5}, "none": {16: 1, 32: 0.5}}
     tasks += results(guesses, task="parity", chance=0.5)
-    assert "Without any encoding (NoPE): 30 % there." in headline(tasks).detail
+    assert "Without any encoding (NoPE): 30 % at 32." in headline(tasks).detail
 
 
 def test_no_encoding_that_is_nowhere_as_good_has_its_number():
     line = headline(results({"rope": {16: 1, 32: 0.7}, "learned": {16: 1, 32: 0.2}, "none": {16: 1, 32: 0.3}}))
-    assert "Without any encoding (NoPE): 30 % there." in line.detail
+    assert "Without any encoding (NoPE): 30 % at 32." in line.detail
 
 
 def test_different_training_lengths_are_compared_in_multiples():
@@ -274,6 +274,12 @@ def test_encodings_are_ranked_at_the_longest_length_at_which_one_is_above_chance
     line = headline(results(tokens))
     assert "ALiBi (90 %) holds longest (tokens right at 32)." in line.detail
     assert "Tokens right at 512 (32x): relative 10 %, absolute 10 % (chance 10 %)." in line.detail
+
+
+def test_the_number_without_an_encoding_has_its_length():
+    tokens = {"rope": {16: 1, 32: 0.7, 512: 0.1}, "learned": {16: 1, 32: 0.2, 512: 0.1}, "none": {16: 1, 32: 0.3, 512: 0.1}}
+    line = headline(results(tokens))
+    assert "Without any encoding (NoPE): 30 % at 32." in line.detail  # what stands before it may be of another length
 
 
 def test_numbers_are_means_over_seeds_then_encodings_then_tasks():

@@ -13,6 +13,7 @@ from rpecli.report import build, reference
 from rpecli.report.build import Reference
 from rpecli.report.figures.report import report_figures
 from rpecli.report.load import RunResults, load_runs
+from rpecli.report.write import text
 
 
 def reference_of(folder: Path, **runs: list[float]) -> list[RunResults]:
@@ -53,13 +54,36 @@ def test_other_encodings_stand_behind_a_report_and_enter_no_number_of_it(tmp_pat
     others = reference_of(tmp_path, rope=[0.4, 0.5, 0.6], sinusoidal=[0.1, 0.2, 0.3])
     paths = [own(tmp_path, 0.5)]
     plain, content = (build.report_content(paths, "mine", reference=Reference(runs)).data for runs in ([], others))
-    described = {"reference": [], "reference_notes": [], "headline": plain.headline}
+    described = {"reference": [], "reference_notes": [], "headline": plain.headline, "verdicts": plain.verdicts}
     assert content.model_copy(update=described) == plain
     assert [(row.encoding, row.length, row.token_accuracy.mean) for row in content.reference] == [
         ("sinusoidal", 16, 1.0), ("sinusoidal", 32, pytest.approx(0.2)),
     ]  # fmt: skip
     assert {row.source for row in content.rows} == {"yours"}
     assert all(row.source.startswith("reference (c0ffee") for row in content.reference)
+
+
+def test_a_claim_that_the_runs_do_not_measure_has_the_answer_of_the_reference(tmp_path: Path) -> None:
+    scores = [0.8, 0.82, 0.81, 0.83, 0.8, 0.82, 0.81, 0.8]
+    others = reference_of(tmp_path, rope=scores, alibi=scores, sinusoidal=[0.1] * 8, fire=[0.0])
+    content = build.report_content([own(tmp_path, 0.5)], "mine", reference=Reference(others))
+    by_claim = {one.claim: one for one in content.verdicts}
+    extrapolation, invariance = by_claim["Length extrapolation"], by_claim["Translation invariance"]
+    assert extrapolation.outcome == "not measured"
+    assert extrapolation.reference.startswith("Supported (reference): +71 points [")
+    assert extrapolation.reference_compared == "2 relative encodings against this absolute one on this task"  # FIRE has one seed
+    assert extrapolation.summary == "Not measured: no absolute encoding: the same commands with --encoding sinusoidal"
+    assert (invariance.reference, invariance.beside) == (None, "")
+    lines = " ".join(" ".join(text.claim_lines(content.verdicts, 80)).split())
+    assert lines.count("the same commands with --encoding sinusoidal") == 1
+    assert f"{extrapolation.reference}." in lines
+
+
+def test_a_claim_that_the_runs_measure_themselves_is_theirs(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.8] * 6, sinusoidal=[0.1] * 6)
+    paths = [own(tmp_path, 0.5), own(tmp_path, 0.4, encoding="learned")]
+    verdicts = build.report_content(paths, "mine", reference=Reference(others)).verdicts
+    assert {one.claim: one.reference for one in verdicts} == dict.fromkeys([one.claim for one in verdicts])
 
 
 @pytest.mark.parametrize(("accuracy", "outcome"), [(0.45, "reproduces"), (0.65, "agrees with"), (1.0, "differs from")])

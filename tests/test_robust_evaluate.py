@@ -376,6 +376,18 @@ def test_runs_that_cannot_be_stretched_are_named_and_the_others_measured(tmp_pat
     }  # fmt: skip
 
 
+def test_runs_with_the_encoding_to_swap_in_are_named_and_left_out(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    runs = {choice: tiny.trained_run(tmp_path / "runs", encoding=choice, steps=2) for choice in ("rope", "none")}
+    words = ("eval", "--swap-encoding", "none", "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu")
+    result = rpe(*words)
+    told = "none is the encoding that these runs were trained with: measure them without that flag"
+    told += f"  ({runs['none'].name} left out)"
+    assert (result.code, told in result.err) == (0, True)
+    assert [line["encoding_override"] for line in runs["rope"].evaluations()][:1] == ["none"]
+    assert not runs["none"].evaluations_file.exists()
+    assert rpe(*words, "--encoding", "none").code == 2
+
+
 # --- tables show what was asked ----------------------------------------------------------------------------------------------
 
 

@@ -128,14 +128,14 @@ def test_the_best_that_differs_from_no_other_is_named_without_a_list_of_all_othe
     assert line_with(result, "highest").endswith(", 90 %, not significantly different from any other (Holm, 3 pairs).")
 
 
-COMMAND = "rpe train runs/copy-alibi-s0/recipe.yaml --encoding sinusoidal --seed 0,1,2,3,4,5, then rpe eval"
+COMMAND = "the same commands with --encoding sinusoidal"
 
 
 def test_a_missing_baseline_is_said():
     result = extrapolation({"rope": HIGH, "alibi": LOW})
     assert (result.outcome, result.lines) == (
         NOT_MEASURED,
-        [f"no absolute encoding among these runs: {COMMAND}"],
+        [f"no absolute encoding: {COMMAND}"],
     )
 
 
@@ -288,8 +288,8 @@ def test_runs_measured_with_another_encoding_enter_no_verdict_no_headline_and_no
     assert headline(own_tasks(both), []) == headline(own_tasks(plain), [])
     assert rows.group_rows(both) == rows.group_rows(plain)
     measure = plain[0].scoring.decides
-    assert paired.pooled_groups(both, measure) == paired.pooled_groups(plain, measure)
-    assert len(paired.pooled(both, measure)) == len(paired.pooled(plain, measure)) + 1
+    for statistic in (paired.pooled_groups, paired.pooled):
+        assert statistic(both, measure) == statistic(plain, measure)
     assert aggregate(stretched)[0].groups[0].n_runs == 4, "alone, they are what there is"
     unmeasured = [replace(run, evaluations={}) for run in runs]
     assert len(own_tasks(aggregate(unmeasured + stretched))[0].encodings) == 5, "nothing else was measured"

@@ -151,7 +151,8 @@ def bias_blocks(encoding: Encoding, qk: QueryKey, v: Tensor, sizes: BlockSizes) 
 
 
 def _writable(encoding: Encoding, bias: Tensor) -> Tensor:
-    """A bias that may be written to: a copy if it is a view or belongs to the encoding."""
+    """A bias that may be written to, of one head if all have the same: a copy if it is a view or belongs to the encoding."""
+    bias = bias[:, :1] if bias.stride(1) == 0 else bias
     own = {tensor.untyped_storage().data_ptr() for tensor in (*encoding.parameters(), *encoding.buffers())}
     return bias.clone() if not bias.is_contiguous() or bias.untyped_storage().data_ptr() in own else bias
 

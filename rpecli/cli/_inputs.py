@@ -11,10 +11,9 @@ from rpecli import trust
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load, suites
-from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings, Recipe, label
-from rpecli.config.yaml_source import RecipeError
+from rpecli.config.yaml_source import RecipeError, RecipeSource
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError, problem_of_folder
 

@@ -187,7 +187,7 @@ def _print_report(report: "Report", folder: Path, as_json: bool, tables: bool) -
     if tables:
         print_verdicts(report.verdicts)
         print_rich(report.tables, markdown_tables(report))
-    say(f"\nPage: {folder / 'report.html'}")
+    say(f"Page: {folder / 'report.html'}")
 
 
 def _study_name(runs: list[Run]) -> str:

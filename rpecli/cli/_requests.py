@@ -134,6 +134,8 @@ def _swap(config: Config, encoding: str | None, scaling: str | None) -> str | No
     from rpecli import encoding as encodings
 
     choice = named_choice(encoding) if encoding is not None else canonical(_stretched(config, str(scaling)))
+    if choice == canonical(config.encoding):
+        raise ChoiceError(f"{label(choice)} is the encoding that these runs were trained with: measure them without that flag")
     shape, trained = encodings.Shape(config.d_model, config.n_head, causal=config.attention == "causal"), label(config.encoding)
     for part in (part for phase in split_switch(choice) if phase for part in split_layers(phase)):
         name = label(part).partition(":")[0]

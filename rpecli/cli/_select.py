@@ -55,30 +55,45 @@ def warn_of(messages: Iterable[Message], folder: Path, color: str = "yellow") ->
 
 
 def matching(runs: list[Run], filters: Filters) -> list[Run]:
-    """The runs that have, for every filter, one of the values in its text; a name without options stands for any options."""
-    try:
-        allowed = {key: _asked(key, text) for key, text in filters.items()}
-    except ValueError as error:
-        stop(f"--seed: {error}", USAGE)
+    """The runs that have, for every filter, one of the values in its text; a name without options stands for any options.
+
+    Warns of a value that no run has; stops where no run is left.
+    """
+    allowed = {key: _asked(key, text) for key, text in filters.items()}
+    for key, wanted in allowed.items():
+        present = {value for run in runs for value in _values(run, key)}
+        missing = sorted(wanted - present)
+        if missing:
+            message = f"--{key}: no run has {key} {few(missing, NAMED)}; they have {few(sorted(present), NAMED)}"
+            if not wanted & present:
+                stop(f"{message}: rpe ls runs lists all", FAILURE)
+            warn(message)
     matches = [run for run in runs if all(_values(run, key) & allowed[key] for key in allowed)]
     if not matches:
-        stop(f"no run with {', '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
+        stop(f"no run with {' and '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
     return matches
 
 
 def states_filter(state: str | None) -> Filters:
     """The filter of `--state`; stops for a state that no run has."""
     states = [*map(str, Status), liveness.INTERRUPTED]
-    if wrong := [word for word in (state or "").split(",") if word and word not in states]:
+    if wrong := [word for word in (state or "").split(",") if word.strip() and word.strip() not in states]:
         stop(f"--state: {catalog.unknown('state', wrong[0], states)}", USAGE)
     return {} if state is None else {"state": state}
 
 
 def _asked(key: str, text: str) -> set[str]:
-    """The values in the text of a filter. Raises ValueError for seeds that are none."""
-    if key == "seed":
-        return set(map(str, parse_seeds(text)))
-    return set(text.split(",")) if key == "state" else {label(canonical(choice)) for choice in split_list(text)}
+    """The values in the text of a filter; stops where one is empty or none."""
+    if not all(part.strip() for part in text.split(",")):
+        stop(f"--{key}: {text!r}: a value is empty: write one, or several with commas between them", USAGE)
+    try:
+        if key == "seed":
+            return set(map(str, parse_seeds(text)))
+        return (
+            {part.strip() for part in text.split(",")} if key == "state" else {label(canonical(one)) for one in split_list(text)}
+        )
+    except ValueError as error:  # a ChoiceError too
+        stop(f"--{key}: {error}", USAGE)
 
 
 def _values(run: Run, key: str) -> set[str]:

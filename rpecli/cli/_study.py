@@ -10,9 +10,9 @@ from rpecli.choice import ESCAPES
 from rpecli.cli._exit import USAGE, stop
 from rpecli.cli._inputs import check_recipe, read_recipe
 from rpecli.cli._output import say
-from rpecli.config.load import RecipeSource
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe, label
+from rpecli.config.yaml_source import RecipeSource
 from rpecli.run.directory import Run
 from rpecli.titles import display
 

@@ -1,44 +1,28 @@
 """Loads a recipe: defaults, then the file, then flags; reports every error at once with file, line, key and remedy."""
 
-import itertools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from rpecli import catalog, trust
-from rpecli.choice import ChoiceError, canonical, split_list, without_options
-from rpecli.config import sweep, yaml_source
-from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, Recipe, task_defaults
+from rpecli.choice import ChoiceError, canonical, split_list
+from rpecli.config import yaml_source
+from rpecli.config.conflicts import cross_field_errors
+from rpecli.config.exclusions import in_folder
+from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EMPTY, Settings
 from rpecli.config.sweep import PAIRED
-from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, LR_SEARCH, VARY, Problem, RecipeError
+from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, LR_SEARCH, VARY, Problem, RecipeError, RecipeSource
 
-SEARCHED = {"seed", VARY, EXCLUDE, LR_SEARCH, "lr_search_seed"}  # the keys that a search of the learning rate looks at
 RUN_KEYS = ("task", "encoding", "positions", "seed")  # lists in a recipe, one value in a run
 
 
-@dataclass
-class RecipeSource:
-    """The name of a recipe, and the location (`file:line` or `--flag`) of each key, for messages."""
-
-    name: str = "default"
-    locations: dict[str, str] = field(default_factory=dict)
-
-    def place(self, key: str, task: str) -> tuple[str, str]:
-        """The location of a task's value of a key, and the key in full: `steps`, or `by_task: NAME: steps`."""
-        names = [*(f"{BY_TASK}: {choice}: {key}" for choice in (task, without_options(task))), key]
-        name = next((name for name in names if name in self.locations), key)
-        return self.locations.get(name, ""), name
-
-
-def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tuple[Recipe, RecipeSource]:
-    """Loads a recipe by name or path (None: the defaults), with `flags` above it.
+def load(recipe: str | None = None, flags: dict[str, str] | None = None, dashes: str = "--") -> tuple[Recipe, RecipeSource]:
+    """Loads a recipe by name or path (None: the defaults), with `flags` above it, which Python writes without `dashes`.
 
     Raises:
         RecipeError: with every error of the file and the flags.
@@ -52,16 +36,18 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None) -> tupl
         source.name = catalog.name_of(path) if path.stem != "recipe" else path.parent.name
         file = yaml_source.read(path)
         values, source.locations, problems = file.values, file.locations, file.problems
+        if lines := values.get(EXCLUDE):
+            values[EXCLUDE] = [in_folder(line, path.parent) for line in ([lines] if isinstance(lines, str) else lines)]
         if not (path.parent / "run.json").exists():  # a run's recipe is not the user's own
             _allow(values)
     _allow(flags or {})
     for name, value in (flags or {}).items():
         key = name.replace("-", "_")
         _drop_below(values, source, key)
-        values[key], source.locations[key] = value, f"--{key.replace('_', '-')}"
+        values[key], source.locations[key] = value, f"{dashes}{key.replace('_', '-')}" if dashes else ""
     loaded, errors = _validate(values)
     problems += [_explain(error, source.locations) for error in errors]
-    problems += _cross_field_errors(loaded, source, _uncertain_keys(values, errors))
+    problems += cross_field_errors(loaded, source, _uncertain_keys(values, errors))
     if problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=_line_number))
     return loaded, source
@@ -108,7 +94,7 @@ def _drop_below(values: dict[str, Any], source: RecipeSource, key: str) -> None:
             if isinstance(settings, dict):
                 settings.pop(key, None)
                 source.locations.pop(f"{parent}: {name}: {key}", None)
-    if key == "lr" and not source.locations.get(LR_SEARCH, "").startswith("--"):  # two flags are an error
+    if key == "lr" and not source.is_flag(LR_SEARCH):  # two flags are an error
         values.pop(LR_SEARCH, None)
         source.locations.pop(LR_SEARCH, None)
     axes = values.get(VARY)
@@ -174,99 +160,3 @@ def _unknown_key(key: str, parent: str) -> str:
         return f"applies to the whole recipe: write it outside {parent}"
     keys = sorted((Settings if parent else Recipe).model_fields)
     return f"unknown key: {catalog.nearest(key, keys)}  (rpe check --keys)"
-
-
-def _cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:
-    """Errors of several keys together, as far as the values of these keys are certain."""
-    for parent, key in ((BY_TASK, "task"), (BY_ENCODING, "encoding")):
-        if not uncertain & {key, parent} and not source.locations.get(key, "").startswith("--"):
-            yield from _unused(recipe, source, parent, key)
-    if not uncertain & SEARCHED:
-        yield from _search_errors(recipe, source)
-    if recipe.exclude and not uncertain and not recipe.configs():
-        yield Problem(source.locations.get(EXCLUDE, ""), EXCLUDE, "leaves no run: remove a condition")
-    for task, keys, message in _conflicts(recipe):
-        if not uncertain & set(keys):
-            places = [source.place(key, task) for key in keys]
-            location, name = next((place for place in places if place[0]), places[0])
-            yield Problem(location, name, message)
-
-
-def _search_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
-    """What contradicts a search of the learning rate, or has no use without one."""
-
-    def problem(key: str, message: str) -> Problem:
-        return Problem(source.locations.get(key, ""), key, message)
-
-    if not recipe.lr_search:
-        if "lr_search_seed" in source.locations:
-            yield problem("lr_search_seed", "of use with lr_search only: remove it")
-        return
-    if source.locations.get("lr", "").startswith("--"):
-        yield problem("lr", f"given beside {source.locations[LR_SEARCH]}, which searches it: keep one")
-    if any("lr" in axis.split(PAIRED) for axis in recipe.vary):
-        yield problem(LR_SEARCH, "lr varies too: keep one of vary and lr_search")
-    if any("lr" in (key.removesuffix(sweep.NOT) for key in conditions) for conditions in recipe.exclude):
-        yield problem(EXCLUDE, "lr is searched: name other keys, or vary lr")
-    if shared := sorted({*recipe.seed} & {*recipe.lr_search_seed}):
-        yield problem(
-            "lr_search_seed", f"seed {shared[0]} is reported too, and its runs would profit from the choice: write another"
-        )
-
-
-def _unused(recipe: Recipe, source: RecipeSource, parent: str, key: str) -> Iterator[Problem]:
-    """Tasks under `by_task`, or encodings under `by_encoding`, that the recipe does not train.
-
-    Where a flag chooses the tasks or the encodings, this is not an error.
-    """
-    choices = getattr(recipe, key)
-    trained = sorted({*choices, *map(without_options, choices)})
-    for choice in getattr(recipe, parent):
-        if choice not in trained:
-            name = f"{parent}: {choice}"
-            kind = "a task" if key == "task" else "an encoding"
-            message = f"is not {kind} of this recipe: {catalog.nearest(choice, trained)}"
-            yield Problem(source.locations.get(name, ""), name, message)
-
-
-def _all_settings(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any] | ChoiceError]]:
-    """The settings of each combination of task, encoding and what varies; an error for a task whose defaults are wrong."""
-    for task in recipe.task:
-        try:
-            defaults = task_defaults(task)
-        except ChoiceError as error:
-            yield task, error
-            continue
-        for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
-            yield task, recipe.settings(defaults, task, encoding, point)
-
-
-def _conflicts(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Task, keys (the one to change first) and message of each conflict, once for all tasks with the same settings."""
-    checked = set()
-    for task, keys_of_runs in _all_settings(recipe):
-        if isinstance(keys_of_runs, ChoiceError):
-            yield task, ("task",), str(keys_of_runs)
-            continue
-        settings = Settings(**keys_of_runs)
-        key = (settings.length, settings.min_length, settings.lengths, settings.d_model, settings.n_head,
-               settings.normalizer, settings.attention)  # fmt: skip
-        if key not in checked:
-            checked.add(key)
-            yield from ((task, keys, message) for keys, message in _conflicts_of_task(settings, task))
-
-
-def _conflicts_of_task(settings: Settings, task: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    width, heads = settings.d_model, settings.n_head
-    if width % heads:
-        near = 2 * heads * max(1, round(width / (2 * heads)))  # even head widths: rotations need pairs
-        yield ("d_model", "n_head"), f"d_model={width} is not divisible by n_head={heads}: d_model={near} is"
-    if settings.normalizer == "stick-breaking" and settings.attention != "causal":
-        yield ("normalizer", "attention"), "stick-breaking needs causal attention: write attention: causal"
-    if settings.min_length > settings.length:
-        message = f"min_length={settings.min_length} is above the training length {settings.length} of {task}"
-        yield ("min_length", "length", "task"), f"{message}: lower it, or raise length"
-    try:
-        parse_lengths(settings.lengths, settings.length)
-    except ValueError as error:
-        yield ("lengths", "length", "task"), f"{error}  ({task} trains on length {settings.length})"

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, map_data, map_paths, parse_choice, relative_to, split_switch, without_options
 from rpecli.config import sweep
+from rpecli.config.exclusions import Exclusion, parse_exclusions
 from rpecli.config.settings import (
     EncodingChoice,
     EncodingChoices,
@@ -31,7 +32,6 @@ from rpecli.config.settings import (
     TaskChoice,
     TaskChoices,
     TrainSettings,
-    list_items,
 )
 from rpecli.config.sweep import Point
 from rpecli.titles import own_name
@@ -46,7 +46,7 @@ def _axes(value: Any) -> dict[str, sweep.Axis]:
 
 
 Axes = Annotated[dict[str, sweep.Axis], BeforeValidator(_axes)]
-Exclusions = Annotated[list[Point], BeforeValidator(lambda value: [sweep.parse_exclusion(text) for text in list_items(value)])]
+Exclusions = Annotated[list[Exclusion], BeforeValidator(parse_exclusions)]
 
 
 class Recipe(Settings):
@@ -122,7 +122,9 @@ class Recipe(Settings):
             )
             for task, encoding, positions, point, seed in grid
         )  # each once: where by_encoding sets what varies, its points are one
-        return [config for config in configs if not sweep.is_excluded(config.to_keys(), self.exclude)]
+        if not self.exclude:
+            return list(configs)
+        return [config for config in configs if not any(line.leaves_out(config.to_keys()) for line in self.exclude)]
 
 
 class Config(TrainSettings):

@@ -1,12 +1,9 @@
-"""What a recipe varies beside tasks, encodings, positions and seeds: the points of `vary`, and what `exclude` leaves out.
+"""What a recipe varies beside tasks, encodings, positions and seeds: the points of `vary`.
 
 vary:
   lr: [1e-3, 3e-3]             # every combination
   steps: 500:2000              # 500, 1000, 2000
   d_model/n_head: [64/4, 128/8]  # in pairs
-exclude:
-  - encoding=learned and positions=randomized
-  - positions=offset and encoding!=learned
 """
 
 import itertools
@@ -16,15 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from rpecli import catalog
-from rpecli.choice import canonical, without_options
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.settings import Settings, list_items
 
 PAIRED = "/"  # between keys that vary together, and between their values
-AND = " and "  # between the conditions of an exclusion
-NOT = "!"  # before the = of a condition, and behind its key
-CHOICES = ("task", "encoding")
-OWN_LISTS = (*CHOICES, "positions", "seed")  # keys that take lists themselves
+OWN_LISTS = ("task", "encoding", "positions", "seed")  # keys that take lists themselves
 Point = dict[str, Any]  # values by key
 Axis = list[Point]
 
@@ -64,39 +57,3 @@ def _point(name: str, keys: list[str], item: str) -> Point:
 def points(axes: Mapping[str, Axis]) -> list[Point]:
     """Every combination of the values of these keys; one without values where nothing varies."""
     return [{key: value for point in chosen for key, value in point.items()} for chosen in itertools.product(*axes.values())]
-
-
-def parse_exclusion(text: str) -> Point:
-    """The conditions `key=value and key!=value` that a run must all meet to be left out; `key!` is one not to equal.
-
-    Raises ValueError.
-    """
-    conditions: Point = {}
-    for part in text.split(AND):
-        name, equals, value = (side.strip() for side in part.partition("="))
-        key, negation = name.removesuffix(NOT).strip(), NOT * name.endswith(NOT)
-        if not (key and equals and value):
-            raise ValueError(f"{text!r}: {part!r} is not key=value: write encoding=learned{AND}positions=randomized")
-        if key in CHOICES:
-            conditions[key + negation] = canonical(value)
-        elif key in OWN_LISTS:
-            conditions[key + negation] = value
-        else:
-            conditions |= {own + negation: wanted for own, wanted in parse_axis(key, value)[0].items()}
-    return conditions
-
-
-def is_excluded(keys: Mapping[str, Any], exclusions: list[Point]) -> bool:
-    """Whether the keys of a run meet all conditions of an exclusion. A name without options stands for any options."""
-
-    def meets(name: str, wanted: Any) -> bool:
-        key = name.removesuffix(NOT)
-        return _equals(key, keys[key], wanted) != name.endswith(NOT)
-
-    return any(all(meets(name, wanted) for name, wanted in conditions.items()) for conditions in exclusions)
-
-
-def _equals(key: str, own: Any, wanted: Any) -> bool:
-    if key in CHOICES:
-        return wanted in (own, without_options(own))
-    return bool(str(own) == wanted) if key in OWN_LISTS else bool(own == wanted)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rpecli.choice import ChoiceError, canonical, split_list
+from rpecli.choice import ChoiceError, canonical, split_list, without_options
 
 CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
 LOADER = yaml.BaseLoader  # every scalar is text
@@ -51,6 +51,24 @@ class YamlSource:
     values: dict[str, Any] = field(default_factory=dict)
     locations: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass
+class RecipeSource:
+    """The name of a recipe, and the location (`file:line` or `--flag`) of each key, for messages."""
+
+    name: str = "default"
+    locations: dict[str, str] = field(default_factory=dict)
+
+    def is_flag(self, key: str) -> bool:
+        """Whether a flag gave the key, so that what the file says of it may be of no use for this command."""
+        return self.locations.get(key, "").startswith("--")
+
+    def place(self, key: str, task: str) -> tuple[str, str]:
+        """The location of a task's value of a key, and the key in full: `steps`, or `by_task: NAME: steps`."""
+        names = [*(f"{BY_TASK}: {choice}: {key}" for choice in (task, without_options(task))), key]
+        name = next((name for name in names if name in self.locations), key)
+        return self.locations.get(name, ""), name
 
 
 def read(path: Path, written_by_rpe: bool = False) -> YamlSource:

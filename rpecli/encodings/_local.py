@@ -30,5 +30,5 @@ class Chunked(Encoding):
 
     def bias(self, q_pos_BxT: Tensor, k_pos_BxS: Tensor) -> Tensor:
         outside_BxTxS = (q_pos_BxT // self.size)[:, :, None] != (k_pos_BxS // self.size)[:, None, :]
-        bias_Bx1xTxS = torch.zeros(outside_BxTxS.shape, device=k_pos_BxS.device).masked_fill(outside_BxTxS, MASKED)[:, None]
-        return bias_Bx1xTxS.expand(-1, self.shape.n_head, -1, -1)
+        bias_BxTxS = torch.where(outside_BxTxS, MASKED, 0.0)
+        return bias_BxTxS[:, None].expand(-1, self.shape.n_head, -1, -1)

@@ -7,9 +7,8 @@ import numpy as np
 
 from rpecli import encoding, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
-from rpecli.config.load import RecipeSource
 from rpecli.config.recipe import Config, Recipe, label
-from rpecli.config.yaml_source import Problem
+from rpecli.config.yaml_source import Problem, RecipeSource
 from rpecli.device import available_memory
 from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.grid import has_two_sizes

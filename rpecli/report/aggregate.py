@@ -1,7 +1,7 @@
 """Runs to results: one per task and training length, with one entry per encoding over its seeds, and one per group."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -48,6 +48,11 @@ class EncodingResults:
     @property
     def is_reference(self) -> bool:
         return self.runs[0].is_reference
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether its runs were measured with another encoding, at other positions or on other data than in training."""
+        return self.runs[0].is_variant
 
     @property
     def evaluated_runs(self) -> list[RunResults]:
@@ -102,7 +107,7 @@ class TaskResults:
 
     name: str
     train_length: int
-    encodings: list[EncodingResults]
+    encodings: list[EncodingResults]  # the rows of tables; a run measured in several ways has several
     groups: list[GroupResults]
     lengths: list[int]
     chance: dict[int, float]  # by length: the value of the shown measure that the best guess without the input has
@@ -124,9 +129,18 @@ class TaskResults:
         """The encodings as people know them, by label."""
         return {encoding.label: encoding.title for encoding in self.encodings}
 
+    @cached_property
+    def own(self) -> list[EncodingResults]:
+        """The encodings that counts, means, ranks and tests are about: as they were trained, each run once."""
+        return as_trained(self.encodings)
+
+    @cached_property
+    def own_labels(self) -> set[str]:
+        return {encoding.label for encoding in self.own}
+
     @property
     def solved_flags(self) -> list[bool]:
-        return [flag for encoding in self.encodings for flag in encoding.solved_flags]
+        return [flag for encoding in self.own for flag in encoding.solved_flags]
 
 
 def aggregate(runs: list[RunResults]) -> list[TaskResults]:
@@ -159,16 +173,20 @@ def counted_tasks(tasks: list[TaskResults]) -> list[TaskResults]:
 
 def own_tasks(tasks: list[TaskResults]) -> list[TaskResults]:
     """What verdicts and means over encodings are about: the counted tasks, each run as it was trained and once."""
-    return [replace(task, encodings=as_trained(task.encodings)) for task in counted_tasks(tasks)]
+    return [replace(task, encodings=task.own) for task in counted_tasks(tasks)]
 
 
 def as_trained(encodings: list[EncodingResults]) -> list[EncodingResults]:
     """Without the rows of runs measured with another encoding, or at other positions, than they were trained with.
 
-    Where nothing was measured as it was trained, such as on a data set alone, all of them.
+    Where nothing was measured as it was trained, such as on a data set alone, with the rows of the way that most runs share.
     """
-    trained = [encoding for encoding in encodings if not encoding.runs[0].is_variant]
-    return trained if any(encoding.evaluated_runs for encoding in trained) else encodings
+    trained = [encoding for encoding in encodings if not encoding.is_variant]
+    if any(encoding.evaluated_runs for encoding in trained):
+        return trained
+    ways = Counter(run.measured for encoding in encodings for run in encoding.evaluated_runs)
+    shared = min(ways, key=lambda way: (bool(way), -ways[way], way), default="")
+    return [encoding for encoding in encodings if not encoding.is_variant or encoding.runs[0].measured == shared]
 
 
 def by_scoring(tasks: Sequence[TaskResults]) -> list[tuple[Scoring, list[TaskResults]]]:

@@ -103,7 +103,7 @@ def build_report(
 
 def label_of_ours(content: ReportContent, name: str) -> str:
     """The label of the encoding that a user calls by a name, or by the path of its file. Raises ReportError."""
-    labels = list(dict.fromkeys(one.label for task in content.tasks for one in task.encodings))
+    labels = list(dict.fromkeys(one.label for task in content.tasks for one in task.own))
     wanted = label(canonical(name))
     if wanted not in labels:
         raise ReportError(f"--ours {name}: no encoding of these runs: {catalog.nearest(wanted, labels)}")
@@ -132,7 +132,10 @@ def report_content(
     elif reference.runs:
         background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
-    verdicts = verdict.verdicts(own_tasks(tasks), {kind: invariance.predictions_kept(shifts, kind) for kind in invariance.KINDS})
+    trained = own_tasks(tasks)
+    own_shifts = invariance.load_shifts(trained)
+    verdicts = verdict.verdicts(trained, {kind: invariance.predictions_kept(own_shifts, kind) for kind in invariance.KINDS})
+    verdicts = verdict.beside_reference(verdicts, background.compared)
 
     tables = [table for task in tasks for table in _in_part("accuracy", accuracy.tables(task))]
     more_tables = pooled.tables(counted_tasks(tasks))

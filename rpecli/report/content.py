@@ -10,7 +10,7 @@ from rpecli.report.aggregate import TaskResults, by_scoring, counted_tasks, own_
 from rpecli.report.copy_weight import CopyWeight, copy_weight
 from rpecli.report.definitions import Definition, definitions
 from rpecli.report.headline import Headline, headline
-from rpecli.report.load import RunResults
+from rpecli.report.load import RunResults, one_per_directory
 from rpecli.report.load_probes import TaskProbes
 from rpecli.report.measures import ACCURACY
 from rpecli.report.overview import REFERENCE, Overview, brief, overview
@@ -44,17 +44,22 @@ class ReportContent:
     @property
     def summary(self) -> str:
         """How many runs, tasks, encodings and seeds, and which lengths."""
-        statuses = Counter(run.state for run in self.runs)
+        trained = one_per_directory(self.runs)
+        statuses = Counter(run.state for run in trained)
         by_number = sorted(statuses.items(), key=lambda item: (-item[1], item[0]))
-        labels = {encoding.label for task in self.tasks for encoding in task.encodings}
         seeds = {run.config.seed for run in self.runs}
         lengths = sorted({length for task in self.tasks for length in task.lengths})
         return (
-            f"{plural(len(self.runs), 'run')} ({', '.join(f'{number} {status}' for status, number in by_number)}): "
+            f"{plural(len(trained), 'run')} ({', '.join(f'{number} {status}' for status, number in by_number)}): "
             f"{plural(len(self.tasks), 'task')} ({'; '.join(task.title for task in self.tasks)}), "
-            f"{plural(len(labels), 'encoding')}, {plural(len(seeds), 'seed')}, "
+            f"{plural(len(self.labels), 'encoding')}, {plural(len(seeds), 'seed')}, "
             f"evaluated at lengths {', '.join(map(str, lengths))}."
         )
+
+    @cached_property
+    def labels(self) -> set[str]:
+        """The trained encodings."""
+        return {label for task in counted_tasks(self.tasks) for label in task.own_labels}
 
     @property
     def all_tables(self) -> list[Table]:
@@ -72,7 +77,7 @@ class ReportContent:
     @cached_property
     def choice(self) -> Table:
         """What to use, and what it costs."""
-        return choice.table(self.tasks, self.reference, self.definitions)
+        return choice.table(counted_tasks(self.tasks), self.reference, self.definitions)
 
     @cached_property
     def headline(self) -> Headline:

@@ -59,7 +59,7 @@ BACK = {True: "n tokens back (n: the length of the problem)", False: "a fixed nu
 
 def _of_task(probes: TaskProbes, copying: bool) -> CopyWeight:
     points = {}
-    for label in probes.labels:
+    for label in (label for label in probes.labels if label in probes.task.own_labels):
         heads = [head for run in probes.runs_of(label) if (head := strongest(run, copying))]
         lengths = sorted({int(length) for head in heads for length in head["share"]})
         summaries = {length: stats.summary(head["share"].get(str(length)) for head in heads) for length in lengths}

@@ -186,12 +186,12 @@ def without_encoding(numbers: HeadlineNumbers) -> list[str]:
     shown = point.scoring.shown
     equal = [one for one in point.nope if one.is_as_good(shown.margin)]
     if not equal:
-        return [f"Without any encoding (NoPE): {point.write(nope.score)} there."]
+        return [f"Without any encoding (NoPE): {point.write(nope.score)} {_where(point)}."]
     values = [f"{point.write(one.score)} ({one.best_encoding} {point.write(one.best_score)})" for one in equal]
     tasks = _few([one.task for one in equal])
     best = all(one.score >= one.best_score for one in equal)
     verb = "does at least as well as any" if best else f"is within {shown.margin_words} of the best"
-    return [f"No encoding at all (NoPE) {verb} on {tasks}: {_few(values)}."]
+    return [f"No encoding at all (NoPE) {verb} on {tasks} {_where(point)}: {_few(values)}."]
 
 
 def _beside_reference(reference: Point, own: Sequence[str], parts: Sequence[PartOfReference]) -> str:

@@ -12,7 +12,7 @@ from rpecli.table import plural
 MAX_LENGTHS = 8  # of a task
 MAX_COLUMNS = 32  # of tasks side by side
 DENSITIES = {  # up to so many columns of numbers: class of the table, pixels that its names take, and each of its numbers
-    16: ("", 450, 44), 24: ("dense", 350, 36), MAX_COLUMNS: ("dense denser", 350, 30),
+    16: ("", 450, 44), 24: ("dense", 358, 36), MAX_COLUMNS: ("dense denser", 350, 30),
 }  # fmt: skip
 LOW, HIGH = (247, 244, 235), (20, 75, 140)  # the colors of chance and of the best, on a light ground
 LOW_DARK, HIGH_DARK = (38, 43, 51), (125, 180, 255)  # the same on a dark ground
@@ -157,7 +157,7 @@ def _cell(encoding: EncodingResults, task: TaskResults, length: int, top: float)
     if shown is None:
         return None
     chance, above_chance = task.chance.get(length), _above_chance(encoding, task, length)
-    unsolved = length == task.train_length and not all(encoding.solved_flags)
+    unsolved = length == task.train_length and encoding.label in task.own_labels and not all(encoding.solved_flags)
     words = [f"{encoding.title}, {task.short_title}, length {length} ({format_factor(length, task.train_length)})"]
     words += [f"{measure.name} {measure.write_range(summaries[measure.key])}"
               for measure in (scoring.shown, scoring.aside) if measure.key in summaries]  # fmt: skip

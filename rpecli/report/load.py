@@ -199,8 +199,8 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     runs, duplicates = _without_duplicates(runs)
     runs, left_out = eval_sets.on_shared_sets(runs)
     messages += duplicates + left_out
-    messages += folded((run.path, problem) for run in _one_per_directory(runs) for problem in run.side_problems)
-    messages += warnings.incomplete(runs) + warnings.ends_of_search(runs)
+    messages += folded((run.path, problem) for run in one_per_directory(runs) for problem in run.side_problems)
+    messages += warnings.incomplete(one_per_directory(runs)) + warnings.ends_of_search(one_per_directory(runs))
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))
@@ -212,9 +212,13 @@ def _near(path: Path) -> Path:
     return path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
 
 
-def _one_per_directory(runs: list[RunResults]) -> Iterable[RunResults]:
-    """The runs, one that was measured in several ways once."""
-    return {run.path: run for run in runs}.values()
+def one_per_directory(runs: Iterable[RunResults]) -> list[RunResults]:
+    """The runs, one that was measured in several ways once: as it was trained, where it was measured so."""
+    unique: dict[Path, RunResults] = {}
+    for run in runs:
+        if run.path not in unique or (unique[run.path].is_variant and not run.is_variant):
+            unique[run.path] = run
+    return list(unique.values())
 
 
 def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str]]:

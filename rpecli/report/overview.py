@@ -168,12 +168,13 @@ def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
     """By row, the mean over tasks of the score beyond training, the best guess at 0, averaged over log2 length.
 
     The tasks count that all rows have, and of each the lengths that all its rows have; where they share none, those of the row.
+    A row of runs that were measured otherwise than they were trained decides neither.
     """
     scores: dict[Row, dict[str, float]] = {}
     shared: dict[str, set[int]] = {}
     for _, task, encoding in entries:
         beyond_task = {length for length in encoding.by_length if length > task.train_length}
-        if encoding.by_length:
+        if encoding.by_length and encoding.label in task.own_labels:
             shared[task.title] = shared.get(task.title, beyond_task) & beyond_task
     counted = {task.title for task in counted_tasks([entry.task for entry in entries])}
     for row, task, encoding in entries:
@@ -185,7 +186,8 @@ def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
         beyond = {length: value for length, value in beyond.items() if length in shared.get(task.title, ())} or beyond
         scores.setdefault(row, {}).update({task.title: stats.area(beyond)} if beyond and task.title in counted else {})
-    in_all = set.intersection(*(set(by_task) for by_task in scores.values() if by_task)) if any(scores.values()) else set()
+    own = [scores[row] for row, task, encoding in entries if encoding.label in task.own_labels and scores[row]]
+    in_all = set.intersection(*map(set, own)) if own else set()
     means: dict[Row, float | None] = {}
     for row, by_task in scores.items():
         values = [value for title, value in by_task.items() if title in in_all] or list(by_task.values())
@@ -242,7 +244,7 @@ def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[E
 
 def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
     text = task.scoring.shown.cell(_mean(encoding, length, task.scoring.shown))
-    unsolved = length == task.train_length and not all(encoding.solved_flags)
+    unsolved = length == task.train_length and encoding.label in task.own_labels and not all(encoding.solved_flags)
     return text + (UNSOLVED if unsolved and text != MISSING else "")
 
 

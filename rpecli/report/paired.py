@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from rpecli.catalog import GROUPS
 from rpecli.report import stats
-from rpecli.report.aggregate import EncodingResults, TaskResults, as_trained
+from rpecli.report.aggregate import EncodingResults, TaskResults
 from rpecli.report.load import RunResults
 from rpecli.report.measures import EXACT, Measure
 from rpecli.report.records import Difference, McNemarPair, Pair, Pooled
@@ -32,11 +32,9 @@ Strata = tuple[tuple[float, ...], ...]
 def extrapolation_lengths(task: TaskResults) -> list[int]:
     """The lengths beyond the training length that comparisons are made at: those that every run evaluated beyond it has.
 
-    Rows measured with another encoding, or at other positions, than they were trained with do not decide. Where the runs share no
-    length, the one that most of them have decides which runs are compared.
+    Where the runs share no length, the one that most of them have decides which runs are compared.
     """
-    runs = [run for encoding in task.encodings for run in encoding.evaluated_runs]
-    by_run = [_beyond(run, task) for run in runs if not run.is_variant] or [_beyond(run, task) for run in runs]
+    by_run = [_beyond(run, task) for encoding in task.own for run in encoding.evaluated_runs]
     tested = [lengths for lengths in by_run if lengths]
     if not tested:
         return []
@@ -60,7 +58,7 @@ def left_out(task: TaskResults) -> list[str]:
     """Messages about the runs that comparisons leave out, because they were not evaluated where the others were."""
     lengths = extrapolation_lengths(task)
     groups: dict[str, list[RunResults]] = defaultdict(list)
-    for run in (run for encoding in task.encodings for run in encoding.evaluated_runs):
+    for run in (run for encoding in task.own for run in encoding.evaluated_runs):
         if not run.is_reference and not all(length in run.all_evaluations for length in lengths):
             groups[run.variant_flags].append(run)
     at = ",".join(map(str, lengths))
@@ -74,16 +72,20 @@ def left_out(task: TaskResults) -> list[str]:
 def scores(task: TaskResults, measure: Measure, lengths: list[int] | None = None) -> Scores:
     """The area of a measure's score over log2 length, by label and seed; of the lengths beyond training unless some are given.
 
-    Encodings without a run are left out.
+    Encodings without a run are left out. Each run counts once, as it was trained.
     """
-    lengths = extrapolation_lengths(task) if lengths is None else lengths
+    return scores_of(task.own, measure, extrapolation_lengths(task) if lengths is None else lengths)
+
+
+def scores_of(encodings: Sequence[EncodingResults], measure: Measure, lengths: list[int]) -> Scores:
+    """The scores of these encodings at these lengths."""
     if not lengths:
         return {}
     by_label = {
         encoding.label: {
             run.config.seed: measure.sign * area_over(run, lengths, measure) for run in compared_runs(encoding, lengths)
         }
-        for encoding in task.encodings
+        for encoding in encodings
     }
     return {label: by_seed for label, by_seed in by_label.items() if by_seed}
 
@@ -122,7 +124,7 @@ def _difference(strata: Strata, bounds: tuple[float, float]) -> Difference | Non
 def group_scores(task: TaskResults, by_label: Scores, groups: tuple[str, str]) -> tuple[Scores, Scores]:
     """The scores of the encodings of two groups on the seeds that all of them have; empty where a group or a seed is missing."""
     first, second = (
-        {entry.label: by_label[entry.label] for entry in task.encodings if entry.group == group and entry.label in by_label}
+        {entry.label: by_label[entry.label] for entry in task.own if entry.group == group and entry.label in by_label}
         for group in groups
     )
     seeds = shared_seeds(*first.values(), *second.values()) if first and second else []
@@ -185,7 +187,7 @@ def mcnemar_pairs(task: TaskResults) -> list[McNemarPair]:
         return []
     length = lengths[0]
     correct = {}
-    for encoding in task.encodings:
+    for encoding in task.own:
         for run in compared_runs(encoding, [length]):
             line = run.evaluations[length]
             if line.get("correct") and 4 * len(line["correct"]) >= line["n"]:
@@ -223,7 +225,7 @@ def pooled(tasks: list[TaskResults], measure: Measure, family: str = ALL_TASKS) 
     labels = [label for label in by_task[0][1] if all(label in by_label for _, by_label in by_task)] if by_task else []
     common = [{label: by_label[label] for label in labels} for _, by_label in by_task]
     ranks = [seed_ranks(by_label) for by_label in common]
-    groups = {encoding.label: encoding.group for task, _ in by_task for encoding in task.encodings}
+    groups = {encoding.label: encoding.group for task, _ in by_task for encoding in task.own}
     rows = []
     for label in labels:
         strata = [list(by_label[label].values()) for by_label in common]
@@ -243,7 +245,7 @@ def pooled_groups(tasks: list[TaskResults], measure: Measure, family: str = ALL_
     for group in GROUPS:
         members = {
             (task.title, encoding.label): list(by_label[encoding.label].values())
-            for task, by_label in by_task for encoding in as_trained(task.encodings)
+            for task, by_label in by_task for encoding in task.own
             if encoding.group == group and encoding.label in by_label
         }  # fmt: skip
         if members:
@@ -277,7 +279,7 @@ def log_steps(task: TaskResults) -> Scores:
 
     That understates how much slower such a run is, never overstates it. {} where budgets differ: they cannot be compared.
     """
-    by_label = {encoding.label: steps_by_seed(encoding) for encoding in task.encodings}
+    by_label = {encoding.label: steps_by_seed(encoding) for encoding in task.own}
     budgets = {budget for by_seed in by_label.values() for _, budget in by_seed.values()}
     if len(budgets) != 1:
         return {}

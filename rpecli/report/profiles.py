@@ -16,7 +16,7 @@ THRESHOLDS = [number / 20 for number in range(20)]  # a score above 1 does not e
 def profile_points(tasks: list[TaskResults], measure: Measure) -> list[ProfilePoint]:
     """One point per encoding that every task has and threshold, with its pointwise interval."""
     by_task = [by_label for task in tasks if (by_label := paired.scores(task, measure))]
-    groups = {encoding.label: encoding.group for task in tasks for encoding in task.encodings}
+    groups = {encoding.label: encoding.group for task in tasks for encoding in task.own}
     labels = [label for label in groups if by_task and all(label in by_label for by_label in by_task)]
     strata = {label: [list(by_label[label].values()) for by_label in by_task] for label in labels}
     return [point for label in labels for point in _points(measure.key, label, groups[label], strata[label])]

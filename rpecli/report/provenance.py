@@ -13,7 +13,7 @@ ALWAYS_LISTED = ("task", "encoding", "positions", "seed")  # recipe keys that co
 
 def provenance(runs: list[RunResults]) -> Provenance:
     """Of the evaluated runs; the recipe keys are those of all runs."""
-    records = [run.record for run in runs if run.evaluations]
+    records = list({run.path: run.record for run in runs if run.evaluations}.values())  # a run measured in several ways is one
     commits = Counter(
         f"{record['commit']}{' + changes' if record.get('dirty') else ''}" for record in records if record.get("commit")
     )

@@ -91,7 +91,7 @@ def recommend(task: TaskResults, costs: dict[str, float], lengths: list[int] | N
     Without `lengths`, those beyond training decide, or where there are none the training length. Raises ValueError where no run
     of the task was evaluated.
     """
-    own = [encoding for encoding in task.encodings if not encoding.runs[0].is_variant and encoding.evaluated_runs]
+    own = [encoding for encoding in task.own if encoding.evaluated_runs]
     if not own:
         raise ValueError("no run was evaluated")
     beyond = lengths or paired.extrapolation_lengths(task)
@@ -106,7 +106,7 @@ def recommend(task: TaskResults, costs: dict[str, float], lengths: list[int] | N
         choice = min(equals, key=lambda one: costs.get(one.label, 1.0))
     rivals = [one for one in candidates[1:] if not one.is_behind]
     needed = _seeds_needed(candidates[0], rivals, by_label, measure) if outcome == OPEN else None
-    pretrained = _pretrained(task, own, by_label, measure)
+    pretrained = _pretrained(task, own, lengths, measure)
     return Recommendation(outcome, measure, lengths, bool(beyond), candidates, choice, needed, pretrained)
 
 
@@ -167,12 +167,13 @@ def _seeds_needed(best: Candidate, rivals: list[Candidate], by_label: Scores, me
     return max(numbers) if numbers and len(numbers) == len(rivals) else None
 
 
-def _pretrained(task: TaskResults, own: list[EncodingResults], by_label: Scores, measure: Measure) -> list[Pretrained]:
+def _pretrained(task: TaskResults, own: list[EncodingResults], lengths: list[int], measure: Measure) -> list[Pretrained]:
     """Each encoding that was also measured with others in its place."""
+    by_label = paired.scores_of(task.encodings, measure, lengths)
     pretrained = []
     for encoding in own:
         trained = encoding.runs[0].config.encoding
-        same = (one for one in task.encodings if one.runs[0].is_variant and one.runs[0].config.encoding == trained)
+        same = (one for one in task.encodings if one.is_variant and one.runs[0].config.encoding == trained)
         variants = [one for one in same if one.label in by_label]
         if variants and encoding.label in by_label:
             plain = by_label[encoding.label]

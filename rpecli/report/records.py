@@ -212,6 +212,10 @@ class Verdict(Record):
     """the difference with its interval in words: `+9 points [4, 13]`, `22 % fewer steps [19, 28]`"""
     compared: str | None
     """`these 4 relative encodings against these 2 absolute ones on these 3 tasks`"""
+    reference: str | None
+    """of a claim that these runs do not measure: outcome, effect and p of the reference results on the same tasks and lengths"""
+    reference_compared: str | None
+    """the encodings and tasks of that"""
     settle: str | None
     """what should decide a claim that has not enough evidence: a command, or why none is proposed"""
     lines: list[str]
@@ -235,6 +239,11 @@ class Verdict(Record):
     """p of Welch's t test over the means of the encodings, for a claim about encodings in general (exploratory)"""
     seeds_needed: int | None
     """seeds per task that should decide the claim, from the effect and spread seen; null where decided, or beyond 30"""
+
+    @property
+    def beside(self) -> str:
+        """What the reference says, in a sentence; empty where the runs measure the claim themselves."""
+        return f"{self.reference}; {self.reference_compared}." if self.reference else ""
 
     @property
     def equivalent(self) -> bool:

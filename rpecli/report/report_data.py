@@ -297,7 +297,7 @@ class ReportData(Record):
     provenance: Provenance
     """where the numbers come from"""
     runs: list[RunRecord]
-    """all runs, failed ones included"""
+    """all runs, failed ones included; one that was measured in several ways has an entry for each way"""
     rows: list[SummaryRow]
     """encodings by task and length"""
     reference: list[SummaryRow]

@@ -13,7 +13,7 @@ from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.config.yaml_source import RecipeError
 from rpecli.report.aggregate import TaskResults, aggregate
-from rpecli.report.load import ReportError, RunResults, load_runs
+from rpecli.report.load import ReportError, RunResults, load_runs, one_per_directory
 from rpecli.report.records import FORMAT
 from rpecli.report.report_data import RunRecord
 from rpecli.run.directory import Run, find_runs
@@ -91,7 +91,8 @@ def _from_report(name: str, file: Path) -> Study:
         runs = [_run_results(dict(record)) for record in records]
     except (ValidationError, ValueError, KeyError, TypeError):
         raise ReportError(f"{file}: damaged report: {remedy}") from None
-    return Study(name, f"the report {file.parent} of {plural(len(runs), 'run')}", runs, aggregate(runs), data.get("warnings", []))
+    description = f"the report {file.parent} of {plural(len(one_per_directory(runs)), 'run')}"
+    return Study(name, description, runs, aggregate(runs), data.get("warnings", []))
 
 
 def _run_results(record: dict[str, Any]) -> RunResults:

@@ -8,7 +8,7 @@ from statistics import fmean
 from rpecli.choice import canonical
 from rpecli.config import suites
 from rpecli.report import paired, stats
-from rpecli.report.aggregate import EncodingResults, TaskResults, counted_tasks
+from rpecli.report.aggregate import EncodingResults, TaskResults, own_tasks
 from rpecli.report.measures import ACCURACY, TOKENS
 from rpecli.report.overview import UNSOLVED, Block, Blocks, Row, entries, means_beyond, ordered
 from rpecli.report.records import SuiteRow
@@ -57,10 +57,10 @@ class SuiteBlocks(Blocks):
 
 
 class Suites:
-    """The collections of a report, and their numbers by encoding; false where the report is of few tasks and of no suite."""
+    """The collections of a report, and their numbers by trained encoding; false where there are few tasks and no suite."""
 
     def __init__(self, tasks: Sequence[TaskResults]):
-        right = [task for task in counted_tasks(list(tasks)) if task.scoring is ACCURACY]
+        right = [task for task in own_tasks(list(tasks)) if task.scoring is ACCURACY]
         self.tasks = [task for task in right if any(encoding.by_length for encoding in task.encodings)]
         covered = [name for name in suites.names() if set(suites.tasks(name)) <= {choice_of(task) for task in self.tasks}]
         self.covered = covered if len(self.tasks) > 1 else []

@@ -11,7 +11,7 @@ from statistics import fmean
 from rpecli import __version__
 from rpecli.report import paired, stats, study_notes
 from rpecli.report.aggregate import EncodingResults, TaskResults, counted_tasks
-from rpecli.report.load import ReportError
+from rpecli.report.load import ReportError, one_per_directory
 from rpecli.report.measures import Measure, Scoring, measures_of
 from rpecli.report.provenance import provenance
 from rpecli.report.records import FORMAT, Difference, Record, TaskKey
@@ -51,7 +51,7 @@ class ComparisonRow(TaskKey):
     high: float | None
     """its upper end"""
     p: float | None
-    """two-sided sign-flip permutation test where paired; from 3 seeds"""
+    """two-sided sign-flip permutation test where paired; from 3 seeds; null for runs measured otherwise than they were trained"""
     p_holm: float | None
     """p adjusted for all rows beyond training of the measure (Holm); null at single lengths"""
     paired: bool
@@ -120,7 +120,7 @@ class StudyComparison:
 
 def _side(study: Study) -> Side:
     return Side(name=study.name, description=study.description, provenance=provenance(study.runs), warnings=study.warnings,
-                runs=[str(run.path) for run in study.runs])  # fmt: skip
+                runs=[str(run.path) for run in one_per_directory(study.runs)])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,11 @@ class Match:
     @property
     def title(self) -> str:
         return self.tasks[0].title
+
+    @property
+    def own(self) -> bool:
+        """Whether it compares runs as both studies trained them: what tests and means over encodings are about."""
+        return all(self.encodings[0].label in task.own_labels for task in self.tasks)
 
     def same_eval_set(self, length: int) -> bool:
         first, second = (
@@ -177,7 +182,7 @@ def compare(a: Study, b: Study, command: str | None = None) -> StudyComparison:
     if not rows:
         raise ReportError("\n".join([f"nothing to compare in {a.name} and {b.name}:", *notes]))
     counted = {task.title for task in counted_tasks(a.tasks)}
-    overall = _overall([match for match in matches if match.title in counted])
+    overall = _overall([match for match in matches if match.own and match.title in counted])
     return StudyComparison(a, b, rows, notes, overall, command)
 
 
@@ -214,7 +219,7 @@ def _row(match: Match, at: list[int] | None, measure: Measure) -> ComparisonRow:
         task=task.name, task_title=task.short_title, training_length=task.train_length, encoding=encoding.label,
         title=encoding.title, group=encoding.group, length=at[0] if at else None, measure=measure.key, a=mean_a, b=mean_b,
         a_seeds=len(a), b_seeds=len(b), difference=mean_b - mean_a if same else None, low=low, high=high,
-        p=stats.sign_flip(differences), p_holm=None, paired=is_paired, same_eval_set=same,
+        p=stats.sign_flip(differences) if match.own else None, p_holm=None, paired=is_paired, same_eval_set=same,
     )  # fmt: skip
 
 

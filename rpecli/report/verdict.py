@@ -33,6 +33,7 @@ from rpecli.report.verdict_text import (
     Sides,
     Words,
     adding,
+    beside,
     label_line,
     opposite,
     sentence,
@@ -76,6 +77,15 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
     `kept_shares` holds, by kind of shift and task title, the share of predictions that a shift did not change.
     """
     return corrected([*extrapolations(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)])
+
+
+def beside_reference(own: list[Verdict], reference: list[TaskResults]) -> list[Verdict]:
+    """The claims that the runs do not measure, with what the reference results support at the same lengths."""
+    if all(verdict.difference for verdict in own) or not reference:
+        return own
+    measured = {verdict.claim: verdict for verdict in verdicts(reference) if verdict.difference}
+    lacking = {verdict.claim for verdict in own if verdict.difference is None} & measured.keys()
+    return [beside(verdict, measured[verdict.claim]) if verdict.claim in lacking else verdict for verdict in own]
 
 
 def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
@@ -178,7 +188,8 @@ def judge(claim: Claim) -> Verdict:
     return Verdict(
         claim=claim.name, outcome=decide(difference, claim.margin, p_equivalence, by_task), summary="",
         effect=f"{words.write(difference.mean, difference.interval)} {words.of}", compared=comparison.sides.compared,
-        settle=settling([task for task, _ in claim.scores], seeds), lines=lines, difference=difference, by_task=by_task,
+        reference=None, reference_compared=None, settle=settling([task for task, _ in claim.scores], seeds), lines=lines,
+        difference=difference, by_task=by_task,
         margin=claim.margin, p_equivalence=p_equivalence, p_holm=None, seeds_needed=seeds, **_label_fields(labels),
     )  # fmt: skip
 
@@ -190,9 +201,9 @@ def _label_fields(labels: LabelTest | None) -> dict[str, float | None]:
 
 
 def not_measured(claim: str, line: str) -> Verdict:
-    return Verdict(claim=claim, outcome=NOT_MEASURED, summary="", effect=None, compared=None, settle=None, lines=[line],
-                   difference=None, by_task={}, margin=MARGIN, p_equivalence=None, p_holm=None, seeds_needed=None,
-                   **_label_fields(None))  # fmt: skip
+    return Verdict(claim=claim, outcome=NOT_MEASURED, summary="", effect=None, compared=None, reference=None,
+                   reference_compared=None, settle=None, lines=[line], difference=None, by_task={}, margin=MARGIN,
+                   p_equivalence=None, p_holm=None, seeds_needed=None, **_label_fields(None))  # fmt: skip
 
 
 def _too_few(difference: Difference) -> list[str]:
@@ -207,7 +218,7 @@ def _too_few(difference: Difference) -> list[str]:
 def _why_missing(scores: ScoresByTask) -> str:
     for group, name in (("RPE", "relative"), ("APE", "absolute")):
         if not any(entry.group == group and entry.label in by_label for task, by_label in scores for entry in task.encodings):
-            return f"no {name} encoding among these runs: {adding(ADD[group], [task for task, _ in scores])}"
+            return f"no {name} encoding: {adding(ADD[group], [task for task, _ in scores])}"
     return "no seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
 
 

@@ -120,8 +120,8 @@ def _part_of(recipe: str, runs: Sequence[RunResults]) -> str:
 def adding(flag: str, tasks: Sequence[TaskResults]) -> str:
     """The commands that train and evaluate another encoding as these runs were, with their seeds."""
     runs = _own_runs(tasks)
-    if not runs:
-        return f"rpe train {flag}"
+    if all(run.record.get("study", "default") == "default" for run in runs):
+        return f"the same commands with {flag}" if runs else f"rpe train {flag}"
     seeds = ",".join(map(str, sorted({run.config.seed for run in runs})))
     each = ", likewise for each other task" if len(tasks) > 1 else ""
     recipe = shlex.quote(f"{runs[0].path}/recipe.yaml")
@@ -146,6 +146,14 @@ def summary(verdict: Verdict, compared: bool = True, settle: bool = True) -> str
     if verdict.outcome == MIXED:
         text += f", the other way round on {'; '.join(opposite(verdict.difference, verdict.by_task))}"
     return f"{text}. {verdict.settle}." if settle and verdict.settle and verdict.outcome == NOT_ENOUGH else f"{text}."
+
+
+def beside(verdict: Verdict, reference: Verdict) -> Verdict:
+    """A verdict with `Supported (reference): +29 points [20, 37] of exact match beyond training, p = 0.001 (Holm)`."""
+    outcome, _, numbers = summary(reference, compared=False, settle=False).partition(": ")
+    compared = (reference.compared or "").replace("these ", "")  # they are not listed here
+    text = f"{outcome} (reference): {numbers.removesuffix('.')}"
+    return verdict.model_copy(update={"reference": text, "reference_compared": compared})
 
 
 def opposite(difference: Difference, by_task: dict[str, Difference]) -> list[str]:

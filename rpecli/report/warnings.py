@@ -57,12 +57,13 @@ def different_code(runs: "list[RunResults]") -> list[str]:
     """Warnings where equal recipes may not mean equal training: other commits, other versions of rpe, changed files."""
     evaluated = [run for run in runs if run.evaluations]
     messages = []
-    commits = Counter(str(run.record["commit"])[:8] for run in evaluated if run.record.get("commit"))
+    trained = {run.path: run for run in evaluated}.values()
+    commits = Counter(str(run.record["commit"])[:8] for run in trained if run.record.get("commit"))
     if len(commits) > 1:
         counts = ", ".join(f"{commit} ({number})" for commit, number in sorted(commits.items()))
         messages.append(f"trained by {len(commits)} commits of rpe: {counts}: equal recipes may not mean equal training; "
                         "train them again with one")  # fmt: skip
-    renamed = [run for run in evaluated if not _has_own_files(run) and run.record.get("id", run.config.id) != run.config.id]
+    renamed = [run for run in trained if not _has_own_files(run) and run.record.get("id", run.config.id) != run.config.id]
     if renamed:
         messages.append(
             f"trained by a version of rpe in which their recipes had other ids: train them again: {paths_of(renamed)}"
@@ -105,6 +106,7 @@ def _measured_by_other_code(runs: "list[RunResults]") -> list[str]:
         own = not any(line.get("encoding_override") for line in run.evaluations.values())
         if own and "code" in run.record and measured - {fingerprint_of(run.record["code"])}:
             other.append(run)
+    other = list({run.path: run for run in other}.values())
     mixed = [f"{encoding} on {task} ({', '.join(sorted(found))})" for (task, encoding), found in codes.items() if len(found) > 1]
     messages = [f"measured by other code of rpe than trained them: {_files(other)}{paths_of(other)}"] if other else []
     if mixed:

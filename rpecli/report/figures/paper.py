@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rpecli import plot
 from rpecli.report import paired
-from rpecli.report.aggregate import TaskResults, by_scoring
+from rpecli.report.aggregate import TaskResults, by_scoring, counted_tasks
 from rpecli.report.content import ReportContent
 from rpecli.report.figures.accuracy import PANELS, series_styles, subplot
 from rpecli.report.figures.layout import (
@@ -56,7 +56,7 @@ def accuracy(tasks: list[TaskResults], size: Size) -> Drawing:
 def intervals(tasks: list[TaskResults], size: Size) -> Drawing | None:
     """One row per encoding, the best on top; None without lengths beyond training."""
     styles = series_styles(tasks)
-    pooled = {scoring.decides: paired.pooled(members, scoring.decides) for scoring, members in by_scoring(tasks)}
+    pooled = {scoring.decides: paired.pooled(members, scoring.decides) for scoring, members in by_scoring(counted_tasks(tasks))}
     shown = {measure: rows for measure, rows in pooled.items() if rows}
     if not shown:
         return None

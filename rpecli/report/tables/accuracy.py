@@ -13,6 +13,7 @@ from rpecli.report.format import format_count, format_factor, format_percent
 from rpecli.report.measures import Measure
 from rpecli.table import MISSING, Footnotes, Table
 
+NOT_COUNTED = "measured otherwise than it was trained: in no count, rank, test or mean of a group"
 FEW = 0.01  # share of an evaluation set below which known problems are not worth a word
 Column = tuple[str, Callable[[EncodingResults], str]]  # a heading, and the cell of an encoding
 MAX_LENGTHS = 6  # in one sentence; of more, only the doublings of the training length are named
@@ -41,7 +42,7 @@ def _compared(task: TaskResults, measure: Measure) -> Table:
         last: Column = (scoring.effective_name, lambda encoding: effective_length(encoding, task))
     else:
         caption += f" Steps to 90 %: median training steps to token accuracy 90 % within the training lengths ({MISSING}: never)."
-        last = ("steps to 90 %", steps_to_90)
+        last = ("steps to 90 %", lambda encoding: steps_to_90(encoding) if encoding.label in task.own_labels else MISSING)
     if measure is not scoring.shown:
         return _by_length(task, measure, caption, last)
     table = _by_length(task, measure, f"{caption} Chance: the best guess without the input.", last)
@@ -91,10 +92,12 @@ def _by_length(task: TaskResults, measure: Measure, caption: str, last: Column) 
     heading, last_cell = last
     rows = []
     for encoding in task.encodings:
-        label = encoding.title + "".join(notes.mark(text) for text in _row_notes(encoding))
+        own = encoding.label in task.own_labels
+        label = encoding.title + "".join(notes.mark(text) for text in (_row_notes(encoding) if own else [NOT_COUNTED]))
         cells = [_cell(encoding, length, measure, notes) for length in task.lengths]
-        rows.append([label, encoding.group, format_count(encoding.solved_flags), *cells, last_cell(encoding)])
-    best = [_best([_mean(encoding.by_length.get(n, {}), measure) for encoding in task.encodings], measure) for n in task.lengths]
+        rows.append([label, encoding.group, format_count(encoding.solved_flags if own else []), *cells, last_cell(encoding)])
+    means = [one.by_length if one.label in task.own_labels else {} for one in task.encodings]
+    best = [_best([_mean(by_length.get(n, {}), measure) for by_length in means], measure) for n in task.lengths]
     bold = [[False] * 3 + flags + [False] for flags in transposed(best, len(rows))]
     columns = ["encoding", "group", "solved", *length_columns(task), heading]
     caption = f"By length (multiple of the training length): mean over seeds (lowest to highest), the best mean bold. {caption}"

@@ -23,8 +23,8 @@ CAPTION = (
 
 
 def table(tasks: Sequence[TaskResults], reference: Sequence[TaskResults], known: dict[str, Definition]) -> Table:
-    """One row per encoding, the best first."""
-    entries = overview.entries(tasks, reference)
+    """One row per encoding, the best first; without what a run was measured with but not trained."""
+    entries = [entry for entry in overview.entries(tasks, reference) if entry.encoding.label in entry.task.own_labels]
     means, parameters, more = overview.means_beyond(entries), _parameters_by_row(entries), bool(_baselines(entries))
     cost = attention_cost.read()
     records = []

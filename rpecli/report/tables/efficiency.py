@@ -15,7 +15,7 @@ def table(task: TaskResults) -> Table:
     """One row per target and encoding, so that encodings stand below each other."""
     rows = [
         [encoding.title, encoding.group, target, *_cells(costs)]
-        for target in TARGETS for encoding in task.encodings if (costs := _costs(encoding, target))
+        for target in TARGETS for encoding in task.own if (costs := _costs(encoding, target))
     ]  # fmt: skip
     columns = ["encoding", "group", "token accuracy", "steps", "tokens", "TFLOP", "reached"]
     caption = (

@@ -10,7 +10,7 @@ SEEDS = 6  # that a caption names
 
 def tables(task: TaskResults) -> list[Table]:
     """One row per encoding whose learning rate was searched, one column per rate; none without a search."""
-    searches = {encoding.title: search for encoding in task.encodings if (search := encoding.runs[0].record.get("lr_search"))}
+    searches = {encoding.title: search for encoding in task.own if (search := encoding.runs[0].record.get("lr_search"))}
     if not searches:
         return []
     rates = sorted({one["lr"] for search in searches.values() for one in search["tried"]})

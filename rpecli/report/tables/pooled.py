@@ -57,7 +57,7 @@ def _all_tasks(tasks: list[TaskResults], measure: Measure) -> Table:
 def _by_family(tasks: list[TaskResults], measure: Measure) -> Table:
     """One row per encoding and one column per family; no number where a task of the family lacks the encoding."""
     columns = [{row.label: row for row in paired.pooled(members, measure, family)} for family, members in families(tasks).items()]
-    labels = {(GROUPS.index(entry.group), entry.label) for task in tasks for entry in task.encodings if entry.by_length}
+    labels = {(GROUPS.index(entry.group), entry.label) for task in tasks for entry in task.own if entry.by_length}
     rows = [
         [titles_of(tasks)[label], GROUPS[group], *(_cell(column.get(label), measure) for column in columns)]
         for group, label in sorted(labels, key=lambda item: (item[0], natural_key(item[1])))

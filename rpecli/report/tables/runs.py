@@ -6,11 +6,9 @@ from rpecli.table import Table
 
 
 def table(task: TaskResults) -> Table:
-    """One row per run: its encoding, seed, status, commit and directory."""
-    rows = [
-        [encoding.title, str(run.config.seed), run.state, revision(run), f"`{run.path}`"]
-        for encoding in task.encodings for run in encoding.runs
-    ]  # fmt: skip
+    """One row per run, however many ways it was measured in: its encoding, seed, status, commit and directory."""
+    runs = {run.path: (encoding.title, run) for encoding in (*task.encodings, *task.own) for run in encoding.runs}
+    rows = [[title, str(run.config.seed), run.state, revision(run), f"`{run.path}`"] for title, run in runs.values()]
     columns = ["encoding", "seed", "status", "commit", "run"]
     return Table("Runs behind these numbers", columns, "lrlll", rows, caption=description(task), folded=True)
 

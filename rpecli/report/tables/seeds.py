@@ -28,7 +28,7 @@ def _table(task: TaskResults, title: str, columns: list[str], rows: list[list[st
 
 
 def _scores(task: TaskResults, measure: Measure) -> Table:
-    by_label = paired.scores(task, measure)
+    by_label = paired.scores_of(task.encodings, measure, paired.extrapolation_lengths(task))
     entries = [entry for entry in task.encodings if entry.label in by_label]
     rows = [_scores_row(entry, task, measure, list(by_label[entry.label].values())) for entry in entries]
     columns = ["encoding", "group", "seeds", "mean", "95 % interval", "median", "lowest", "highest", "area"]
@@ -39,18 +39,19 @@ def _scores(task: TaskResults, measure: Measure) -> Table:
         columns += task.scoring.thresholds
         caption += f"{task.scoring.threshold_words} "
     caption += f"Bold: the {measure.highest} mean, and those whose interval overlaps its interval."
-    bold = [[flag, *[False] * (len(columns) - 1)] for flag in _overlap_best(by_label, measure)]
+    best = _overlap_best(paired.scores(task, measure), measure)
+    bold = [[entry.label in best, *[False] * (len(columns) - 1)] for entry in entries]
     return replace(_table(task, f"{measure.name} beyond training", columns, rows, caption), bold=bold)
 
 
-def _overlap_best(by_label: paired.Scores, measure: Measure) -> list[bool]:
-    """Per encoding, whether it is the best or its interval overlaps the best one's; all False without intervals."""
+def _overlap_best(by_label: paired.Scores, measure: Measure) -> list[str]:
+    """The labels of the best encoding and of those whose interval overlaps its interval; none without intervals."""
     intervals = {label: stats.mean_interval([list(by_seed.values())], measure.bounds) for label, by_seed in by_label.items()}
     best = paired.best_label(by_label)
     best_interval = intervals[best] if best is not None else None
     if best_interval is None or all(fmean(by_seed.values()) == 0 for by_seed in by_label.values()):
-        return [False] * len(by_label)
-    return [label == best or (own is not None and own[1] >= best_interval[0]) for label, own in intervals.items()]
+        return []
+    return [label for label, own in intervals.items() if label == best or (own is not None and own[1] >= best_interval[0])]
 
 
 def _scores_row(encoding: EncodingResults, task: TaskResults, measure: Measure, scores: list[float]) -> list[str]:

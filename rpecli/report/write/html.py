@@ -89,9 +89,8 @@ def _maps(content: ReportContent) -> tuple[str, list[EncodingMaps]]:
 
 def _counts(content: ReportContent) -> str:
     """How many encodings, tasks and seeds."""
-    labels = {encoding.label for task in content.tasks for encoding in task.encodings}
     seeds = {run.config.seed for run in content.runs}
-    numbers = [plural(len(labels), "encoding"), plural(len(content.tasks), "task"), plural(len(seeds), "seed")]
+    numbers = [plural(len(content.labels), "encoding"), plural(len(content.tasks), "task"), plural(len(seeds), "seed")]
     return " \u00d7 ".join(numbers)
 
 

@@ -59,7 +59,7 @@ def _against(tasks: list[TaskResults], ours: str) -> str:
     """Ours minus each other encoding over all tasks: a row each, with its interval and p after Holm."""
     measure = tasks[0].scoring.decides
     by_task = [scores for task in tasks if task.scoring.decides is measure and ours in (scores := paired.scores(task, measure))]
-    titles = {one.label: one.short_title for task in tasks for one in task.encodings}
+    titles = {one.label: one.short_title for task in tasks for one in task.own}
     strata = {label: [paired.seed_differences(scores[ours], scores[label]) for scores in by_task if label in scores]
               for label in titles if label != ours}  # fmt: skip
     differences = {label: difference for label, values in strata.items()
@@ -95,11 +95,12 @@ def _block(tasks: list[TaskResults], across: int, names: list[str], factor: floa
 
 
 def _column(task: TaskResults, length: int) -> dict[str, str]:
-    """The cell of each encoding, the best mean bold."""
+    """The cell of each encoding, the best mean of those that were trained bold."""
     shown = task.scoring.shown
     values = {one.short_title: _scores(one, length, shown) for one in task.encodings}
     means = {name: stats.mean([scores]) for name, scores in values.items() if scores}
-    best = max(means.values(), default=0.0)
+    own = [means[one.short_title] for one in task.own if one.short_title in means]
+    best = max(own, default=0.0)
     return {name: _cell(scores, shown, bold=means[name] == best) for name, scores in values.items() if scores}
 
 
@@ -120,7 +121,7 @@ def _cell(scores: list[float], measure: Measure, bold: bool) -> str:
 def _caption(tasks: list[TaskResults], factor: float | None) -> str:
     """What the cells are."""
     measures = list(dict.fromkeys(task.scoring.shown.axis for task in tasks))
-    seeds = {len(one.evaluated_runs) for task in tasks for one in task.encodings if one.evaluated_runs}
+    seeds = {len(one.evaluated_runs) for task in tasks for one in task.own if one.evaluated_runs}
     where = "the first tested length beyond training" if factor is None else f"{factor:g} times the training length"
     many = plural(max(seeds), "seed") if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)} seeds"
     interval = " with 95 % interval" if max(seeds) >= stats.MIN_SEEDS else ""

@@ -41,21 +41,24 @@ def _reference_notes(content: ReportContent) -> list[str]:
 
 def claim_lines(verdicts: Sequence[Verdict], width: int) -> list[str]:
     """The summary of each claim; what several have in common, the encodings compared and the way to settle, once behind them."""
-    compared, settle = _common(verdicts, "compared"), _common(verdicts, "settle")
+    compared, settle, of_reference = (_common(verdicts, name) for name in ("compared", "settle", "reference_compared"))
     names = max((len(verdict.claim) for verdict in verdicts), default=0) + len(GAP)
     lines, said = list[str](), dict[str, str]()
     for verdict in verdicts:
-        if verdict.summary in said:
-            lines.append(f"{verdict.claim.ljust(names)}{verdict.outcome.capitalize()}, as {said[verdict.summary].lower()}.")
-            continue
-        said[verdict.summary] = verdict.claim
         claim = verdict_text.summary(verdict, compared=verdict.compared != compared, settle=verdict.settle != settle)
+        if verdict.reference:
+            claim = verdict.beside if verdict.reference_compared != of_reference else f"{verdict.reference}."
+        elif verdict.summary in said:
+            claim = f"{verdict.outcome.capitalize()}, as {said[verdict.summary].lower()}."
+        said.setdefault(verdict.summary, verdict.claim)
         lines += wrap(claim, width, verdict.claim.ljust(names))
-    closing = " ".join([*([f"Compared: {compared}."] if compared else []), *([f"{settle}."] if settle else [])])
-    return lines + wrap(closing, width)
+    closing = [f"{head}: {text}." for head, text in (("Compared", compared), ("Reference", of_reference)) if text]
+    closing += [f"{settle}."] if settle else []
+    closing += dict.fromkeys(verdict.summary for verdict in verdicts if verdict.reference)
+    return lines + wrap(" ".join(closing), width)
 
 
-def _common(verdicts: Sequence[Verdict], name: Literal["compared", "settle"]) -> str | None:
+def _common(verdicts: Sequence[Verdict], name: Literal["compared", "settle", "reference_compared"]) -> str | None:
     """A part that several summaries share."""
     parts = Counter(part for verdict in verdicts if (part := getattr(verdict, name)))
     return next((part for part, count in parts.most_common(1) if count > 1), None)

@@ -1,0 +1,159 @@
+"""What contradicts in a recipe: keys that are each valid, and together are not, or are of no use."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from rpecli import catalog
+from rpecli.choice import ChoiceError, without_options
+from rpecli.config import sweep
+from rpecli.config.ranges import parse_lengths
+from rpecli.config.recipe import Recipe, task_defaults
+from rpecli.config.settings import EvalSettings, Settings
+from rpecli.config.sweep import PAIRED
+from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, LR_SEARCH, VARY, Problem, RecipeSource
+
+SEARCHED = {"seed", VARY, EXCLUDE, LR_SEARCH, "lr_search_seed"}  # the keys that a search of the learning rate looks at
+
+
+def cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:
+    """Errors of several keys together, as far as the values of these keys are certain."""
+    for parent, key in ((BY_TASK, "task"), (BY_ENCODING, "encoding")):
+        if not uncertain & {key, parent} and not source.is_flag(key):
+            yield from _unused(recipe, source, parent, key)
+    if not uncertain & SEARCHED:
+        yield from _search_errors(recipe, source)
+    if not uncertain:
+        yield from _variation_errors(recipe, source)
+    if recipe.exclude and not uncertain:
+        yield from _exclusion_errors(recipe, source)
+    for task, keys, message in _conflicts(recipe):
+        if not uncertain & set(keys):
+            places = [source.place(key, task) for key in keys]
+            location, name = next((place for place in places if place[0]), places[0])
+            yield Problem(location, name, message)
+
+
+def _search_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
+    """What contradicts a search of the learning rate, or has no use without one."""
+
+    def problem(key: str, message: str) -> Problem:
+        return Problem(source.locations.get(key, ""), key, message)
+
+    if not recipe.lr_search:
+        if "lr_search_seed" in source.locations:
+            yield problem("lr_search_seed", "of use with lr_search only: remove it")
+        return
+    if "lr" in source.locations and source.is_flag("lr") == source.is_flag(LR_SEARCH):
+        yield problem("lr", f"given beside {source.locations[LR_SEARCH]}, which searches it: keep one")
+    if any("lr" in axis.split(PAIRED) for axis in recipe.vary):
+        yield problem(LR_SEARCH, "lr varies too: keep one of vary and lr_search")
+    if any("lr" in exclusion.keys for exclusion in recipe.exclude):
+        yield problem(EXCLUDE, "lr is searched: name other keys, or vary lr")
+    if _is_fixed(recipe, "lr", [{"lr": rate} for rate in recipe.lr_search]):
+        yield problem(LR_SEARCH, f"searches nothing: {BY_TASK} or {BY_ENCODING} sets lr for all: remove one of them")
+    if shared := sorted({*recipe.seed} & {*recipe.lr_search_seed}):
+        yield problem(
+            "lr_search_seed", f"seed {shared[0]} is reported too, and its runs would profit from the choice: write another"
+        )
+
+
+def _variation_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
+    """Keys of `vary` that are given twice, that vary for no run, or that do not change what is trained."""
+    keys = [key.strip() for axis in recipe.vary for key in axis.split(PAIRED)]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        yield Problem(source.locations.get(VARY, ""), VARY, f"{twice[0]} is given twice: keep one")
+        return
+    for axis, points in recipe.vary.items():
+        location, name = source.locations.get(f"{VARY}: {axis}", ""), f"{VARY}: {axis}"
+        if len(points) < 2:
+            continue
+        if _is_fixed(recipe, axis, points):
+            yield Problem(location, name, f"varies for no run: {BY_TASK} or {BY_ENCODING} sets it for all: remove one of them")
+        elif all(key in EvalSettings.model_fields for key in points[0]):
+            flag = next(iter(points[0])).replace("_", "-")
+            remedy = f"write one value, and measure more with rpe eval --{flag}"
+            yield Problem(location, name, f"is about evaluation, and its runs would be the same ones: {remedy}")
+
+
+def _is_fixed(recipe: Recipe, axis: str, points: sweep.Axis) -> bool:
+    """Whether `by_task` and `by_encoding` set the same keys for every run, so that these points make no difference."""
+    every = recipe.model_copy(update={"exclude": [], "seed": recipe.seed[:1]})
+    one, both = (every.model_copy(update={"vary": {**recipe.vary, axis: some}}) for some in (points[:1], points))
+    return len(one.configs()) == len(both.configs())
+
+
+def _exclusion_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
+    """Lines of `exclude` that leave out every run, or none. Where a flag sets one of its keys, to leave out none is no error."""
+
+    def problem(message: str) -> Problem:
+        return Problem(source.locations.get(EXCLUDE, ""), EXCLUDE, message)
+
+    every = [config.to_keys() for config in recipe.model_copy(update={"exclude": []}).configs()]
+    left = [keys for keys in every if not any(line.leaves_out(keys) for line in recipe.exclude)]
+    whole = next((line for line in recipe.exclude if all(map(line.leaves_out, every))), None)
+    if whole:
+        yield problem(f"{whole.text!r} leaves no run: add a condition, or remove the line")
+    elif not left:
+        yield problem("its lines together leave no run: remove a line, or add a condition to it")
+    for line in recipe.exclude:
+        if not any(map(source.is_flag, line.keys)) and (message := line.of_no_use(every)):
+            yield problem(message)
+
+
+def _unused(recipe: Recipe, source: RecipeSource, parent: str, key: str) -> Iterator[Problem]:
+    """Tasks under `by_task`, or encodings under `by_encoding`, that the recipe does not train.
+
+    Where a flag chooses the tasks or the encodings, this is not an error.
+    """
+    choices = getattr(recipe, key)
+    trained = sorted({*choices, *map(without_options, choices)})
+    for choice in getattr(recipe, parent):
+        if choice not in trained:
+            name = f"{parent}: {choice}"
+            kind = "a task" if key == "task" else "an encoding"
+            message = f"is not {kind} of this recipe: {catalog.nearest(choice, trained)}"
+            yield Problem(source.locations.get(name, ""), name, message)
+
+
+def _all_settings(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any] | ChoiceError]]:
+    """The settings of each combination of task, encoding and what varies; an error for a task whose defaults are wrong."""
+    for task in recipe.task:
+        try:
+            defaults = task_defaults(task)
+        except ChoiceError as error:
+            yield task, error
+            continue
+        for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
+            yield task, recipe.settings(defaults, task, encoding, point)
+
+
+def _conflicts(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Task, keys (the one to change first) and message of each conflict, once for all tasks with the same settings."""
+    checked = set()
+    for task, keys_of_runs in _all_settings(recipe):
+        if isinstance(keys_of_runs, ChoiceError):
+            yield task, ("task",), str(keys_of_runs)
+            continue
+        settings = Settings(**keys_of_runs)
+        key = (settings.length, settings.min_length, settings.lengths, settings.d_model, settings.n_head,
+               settings.normalizer, settings.attention)  # fmt: skip
+        if key not in checked:
+            checked.add(key)
+            yield from ((task, keys, message) for keys, message in _conflicts_of_task(settings, task))
+
+
+def _conflicts_of_task(settings: Settings, task: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    width, heads = settings.d_model, settings.n_head
+    if width % heads:
+        near = 2 * heads * max(1, round(width / (2 * heads)))  # even head widths: rotations need pairs
+        yield ("d_model", "n_head"), f"d_model={width} is not divisible by n_head={heads}: d_model={near} is"
+    if settings.normalizer == "stick-breaking" and settings.attention != "causal":
+        yield ("normalizer", "attention"), "stick-breaking needs causal attention: write attention: causal"
+    if settings.min_length > settings.length:
+        message = f"min_length={settings.min_length} is above the training length {settings.length} of {task}"
+        yield ("min_length", "length", "task"), f"{message}: lower it, or raise length"
+    try:
+        parse_lengths(settings.lengths, settings.length)
+    except ValueError as error:
+        yield ("lengths", "length", "task"), f"{error}  ({task} trains on length {settings.length})"
