@@ -189,6 +189,8 @@ def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _csv_value(value: Any) -> Any:
     """The value without what no file can hold; None, an empty cell, for what is not finite."""
+    if value is None or type(value) is float:  # most of a million cells
+        return value if value is not None and math.isfinite(value) else None
     if isinstance(value, str):
         return value if value.isascii() else HALVES.sub(UNSHOWN, value)
     return finite(value)
