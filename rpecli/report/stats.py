@@ -126,7 +126,7 @@ def _bootstrapped_mean(strata: tuple[bytes, ...]) -> tuple[float, float] | None:
     """The interval of doubles, of which tables, figures and files ask for the same ones: to the bit, -0.0 is not 0.0."""
     import numpy as np
 
-    values = list(map(np.frombuffer, strata))
+    values: list[Any] = list(map(np.frombuffer, strata))
     return _bootstrap(values, lambda resampled: sum(values.mean(axis=-1) for values in resampled) / len(resampled))
 
 
