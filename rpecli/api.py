@@ -9,14 +9,15 @@ rpe.runs("runs"), rpe.results("quick")                   data frames of runs, an
 rpe.plot_accuracy("runs")                                accuracy against length, a matplotlib figure
 """
 
+import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -24,21 +25,23 @@ from torch import Tensor
 from rpecli import plot
 from rpecli.attention import dispatch
 from rpecli.config import load as config_load
-from rpecli.config.recipe import EvalSettings
+from rpecli.config.ranges import parse_lengths
+from rpecli.config.recipe import Config, EvalSettings
+from rpecli.device import available_memory, pick_device
 from rpecli.encoding import Encoding, QueryKey, overrides
 from rpecli.encoding import build as encoding
-from rpecli.evaluate.asked import asked_lines
+from rpecli.evaluate.asked import asked_lines, places
 from rpecli.evaluate.load import load
 from rpecli.evaluate.measure import evaluate
+from rpecli.evaluate.memory import memory_problem
 from rpecli.evaluate.request import EvalRequest
-from rpecli.launch import preflight
-from rpecli.model import LoadedModel
-from rpecli.probes.attention_weights import capture_layers
+from rpecli.launch import preflight, sizes
+from rpecli.probes.attention_map import AttentionMap, attention_map
 from rpecli.run import directory
 from rpecli.run.problems import folded
-from rpecli.run.records import MetricsLine
-from rpecli.table import few, whole_percent
-from rpecli.task import BOS, END, MARKS, SEP
+from rpecli.run.records import EvalLine, MetricsLine
+from rpecli.signals import Interrupted
+from rpecli.table import plural, whole_percent
 from rpecli.train import loop
 
 if TYPE_CHECKING:
@@ -48,9 +51,6 @@ __all__ = ["AttentionMap", "Encoding", "Run", "attention", "encoding", "plot_acc
 
 SCORES = ["length", "n", "exact_match", "token_accuracy", "chance", "nll"]  # of an evaluation, in data frames
 RUN_KEYS = ["task", "encoding", "positions", "seed"]
-MAX_ANSWER = 1024  # tokens that `Run.attention` lets a model write
-SHOWN = 8  # symbols in a message
-FEW_WORDS = 40  # that fit beside a panel
 
 
 def attention(
@@ -113,118 +113,62 @@ class Run:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
+        _ = self.record  # raises RunError for a path that is no run
 
     @property
     def record(self) -> dict[str, Any]:
         """What run.json says: status, steps, parameters, commit, machine. Raises RunError where it cannot be read."""
         return directory.Run(self.path).record
 
-    def evaluate(self, lengths: str = "1x:8x", **settings: Any) -> pd.DataFrame:
-        """Accuracy by length, a row each, the training length among them; what was measured before is not measured again.
+    def evaluate(
+        self, lengths: str | Sequence[int] = "1x:8x", *, progress: Callable[[str], None] | None = None, **settings: Any
+    ) -> pd.DataFrame:
+        """Accuracy by length, a row each; what was measured before is not measured again.
+
+        The training length and its doublings below the first length are always among them. The time grows with the square of the
+        length; `samples=16` measures fewer sequences than 256.
 
         Args:
             lengths: As in `rpe eval --lengths`: "1x:8x" for 1, 2, 4 and 8 times the training length, or "512,1024".
+            progress: Called with a line of text at every length that was measured, for example `print`.
             settings: samples, eval_tokens, eval_seed, eval_positions, eval_task, as in a recipe.
 
         Raises:
             RunError: The run is not trained, or its files are damaged.
-            ValueError: A length or a setting is not valid, or a length does not fit in memory.
+            ValueError: A length or a setting is not valid, or a length needs more memory or time than there is.
         """
         run = directory.Run(self.path)
-        request = EvalRequest(EvalSettings(**{**run.config.eval.model_dump(), **settings, "lengths": lengths}))
-        if problems := evaluate(run, request):
+        request = EvalRequest(_eval_settings(run.config, {"lengths": lengths, **settings}))
+        _check_lengths(run, request)
+        say = None if progress is None else lambda line: progress(evaluation_words(line))
+        with _saved_when_stopped():
+            problems = evaluate(run, request, progress=say)
+        if problems:
             raise ValueError("; ".join(problems))
         return pd.DataFrame([{name: line[name] for name in SCORES} for line in asked_lines(run, request).values()])  # type: ignore[literal-required]
 
-    def attention(self, text: str) -> "AttentionMap":
+    def attention(self, text: str | Sequence[int]) -> AttentionMap:
         """What the trained model answers to an input, and what every head attends to on the way.
 
         Args:
-            text: An input as `rpe show TASK` prints it, up to the answer: "3 1 2". `>` before and `|` behind it are added.
+            text: An input as `rpe show TASK` prints it, up to the answer: "3 1 2", or [3, 1, 2]. `>` before and `|` behind it are
+                added.
 
         Raises:
-            ValueError: A symbol is not one of the task's.
+            RunError: The run is not trained, or its files are damaged.
+            ValueError: A symbol is not one of the task's, or the model does not read from left to right at positions 0, 1, 2, ...
         """
-        loaded, _ = load(directory.Run(self.path))
-        if loaded.config.attention != "causal":
-            raise ValueError(f"{self.path}: an encoder answers all places at once: attention is for causal models")
-        tokens = _tokens(loaded, text)
-        with torch.no_grad():
-            ids_1xT = _answered(loaded, torch.tensor([tokens], device=loaded.device))
-            with capture_layers(loaded.model) as layers:
-                loaded.model(ids_1xT)
-            weights_LxHxTxT = torch.cat([layer.weights(0, ids_1xT.shape[1]) for layer in layers]).cpu()
-        return AttentionMap(loaded.task.words(ids_1xT[0].tolist()), len(tokens), weights_LxHxTxT)
+        words = text.split() if isinstance(text, str) else list(map(str, text))
+        return attention_map(load(directory.Run(self.path))[0], words)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
         record, rows = self.record, _rows_of(directory.Run(self.path))
-        title = f"<b>{escape(record['id'])}</b>: {escape(record['status'])}, {record.get('parameters', '?')} parameters"
+        title = f"<b>{escape(record['id'])}</b>: {escape(record['status'])}, {record.get('parameters', 0):,} parameters"
         frame = pd.DataFrame([{name: row[name] for name in SCORES} for row in rows if row["length"] is not None])
-        return f"<p>{title}</p>{frame.to_html(index=False, float_format='{:.3g}'.format) if len(frame) else ''}"
-
-
-def _tokens(loaded: LoadedModel, text: str) -> list[int]:
-    """The tokens of an input, with the begin token before it and, where the task's format has one, the separator behind it."""
-    task = loaded.task
-    format_T = task.sample(np.random.default_rng(0), 1, loaded.config.length).tokens_BxT[0].tolist()
-    token_of = dict(zip(task.words(list(range(task.vocabulary))), range(task.vocabulary), strict=True))
-    words = [word if word in token_of else word.strip("[]") for word in text.split()]
-    if unknown := [word for word in words if word not in token_of]:
-        known = few(list(token_of)[len(MARKS) :], SHOWN)
-        raise ValueError(f"{unknown[0]!r} is not a symbol of {loaded.config.task}: write words such as {known}")
-    tokens = [token_of[word] for word in words]
-    tokens = tokens if tokens[:1] == [BOS] else [BOS, *tokens]
-    return [*tokens, SEP] if SEP in format_T and SEP not in tokens else tokens
-
-
-def _answered(loaded: LoadedModel, ids_1xT: Tensor) -> Tensor:
-    """The tokens followed by the model's answer, its likeliest token each time, up to the end token."""
-    first = ids_1xT.shape[1]
-    while SEP in ids_1xT and ids_1xT[0, -1] != END and ids_1xT.shape[1] < first + MAX_ANSWER:
-        hidden = loaded.model(ids_1xT, query_start=ids_1xT.shape[1] - 1)
-        ids_1xT = torch.cat([ids_1xT, loaded.model.head(hidden).argmax(-1)], dim=1)
-    return ids_1xT
-
-
-@dataclass(frozen=True)
-class AttentionMap:
-    """What every head of a model attends to while it reads `words`, of which it wrote those from `prompt` on itself."""
-
-    words: list[str]
-    prompt: int
-    weights: Tensor  # [layers, heads, T, T]: rows attend to columns
-
-    @property
-    def answer(self) -> str:
-        """The model's answer, without the end token."""
-        return " ".join(word for word in self.words[self.prompt :] if word != MARKS[END])
-
-    def plot(self, layer: int | None = None) -> "Figure":
-        """A panel per head, of one layer (from 1 on) or of all: brighter is more weight."""
-        layers = range(len(self.weights)) if layer is None else [layer - 1]
-        n_head, T = self.weights.shape[1:3]
-        with plot.styled():
-            figure = plot.new_figure()
-            figure.set_size_inches(2.2 * n_head, 2.3 * len(layers))
-            panels = figure.subplots(len(layers), n_head, squeeze=False)
-            for row, number in enumerate(layers):
-                for head in range(n_head):
-                    panel = panels[row, head]
-                    panel.imshow(self.weights[number, head].numpy(), vmin=0, vmax=1, cmap="Blues")
-                    panel.set_title(f"layer {number + 1}, head {head + 1}")
-                    if T <= FEW_WORDS:
-                        panel.set_xticks(range(T), self.words)
-                        panel.set_yticks(range(T), self.words)
-            figure.tight_layout()
-        return _shown(figure)
-
-    def __repr__(self) -> str:
-        layers, heads, T, _ = self.weights.shape
-        words = f"{' '.join(self.words[: self.prompt])} {self.answer}"
-        return f"AttentionMap({words!r}, {layers} layers, {heads} heads, {T} tokens)"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{escape(' '.join(self.words[: self.prompt]))} <b>{escape(self.answer)}</b></p>"
+        return f"<p>{title}</p>{frame.to_html(index=False, border=0, float_format='{:.3g}'.format) if len(frame) else ''}"
 
 
 def train(
@@ -249,19 +193,71 @@ def train(
         RecipeError: A key or a value is wrong; the message names it, and what to write instead.
         ValueError: The task or the encoding does not fit the rest.
     """
-    flags = {name: str(value) for name, value in keys.items() if value is not None}
-    recipe, source = config_load.load(None, {"task": task, "encoding": encoding, "seed": str(seed), **flags})
+    pick_device(device)
+    recipe, source = config_load.load(None, _texts({"task": task, "encoding": encoding, "seed": seed, **keys}), "")
     configs = recipe.configs()
     if len(configs) > 1:
         raise ValueError(f"these are {len(configs)} runs: name one task, one encoding and one seed")
     if recipe.lr_search:
         raise ValueError("lr_search: this trains one run: write lr, or use rpe run")
+    for key, purpose in configs[0].unused_keys.items():
+        if key in keys:
+            raise ValueError(f"{key}: of use with {purpose.removeprefix('--')} only: remove it")
     if problems := preflight.problems(recipe, source):
         raise ValueError("\n".join(map(str, problems)))
     run = directory.Run.create(configs[0], Path(runs), "notebook")
     say = None if progress is None else lambda line: progress(progress_words(line, configs[0].steps))
-    loop.train(run, device, say)
+    with _saved_when_stopped():
+        loop.train(run, device, say)
     return Run(run.path)
+
+
+@contextmanager
+def _saved_when_stopped() -> Iterator[None]:
+    """The stop button of a notebook, as the exception that it raises everywhere."""
+    try:
+        yield
+    except directory.Stopped as stopped:
+        if stopped.signal != signal.SIGINT:
+            raise
+        raise KeyboardInterrupt("stopped, and saved: the same call continues from here") from None
+    except Interrupted:
+        raise KeyboardInterrupt from None
+
+
+def _texts(keys: dict[str, Any]) -> dict[str, str]:
+    """Values as a command line has them: 16 and 32 for [16, 32]; a key whose value is None is left out."""
+    lists = {name: value for name, value in keys.items() if isinstance(value, list | tuple | range)}
+    return {name: ",".join(map(str, lists[name])) if name in lists else str(value)
+            for name, value in keys.items() if value is not None}  # fmt: skip
+
+
+def _eval_settings(config: Config, keys: dict[str, Any]) -> EvalSettings:
+    """The settings of the evaluation of a run, those given above its own. Raises RecipeError, a ValueError."""
+    recipe, _ = config_load.load(None, _texts(keys), "")
+    if others := [key for key in keys if key not in EvalSettings.model_fields]:
+        known = ", ".join(key for key in EvalSettings.model_fields if key != "grid")
+        raise ValueError(f"{others[0]}: decided when the run was trained: an evaluation has {known}")
+    return config.eval.model_copy(update={key: getattr(recipe, key) for key in keys if keys[key] is not None})
+
+
+def _check_lengths(run: directory.Run, request: EvalRequest) -> None:
+    """Warns of lengths that no problem has. Raises ValueError, before anything is measured, for those that are too long."""
+    loaded, _ = load(run, request=request)
+    config, task = loaded.config, loaded.task.split("test", loaded.config.length)
+    for length in parse_lengths(config.eval.lengths, config.length):
+        if not task.has_length(length):
+            warnings.warn(f"{config.task} has no problem {task.why_not(length)}: left out", stacklevel=3)
+    problems = []
+    for length, _ in places(config, loaded.task, None):
+        sequence = loaded.task.sequence(length)
+        if problem := memory_problem(loaded, length, available_memory()):
+            problems.append(problem)
+        elif sizes.evaluation_products(config, sequence) > sizes.MOST_PRODUCTS:
+            problems.append(f"length {length}: attention over that many tokens takes many hours: leave it out, or lower samples")
+    if problems:
+        shorter = f" (and {plural(len(problems) - 1, 'shorter one')})" if len(problems) > 1 else ""
+        raise ValueError(f"{problems[-1]}{shorter}")
 
 
 def progress_words(line: MetricsLine, steps: int) -> str:
@@ -269,17 +265,32 @@ def progress_words(line: MetricsLine, steps: int) -> str:
     return f"step {line['step']} of {steps}: loss {line['loss']:.3f}, {whole_percent(line['token_accuracy'])} % of tokens right"
 
 
+def evaluation_words(line: EvalLine) -> str:
+    """An evaluation of one length in words."""
+    right = f"{whole_percent(line['token_accuracy'])} % of tokens and {whole_percent(line['exact_match'])} % of strings right"
+    return f"length {line['length']}: {right}, {plural(line['n'], 'string')}, {line['seconds']:.1f} s"
+
+
 def runs(folder: str | Path = "runs") -> pd.DataFrame:
     """Every run of a folder, a row for each evaluated length; a run that was not evaluated has one row without a length.
 
     Columns: run, task, encoding, positions, seed, status, parameters, train_length, length, n, exact_match, token_accuracy,
-    chance, nll. Damaged runs are left out with a warning.
+    chance, nll. Damaged runs are left out with a warning. A folder may also be one run.
+
+    Raises ValueError where there is no such folder.
     """
-    readable, problems = directory.find_runs(Path(folder))
+    readable, problems = directory.readable_runs(_run_paths(folder))
     for problem in folded(problems):
         warnings.warn(problem, stacklevel=2)
     columns = ["run", *RUN_KEYS, "status", "parameters", "train_length", *SCORES]
     return pd.DataFrame([row for run in readable for row in _rows_of(run)], columns=columns)
+
+
+def _run_paths(folder: str | Path) -> list[Path]:
+    """The run directories of a folder, or the folder itself where it is one."""
+    if not Path(folder).is_dir():
+        raise ValueError(f"there is no folder {str(folder)!r} in {Path.cwd()}: rpe.train writes to 'runs' unless told otherwise")
+    return [Path(folder)] if directory.Run(Path(folder)).has_record else directory.directories(Path(folder))
 
 
 def _rows_of(run: directory.Run) -> list[dict[str, Any]]:
@@ -298,25 +309,19 @@ def results(name: str, folder: str | Path = "results") -> pd.DataFrame:
     places = [Path(folder) / name, Path(folder) / "shipped" / name, Path(name)]
     file = next((place / "summary.csv" for place in places if (place / "summary.csv").is_file()), None)
     if file is None:
-        raise ValueError(f"no report {name!r} under {folder}: rpe report --name {name} writes one")
+        where = Path(folder).absolute()
+        raise ValueError(f"no report {name!r} in {where}: rpe report --name {name} writes one, or name the folder of another")
     return pd.read_csv(file)
 
 
 def plot_accuracy(folder: str | Path = "runs") -> "Figure":
     """Token accuracy and exact match against length, a line per encoding: the figure of a report.
 
-    Raises ReportError where no run was evaluated.
+    Raises ValueError where no run was evaluated.
     """
     from rpecli.report.aggregate import aggregate
     from rpecli.report.figures.accuracy import accuracy_figure, series_styles
     from rpecli.report.load import load_runs
 
-    tasks = aggregate(load_runs(directory.directories(Path(folder))).runs)
-    return _shown(accuracy_figure(tasks, series_styles(tasks)).figure)
-
-
-def _shown(figure: "Figure") -> "Figure":
-    """The figure, with a picture for notebooks, where only pyplot's own figures have one; half as large as its pixels."""
-    size = dict(zip(("width", "height"), (figure.get_size_inches() * plot.DPI / 2).astype(int).tolist(), strict=True))
-    figure._repr_png_ = lambda: (plot.as_bytes(figure, "png"), size)  # type: ignore[attr-defined]
-    return figure
+    evaluated = [task for task in aggregate(load_runs(_run_paths(folder)).runs) if task.lengths]
+    return plot.for_notebooks(accuracy_figure(evaluated, series_styles(evaluated)).figure)

@@ -26,7 +26,7 @@ def pick_device(name: str) -> torch.device:
 
     names = devices()
     if name not in ("auto", *names):
-        raise ValueError(f"no device {name!r} here: --device {' or '.join(names)}")
+        raise ValueError(f"no device {name!r} here: write {' or '.join(names)}")
     return torch.device(names[0] if name == "auto" else name)
 
 

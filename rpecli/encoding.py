@@ -297,7 +297,14 @@ def _check_hooks(cls: type[Encoding], name: str) -> None:
 def build(
     choice: str, d_model: int, n_head: int, max_train_length: int = Shape.max_train_length, causal: bool = True, **options: Any
 ) -> Encoding:
-    """`make` for notebooks, with a file that they name allowed to run: `build("t5", d_model=64, n_head=4, buckets=16)`."""
+    """`make` for notebooks, with a file that they name allowed to run: `build("t5", d_model=64, n_head=4, buckets=16)`.
+
+    Raises ChoiceError for what is not one encoding.
+    """
+    if len(split_layers(split_switch(choice)[0])) > 1 or split_switch(choice)[1]:
+        raise ChoiceError(f"{choice}: several encodings: build one for each layer, and one for each part of training")
+    if d_model % n_head:
+        raise ChoiceError(f"d_model {d_model} is not a multiple of n_head {n_head}: every head has d_model / n_head channels")
     trust.allow([canonical(choice)])
     return make(choice, Shape(d_model, n_head, max_train_length, causal), **options)
 

@@ -2,7 +2,9 @@
 
 import inspect
 import re
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,10 @@ import rpecli.api as rpe
 from rpecli import catalog
 from rpecli.attention import reference
 from rpecli.encoding import overrides
+from rpecli.evaluate.load import load
+from rpecli.probes import attention_map
+from rpecli.run import directory
+from rpecli.run.files import RunError
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"steps": 30, "length": 4, "tokens": 256, "d_model": 16, "n_head": 2, "n_layer": 1, "warmup": 5, "samples": 32}
@@ -84,6 +90,14 @@ def test_padding_and_positions_are_taken() -> None:
     assert torch.allclose(shifted, rpe.attention(encoding, q, k, v), atol=1e-5)
 
 
+def test_an_encoding_that_is_not_one_or_does_not_fit_is_refused() -> None:
+    for choice in ("rope+none", "rope:then=none"):
+        with pytest.raises(ValueError, match="several encodings: build one for each layer"):
+            rpe.encoding(choice, d_model=64, n_head=4)
+    with pytest.raises(ValueError, match="d_model 64 is not a multiple of n_head 5"):
+        rpe.encoding("rope", d_model=64, n_head=5)
+
+
 def test_a_run_is_trained_once_and_evaluated_at_the_lengths_asked_for(run: rpe.Run) -> None:
     assert run.path.name.startswith("copy-symbols-4-rope-s3-")
     assert run.record["status"] == "trained"
@@ -93,7 +107,9 @@ def test_a_run_is_trained_once_and_evaluated_at_the_lengths_asked_for(run: rpe.R
     assert frame["n"].tolist() == [32, 32]
     assert frame["token_accuracy"].between(0, 1).all()
     assert run.evaluate("8", samples=8)[["length", "n"]].to_numpy().tolist() == [[4, 8], [8, 8]]
+    assert run.evaluate([4, 8]).equals(run.evaluate("4,8"))
     assert "trained" in run._repr_html_()
+    assert repr(run) == f"Run({str(run.path)!r})"
 
 
 def test_the_model_answers_and_shows_what_it_attends_to(run: rpe.Run) -> None:
@@ -108,8 +124,47 @@ def test_the_model_answers_and_shows_what_it_attends_to(run: rpe.Run) -> None:
     picture, size = shown.plot()._repr_png_()  # type: ignore[attr-defined]
     assert picture.startswith(b"\x89PNG")
     assert size["width"] > size["height"] > 100
-    with pytest.raises(ValueError, match=r"'9' is not a symbol of copy:symbols=4: write words such as 0, 1, 2, 3"):
+    assert run.attention([3, 1, 2]).words == shown.words
+    unknown = r"'9' is not a symbol of copy:symbols=4: write words with spaces between them, such as 0, 1, 2, 3"
+    with pytest.raises(ValueError, match=unknown):
         run.attention("3 9")
+    for layer in (0, 2):
+        with pytest.raises(ValueError, match=rf"layer {layer}: the model has layers 1 to 1"):
+            shown.plot(layer)
+
+
+def test_a_long_answer_is_cut_and_shown_by_its_first_words(run: rpe.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention_map, "MAX_ANSWER", 2)
+    assert len(run.attention("3 1 2 0 1 3").words) <= 8 + 2
+    shown = rpe.AttentionMap([">", "3", "|", *["3"] * 40], 3, torch.zeros(1, 2, 43, 43))
+    assert shown.answer == " ".join(["3"] * 40)
+    assert repr(shown) == f"AttentionMap('> 3 | {' '.join(['3'] * 30)} and 10 more', 1 layers, 2 heads, 43 tokens)"
+    assert shown._repr_html_() == f"<p>&gt; 3 | <b>{' '.join(['3'] * 30)} and 10 more</b></p>"
+
+
+def test_an_answer_is_the_likeliest_token_of_the_full_pass_each_time(run: rpe.Run) -> None:
+    loaded, _ = load(directory.Run(run.path))
+    shown = run.attention("3 1 2")
+    token_of = dict(zip(loaded.task.words(list(range(loaded.task.vocabulary))), range(loaded.task.vocabulary), strict=True))
+    ids_1xT = torch.tensor([[token_of[word] for word in shown.words]])
+    with torch.no_grad():
+        best_T = loaded.model.head(loaded.model(ids_1xT)).argmax(-1)[0]
+    assert best_T[4:-1].tolist() == ids_1xT[0, 5:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"attention": "bidirectional"}, "attention is for causal models"),
+        ({"positions": "randomized", "max_position": 32}, "the run has randomized positions"),
+    ],
+)
+def test_attention_refuses_models_that_do_not_read_from_left_to_right_at_0_1_2(
+    keys: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    run = rpe.train("copy:symbols=4", "rope", runs=tmp_path, device="cpu", **{**TINY, "steps": 1, **keys})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        run.attention("1 2")
 
 
 def test_runs_and_reports_are_data_frames(run: rpe.Run, tmp_path: Path) -> None:
@@ -120,7 +175,10 @@ def test_runs_and_reports_are_data_frames(run: rpe.Run, tmp_path: Path) -> None:
     assert set(frame["train_length"]) == {4}
     assert len(rpe.plot_accuracy(run.path.parent).axes) == 2
     assert {"rope", "alibi"} <= set(rpe.results("quick", ROOT / "results")["encoding"])
+    assert rpe.runs(run.path).equals(frame)
     assert rpe.runs(tmp_path).empty
+    with pytest.raises(ValueError, match="there is no folder 'nothing' in"):
+        rpe.runs("nothing")
     with pytest.raises(ValueError, match="rpe report --name other writes one"):
         rpe.results("other", tmp_path)
 
@@ -133,9 +191,111 @@ def test_runs_and_reports_are_data_frames(run: rpe.Run, tmp_path: Path) -> None:
         ({"stepz": 3}, "did you mean steps"),
         ({"steps": "many"}, "steps"),
         ({"length": 300, "task": "sort:symbols=20"}, "no problem longer than 19"),
+        ({"encoding": "rpoe"}, r"^encoding: unknown encoding 'rpoe': did you mean rope"),
+        ({"device": "gpu"}, "no device 'gpu' here: write cpu"),
+        ({"max_position": 64}, "max_position: of use with positions offset, randomized or coupled only: remove it"),
     ],
 )
 def test_a_wrong_argument_says_what_to_write_instead(keys: dict[str, object], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         rpe.train(**{"task": "copy", "encoding": "rope", "runs": tmp_path / "runs", **keys})  # type: ignore[arg-type]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "settings", "message"),
+    [
+        ("1x-8x", {}, r"^lengths: '1x-8x' is not a length: did you mean 1x:8x\?$"),
+        ("", {}, "lengths: is empty"),
+        ("1x", {"sample": 8}, "sample: unknown key: did you mean samples"),
+        ("1x", {"samples": "a"}, "samples: 'a' is not a whole number: write for example 256"),
+        ("1x", {"steps": 8}, "steps: decided when the run was trained: an evaluation has lengths, samples"),
+        ("1000000", {}, r"length 1000000: attention over that many tokens takes many hours: leave it out, .* shorter one"),
+        ("10000000", {}, r"length 10000000: .*: leave it out"),
+    ],
+)
+def test_a_wrong_evaluation_says_what_to_write_instead_and_measures_nothing(
+    run: rpe.Run, lengths: str, settings: dict[str, object], message: str
+) -> None:
+    before = (run.path / "eval.jsonl").read_bytes() if (run.path / "eval.jsonl").exists() else b""
+    with pytest.raises(ValueError, match=message):
+        run.evaluate(lengths, **settings)
+    assert ((run.path / "eval.jsonl").read_bytes() if (run.path / "eval.jsonl").exists() else b"") == before
+
+
+def test_a_length_that_no_problem_has_is_warned_of(tmp_path: Path) -> None:
+    run = rpe.train("sort:symbols=5", "rope", runs=tmp_path, device="cpu", **{**TINY, "steps": 1})
+    with pytest.warns(UserWarning, match="sort:symbols=5 has no problem longer than 4: left out"):
+        assert run.evaluate("4,9")["length"].tolist() == [4]
+
+
+def test_an_evaluation_tells_each_length_in_words(run: rpe.Run) -> None:
+    said = list[str]()
+    frame = run.evaluate("1x,2x", eval_seed=3, progress=said.append)
+    assert [line.split(":")[0] for line in said] == ["length 4", "length 8"]
+    assert f"{round(100 * frame['token_accuracy'][0])} % of tokens" in said[0]
+    assert "32 strings" in said[0]
+
+
+def test_a_path_that_is_no_run_is_refused_when_it_is_opened(run: rpe.Run) -> None:
+    assert rpe.Run(run.path) == run
+    with pytest.raises(RunError, match="no run runs/nothing"):
+        rpe.Run(Path("runs/nothing"))
+
+
+@pytest.mark.parametrize("work", ["train", "evaluate"])
+def test_the_stop_button_keeps_what_is_done_and_the_same_call_continues(
+    work: str, run: rpe.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = list[str]()
+
+    def stop(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    def call() -> object:
+        if work == "evaluate":
+            return run.evaluate("4,8,12", eval_seed=7, progress=stop)["length"].tolist()
+        keys = {**TINY, "validate_every": 10}
+        return rpe.train("copy:symbols=4", "rope", runs=tmp_path, device="cpu", progress=stop, **keys).record["status"]
+
+    with pytest.raises(KeyboardInterrupt, match="stopped, and saved: the same call continues from here"):
+        call()
+    assert len(lines) == 1
+    assert call() == ([4, 8, 12] if work == "evaluate" else "trained")
+    assert len(lines) == 3
+
+
+def test_the_figure_of_runs_leaves_out_what_was_not_evaluated(tmp_path: Path) -> None:
+    keys = {**TINY, "steps": 1}
+    rpe.train("copy:symbols=4", "rope", runs=tmp_path, device="cpu", **keys)
+    with pytest.raises(ValueError, match="1 run trained but not evaluated"):
+        rpe.plot_accuracy(tmp_path)
+    other = rpe.train("copy:symbols=4", "alibi", runs=tmp_path, device="cpu", **{**keys, "length": 6})
+    other.evaluate("1x", samples=8)
+    assert len(rpe.plot_accuracy(tmp_path).axes) == 2
+
+
+@pytest.mark.parametrize("name", ["none", "rope", "alibi", "t5", "fire", "fox", "cope", "selective-rope", "path-attention"])
+def test_the_model_of_the_docs_generates_as_its_full_pass_and_padding_changes_nothing(name: str) -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    code = next(part.split("```")[0] for part in page.split("```python\n") if "class GPT" in part)
+    names: dict[str, Any] = {"rpe": rpe}
+    exec(code[: code.index("model = GPT(")], names)
+    torch.manual_seed(0)
+    model = names["GPT"](vocabulary=11, d_model=32, n_head=2, n_layer=2, encoding=name)
+    ids_BxT = torch.randint(11, (2, 9))
+    with torch.no_grad():
+        logits_BxTxV = model(ids_BxT)
+        caches: list[dict[str, torch.Tensor]] = [{}, {}]
+        steps = [model(token, caches) for token in ids_BxT.split([4, *[1] * 5], dim=1)]
+        assert torch.allclose(torch.cat(steps, dim=1), logits_BxTxV, atol=1e-5)
+        padded_BxT = torch.cat([torch.zeros(2, 3, dtype=torch.long), ids_BxT], dim=1)
+        padding_BxT = torch.arange(12).expand(2, -1) < 3
+        assert torch.allclose(model(padded_BxT, padding_mask=padding_BxT)[:, 3:], logits_BxTxV, atol=1e-5)
+        longer_BxT = names["generate"](model, ids_BxT, 4)
+        full_BxT = ids_BxT
+        for _ in range(4):
+            full_BxT = torch.cat([full_BxT, model(full_BxT)[:, -1:].argmax(-1)], dim=1)
+    assert longer_BxT.tolist() == full_BxT.tolist()

@@ -41,6 +41,11 @@ def shift_products(config: Config, sequence: int, shift: int) -> float:
     return 2.0 * SHIFTED * config.n_layer * config.d_model * (sequence + shift) ** 2
 
 
+def evaluation_products(config: Config, sequence: int) -> float:
+    """Multiplications of the attention over the sequences of one length."""
+    return 2.0 * n_sequences(config.eval, sequence) * config.n_layer * config.d_model * sequence**2
+
+
 def problem(needed: int, available: int) -> str | None:
     """`needs at least 12 GiB of memory, 8 GiB are free`; None if it fits."""
     if needed <= available:
