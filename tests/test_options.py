@@ -55,7 +55,7 @@ def test_a_huge_number_in_an_encoding_is_refused_before_memory_is_taken(option: 
     assert "is not done after" not in line
 
 
-@pytest.mark.parametrize("option", whole_numbers("tasks"))
+@pytest.mark.parametrize("option", sorted({*whole_numbers("tasks")} - {"mqar:every"}))  # a distance: there is one key then
 def test_a_huge_number_in_a_task_is_refused_before_memory_is_taken(option: str) -> None:
     recipe, source = config_load.load(None, {"task": f"{option}={HUGE}", "encoding": "none"})
     (line,) = map(str, preflight.problems(recipe, source))
