@@ -177,18 +177,23 @@ def finite(value: Any) -> Any:
 
 def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
     """One line per record under the keys of all of them, in the order in which they first occur; empty without a value."""
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    has_return = any("\r" in value for record in records for value in record.values() if isinstance(value, str))
-    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL  # which leaves a carriage return bare
+    columns = list(dict.fromkeys(key for keys in dict.fromkeys(map(tuple, records)) for key in keys))
+    text = _csv_lines(columns, records, csv.QUOTE_MINIMAL)
+    return _csv_lines(columns, records, csv.QUOTE_NONNUMERIC) if "\r" in text else text  # which the first leaves bare
+
+
+def _csv_lines(columns: list[str], records: Sequence[Mapping[str, Any]], quoting: Literal[0, 2]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, quoting=quoting, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_csv_value(record.get(column)) for column in columns] for record in records)
+    writer.writerows([_csv_value(value) for value in map(record.get, columns)] for record in records)
     return text.getvalue()
 
 
 def _csv_value(value: Any) -> Any:
     """The value without what no file can hold; None, an empty cell, for what is not finite."""
+    if value is None or type(value) is float:  # most of a million cells
+        return value if value is not None and math.isfinite(value) else None
     if isinstance(value, str):
         return value if value.isascii() else HALVES.sub(UNSHOWN, value)
     return finite(value)

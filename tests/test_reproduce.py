@@ -29,6 +29,15 @@ PAPER: dict[str, Any] = {
     ],
 }  # fmt: skip
 
+OWN = '''"""No position information, from a file of the user's."""
+
+from rpecli.encoding import Encoding
+
+
+class Mine(Encoding):
+    pass
+'''
+
 
 def written(folder: Path, **changes: Any) -> Path:
     path = folder / "made-up.yaml"
@@ -180,6 +189,22 @@ def test_the_command_runs_what_is_missing_and_prints_both(tmp_path: Path, rpe: t
     runs = [tiny.Run(tmp_path / "runs/papers" / config.id) for config in loaded.configs(loaded.cells[0], 3)]
     by_hand = [run.latest_evaluations()[5]["exact_match_eos"] + run.latest_evaluations()[6]["exact_match_eos"] for run in runs]
     assert record["bins"][1]["ours"] == pytest.approx(sum(by_hand) / 6)
+
+
+def test_files_of_the_users_in_a_paper_are_relative_to_it_and_may_run(here: Path, rpe: tiny.Rpe) -> None:
+    folder = here / "papers"
+    folder.mkdir()
+    (folder / "mine.py").write_text(OWN)
+    file = written(folder, arms={"nope": {"encoding": "mine.py"}}, cells=PAPER["cells"][:1])
+    result = rpe("reproduce", file, "--seeds", 1, "--jobs", 1, "--device", "cpu")
+    assert (result.code, "1 of 1" in result.out) == (0, True), result
+    assert [path.name for path in (here / "runs/papers").iterdir() if "mine" in path.name]
+
+
+@pytest.mark.parametrize("words", [["--list"], ["--show"], ["--budget", "1m"]])
+def test_what_runs_nothing_or_times_this_machine_has_no_other_place(words: list[str], rpe: tiny.Rpe) -> None:
+    result = rpe("reproduce", "c-rasp", *words, "--on", "tcp://127.0.0.1:1")
+    assert (result.code, words[0] in result.err, "--on" in result.err) == (2, True, True)
 
 
 def test_what_was_run_is_shown_without_running(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,26 @@ def release() -> None:
             subprocess.run(["scontrol", "update", f"jobid={id}", "starttime=now"], capture_output=True)
 
 
+def preempt() -> None:
+    """A job of higher priority, which needs the whole node for a moment."""
+    urgent = slurm("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 2").strip()
+    wait_for(lambda: not any(id.startswith(urgent) for id in queue()), "the end of the urgent job")
+
+
+def stop(command: "subprocess.Popen[str]") -> None:
+    """Ctrl-C, after which the command says that its tasks go on."""
+    command.send_signal(2)
+    _, err = command.communicate(timeout=60)
+    assert (command.returncode, "the Slurm jobs go on: start the same command again to follow them" in err) == (130, True), err
+    assert "Traceback" not in err
+
+
+def end(command: "subprocess.Popen[str]") -> tiny.Result:
+    """The end of a command, whose tasks are let go as they come back to the queue."""
+    wait_for(lambda: release() or command.poll() is not None, "the end of the command", 400)
+    return slow_task.finish(command)
+
+
 def test_a_sweep_whose_tasks_are_stopped_preempted_and_cancelled_ends_as_one_that_was_not(
     cluster: None, tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,16 +100,13 @@ def test_a_sweep_whose_tasks_are_stopped_preempted_and_cancelled_ends_as_one_tha
     wait_for(lambda: queue().get(stopped) == "PENDING", "the stopped task back in the queue")
     warning.kill()  # it tries for minutes to signal a task that waits
     warning.wait()
-    urgent = slurm("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 2").strip()
-    wait_for(lambda: not any(id.startswith(urgent) for id in queue()), "the end of the urgent job")
-    release()
+    preempt()
     (cancelled, *_) = wait_for(lambda: release() or running(runs, 1, 10), "a task at work again")
     slurm("scancel", cancelled)
-    wait_for(lambda: release() or command.poll() is not None, "the end of the command", 300)
-    _, err = command.communicate()
-    assert command.returncode == 1
-    assert f"Slurm task {cancelled} ended before its work was done" in err
-    assert "Traceback" not in err
+    result = end(command)
+    assert result.code == 1
+    assert f"Slurm task {cancelled} ended before its work was done" in result.err
+    assert "Traceback" not in result.err
     again = slow_task.finish(tiny.start(*words, cwd=tmp_path))
     assert again.code == 0, again
     assert "3 of 4 runs are already trained and evaluated." in again.err
@@ -105,19 +122,59 @@ def test_an_interrupted_command_leaves_its_tasks_and_the_next_one_follows_them(c
     words = ("train", file, "--on", "slurm:time=10", "--device", "cpu")
     command = tiny.start(*words, cwd=tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/.slurm/*/tasks.json")), "a submission")
-    command.send_signal(2)
-    _, err = command.communicate(timeout=60)
-    assert command.returncode == 130
-    assert "the Slurm jobs go on: start the same command again to follow them" in err
+    stop(command)
     again = slow_task.finish(tiny.start(*words, cwd=tmp_path))
     assert (again.code, "1 job of an earlier command still in Slurm's queue" in again.err) == (0, True), again
     assert len(list(tmp_path.glob("runs/.slurm/*/tasks.json"))) == 1
 
 
-@pytest.mark.parametrize("option", ["partition=nowhere", "time=soon", "no-such-option=1", "cap=0"])
-def test_what_slurm_refuses_is_a_usage_error_before_a_run_is_made(option: str, cluster: None, here: Path, rpe: tiny.Rpe) -> None:
+def test_a_search_of_the_learning_rate_takes_the_same_whichever_task_is_preempted(cluster: None, tmp_path: Path) -> None:
+    file = slow_task.recipe_file(tmp_path, encoding="rope", steps=200, lr_search="1e-3,3e-3")
+    words = ("run", file, "--on", "slurm:time=10", "--device", "cpu", "--no-reference")
+    command = tiny.start(*words, cwd=tmp_path)
+    wait_for(lambda: running(tmp_path / "runs/.lr_search", 2, 10), "two trials at work")
+    preempt()
+    stop(command)
+    command = tiny.start(*words, cwd=tmp_path)
+    wait_for(lambda: release() or running(tmp_path / "runs", 1, 10), "a run with the rate that was taken")
+    preempt()
+    result = end(command)
+    assert result.code == 0, result
+    assert "of an earlier command still in Slurm's queue: followed" in result.err
+    slow_task.assert_equal_sweeps(tmp_path, file)
+
+
+def test_a_paper_is_reproduced_and_evaluated_further_whichever_task_is_preempted(cluster: None, tmp_path: Path) -> None:
+    words = ("reproduce", slow_task.paper_file(tmp_path, steps=200), "--seeds", 1)
+    there, runs = ("--on", "slurm:time=10", "--device", "cpu"), Path("runs/papers")
+    command = tiny.start(*words, *there, cwd=tmp_path)
+    wait_for(lambda: running(tmp_path / runs, 2, 10), "two runs at work")
+    preempt()
+    stop(command)
+    result = end(tiny.start(*words, *there, cwd=tmp_path))
+    assert (result.code, result.out) == (0, slow_task.undisturbed(tmp_path, *words).out), result
+    assert "2 jobs of an earlier command still in Slurm's queue: followed" in result.err
+
+    more = ("eval", "--lengths", "11:150:1", "--runs", runs)
+    command = tiny.start(*more, *there, cwd=tmp_path)
+    wait_for(lambda: all(len(run.evaluations()) > 12 for run in find_runs(tmp_path / runs)[0]), "some lengths of both runs")
+    preempt()
+    stop(command)
+    result = end(tiny.start(*more, *there, cwd=tmp_path))
+    assert (result.code, result.out) == (0, slow_task.undisturbed(tmp_path, *more).out), result
+    slow_task.assert_equal_runs(tmp_path, runs)
+    assert len(list((tmp_path / runs / ".slurm").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [("partition=nowhere", "nowhere"), ("time=soon", "--time"), ("no-such-option=1", "no-such-option"), ("cap=0", "cap=64")],
+)
+def test_what_slurm_refuses_is_a_usage_error_before_a_run_is_made(
+    option: str, named: str, cluster: None, here: Path, rpe: tiny.Rpe
+) -> None:
     result = rpe("train", "quick", "--on", f"slurm:{option}")
-    assert (result.code, result.err.startswith("--on slurm")) == (2, True), result
+    assert (result.code, result.err.startswith("--on slurm"), named in result.err) == (2, True, True), result
     assert len(result.err.splitlines()) == 1
     assert not (here / "runs").exists()
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from rpecli.cli._execute import Workplace
 from rpecli.cli._output import print_json, print_tables, say
 from rpecli.config.recipe import Config, label
 from rpecli.launch import plan
@@ -13,14 +14,14 @@ from rpecli.table import MISSING, Table, duration, plural
 from rpecli.titles import display, display_trained
 
 
-def show(runs: Sequence[PlannedRun], folder: Path, jobs: int | None, device: str, as_json: bool) -> None:
+def show(runs: Sequence[PlannedRun], folder: Path, place: Workplace, as_json: bool) -> None:
     """Prints the plan; nothing is created."""
-    estimated = plan.with_estimates(runs, partial(_measure, device))
+    estimated = plan.with_estimates(runs, partial(_measure, place.device))
     if as_json:
         print_json(plan.records(estimated, folder))
         return
     print_tables(table(estimated))
-    say("\n".join(["", *summary(estimated, jobs)]))
+    say("\n".join(["", *summary(estimated, place)]))
 
 
 def _measure(device: str, config: Config) -> plan.Step:
@@ -49,26 +50,27 @@ def _time(seconds: float) -> str:
     return duration(seconds) if seconds else ""
 
 
-def summary(runs: Sequence[PlannedRun], jobs: int | None) -> list[str]:
+def summary(runs: Sequence[PlannedRun], place: Workplace) -> list[str]:
     """How many runs are in which state, and what the training that is left takes."""
     states = Counter("to resume" if run.state.startswith("to resume") else run.state for run in runs)
     lines = [f"{plural(len(runs), 'run')}: {', '.join(f'{number} {state}' for state, number in states.items())}."]
     left = [run for run in runs if run.steps]
     if not left:
         return [*lines, "Nothing is left to train."]
-    processes = _processes(left, jobs)
-    seconds, longest = sum(run.seconds for run in left), max(run.seconds for run in left)
-    tokens = sum(run.tokens for run in left)
-    lines.append(
-        f"Training: {tokens:,.0f} tokens in {sum(run.steps for run in left):,} steps, about {duration(seconds)} of one process, "
-        f"{duration(max(seconds / processes, longest))} with {processes} at a time."
-    )
+    seconds, tokens = sum(run.seconds for run in left), sum(run.tokens for run in left)
+    steps = sum(run.steps for run in left)
+    time = f"about {duration(seconds)} of one process{_at_a_time(left, place)}"
+    lines.append(f"Training: {tokens:,.0f} tokens in {steps:,} steps, {time}.")
     return [*lines, "Estimated from measured steps; validation, evaluation and the report come on top. Nothing was created."]
 
 
-def _processes(runs: Sequence[PlannedRun], jobs: int | None) -> int:
+def _at_a_time(left: Sequence[PlannedRun], place: Workplace) -> str:
+    """How long several processes take; how many work at a time elsewhere is not known here."""
     from rpecli.launch import pool
 
-    if jobs is not None:
-        return max(1, min(len(runs), jobs))
-    return pool.processes_for(len(runs), max(run.config.threads for run in runs))
+    if place.place is not None:
+        return " of this machine"
+    threads = max(run.config.threads for run in left)
+    processes = pool.processes_for(len(left), threads) if place.jobs is None else max(1, min(len(left), place.jobs))
+    seconds = max(sum(run.seconds for run in left) / processes, *(run.seconds for run in left))
+    return f", {duration(seconds)} with {processes} at a time"

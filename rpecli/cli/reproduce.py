@@ -67,6 +67,9 @@ def reproduce(
     from rpecli.reproduce import tables
 
     flags.one_of("--list", "--show", "--budget", why="--list and --show run nothing")
+    flags.one_of("--list", "--show", "--on", why="--list and --show run nothing")
+    if on is not None:
+        flags.refuse(flags.given("--budget"), f"with --on {on} runs take the time of other machines (--cells chooses cells)")
     if paper is None:
         flags.refuse(flags.given("--cells", "--budget", "--list", "--show"), "a paper is needed (rpe reproduce lists them)")
         print_tables(tables.papers_table({name: papers.load(name) for name in papers.names()}))

@@ -87,7 +87,7 @@ def run(
         check_evaluation_sizes([(config, config.eval) for config in configs])
         warn_of_lengths([(config, config.eval) for config in configs])
     if dry_run:
-        _dry_run.show(planned_runs(known, work, runs), runs, jobs, device, as_json)
+        _dry_run.show(planned_runs(known, work, runs), runs, place, as_json)
         return
     if known.undecided:
         known = _search.search(loaded, source.name, runs, place)

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import re
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,18 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, map_data, map_paths, parse_choice, relative_to, split_switch, without_options
+from rpecli.choice import (
+    ChoiceError,
+    canonical,
+    data_in,
+    map_data,
+    map_paths,
+    parse_choice,
+    paths_in,
+    relative_to,
+    split_switch,
+    without_options,
+)
 from rpecli.config import sweep
 from rpecli.config.exclusions import Exclusion, parse_exclusions
 from rpecli.config.settings import (
@@ -164,7 +175,7 @@ class Config(TrainSettings):
         """What decides the weights: every key but those of the evaluation, and the content of the user's own files."""
         keys = self.model_dump(exclude={"eval", *self.unused_keys})
         for kind, key in (("tasks", "task"), ("encodings", "encoding")):
-            keys[key] = map_data(map_paths(keys[key], partial(_content, kind)), catalog.data_fingerprint)
+            keys[key] = _plain(keys[key]) or map_data(map_paths(keys[key], partial(_content, kind)), catalog.data_fingerprint)
         return {"format": FORMAT, **keys}
 
     @property
@@ -193,6 +204,12 @@ class Config(TrainSettings):
         return yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
 
 
+@lru_cache(maxsize=4096)
+def _plain(choice: str) -> str | None:
+    """The choice, joined again, where it names no files, so that it means the same always; None where it does."""
+    return None if paths_in(choice) or data_in(choice) else map_paths(choice, str)
+
+
 def _content(kind: str, path: Path) -> str:
     return catalog.fingerprint(catalog.find(kind, str(path)))
 
@@ -202,6 +219,8 @@ def label(choice: str) -> str:
 
     A user's file that has the name of one that ships is `own-NAME`.
     """
+    if plain := _plain(choice):
+        return plain
     stems: dict[Path, str] = {}
 
     def stem(path: Path) -> str:

@@ -71,14 +71,16 @@ class RecipeSource:
         return self.locations.get(name, ""), name
 
 
-def read(path: Path, written_by_rpe: bool = False) -> YamlSource:
-    """Reads a file; repeated keys and values of the wrong kind are collected as problems. What rpe wrote is read faster.
+def read(path: Path, written_by_rpe: bool = False, text: str | None = None) -> YamlSource:
+    """Reads a file, or its text; repeated keys and values of the wrong kind are collected as problems.
+
+    What rpe wrote is read faster.
 
     Raises:
         RecipeError: the file is not YAML, or not a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if text is None else text
         root = yaml.compose(text, Loader=C_LOADER if written_by_rpe and len(text) < MAX_C_TEXT else LOADER)
     except RecursionError:
         raise RecipeError([Problem(f"{path}:1", "", "nested too deeply: a recipe consists of lines `key: value`")]) from None

@@ -4,6 +4,7 @@ Run directories are on a disk that every worker sees under the same path. If a w
 another one, which goes on from the last checkpoint.
 """
 
+import json
 import logging
 import os
 import shlex
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rpecli.launch import command
 from rpecli.launch.command import PlaceError
@@ -32,12 +33,14 @@ FOLDER = ".dask"  # in the folder of runs: a folder per command, with its comman
 CONNECT = 10.0  # seconds
 TICK, POLL = 0.3, 2.0  # seconds between looks at the run directories, and at the workers
 MAX_LOST = 10  # times that a task may be lost with a worker before it counts as failed
+# Whether a command is that of this worker, whose shell this is, and a signal to it: a process id means nothing elsewhere.
+SIGNAL = 'read -r pid parent host < {} && [ "$parent $host" = "$PPID $(uname -n)" ] && kill -{} "$pid"'
 NO_WORKER = "the Dask scheduler has no worker: start some, where this disk is: dask worker {} --nthreads 1"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A command, by its number, and the jobs that it does; `$$` is its process, which replaces the shell."""
+    """A command, by its number, and the jobs that it does; `$$` is its process, which replaces the shell; `$PPID` the worker."""
 
     number: int
     folder: Path
@@ -56,22 +59,36 @@ class Task:
         exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.environment().items())
         words = [*command.words(self.jobs), "--with-parent"]
         pid, log = shlex.quote(str(self.pid_file)), shlex.quote(str(self.log))
-        return f"cd {shlex.quote(os.getcwd())} && echo $$ > {pid} && {exports} exec {shlex.join(words)} >> {log} 2>&1"
+        start = f"cd {shlex.quote(os.getcwd())} && echo $$ $PPID $(uname -n) > {pid}"
+        return f"{start} && {exports} exec {shlex.join(words)} >> {log} 2>&1"
 
 
 def connect(address: str) -> "Client":
     """A client of the scheduler with this address, or this scheduler file. Raises PlaceError."""
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError:
         raise PlaceError(f"--on {address} needs Dask: pip install 'rpe[dask]'") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it writes tracebacks of lost connections to the terminal
-    where: dict[str, Any] = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+    scheduler = _address_in(Path(address)) if address.endswith(".json") else address
     try:
-        return Client(**where, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+        get_address_host_port(scheduler, strict=True)
+        return Client(scheduler, timeout=CONNECT, set_as_default=False)
+    except (OSError, ValueError, TypeError, TimeoutError) as error:
         why = str(error).partition("\n")[0] if isinstance(error, ValueError) else "no Dask scheduler answers"
         raise PlaceError(f"--on {address}: {why}: start one with dask scheduler, and name its address") from None
+
+
+def _address_in(file: Path) -> str:
+    """The address that a scheduler wrote into a file. Raises PlaceError."""
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+    except (ValueError, KeyError, TypeError):
+        why = "no address of a scheduler is in it"
+    raise PlaceError(f"--on {file}: {why}: dask scheduler --scheduler-file {file} writes it")
 
 
 @dataclass
@@ -110,15 +127,20 @@ class Pool:
             return {worker: [key for key in map(str, keys) if key in self.tasks] for worker, keys in by_worker}
         return {}
 
+    def send(self, key: str, worker: str, number: int) -> bool:
+        """Sends a signal to the command of a task; whether this worker has it at work, and not one that died before."""
+        file = self.tasks[key].pid_file
+        with suppress(Exception):  # the worker has ended meanwhile
+            words = ["/bin/sh", "-c", SIGNAL.format(shlex.quote(str(file)), int(number))]
+            return file.exists() and self.client.run(subprocess.call, words, workers=[worker]).get(worker) == 0
+        return False
+
     def stop(self) -> None:
-        """Lets commands at work save and end, and withdraws the others."""
-        by_worker = self.at_work()
-        working = {key for keys in by_worker.values() for key in keys if self.tasks[key].pid_file.exists()}
+        """Lets commands at work save and end, and withdraws the others, lest one starts in place of one that ended."""
+        working = {key: worker for worker, keys in self.at_work().items() for key in keys if self.send(key, worker, 0)}
         self.client.cancel([future for key, future in self.futures.items() if key not in working])
-        for worker, keys in by_worker.items():
-            for key in working.intersection(keys):
-                with suppress(Exception):  # the worker, or the command, has ended meanwhile
-                    self.client.run(os.kill, int(self.tasks[key].pid_file.read_text()), signal.SIGTERM, workers=[worker])
+        for key, worker in working.items():
+            self.send(key, worker, signal.SIGTERM)
         until = time.monotonic() + GRACE
         while time.monotonic() < until and any(self.futures[key].status == "pending" for key in working):
             time.sleep(TICK)

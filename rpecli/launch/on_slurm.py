@@ -72,8 +72,13 @@ def check(options: dict[str, str]) -> None:
     except FileNotFoundError as error:
         raise PlaceError(f"--on slurm: this machine has no {error.filename}: start the command on a login node") from None
     except subprocess.CalledProcessError as error:
-        lines = [line for line in error.stderr.splitlines() if line.strip()]
-        raise PlaceError(f"--on slurm: {lines[-1].removeprefix('sbatch: ') if lines else 'sbatch refuses'}") from None
+        raise PlaceError(f"--on slurm: {_why_refused(error)} (sbatch --help has the options, sinfo the partitions)") from None
+
+
+def _why_refused(error: subprocess.CalledProcessError) -> str:
+    """What sbatch says, in one line."""
+    lines = [line.removeprefix("sbatch: ").removeprefix("error: ").strip() for line in error.stderr.splitlines()]
+    return "; ".join(line for line in lines if line and not line.startswith("Try ")) or "sbatch refuses"
 
 
 def _own(options: dict[str, str]) -> dict[str, int]:
@@ -116,7 +121,7 @@ def submit(jobs: list[Job], options: dict[str, str]) -> list[Task]:
     try:
         array = _slurm("sbatch", "--parsable", str(folder / SCRIPT)).strip().partition(";")[0]
     except subprocess.CalledProcessError as error:
-        raise PlaceError(f"--on slurm: {error.stderr.strip() or 'sbatch refuses'}: {folder / SCRIPT}") from None
+        raise PlaceError(f"--on slurm: {_why_refused(error)}: {folder / SCRIPT}") from None
     names = [[job.run.name for job in group] for group in groups]
     write_files(folder, {TASKS: json.dumps({"array": array, "tasks": names}, indent=1).encode()})
     return [Task(f"{array}_{number}", folder, group) for number, group in enumerate(groups)]

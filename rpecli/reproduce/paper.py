@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from rpecli import catalog
-from rpecli.choice import is_path
+from rpecli import catalog, trust
+from rpecli.choice import ChoiceError, canonical, is_path
 from rpecli.config.recipe import Config, Recipe
 
 SAMPLES = 32  # strings of every length of a bin
@@ -111,12 +111,24 @@ def load(name: str) -> Paper:
         paper = Paper.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
         raise PaperError(f"{path}: {_first(error)}") from None
+    _name_files(paper, path)
     _check(paper, path)
     return paper
 
 
 def _folder() -> Path:
     return catalog.folder("recipes") / catalog.PAPERS
+
+
+def _name_files(paper: Paper, path: Path) -> None:
+    """Makes the paths of the user's tasks and encodings relative to the paper's file, and lets them run: the user named it."""
+    for keys in (paper.protocol, *paper.tasks.values(), *paper.arms.values(), *(cell.keys for cell in paper.cells)):
+        for kind in keys.keys() & {"task", "encoding"}:
+            try:
+                keys[kind] = canonical(str(keys[kind]), path.parent)
+            except ChoiceError as error:
+                raise PaperError(f"{path}: {kind}: {error}") from None
+            trust.allow([keys[kind]])
 
 
 def _check(paper: Paper, path: Path) -> None:

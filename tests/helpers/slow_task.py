@@ -4,7 +4,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from helpers import training as tiny
+from rpecli.run import lr_search
 from rpecli.run.directory import Run, find_runs
 
 SLOW = '''"""Copy, with a rest in every batch."""
@@ -45,22 +48,53 @@ def far(runs: Path, step: int) -> list[Run]:
     return [run for run in ready if run.record["status"] == "training"]
 
 
-def assert_equal_sweeps(folder: Path, file: Path) -> None:
-    """The runs and the report `mine` in a folder are those of the same recipe that nobody disturbed, but for clocks."""
+def paper_file(folder: Path, **keys: Any) -> Path:
+    """A paper of two cells, of the same size, with lengths from 1 to 6."""
+    (folder / "slow.py").write_text(SLOW)
+    protocol = {key: value for key, value in tiny.KEYS.items() if key not in ("task", "encoding", "lengths")}
+    paper = {
+        "title": "A made-up paper", "source": "nowhere", "summary": "copying", "bins": [[1, 2], [3, 6]],
+        "protocol": protocol | keys, "tasks": {"copy": {"task": "slow.py"}},
+        "arms": {name: {"encoding": name} for name in ("rope", "none")},
+        "cells": [{"task": "copy", "arm": name, "size": "1/2/16", "seeds": [[0.5, 0.5]], "file": "a.txt"}
+                  for name in ("rope", "none")],
+    }  # fmt: skip
+    path = folder / "paper.yaml"
+    path.write_text(yaml.safe_dump(paper))
+    return path
+
+
+def undisturbed(folder: Path, *words: Any) -> tiny.Result:
+    """The same command in a folder of its own, on this machine, which nobody disturbs."""
     alone = folder / "undisturbed"
-    alone.mkdir()
-    done = finish(tiny.start("run", file, "--jobs", 2, "--device", "cpu", "--no-reference", cwd=alone))
-    assert done.code == 0, done
-    runs = find_runs(folder / "runs")[0]
-    assert [run.name for run in runs] == [run.name for run in find_runs(alone / "runs")[0]]
-    for run in runs:
-        other = Run(alone / "runs" / run.name)
+    alone.mkdir(exist_ok=True)
+    result = finish(tiny.start(*words, "--jobs", 2, "--device", "cpu", cwd=alone))
+    assert result.code == 0, result
+    return result
+
+
+def assert_equal_runs(folder: Path, runs: Path) -> None:
+    """The runs of a folder are those that were made undisturbed beside it, but for clocks."""
+    names = [run.name for run in find_runs(folder / runs)[0]]
+    assert names
+    assert names == [run.name for run in find_runs(folder / "undisturbed" / runs)[0]]
+    for run, other in ((Run(folder / runs / name), Run(folder / "undisturbed" / runs / name)) for name in names):
         assert run.weights_file.read_bytes() == other.weights_file.read_bytes()
         assert tiny.metrics(run) == tiny.metrics(other)
         assert _without_clock(run.evaluations()) == _without_clock(other.evaluations())
+        assert _without_clock(run.probes()) == _without_clock(other.probes())
+        assert run.record.get("lr_search") == other.record.get("lr_search")
+
+
+def assert_equal_sweeps(folder: Path, file: Path) -> None:
+    """The runs and the report `mine` in a folder are those of the same recipe that nobody disturbed, but for clocks."""
+    undisturbed(folder, "run", file, "--no-reference")
+    assert_equal_runs(folder, Path("runs"))
+    if (folder / "runs" / lr_search.FOLDER).exists():
+        assert_equal_runs(folder, Path("runs") / lr_search.FOLDER)
     tables = _tables(folder)
     assert "summary.csv" in tables
-    assert tables == _tables(alone)
+    assert tables == _tables(folder / "undisturbed")
 
 
 def _without_clock(lines: list[Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -184,7 +185,7 @@ class _Panel:
         path = self.nodes[key]
         if not path.get("style"):  # an outline of its own, such as a band
             return self._mark("path", f'd="{short_path(path.get("d", ""), x, y)}"', node, next(words, ""))
-        self.page.markers[key] = f'<path id="{key}" d="{short_path(path.get("d", ""), digits=2)}"/>'
+        self.page.markers[key] = f'<path id="{key}" d="{_marker_path(path.get("d", ""))}"/>'
         return self._mark("use", f'href="#{key}" x="{_number(x)}" y="{_number(y)}"', node, next(words, ""))
 
     def _mark(self, tag: str, attributes: str, node: ElementTree.Element, words: str) -> str:
@@ -202,10 +203,22 @@ class _Panel:
 
     def _class(self, node: ElementTree.Element, *names: str) -> str:
         """The class attribute of an element: a style that many share is written once, on the page."""
-        pairs = (part.split(": ", 1) for part in node.get("style", "").split("; ") if part)
-        style = ";".join(f"{key}:{value}" for key, value in pairs if DEFAULT.get(key) != value and key != "font-family")
-        names = (*names, self.page.looks.setdefault(_themed(style), f"f{len(self.page.looks)}")) if style else names
+        style = _short_style(node.get("style", ""))
+        names = (*names, self.page.looks.setdefault(style, f"f{len(self.page.looks)}")) if style else names
         return f' class="{" ".join(names)}"' if names else ""
+
+
+@lru_cache(maxsize=4096)  # 100,000 elements have some hundred styles and some twenty markers
+def _short_style(style: str) -> str:
+    """What a style says beyond the defaults, in the colors of the theme; empty where it says nothing."""
+    pairs = (part.split(": ", 1) for part in style.split("; ") if part)
+    short = ";".join(f"{key}:{value}" for key, value in pairs if DEFAULT.get(key) != value and key != "font-family")
+    return _themed(short) if short else ""
+
+
+@lru_cache(maxsize=4096)
+def _marker_path(path: str) -> str:
+    return short_path(path, digits=2)
 
 
 def _tag(node: ElementTree.Element) -> str:

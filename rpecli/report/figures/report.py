@@ -69,7 +69,7 @@ def report_figures(content: ReportContent) -> Figures:
         probes[title] = {name: drawing.keep_svg() for name, drawing in _probe_figures(content, title, styles).items()}
         if inspected := content.probes.get(title):
             heads[title] = heads_overview([inspected.runs_of(label)[0] for label in inspected.labels]).keep_svg()
-        gc.collect()  # the cycles of the emptied figures; without the objects of the report, which are frozen
+        gc.collect(0)  # the cycles of the emptied figures: all that was made since; the objects of the report are frozen
     looks = [head_looks(run) for inspected in content.probes.values() for run in inspected.runs]
     drawn = with_reference(tasks, content.shown_reference)
     all_styles = series_styles(drawn)

@@ -30,7 +30,9 @@ def csv_bytes(table: Iterable[BaseModel | Mapping[str, Any]]) -> bytes:
     return csv_text([_flat(record.model_dump() if isinstance(record, BaseModel) else record) for record in table]).encode()
 
 
-def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not any(issubclass(kind, dict) for kind in set(map(type, line.values()))):
+        return line
     nested = [
         {f"{key}_{part}": cell for part, cell in value.items()} if isinstance(value, dict) else {key: value}
         for key, value in line.items()
