@@ -73,7 +73,7 @@ def documentation() -> str:
     """The files and the records of a report for docs/files.md."""
     parts = [_table("file", "what it holds", {f"`{name}`": text for name, text in FILES.items()})]
     parts += [_section(name, record) for name, record in RECORDS.items()]
-    parts.append("`rpe report --compare A B` writes `compare.html`, `compare.md`, `compare.json` and `compare.csv`.")
+    parts.append("`rpe report --compare` writes `compare.html`, `compare.md`, `compare.json` and `compare.csv`.")
     parts += [_section(name, record) for name, record in COMPARISON_RECORDS.items()]
     return "\n\n".join(parts)
 

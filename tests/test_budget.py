@@ -86,7 +86,8 @@ def test_the_slowest_encoding_of_a_round_comes_first() -> None:
 
 @pytest.mark.parametrize(("seconds", "only"), [(140.1, False), (139, True), (90.1, True), (89, False)])
 def test_leaders_alone_go_on_where_three_seeds_of_all_do_not_fit(seconds: float, only: bool) -> None:
-    assert budget.only_leaders_fit(begun(1), SEVEN, seconds, workers=1) is only
+    assert budget.only_leaders_fit(begun(1), SEVEN, 10, seconds, workers=1) is only
+    assert not budget.only_leaders_fit(begun(1), SEVEN, 3, seconds, workers=1)  # no seed would be left to compare
 
 
 def test_the_seed_that_chose_the_leaders_is_not_compared() -> None:

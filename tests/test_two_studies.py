@@ -62,6 +62,15 @@ def test_encodings_of_one_seed_count_as_one_pair(tmp_path):
     assert (overall.mean, overall.pairs, overall.p) == (pytest.approx((0.1 + 0.2) / 2), 3, 0.25)
 
 
+def test_an_encoding_that_was_not_evaluated_beyond_training_has_no_row_beyond_it(tmp_path):
+    studies(tmp_path)
+    for folder in ("a", "b"):
+        make_run(tmp_path / folder, {16: 0.9}, encoding="learned")
+    comparison = compared(tmp_path)
+    assert {row.length for row in comparison.rows if row.encoding == "learned"} == {16}
+    assert {row.length for row in comparison.rows if row.encoding == "rope"} == {16, 32, None}
+
+
 def test_other_seeds_are_not_paired_and_the_cell_says_so(tmp_path):
     studies(tmp_path)
     shutil.rmtree(next((tmp_path / "b").glob("*-s0-*")))

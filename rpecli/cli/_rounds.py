@@ -160,7 +160,7 @@ def next_round(session: Session) -> Round | None:
         plan.steps = longer
         say(f"Too few encodings learned the training length: runs of {plan.steps:,} steps now.", err=True)
         return budget.next_round(plan, plan.encodings, session.most_seeds, left, workers)
-    if budget.only_leaders_fit(plan, encodings, left, workers):
+    if budget.only_leaders_fit(plan, encodings, session.most_seeds, left, workers):
         plan.leaders = leaders(session)
     return budget.next_round(plan, plan.leaders or encodings, session.most_seeds, left, workers)
 

@@ -152,9 +152,12 @@ def next_round(plan: Plan, encodings: list[str], most_seeds: int, seconds: float
     return Round(seed=seed, steps=plan.steps, encodings=slowest_first)
 
 
-def only_leaders_fit(plan: Plan, encodings: list[str], seconds: float, workers: int) -> bool:
-    """After the first seed: whether there is no time for three seeds of all encodings, but for three more of the leaders."""
-    if len(plan.current) != 1 or plan.leaders or len(encodings) <= LEADERS:
+def only_leaders_fit(plan: Plan, encodings: list[str], most_seeds: int, seconds: float, workers: int) -> bool:
+    """After the first seed: whether there is no time for three seeds of all encodings, but for three more of the leaders.
+
+    The seed that chooses them is not compared, so they are not chosen where no more than three seeds are allowed.
+    """
+    if len(plan.current) != 1 or plan.leaders or len(encodings) <= LEADERS or most_seeds <= SEEDS:
         return False
     all_fit = (SEEDS - 1) * round_seconds(plan, encodings, plan.steps, workers) <= seconds
     leaders = sorted(encodings, key=lambda name: -plan.step_seconds[name])[:LEADERS]  # the slowest, to be sure

@@ -197,7 +197,8 @@ def _rows(match: Match) -> list[ComparisonRow]:
     first, second = match.encodings
     rows = [_row(match, [length], measure) for length in first.by_length if length in second.by_length
             for measure in match.scoring.compared]  # fmt: skip
-    if match.extrapolation_lengths:
+    beyond = match.extrapolation_lengths
+    if beyond and all(match.values(beyond, match.scoring.shown)):  # runs of this encoding that were evaluated at all of them
         rows += [_row(match, None, measure) for measure in match.scoring.compared]
     return rows
 
