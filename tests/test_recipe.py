@@ -1,9 +1,11 @@
 """Recipes: precedence of defaults, tasks, files and flags; how values are read; the round trip through recipe.yaml."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from helpers.recipes import config, errors, load_text, task_file
 
 from rpecli import catalog
@@ -12,6 +14,7 @@ from rpecli.cli._inputs import read_recipe
 from rpecli.config import load as config_load
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe
+from rpecli.config.yaml_source import RecipeError
 from rpecli.encoding import Encoding
 
 
@@ -201,3 +204,31 @@ def test_added_encodings_join_those_of_the_recipe(tmp_path: Path) -> None:
     assert recipe.encoding == [*config_load.load("tiny")[0].encoding, canonical(str(own))]
     recipe, _ = read_recipe("tiny", {"encoding": str(own)}, None, "alibi")
     assert recipe.encoding == [canonical(str(own)), "alibi"]
+
+
+def test_the_recipe_of_a_run_is_read_the_same_for_every_seed(tmp_path: Path) -> None:
+    """Recipes that differ in their seed alone are parsed once; one with an error, or with a file of the user's, never so."""
+    for seed in (0, 7, 123456789):
+        known = config(seed=seed, encoding="rope:base=500")
+        file = tmp_path / f"{seed}.yaml"
+        file.write_text(known.to_yaml(tmp_path))
+        assert config_load.load_config(file) == known
+    text = config().to_yaml(tmp_path)
+    for name, line in (("first", "steps: few"), ("second", "seed: 7\nsteps: few")):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(re.sub(r"^steps: .*", "", text, flags=re.MULTILINE) + line + "\n")
+        with pytest.raises(RecipeError, match=f"{name}.yaml:[0-9]+: (steps|seed)"):
+            config_load.load_config(file)
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        (folder / "mine.py").write_text("")
+        (folder / "recipe.yaml").write_text(text.replace("encoding: rope", "encoding: mine.py"))
+        assert str(folder / "mine.py") in config_load.load_config(folder / "recipe.yaml").encoding
+
+
+def test_a_seed_inside_a_text_is_not_that_of_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    text = re.sub(r"^seed: .*\n", "", config().to_yaml(tmp_path), flags=re.MULTILINE)
+    for seed in (3, 4):
+        file.write_text(f'{text}task: "copy:symbols=16\nseed: {seed}\n"\n'.replace("task: copy\n", ""))
+        assert config_load.load_config(file).seed == 0

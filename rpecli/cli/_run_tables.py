@@ -1,6 +1,7 @@
 """Tables of runs: one row per run, or per run and evaluated length."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from rpecli.cli._select import warn_of
@@ -23,9 +24,10 @@ def runs_table(runs: Sequence[Run]) -> Table:
     by_factor = [accuracy_by_factor(run, problems) for run in runs]
     factors = shown_factors(by_factor)
     rows, narrow_rows, narrowest_rows = [], [], []
+    task_title, encoding_title = cache(partial(display, "tasks")), cache(display_trained)  # each looks through the folders
     for run, accuracies in zip(runs, by_factor, strict=True):
         record, validation = run.record, _last_validation(run, problems)
-        what = [display("tasks", record["task"]), display_trained(record["encoding"], record["positions"]), str(record["seed"])]
+        what = [task_title(record["task"]), encoding_title(record["encoding"], record["positions"]), str(record["seed"])]
         shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
         numbers = list(map(whole_percent, shares))
         condition = state(run, record)

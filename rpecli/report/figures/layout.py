@@ -167,6 +167,9 @@ def _panel(drawing: Drawing, subplot: Subplot, box: Box, layout: Layout, labeled
         axes.set_ylabel(subplot.label).set_gid(f"label-{len(drawing.crops) + 1}")
     if subplot.ends:
         subplot.ends.write(axes)
+    for axis in (axes.xaxis, axes.yaxis):
+        if not axis.get_label_text():
+            axis.set_label_coords(0, 0)  # else a place for it is computed, from the size of every tick label
     margin = ROOM_BESIDE if layout.left == LEFT else layout.left - 0.05
     crop = (left - margin, top - ROOM_ABOVE, wide + margin + layout.right, high + layout.under + ROOM_ABOVE)
     labels, middle = (layout.below, subplot.label), (left + wide / 2, top + high / 2)
