@@ -184,6 +184,7 @@ def test_without_a_scheduler_or_dask_the_message_says_what_to_do(
     [
         ("foo://h:1", "--on foo://h:1: unknown address scheme 'foo'"),
         ("tcp://h", "--on tcp://h: missing port number"),
+        ("tls://127.0.0.1:1", "--on tls://127.0.0.1:1: TLS expects a `ssl_context`"),
         ("nothing.json", "--on nothing.json: no such file or directory: dask scheduler --scheduler-file nothing.json writes it"),
         ("empty.json", "--on empty.json: no address of a scheduler is in it"),
     ],

@@ -51,7 +51,8 @@ def test_nats_are_written_as_perplexity_with_three_digits() -> None:
 def test_a_difference_is_a_change_of_perplexity() -> None:
     assert write_perplexity_change(math.log(2), (math.log(1.25), math.log(4))) == "50 % lower perplexity [20, 75]"
     assert write_perplexity_change(-math.log(2), None) == "100 % higher perplexity"
-    assert write_perplexity_change(0.0, (-math.log(1.1), math.log(1.25))) == "0 % perplexity [-20, +10]"
+    no_change = "no difference in perplexity [from 20 % lower to 10 % higher]"
+    assert write_perplexity_change(0.0, (-math.log(1.1), math.log(1.25))) == no_change
     assert (change_percent(math.log(2)), change_percent(-math.log(1.5))) == ("-50", "+50")
 
 

@@ -175,8 +175,14 @@ def test_faster_learning_is_a_ratio_of_steps():
     [
         (0.362, (0.304, 0.474), "22 % fewer steps [19, 28]"),
         (-0.585, (-1.0, -0.263), "50 % more steps [20, 100]"),
-        (-0.0144, (-0.214, 0.304), "+1 % steps [-19, +16]"),
-        (0.0, (0.0, 0.0), "0 % steps [0, 0]"),
+        (-0.0144, (-0.214, 0.304), "1 % more steps [from 19 % fewer to 16 % more]"),
+        (0.0893, (-2.548, 2.737), "6 % fewer steps [from 85 % fewer to 5.8 times as many]"),
+        (-0.585, (-4.0, -0.263), "50 % more steps [from 20 % more to 16 times as many]"),
+        (-2.0, (-3.0, -1.585), "4.0 times as many steps [3.0, 8.0]"),
+        (-400.0, (-500.0, 1.0), "3e+120 times as many steps [from 50 % fewer to 3e+150 times as many]"),
+        (0.0, (0.0, 0.0), "no difference in steps"),
+        (0.0, (-0.214, 0.304), "no difference in steps [from 19 % fewer to 16 % more]"),
+        (0.0, None, "no difference in steps"),
         (1.0, None, "50 % fewer steps"),
     ],
 )

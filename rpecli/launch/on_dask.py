@@ -67,17 +67,22 @@ def connect(address: str) -> "Client":
     """A client of the scheduler with this address, or this scheduler file. Raises PlaceError."""
     try:
         from distributed import Client
-        from distributed.comm import get_address_host_port
+        from distributed.comm import parse_address, registry
     except ImportError:
         raise PlaceError(f"--on {address} needs Dask: pip install 'rpe[dask]'") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it writes tracebacks of lost connections to the terminal
     scheduler = _address_in(Path(address)) if address.endswith(".json") else address
+    client = Client.__new__(Client)
     try:
-        get_address_host_port(scheduler, strict=True)
-        return Client(scheduler, timeout=CONNECT, set_as_default=False)
+        scheme, place = parse_address(scheduler, strict=True)
+        with suppress(NotImplementedError):
+            registry.get_backend(scheme).get_address_host_port(place)
+        client.__init__(scheduler, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError, TimeoutError) as error:
-        why = str(error).partition("\n")[0] if isinstance(error, ValueError) else "no Dask scheduler answers"
+        client.status = "closed"  # else Dask writes a traceback after 20 s
+        why = str(error).partition("\n")[0] if isinstance(error, ValueError | TypeError) else "no Dask scheduler answers"
         raise PlaceError(f"--on {address}: {why}: start one with dask scheduler, and name its address") from None
+    return client
 
 
 def _address_in(file: Path) -> str:

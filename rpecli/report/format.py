@@ -7,6 +7,7 @@ from rpecli.report.records import Difference
 from rpecli.report.stats import Summary
 from rpecli.table import MISSING, plural
 
+MANY = 1.5  # a change from which on it is told as a multiple: 2.5 times as many
 LARGEST = 700.0  # of what the exponential function takes
 Interval = tuple[float, float] | None
 Writer = Callable[[float, Interval], str]
@@ -105,28 +106,52 @@ def write_points(mean: float, interval: Interval) -> str:
 
 
 def write_steps(mean: float, interval: Interval) -> str:
-    """`22 % fewer steps [19, 28]`, `+1 % steps [-19, +16]` around 0: from a difference of -log2 steps and its interval."""
-    return _write_change(
-        mean * math.log(2), interval and (interval[0] * math.log(2), interval[1] * math.log(2)), "steps", ("fewer", "more")
-    )
+    """`22 % fewer steps [19, 28]`, or `1 % more steps [from 19 % fewer to 16 % more]`: of a difference of -log2 steps."""
+    ends = interval and (interval[0] * math.log(2), interval[1] * math.log(2))
+    return _write_change(mean * math.log(2), ends, "steps", ("fewer", "more", "as many"))
 
 
 def write_perplexity_change(mean: float, interval: Interval) -> str:
     """`12 % lower perplexity [8, 15]`: from a difference of minus nats per token and its interval."""
-    return _write_change(mean, interval, "perplexity", ("lower", "higher"))
+    return _write_change(mean, interval, "perplexity", ("lower", "higher", "as high"))
 
 
-def _write_change(mean: float, interval: Interval, noun: str, words: tuple[str, str]) -> str:
-    """A difference of minus logarithms as a change in per cent, `less` or `more` of something."""
-    change, (less, more) = _change(mean), words
-    ends = None if interval is None else (_change(interval[1]), _change(interval[0]))
-    if mean == 0 and ends is None:
-        return f"no difference in {noun}"
-    if round(change, 2) == 0 or (ends and ends[0] < 0 < ends[1]):
-        return f"{_signed_percent(change)} % {noun}{_percent_interval(ends)}"
-    if change < 0:
-        return f"{-100 * change:.0f} % {less} {noun}" + _percent_interval(ends and (-ends[1], -ends[0]))
-    return f"{100 * change:.0f} % {more} {noun}" + _percent_interval(ends)
+def _write_change(mean: float, interval: Interval, noun: str, words: tuple[str, str, str]) -> str:
+    """A difference of minus logarithms as a change: per cent less or more of something, or so many times as much.
+
+    The ends of an interval have their own words where they are not of the kind that the mean is.
+    """
+    change = _change(mean)
+    what = f"no difference in {noun}" if round(change, 2) == 0 else f"{_amount(change, words)} {noun}"
+    if interval is None:
+        return what
+    low, high = sorted(map(_change, interval))
+    if not any(round(end, 2) for end in (change, low, high)):
+        return what
+    if round(change, 2) == 0 or len({_kind(end) for end in (change, low, high)}) > 1:
+        return f"{what} [from {_amount(low, words)} to {_amount(high, words)}]"
+    if _kind(change) == "times":
+        return f"{what} [{_times(low)}, {_times(high)}]"
+    ends = sorted(abs(round(100 * end)) for end in (low, high))
+    return f"{what} [{ends[0]}, {ends[1]}]"
+
+
+def _kind(change: float) -> str:
+    """How a change is told: a share less, a share more, or how many times as much."""
+    return "less" if change < 0 else "more" if change < MANY else "times"
+
+
+def _amount(change: float, words: tuple[str, str, str]) -> str:
+    """`22 % fewer`, `19 % more`, `5.8 times as many`."""
+    less, more, times = words
+    if _kind(change) == "times":
+        return f"{_times(change)} times {times}"
+    return f"{abs(100 * change):.0f} % {less if change < 0 else more}"
+
+
+def _times(change: float) -> str:
+    factor = 1 + change
+    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}" if factor < 1e6 else f"{factor:.0e}"
 
 
 def _change(score: float) -> float:
