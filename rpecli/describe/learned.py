@@ -174,7 +174,7 @@ def table_rows() -> list[dict[str, str]]:
             "task": f"`{task}`",
             "length": str(first.length),
             "steps": str(first.steps),
-            "learned by": ", ".join(learned) or "none",
+            "learned by": ", ".join(learned) or "not yet",
             "million tokens": _tokens(task, measured),
         }
         for name in encodings:
