@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from rpecli import catalog, trust
 from rpecli.choice import ChoiceError, canonical, parse_choice, split_layers, split_switch
+from rpecli.options import too_large
 
 HOOKS = (
     "embed",
@@ -176,6 +177,11 @@ class Encoding(nn.Module):
         """
         return 4.0
 
+    @property
+    def named_symbols(self) -> int:
+        """How many symbols a task must have for the options to make sense: 1 more than the greatest that they name."""
+        return 0
+
     def untrained(self, positions_BxT: Tensor, ids_BxT: Tensor | None = None) -> int:
         """Number of these positions (or tokens) that use parameters which training never touched."""
         return 0
@@ -251,7 +257,10 @@ def make(choice: str, shape: Shape, **options: Any) -> Encoding:
     name, texts = parse_choice(choice)
     cls = catalog.load_class("encodings", name, Encoding)
     _check_hooks(cls, name)
+    _check_under(cls, name, texts)
     values = catalog.convert(cls, {**texts, **options}, f"encoding {name}")
+    if problem := too_large(lambda: cls(shape, **values), values):
+        raise ChoiceError(f"encoding {choice} {problem}")
     made = catalog.construct(cls, (shape,), values, f"encoding {choice}")
     if not isinstance(getattr(made, "shape", None), Shape):
         path = catalog.find("encodings", name)
@@ -259,6 +268,14 @@ def make(choice: str, shape: Shape, **options: Any) -> Encoding:
             f"{path}:{catalog.line_of(path, '__init__')}: {cls.__name__}.__init__ must begin with super().__init__(shape)"
         )
     return made
+
+
+def _check_under(cls: type[Encoding], name: str, texts: dict[str, str]) -> None:
+    """Raises ChoiceError for options that are meant for the encoding under it, with the spelling for them."""
+    known = inspect.signature(cls.__init__).parameters
+    if "over" in texts and (others := [f"{key}={value}" for key, value in texts.items() if key not in known]):
+        spelling = f"'{name}:over=\"{':'.join([texts['over'], *others])}\"'"
+        raise ChoiceError(f"encoding {name} has no option {others[0].partition('=')[0]!r}: for {texts['over']}, write {spelling}")
 
 
 def _check_hooks(cls: type[Encoding], name: str) -> None:

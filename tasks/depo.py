@@ -32,8 +32,10 @@ class Depo(Task):
     def __init__(self, *, hops: int = 4, longest: int = 2, queries: int = 10, shortest: int = 1, symbols: int = 50):
         if hops < 1 or queries < 1 or symbols < 2:
             raise ValueError(f"hops={hops}:queries={queries}:symbols={symbols}: one hop, one question, two symbols at least")
-        if not 1 <= shortest <= longest:
-            raise ValueError(f"shortest={shortest}:longest={longest}: names have 1 to any number of symbols")
+        if not 1 <= shortest <= longest <= 1000:
+            raise ValueError(f"shortest={shortest}:longest={longest}: names have 1 to 1,000 symbols")
+        if queries > 100_000:
+            raise ValueError(f"queries is at most 100,000, not {queries}")
         self.hops, self.queries, self.inner, self.sizes = hops, queries, symbols, (shortest, longest)
         self.first_hop, self.equals, self.symbols = 2 * symbols, 2 * symbols + hops, 2 * symbols + hops + 1
 

@@ -29,8 +29,8 @@ class Dyck(Language):
     examples = (([0, 1, 0, 1], "> ( {( )}) {. (}( {( )}) {. (}."), ([0, 0, 1, 1], "> ( {( )}( {( )}) {( )}) {. (}."))
 
     def __init__(self, *, depth: int = 0, kinds: int = 1):
-        if depth < 0:
-            raise ValueError(f"depth is the greatest, or 0 for any, not {depth}")
+        if not 0 <= depth <= 10_000:
+            raise ValueError(f"depth is the greatest, at most 10,000, or 0 for any, not {depth}")
         if not 1 <= kinds <= 29:
             raise ValueError(f"kinds is 1 to 29, not {kinds}")
         self.depth, self.kinds, self.symbols = depth, kinds, 2 * kinds

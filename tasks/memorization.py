@@ -20,8 +20,8 @@ class Memorization(Task):
     examples = (([9, 120], "> k9 [v59] k120 [v48]"), ([0], "> k0 [v112]"))
 
     def __init__(self, *, symbols: int = 255):
-        if symbols < 4:
-            raise ValueError(f"symbols, keys and values, is at least 4, not {symbols}")
+        if not 4 <= symbols <= 10_000_000:
+            raise ValueError(f"symbols, keys and values, is 4 to 10,000,000, not {symbols}")
         self.symbols, self.keys = symbols, symbols // 2
         rng = np.random.default_rng(12345)
         keys_K, values_V = rng.permutation(self.keys), rng.permutation(symbols - self.keys)

@@ -31,10 +31,10 @@ def test_what_takes_very_long_is_said_before_it_starts(trained: Run, rpe: tiny.R
     monkeypatch.setattr(probe, "inspect", lambda *_: {"runs": [], "similarity": []})
     many = ("--samples", 5_000_000, "--eval-tokens", 20_000_000, "--runs", trained.path.parent, "--device", "cpu")
     result = rpe("eval", *many, "--lengths", "1x,2x")
-    assert "tokens takes about 2 hours per run, by the time of a few batches: lower --samples or --eval-tokens" in result.err
+    assert "tokens takes about 2 h 00 min per run, by the time of a few batches: lower --samples or --eval-tokens" in result.err
     assert re.search(r"measuring up to 3\d,\d{3},\d{3} tokens", result.err)
     result = rpe("inspect", *many, "--lengths", "1x,2x")
-    assert re.search(r"drawing up to 3\d,\d{3},\d{3} tokens takes about 3 minutes per run", result.err)
+    assert re.search(r"drawing up to 3\d,\d{3},\d{3} tokens takes about 3 min 20 s per run", result.err)
     assert "takes about" not in rpe("eval", "--lengths", "1x", "--runs", trained.path.parent, "--device", "cpu").err
 
 

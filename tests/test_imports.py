@@ -20,7 +20,7 @@ FLOORS = [  # from the lowest; docs/architecture.md draws them
     ["titles"],
     ["config"],
     ["run"],
-    ["table", "plot", "tensor_file"],
+    ["table", "plot", "tensor_file", "options"],
     ["brackets"],
     ["task", "encoding", "rows"],
     ["bits", "ragged", "language"],

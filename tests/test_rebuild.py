@@ -68,16 +68,101 @@ def test_an_archive_holds_all_records_and_no_weights(here: Path, evaluated: Path
 def test_names_beside_a_folder_with_records_are_refused(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:
     assert rpe("report", "--runs", evaluated, "--name", "mine", "--records", "--with-reference").code == 2
     folder = written(here / "mine", {"study.json": b'{"command": "rpe report"}'})
-    result = rpe("report", folder, "others", "--name", "x")
+    result = rpe("report", folder, "others", "--with-reference", "--seed", 1)
     assert result.code == 2
-    assert "so that nothing else is read: remove others --name" in " ".join(result.err.split())
+    assert "so that nothing else is read: remove others --with-reference --seed" in " ".join(result.err.split())
 
 
-@pytest.mark.parametrize("name", ["../run.json", "/run.json", "a/../../run.json"])
-def test_members_outside_of_the_folder_are_refused(here: Path, name: str) -> None:
+def test_a_report_is_the_same_in_another_place_and_folder(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:
+    """The folder may be one that cannot be written, one that was renamed, or the archive alone."""
+    assert rpe("report", "--runs", evaluated, "--name", "mine", "--records").code == 0
+    first = contents(here / "results" / "mine")
+    renamed = here / "renamed"
+    renamed.mkdir()
+    (renamed / archive.FILE).write_bytes(first[archive.FILE])
+    alone = here / "sent.tar.xz"
+    alone.write_bytes(first[archive.FILE])
+    for words, place in (
+        ((renamed,), renamed),
+        ((renamed, "--name", "other"), here / "results" / "other"),
+        ((renamed, "--out", here / "out"), here / "out" / "renamed"),
+        ((renamed / archive.FILE,), here / "results" / "renamed"),
+        ((alone, "--name", "again", "--out", here / "out"), here / "out" / "again"),
+    ):
+        result = rpe("report", *words)
+        assert (result.code, result.err) == (0, ""), words
+        assert contents(place) == first, words
+        assert f"{place.name}/report.html" in result.out
+    assert contents(here / "results" / "mine") == first
+
+
+def test_a_folder_whose_archive_was_renamed_is_told_what_to_type(here: Path, rpe: tiny.Rpe) -> None:
+    folder = written(here / "mine", {"study.json": b"{}"})
+    (folder / archive.FILE).rename(folder / "old records.tar.xz")
+    result = rpe("report", "mine")
+    assert (result.code, result.err) == (
+        2, "mine has no runs.tar.xz, and it has old records.tar.xz: rpe report 'mine/old records.tar.xz'\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../run.json", "/run.json", "a/../../run.json", "run.json", "a/weights.safetensors", "a/code/mine.py",
+     "a/code/tasks/mine.sh", "a/b/run.json", "README.md", "a/.run.json.tmp", "a\\run.json", "a/CON:1"],
+)  # fmt: skip
+def test_what_is_no_file_of_a_run_is_refused(here: Path, name: str) -> None:
     folder = written(here / "mine", {name: b"{}"})
-    with pytest.raises(ReportError, match="which is no file of a run"):
-        rebuild(folder)
+    with pytest.raises(ReportError, match="which is no file of a run: it is not read: make one with rpe report --records"):
+        rebuild(folder / archive.FILE, folder)
+    assert [path.name for path in folder.iterdir()] == [archive.FILE]
+
+
+def refused(folder: Path, *members: tarfile.TarInfo) -> str:
+    """What is said of an archive of these members, which have no content."""
+    data = b"".join(member.tobuf(tarfile.PAX_FORMAT) for member in members) + bytes(2 * tarfile.BLOCKSIZE)
+    folder.mkdir(exist_ok=True)
+    (folder / archive.FILE).write_bytes(lzma.compress(data))
+    with pytest.raises(ReportError) as error:
+        rebuild(folder / archive.FILE, folder)
+    assert len(str(error.value).splitlines()) == 1
+    assert [path.name for path in folder.iterdir()] == [archive.FILE]
+    return str(error.value)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.linkname = kind, size, "/etc/passwd"
+    return info
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_folders_and_devices_are_refused(here: Path, kind: bytes) -> None:
+    assert "which is a link, a folder or no plain file" in refused(here / "mine", member("a/run.json", kind))
+
+
+def test_a_file_that_is_there_twice_is_refused(here: Path) -> None:
+    assert "holds 'a/eval.jsonl' twice" in refused(here / "mine", member("a/eval.jsonl"), member("a/eval.jsonl"))
+
+
+def test_sizes_have_limits(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "of 268,435,457 bytes, more than 268,435,456" in refused(here / "mine", member("a/eval.jsonl", size=(256 << 20) + 1))
+    assert "of 65,537 bytes, more than 65,536" in refused(here / "mine", member("a", tarfile.XHDTYPE, (64 << 10) + 1))
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 3)
+    assert "holds more than 3 files" in refused(here / "mine", *(member(f"a{number}/run.json") for number in range(4)))
+    monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(archive, "CHUNK", 1 << 10)
+    (here / "mine" / archive.FILE).write_bytes(lzma.compress(bytes(1 << 24)))  # 2.6 kB
+    with pytest.raises(ReportError, match="GiB, which no archive of runs does"):
+        rebuild(here / "mine" / archive.FILE, here / "mine")
+
+
+def test_a_study_of_another_kind_is_damage(here: Path) -> None:
+    for number, text in enumerate(
+        (b"[]", b"5", b'{"name": "x"}', b'{"command": 5}', b'{"command": "", "name": "../x"}', b"{", b"")
+    ):
+        folder = written(here / str(number), {"study.json": text})
+        with pytest.raises(ReportError, match="is damaged"):
+            rebuild(folder / archive.FILE, folder)
 
 
 def test_a_damaged_archive_is_said_to_be_damaged(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:
@@ -97,6 +182,6 @@ def test_committed_reports_are_those_of_their_records(here: Path, folder: Path) 
     copy = here / folder.name
     copy.mkdir()
     shutil.copy(folder / archive.FILE, copy)
-    rebuild(copy)
+    rebuild(copy / archive.FILE, copy)
     texts = {name: data for name, data in contents(copy).items() if Path(name).suffix in TEXTS}
     assert {name: (folder / name).read_bytes() for name in texts} == texts

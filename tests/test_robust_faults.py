@@ -180,7 +180,9 @@ def test_a_fault_in_a_hook_is_told_with_its_line(hook: Hook, folder: Path) -> No
 
 
 def test_a_hook_that_ends_its_process_or_never_returns_is_told(folder: Path) -> None:
-    for hook, fault in random.Random(0).sample([(hook, fault) for hook in HOOKS for fault in ENDS], SAMPLE):
+    for hook, fault in random.Random(0).sample(
+        pairs := [(hook, fault) for hook in HOOKS for fault in ENDS], min(SAMPLE, len(pairs))
+    ):
         (trial,) = write(folder, hook, [fault])
         (problem,) = child.problems([trial])
         assert problem, (hook.name, fault)
@@ -189,7 +191,9 @@ def test_a_hook_that_ends_its_process_or_never_returns_is_told(folder: Path) -> 
 
 
 def test_what_a_hook_does_beside_its_answer_reaches_no_other_file(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for hook, fault in random.Random(1).sample([(hook, fault) for hook in HOOKS for fault in SIDE_EFFECTS], SAMPLE):
+    for hook, fault in random.Random(1).sample(
+        pairs := [(hook, fault) for hook in HOOKS for fault in SIDE_EFFECTS], min(SAMPLE, len(pairs))
+    ):
         (trial,), (other,) = write(folder, hook, [fault]), write(folder, hook, ["pass"])
         problem, spoiled = child.problems([trial, other])
         assert problem is None or not list(told_of(hook, trial, problem)), (fault, problem)

@@ -251,6 +251,10 @@ def test_a_sealed_record_is_json_and_comes_back(value: dict[str, Any]) -> None:
         ({"nll": "low"}, "nll: 'low': input should be a valid number"),
         ({"temperature": 1}, "temperature: unknown key, perhaps of a newer version of rpe"),
         ({"example": {"prompt": [1], "target": [], "answer": []}}, "example.prompt.0: 1: input should be a valid string"),
+        (
+            {"example": {"prompt": [], "target": ["a"], "answer": ["a", "b"]}},
+            "example: value error, target, answer and read must have one word for each place of the answer",
+        ),
     ],
 )
 def test_a_line_that_breaks_the_schema_is_named_with_its_key(line: dict[str, Any], message: str, runs: Path) -> None:

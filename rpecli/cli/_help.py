@@ -43,16 +43,23 @@ class Command(_ExamplesLast, TyperCommand):
         try:
             return self.make_parser(ctx).parse_args(args)
         except Exception as error:  # typer does not export NoSuchOption
-            name, close = getattr(error, "option_name", None), getattr(error, "possibilities", None)
-            commands = [] if close or ctx.parent is None else _commands_with(ctx.parent.command, name)
+            name = getattr(error, "option_name", None)
+            commands = [] if ctx.parent is None else _commands_with(ctx.parent.command, name)
             if commands and not any(name in option.opts for option in self.params):
-                ctx.fail(f"No such option: {name}, which is of rpe {', '.join(commands)}")
+                first = "" if len(commands) > 1 else f": rpe {commands[0]}{_argument(ctx.parent.command, commands[0])} {name}"
+                ctx.fail(f"No such option: {name}, which is of rpe {', '.join(commands)}{first}")
             raise
 
 
 def _commands_with(group: Any, option: str | None) -> list[str]:
     """The commands of a group that have an option."""
     return [name for name, command in group.commands.items() if any(option in parameter.opts for parameter in command.params)]
+
+
+def _argument(group: Any, command: str) -> str:
+    """` RECIPE`: what a command is given first; empty for nothing."""
+    names = [one.name for one in group.commands[command].params if one.param_type_name == "argument"]
+    return f" {names[0].upper()}" if names else ""
 
 
 def _is_path(option: Any) -> bool:

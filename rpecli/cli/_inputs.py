@@ -16,6 +16,7 @@ from rpecli.config.recipe import Config, EvalSettings, Recipe, label
 from rpecli.config.yaml_source import RecipeError, RecipeSource
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError, problem_of_folder
+from rpecli.table import duration
 
 if TYPE_CHECKING:
     from rpecli.evaluate.request import EvalRequest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MANY = 1 << 16  # sequences of an evaluation set that are worth a look at its size
 MANY_TOKENS, MANY_LENGTHS = 1 << 24, 16  # of a run, that are worth measuring how long they take; and as many lengths at most
-LONG, HOUR = 180.0, 3600.0  # seconds; those from LONG on are said before
+LONG = 180.0  # seconds; from there on they are said before
 MAX_SEED = 999_999_999  # as in recipes
 FAR = 32  # multiples of the training length beyond which nearly every encoding is at chance
 
@@ -143,9 +144,9 @@ def warn_of_time(requests: "dict[Run, EvalRequest]", device: str, scored: bool =
     with suppress(RunError):  # its job says what is wrong
         seconds = cost.seconds(load(largest, device, requests[largest])[0], scored)
         if seconds >= LONG:
-            time = f"{seconds / 60:.0f} minutes" if seconds < 2 * HOUR else f"{seconds / HOUR:.0f} hours"
             what = f"{'measuring' if scored else 'drawing'} up to {tokens[largest]:,} tokens"
-            warn(f"{what} takes about {time} per run, by the time of a few batches: lower --samples or --eval-tokens for less")
+            time = f"about {duration(seconds)} per run, by the time of a few batches"
+            warn(f"{what} takes {time}: lower --samples or --eval-tokens for less")
 
 
 def check_shift_sizes(configs: list[Config], shift: int) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.escape import ascii_text, json_text, name_problem, visible
+from rpecli.run import archive
 from rpecli.run.directory import Run
 from rpecli.table import Table
 
@@ -160,16 +161,16 @@ def write_with_records(runs: list[Run], name: str | None, out: Path, as_json: bo
         rebuild.pack(runs, out / name, command_line())
     except ReportError as error:
         stop(str(error), FAILURE)
-    rebuild_report(out / name, as_json, tables)
+    rebuild_report(out / name / archive.FILE, out / name, as_json, tables)
 
 
-def rebuild_report(folder: Path, as_json: bool, tables: bool) -> None:
-    """Makes the report of the archive in a folder, and prints its summary."""
+def rebuild_report(file: Path, folder: Path, as_json: bool, tables: bool) -> None:
+    """Makes the report of an archive again, in a folder, and prints its summary."""
     from rpecli.report import rebuild
     from rpecli.report.load import ReportError
 
     try:
-        report = rebuild.rebuild(folder)
+        report = rebuild.rebuild(file, folder)
     except ReportError as error:
         stop(str(error), FAILURE)
     _print_report(report, folder, as_json, tables)

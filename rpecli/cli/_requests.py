@@ -123,6 +123,8 @@ def _check_scaling(scaling: str) -> None:
 
     if scaling == LONGROPE:
         stop("--rope-scaling: longrope needs factors: write --swap-encoding rope:scaling=longrope:factors=1/1.5/...", USAGE)
+    if ":" in scaling:
+        stop(f"--rope-scaling takes a name alone: with options, write --swap-encoding rope:scaling={scaling}", USAGE)
     if scaling not in SCALINGS:
         stop(f"--rope-scaling: {catalog.unknown('scaling', scaling, list(SCALINGS))}", USAGE)
 

@@ -87,12 +87,12 @@ def report(
 ) -> None:
     """Write tables and figures of runs to results/NAME/ and show the answer.
 
-    With --compare, compare two studies instead. A folder that holds runs.tar.xz has its report made from it again.
+    With --compare, compare two studies instead. A folder that holds runs.tar.xz, or such a file, has its report made again.
     """
     flags.one_output()
     flags.refuse([] if watch else flags.given("--interval"), "of use with --watch only")
-    if folder := next((name for name in names or [] if (Path(name) / archive.FILE).is_file()), None):
-        _rebuild(folder, [name for name in names or [] if name != folder], as_json, tables)
+    if packed := next((word for word in names or [] if _archive_of(Path(word))), None):
+        _rebuild(packed, [word for word in names or [] if word != packed], name, out, (as_json, tables))
         return
     if records:
         flags.refuse(flags.given("--with-reference", "--compare", *PAPER), "--records keeps what comes from the runs alone")
@@ -125,12 +125,30 @@ def report(
     fail_if_unreadable(unreadable)
 
 
-def _rebuild(folder: str, other_names: list[str], as_json: bool, tables: bool) -> None:
-    """Makes the report of a folder with an archive again."""
-    others = ["--watch", "--compare", "--recipe", "--runs", "--out", "--name", "--records", "--with-reference", *PAPER]
+def _archive_of(path: Path) -> Path | None:
+    """The archive of runs that a path names, or the folder of which it is; stops for a folder that has one of another name."""
+    if path.is_file() and path.name.endswith(archive.SUFFIX):
+        return path
+    if (path / archive.FILE).is_file():
+        return path / archive.FILE
+    if path.is_dir() and not Run(path).record_file.is_file():
+        for other in sorted(path.glob(f"*{archive.SUFFIX}")):
+            stop(f"{path} has no {archive.FILE}, and it has {other.name}: rpe report {shlex.quote(str(other))}", USAGE)
+    return None
+
+
+def _rebuild(source: str, other_names: list[str], name: str | None, out: Path, shown: tuple[bool, bool]) -> None:
+    """Makes the report of an archive again: in its folder, or in OUT/NAME where one of them is given or the archive is named."""
+    others = ["--watch", "--compare", "--recipe", "--runs", "--records", "--with-reference", "--no-reference", *PAPER]
+    others += ["--task", "--encoding", "--seed", "--state"]
     if superfluous := [*other_names, *flags.given(*others)]:
-        stop(f"{folder} has the records of its runs, so that nothing else is read: remove {shlex.join(superfluous)}", USAGE)
-    rebuild_report(Path(folder), as_json, tables)
+        stop(f"{source} has the records of its runs, so that nothing else is read: remove {shlex.join(superfluous)}", USAGE)
+    file = _archive_of(Path(source))
+    assert file
+    own = file.absolute().parent
+    place = own if Path(source).is_dir() and not flags.given("--out", "--name") else out / (name or own.name)
+    check_report_place(place.name, place.parent)
+    rebuild_report(file, place, *shown)
 
 
 def _paper(ours: str | None, at: str | None, figure: str | None, serif: bool) -> "Paper":

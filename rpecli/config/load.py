@@ -171,6 +171,10 @@ def _explain(error: Any, locations: dict[str, str]) -> Problem:
         default = Recipe.model_fields[key].default
         number = "a whole number" if kind.startswith("int") else "a number"
         return Problem(location, name, f"{value!r} is not {number}: write for example {1 if default is None else default}")
+    if kind in ("less_than", "less_than_equal"):
+        most, example = error["ctx"].get("lt", error["ctx"].get("le")), Recipe.model_fields[key].default
+        what = f"must be {'below' if kind == 'less_than' else 'at most'} {int(most) if most == int(most) else most:,}"
+        return Problem(location, name, f"{value!r:.60}: {what}" + ("" if example is None else f": write for example {example}"))
     if kind in ("dict_type", "model_type"):
         remedy = f"write settings of single {keys[0].removeprefix('by_')}s in a file: {keys[0]}: {{NAME: {{steps: 500}}}}"
         return Problem(location, name, f"{value!r:.60}: {remedy}")

@@ -31,6 +31,10 @@ class Abacus(PlacesOver):
             raise ValueError("over=abacus: write another encoding, such as over=rope, or leave it out")
         self.digits, self.max_k = digits, max_k
 
+    @property
+    def named_symbols(self) -> int:
+        return self.digits
+
     def places(self, ids_BxS: Tensor) -> Tensor:
         """1, 2, ... within each run of digits, 0 for other tokens."""
         digit_BxS = (ids_BxS >= SPECIAL) & ((ids_BxS < SPECIAL + self.digits) | (self.digits == 0))

@@ -30,8 +30,14 @@ class BiPE(PlacesOver):
         super().__init__(shape, over, rows, std)
         if any(overrides(self.over, hook) for hook in ("embed", "relocate")):
             raise ValueError(f"over={over}: write an encoding that acts on the scores alone, such as over=rope or over=alibi")
-        self.ends = [_symbol(text) + SPECIAL for text in ends.split(".") if text]
+        symbols = _symbols(ends)
+        self.ends = [symbol + SPECIAL for symbol in symbols]
+        self.last = max(symbols, default=-1)
         self.rows = rows
+
+    @property
+    def named_symbols(self) -> int:
+        return self.last + 1
 
     def relocate(self, positions_BxS: Tensor, ids_BxS: Tensor) -> Tensor:
         ends_BxS = self.separators(ids_BxS).long()
@@ -49,7 +55,12 @@ class BiPE(PlacesOver):
         return ends_BxS | torch.isin(ids_BxS, torch.tensor(self.ends, device=ids_BxS.device)) if self.ends else ends_BxS
 
 
-def _symbol(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"ends holds numbers of symbols separated by dots, such as ends=10.46, not {text!r}")
-    return int(text)
+def _symbols(ends: str) -> list[int]:
+    """The symbols that `ends` names; one spelling for each set of them. Raises ValueError."""
+    parts = ends.split(".") if ends else []
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"ends holds numbers of symbols separated by dots, such as ends=10.46, not {ends!r}")
+    symbols = sorted(set(map(int, parts)))
+    if (written := ".".join(map(str, symbols))) != ends:
+        raise ValueError(f"ends={ends}: symbols ascend, each once: write ends={written}")
+    return symbols

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rpecli import encoding
+from rpecli import encoding, options
 from rpecli.encoding import Encoding, QueryKey, Shape
 from rpecli.encodings import _require as require
 
@@ -29,6 +29,9 @@ class DAPE(Encoding):
         super().__init__(shape)
         require.one_of(("v1", "v2"), kind=kind)
         require.at_least(1, hidden=hidden)
+        needed = 4 * options.COPIES * hidden * 3 * (3 if kind == "v2" else 1) * shape.n_head
+        if problem := options.memory_problem(needed, "lower it"):
+            raise ValueError(f"hidden={hidden} {problem}")
         self.over = _bias_encoding(over, shape)
         self.shift_invariant, self.kind = self.over.shift_invariant, kind
         window = (1, 3) if kind == "v2" else (1, 1)

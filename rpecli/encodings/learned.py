@@ -10,6 +10,7 @@ function of the run's seed, and `untrained` counts the rows that training never 
 import torch
 from torch import Tensor, nn
 
+from rpecli import options
 from rpecli.encoding import Encoding, Shape
 from rpecli.encodings import _require as require
 
@@ -31,6 +32,9 @@ class Learned(Encoding):
     def __init__(self, shape: Shape, *, std: float = 1.0):
         super().__init__(shape)
         require.at_least(0, std=std)
+        numbers = 4 * options.COPIES * shape.max_train_length * shape.d_model
+        if problem := options.memory_problem(numbers, "lower it, or d_model"):
+            raise ValueError(f"a table of {shape.max_train_length:,} rows {problem}")
         self.std = std
         self.register_buffer("seed", torch.randint(2**31, (1,)))
         self.table_RxM = nn.Parameter(torch.cat([self._rows(b) for b in range(-(-shape.max_train_length // BLOCK))]))

@@ -23,8 +23,8 @@ class MLPBias(DistanceBias):
 
     def __init__(self, shape: Shape, *, hidden: int = 0, depth: int = 2, log: bool = False, norm: bool = False):
         super().__init__(shape)
-        if hidden < 0 or depth < 1:
-            raise ValueError(f"hidden={hidden} and depth={depth}: the network needs at least one layer of at least one unit")
+        if hidden < 0 or not 1 <= depth <= 100:
+            raise ValueError(f"hidden={hidden} and depth={depth}: the network has 1 to 100 layers of at least one unit")
         self.log = log
         widths = [1, *[hidden or max(1, shape.d_model // 4)] * depth]
         layers: list[nn.Module] = []

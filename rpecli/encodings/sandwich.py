@@ -12,6 +12,8 @@ from torch import Tensor
 from rpecli.encoding import DistanceBias, Shape
 from rpecli.encodings import _rotary as rotary
 
+WIDEST = 65_536
+
 
 class Sandwich(DistanceBias):
     title = "Sandwich"
@@ -22,8 +24,9 @@ class Sandwich(DistanceBias):
 
     def __init__(self, shape: Shape, *, width: int = 128):
         super().__init__(shape)
-        if width < 2 or width % 2:
-            raise ValueError(f"width={width}: must be even, for example width={max(2, width + width % 2)}")
+        if not 2 <= width <= WIDEST or width % 2:
+            example = min(WIDEST, max(2, width + width % 2))
+            raise ValueError(f"width={width}: must be even, from 2 to {WIDEST:,}, for example width={example}")
         self.width = width
         self.register_buffer("gain_H", shape.n_head / (8 * torch.arange(1, shape.n_head + 1)), persistent=False)
 

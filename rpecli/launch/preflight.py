@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rpecli import encoding, task
+from rpecli import encoding, options, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeSource
@@ -44,12 +44,29 @@ def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     """Every problem of a recipe once, with the place of the key that it is about."""
     unique = {}
     configs = list({_without_seeds(config): config for config in recipe.configs()}.values())
+    for key, text in _same_in_other_words(recipe):
+        where, name = source.place(key, "")
+        unique[name, text] = Problem(where, name, text)
     faults = _faults_of(configs)
     for config in configs:
         for key, text in faults.get(config) or _problems_of(config):
             where, name = source.place(key, config.task)
             unique[name, text] = Problem(where, name, text)
     return list(unique.values())
+
+
+def _same_in_other_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Encodings and tasks of a recipe that differ in spelling alone: `rope` and `rope:base=1e4`. They would count twice."""
+    for key, kind, base in (("task", "tasks", task.Task), ("encoding", "encodings", encoding.Encoding)):
+        first: dict[str, str] = {}
+        for choice in getattr(recipe, key):
+            try:
+                meaning = options.meaning(kind, base, choice)
+            except ChoiceError:
+                continue  # told with the run
+            if other := first.get(meaning):
+                yield key, f"{other} and {choice} are the same {key} in two spellings: keep one"
+            first.setdefault(meaning, choice)
 
 
 def _too_large(config: Config, sequence: int, vocabulary: int) -> tuple[str, str] | None:
@@ -114,6 +131,8 @@ def _sequence(config: Config) -> int:
         return config.max_position
     try:
         built = task.build(config.task)
+        if _too_large(config, config.length, built.vocabulary):  # to draw a sequence takes as much
+            return 16
         return built.sequence(min(config.length, LONGEST)) if built.has_length(config.length) else 16
     except ChoiceError:
         return 16
@@ -138,6 +157,10 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     except ChoiceError as error:
         yield "task", str(error)
         return
+    # a sequence has as many tokens at least, and the vocabulary has its vectors; only then is it safe to draw one
+    if too_large := _too_large(config, config.length, built.vocabulary):
+        yield too_large
+        return
     try:
         evaluation_task(config)
     except ChoiceError as error:
@@ -154,10 +177,6 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
             remedy = "add rows, or name the splits: split=COLUMN, test_path=FILE"
             yield "task", f"{label(config.task)}: no row up to length {config.length} is left for {name}: {remedy}"
             return
-    # a sequence has as many tokens at least; only then is it safe to draw one
-    if too_large := _too_large(config, config.length, built.vocabulary):
-        yield too_large
-        return
     sequence = built.sequence(config.length)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
@@ -180,5 +199,9 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     except ChoiceError as error:
         yield "encoding", str(error)
         return
+    for made in encodings:
+        if made.named_symbols > built.symbols:
+            known = f"{label(config.task)} has the symbols 0 to {built.symbols - 1:,}"
+            yield "encoding", f"encoding {config.encoding} names symbol {made.named_symbols - 1:,}, and {known}: name these"
     if config.positions == "coupled" and any(map(encoding.reads_distances, encodings)):
         yield "positions", f"coupled positions do not ascend, and {config.encoding} reads distances: choose another encoding"

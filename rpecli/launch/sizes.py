@@ -2,6 +2,7 @@
 
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate.eval_set import eval_lengths, n_sequences
+from rpecli.options import gigabytes
 from rpecli.task import Task
 
 SHIFTED = 32  # sequences
@@ -50,7 +51,3 @@ def problem(needed: int, available: int) -> str | None:
     if needed <= available:
         return None
     return f"needs at least {gigabytes(needed)} of memory, {gigabytes(available)} are free"
-
-
-def gigabytes(number: int) -> str:
-    return f"{number / 2**30:,.0f} GiB" if number >= 10 * 2**30 else f"{number / 2**30:.1f} GiB"

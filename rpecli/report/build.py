@@ -98,7 +98,7 @@ def build_report(
         **figure_files,
         **(paper_figures.files(content, paper.figure, paper.serif) if paper.figure else {}),
     }
-    return Report(content, text, _write(out / name, files))
+    return Report(content, text, write(out / name, files))
 
 
 def label_of_ours(content: ReportContent, name: str) -> str:
@@ -177,7 +177,7 @@ def compare_studies(names: tuple[str, str], runs: Path, out: Path, name: str | N
     context = two_studies.context(comparison)
     files = two_studies.files(comparison, context)
     lines, markdown = context["headline"] + comparison.notes, files["compare.md"].decode()
-    return Comparison(lines, context["tables"], markdown, finite(comparison.data), _write(out / name, files))
+    return Comparison(lines, context["tables"], markdown, finite(comparison.data), write(out / name, files))
 
 
 def check_place(name: str, out: Path) -> None:
@@ -193,7 +193,8 @@ def markdown_tables(report: Report) -> str:
     return "\n\n".join(table.markdown(level=2) for table in report.tables) + "\n"
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+def write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Writes the files of a report. Raises ReportError."""
     try:
         return write_files(folder, files)
     except OSError as error:

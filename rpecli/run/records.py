@@ -153,6 +153,13 @@ class Example(Record):
     other_targets: NotRequired[list[list[str]]]  # where several answers are right: those that `answer` resembles less
 
 
+def _of_one_length(example: Example) -> Example:
+    lengths = {len(example["target"]), len(example["answer"]), len(example.get("read", example["target"]))}
+    if lengths == {0} or len(lengths) > 1:
+        raise ValueError("target, answer and read must have one word for each place of the answer")
+    return example
+
+
 class SetScores(Record):
     """What is counted over the sequences of an evaluation set."""
 
@@ -179,7 +186,7 @@ class SetScores(Record):
 class EvalScores(SetScores):
     """What `rpe eval` measures of a model at one length, all of it over the same sequences."""
 
-    example: Example
+    example: Annotated[Example, AfterValidator(_of_one_length)]
     chance_nll: NotRequired[Amount]  # nats of the best guess that does not look at the input, of tasks measured by perplexity
     nll_by_place: NotRequired[list[Measured]]  # of these too, nats per answer token at places 1, 2, 3-4, 5-8, ...
     rope_factor: NotRequired[Amount]  # by which RoPE was scaled for this length, of encodings that scale

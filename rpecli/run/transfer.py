@@ -63,6 +63,9 @@ def _plain_files(run: Run) -> tuple[Path, ...]:
     return run.recipe_file, run.metrics_file, run.evaluations_file, run.probes_file, run.weights_file
 
 
+RECORDS = tuple(path.name for path in _plain_files(Run(Path()))[:-1])  # what a report may read, beside run.json and code/
+
+
 def _files(run: Run) -> Iterator[tuple[str, bytes]]:
     """The files of a run by their names within it, but run.json."""
     yield from record_files(run)
@@ -71,7 +74,7 @@ def _files(run: Run) -> Iterator[tuple[str, bytes]]:
 
 def record_files(run: Run) -> Iterator[tuple[str, bytes]]:
     """Those of them that a report may read."""
-    plain = [path for path in _plain_files(run) if path != run.weights_file]
+    plain = [run.path / name for name in RECORDS]
     yield from _read(run, [*plain, *sorted((run.path / catalog.COPIES).glob("*/*.py"))])
 
 

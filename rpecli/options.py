@@ -1,0 +1,59 @@
+"""Options of encodings and tasks: which spellings mean the same, and the memory that they ask for."""
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rpecli import catalog
+from rpecli.choice import parse_choice, split_layers, split_switch
+from rpecli.device import available_memory
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LARGE = 4096  # a whole number below it sizes nothing that does not fit
+COPIES = 4  # of each parameter in training: weight, gradient, and the two averages of AdamW
+
+
+def meaning(kind: str, base: type, choice: str) -> str:
+    """The same text for all spellings of a choice: names, and every option with the value that it stands for.
+
+    Raises ChoiceError.
+    """
+    return repr([[_meaning(kind, base, part) for part in split_layers(phase)] for phase in split_switch(choice) if phase])
+
+
+def _meaning(kind: str, base: type, part: str) -> tuple[str, dict[str, Any]]:
+    name, options = parse_choice(part)
+    cls = catalog.load_class(kind, name, base)
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    defaults = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    return name, defaults | catalog.convert(cls, options, f"{kind[:-1]} {name}")
+
+
+def too_large(construct: "Callable[[], nn.Module]", values: dict[str, Any]) -> str | None:
+    """Why a module with these options does not fit in memory, told before a tensor of it is made; None where it does."""
+    import torch
+
+    large = [name for name, value in values.items() if isinstance(value, int) and value >= LARGE]
+    if not large:
+        return None
+    try:
+        with torch.device("meta"):  # shapes alone
+            module = construct()
+    except Exception:  # its constructor reads values, or says what is wrong: it is made of real tensors next
+        return None
+    needed = COPIES * sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
+    return memory_problem(needed, f"lower {' or '.join(large)}")
+
+
+def memory_problem(needed: int, remedy: str) -> str | None:
+    """`needs at least 119 GiB of memory, 8 GiB are free: lower rows`; None if it fits."""
+    available = available_memory()
+    if needed <= available:
+        return None
+    return f"needs at least {gigabytes(needed)} of memory, {gigabytes(available)} are free: {remedy}"
+
+
+def gigabytes(number: int) -> str:
+    return f"{number / 2**30:,.0f} GiB" if number >= 10 * 2**30 else f"{number / 2**30:.1f} GiB"
