@@ -134,3 +134,35 @@ def test_a_damaged_plan_is_named_with_its_remedy(change, tmp_path: Path) -> None
     file.write_bytes(change(file.read_bytes()))
     with pytest.raises(RunError, match=r"plan\.json: .*delete the file; runs that are trained are kept"):
         budget.read(file)
+
+
+def evaluated(**keys: object) -> Plan:
+    """An evaluation of two encodings takes 8 and 24 s with all samples, and half of that with half of them."""
+    seconds = {"encoding0": {256: 8.0, 128: 4.0, 64: 2.0, 32: 1.0}, "encoding1": {256: 24.0, 128: 12.0, 64: 6.0, 32: 3.0}}
+    return plan(2, evaluation_seconds=seconds, **keys)
+
+
+def test_a_run_takes_its_evaluation_too() -> None:
+    assert budget.expected_seconds(evaluated(), SEVEN[:2], 1000, workers=1) == pytest.approx(20 + 32)
+    assert budget.expected_seconds(evaluated(samples=64), SEVEN[:2], 1000, workers=1) == pytest.approx(20 + 8)
+    assert budget.expected_seconds(evaluated(samples=64), SEVEN[:2], 1000, workers=2) == pytest.approx(16)
+    assert budget.first_steps(evaluated(samples=64), 3 * 28.1, workers=1) == 1000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "samples"),
+    [(384.1, 1, 256), (383, 1, 128), (192.1, 2, 256), (96.1, 1, 64), (48.1, 1, 32), (1, 1, 32)],
+)
+def test_evaluations_of_three_seeds_take_a_quarter_of_the_time_at_most(seconds: float, workers: int, samples: int) -> None:
+    assert budget.evaluated_samples(evaluated(), seconds, workers) == samples
+
+
+def test_plans_whose_evaluations_were_not_measured_have_all_samples() -> None:
+    assert budget.evaluated_samples(plan(), 10, workers=1) == 0
+    assert budget.evaluation(plan(), "encoding0") == 0
+
+
+def test_samples_are_halved_down_to_the_fewest() -> None:
+    assert budget.fewer_samples(256) == [256, 128, 64, 32]
+    assert budget.fewer_samples(100) == [100, 50]
+    assert budget.fewer_samples(8) == [8]

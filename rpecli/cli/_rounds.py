@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rpecli import titles
 from rpecli.cli._execute import execute
@@ -22,8 +23,13 @@ from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.table import duration, plural
 
+if TYPE_CHECKING:
+    import torch
+
 BY_HEART = 0.05  # nats per token
 PLANNED = 0.85  # of the time; the rest is for scalings, the report, and runs that take longer than expected
+NEARLY = 0.95  # of the time: what a third seed or a scaling may use; the rest is for the report
+TIMED_TOKENS = 4096  # of a batch by which evaluation is timed
 
 
 @dataclass
@@ -51,6 +57,7 @@ class Session:
     clock: Clock
     workers: int
     most_seeds: int
+    unmeasured: list[str] = field(default_factory=list)  # scalings for which no time was left
 
     def save(self) -> None:
         self.plan.seconds = round(self.clock.spent, 1)
@@ -105,18 +112,44 @@ def measure(study: Study) -> Plan:
     configs = {plain: study.config.model_copy(update={"encoding": plain}), **study.configs}
     device = pick_device(study.device)
     steps = in_turn.step_timings(configs, device, lambda text: say(text, err=True))
+    evaluations, validations = evaluation_timings(study, device)
     alone = in_turn.attention_ratios(list(study.configs), Options(device=study.device), lambda text: say(text, err=True))
     return Plan(
         asked_steps=study.config.steps, fixed_steps=study.fixed_steps,
-        step_seconds={name: steps[name].median / in_turn.STEPS for name in study.configs},
+        step_seconds={name: steps[name].median / in_turn.STEPS + validations[name] for name in study.configs},
+        evaluation_seconds=evaluations,
         step_ratio={name: timing.ratio(steps[name], steps[plain]) for name in study.configs},
         attention_ratio=alone, attention_length=in_turn.ATTENTION_LENGTH,
     )  # fmt: skip
 
 
+def evaluation_timings(study: Study, device: "torch.device") -> tuple[dict[str, dict[int, float]], dict[str, float]]:
+    """Seconds of an evaluation by encoding and samples, and of the validations of a training step, from a few sequences each."""
+    from rpecli import model
+    from rpecli.evaluate import cost
+    from rpecli.evaluate.eval_set import n_sequences
+
+    evaluations, validations = dict[str, dict[int, float]](), dict[str, float]()
+    say("timing a short evaluation of each", err=True)
+    for name, config in study.configs.items():
+        loaded, settings = model.build(config, device), config.eval
+        loaded.model.eval()
+        of_sequence = cost.by_length(loaded, TIMED_TOKENS)
+        evaluations[name] = {
+            samples: sum(
+                seconds * n_sequences(settings.model_copy(update={"samples": samples}), loaded.task.sequence(length))
+                for length, seconds in of_sequence.items()
+            )
+            for samples in ([settings.samples] if study.fixed_samples else budget.fewer_samples(settings.samples))
+        }
+        validations[name] = of_sequence[min(of_sequence)] * config.validation_samples / config.validate_every
+    return evaluations, validations
+
+
 def train(session: Session) -> None:
     """Every round that there is time for; what an earlier command began comes first."""
     plan = session.plan
+    plan.samples = plan.samples or budget.evaluated_samples(plan, session.clock.left(PLANNED), session.workers)
     plan.steps = plan.steps or first_steps(session)
     try:
         for one in plan.current:
@@ -155,7 +188,7 @@ def next_round(session: Session) -> Round | None:
     encodings = session.trained() if plan.current else plan.encodings
     if plan.current and not encodings:
         stop("no run could be trained: see above", FAILURE)
-    left = session.clock.left(1.0 if len(plan.current) < budget.SEEDS else PLANNED)
+    left = session.clock.left(NEARLY if len(plan.current) < budget.SEEDS else PLANNED)
     if longer := budget.longer_steps(plan, _learned(session), session.clock.left(PLANNED), workers):
         plan.steps = longer
         say(f"Too few encodings learned the training length: runs of {plan.steps:,} steps now.", err=True)
@@ -195,7 +228,7 @@ def execute_round(session: Session, one: Round) -> None:
     study, plan = session.study, session.plan
     configs = [study.config_of(name, one.seed, one.steps) for name in one.encodings]
     ids = {config.id for config in configs}
-    done = {run.name for run in session.runs([one.seed]) if run.name in ids and is_answered(run, request(study))}
+    done = {run.name for run in session.runs([one.seed]) if run.name in ids and is_answered(run, request(session))}
     if len(done) == len(configs):
         return
     runs, _ = create_runs(configs, study.name, study.runs, done)
@@ -207,32 +240,43 @@ def execute_round(session: Session, one: Round) -> None:
         err=True,
     )
     start = time.monotonic()
-    jobs = [Job(run, train=not run.is_trained, request=request(study), device=study.device) for run in todo]
+    jobs = [Job(run, train=not run.is_trained, request=request(session), device=study.device) for run in todo]
     execute(jobs, study.jobs, stop_on_failure=False)
     if fresh:
         plan.expected += expected
         plan.measured += time.monotonic() - start
 
 
-def request(study: Study) -> EvalRequest:
-    return EvalRequest(study.config.eval)
+def request(session: Session) -> EvalRequest:
+    """How every run is evaluated: as asked, with as many samples as there is time for."""
+    settings = session.study.config.eval
+    return EvalRequest(settings.model_copy(update={"samples": session.plan.samples or settings.samples}))
 
 
 def evaluate_scalings(session: Session) -> dict[Run, list[EvalRequest]]:
-    """Each trained run whose encoding has scalings of its frequencies, measured with each; by run, what was asked."""
+    """Each trained run whose encoding has scalings of its frequencies, measured with each that there is time for.
+
+    A scaling takes as long as the evaluations of these runs have taken. By run, what was asked.
+    """
     from rpecli.cli._requests import eval_requests, has_scaling
     from rpecli.encodings._rotary import SCALINGS
-    from rpecli.evaluate.asked import is_answered
+    from rpecli.evaluate.asked import asked_lines, is_answered
 
     runs = [run for run in session.runs() if has_scaling(run.config.encoding)]
     asked: dict[Run, list[EvalRequest]] = {run: [] for run in runs}
     if not runs or session.study.lengths[-1] <= session.study.config.length:
         return {}
-    for scaling in SCALINGS[1:]:
-        requests, _ = eval_requests(runs, EvalRequest(), session.study.config.eval.model_dump(), None, scaling)
+    for scaling in reversed(SCALINGS[1:]):  # the newest first
+        settings = request(session).settings
+        assert settings
+        requests, _ = eval_requests(runs, EvalRequest(), settings.model_dump(), None, scaling)
+        todo = [run for run, one in requests.items() if not is_answered(run, one)]
+        taken = sum(line["seconds"] for run in todo for line in asked_lines(run, request(session)).values())
+        if todo and taken > session.clock.left(NEARLY):
+            session.unmeasured.append(scaling)
+            continue
         for run, one in requests.items():
             asked[run].append(one)
-        todo = [run for run, one in requests.items() if not is_answered(run, one)]
         jobs = [Job(run, train=False, request=requests[run], device=session.study.device) for run in todo]
         execute(jobs, 0, stop_on_failure=False)  # in this process, where torch is loaded: that takes less than a process each
     return asked
@@ -245,7 +289,7 @@ def results(
     from rpecli.evaluate.asked import asked_lines
 
     runs = session.runs(seeds)
-    requests = {run: [request(session.study), *(scalings or {}).get(run, [])] for run in runs}
+    requests = {run: [request(session), *(scalings or {}).get(run, [])] for run in runs}
     lines = {run: [line for one in requests[run] for line in asked_lines(run, one).values()] for run in runs}
     loaded = load_runs((run.path for run in runs), keep=lambda run, line: line in lines[run])
     return aggregate(loaded.runs)

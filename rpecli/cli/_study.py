@@ -30,7 +30,8 @@ class Study:
 
     configs: dict[str, Config]  # by encoding
     source: RecipeSource
-    fixed_steps: bool
+    fixed_steps: bool  # whether the user gave them
+    fixed_samples: bool
     runs: Path
     jobs: int | None
     device: str
@@ -91,7 +92,7 @@ def read_study(
     recipe, source = read_recipe(None, dict(keys), None, added)
     check_recipe(recipe, source)
     configs = {config.encoding: config for config in recipe.configs()}
-    return Study(configs, source, "steps" in keys, *place)
+    return Study(configs, source, "steps" in keys, "samples" in keys, *place)
 
 
 def _require_one(recipe: Recipe) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rpecli.report.recommendation_text import Costs
 
 MOST_SEEDS = 10
+LATE = 1.1  # times --minutes, from which on it is said
 EXAMPLES = """
 Examples:
   # which encoding for my data? Ten minutes; rows longer than those of training decide
@@ -138,8 +139,14 @@ def _done(session: "Session", result: "Recommendation") -> list[str]:
 
 
 def _cuts(session: "Session") -> list[str]:
-    plan = session.plan
+    plan, asked = session.plan, session.study.config.eval.samples
     cuts = []
+    if plan.samples and plan.samples < asked:
+        cuts.append(f"Cut: {plan.samples} test sequences a length in place of {asked}.")
+    if session.unmeasured:
+        cuts.append(f"Left out, since no time was left: scaling={', '.join(session.unmeasured)}.")
+    if plan.seconds > LATE * 60 * session.clock.minutes:
+        cuts.append("It took longer than --minutes, since runs took longer than what was timed: is the machine busy?")
     if failed := session.failed():
         cuts.append(f"Left out: {session.study.titles(failed)}, of which a run failed (told above).")
     if plan.steps < plan.asked_steps:

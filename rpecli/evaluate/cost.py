@@ -17,6 +17,21 @@ def seconds(loaded: LoadedModel, scored: bool = True) -> float:
     return sum(_seconds_of(loaded, length, scored) for length in eval_lengths(loaded.config, loaded.task))
 
 
+def by_length(loaded: LoadedModel, batch_tokens: int) -> dict[int, float]:
+    """Seconds to draw and to measure a sequence of each length, from one small batch after another that allocates."""
+    seconds = {}
+    for length in eval_lengths(loaded.config, loaded.task):
+        n = batch_size_for(loaded.task.sequence(length), batch_tokens)
+        start = time.monotonic()
+        block = next(data.evaluation_blocks(loaded.task, length, n, loaded.config.eval.eval_seed, loaded.config.length))
+        drawn = time.monotonic() - start
+        measure(loaded, length, [block], [])
+        start = time.monotonic()
+        measure(loaded, length, [block], [])
+        seconds[length] = (drawn + time.monotonic() - start) / len(block.tokens_BxT)
+    return seconds
+
+
 def _seconds_of(loaded: LoadedModel, length: int, scored: bool) -> float:
     config, T = loaded.config, loaded.task.sequence(length)
     start = time.monotonic()

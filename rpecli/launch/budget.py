@@ -17,7 +17,9 @@ LEADERS = 3  # encodings that get more seeds where not all can
 FEWEST = 0.1  # of the steps that were asked for: with fewer, nothing is learned
 ENOUGH = 0.5  # of these steps: rather than fewer, only the leaders get more seeds
 MOST_STEPS = 8  # times as many as were asked for
-RUN_SECONDS = 4.0  # of a run beside its training steps: start, validation, evaluation
+RUN_SECONDS = 2.0  # of a run beside its training steps and its evaluation: its start, and what is written
+EVALUATED = 0.25  # of the time, that evaluations take at most: with more, fewer sequences are evaluated
+FEWEST_SAMPLES = 32
 SLOWDOWN = 1.3  # of steps beside other runs, until a round has been measured
 
 
@@ -37,11 +39,13 @@ class Plan(BaseModel):
     format: int = FORMAT
     asked_steps: int  # those of the task, or of the user
     fixed_steps: bool  # whether they are the user's
-    step_seconds: dict[str, float]  # by encoding
+    step_seconds: dict[str, float]  # by encoding, with its share of the validations
+    evaluation_seconds: dict[str, dict[int, float]] = {}  # of a run, by encoding, and by the samples of a length
     step_ratio: dict[str, float]  # over plain attention, in the same model
     attention_ratio: dict[str, float]  # of attention alone
     attention_length: int
     steps: int = 0  # of a run; 0 before the first round
+    samples: int = 0  # of a length in an evaluation; 0: those that were asked for
     rounds: list[Round] = []
     leaders: list[str] = []  # that alone get more seeds; empty: all do
     seconds: float = 0.0  # spent so far
@@ -85,9 +89,31 @@ def write(plan: Plan, path: Path) -> None:
     write_json(path, plan.model_dump())
 
 
+def evaluation(plan: Plan, encoding: str) -> float:
+    """Seconds of the evaluation of a run, with the samples of the plan; 0 where it was not measured."""
+    by_samples = plan.evaluation_seconds.get(encoding, {})
+    return by_samples.get(plan.samples or max(by_samples, default=0), 0.0)
+
+
+def evaluated_samples(plan: Plan, seconds: float, workers: int) -> int:
+    """The most samples with which evaluating three seeds of all encodings takes EVALUATED of the time; the fewest if none do."""
+    choices = sorted({samples for by_samples in plan.evaluation_seconds.values() for samples in by_samples}, reverse=True)
+    for samples in choices:
+        of_a_seed = sum(by_samples[samples] for by_samples in plan.evaluation_seconds.values())
+        if SEEDS * plan.slowdown * of_a_seed / workers <= EVALUATED * seconds:
+            return samples
+    return choices[-1] if choices else 0
+
+
+def fewer_samples(asked: int) -> list[int]:
+    """As many samples as were asked for, half of them, a quarter, ... down to FEWEST_SAMPLES."""
+    halves = [asked >> power for power in range(asked.bit_length())]
+    return [samples for samples in halves if samples == asked or samples >= FEWEST_SAMPLES]
+
+
 def expected_seconds(plan: Plan, encodings: Collection[str], steps: int, workers: int) -> float:
     """Seconds of one run of each encoding, by the measured steps."""
-    runs = [steps * plan.step_seconds[name] + RUN_SECONDS for name in encodings]
+    runs = [steps * plan.step_seconds[name] + evaluation(plan, name) + RUN_SECONDS for name in encodings]
     return max(sum(runs) / workers, *runs)
 
 
