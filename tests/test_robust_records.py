@@ -265,6 +265,16 @@ def test_a_line_that_breaks_the_schema_is_named_with_its_key(line: dict[str, Any
     assert str(error.value) == f"{run.evaluations_file}:3: {message}: delete that line, then rpe eval {run}"
 
 
+def test_a_probe_has_the_shares_of_every_term(runs: Path) -> None:
+    run = victim(runs)
+    add_inspection(run.path, 0.9, terms=True)
+    line = run.probes()[-1]
+    del line["lengths"][1]["terms"][0]["share"]["content-content"]
+    append_line(run.probes_file, line)
+    with pytest.raises(Damaged, match="share: value error, must have the terms content-content, content-position"):
+        run.probes()
+
+
 def test_a_line_that_nobody_could_read_is_not_written(runs: Path) -> None:
     run = victim(runs)
     before = run.metrics_file.read_bytes()

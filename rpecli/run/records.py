@@ -277,12 +277,21 @@ class HeadAttention(Record):
     by_distance: list[Real]  # mean weight by distance 0..T-1; -(T-1)..T-1 in bidirectional attention
 
 
+def _of_every_term(shares: dict[str, float]) -> dict[str, float]:
+    if shares.keys() != set(SCORE_TERMS):
+        raise ValueError(f"must have the terms {', '.join(SCORE_TERMS)}")
+    return shares
+
+
+TermShares = Annotated[dict[str, Real], AfterValidator(_of_every_term)]
+
+
 class HeadTerms(Record):
     """The shares of the four terms of a first-layer head's scores, by name, and the fit of its position-position term."""
 
     head: Positive  # from 1
-    share: dict[str, Real]
-    covariance: dict[str, Real]
+    share: TermShares
+    covariance: TermShares
     toeplitz: ToeplitzFit
 
 
