@@ -12,6 +12,7 @@ from rpecli.config.recipe import FORMAT
 from rpecli.report import build, reference
 from rpecli.report.build import Reference
 from rpecli.report.figures.report import report_figures
+from rpecli.report.heatmap import heat_map
 from rpecli.report.load import RunResults, load_runs
 from rpecli.report.write import text
 
@@ -77,6 +78,17 @@ def test_a_claim_that_the_runs_do_not_measure_has_the_answer_of_the_reference(tm
     lines = " ".join(" ".join(text.claim_lines(content.verdicts, 80)).split())
     assert lines.count("the same commands with --encoding sinusoidal") == 1
     assert f"{extrapolation.reference}." in lines
+
+
+def test_a_reference_encoding_that_did_not_learn_is_marked(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "reference", {16: 0.5, 32: 0.1}, encoding="sinusoidal")
+    (line,) = [reference.reference_line(run) for run in load_runs([path]).runs]
+    file = tmp_path / "reference.jsonl"
+    file.write_text(json.dumps(line))
+    content = build.report_content([own(tmp_path, 0.5)], "mine", reference=Reference(reference.read(file)))
+    (row,) = [line for line in text.summary(content, 80) if line.startswith("Sinusoidal")]
+    assert "50*" in row.split()
+    assert heat_map(content.tasks, content.reference).unsolved
 
 
 def test_a_claim_that_the_runs_measure_themselves_is_theirs(tmp_path: Path) -> None:

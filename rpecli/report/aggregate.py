@@ -138,6 +138,11 @@ class TaskResults:
     def own_labels(self) -> set[str]:
         return {encoding.label for encoding in self.own}
 
+    def is_unsolved(self, encoding: EncodingResults, length: int) -> bool:
+        """Whether a length is the training length, and not every run of an encoding, of these or of the reference, learned it."""
+        counts = not encoding.is_variant or encoding.label in self.own_labels
+        return length == self.train_length and counts and not all(encoding.solved_flags)
+
     @property
     def solved_flags(self) -> list[bool]:
         return [flag for encoding in self.own for flag in encoding.solved_flags]

@@ -157,7 +157,7 @@ def _cell(encoding: EncodingResults, task: TaskResults, length: int, top: float)
     if shown is None:
         return None
     chance, above_chance = task.chance.get(length), _above_chance(encoding, task, length)
-    unsolved = length == task.train_length and encoding.label in task.own_labels and not all(encoding.solved_flags)
+    unsolved = task.is_unsolved(encoding, length)
     words = [f"{encoding.title}, {task.short_title}, length {length} ({format_factor(length, task.train_length)})"]
     words += [f"{measure.name} {measure.write_range(summaries[measure.key])}"
               for measure in (scoring.shown, scoring.aside) if measure.key in summaries]  # fmt: skip

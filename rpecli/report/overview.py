@@ -244,8 +244,7 @@ def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[E
 
 def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
     text = task.scoring.shown.cell(_mean(encoding, length, task.scoring.shown))
-    unsolved = length == task.train_length and encoding.label in task.own_labels and not all(encoding.solved_flags)
-    return text + (UNSOLVED if unsolved and text != MISSING else "")
+    return text + (UNSOLVED if text != MISSING and task.is_unsolved(encoding, length) else "")
 
 
 def _mean(encoding: EncodingResults, length: int, measure: Measure) -> float | None:
