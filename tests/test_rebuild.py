@@ -15,7 +15,7 @@ from rpecli.run import archive
 from rpecli.run.directory import find_runs
 
 RESULTS = Path(__file__).parents[1] / "results"
-SHIPPED = sorted(file.parent for file in RESULTS.glob(f"*/{archive.FILE}"))
+SHIPPED = sorted(file.parent for place in ("crasp", "shipped/*") for file in RESULTS.glob(f"{place}/{archive.FILE}"))
 TEXTS = (".md", ".csv", ".json", ".tex")  # figures are of a version of matplotlib
 
 
