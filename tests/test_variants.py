@@ -4,12 +4,12 @@ import csv
 import json
 
 import pytest
+from helpers.run_folders import evaluation, make_run
 
 from rpecli.report import build
 from rpecli.report.aggregate import as_trained
 from rpecli.report.two_studies import compare
 from rpecli.run.directory import Run
-from tests.helpers.run_folders import evaluation, make_run
 
 ACCURACY = {"rope": 0.9, "alibi": 0.8, "learned": 0.4, "none": 0.6}
 COUNTED = ("headline", "verdicts", "provenance", "groups", "pairs", "pooled", "suites", "profiles")
