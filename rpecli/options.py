@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rpecli import catalog
-from rpecli.choice import parse_choice, split_layers, split_switch
+from rpecli.choice import is_path, parse_choice, split_layers, split_switch
 from rpecli.device import available_memory
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ COPIES = 4  # of each parameter in training: weight, gradient, and the two avera
 
 
 def meaning(kind: str, base: type, choice: str) -> str:
-    """The same text for all spellings of a choice: names, and every option with the value that it stands for.
+    """The same text for all spellings of a choice that ships: names, and every option with the value that it stands for.
 
     Raises ChoiceError.
     """
@@ -25,6 +25,8 @@ def meaning(kind: str, base: type, choice: str) -> str:
 
 def _meaning(kind: str, base: type, part: str) -> tuple[str, dict[str, Any]]:
     name, options = parse_choice(part)
+    if is_path(name):  # the user's own file is not run here: it is tried in a process of its own, after this
+        return name, options
     cls = catalog.load_class(kind, name, base)
     parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
     defaults = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
