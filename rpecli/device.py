@@ -64,6 +64,17 @@ def available_memory() -> int:
     return max(0, min([free, *(limit - used for limit, used in container.memory_limits())]))
 
 
+def memory_problem(needed: int, available: int) -> str | None:
+    """`needs at least 12 GiB of memory, 8 GiB are free`; None if it fits."""
+    if needed <= available:
+        return None
+    return f"needs at least {_gigabytes(needed)} of memory, {_gigabytes(available)} are free"
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 2**30:,.0f} GiB" if number >= 10 * 2**30 else f"{number / 2**30:.1f} GiB"
+
+
 def peak_memory(device: torch.device) -> int:
     """Bytes that this process held at most: of tensors on CUDA, else of everything, torch and all runs of a stack included."""
     if device.type == "cuda":

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from rpecli import catalog
 from rpecli.choice import is_path, parse_choice, split_layers, split_switch
-from rpecli.device import available_memory
+from rpecli.device import available_memory, memory_problem
 
 if TYPE_CHECKING:
     from torch import nn
 
 LARGE = 4096  # a whole number below it sizes nothing that does not fit
-COPIES = 4  # of each parameter in training: weight, gradient, and the two averages of AdamW
+BYTES = 4 * 4  # of each parameter in training: weight, gradient, and the two averages of AdamW, in float32
 
 
 def meaning(kind: str, base: type, choice: str) -> str:
@@ -45,17 +45,10 @@ def too_large(construct: "Callable[[], nn.Module]", values: dict[str, Any]) -> s
             module = construct()
     except Exception:  # its constructor reads values, or says what is wrong: it is made of real tensors next
         return None
-    needed = COPIES * sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
-    return memory_problem(needed, f"lower {' or '.join(large)}")
+    return parameters_problem(sum(tensor.numel() for tensor in module.parameters()), f"lower {' or '.join(large)}")
 
 
-def memory_problem(needed: int, remedy: str) -> str | None:
-    """`needs at least 119 GiB of memory, 8 GiB are free: lower rows`; None if it fits."""
-    available = available_memory()
-    if needed <= available:
-        return None
-    return f"needs at least {gigabytes(needed)} of memory, {gigabytes(available)} are free: {remedy}"
-
-
-def gigabytes(number: int) -> str:
-    return f"{number / 2**30:,.0f} GiB" if number >= 10 * 2**30 else f"{number / 2**30:.1f} GiB"
+def parameters_problem(number: int, remedy: str) -> str | None:
+    """`needs at least 119 GiB of memory, 8 GiB are free: lower rows`, to train so many parameters; None if it fits."""
+    problem = memory_problem(BYTES * number, available_memory())
+    return problem and f"{problem}: {remedy}"

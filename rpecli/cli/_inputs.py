@@ -109,7 +109,7 @@ def named_choice(text: str) -> str:
 def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]], scored: bool = True) -> None:
     """Stops for evaluation sets that cannot fit in memory: too many sequences. `scored`: every one is measured."""
     from rpecli import task
-    from rpecli.device import available_memory
+    from rpecli.device import available_memory, memory_problem
     from rpecli.launch import sizes
 
     for config, settings in evaluations:
@@ -117,7 +117,7 @@ def check_evaluation_sizes(evaluations: list[tuple[Config, EvalSettings]], score
             continue
         name = settings.eval_task or config.task
         needed = sizes.evaluation_set_bytes(settings, task.build(name).sequence(config.length), scored)
-        if problem := sizes.problem(needed, available_memory()):
+        if problem := memory_problem(needed, available_memory()):
             stop(f"an evaluation set of {name} {problem}: lower --samples or --eval-tokens", USAGE)
 
 
@@ -152,7 +152,7 @@ def warn_of_time(requests: "dict[Run, EvalRequest]", device: str, scored: bool =
 def check_shift_sizes(configs: list[Config], shift: int) -> None:
     """Stops for shifts whose prefix cannot fit in memory, or would take longer than anybody waits."""
     from rpecli import task
-    from rpecli.device import available_memory
+    from rpecli.device import available_memory, memory_problem
     from rpecli.launch import sizes
 
     for config in configs:
@@ -160,7 +160,7 @@ def check_shift_sizes(configs: list[Config], shift: int) -> None:
         if sizes.shift_products(config, sequence, shift) > sizes.MOST_PRODUCTS:
             stop(f"--shifts {shift}: attention over that many tokens takes many hours: leave it out", USAGE)
         needed = sizes.shift_bytes(config, sequence, shift)
-        if problem := sizes.problem(needed, available_memory()):
+        if problem := memory_problem(needed, available_memory()):
             stop(f"--shifts {shift} {problem}: leave it out", USAGE)
 
 

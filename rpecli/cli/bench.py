@@ -98,14 +98,14 @@ def _check_run(path: Path) -> None:
 def _check_sizes(what: str | None, options: "Options") -> None:
     """Stops for what cannot fit in memory, before anything is measured."""
     from rpecli.bench import REFERENCE, attention, steps
-    from rpecli.device import available_memory
+    from rpecli.device import available_memory, memory_problem
     from rpecli.launch import sizes
 
     needed = {f"--lengths: {length}": attention.input_bytes(length) for length in options.lengths or () if what != "eval"}
     for size in options.sizes or ():
         needed[f"--sizes: {size}"] = sizes.training_bytes(steps.config_of(size, REFERENCE), size.length, vocabulary=0)
     for name, number in needed.items():
-        if problem := sizes.problem(number, available_memory()):
+        if problem := memory_problem(number, available_memory()):
             stop(f"{name} {problem}: write a smaller one", USAGE)
 
 

@@ -91,8 +91,8 @@ def report(
     """
     flags.one_output()
     flags.refuse([] if watch else flags.given("--interval"), "of use with --watch only")
-    if packed := next((word for word in names or [] if _archive_of(Path(word))), None):
-        _rebuild(packed, [word for word in names or [] if word != packed], name, out, (as_json, tables))
+    if packed := next(((word, file) for word in names or [] if (file := _archive_of(Path(word)))), None):
+        _rebuild(*packed, [word for word in names or [] if word != packed[0]], name, out, (as_json, tables))
         return
     if records:
         flags.refuse(flags.given("--with-reference", "--compare", *PAPER), "--records keeps what comes from the runs alone")
@@ -137,14 +137,12 @@ def _archive_of(path: Path) -> Path | None:
     return None
 
 
-def _rebuild(source: str, other_names: list[str], name: str | None, out: Path, shown: tuple[bool, bool]) -> None:
+def _rebuild(source: str, file: Path, other_names: list[str], name: str | None, out: Path, shown: tuple[bool, bool]) -> None:
     """Makes the report of an archive again: in its folder, or in OUT/NAME where one of them is given or the archive is named."""
     others = ["--watch", "--compare", "--recipe", "--runs", "--records", "--with-reference", "--no-reference", *PAPER]
     others += ["--task", "--encoding", "--seed", "--state"]
     if superfluous := [*other_names, *flags.given(*others)]:
         stop(f"{source} has the records of its runs, so that nothing else is read: remove {shlex.join(superfluous)}", USAGE)
-    file = _archive_of(Path(source))
-    assert file
     own = file.absolute().parent
     place = own if Path(source).is_dir() and not flags.given("--out", "--name") else out / (name or own.name)
     check_report_place(place.name, place.parent)

@@ -29,8 +29,7 @@ class DAPE(Encoding):
         super().__init__(shape)
         require.one_of(("v1", "v2"), kind=kind)
         require.at_least(1, hidden=hidden)
-        needed = 4 * options.COPIES * hidden * 3 * (3 if kind == "v2" else 1) * shape.n_head
-        if problem := options.memory_problem(needed, "lower it"):
+        if problem := options.parameters_problem(hidden * 3 * (3 if kind == "v2" else 1) * shape.n_head, "lower it"):
             raise ValueError(f"hidden={hidden} {problem}")
         self.over = _bias_encoding(over, shape)
         self.shift_invariant, self.kind = self.over.shift_invariant, kind

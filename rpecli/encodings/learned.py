@@ -32,8 +32,7 @@ class Learned(Encoding):
     def __init__(self, shape: Shape, *, std: float = 1.0):
         super().__init__(shape)
         require.at_least(0, std=std)
-        numbers = 4 * options.COPIES * shape.max_train_length * shape.d_model
-        if problem := options.memory_problem(numbers, "lower it, or d_model"):
+        if problem := options.parameters_problem(shape.max_train_length * shape.d_model, "lower it, or d_model"):
             raise ValueError(f"a table of {shape.max_train_length:,} rows {problem}")
         self.std = std
         self.register_buffer("seed", torch.randint(2**31, (1,)))

@@ -9,7 +9,7 @@ from rpecli import encoding, options, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeSource
-from rpecli.device import available_memory
+from rpecli.device import available_memory, memory_problem
 from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.grid import has_two_sizes
 from rpecli.launch import sizes
@@ -71,10 +71,12 @@ def _same_in_other_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _too_large(config: Config, sequence: int, vocabulary: int) -> tuple[str, str] | None:
     """The key and the problem of a model or a batch that does not fit in memory."""
-    problem = sizes.problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
+    problem = memory_problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
     if not problem:
         return None
-    if not sizes.problem(sizes.training_bytes(config, sequence, 0), available_memory()):  # it is the vocabulary that does not fit
+    if not memory_problem(
+        sizes.training_bytes(config, sequence, 0), available_memory()
+    ):  # it is the vocabulary that does not fit
         remedy = f"the vocabulary of {label(config.task)} has {vocabulary:,} tokens: lower it, or d_model"
         return "task", f"training {problem}: {remedy}"
     key = "length" if sequence > config.d_model * config.n_layer else "d_model"
@@ -192,7 +194,7 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         return
     shape = encoding.Shape(config.d_model, config.n_head, max_train_positions(config, built), config.attention == "causal")
     try:
-        if problem := sizes.problem(_encoding_bytes(config.encoding, shape), available_memory()):
+        if problem := memory_problem(_encoding_bytes(config.encoding, shape), available_memory()):
             yield "max_position", f"encoding {config.encoding} {problem}: lower max_position or d_model"
             return
         encodings = encoding.make_all(config.encoding, shape)

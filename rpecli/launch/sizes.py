@@ -2,7 +2,6 @@
 
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate.eval_set import eval_lengths, n_sequences
-from rpecli.options import gigabytes
 from rpecli.task import Task
 
 SHIFTED = 32  # sequences
@@ -44,10 +43,3 @@ def shift_products(config: Config, sequence: int, shift: int) -> float:
 def evaluation_products(config: Config, sequence: int) -> float:
     """Multiplications of the attention over the sequences of one length."""
     return 2.0 * n_sequences(config.eval, sequence) * config.n_layer * config.d_model * sequence**2
-
-
-def problem(needed: int, available: int) -> str | None:
-    """`needs at least 12 GiB of memory, 8 GiB are free`; None if it fits."""
-    if needed <= available:
-        return None
-    return f"needs at least {gigabytes(needed)} of memory, {gigabytes(available)} are free"

@@ -133,9 +133,14 @@ def report_content(
         background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
     trained = own_tasks(tasks)
-    own_shifts = invariance.load_shifts(trained)
+    own_shifts = {
+        task.title: by_label
+        for task in trained
+        if (by_label := {label: by_seed for label, by_seed in shifts.get(task.title, {}).items() if label in task.own_labels})
+    }
     verdicts = verdict.verdicts(trained, {kind: invariance.predictions_kept(own_shifts, kind) for kind in invariance.KINDS})
-    verdicts = verdict.beside_reference(verdicts, background.compared)
+    if background.matches and not all(one.difference for one in verdicts):
+        verdicts = verdict.beside_reference(verdicts, background.compared)
 
     tables = [table for task in tasks for table in _in_part("accuracy", accuracy.tables(task))]
     more_tables = pooled.tables(counted_tasks(tasks))

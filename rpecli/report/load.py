@@ -199,8 +199,9 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     runs, duplicates = _without_duplicates(runs)
     runs, left_out = eval_sets.on_shared_sets(runs)
     messages += duplicates + left_out
-    messages += folded((run.path, problem) for run in one_per_directory(runs) for problem in run.side_problems)
-    messages += warnings.incomplete(one_per_directory(runs)) + warnings.ends_of_search(one_per_directory(runs))
+    trained = one_per_directory(runs)
+    messages += folded((run.path, problem) for run in trained for problem in run.side_problems)
+    messages += warnings.incomplete(trained) + warnings.ends_of_search(trained)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))

@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, cast
@@ -41,7 +42,16 @@ class Background:
 
     tasks: list[TaskResults] = field(default_factory=list)  # with the encodings that the report has not
     notes: list[str] = field(default_factory=list)  # reproduced or not; why there is no reference
-    compared: list[TaskResults] = field(default_factory=list)  # with the encodings, the report's among them, that have all seeds
+    matches: list[RunResults] = field(default_factory=list)  # all of it, also of encodings that the report has
+
+    @cached_property
+    def compared(self) -> list[TaskResults]:
+        """The results of the encodings with the most seeds: of others, a group's mean would depend on which seeds they have."""
+        seeds: dict[str, set[int]] = defaultdict(set)
+        for run in self.matches:
+            seeds[run.record["encoding"]].add(run.config.seed)
+        most = max(map(len, seeds.values()), default=0)
+        return aggregate([run for run in self.matches if len(seeds[run.record["encoding"]]) == most])
 
 
 @dataclass(frozen=True)
@@ -164,16 +174,7 @@ def background(tasks: list[TaskResults], runs: list[RunResults], reference: list
                 others += entry.runs
             else:
                 comparisons += _comparisons(own[task.title], same, entry)
-    return Background(aggregate(others), _sentences(comparisons) + missing, aggregate(_of_most_seeds(matches)))
-
-
-def _of_most_seeds(runs: list[RunResults]) -> list[RunResults]:
-    """The runs of the encodings with the most seeds: of others, a group's mean would depend on which seeds they have."""
-    seeds: dict[str, set[int]] = defaultdict(set)
-    for run in runs:
-        seeds[run.record["encoding"]].add(run.config.seed)
-    most = max(map(len, seeds.values()), default=0)
-    return [run for run in runs if len(seeds[run.record["encoding"]]) == most]
+    return Background(aggregate(others), _sentences(comparisons) + missing, matches)
 
 
 def _comparisons(task: TaskResults, entry: EncodingResults, reference: EncodingResults) -> Iterator[Comparison]:

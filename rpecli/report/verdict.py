@@ -81,8 +81,6 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
 
 def beside_reference(own: list[Verdict], reference: list[TaskResults]) -> list[Verdict]:
     """The claims that the runs do not measure, with what the reference results support at the same lengths."""
-    if all(verdict.difference for verdict in own) or not reference:
-        return own
     measured = {verdict.claim: verdict for verdict in verdicts(reference) if verdict.difference}
     lacking = {verdict.claim for verdict in own if verdict.difference is None} & measured.keys()
     return [beside(verdict, measured[verdict.claim]) if verdict.claim in lacking else verdict for verdict in own]
