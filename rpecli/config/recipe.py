@@ -135,7 +135,10 @@ class Recipe(Settings):
         )  # each once: where by_encoding sets what varies, its points are one
         if not self.exclude:
             return list(configs)
-        return [config for config in configs if not any(line.leaves_out(config.to_keys()) for line in self.exclude)]
+        return [config for config in configs if not self._is_excluded(config.to_keys())]
+
+    def _is_excluded(self, keys: dict[str, Any]) -> bool:
+        return any(line.leaves_out(keys) for line in self.exclude)
 
 
 class Config(TrainSettings):

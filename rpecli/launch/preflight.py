@@ -74,9 +74,8 @@ def _too_large(config: Config, sequence: int, vocabulary: int) -> tuple[str, str
     problem = memory_problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
     if not problem:
         return None
-    if not memory_problem(
-        sizes.training_bytes(config, sequence, 0), available_memory()
-    ):  # it is the vocabulary that does not fit
+    fits_without_vocabulary = not memory_problem(sizes.training_bytes(config, sequence, 0), available_memory())
+    if fits_without_vocabulary:
         remedy = f"the vocabulary of {label(config.task)} has {vocabulary:,} tokens: lower it, or d_model"
         return "task", f"training {problem}: {remedy}"
     key = "length" if sequence > config.d_model * config.n_layer else "d_model"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from rpecli.report.load import RunResults
+from rpecli.report.load import RunResults, one_per_directory
 from rpecli.report.report_data import Provenance
 from rpecli.table import plural
 
@@ -13,7 +13,7 @@ ALWAYS_LISTED = ("task", "encoding", "positions", "seed")  # recipe keys that co
 
 def provenance(runs: list[RunResults]) -> Provenance:
     """Of the evaluated runs; the recipe keys are those of all runs."""
-    records = list({run.path: run.record for run in runs if run.evaluations}.values())  # a run measured in several ways is one
+    records = [run.record for run in one_per_directory(run for run in runs if run.evaluations)]
     commits = Counter(
         f"{record['commit']}{' + changes' if record.get('dirty') else ''}" for record in records if record.get("commit")
     )
