@@ -123,7 +123,7 @@ def test_an_order_of_the_public_generator_is_one_of_those_allowed(row: dict[str,
     ("choice", "message"),
     [
         ("depo:hops=0", "one hop, one question, two symbols at least"),
-        ("depo:shortest=3", "names have 1 to any number of symbols"),
+        ("depo:shortest=3", "names have 1 to 1,000 symbols"),
         ("brevo:names=58", "names is 4 to 57"),
         ("compression:symbols=2", "is at least 3"),
         ("fuzzy-recall:keys=2", "keys is 3 or any"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -104,8 +104,8 @@ def check_torchrun(n_runs: int) -> None:
         stop(f"under torchrun a command trains one run, and these are {n_runs}: name one, or use --nproc without torchrun", USAGE)
 
 
-def follow_first_process(run: Run, device: str) -> None:
-    """The part of a process of torchrun that is not the first."""
+def follow_first_process(run: Run, device: str) -> NoReturn:
+    """The part of a process of torchrun that is not the first: it ends here."""
     from rpecli.train import parallel
 
     parallel.follow(run, device)

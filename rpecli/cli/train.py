@@ -52,7 +52,6 @@ def train(
         stop("under torchrun a command trains one run: write lr in place of lr_search, or use --nproc without torchrun", USAGE)
     if process.rank():
         follow_first_process(Run(runs / loaded.configs()[0].id), device)
-        return
     place.open()
     check_recipe(loaded, source)
     known = _search.search(loaded, source.name, runs, place)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -104,17 +104,18 @@ def device_here(name: str) -> torch.device:
 def processes(run: Run, device: str, nproc: int) -> Iterator[None]:
     """Within, `nproc` processes work on a run, of which this one is the first; those of torchrun, where it started this one."""
     if process.size() > 1:
-        _join(device)
-        yield
+        with _joined(device):
+            yield
     elif nproc == 1:
         yield
     else:
-        with tempfile.TemporaryDirectory() as folder, _environment(nproc, Path(folder)), _others(run, device, nproc):
-            _join(device)
-            try:
-                yield
-            finally:
-                dist.destroy_process_group()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            _environment(nproc, Path(folder)),
+            _others(run, device, nproc),
+            _joined(device),
+        ):
+            yield
 
 
 @contextmanager
@@ -153,10 +154,9 @@ def _others(run: Run, device: str, nproc: int) -> Iterator[None]:
             other.wait()
 
 
-def _join(device: str) -> None:
-    """Waits for the other processes of the run."""
-    if dist.is_initialized():
-        return
+@contextmanager
+def _joined(device: str) -> Iterator[None]:
+    """Within, this process is one of those of the run; entered once all of them are here."""
     where = device_here(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)
@@ -164,29 +164,33 @@ def _join(device: str) -> None:
     address: dict[str, Any] = {"init_method": f"file://{store}"} if store else {}
     backend = "nccl" if where.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=process.rank(), world_size=process.size(), **address)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
-def follow(run: Run, device: str) -> None:
-    """The part of every process but the first: its share of each step until the first one ends the run."""
+def follow(run: Run, device: str) -> NoReturn:
+    """The part of every process but the first: its share of each step until the first one ends the run, then the process ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the first process decides when all stop
         signal.signal(number, signal.SIG_IGN)
-    _join(device)
-    config = run.config
-    torch.set_num_threads(config.threads)
-    trainer = loop.new_or_loaded(run, device_here(device))
-    trainer.share = Share(trainer)
-    while trainer.step < config.steps:
-        loop.step(trainer)
-        if loop.should_validate(trainer):
-            trainer.losses.clear()
+    with _joined(device):
+        config = run.config
+        torch.set_num_threads(config.threads)
+        trainer = loop.new_or_loaded(run, device_here(device))
+        trainer.share = Share(trainer)
+        while trainer.step < config.steps:
+            loop.step(trainer)
+            if loop.should_validate(trainer):
+                trainer.losses.clear()
+                if trainer.share.any(False):
+                    break
             if trainer.share.any(False):
                 break
-        if trainer.share.any(False):
-            break
+    os._exit(0)  # not through Python's shutdown: a thread of gloo may hold the last tensor, and freeing it then aborts
 
 
 def main() -> None:
     """A process that `processes` starts: `parallel RUN DEVICE`."""
     process.die_with_parent(signal.SIGKILL)
     follow(Run(Path(sys.argv[1])), sys.argv[2])
-    os._exit(0)
