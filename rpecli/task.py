@@ -170,14 +170,20 @@ class Task:
 
 def joined(batches: Sequence[Batch]) -> Batch:
     """The sequences of several batches as one, padded behind to the longest."""
-    T = max(batch.tokens_BxT.shape[1] for batch in batches)
-    padded = [[_wider(array, T) for array in vars(batch).values()] for batch in batches]
-    return Batch(*(None if parts[0] is None else np.concatenate(parts) for parts in zip(*padded, strict=True)))  # type: ignore
+    arrays = zip(*(vars(batch).values() for batch in batches), strict=True)
+    return Batch(*(None if parts[0] is None else _below(parts) for parts in arrays))  # type: ignore[arg-type]
 
 
-def _wider(array: np.ndarray | None, T: int) -> np.ndarray | None:
-    """An array `[B, t]` with zeros behind, which is PAD, in no answer, no set; others as they are."""
-    return np.pad(array, ((0, 0), (0, T - array.shape[1]))) if array is not None and array.ndim == 2 else array
+def _below(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays `[B, t]` one below the other, with zeros behind the narrower ones: PAD, in no answer, no set. Others have no width."""
+    if parts[0].ndim < 2:
+        return np.concatenate(parts)
+    whole = np.zeros((sum(map(len, parts)), max(part.shape[1] for part in parts)), dtype=parts[0].dtype)
+    row = 0
+    for part in parts:
+        whole[row : row + len(part), : part.shape[1]] = part
+        row += len(part)
+    return whole
 
 
 def build(choice: str) -> Task:
@@ -247,19 +253,19 @@ def rows_of(sequences: Sequence[Sequence[int]], shift: int = 0) -> np.ndarray:
 
 def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray, length_B: np.ndarray | None = None) -> Batch:
     """The sequences `> prompt | answer .` of symbols, with the answer marked; of every answer the first `length_B` symbols."""
-    (batch, n_prompt), n_answer = prompt_BxP.shape, answer_BxA.shape[1]
-    if length_B is None:
-        length_B = np.full(batch, n_answer)
-    n_answer = int(length_B.max())
-    place_A = np.arange(n_answer + 1)  # that of the end token included
-    tokens_BxT = np.full((batch, n_prompt + n_answer + 3), PAD, dtype=np.int64)
+    batch, n_prompt = prompt_BxP.shape
+    start, n_answer = n_prompt + 2, answer_BxA.shape[1] if length_B is None else int(length_B.max())
+    tokens_BxT = np.full((batch, start + n_answer + 1), END, dtype=np.int64)
     tokens_BxT[:, 0], tokens_BxT[:, n_prompt + 1] = BOS, SEP
     tokens_BxT[:, 1 : n_prompt + 1] = prompt_BxP + SPECIAL
+    tokens_BxT[:, start:-1] = answer_BxA[:, :n_answer] + SPECIAL
     answer_mask_BxT = np.zeros(tokens_BxT.shape, dtype=bool)
-    answer_mask_BxT[:, n_prompt + 2 :] = place_A < length_B[:, None]
-    tokens_BxT[:, n_prompt + 2 : -1] = answer_BxA[:, :n_answer] + SPECIAL
-    tokens_BxT[:, n_prompt + 2 :] = np.where(place_A > length_B[:, None], PAD, tokens_BxT[:, n_prompt + 2 :])
-    tokens_BxT[np.arange(batch), n_prompt + 2 + length_B] = END
+    answer_mask_BxT[:, start:-1] = True
+    if length_B is not None:
+        place_A = np.arange(n_answer + 1)  # that of the end token included
+        answer_mask_BxT[:, start:] = place_A < length_B[:, None]
+        tokens_BxT[:, start:][place_A > length_B[:, None]] = PAD
+        tokens_BxT[np.arange(batch), start + length_B] = END
     return Batch(tokens_BxT, answer_mask_BxT)
 
 
