@@ -175,7 +175,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 
 def _below(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays `[B, t]` one below the other, with zeros behind the narrower ones: PAD, in no answer, no set. Others have no width."""
+    """Arrays `[B, t]` as one, with zeros behind the narrower ones, which is PAD, in no answer, no set; others just joined."""
     if parts[0].ndim < 2:
         return np.concatenate(parts)
     whole = np.zeros((sum(map(len, parts)), max(part.shape[1] for part in parts)), dtype=parts[0].dtype)
