@@ -21,7 +21,7 @@ from rpecli.device import pick_device
 from rpecli.launch import preflight
 from rpecli.run.directory import Run, Stopped, find_runs
 from rpecli.run.files import RunError, line_bytes
-from rpecli.train import loop
+from rpecli.train import loop, scores
 from rpecli.train.batches import TrainBatch
 from rpecli.train.loop import train
 
@@ -473,7 +473,7 @@ def test_validation_measures_what_predictions_get_right() -> None:
     assert not trainer.model.training  # float32 whatever training has, and no table marks what it shows
     token, exact = [], []
     for batch in sets:
-        right_BxT = loop.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
+        right_BxT = scores.predictions(trainer, batch).numpy() == batch.tokens_BxT[:, 1:]
         rows = [right[mask] for right, mask in zip(right_BxT, batch.answer_mask_BxT[:, 1:], strict=True)]
         token.append(np.concatenate(rows).mean())
         exact.append(np.mean([row.all() for row in rows]))
@@ -486,8 +486,8 @@ def test_randomized_positions_stay_random_in_validation_and_the_same_each_time()
     trainer = tiny.trainer(positions="randomized", max_position=64, encoding="learned")
     (batch,) = data.validation_sets(trainer.task, trainer.config)[-1:]
     trainer.model.eval()
-    first = loop.predictions(trainer, batch)
-    assert torch.equal(first, loop.predictions(trainer, batch))
+    first = scores.predictions(trainer, batch)
+    assert torch.equal(first, scores.predictions(trainer, batch))
     running = trainer.model.head(trainer.model(torch.from_numpy(batch.tokens_BxT)[:, :-1])).argmax(-1)
     assert not torch.equal(first, running)
 

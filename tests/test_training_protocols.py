@@ -7,10 +7,13 @@ from helpers import training as tiny
 
 from rpecli import data, task
 from rpecli.evaluate.duplicates import seen
+from rpecli.evaluate.load import load
 from rpecli.launch.sizes import training_bytes
+from rpecli.run.directory import find_runs
 from rpecli.task import END, PAD
-from rpecli.train import loop
-from rpecli.train.stacked import why_not_stackable
+from rpecli.train import chosen, loop, scores
+from rpecli.train.loop import train
+from rpecli.train.stacked import train_together, why_not_stackable
 from rpecli.train.state import parameter_groups
 
 MIXED = {"batch": 24, "batch_lengths": "mixed", "length": 9, "min_length": 2}
@@ -201,3 +204,89 @@ def test_init_torch_gives_what_torch_gives_new_modules(block: str) -> None:
     else:
         assert deviation("out.weight") == pytest.approx(expected, rel=0.03)
     assert (models[0].norm.weight == 1).all()
+
+
+CHOOSING = {"task": "binary-majority", "encoding": "learned", "checkpoint_lengths": "2x,3x", "steps": 60}
+
+
+def test_the_weights_kept_are_those_of_the_best_validation_at_the_lengths_asked(tmp_path):
+    runs = [tiny.trained_run(tmp_path, **CHOOSING, seed=seed) for seed in range(3)]
+    for run in runs:
+        shares = {line["step"]: line["checkpoint_match"] for line in run.metrics()}
+        best = max(shares, key=lambda step: shares[step])  # the first of several
+        assert run.record["checkpoint"] == {"step": best, "exact_match": shares[best], "lengths": [8, 12]}
+        assert list(run.path.glob("*.safetensors")) == [run.weights_file]
+        loaded, _ = load(run, "cpu")
+        right = [scores.scores(loaded, batch)[1] for batch in chosen.sets(loaded.task, run.config)]
+        assert np.mean(right) == pytest.approx(shares[best], abs=1e-6)
+    assert any(run.record["checkpoint"]["step"] < 60 for run in runs)
+
+
+def test_a_choice_of_weights_changes_nothing_in_training(tmp_path):
+    chosen_run, plain = (tiny.trained_run(tmp_path, **CHOOSING | keys) for keys in ({}, {"checkpoint_lengths": None}))
+    lines = [[(line["step"], line["loss"], line["exact_match"]) for line in run.metrics()] for run in (chosen_run, plain)]
+    assert lines[0] == lines[1]
+    assert chosen_run.name != plain.name
+    assert "checkpoint" not in plain.record
+    assert "checkpoint_match" not in plain.metrics()[0]
+
+
+def test_a_killed_run_chooses_the_weights_that_it_would_have_chosen(tmp_path):
+    trap = tiny.trap_in(tmp_path)
+    keys = CHOOSING | {"task": str(trap.task)}
+    whole = tiny.trained_run(tmp_path / "whole", **keys)
+    run = tiny.new_run(tmp_path / "killed", **keys)
+    trap.arm(45, "raise")
+    with pytest.raises(ValueError, match="the trap"):
+        train(run, "cpu")
+    assert run.best_file.exists()
+    train(run, "cpu")
+    assert run.record["checkpoint"] == whole.record["checkpoint"]
+    assert run.weights_file.read_bytes() == whole.weights_file.read_bytes()
+
+
+def test_runs_of_a_stack_choose_their_weights_each(tmp_path):
+    alone = [tiny.trained_run(tmp_path / "alone", **CHOOSING, seed=seed) for seed in range(2)]
+    stacked = [tiny.new_run(tmp_path / "stacked", **CHOOSING, seed=seed) for seed in range(2)]
+    assert not train_together(stacked, "cpu")
+    for one, other in zip(alone, stacked, strict=True):
+        assert one.record["checkpoint"]["lengths"] == other.record["checkpoint"]["lengths"]
+        shares = {line["step"]: line["checkpoint_match"] for line in other.metrics()}
+        assert other.record["checkpoint"]["exact_match"] == max(shares.values())
+        assert shares == pytest.approx({line["step"]: line["checkpoint_match"] for line in one.metrics()}, abs=0.05)
+    loaded, _ = load(stacked[1], "cpu")
+    right = [scores.scores(loaded, batch)[1] for batch in chosen.sets(loaded.task, stacked[1].config)]
+    assert np.mean(right) == pytest.approx(stacked[1].record["checkpoint"]["exact_match"], abs=1e-6)
+
+
+def test_lengths_beyond_training_that_chose_the_weights_are_said_in_reports_and_of_the_run(tmp_path, rpe):
+    beyond = tiny.recipe_file(tmp_path, **CHOOSING)
+    assert rpe("run", beyond, "--runs", tmp_path / "runs", "--out", tmp_path / "out", "-j", "0").code == 0
+    said = "1 run whose weights were chosen by lengths beyond training (checkpoint_lengths), up to 12: what is measured there is"
+    assert said in (tmp_path / "out" / "mine" / "report.md").read_text()
+    (run,) = find_runs(tmp_path / "runs")[0]
+    shown = rpe("show", run.path).out
+    assert f"Weights    those of step {run.record['checkpoint']['step']}, most strings right at 8 to 12" in shown
+    within = tiny.recipe_file(tmp_path, **CHOOSING | {"checkpoint_lengths": "1x"})
+    assert rpe("run", within, "--runs", tmp_path / "within", "--out", tmp_path / "out2", "-j", "0").code == 0
+    assert "no test" not in (tmp_path / "out2" / "mine" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"checkpoint_lengths": "999999999"}, "checkpoint_lengths: a batch of the longest needs"),
+        ({"checkpoint_lengths": "70000", "encoding": "xpos", "tokens": 8}, "checkpoint_lengths: 70004 positions: xPos overflows"),
+        ({"checkpoint_lengths": "0"}, "checkpoint_lengths: "),
+        ({"checkpoint_lengths": "many"}, "checkpoint_lengths: "),
+        (
+            {"task": "sort", "checkpoint_lengths": "8,1000"},
+            "checkpoint_lengths: sort holds out no problem longer than 149: write",
+        ),
+    ],
+)
+def test_lengths_that_cannot_choose_are_refused_before_training(tmp_path, rpe, keys, message):
+    result = rpe("train", tiny.recipe_file(tmp_path, **CHOOSING | keys), "--runs", tmp_path / "runs")
+    assert result.code == 2
+    assert message in result.err
+    assert not (tmp_path / "runs").exists()

@@ -7,7 +7,7 @@ from rpecli.cli._exit import warn
 from rpecli.cli._output import PIPE_WIDTH, runs_flag
 from rpecli.report.measures import Scoring, scoring_of
 from rpecli.report.stats import SHARES
-from rpecli.run.directory import Run, Status
+from rpecli.run.directory import Run, Status, chosen_weights
 from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
@@ -30,6 +30,7 @@ def run_lines(run: Run, folder: Path) -> list[str]:
         f"State      {_state(run)}",
         f"Model      {parameters}{plural(config.n_layer, 'layer')}, {plural(config.n_head, 'head')}, width {config.d_model}",
         f"Training   {lengths}, {config.tokens:,} tokens per batch, learning rate {config.lr:g}",
+        *([f"Weights    {chosen_weights(record)}"] if "checkpoint" in record else []),
         *_accuracy_lines(run),
         *_learning_lines(run),
         *example_lines(run),

@@ -84,6 +84,10 @@ def _check_lengths(value: Any) -> str:
     return text
 
 
+def _check_optional_lengths(value: Any) -> str | None:
+    return None if value is None or value == "" else _check_lengths(value)
+
+
 def _check_grid(value: Any) -> str | None:
     if value is None or value == "":
         return None
@@ -110,6 +114,7 @@ PositionsList = Annotated[list[Positions], BeforeValidator(_check_positions)]
 Seeds = Annotated[list[int], BeforeValidator(lambda value: parse_seeds(",".join(list_items(value))))]
 Rates = Annotated[list[float], BeforeValidator(_check_rates)]
 Lengths = Annotated[str, BeforeValidator(_check_lengths)]
+OptionalLengths = Annotated[str | None, BeforeValidator(_check_optional_lengths)]
 Grid = Annotated[str | None, BeforeValidator(_check_grid)]
 
 EncodingChoice = Annotated[str, BeforeValidator(lambda text: check_choice("encodings", text))]
@@ -177,6 +182,11 @@ class OptimizationSettings(Strict):
     )
     validation_samples: Whole = Field(64, ge=1, description="Validation sequences per length.")
     stop_at: float | None = Field(None, gt=0, le=1, description="Stop early at this validation exact match.")
+    checkpoint_lengths: OptionalLengths = Field(
+        None,
+        description="Lengths whose strings choose the weights that are kept: of all validations, those of the one with the most "
+        "right; without it, the last. Beyond length this is a choice on what is tested, as some papers make it.",
+    )
 
 
 class ModelSettings(Strict):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rpecli.escape import Markdown, fenced, markdown
-from rpecli.run.directory import Run
+from rpecli.run.directory import Run, chosen_weights
 from rpecli.run.records import EvalLine
 from rpecli.table import MISSING, Table, plural
 from rpecli.titles import display, display_trained
@@ -74,6 +74,7 @@ def _training(record: dict[str, Any]) -> Table:
     dirty = " with local changes" if record.get("dirty") else ""
     facts = {
         "steps": f"{record.get('step', 0):,}",
+        **({"weights": chosen_weights(record)} if "checkpoint" in record else {}),
         "tokens": f"{record.get('tokens', 0):,}",
         "seconds": f"{record.get('seconds', 0):.0f}",
         "device": record.get("device", ""),

@@ -7,6 +7,7 @@ import numpy as np
 
 from rpecli import encoding, options, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
+from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeSource
 from rpecli.device import available_memory, memory_problem
@@ -69,13 +70,17 @@ def _same_in_other_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
             first.setdefault(meaning, choice)
 
 
+def _memory(config: Config, sequence: int, vocabulary: int) -> str | None:
+    """What training on sequences of so many tokens lacks of memory."""
+    return memory_problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
+
+
 def _too_large(config: Config, sequence: int, vocabulary: int) -> tuple[str, str] | None:
     """The key and the problem of a model or a batch that does not fit in memory."""
-    problem = memory_problem(sizes.training_bytes(config, sequence, vocabulary), available_memory())
+    problem = _memory(config, sequence, vocabulary)
     if not problem:
         return None
-    fits_without_vocabulary = not memory_problem(sizes.training_bytes(config, sequence, 0), available_memory())
-    if fits_without_vocabulary:
+    if not _memory(config, sequence, 0):
         remedy = f"the vocabulary of {label(config.task)} has {vocabulary:,} tokens: lower it, or d_model"
         return "task", f"training {problem}: {remedy}"
     key = "length" if sequence > config.d_model * config.n_layer else "d_model"
@@ -179,6 +184,21 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
             yield "task", f"{label(config.task)}: no row up to length {config.length} is left for {name}: {remedy}"
             return
     sequence = built.sequence(config.length)
+    longest = sequence
+    if config.checkpoint_lengths:
+        asked = parse_lengths(config.checkpoint_lengths, config.length)
+        held_out = built.split("validation", config.length)
+        if missing := [n for n in asked if not held_out.has_length(n)]:
+            remedy = "write lengths that it has, such as 1x"
+            yield "checkpoint_lengths", f"{label(config.task)} holds out no problem {held_out.why_not(missing[0])}: {remedy}"
+            return
+        last = max(asked)
+        if (problem := _memory(config, last, built.vocabulary)) is None:
+            longest = max(sequence, built.sequence(last))
+            problem = _memory(config, longest, built.vocabulary)
+        if problem:
+            yield "checkpoint_lengths", f"a batch of the longest {problem}: lower them"
+            return
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.eval.grid and not has_two_sizes(built):
@@ -200,6 +220,11 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     except ChoiceError as error:
         yield "encoding", str(error)
         return
+    try:
+        for made in encodings:
+            made.on_scores.fit(longest)
+    except encoding.TooLongError as error:
+        yield ("checkpoint_lengths" if longest > sequence else "length"), str(error)
     for made in encodings:
         if made.named_symbols > built.symbols:
             known = f"{label(config.task)} has the symbols 0 to {built.symbols - 1:,}"

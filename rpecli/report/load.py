@@ -201,7 +201,7 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     messages += duplicates + left_out
     trained = one_per_directory(runs)
     messages += folded((run.path, problem) for run in trained for problem in run.side_problems)
-    messages += warnings.incomplete(trained) + warnings.ends_of_search(trained)
+    messages += warnings.incomplete(trained) + warnings.chosen_beyond(trained) + warnings.ends_of_search(trained)
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rpecli.choice import ChoiceError, is_path, parse_choice, paths_in, split_layers
 from rpecli.run.code import changed_files, fingerprint_of, shipped_code
@@ -51,6 +51,21 @@ def ends_of_search(runs: "list[RunResults]") -> list[str]:
         return []
     names = few(list(at_end), MAX_PATHS)
     return [f"learning rates taken at the end of those tried, where a better one may lie beyond: {names}: extend lr_search"]
+
+
+def chosen_beyond(runs: "list[RunResults]") -> list[str]:
+    """One warning for all runs whose weights were chosen at lengths beyond training: what tables show there is no test."""
+    chosen = [run for run in runs if _longest_choice(run) > run.config.length]
+    if not chosen:
+        return []
+    what = f"{plural(len(chosen), 'run')} whose weights were chosen by lengths beyond training (checkpoint_lengths)"
+    return [f"{what}, up to {max(map(_longest_choice, chosen))}: what is measured there is no test: {paths_of(chosen)}"]
+
+
+def _longest_choice(run: "RunResults") -> int:
+    """The greatest length by which the weights of a run were chosen; 0 where its last step decided."""
+    chosen: dict[str, Any] | None = run.record.get("checkpoint")
+    return max(chosen["lengths"]) if chosen else 0
 
 
 def different_code(runs: "list[RunResults]") -> list[str]:

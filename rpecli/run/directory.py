@@ -180,6 +180,11 @@ class Run:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def best_file(self) -> Path:
+        """The weights of the best validation so far, where `checkpoint_lengths` chooses those that are kept."""
+        return self.path / "best.safetensors"
+
+    @property
     def weights_file(self) -> Path:
         return self.path / "weights.safetensors"
 
@@ -380,3 +385,10 @@ def measure_of(task: str) -> str:
 def _constant(task: str, name: str, default: str) -> str:
     """What the class of a task states, read from its file without running it."""
     return str(catalog.class_constants(catalog.find("tasks", parse_choice(task)[0])).get(name, default))
+
+
+def chosen_weights(record: dict[str, Any]) -> str:
+    """The weights of a run where `checkpoint_lengths` chose them: `those of step 300, most strings right at 60 to 80 (91 %)`."""
+    chosen = record["checkpoint"]
+    lengths = " to ".join(map(str, dict.fromkeys((chosen["lengths"][0], chosen["lengths"][-1]))))
+    return f"those of step {chosen['step']:,}, most strings right at {lengths} ({100 * chosen['exact_match']:.0f} %)"

@@ -78,6 +78,14 @@ class LrSearch(Record):
     tried: NotEmpty[LrTrials]
 
 
+class ChosenCheckpoint(Record):
+    """The validation whose weights a run ended with, where `checkpoint_lengths` chose it."""
+
+    step: Count
+    exact_match: Share  # mean over the lengths
+    lengths: NotEmpty[Positive]
+
+
 class RunRecord(Record):
     """run.json: what a run is, and from its training on, where it was trained and how far it is."""
 
@@ -120,6 +128,7 @@ class RunRecord(Record):
     weights: NotRequired[str]  # fingerprint of the weights file that training ended with
     diverged: NotRequired[Count]  # the step of the validation before which the loss was not finite; 0: it is
     lr_search: NotRequired[LrSearch]  # of a run whose learning rate was chosen
+    checkpoint: NotRequired[ChosenCheckpoint]  # of a run whose weights were chosen
     receipt: NotRequired[str | None]  # of the last job that did all it was asked for
     steps_to_accuracy: NotRequired[StepsToAccuracy]
     peak_memory: NotRequired[Count | None]  # bytes
@@ -135,6 +144,7 @@ class MetricsScores(Record):
     lr: Real  # learning rate of the last step
     token_accuracy: Share  # mean over the validation sets
     exact_match: Share  # mean over the validation sets
+    checkpoint_match: NotRequired[Share]  # mean exact match over the sets of `checkpoint_lengths`
 
 
 class MetricsLine(MetricsScores):

@@ -18,7 +18,7 @@ from rpecli import catalog, data, objective, process
 from rpecli.attention.reference import split_heads
 from rpecli.config.recipe import Config
 from rpecli.device import peak_memory, to_device, tune_malloc
-from rpecli.model import Attention, LoadedModel, Transformer, max_train_positions
+from rpecli.model import Attention, Transformer, max_train_positions
 from rpecli.run.code import shipped_code
 from rpecli.run.directory import Run, Status, Stopped
 from rpecli.run.provenance import now, provenance, sources
@@ -26,6 +26,8 @@ from rpecli.run.records import MetricsLine, MetricsScores
 from rpecli.signals import stop_signals
 from rpecli.task import Batch
 from rpecli.train.batches import TrainBatch, draw_batch
+from rpecli.train.chosen import Choice
+from rpecli.train.scores import scores
 from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint, save_weights
 
 SAVE_SECONDS = 15.0  # between checkpoints
@@ -176,6 +178,7 @@ class TrainingSession:
     run: Run
     trainer: Trainer
     earlier_seconds: float  # of the sessions before this one
+    choice: Choice | None = None  # of the checkpoint that is kept, where it is not the last
     start: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
@@ -184,10 +187,13 @@ class TrainingSession:
     def validate(self, sets: list[Batch]) -> MetricsLine:
         """A new line of metrics.jsonl. Raises Diverged."""
         try:
-            line: MetricsLine = {**validate(self.trainer, sets), "seconds": self.seconds()}
+            scores = validate(self.trainer, sets)
         except Diverged:
             self.run.update(diverged=self.trainer.step)
             raise
+        if self.choice:
+            scores["checkpoint_match"] = self.choice.look()
+        line: MetricsLine = {**scores, "seconds": self.seconds()}
         self.run.append_metrics(line)
         return line
 
@@ -197,7 +203,10 @@ class TrainingSession:
 
     def finish(self) -> dict[str, Any]:
         """Writes the weights, then the record that says so; returns the record."""
-        save_weights(self.trainer, self.run)
+        if self.choice:
+            self.run.update(checkpoint=self.choice.keep())
+        else:
+            save_weights(self.trainer, self.run.weights_file)
         seconds, tokens = self.seconds(), self.trainer.tokens
         record = self.run.update(
             status=Status.TRAINED,
@@ -211,6 +220,7 @@ class TrainingSession:
             tokens_per_second=round(tokens / max(seconds, 1e-9)),
         )
         self.run.checkpoint_file.unlink(missing_ok=True)
+        self.run.best_file.unlink(missing_ok=True)
         return record
 
 
@@ -244,7 +254,7 @@ def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None)
     if trainer.share or "processes" in record:
         state["processes"] = trainer.share.size if trainer.share else 1
     run.update(**state, **_facts(trainer), **provenance())
-    return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0)
+    return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0, Choice.of(run, trainer))
 
 
 def should_validate(trainer: Trainer) -> bool:
@@ -267,13 +277,7 @@ def validate(trainer: Trainer, sets: list[Batch]) -> MetricsScores:
         raise Diverged(
             f"the loss is {loss} before step {trainer.step}: lower lr (now {trainer.config.lr}) or clip, or warm up longer"
         )
-    token_accuracy, exact_match = [], []
-    for batch in sets:
-        examples = data.shift_targets(batch, trainer.config)
-        correct_BxT = predictions(trainer, batch) == torch.from_numpy(examples.targets_BxT)
-        answer_BxT = torch.from_numpy(examples.answer_mask_BxT)
-        token_accuracy.append((correct_BxT & answer_BxT).sum().item() / answer_BxT.sum().item())
-        exact_match.append((correct_BxT | ~answer_BxT).all(1).float().mean().item())
+    token_accuracy, exact_match = zip(*(scores(trainer, batch) for batch in sets), strict=True)
     return {
         "step": trainer.step,
         "tokens": trainer.tokens,
@@ -282,15 +286,6 @@ def validate(trainer: Trainer, sets: list[Batch]) -> MetricsScores:
         "token_accuracy": round(float(np.mean(token_accuracy)), 6),
         "exact_match": round(float(np.mean(exact_match)), 6),
     }
-
-
-def predictions(loaded: LoadedModel, batch: Batch) -> Tensor:
-    """The prediction at every place of a validation batch, `[B, T]`, on the CPU."""
-    examples = data.shift_targets(batch, loaded.config)
-    positions = data.validation_positions(loaded.task, loaded.config, batch)
-    ids_BxT, padding_mask_BxT = (to_device(a, loaded.device) for a in (examples.inputs_BxT, examples.padding_mask_BxT))
-    logits_BxTxV = loaded.model.head(loaded.model(ids_BxT, to_device(positions, loaded.device), padding_mask_BxT))
-    return objective.predict(logits_BxTxV, examples.sets).cpu()
 
 
 def steps_to_accuracy(lines: list[MetricsLine]) -> dict[str, int | None]:

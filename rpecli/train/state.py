@@ -1,6 +1,7 @@
 """The trainer: model, optimizer and counters, and the checkpoint that holds them."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,8 +62,8 @@ def save_checkpoint(trainer: Trainer, run: Run) -> None:
     tensor_file.write(run.checkpoint_file, state)
 
 
-def save_weights(trainer: Trainer, run: Run) -> None:
-    tensor_file.write(run.weights_file, trainer.model.state())
+def save_weights(trainer: Trainer, file: Path) -> None:
+    tensor_file.write(file, trainer.model.state())
 
 
 def load_checkpoint(trainer: Trainer, run: Run) -> None:
