@@ -291,9 +291,21 @@ def _tasks_line() -> str:
 
 
 def _papers_line() -> str:
-    run = [each for name in paper.names() for each in papers.outcomes(name) if each.n_kept >= MIN_SEEDS]
-    agreeing = sum(each.verdict == AGREES for each in run)
-    return f"- **[papers](papers/README.md)**: of {len(run)} published cells that were run with enough seeds, {agreeing} agree."
+    """How many cells agree, and on how many tasks the order of encodings is the published one."""
+    run = {name: [each for each in papers.outcomes(name) if each.n_kept >= MIN_SEEDS] for name in paper.names()}
+    values = [each for outcomes in run.values() for each in outcomes if not each.order_only]
+    agreeing = sum(each.verdict == AGREES for each in values)
+    found = [one for name in paper.names() for one in paper_orders(name) if one.interval is not None]
+    alike = sum(one.is_like_published is True for one in found)
+    orders = f"; of {len(found)} orders of encodings that were compared, {alike} are as published" if found else ""
+    return f"- **[papers](papers/README.md)**: of {len(values)} published cells run with enough seeds, {agreeing} agree{orders}."
+
+
+def paper_orders(name: str) -> list[order.Order]:
+    """The orders of a paper whose values are of another size; none of one whose values are compared."""
+    loaded = paper.load(name)
+    run = [each for each in papers.outcomes(name) if each.n_runs]
+    return order.orders(run, loaded.measure == "perplexity") if loaded.compare == "order" else []
 
 
 def _crasp_line() -> str:
@@ -311,8 +323,8 @@ def paper_section(name: str) -> str:
     known = "\n".join(f"- {text}" for text in [*loaded.deviations, *loaded.defects])
     rows = paper_rows.outcome_table(loaded, run)
     written = Table("", rows.columns, rows.align, rows.rows).markdown(padded=False) if run else "Not run yet."
-    if run and loaded.compare == "order":
-        written += f"\n\n{paper_rows.order_table(order.orders(run)).markdown(padded=False)}"
+    if orders := paper_orders(name):
+        written += f"\n\n{paper_rows.order_table(orders).markdown(padded=False)}"
     return f"## {name}\n\n{loaded.title}. Numbers from {loaded.source}.\n\n{written}\n\nDeviations and defects:\n\n{known}"
 
 

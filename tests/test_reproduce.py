@@ -1,6 +1,7 @@
 """`rpe reproduce`: papers as data, the rule of the verdict, and the command from the first run to the table."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,14 @@ def results(*bins: list[float], perfect: bool = True) -> list[SeedResult]:
 @pytest.mark.parametrize("name", paper.names())
 def test_shipped_papers_name_what_exists_and_have_problems_in_every_bin(name: str) -> None:
     loaded = paper.load(name)
-    assert len(loaded.cells) >= 40
+    assert loaded.cells
     for choice in {config.task: config for each in loaded.cells for config in loaded.configs(each, 1)}:
-        built = task.build(choice)
-        assert all(any(map(built.has_length, range(first, last + 1))) for first, last in loaded.bins)
+        for part in loaded.bins:
+            first, last = part.lengths
+            assert any(map(task.build(part.task or choice).has_length, range(first, last + 1)))
     for each in loaded.cells:
-        assert all(0 <= value <= 1 for seed in each.seeds for value in seed)
+        values = [value for seed in each.seeds for value in seed]
+        assert all(value >= 1 if loaded.measure == "perplexity" else 0 <= value <= 1 for value in values)
 
 
 def test_published_means_are_those_of_the_tables() -> None:
@@ -161,7 +164,7 @@ def test_tokens_count_where_the_paper_counts_them(tmp_path: Path) -> None:
 
     class Trained:
         is_trained, config = True, run.config
-        latest_evaluations = staticmethod(lambda: lines)
+        latest_evaluations = staticmethod(lambda _task: lines)
         last_metrics = staticmethod(lambda: {"exact_match": 1.0})
 
     assert outcome.seed_result(loaded, Trained()) == SeedResult(0, [1.0, pytest.approx(0.7)], True)  # type: ignore[arg-type]
@@ -189,6 +192,46 @@ def test_the_command_runs_what_is_missing_and_prints_both(tmp_path: Path, rpe: t
     runs = [tiny.Run(tmp_path / "runs/papers" / config.id) for config in loaded.configs(loaded.cells[0], 3)]
     by_hand = [run.latest_evaluations()[5]["exact_match_eos"] + run.latest_evaluations()[6]["exact_match_eos"] for run in runs]
     assert record["bins"][1]["ours"] == pytest.approx(sum(by_hand) / 6)
+
+
+SETS: dict[str, Any] = {
+    "bins": [[4, 4], {"lengths": [4, 5], "label": "sparse", "task": "flip-flop:format=lm:ignore=0.9"}],
+    "measure": "token_accuracy",
+    "tasks": {"copy": {"task": "flip-flop:format=lm"}},
+}
+
+
+def test_a_bin_may_be_of_the_task_with_other_options(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = written(tmp_path, **SETS)
+    words = ("reproduce", file, "--jobs", 0, "--device", "cpu", "--cells", "copy/nope", "--json")
+    (record,) = json.loads(rpe(*words).out)
+    loaded = paper.load(str(file))
+    runs = [tiny.Run(tmp_path / "runs/papers" / config.id) for config in loaded.configs(loaded.cells[0], 3)]
+    lines = [[(line["length"], line.get("task_override")) for line in run.evaluations()] for run in runs]
+    other = "flip-flop:format=lm:ignore=0.9"
+    assert lines == [[(4, None), (4, other), (5, other)]] * 3
+    sparse = [run.latest_evaluations(other) for run in runs]
+    by_hand = sum(each[n]["token_accuracy"] for each in sparse for n in (4, 5)) / 6
+    assert [part["name"] for part in record["bins"]] == ["[4,4]", "sparse"]
+    assert record["bins"][1]["ours"] == pytest.approx(by_hand)
+    assert record["bins"][0]["ours"] == pytest.approx(sum(run.latest_evaluations()[4]["token_accuracy"] for run in runs) / 3)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("eval.jsonl")}
+    assert json.loads(rpe(*words).out) == [record]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_perplexity_is_best_where_it_is_least(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = [{**PAPER["cells"][0], "arm": arm, "seeds": [[4.5, value]]} for arm, value in (("nope", 20.0), ("ape", 7.25))]
+    text = {"measure": "perplexity", "compare": "order", "tasks": {"copy": {"task": "text"}}, "cells": cells}
+    shown = rpe("reproduce", written(tmp_path, **text), "--jobs", 0, "--device", "cpu").out
+    run = tiny.Run(next((tmp_path / "runs/papers").glob("text-none-s0-*")))
+    nll = [line["nll"] for length, line in run.latest_evaluations().items() if length > 4]
+    assert outcome.seed_result(paper.load("made-up.yaml"), run).bins[1] == pytest.approx(sum(map(math.exp, nll)) / 2)
+    assert "Perplexity, published | ours" in shown
+    assert r"20 \| " in shown
+    assert "ape, nope" in shown
 
 
 def test_files_of_the_users_in_a_paper_are_relative_to_it_and_may_run(here: Path, rpe: tiny.Rpe) -> None:
@@ -255,6 +298,11 @@ def test_what_cannot_be_meant_is_an_error_before_anything_starts(rpe: tiny.Rpe, 
         ({"cells": [PAPER["cells"][0] | {"size": "1/16"}]}, "a size is LAYERS/HEADS/WIDTH"),
         ({"cells": [PAPER["cells"][0] | {"keys": {"stepps": 3}}]}, "stepps"),
         ({"title": None}, "title"),
+        ({"bins": [{"lengths": [1, 4], "task": "copy"}, [5, 6]]}, "bins: the first is in distribution"),
+        ({"bins": [[1, 4], {"lengths": [5, 6], "task": "copyy"}]}, "did you mean copy"),
+        ({"bins": [[1, 4], {"length": [5, 6]}]}, "bins.1"),
+        ({"bins": [[4, 1], [5, 6]]}, "write the first length, from 1 on, and then the last"),
+        ({"measure": "perplexity"}, "write compare: order"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -269,4 +317,6 @@ def test_papers_are_listed(rpe: tiny.Rpe) -> None:
 
 
 def test_numbers_read_as_in_the_papers() -> None:
-    assert [tables.percent(value) for value in (0.9996, 1.0, 0.0, None, 0.12345)] == ["99.96", "100", "0", "-", "12.35"]
+    shares = (0.9996, 1.0, 0.0, None, 0.12345)
+    assert [tables.value(share, "exact_match_eos") for share in shares] == ["99.96", "100", "0", "-", "12.35"]
+    assert [tables.value(number, "perplexity") for number in (4.5755, 265.5, None)] == ["4.575", "265.5", "-"]

@@ -20,6 +20,7 @@ from rpecli.table import few, plural
 
 if TYPE_CHECKING:
     from rpecli.config.recipe import Config
+    from rpecli.config.settings import EvalSettings
     from rpecli.reproduce.paper import Cell, Paper
 
 EXAMPLES = """
@@ -87,7 +88,7 @@ def reproduce(
     if limit is not None:
         chosen = _within(loaded, chosen, limit, seeds, jobs)
     configs = {config.id: config for cell in chosen for config in loaded.configs(cell, seeds)}
-    failed = False if show else _run(configs, paper, runs, place)
+    failed = False if show else _run(loaded, configs, paper, runs, place)
     _print_outcomes(loaded, chosen, seeds, runs, as_json)
     if failed:
         raise SystemExit(FAILURE)
@@ -154,9 +155,19 @@ def _within(paper: "Paper", cells: list["Cell"], limit: float, seeds: int, jobs:
     return [cell for cell in cells if cell.name in fitting]
 
 
-def _run(configs: dict[str, "Config"], name: str, folder: Path, place: Workplace) -> bool:
-    """Trains and evaluates what is missing; whether a run failed."""
-    work = {id: place.job(Run(folder / id), EvalRequest(config.eval)) for id, config in configs.items()}
+def _run(paper: "Paper", configs: dict[str, "Config"], name: str, folder: Path, place: Workplace) -> bool:
+    """Trains and evaluates what is missing, one test set after another; whether a run failed."""
+    evaluations = {id: paper.evaluations(config) for id, config in configs.items()}
+    failed = False
+    for number in range(max(map(len, evaluations.values()))):
+        failed |= _run_set(configs, {id: sets[number] for id, sets in evaluations.items()}, name, folder, place)
+    return failed
+
+
+def _run_set(
+    configs: dict[str, "Config"], settings: dict[str, "EvalSettings"], name: str, folder: Path, place: Workplace
+) -> bool:
+    work = {id: place.job(Run(folder / id), EvalRequest(settings[id])) for id in configs}
     done = {id for id, job in work.items() if is_done(job, configs[id])}
     if len(done) == len(work):
         return False
@@ -183,7 +194,7 @@ def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Pat
         return
     print_tables(tables.outcome_table(paper, outcomes))
     if paper.compare == "order":
-        if orders := order.orders(outcomes):
+        if orders := order.orders(outcomes, paper.measure == "perplexity"):
             print_tables(tables.order_table(orders))
         return
     with_verdict = [each for each in outcomes if each.verdict == outcome.AGREES or each.verdict.startswith("differs")]

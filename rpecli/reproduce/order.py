@@ -30,21 +30,23 @@ class Order:
         return None if self.interval is None else self.interval[0] > 0
 
 
-def orders(outcomes: Iterable[Outcome]) -> list[Order]:
-    """The orders of all tasks with an arm that has enough seeds, by their last bin."""
+def orders(outcomes: Iterable[Outcome], best_is_least: bool = False) -> list[Order]:
+    """The orders of all tasks with an arm that has enough seeds, by their last bin, the best first."""
     by_task: dict[str, list[Outcome]] = {}
     for each in outcomes:
         by_task.setdefault(each.cell.task, []).append(each)
-    return [_order(task, members) for task, members in by_task.items() if any(one.n_kept >= MIN_SEEDS for one in members)]
+    enough = {task: [one for one in members if one.n_kept >= MIN_SEEDS] for task, members in by_task.items()}
+    for members in enough.values():
+        members.sort(key=lambda one: one.bins[-1].published, reverse=not best_is_least)
+    return [_order(task, members, len(by_task[task])) for task, members in enough.items() if members]
 
 
-def _order(task: str, outcomes: list[Outcome]) -> Order:
-    compared = sorted((one for one in outcomes if one.n_kept >= MIN_SEEDS), key=lambda one: -one.bins[-1].published)
+def _order(task: str, compared: list[Outcome], n_published: int) -> Order:
     published = [one.bins[-1].published for one in compared]
     ours = [one.bins[-1].ours or 0.0 for one in compared]
     correlation = _spearman(published, ours) if len(compared) >= MIN_ARMS else None
     interval = None if correlation is None else _interval(correlation, len(compared))
-    return Order(task, [one.cell.arm for one in compared], len(outcomes), correlation, interval)
+    return Order(task, [one.cell.arm for one in compared], n_published, correlation, interval)
 
 
 def _spearman(a: list[float], b: list[float]) -> float | None:

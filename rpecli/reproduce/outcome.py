@@ -5,14 +5,17 @@ samples of so many seeds differ by in 95 of 100 cases, t sqrt(1/ours + 1/theirs)
 deviations over seeds (of ours alone where a single seed was published). Below three seeds there is no verdict.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from scipy.stats import t as student
 
+from rpecli.reproduce import paper as paper_data
 from rpecli.reproduce.paper import Cell, Paper
 from rpecli.run.directory import Run
+from rpecli.run.records import EvalLine
 
 TOLERANCE = 0.005  # half a point: the sampling error of some 2,000 strings
 MIN_SEEDS = 3
@@ -69,12 +72,24 @@ class SeedResult:
 
 def seed_result(paper: Paper, run: Run) -> SeedResult | None:
     """What a run came to; None while it is not trained, or not evaluated in every bin."""
-    lines = run.latest_evaluations() if run.is_trained else {}
-    bins = [[line[paper.measure] for n, line in lines.items() if first <= n <= last] for first, last in paper.bins]
     last = run.last_metrics()
-    if last is None or not all(bins):
+    if last is None or not run.is_trained:
+        return None
+    lines = {part.task: run.latest_evaluations(part.task) for part in paper.bins}
+    bins = [[_value(line, paper.measure) for n, line in lines[part.task].items() if _within(n, part)] for part in paper.bins]
+    if not all(bins):
         return None
     return SeedResult(run.config.seed, [fmean(values) for values in bins], last["exact_match"] == 1)
+
+
+def _value(line: EvalLine, measure: str) -> float:
+    if measure != "perplexity":
+        return line[measure]  # type: ignore[literal-required]
+    return math.inf if line["nll"] is None else math.exp(line["nll"])
+
+
+def _within(length: int, part: paper_data.Bin) -> bool:
+    return part.lengths[0] <= length <= part.lengths[1]
 
 
 def outcome(paper: Paper, cell: Cell, results: Iterable[SeedResult]) -> Outcome:

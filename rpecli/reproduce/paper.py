@@ -1,8 +1,9 @@
 """A paper's published numbers as data: `recipes/papers/NAME.yaml`, one line a cell.
 
-A cell is one setting of the paper (task, arm, size) with its published values, one list per seed and one value per bin of
-lengths. The keys of its runs are those of the paper's protocol, then of its task, its arm, its size and its own; narrower ones
-win. A cell is named TASK/ARM/LAYERS/HEADS/WIDTH, and `variant` is added where two would have one name.
+A cell is one setting of the paper (task, arm, size) with its published values, one list per seed and one value per bin: of
+lengths, or of lengths and other options of the task, as test sets that are sparser than training. The keys of its runs are those
+of the paper's protocol, then of its task, its arm, its size and its own; narrower ones win. A cell is named
+TASK/ARM/LAYERS/HEADS/WIDTH, and `variant` is added where two would have one name.
 """
 
 from functools import cached_property
@@ -15,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from rpecli import catalog, trust
 from rpecli.choice import ChoiceError, canonical, is_path
 from rpecli.config.recipe import Config, Recipe
+from rpecli.config.settings import EvalSettings, TaskChoice
 
 SAMPLES = 32  # strings of every length of a bin
 
@@ -35,6 +37,23 @@ def _size(text: Any) -> dict[str, int]:
     if len(parts) != 3 or not all(part.isdigit() for part in parts):
         raise ValueError("a size is LAYERS/HEADS/WIDTH, as 2/1/64")
     return dict(zip(("n_layer", "n_head", "d_model"), map(int, parts), strict=True))
+
+
+class Bin(_Strict):
+    """What one value is the mean over: the lengths from first to last, of the trained task or of one with other options."""
+
+    lengths: tuple[int, int]
+    task: TaskChoice | None = Field(None, description="The task with the options of this test set; without it, the trained one.")
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.label or "[{},{}]".format(*self.lengths)
+
+
+def _bin(value: Any) -> Any:
+    """`[1, 50]` -> a bin of these lengths."""
+    return {"lengths": value} if isinstance(value, list) else value
 
 
 class Cell(_Strict):
@@ -67,9 +86,11 @@ class Paper(_Strict):
     title: str
     source: str = Field(description="Where the numbers stand: repository and commit, or the table of the paper.")
     summary: str
-    bins: list[tuple[int, int]] = Field(min_length=1, description="First and last length of each; the first is in distribution.")
-    measure: Literal["exact_match_eos", "token_accuracy"] = Field(
-        "exact_match_eos", description="What the values are: strings right, end token included, or tokens right."
+    bins: list[Annotated[Bin, BeforeValidator(_bin)]] = Field(
+        min_length=1, description="[first, last] length of each, or lengths, task and label; the first is in distribution."
+    )
+    measure: Literal["exact_match_eos", "token_accuracy", "perplexity"] = Field(
+        "exact_match_eos", description="What the values are: strings right, end token included, tokens right, or perplexity."
     )
     compare: Literal["values", "order"] = Field(
         "values", description="Whether values are to agree, or, at another size, the order of the arms of a task alone."
@@ -87,14 +108,21 @@ class Paper(_Strict):
 
     @property
     def bin_names(self) -> list[str]:
-        return [f"[{first},{last}]" for first, last in self.bins]
+        return [part.name for part in self.bins]
 
     def configs(self, cell: Cell, n_seeds: int) -> list[Config]:
         """The runs of a cell, of seeds 0, 1, ..."""
-        lengths = ",".join(f"{first}:{last}:1" for first, last in self.bins)
         keys = {**self.protocol, **self.tasks[cell.task], **self.arms[cell.arm], **cell.size, **cell.keys}
-        recipe = Recipe(**{"lengths": lengths, "samples": SAMPLES, **keys, "seed": list(range(n_seeds))})
+        recipe = Recipe(**{"lengths": self._lengths(None), "samples": SAMPLES, **keys, "seed": list(range(n_seeds))})
         return recipe.configs()
+
+    def evaluations(self, config: Config) -> list[EvalSettings]:
+        """What a run is evaluated on: the lengths of the trained task, then those of each other test set."""
+        others = dict.fromkeys(part.task for part in self.bins if part.task)
+        return [config.eval, *(config.eval.model_copy(update={"eval_task": t, "lengths": self._lengths(t)}) for t in others)]
+
+    def _lengths(self, task: str | None) -> str:
+        return ",".join("{}:{}:1".format(*part.lengths) for part in self.bins if part.task == task)
 
 
 def names() -> list[str]:
@@ -136,6 +164,13 @@ def _check(paper: Paper, path: Path) -> None:
     if len(paper.by_name) < len(paper.cells):
         twice = sorted({cell.name for cell in paper.cells if [other.name for other in paper.cells].count(cell.name) > 1})
         raise PaperError(f"{path}: two cells are named {twice[0]}: tell them apart with variant")
+    if paper.bins[0].task:
+        raise PaperError(f"{path}: bins: the first is in distribution, so that its task is the trained one: leave task out there")
+    for part in paper.bins:
+        if not 1 <= part.lengths[0] <= part.lengths[1]:
+            raise PaperError(f"{path}: bins: {part.name}: write the first length, from 1 on, and then the last")
+    if paper.measure == "perplexity" and paper.compare != "order":
+        raise PaperError(f"{path}: measure: a perplexity is of one text and vocabulary: write compare: order")
     if any("lr_search" in keys for keys in (paper.protocol, *paper.tasks.values(), *paper.arms.values())):
         raise PaperError(f"{path}: lr_search: a published protocol has one learning rate: write lr")
     for cell in paper.cells:

@@ -8,7 +8,7 @@ from rpecli.reproduce.outcome import MIN_SEEDS, Bin, Outcome
 from rpecli.reproduce.paper import Cell, Paper
 from rpecli.table import MISSING, Table, duration
 
-WHAT = {"exact_match_eos": "strings", "token_accuracy": "tokens"}
+WHAT = {"exact_match_eos": "Per cent of strings right", "token_accuracy": "Per cent of tokens right", "perplexity": "Perplexity"}
 
 
 def papers_table(papers: Mapping[str, Paper]) -> Table:
@@ -23,13 +23,13 @@ def cells_table(paper: Paper, cells: Sequence[Cell], seconds: Mapping[str, float
         {
             "cell": cell.name,
             "seeds": str(len(cell.seeds)),
-            **{name: percent(fmean(cell.published(k))) for k, name in enumerate(paper.bin_names)},
+            **{name: value(fmean(cell.published(k)), paper.measure) for k, name in enumerate(paper.bin_names)},
             "time a seed": duration(seconds[cell.name]),
         }
         for cell in cells
     ]
     times = "Times are measured on this machine, for all steps; many runs stop early."
-    caption = f"Per cent of {WHAT[paper.measure]} right, published. {times}"
+    caption = f"{WHAT[paper.measure]}, published. {times}"
     return Table.of(rows, paper.title, ("cell", "seeds", *paper.bin_names, "time a seed"), caption=caption)
 
 
@@ -39,13 +39,12 @@ def outcome_table(paper: Paper, outcomes: Sequence[Outcome]) -> Table:
         {
             "cell": outcome.cell.name,
             "seeds": f"{outcome.n_kept} of {outcome.n_runs}" if outcome.n_runs else MISSING,
-            **{part.name: f"{percent(part.published)} | {percent(part.ours)}" for part in outcome.bins},
+            **{part.name: " | ".join(value(x, paper.measure) for x in (part.published, part.ours)) for part in outcome.bins},
             "verdict": outcome.verdict,
         }
         for outcome in outcomes
     ]
-    what = WHAT[paper.measure]
-    caption = f"Per cent of {what} right, published | ours. Seeds: how many of ours count, of those that were run. " + (
+    caption = f"{WHAT[paper.measure]}, published | ours. Seeds: how many of ours count, of those that were run. " + (
         "Runs are smaller than the paper's, so that the order of a task's encodings is compared, not the values."
         if paper.compare == "order"
         else "agrees: within half a point, or within what chance makes of so many seeds."
@@ -87,8 +86,12 @@ def _bin_record(part: Bin) -> dict[str, object]:
     return {**vars(part), "agrees": part.agrees}
 
 
-def percent(share: float | None) -> str:
-    """`99.96`; an exact 100 or 0 without decimals."""
-    if share is None:
+def value(number: float | None, measure: str) -> str:
+    """A share in per cent, `99.96`, an exact 100 or 0 without decimals; a perplexity as it is."""
+    if number is None:
         return MISSING
+    return f"{number:.4g}" if measure == "perplexity" else percent(number)
+
+
+def percent(share: float) -> str:
     return f"{100 * share:.4g}" if share in (0, 1) else f"{100 * share:.2f}"
