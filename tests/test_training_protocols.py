@@ -14,7 +14,7 @@ from rpecli.task import END, PAD
 from rpecli.train import chosen, loop, scores
 from rpecli.train.loop import train
 from rpecli.train.stacked import train_together, why_not_stackable
-from rpecli.train.state import parameter_groups
+from rpecli.train.state import build_trainer, parameter_groups
 
 MIXED = {"batch": 24, "batch_lengths": "mixed", "length": 9, "min_length": 2}
 
@@ -213,7 +213,7 @@ def test_the_weights_kept_are_those_of_the_best_validation_at_the_lengths_asked(
     runs = [tiny.trained_run(tmp_path, **CHOOSING, seed=seed) for seed in range(3)]
     for run in runs:
         shares = {line["step"]: line["checkpoint_match"] for line in run.metrics()}
-        best = max(shares, key=lambda step: shares[step])  # the first of several
+        best = max(shares, key=lambda step: (shares[step], step))  # the last of several
         assert run.record["checkpoint"] == {"step": best, "exact_match": shares[best], "lengths": [8, 12]}
         assert list(run.path.glob("*.safetensors")) == [run.weights_file]
         loaded, _ = load(run, "cpu")
@@ -231,6 +231,51 @@ def test_a_choice_of_weights_changes_nothing_in_training(tmp_path):
     assert "checkpoint_match" not in plain.metrics()[0]
 
 
+def test_where_no_string_is_ever_right_the_last_weights_are_kept(tmp_path):
+    keys = CHOOSING | {"task": "copy", "steps": 8, "validate_every": 2}
+    chosen_run, plain = (tiny.trained_run(tmp_path, **keys | more) for more in ({}, {"checkpoint_lengths": None}))
+    assert chosen_run.record["checkpoint"] == {"step": 8, "exact_match": 0.0, "lengths": [8, 12]}
+    assert chosen_run.weights_file.read_bytes() == plain.weights_file.read_bytes()
+
+
+def test_weights_of_running_text_are_not_chosen_by_whole_strings(tmp_path, rpe):
+    text = tmp_path / "book.txt"
+    text.write_text(" ".join(map(str, range(2000))))
+    result = rpe(
+        "train", "--task", f"text:path={text}", "--length", "8", "--checkpoint-lengths", "1x", "--runs", tmp_path / "runs"
+    )
+    assert (result.code, "is measured by perplexity, and whole strings are counted: remove it" in result.err) == (2, True)
+
+
+def test_a_run_that_changes_its_encoding_is_chosen_by_what_is_evaluated(tmp_path):
+    keys = CHOOSING | {"encoding": "learned:then=none", "switch_fraction": 0.5, "validate_every": 5}
+    run = tiny.trained_run(tmp_path, **keys)
+    loaded, _ = load(run, "cpu")
+    right = [scores.scores(loaded, batch)[1] for batch in chosen.sets(loaded.task, run.config)]
+    assert np.mean(right) == pytest.approx(run.record["checkpoint"]["exact_match"], abs=1e-6)
+
+
+def test_a_checkpoint_holds_the_weights_that_were_best_when_it_was_written(tmp_path, monkeypatch):
+    run = tiny.new_run(tmp_path, **CHOOSING)
+    trainer = build_trainer(run.config, torch.device("cpu"))
+    sets = data.validation_sets(trainer.task, trainer.config)
+    session = loop.start(run, trainer, resumed=False)
+    assert session.choice
+    loop.step(trainer)
+    session.validate(sets)
+    session.save()
+    kept = {name: tensor.clone() for name, tensor in session.choice.weights.items()}
+    loop.step(trainer)
+    monkeypatch.setattr(session.choice, "_exact_match", lambda _: 1.0)
+    session.validate(sets)  # better, and killed before the next checkpoint
+    assert session.choice.step == 2
+    resumed = loop.start(run, *loop.build_or_load(run, trainer.device))
+    assert resumed.choice
+    assert resumed.choice.step == 1
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in resumed.choice.weights.items())
+    assert resumed.choice.weights.keys() == kept.keys()
+
+
 def test_a_killed_run_chooses_the_weights_that_it_would_have_chosen(tmp_path):
     trap = tiny.trap_in(tmp_path)
     keys = CHOOSING | {"task": str(trap.task)}
@@ -239,7 +284,7 @@ def test_a_killed_run_chooses_the_weights_that_it_would_have_chosen(tmp_path):
     trap.arm(45, "raise")
     with pytest.raises(ValueError, match="the trap"):
         train(run, "cpu")
-    assert run.best_file.exists()
+    assert list(run.path.glob("*.safetensors")) == [run.checkpoint_file]
     train(run, "cpu")
     assert run.record["checkpoint"] == whole.record["checkpoint"]
     assert run.weights_file.read_bytes() == whole.weights_file.read_bytes()
@@ -279,6 +324,10 @@ def test_lengths_beyond_training_that_chose_the_weights_are_said_in_reports_and_
         ({"checkpoint_lengths": "70000", "encoding": "xpos", "tokens": 8}, "checkpoint_lengths: 70004 positions: xPos overflows"),
         ({"checkpoint_lengths": "0"}, "checkpoint_lengths: "),
         ({"checkpoint_lengths": "many"}, "checkpoint_lengths: "),
+        ({"checkpoint_lengths": "4x:8"}, "checkpoint_lengths: '4x:8' descends: write 8:4x"),
+        ({"checkpoint_lengths": "0.01x"}, "checkpoint_lengths: '0.01x': lengths start at 1: write 1"),
+        ({"length": 400, "validation_samples": 999_999_999}, "validation_samples: holding the strings of validation needs"),
+        ({"checkpoint_lengths": "1:9999:1", "validation_samples": 10**6}, "checkpoint_lengths: holding their strings needs"),
         (
             {"task": "sort", "checkpoint_lengths": "8,1000"},
             "checkpoint_lengths: sort holds out no problem longer than 149: write",

@@ -136,8 +136,8 @@ def _conflicts(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
             yield task, ("task",), str(keys_of_runs)
             continue
         settings = Settings(**keys_of_runs)
-        key = (settings.length, settings.min_length, settings.lengths, settings.d_model, settings.n_head,
-               settings.normalizer, settings.attention)  # fmt: skip
+        key = (settings.length, settings.min_length, settings.lengths, settings.checkpoint_lengths, settings.d_model,
+               settings.n_head, settings.normalizer, settings.attention)  # fmt: skip
         if key not in checked:
             checked.add(key)
             yield from ((task, keys, message) for keys, message in _conflicts_of_task(settings, task))
@@ -153,7 +153,8 @@ def _conflicts_of_task(settings: Settings, task: str) -> Iterator[tuple[tuple[st
     if settings.min_length > settings.length:
         message = f"min_length={settings.min_length} is above the training length {settings.length} of {task}"
         yield ("min_length", "length", "task"), f"{message}: lower it, or raise length"
-    try:
-        parse_lengths(settings.lengths, settings.length)
-    except ValueError as error:
-        yield ("lengths", "length", "task"), f"{error}  ({task} trains on length {settings.length})"
+    for name in ("lengths", "checkpoint_lengths"):
+        try:
+            parse_lengths(getattr(settings, name) or "1x", settings.length)
+        except ValueError as error:
+            yield (name, "length", "task"), f"{error}  ({task} trains on length {settings.length})"

@@ -185,7 +185,8 @@ class OptimizationSettings(Strict):
     checkpoint_lengths: OptionalLengths = Field(
         None,
         description="Lengths whose strings choose the weights that are kept: of all validations, those of the one with the most "
-        "right; without it, the last. Beyond length this is a choice on what is tested, as some papers make it.",
+        "right, of several the last; without it, the last of all. Beyond length this is a choice on what is tested, as some "
+        "papers make it.",
     )
 
 

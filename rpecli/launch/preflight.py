@@ -156,6 +156,22 @@ def _encoding_bytes(choice: str, shape: encoding.Shape) -> int:
     return 4 * sizes.FLOAT * (at_few + (at_more - at_few) * (shape.max_train_length - few) // (more - few))
 
 
+def _problem_of_choice(config: Config, built: task.Task) -> str | None:
+    """Why `checkpoint_lengths` cannot choose the weights of a run."""
+    name, asked = label(config.task), parse_lengths(str(config.checkpoint_lengths), config.length)
+    held_out = built.split("validation", config.length)
+    if missing := [n for n in asked if not held_out.has_length(n)]:
+        return f"{name} holds out no problem {held_out.why_not(missing[0])}: write lengths that it has, such as 1x"
+    if built.measure == "perplexity":  # of running text no string is ever right whole
+        return f"{name} is measured by perplexity, and whole strings are counted: remove it"
+    last = asked[-1]
+    if problem := _memory(config, last, built.vocabulary) or _memory(config, built.sequence(last), built.vocabulary):
+        return f"a batch of the longest {problem}: lower them"
+    if problem := memory_problem(sizes.validation_bytes(config, asked), available_memory()):
+        return f"holding their strings {problem}: write fewer lengths, or lower validation_samples"
+    return None
+
+
 def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     """Keys of one run, and what is wrong with them."""
     try:
@@ -183,22 +199,16 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
             remedy = "add rows, or name the splits: split=COLUMN, test_path=FILE"
             yield "task", f"{label(config.task)}: no row up to length {config.length} is left for {name}: {remedy}"
             return
+    every = range(config.min_length, config.length + 1) if config.validation_lengths == "all" else (config.length,)
+    if problem := memory_problem(sizes.validation_bytes(config, every), available_memory()):
+        yield "validation_samples", f"holding the strings of validation {problem}: lower it"
+        return
     sequence = built.sequence(config.length)
-    longest = sequence
-    if config.checkpoint_lengths:
-        asked = parse_lengths(config.checkpoint_lengths, config.length)
-        held_out = built.split("validation", config.length)
-        if missing := [n for n in asked if not held_out.has_length(n)]:
-            remedy = "write lengths that it has, such as 1x"
-            yield "checkpoint_lengths", f"{label(config.task)} holds out no problem {held_out.why_not(missing[0])}: {remedy}"
-            return
-        last = max(asked)
-        if (problem := _memory(config, last, built.vocabulary)) is None:
-            longest = max(sequence, built.sequence(last))
-            problem = _memory(config, longest, built.vocabulary)
-        if problem:
-            yield "checkpoint_lengths", f"a batch of the longest {problem}: lower them"
-            return
+    if config.checkpoint_lengths and (problem := _problem_of_choice(config, built)):
+        yield "checkpoint_lengths", problem
+        return
+    chosen_by = parse_lengths(config.checkpoint_lengths, config.length) if config.checkpoint_lengths else []
+    longest = max(sequence, *map(built.sequence, chosen_by[-1:]), 0)
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.eval.grid and not has_two_sizes(built):

@@ -1,5 +1,7 @@
 """Memory that a run needs at least, from the numbers of its recipe alone: said before anything of that size is made."""
 
+from collections.abc import Iterable
+
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate.eval_set import eval_lengths, n_sequences
 from rpecli.task import Task
@@ -21,6 +23,11 @@ def training_bytes(config: Config, sequence: int, vocabulary: int) -> int:
 def evaluation_set_bytes(settings: EvalSettings, sequence: int, scored: bool = True) -> int:
     """The sequences of one length, which are drawn before they are measured, and their scores."""
     return (TOKEN * sequence + SCORES * scored) * n_sequences(settings, sequence)
+
+
+def validation_bytes(config: Config, lengths: Iterable[int]) -> int:
+    """The sequences of validations at these lengths, which are held through all of training."""
+    return TOKEN * config.validation_samples * sum(lengths)
 
 
 def evaluation_tokens(config: Config, task: Task) -> int:

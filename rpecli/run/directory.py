@@ -180,11 +180,6 @@ class Run:
         return self.path / "checkpoint.safetensors"
 
     @property
-    def best_file(self) -> Path:
-        """The weights of the best validation so far, where `checkpoint_lengths` chooses those that are kept."""
-        return self.path / "best.safetensors"
-
-    @property
     def weights_file(self) -> Path:
         return self.path / "weights.safetensors"
 

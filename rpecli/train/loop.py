@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rpecli import catalog, data, objective, process
+from rpecli import catalog, data, objective, process, tensor_file
 from rpecli.attention.reference import split_heads
 from rpecli.config.recipe import Config
 from rpecli.device import peak_memory, to_device, tune_malloc
@@ -28,7 +28,7 @@ from rpecli.task import Batch
 from rpecli.train.batches import TrainBatch, draw_batch
 from rpecli.train.chosen import Choice
 from rpecli.train.scores import scores
-from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint, save_weights
+from rpecli.train.state import Trainer, build_trainer, load_checkpoint, save_checkpoint
 
 SAVE_SECONDS = 15.0  # between checkpoints
 Progress = Callable[[MetricsLine], None]  # a new line of metrics.jsonl
@@ -198,15 +198,12 @@ class TrainingSession:
         return line
 
     def save(self) -> None:
-        save_checkpoint(self.trainer, self.run)
+        save_checkpoint(self.trainer, self.run, self.choice.state if self.choice else {})
         self.run.update(step=self.trainer.step, tokens=self.trainer.tokens, seconds=self.seconds())
 
     def finish(self) -> dict[str, Any]:
         """Writes the weights, then the record that says so; returns the record."""
-        if self.choice:
-            self.run.update(checkpoint=self.choice.keep())
-        else:
-            save_weights(self.trainer, self.run.weights_file)
+        tensor_file.write(self.run.weights_file, self.choice.weights if self.choice else self.trainer.model.state())
         seconds, tokens = self.seconds(), self.trainer.tokens
         record = self.run.update(
             status=Status.TRAINED,
@@ -218,9 +215,9 @@ class TrainingSession:
             steps_to_accuracy=steps_to_accuracy(self.run.metrics()),
             peak_memory=peak_memory(self.trainer.device),
             tokens_per_second=round(tokens / max(seconds, 1e-9)),
+            **({"checkpoint": self.choice.record} if self.choice else {}),
         )
         self.run.checkpoint_file.unlink(missing_ok=True)
-        self.run.best_file.unlink(missing_ok=True)
         return record
 
 
@@ -243,7 +240,7 @@ def new_or_loaded(run: Run, device: torch.device) -> Trainer:
 
 def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None) -> TrainingSession:
     """Records that a run is started or resumed; `stacked` is how many runs train as one."""
-    record = run.record
+    record, choice = run.record, Choice.of(run, trainer, resumed)
     if not resumed:
         run.metrics_file.unlink(missing_ok=True)
         code = {"sources": sources(run.config), "code": shipped_code(run.config)}
@@ -254,7 +251,7 @@ def start(run: Run, trainer: Trainer, resumed: bool, stacked: int | None = None)
     if trainer.share or "processes" in record:
         state["processes"] = trainer.share.size if trainer.share else 1
     run.update(**state, **_facts(trainer), **provenance())
-    return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0, Choice.of(run, trainer))
+    return TrainingSession(run, trainer, record.get("seconds", 0.0) if resumed else 0.0, choice)
 
 
 def should_validate(trainer: Trainer) -> bool:

@@ -1,7 +1,7 @@
 """The trainer: model, optimizer and counters, and the checkpoint that holds them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,19 +51,15 @@ def build_trainer(config: Config, device: torch.device) -> Trainer:
     return Trainer(**vars(model.build(config, device)))
 
 
-def save_checkpoint(trainer: Trainer, run: Run) -> None:
-    """Everything the next step needs, in one file."""
-    state = {f"model.{name}": tensor for name, tensor in trainer.model.state().items()}
+def save_checkpoint(trainer: Trainer, run: Run, more: Mapping[str, Tensor] = {}) -> None:
+    """Everything the next step needs, and more, in one file."""
+    state = {**more, **{f"model.{name}": tensor for name, tensor in trainer.model.state().items()}}
     for name, parameter in trainer.model.named_parameters():
         for key, value in trainer.optimizer.state[parameter].items():
             state[f"optimizer.{key}.{name}"] = value
     state["counters"] = torch.tensor([trainer.step, trainer.tokens])
     state["losses"] = torch.stack(trainer.losses).cpu().double() if trainer.losses else torch.zeros(0, dtype=torch.float64)
     tensor_file.write(run.checkpoint_file, state)
-
-
-def save_weights(trainer: Trainer, file: Path) -> None:
-    tensor_file.write(file, trainer.model.state())
 
 
 def load_checkpoint(trainer: Trainer, run: Run) -> None:
