@@ -1,11 +1,13 @@
 """The entry point of `rpe`, also as `python -m rpecli`: Ctrl-C has its answer before anything else is imported."""
 
+import os
 import sys
 
 from rpecli import signals
 
 
 def main() -> None:
+    _open_closed_streams()
     signals.install()
     try:
         from rpecli.cli import app
@@ -17,6 +19,17 @@ def main() -> None:
         app.main()
     finally:
         signals.ignore()
+
+
+def _open_closed_streams() -> None:
+    """Input, output and errors that are closed (`>&-`, some daemons) are empty instead: else a file would get their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -326,6 +326,12 @@ def line_of(path: Path, name: str) -> int:
     return 1
 
 
+def line_with(path: Path, name: str) -> int | None:
+    """The first line of a file that calls a function of this name, on its own or of a module; None where none does."""
+    calls = [node for node in ast.walk(_parse(path)) if isinstance(node, ast.Call)]
+    return min((c.lineno for c in calls if name in (getattr(c.func, "id", None), getattr(c.func, "attr", None))), default=None)
+
+
 def _as_type(value: Any, parameter: inspect.Parameter, where: str) -> Any:
     kind = type(parameter.default)
     if not isinstance(value, str) or kind is str:

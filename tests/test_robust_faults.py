@@ -200,3 +200,21 @@ def test_what_a_hook_does_beside_its_answer_reaches_no_other_file(folder: Path, 
         assert not spoiled, (fault, spoiled)
     assert Path.cwd() == folder
     assert "Traceback" not in capfd.readouterr().err
+
+
+GLOBAL = [  # settings of the whole process, which other code computes by too
+    "torch.set_default_dtype(torch.float64)", "torch.set_grad_enabled(False)", "torch.set_num_threads(3)",
+    "torch.set_default_device('meta')", "torch.set_float32_matmul_precision('medium')", "torch.manual_seed(0)",
+    "import numpy; numpy.seterr(all='raise')", "import os; os.chdir('/')",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=[hook.name for hook in HOOKS])
+def test_a_hook_that_changes_a_setting_of_the_process_is_named(hook: Hook, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "SECONDS", 30.0)
+    trials = write(folder, hook, GLOBAL)
+    for fault, problem in zip(GLOBAL, child.problems(trials), strict=True):
+        line = (folder / "odd0.py").read_text().splitlines().index(f"            {fault}") + 1
+        called = fault.partition("(")[0].rpartition(".")[2]
+        assert (problem or "").startswith(f"odd0.py:{line}: {hook.name}"), (fault, problem)
+        assert f": {called} changes all of the process" in str(problem)

@@ -280,3 +280,13 @@ def test_a_signal_after_the_end_of_a_command_does_not_change_its_exit_code(numbe
     code = f"{late}; from rpecli.__main__ import main; main()"
     ended = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_command_with_closed_streams_does_its_work(tmp_path: Path) -> None:
+    def ends(*words: str) -> int:
+        command = [sys.executable, "-m", "rpecli", *words]
+        return subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=tmp_path, timeout=600).returncode
+
+    assert ends("new", "task", "mine") == 0
+    assert (tmp_path / "mine.py").exists()
+    assert ends("ls", "nothing") == 2

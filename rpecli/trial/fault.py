@@ -12,6 +12,7 @@ from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError
+from rpecli.trial import process_settings
 from rpecli.trial.checks import Finding
 
 
@@ -37,16 +38,28 @@ class Tried:
 
     @contextmanager
     def trying(self, step: str, function: object = None) -> Any:
-        self.step = step
+        self.step, before = step, process_settings.values()
         self.note(f"{self.where(function)}: {step}")
         try:
             yield
         except (Fault, ChoiceError, Finding):
+            process_settings.restore(before)
             raise
         except (Exception, SystemExit) as error:
             line = catalog.line_in(self.path, error)
             place = f"{self.name}:{line}" if line and not self.is_shipped else self.where(function)
+            if not line:  # whatever rpe or torch trips over then
+                self._require_unchanged(before, step, function)
+            process_settings.restore(before)
             raise Fault(f"{place}: {step}: {catalog.cause(error)}") from error
+        self._require_unchanged(before, step, function)
+
+    def _require_unchanged(self, before: dict[str, Any], step: str, function: object) -> None:
+        """Puts the settings of the process back. Raises Fault where the code changed one, with its line."""
+        if changed := process_settings.restore(before):
+            line = catalog.line_with(self.path, changed[0])
+            place = f"{self.name}:{line}" if line and not self.is_shipped else self.where(function)
+            raise Fault(f"{place}: {step}: {changed[0]} changes all of the process, other encodings and tasks too: remove it")
 
     def fault(self, hook: str, text: str, function: object = None) -> Fault:
         return Fault(f"{self.where(function)}: {hook}{self.when}: {text}")
