@@ -102,6 +102,9 @@ def find(kind: str, name: str) -> Path:
     if other:
         remedy = f"it is one of the {other}; write lists with commas and no spaces (--{other[:-1]} {name},...)"
         raise ChoiceError(f"unknown {kind[:-1]} {name!r}: {remedy}")
+    if kind == "tasks" and (Path(name).suffix or Path(name).exists()):
+        remedy = f"for rows of yours write data:path={name}, for running text text:path={name}"
+        raise ChoiceError(f"unknown task {name!r}: a file of a task ends with .py; {remedy}")
     raise ChoiceError(f"{unknown(kind[:-1], name, list(files))}  (rpe ls {kind})")
 
 

@@ -30,6 +30,7 @@ class Data(Task):
     family = "own data"
     source = "your own rows"
     defaults = {"length": 2, "steps": 2000}
+    own_defaults = {"steps": 2000}  # of rows of the user's, whose lengths are not known here
     examples = (([0], "> 1 + 2 | [3] ."), ([20], "> 7 + 1 6 | [2] [3] ."))
 
     def __init__(

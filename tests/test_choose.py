@@ -137,9 +137,10 @@ def test_lengths_that_the_rows_lack_are_replaced_and_said(rpe: tiny.Rpe, pairs: 
 
 
 def test_the_training_length_of_own_rows_follows_from_their_lengths(rpe: tiny.Rpe, pairs: Path) -> None:
-    """The longest row has 12 tokens, a quarter of which is 3; but 200 rows to train on are only there with all up to 12."""
+    """The longest row has 12 tokens, a quarter of which is 3; 200 rows need all up to 12, which leaves no longer ones."""
     result = choose(rpe, "--data", "pairs.jsonl", "--seeds", "1")
-    assert "Training length: 12 (--length sets another)." in result.err
+    assert "Training length: 6 (--length sets another)." in result.err
+    assert "tested at 6, 12" in result.err
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,13 @@ def test_the_help_ends_with_examples_each_on_one_line(
         get_command(cli.app).get_command(None, name).make_context(name, words)  # raises where a flag does not exist
 
 
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_a_paragraph_of_the_help_has_no_line_ends_of_the_docstring(command: str) -> None:
+    about = get_command(cli.app).get_command(None, command).help
+    assert about
+    assert all("\n" not in paragraph for paragraph in about.split("\n\n"))
+
+
 def test_the_help_lists_every_command_in_order_and_where_to_start(rpe: tiny.Rpe) -> None:
     result = rpe("--help")
     assert result.code == 0

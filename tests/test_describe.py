@@ -247,7 +247,7 @@ def test_the_listing_fits_80_columns_and_a_pipe_gets_all_columns():
     assert max(map(len, lines)) <= 80
     for name in catalog.names("encodings"):
         assert any(line.startswith(f"{name} ") for line in lines), name
-    header, _, *body = listing.table(rows).markdown().splitlines()
+    header, _, *body = [line for line in listing.table(rows).markdown().splitlines() if line.startswith("|")]
     assert [cell.strip() for cell in header.strip("|").split("|")] == list(rows[0])
     assert len(body) == len(rows)
 
@@ -309,3 +309,32 @@ def test_the_shades_are_darkest_near_the_diagonal_for_a_recency_bias():
 def test_full_lines_of_a_docstring_are_joined_and_formulas_stay_lines():
     about = f"a = b{' ' * 60}(paper, equation 3)\n{'word ' * 21}\nend.\n\nshort\nlines"
     assert text.flow(about) == f"a = b  (paper, equation 3)\n{'word ' * 21} end.\n\nshort\nlines"
+
+
+def test_a_paragraph_that_ends_with_a_full_line_stays_a_paragraph():
+    assert text.flow(f"{'word' * 26}\n\nnext") == f"{'word' * 26}\n\nnext"
+
+
+@pytest.mark.parametrize("name", catalog.names("encodings"))
+def test_no_code_is_broken_between_two_lines_of_a_docstring(name: str):
+    source = catalog.find("encodings", name).read_text()
+    lines = source.split('"""')[1].splitlines()
+    assert [line for line in lines if line.count("`") % 2] == []
+
+
+def test_a_list_of_recipes_names_the_first_of_many_and_says_what_to_type():
+    tasks = ", ".join(f"t{n}" for n in range(99))
+    row = {
+        "recipe": "mine",
+        "what it shows": "much",
+        "task": tasks,
+        "encoding": "a, b",
+        "seed": "0",
+        "lengths": "1x",
+        "runs": "198",
+    }
+    full = listing.table([row])
+    assert full.rows[0][2:4] == ["t0, t1, t2, t3 and 95 more", "a, b"]
+    assert full.narrow is not None
+    assert full.narrow.rows == [["mine", "much", "198"]]
+    assert "rpe run NAME --dry-run" in full.caption

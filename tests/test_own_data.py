@@ -11,7 +11,7 @@ from rpecli import catalog, data
 from rpecli import task as tasks
 from rpecli.choice import ChoiceError, canonical, data_in
 from rpecli.cli.app import app
-from rpecli.config.recipe import Config, label
+from rpecli.config.recipe import Config, label, task_defaults
 from rpecli.device import pick_device
 from rpecli.evaluate import measure
 from rpecli.evaluate.measure import SequenceScores
@@ -106,6 +106,20 @@ def test_the_split_is_told_before_training(tmp_path: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(app, ["train", "--task", "data:path=mine.jsonl", "--length", "2", *TINY])
     assert result.exit_code == 0, result.output
     assert "Data (mine.jsonl): trains on 30 examples up to length 2; tests on 10 held out and 50 longer ones\n" in result.stderr
+
+
+def test_own_rows_do_not_have_the_training_length_of_the_sample() -> None:
+    assert task_defaults("data")["length"] == 2
+    assert "length" not in task_defaults("data:path=mine.jsonl")
+    assert task_defaults("data:path=mine.jsonl")["steps"] == task_defaults("data")["steps"]
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "./mine.csv", "folder"])
+def test_a_file_in_place_of_a_task_is_told_how_to_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ChoiceError, match=f"for rows of yours write data:path={name}, for running text text:path={name}"):
+        catalog.find("tasks", name)
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ Tables = Annotated[bool, typer.Option("--tables", help="Print every table below 
 WithReference = Annotated[bool, typer.Option("--with-reference", help="Count shipped reference results in tests and means.")]
 NoReference = Annotated[bool, typer.Option("--no-reference", help="Show no shipped reference results.")]
 State = Annotated[str | None, typer.Option(help="Only runs in these states: trained, failed.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Re-evaluate lengths that are already done.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Measure lengths again that are already done.")]
 Data = Annotated[Path | None, typer.Option(help="Evaluation sets from a dataset that `rpe data` wrote.")]
 SwapEncoding = Annotated[
     str | None, typer.Option(help="Evaluate the trained models with another encoding: none, rope:scaling=yarn, rerope.")

@@ -1,5 +1,6 @@
 """Commands whose help ends with examples, one per line, and that know which flags were given."""
 
+import inspect
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -13,12 +14,18 @@ class _ExamplesLast:
     """Shows the epilog as it is written: typer would join its lines."""
 
     def __init__(self, *arguments: Any, epilog: str | None = None, **more: Any):
+        more["help"] = _rejoined(more.get("help") or "") or None
         super().__init__(*arguments, **more)
         self.examples = (epilog or "").strip()
 
     def format_help(self, context: Any, formatter: Any) -> None:
         super().format_help(context, formatter)  # type: ignore[misc]  # with rich, this prints
         formatter.write("\n" + "\n".join(f" {line}".rstrip() for line in self.examples.splitlines()) + "\n")
+
+
+def _rejoined(text: str) -> str:
+    """Paragraphs as one line each: with rich, typer would keep the line ends of the docstring."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))
 
 
 class Command(_ExamplesLast, TyperCommand):

@@ -115,16 +115,19 @@ def _split_of(recipe: Recipe, trained_to: int | None, name: str = "test") -> "Ta
 
 
 def _training_length(recipe: Recipe) -> int:
-    """Of own data: the longest of which the data have the asked multiples, if it has rows enough; else a longer one."""
+    """Of own data: the longest of which the data have the asked multiples, if it has rows enough; else a longer one.
+
+    That is at most half of the longest, also if it has few rows: longer rows are what decides.
+    """
     text = recipe.lengths
     if "x" not in text:
         return parse_lengths(text)[0]
     whole = _split_of(recipe, None)
     longest = whole.longest() or 1
     first = whole.nearest_length(max(1, longest * BIG // parse_lengths(text, BIG)[-1]))
-    lengths = [length for length in range(first, longest + 1) if whole.has_length(length)]
+    lengths = [length for length in range(first, max(first, longest // 2) + 1) if whole.has_length(length)]
     enough = (n for n in lengths if (_split_of(recipe, n, "train").problems(n) or 0) >= FEW_ROWS)
-    return next(enough, longest)
+    return next(enough, lengths[-1])
 
 
 def _tested_lengths(test: "Task", recipe: Recipe, trained_to: int) -> list[int]:

@@ -239,19 +239,24 @@ def label(choice: str) -> str:
 def task_defaults(task: str) -> dict[str, Any]:
     """The values that a task's file sets for recipe keys, such as its length and steps: `defaults`, above them `variants`.
 
+    A task that reads data of the user's may have `own_defaults` in place of `defaults` then.
+
     Raises:
         ChoiceError: the task is unknown, or its defaults are not valid settings.
     """
     path = catalog.find("tasks", parse_choice(task)[0])
     constants = catalog.class_constants(path)
     variant = constants.get("variants", {}).get(canonical(task).partition(":")[2], {})
+    defaults = constants.get("defaults", {})
+    if data_in(task):
+        defaults = constants.get("own_defaults", defaults)
     try:
-        for keys in (constants.get("defaults", {}), variant):
+        for keys in (defaults, variant):
             Settings.model_validate(keys)
     except ValidationError as error:
         wrong = "; ".join(map(_wrong_default, error.errors()))
         raise ChoiceError(f"{path}: `defaults` must hold recipe keys with valid values: {wrong}") from None
-    return {**constants.get("defaults", {}), **variant}
+    return {**defaults, **variant}
 
 
 def _wrong_default(error: Any) -> str:

@@ -184,9 +184,9 @@ class OptimizationSettings(Strict):
     stop_at: float | None = Field(None, gt=0, le=1, description="Stop early at this validation exact match.")
     checkpoint_lengths: OptionalLengths = Field(
         None,
-        description="Lengths whose strings choose the weights that are kept: of all validations, those of the one with the most "
-        "right, of several the last; without it, the last of all. Beyond length this is a choice on what is tested, as some "
-        "papers make it.",
+        description="Lengths that choose the weights that are kept: those of the validation with the most strings right at these "
+        "lengths, of several the last; without it, those of the last step. Lengths beyond the training length choose on what is "
+        "tested, as some papers do.",
     )
 
 

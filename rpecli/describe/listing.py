@@ -6,15 +6,25 @@ from rpecli.config import load as config_load
 from rpecli.config import suites
 from rpecli.config.keys import recipe_keys
 from rpecli.config.recipe import task_defaults
-from rpecli.table import Table
+from rpecli.table import Table, few
 from rpecli.titles import display
 
 ASKS = "what it asks"
+LISTS, FIRST = ("task", "encoding"), 4  # columns of recipes, and the names that a table shows of them
 NARROW = [  # the columns that a narrow terminal shows, of each kind of rows, and their headings there
     {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
      "year": "year", "what it does": "what it does"},
     {"task": "task", "family": "family", "length": "length", ASKS: ASKS},
+    {"recipe": "recipe", "what it shows": "what it shows", "runs": "runs"},
 ]  # fmt: skip
+
+CAPTIONS = {  # by the first column
+    "encoding": "Group: APE absolute, RPE relative, content: what the tokens hold decides, none: no encoding. Learns: whether it "
+    "has parameters. Shift invariant: whether scores stay when all positions move. Kernel: how attention computes it. "
+    "All of it, with a picture: rpe show NAME.",
+    "task": "Length: training length by default. Below a task are its variants. All of it, with examples: rpe show NAME.",
+    "recipe": "Runs: how many there are. To run one: rpe run NAME; to see what it would do: rpe run NAME --dry-run.",
+}
 
 
 def rows(kind: str) -> list[dict[str, str]]:
@@ -87,9 +97,16 @@ def _told_once(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [row | {ASKS: ""} if before and ASKS in row and row[ASKS] == before[ASKS] else row for row, before in pairs]
 
 
+def _first_names(cell: str) -> str:
+    """Of a long list the first names, which a reader takes in, and how many there are."""
+    return few(cell.split(", "), FIRST)
+
+
 def table(rows: list[dict[str, str]]) -> Table:
-    """Rows as a table; in a narrow terminal it shows only the columns of NARROW."""
-    rows = _told_once(rows)
+    """Rows as a table, with lists of names in short; in a narrow terminal it shows only the columns of NARROW."""
+    lists = [column for column in LISTS if rows and column in rows[0]]
+    rows = [row | {column: _first_names(row[column]) for column in lists} for row in _told_once(rows)]
     headings = next((columns for columns in NARROW if rows and set(columns) <= set(rows[0])), None)
     narrow = headings and [{heading: row[column] for column, heading in headings.items()} for row in rows]
-    return Table.of(rows, narrow=Table.of(narrow) if narrow else None)
+    caption = CAPTIONS.get(next(iter(rows[0]), ""), "") if rows else ""
+    return Table.of(rows, caption=caption, narrow=Table.of(narrow, caption=caption) if narrow else None)

@@ -161,10 +161,10 @@ def terminal(profile: EncodingProfile) -> list["RenderableType"]:
 
 def flow(about: str) -> str:
     """A docstring for any width: joins full lines with the next; lines laid out with spaces stay lines, without the spaces."""
-    text = ""
-    for line in visible(about).splitlines():
+    text, lines = "", visible(about).splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
         compact = re.sub(r"(?<=\S) {2,}|^ {20,}", "  ", line)
-        text += compact + (" " if len(line) >= FULL_LINE and "  " not in line else "\n")
+        text += compact + (" " if len(line) >= FULL_LINE and "  " not in line and following.strip() else "\n")
     return text.rstrip()
 
 

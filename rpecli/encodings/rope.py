@@ -8,9 +8,8 @@ the frequencies: a quarter in GPT-NeoX and in Kazemnejad et al. 2023, whose "RoP
 pairs meet angles they never saw; `scaling=pi|ntk|dynamic|yarn|llama3` and `factor` (0: as much as needed) scale the frequencies
 there (formulas in rpecli/encodings/_rotary.py), and `scaling=longrope:factors=1/1.5/2/4` by a factor for each pair, the fastest
 first, beyond the training length alone; a search for factors would choose by lengths that are tested. With factor=0, dynamic or
-longrope the frequencies depend on the evaluated length. `rpe
-eval` fixes them once for each length and records the factor; without `fit` they go by the last position of each pass, so that
-earlier rows change as a sequence grows.
+longrope the frequencies depend on the evaluated length. `rpe eval` fixes them once for each length and records the factor;
+without `fit` they go by the last position of each pass, so that earlier rows change as a sequence grows.
 
 `window=W` also hides all but the W nearest tokens, the token itself included: position i sees i-W+1 .. i, and also the W-1
 tokens ahead in bidirectional attention. (A limit on the distance, |i-j| <= W, would see one more; several libraries confuse the
