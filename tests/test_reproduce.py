@@ -9,7 +9,7 @@ import pytest
 import yaml
 from helpers import training as tiny
 
-from rpecli import task
+from rpecli import data, task
 from rpecli.reproduce import order, outcome, paper, tables
 from rpecli.reproduce.cost import run_seconds
 from rpecli.reproduce.outcome import SeedResult
@@ -159,12 +159,16 @@ def test_a_published_order_is_of_the_encodings_that_have_seeds() -> None:
 def test_tokens_count_where_the_paper_counts_them(tmp_path: Path) -> None:
     loaded = paper.load(str(written(tmp_path, measure="token_accuracy")))
     run = tiny.new_run(tmp_path, **{"encoding": "none"})
-    lines = {5: {"exact_match_eos": 0.1, "token_accuracy": 0.6}, 6: {"exact_match_eos": 0.3, "token_accuracy": 0.8}}
-    lines |= {n: {"exact_match_eos": 1.0, "token_accuracy": 1.0} for n in (1, 2, 3, 4)}
+    as_asked = {"weights": "w", "encoding_override": None, "positions": "start", "eval_seed": 0, "n": run.config.eval.samples}
+    as_asked["positions"] = data.fixed_kind(run.config)
+    shares = {5: (0.1, 0.6), 6: (0.3, 0.8), **dict.fromkeys((1, 2, 3, 4), (1.0, 1.0))}
+    lines = [as_asked | {"length": n, "exact_match_eos": a, "token_accuracy": b} for n, (a, b) in shares.items()]
+    wrong = {"length": 5, "exact_match_eos": 0.7, "token_accuracy": 0.7}
+    otherwise = [as_asked | wrong | {"eval_seed": 3}, as_asked | wrong | {"positions": "x"}, as_asked | wrong | {"n": 1}]
 
     class Trained:
-        is_trained, config = True, run.config
-        latest_evaluations = staticmethod(lambda _task: lines)
+        is_trained, config, record = True, run.config, {"weights": "w"}
+        all_evaluations = staticmethod(lambda: lines + otherwise)
         last_metrics = staticmethod(lambda: {"exact_match": 1.0})
 
     assert outcome.seed_result(loaded, Trained()) == SeedResult(0, [1.0, pytest.approx(0.7)], True)  # type: ignore[arg-type]
@@ -303,11 +307,42 @@ def test_what_cannot_be_meant_is_an_error_before_anything_starts(rpe: tiny.Rpe, 
         ({"bins": [[1, 4], {"length": [5, 6]}]}, "bins.1"),
         ({"bins": [[4, 1], [5, 6]]}, "write the first length, from 1 on, and then the last"),
         ({"measure": "perplexity"}, "write compare: order"),
+        ({"cells": [PAPER["cells"][0] | {"seeds": [[99.5, 0.2]]}]}, "99.5: a value of exact_match_eos is from 0 to 1"),
+        ({"cells": [PAPER["cells"][0] | {"seeds": [[float("nan"), 0.2]]}]}, "should be a finite number"),
+        ({"cells": [PAPER["cells"][0] | {"keys": {"lr_search": [0.1, 0.2]}}]}, "lr_search: a published protocol has one"),
+        ({"cells": [PAPER["cells"][0] | {"keys": {"vary": {"lr": [0.1, 0.2]}}}]}, "its keys name 2 runs: a cell is one"),
+        ({"arms": {"nope": {"encoding": "none"}, "ape": {"positions": ["start", "offset"], "max_position": 20}}}, "2 runs"),
+        ({"protocol": PAPER["protocol"] | {"seed": 3}}, "seed: seeds are 0, 1"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(PaperError, match=message.replace("?", r"\?")):
         paper.load(str(written(tmp_path, **changes)))
+
+
+@pytest.mark.parametrize("text", [b"", b"- 1", b"\xff\xfe\x00", b"[" * 5000, b"a: ]"])
+def test_a_file_that_is_no_paper_is_one_line(tmp_path: Path, rpe: tiny.Rpe, text: bytes) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_bytes(text)
+    result = rpe("reproduce", file)
+    assert (result.code, result.err.count("odd.yaml"), "Traceback" in result.err) == (2, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": {"copy": {"task": "sort"}}, "bins": [[1, 4], [200, 300]]}, "sort is evaluated at no length from 200 to 300"),
+        ({"protocol": PAPER["protocol"] | {"lengths": "1:4:1"}}, "copy:symbols=2 is evaluated at no length from 5 to 6"),
+        ({"protocol": PAPER["protocol"] | {"length": 10**8}}, "length: training needs at least"),
+        ({"tasks": {"copy": {"task": "sort", "length": 500}}}, "length: 500: sort has no problem"),
+    ],
+)
+def test_cells_that_cannot_be_run_are_refused_before_anything_starts(
+    here: Path, rpe: tiny.Rpe, changes: dict[str, Any], message: str
+) -> None:
+    result = rpe("reproduce", written(here, **changes))
+    assert (result.code, message in result.err) == (2, True), result.err
+    assert not (here / "runs").exists()
 
 
 def test_papers_are_listed(rpe: tiny.Rpe) -> None:

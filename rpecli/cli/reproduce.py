@@ -82,6 +82,8 @@ def reproduce(
     except papers.PaperError as error:
         stop(str(error), USAGE)
     chosen = _choose(loaded, cells)
+    if not show:  # those whose runs are there were checked before
+        _check(loaded, [c for c in chosen if not all((runs / config.id).is_dir() for config in loaded.configs(c, seeds))])
     if list_cells:
         print_tables(tables.cells_table(loaded, chosen, _cost(loaded, chosen)))
         return
@@ -92,6 +94,27 @@ def reproduce(
     _print_outcomes(loaded, chosen, seeds, runs, as_json)
     if failed:
         raise SystemExit(FAILURE)
+
+
+def _check(paper: "Paper", cells: list["Cell"]) -> None:
+    """Stops where a run of a cell cannot be trained, or evaluated in every bin."""
+    from rpecli import task
+    from rpecli.evaluate.eval_set import eval_lengths
+    from rpecli.launch import preflight
+
+    by_cell = {cell.name: paper.configs(cell, 1)[0] for cell in cells}
+    problems = {config.id: f"{key}: {text}" for config, key, text in preflight.problems_of_runs(list(by_cell.values()))}
+    for name, config in by_cell.items():
+        if problem := problems.get(config.id):
+            stop(f"cell {name}: {problem}", USAGE)
+        for number, settings in enumerate(paper.evaluations(config)):
+            one = config.model_copy(update={"eval": settings})
+            lengths = eval_lengths(one, task.build(one.evaluated_task))
+            test_set = settings.eval_task if number else None
+            for first, last in (part.lengths for part in paper.bins if part.task == test_set):
+                if not any(first <= length <= last for length in lengths):
+                    where = f"{one.evaluated_task} is evaluated at no length from {first} to {last}"
+                    stop(f"cell {name}: {where}: change the bins", USAGE)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -48,12 +48,17 @@ def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
     for key, text in _same_in_other_words(recipe):
         where, name = source.place(key, "")
         unique[name, text] = Problem(where, name, text)
+    for config, key, text in problems_of_runs(configs):
+        where, name = source.place(key, config.task)
+        unique[name, text] = Problem(where, name, text)
+    return list(unique.values())
+
+
+def problems_of_runs(configs: list[Config]) -> Iterator[tuple[Config, str, str]]:
+    """Runs that cannot be trained, with the key that is at fault and what is wrong with it."""
     faults = _faults_of(configs)
     for config in configs:
-        for key, text in faults.get(config) or _problems_of(config):
-            where, name = source.place(key, config.task)
-            unique[name, text] = Problem(where, name, text)
-    return list(unique.values())
+        yield from ((config, key, text) for key, text in faults.get(config) or _problems_of(config))
 
 
 def _same_in_other_words(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,8 @@ from statistics import fmean, stdev
 
 from scipy.stats import t as student
 
+from rpecli.evaluate.asked import agreeing_lines, config_of
+from rpecli.evaluate.request import EvalRequest
 from rpecli.reproduce import paper as paper_data
 from rpecli.reproduce.paper import Cell, Paper
 from rpecli.run.directory import Run
@@ -75,7 +77,7 @@ def seed_result(paper: Paper, run: Run) -> SeedResult | None:
     last = run.last_metrics()
     if last is None or not run.is_trained:
         return None
-    lines = {part.task: run.latest_evaluations(part.task) for part in paper.bins}
+    lines = {part.task: _lines(run, part.task) for part in paper.bins}
     bins = [[_value(line, paper.measure) for n, line in lines[part.task].items() if _within(n, part)] for part in paper.bins]
     if not all(bins):
         return None
@@ -90,6 +92,17 @@ def _value(line: EvalLine, measure: str) -> float:
 
 def _within(length: int, part: paper_data.Bin) -> bool:
     return part.lengths[0] <= length <= part.lengths[1]
+
+
+def _lines(run: Run, task: str | None) -> dict[int, EvalLine]:
+    """The evaluation of each length on a task as the protocol asks: what `rpe eval` measured otherwise does not count."""
+    config = run.config
+    settings = config.eval if task is None else config.eval.model_copy(update={"eval_task": task})
+    request = EvalRequest(settings)
+    lines = agreeing_lines(run, config_of(run, request), str(run.record["weights"]), request)
+    of_lengths = [line for line in lines if "grid" not in line]
+    most = {line["length"]: line["n"] for line in sorted(of_lengths, key=lambda line: min(line["n"], settings.samples))}
+    return {line["length"]: line for line in of_lengths if line["n"] == most[line["length"]]}
 
 
 def outcome(paper: Paper, cell: Cell, results: Iterable[SeedResult]) -> Outcome:

@@ -6,19 +6,26 @@ of the paper's protocol, then of its task, its arm, its size and its own; narrow
 TASK/ARM/LAYERS/HEADS/WIDTH, and `variant` is added where two would have one name.
 """
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
 from rpecli import catalog, trust
 from rpecli.choice import ChoiceError, canonical, is_path
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EvalSettings, TaskChoice
+from rpecli.run.files import reason
 
 SAMPLES = 32  # strings of every length of a bin
+RANGES = {"perplexity": (1.0, math.inf)}  # of values; others are shares
+NOT_OF_A_CELL = {
+    "lr_search": "a published protocol has one learning rate: write lr",
+    "seed": "seeds are 0, 1, ... (rpe reproduce --seeds): remove it",
+}
 
 
 class PaperError(ValueError):
@@ -62,7 +69,7 @@ class Cell(_Strict):
     task: str
     arm: str
     size: Annotated[dict[str, int], BeforeValidator(_size)]
-    seeds: list[list[float]] = Field(min_length=1, description="Published values: one list per seed, one value per bin.")
+    seeds: list[list[FiniteFloat]] = Field(min_length=1, description="Published values: one list per seed, one value per bin.")
     file: str = Field(description="Where the values stand in the source.")
     variant: str = ""
     keys: dict[str, Any] = {}
@@ -136,12 +143,28 @@ def load(name: str) -> Paper:
     if not path.is_file():
         raise PaperError(f"there is no file {name}" if is_path(name) else catalog.unknown("paper", name, names()))
     try:
-        paper = Paper.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
+        paper = Paper.model_validate(_read(path))
+    except ValidationError as error:
         raise PaperError(f"{path}: {_first(error)}") from None
     _name_files(paper, path)
     _check(paper, path)
     return paper
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a file holds. Raises PaperError where it is not the YAML of a paper."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PaperError(f"{path}: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise PaperError(f"{path}: is nested too deeply") from None
+    except OSError as error:
+        raise PaperError(f"{path} cannot be read: {reason(error)}") from None
+    if not isinstance(content, dict):
+        needed = ", ".join(name for name, field in Paper.model_fields.items() if field.is_required())
+        raise PaperError(f"{path}: is no paper: a file has the keys {needed}, as those in recipes/papers")
+    return content
 
 
 def _folder() -> Path:
@@ -171,22 +194,31 @@ def _check(paper: Paper, path: Path) -> None:
             raise PaperError(f"{path}: bins: {part.name}: write the first length, from 1 on, and then the last")
     if paper.measure == "perplexity" and paper.compare != "order":
         raise PaperError(f"{path}: measure: a perplexity is of one text and vocabulary: write compare: order")
-    if any("lr_search" in keys for keys in (paper.protocol, *paper.tasks.values(), *paper.arms.values())):
-        raise PaperError(f"{path}: lr_search: a published protocol has one learning rate: write lr")
+    every = (paper.protocol, *paper.tasks.values(), *paper.arms.values(), *(cell.keys for cell in paper.cells))
+    for key, why in NOT_OF_A_CELL.items():
+        if any(key in keys for keys in every):
+            raise PaperError(f"{path}: {key}: {why}")
     for cell in paper.cells:
         for key, known in (("task", paper.tasks), ("arm", paper.arms)):
             if getattr(cell, key) not in known:
                 raise PaperError(f"{path}: cell {cell.name}: {catalog.unknown(key, getattr(cell, key), list(known))}")
         if any(len(values) != len(paper.bins) for values in cell.seeds):
             raise PaperError(f"{path}: cell {cell.name}: every seed has {len(paper.bins)} values, one per bin")
+        low, high = RANGES.get(paper.measure, (0.0, 1.0))
+        if wrong := [value for values in cell.seeds for value in values if not low <= value <= high]:
+            raise PaperError(f"{path}: cell {cell.name}: {wrong[0]:g}: a value of {paper.measure} is from {low:g} to {high:g}")
         try:
-            paper.configs(cell, 1)
+            configs = paper.configs(cell, 1)
         except ValidationError as error:
             raise PaperError(f"{path}: cell {cell.name}: {_first(error)}") from None
+        except ChoiceError as error:
+            raise PaperError(f"{path}: cell {cell.name}: {error}") from None
+        if len(configs) != 1:
+            raise PaperError(
+                f"{path}: cell {cell.name}: its keys name {len(configs)} runs: a cell is one, so write a cell for each"
+            )
 
 
-def _first(error: ValidationError | yaml.YAMLError) -> str:
-    if isinstance(error, yaml.YAMLError):
-        return " ".join(str(error).split())
+def _first(error: ValidationError) -> str:
     problem = error.errors()[0]
     return f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
