@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from helpers.run_folders import make_run
 from rpecli.report import build
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
+from rpecli.report.load import ReportError
 from rpecli.report.write import latex
 
 OVERFULL = re.compile(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt")
@@ -96,6 +98,18 @@ def test_both_files_compile(columns: str, width: str, report: Path, tmp_path: Pa
     assert [size for size in OVERFULL.findall(log) if float(size) > 5] == []
     assert "multiply defined" not in log
     assert (tmp_path / "main.pdf").stat().st_size > 10_000
+
+
+def test_a_length_that_was_not_evaluated_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "runs", {16: 1.0, 32: 0.5})
+    with pytest.raises(ReportError, match=r"--at 7x: no task was evaluated at that multiple of its length: there are 1x, 2x"):
+        build.build_report([path], "x", tmp_path / "results", paper=build.Paper(factor=7.0))
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_multiple_is_rounded_as_in_lengths() -> None:
+    (task,) = content({"rope": [0.5]}).tasks
+    assert latex.length_of(replace(task, train_length=10, lengths=[10, 11]), 1.1) == 11
 
 
 def test_ours_is_on_top_and_compared_with_each_other_encoding() -> None:
