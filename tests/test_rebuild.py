@@ -185,3 +185,8 @@ def test_committed_reports_are_those_of_their_records(here: Path, folder: Path) 
     rebuild(copy / archive.FILE, copy)
     texts = {name: data for name, data in contents(copy).items() if Path(name).suffix in TEXTS}
     assert {name: (folder / name).read_bytes() for name in texts} == texts
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
+def test_committed_reports_name_no_folder_of_the_machine_that_made_them(folder: Path) -> None:
+    assert "/tmp/" not in (folder / "report.md").read_text()
