@@ -203,8 +203,8 @@ def test_what_a_hook_does_beside_its_answer_reaches_no_other_file(folder: Path, 
 
 
 GLOBAL = [  # settings of the whole process, which other code computes by too
-    "torch.set_default_dtype(torch.float64)", "torch.set_grad_enabled(False)", "torch.set_num_threads(3)",
-    "torch.set_default_device('meta')", "torch.set_float32_matmul_precision('medium')", "torch.manual_seed(0)",
+    "torch.set_default_dtype(torch.float64)", "torch.set_grad_enabled(False)", "torch.set_num_threads(13)",
+    "torch.set_default_device('meta')", "torch.set_float32_matmul_precision('medium')", "torch.manual_seed(4711)",
     "import numpy; numpy.seterr(all='raise')", "import os; os.chdir('/')",
 ]  # fmt: skip
 

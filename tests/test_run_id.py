@@ -27,7 +27,7 @@ CHANGED |= {"data_seed": 3, "validate_every": 7, "stop_at": 0.5, "attention": "b
 CHANGED |= {"logit_scale": "logn", "threads": 2, "logit_scale_on": "unrotated", "logit_scale_in": "evaluation", "loops": 2}
 CHANGED |= {"batch": 5, "batch_lengths": "mixed", "schedule": "linear", "decayed": "matrices", "position_penalty": 0.1}
 CHANGED |= {"validation_lengths": "all", "validation_samples": 5, "block": "gpt2", "dropout": 0.1, "qk_norm": "plain"}
-CHANGED |= {"canon": "A", "token_shift": "k", "init": "torch"}
+CHANGED |= {"canon": "A", "token_shift": "k", "init": "torch", "checkpoint_lengths": "8"}
 EVALUATION = {"lengths": "16", "samples": 3, "eval_tokens": 99, "eval_seed": 4, "eval_positions": "start"}
 EVALUATION |= {"eval_task": "copy:symbols=8", "grid": "2:8", "eval_loops": 3}
 
