@@ -270,11 +270,10 @@ class Run:
         remedy = f"delete that line, then rpe eval {self}"
         return read_lines(self.evaluations_file, partial(parse, "eval"), remedy)
 
-    def latest_evaluations(self, task: str | None = None) -> dict[int, EvalLine]:
-        """The latest evaluation of each length, of the run's own encoding and its current weights; `task` in place of its own."""
-        lines = [line for line in self.evaluations() if not line["encoding_override"]]
-        current = [line for line in lines if line["weights"] == lines[-1]["weights"]]
-        return {line["length"]: line for line in current if (line.get("task_override") or None) == task}
+    def latest_evaluations(self) -> dict[int, EvalLine]:
+        """The latest evaluation of each length, of the run's own encoding and its current weights."""
+        lines = [line for line in self.evaluations() if not line["encoding_override"] and not line.get("task_override")]
+        return {line["length"]: line for line in lines if line["weights"] == lines[-1]["weights"]}
 
     def append_evaluation(self, line: EvalLine) -> None:
         self._append(self.evaluations_file, "eval", line)
