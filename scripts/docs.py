@@ -303,9 +303,9 @@ def _papers_line() -> str:
 
 def paper_orders(name: str) -> list[order.Order]:
     """The orders of a paper whose values are of another size; none of one whose values are compared."""
-    loaded = paper.load(name)
+    loaded = papers.load(name)
     run = [each for each in papers.outcomes(name) if each.n_runs]
-    return order.orders(run, loaded.measure == "perplexity") if loaded.compare == "order" else []
+    return order.orders(run, loaded.best_is_least) if loaded.compare == "order" else []
 
 
 def _crasp_line() -> str:
@@ -318,7 +318,7 @@ def paper_tables() -> str:
 
 
 def paper_section(name: str) -> str:
-    loaded = paper.load(name)
+    loaded = papers.load(name)
     run = [each for each in papers.outcomes(name) if each.n_runs]
     known = "\n".join(f"- {text}" for text in [*loaded.deviations, *loaded.defects])
     rows = paper_rows.outcome_table(loaded, run)
@@ -326,12 +326,6 @@ def paper_section(name: str) -> str:
     if orders := paper_orders(name):
         written += f"\n\n{paper_rows.order_table(orders).markdown(padded=False)}"
     return f"## {name}\n\n{loaded.title}. Numbers from {loaded.source}.\n\n{written}\n\nDeviations and defects:\n\n{known}"
-
-
-def short_recipes() -> list[dict[str, Any]]:
-    """The recipes, long lists cut."""
-    rows = listing.rows("recipes")
-    return [row | {key: few(str(row[key]).split(", "), MAX_NAMES) for key in ("task", "encoding")} for row in rows]
 
 
 GENERATORS: dict[str, Callable[[], str]] = {
@@ -342,7 +336,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "tasks": task_table,
     "suites": suite_table,
     "task_sections": task_sections,
-    "recipes": lambda: table(short_recipes()),
+    "recipes": lambda: table(listing.first_names(listing.rows("recipes"), MAX_NAMES)),
     "keys": lambda: table(listing.keys()),
     "template_encoding": lambda: template("encoding"),
     "template_task": lambda: template("task"),

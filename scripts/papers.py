@@ -8,6 +8,7 @@ Runs that RUNS does not hold keep the lines that they have, as long as the paper
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from rpecli.run.directory import Run
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "papers"
 MAX_SEEDS = 20  # of a cell
+
+load = cache(paper.load)
 
 
 def lines(name: str) -> dict[str, dict[str, Any]]:
@@ -36,9 +39,10 @@ def line_of(loaded: Paper, run: Run) -> dict[str, Any] | None:
     return {"id": run.name, **vars(result), "bins": [round(share, 6) for share in result.bins], **facts}
 
 
+@cache
 def outcomes(name: str) -> list[Outcome]:
     """The cells of a paper with the lines that there are of their runs."""
-    loaded, known = paper.load(name), lines(name)
+    loaded, known = load(name), lines(name)
     every = []
     for cell in loaded.cells:
         found = [known[config.id] for config in loaded.configs(cell, MAX_SEEDS) if config.id in known]
@@ -49,7 +53,7 @@ def outcomes(name: str) -> list[Outcome]:
 def main(folder: str = "runs/papers") -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in paper.names():
-        loaded, known = paper.load(name), lines(name)
+        loaded, known = load(name), lines(name)
         ids = [config.id for cell in loaded.cells for config in loaded.configs(cell, MAX_SEEDS)]
         for id in dict.fromkeys(ids):
             path = Path(folder) / id

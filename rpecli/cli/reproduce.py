@@ -217,7 +217,7 @@ def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Pat
         return
     print_tables(tables.outcome_table(paper, outcomes))
     if paper.compare == "order":
-        if orders := order.orders(outcomes, paper.measure == "perplexity"):
+        if orders := order.orders(outcomes, paper.best_is_least):
             print_tables(tables.order_table(orders))
         return
     with_verdict = [each for each in outcomes if each.verdict == outcome.AGREES or each.verdict.startswith("differs")]

@@ -31,6 +31,7 @@ from rpecli.choice import (
 )
 from rpecli.config import sweep
 from rpecli.config.exclusions import Exclusion, parse_exclusions
+from rpecli.config.ranges import parse_lengths
 from rpecli.config.settings import (
     EncodingChoice,
     EncodingChoices,
@@ -164,6 +165,11 @@ class Config(TrainSettings):
     def evaluated_task(self) -> str:
         """The task of the evaluation: the trained one, unless `eval_task` names another."""
         return self.eval.eval_task or self.task
+
+    @property
+    def choosing_lengths(self) -> list[int]:
+        """The problem lengths that choose the weights that are kept, ascending; none where the last step decides."""
+        return parse_lengths(self.checkpoint_lengths, self.length) if self.checkpoint_lengths else []
 
     @property
     def unused_keys(self) -> dict[str, str]:

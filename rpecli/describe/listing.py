@@ -97,15 +97,14 @@ def _told_once(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [row | {ASKS: ""} if before and ASKS in row and row[ASKS] == before[ASKS] else row for row, before in pairs]
 
 
-def _first_names(cell: str) -> str:
-    """Of a long list the first names, which a reader takes in, and how many there are."""
-    return few(cell.split(", "), FIRST)
+def first_names(rows: list[dict[str, str]], most: int = FIRST) -> list[dict[str, str]]:
+    """Rows with the first names of long lists, which a reader takes in, and how many there are."""
+    return [row | {column: few(row[column].split(", "), most) for column in LISTS if column in row} for row in rows]
 
 
 def table(rows: list[dict[str, str]]) -> Table:
     """Rows as a table, with lists of names in short; in a narrow terminal it shows only the columns of NARROW."""
-    lists = [column for column in LISTS if rows and column in rows[0]]
-    rows = [row | {column: _first_names(row[column]) for column in lists} for row in _told_once(rows)]
+    rows = first_names(_told_once(rows))
     headings = next((columns for columns in NARROW if rows and set(columns) <= set(rows[0])), None)
     narrow = headings and [{heading: row[column] for column, heading in headings.items()} for row in rows]
     caption = CAPTIONS.get(next(iter(rows[0]), ""), "") if rows else ""

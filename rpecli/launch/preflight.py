@@ -7,7 +7,6 @@ import numpy as np
 
 from rpecli import encoding, options, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
-from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeSource
 from rpecli.device import available_memory, memory_problem
@@ -163,7 +162,7 @@ def _encoding_bytes(choice: str, shape: encoding.Shape) -> int:
 
 def _problem_of_choice(config: Config, built: task.Task) -> str | None:
     """Why `checkpoint_lengths` cannot choose the weights of a run."""
-    name, asked = label(config.task), parse_lengths(str(config.checkpoint_lengths), config.length)
+    name, asked = label(config.task), config.choosing_lengths
     held_out = built.split("validation", config.length)
     if missing := [n for n in asked if not held_out.has_length(n)]:
         return f"{name} holds out no problem {held_out.why_not(missing[0])}: write lengths that it has, such as 1x"
@@ -212,8 +211,7 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
     if config.checkpoint_lengths and (problem := _problem_of_choice(config, built)):
         yield "checkpoint_lengths", problem
         return
-    chosen_by = parse_lengths(config.checkpoint_lengths, config.length) if config.checkpoint_lengths else []
-    longest = max(sequence, *map(built.sequence, chosen_by[-1:]), 0)
+    longest = max([sequence, *map(built.sequence, config.choosing_lengths[-1:])])
     if config.positions == "coupled" and built.coupled(built.sample(np.random.default_rng(0), 1, config.length)) is None:
         yield "positions", f"{config.task} has no coupled positions: write positions: start"
     if config.eval.grid and not has_two_sizes(built):

@@ -114,6 +114,10 @@ class Paper(_Strict):
         return {cell.name: cell for cell in self.cells}
 
     @property
+    def best_is_least(self) -> bool:
+        return self.measure == "perplexity"
+
+    @property
     def bin_names(self) -> list[str]:
         return [part.name for part in self.bins]
 

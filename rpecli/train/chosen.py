@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from rpecli import data, tensor_file
-from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
@@ -27,11 +26,7 @@ STEP, SHARE, WEIGHTS = "chosen.step", "chosen.exact_match", "chosen.model."  # n
 def sets(task: Task, config: Config) -> list[Batch]:
     """The strings that choose: `validation_samples` of each length."""
     part = task.split("validation", config.length)
-    return [part.sample(data.generator("checkpoint", n), config.validation_samples, n) for n in lengths(config)]
-
-
-def lengths(config: Config) -> list[int]:
-    return parse_lengths(config.checkpoint_lengths or "", config.length)
+    return [part.sample(data.generator("checkpoint", n), config.validation_samples, n) for n in config.choosing_lengths]
 
 
 @dataclass
@@ -66,7 +61,7 @@ class Choice:
 
     @property
     def record(self) -> ChosenCheckpoint:
-        return {"step": self.step, "exact_match": self.exact_match, "lengths": lengths(self.trainer.config)}
+        return {"step": self.step, "exact_match": self.exact_match, "lengths": self.trainer.config.choosing_lengths}
 
     @torch.no_grad()
     def look(self) -> float:
