@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MISSING = "-"  # the cell of what is not there
 LATEX_WIDTH = r"\ifdim\width>\linewidth\linewidth\else\width\fi"  # that of a table, and at most that of the page
 ANY_WIDTH = 10_000  # of a terminal that holds every row on one line
+FOLDED_WIDTH = 24  # of a name in a terminal that does not hold every row on one line
 
 NUMBER = re.compile(r"[<>]? ?([+-]?\d[\d,]*\.?\d*(?:e[+-]?\d+)?)")
 RANGE = re.compile(r" (?:\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])")  # behind a number
@@ -79,14 +80,18 @@ class Table:
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         from rich.text import Text
 
-        grid, narrower = self._rich_grid(), self.narrow
-        while narrower and console.measure(grid, options=options.update(max_width=ANY_WIDTH)).maximum > options.max_width:
-            grid, narrower = narrower._rich_grid(), narrower.narrow
+        def is_too_wide(grid: "RichTable") -> bool:
+            return console.measure(grid, options=options.update(max_width=ANY_WIDTH)).maximum > options.max_width
+
+        shown = self
+        while (too_wide := is_too_wide(grid := shown._rich_grid())) and shown.narrow:
+            shown = shown.narrow
+        grid = shown._rich_grid(at_options) if too_wide else grid
         below = visible("\n".join(filter(None, [self.caption, *self.footnotes])))
         yield from filter(None, [Text(visible(self.heading), style="bold"), grid, Text(below, style="dim")])
 
-    def _rich_grid(self) -> "RichTable":
-        """The cells for a terminal, as rich's Text: markup would swallow the marks of footnotes."""
+    def _rich_grid(self, fold: Callable[[str], str] = str) -> "RichTable":
+        """The cells for a terminal, folded in some way, as rich's Text: markup would swallow the marks of footnotes."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table as RichTable
         from rich.text import Text
@@ -95,7 +100,7 @@ class Table:
         for name, side in zip(self.columns, self.align, strict=True):
             grid.add_column(Text(visible(name)), justify="left" if side == "l" else "right", overflow="fold")
         for cells in self._cells(visible):
-            grid.add_row(*(Text(text, style="bold" if bold else "") for text, bold in cells))
+            grid.add_row(*(Text(fold(text), style="bold" if bold else "") for text, bold in cells))
         return grid
 
     # Markdown
@@ -209,6 +214,16 @@ def duration(seconds: float) -> str:
         return f"{rest} s"
     hours, minutes_of_hour = divmod(minutes, 60)
     return f"{hours} h {minutes_of_hour:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def at_options(text: str) -> str:
+    """A long `name:option=value:option=value` in several lines, broken before its colons where these are short enough."""
+    if len(text) <= FOLDED_WIDTH or " " in text:
+        return text
+    lines = [""]
+    for part in re.split(r"(?=:)", text):
+        lines = [*lines[:-1], lines[-1] + part] if len(lines[-1] + part) <= FOLDED_WIDTH else [*lines, f"  {part}"]
+    return "\n".join(filter(None, lines))
 
 
 def plural(number: int, noun: str) -> str:

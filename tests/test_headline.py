@@ -8,6 +8,7 @@ from rpecli.report.headline import headline
 
 SMALL = "models of up to 0.15 million parameters, synthetic tasks."
 ONE_SEED = f"1 seed per encoding, {SMALL}"
+TO_LEARN = "To learn it: more steps (--steps), another learning rate (--lr-search) or shorter strings (--length)."
 
 
 def sentence(line, words):
@@ -149,7 +150,7 @@ def test_no_encoding_alone():
 def test_nothing_solved_says_nothing_about_length():
     line = headline(results({"rope": {16: 0.6, 32: 0.5}, "learned": {16: 0.5, 32: 0.3}}))
     assert line.title == "No run learned its training length (16), so these results say nothing about longer ones."
-    assert line.detail == ["At the training length of Copy, RoPE gets the most tokens right: 60 %.", ONE_SEED]
+    assert line.detail == ["At the training length of Copy, RoPE gets the most tokens right: 60 %.", TO_LEARN, ONE_SEED]
     assert (line.first, line.left_out) == (None, ["Copy, trained to 16"])
 
 
@@ -290,6 +291,14 @@ def test_numbers_are_means_over_seeds_then_encodings_then_tasks():
     assert line.first.group("RPE").token_accuracy == pytest.approx(((0.8 + 0.4) / 2 + 0.2) / 2)
     assert [one.encoding for one in line.first.encodings] == ["RoPE", "Learned"]  # ALiBi is not on sort
     assert line.first.encodings[0].token_accuracy == pytest.approx((0.8 + 0.2) / 2)
+
+
+def test_a_length_that_is_nearly_twice_as_long_says_more_than_the_first():
+    line = headline(results({"rope": {50: 1, 51: 1, 99: 0.84, 105: 0.8, 147: 0.5}}, length=50))
+    assert line.title == "Trained on lengths up to 50 and tested at 99, RoPE (relative) still gets 84 % of tokens right."
+    assert [*line.last.lengths.values()] == [147]
+    near = headline(results({"rope": {50: 1, 51: 0.9, 60: 0.7}}, length=50))
+    assert near.title == "Trained on lengths up to 50 and tested at 51, RoPE (relative) still gets 90 % of tokens right."
 
 
 def test_lengths_between_doublings_do_not_move_the_headline():

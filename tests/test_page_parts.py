@@ -143,8 +143,10 @@ def test_encodings_that_learned_in_no_more_than_half_of_their_runs_are_not_recom
     runs += [fake_run("rope", seed, {16: float(seed < 2), 32: 0.6}) for seed in range(3)]
     runs += [fake_run("alibi", 0, {16: 1.0, 32: 0.4})]
     advice = choice.advice(choice.table(aggregate(runs), [], definitions(["none", "rope", "alibi"])))
-    assert advice.startswith(
-        "Highest mean beyond training: RoPE (60 %; 2 of 3 runs learned the training length), then ALiBi (40 %)."
+    assert advice == (
+        "Highest mean beyond training: RoPE (60 %; 2 of 3 runs learned the training length), then ALiBi (40 %). Without a "
+        "special kernel: RoPE (60 %; 2 of 3 runs learned the training length). Not recommended: NoPE (90 %; 1 of 2 runs "
+        "learned the training length)."
     )
 
 

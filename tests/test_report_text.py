@@ -146,6 +146,11 @@ def test_of_many_lengths_only_doublings_are_shown():
     assert lines_of(results({"rope": by_length}))[1].split()[2:] == ["16", "32", "64", "128"]
 
 
+def test_of_many_lengths_without_doublings_those_that_lie_evenly_are_shown():
+    (block,) = overview(results({"rope": dict.fromkeys((50, *range(51, 150, 6)), 0.5)}, length=50)).blocks
+    assert block.lengths == [50, 63, 75, 93, 117, 147]
+
+
 def test_of_many_doublings_the_training_length_the_next_ones_and_the_last_are_shown():
     by_length = {16 * 2**step: 0.95 for step in range(9)}
     assert lines_of(results({"rope": by_length}))[1].split()[2:] == ["16", "32", "64", "128", "256", "4096"]

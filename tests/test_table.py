@@ -177,3 +177,12 @@ def test_a_terminal_shows_the_widest_form_of_a_table_that_fits() -> None:
         console = Console(file=io.StringIO(), width=width)
         console.print(table)
         assert console.file.getvalue().split()[-1] == cell  # type: ignore[attr-defined]
+
+
+def test_a_long_choice_is_broken_before_its_options_where_a_terminal_is_narrow() -> None:
+    name = "addition:format=steps:operands=mixed:reverse=false"
+    table = Table("", ["task", "what it asks"], "ll", [[name, "add numbers " * 9], ["copy", "again"]])
+    words = [line.split()[0] for line in shown(table, width=80).splitlines() if line.split()]
+    assert words[2:5] == ["addition:format=steps", ":operands=mixed", ":reverse=false"]
+    assert name in shown(table, width=240)
+    assert name in table.markdown()

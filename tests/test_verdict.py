@@ -238,7 +238,7 @@ def test_three_claims_of_six_pairs_are_not_enough_though_each_alone_would_be():
 def test_seven_pairs_support_all_three():
     result = three_claims(7, kept=1.0)
     assert [claim.outcome for claim in result] == [SUPPORTED] * 3
-    assert result[2].lines[-1] == "p adjusted for the 3 claims tested (Holm): 0.047."
+    assert result[2].lines[-1] == "Adjusted for the 3 claims tested (Holm), p = 0.016 becomes p = 0.047."
 
 
 def test_no_difference_is_a_test_of_the_family():

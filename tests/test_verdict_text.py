@@ -46,7 +46,7 @@ def test_the_labels_of_encodings_are_tested_beside_the_claim():
     assert (result.p_labels, result.p_labels_smallest) == (0.1, 0.1)
     (line,) = [line for line in result.lines if line.startswith("Labels:")]
     assert line.startswith(
-        "Labels: of the 10 ways to call 3 of these 5 encodings relative, 1 differ as much: permutation p = 0.100 (the "
+        "Labels: of the 10 ways to call 3 of these 5 encodings relative, 1 differs as much: permutation p = 0.100 (the "
         "smallest that exists for 3 and 2 encodings: 0.100). Encodings in general (exploratory): Welch's t"
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from rpecli import __version__
-from rpecli.report import rows
+from rpecli.report import retrain, rows
 from rpecli.report.aggregate import TaskResults, by_scoring, counted_tasks, own_tasks
 from rpecli.report.copy_weight import CopyWeight, copy_weight
 from rpecli.report.definitions import Definition, definitions
@@ -60,6 +60,11 @@ class ReportContent:
     def labels(self) -> set[str]:
         """The trained encodings."""
         return {label for task in counted_tasks(self.tasks) for label in task.own_labels}
+
+    @cached_property
+    def commands(self) -> list[str]:
+        """What trains and evaluates the runs again, and what made the report of them."""
+        return retrain.reproducing(self.command or "", self.runs, bool(self.shifts))
 
     @property
     def all_tables(self) -> list[Table]:
@@ -141,6 +146,7 @@ class ReportContent:
             rpe=__version__,
             name=self.name,
             command=self.command,
+            commands=self.commands,
             headline=self.headline,
             verdicts=self.verdicts,
             provenance=self.provenance,

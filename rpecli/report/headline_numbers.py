@@ -19,6 +19,7 @@ from rpecli.report.measures import EXACT, PERPLEXITY, SCORINGS, TOKENS, Scoring
 from rpecli.report.records import Record
 
 NEAR_CHANCE = 0.1  # of the score with chance at 0 and perfection at 1: what is below it counts as guessing
+NEARLY = 0.1  # of a doubling: a length that is within 7 % of it
 
 
 class EncodingPoint(Record):
@@ -218,10 +219,12 @@ def _only_group(groups: list[set[str]]) -> list[str]:
 def _shared_lengths(tasks: list[TaskResults], last: bool) -> list[int]:
     """Per task its first or last length beyond training, at a multiple that all tasks share if there is one.
 
-    Where there are doublings of the training length, other lengths do not count: 1.1x would say little, and be the first.
+    Where there are doublings of the training length, other lengths do not count: 1.1x would say little, and be the first. So too
+    where the first could be one that is nearly a doubling.
     """
     options = [
-        _doublings({length / task.train_length: length for length in paired.extrapolation_lengths(task)}) for task in tasks
+        _doublings({length / task.train_length: length for length in paired.extrapolation_lengths(task)}, nearly=not last)
+        for task in tasks
     ]
     shared = set.intersection(*map(set, options))
     choose = max if last else min
@@ -230,9 +233,12 @@ def _shared_lengths(tasks: list[TaskResults], last: bool) -> list[int]:
     return [by_factor[choose(by_factor)] for by_factor in options]
 
 
-def _doublings(by_factor: dict[float, int]) -> dict[float, int]:
-    """The lengths at doublings of the training length; all of them where there are none."""
-    return {factor: length for factor, length in by_factor.items() if math.log2(factor).is_integer()} or by_factor
+def _doublings(by_factor: dict[float, int], nearly: bool) -> dict[float, int]:
+    """The lengths at doublings of the training length, else, if asked, those nearest to one, else all of them."""
+    exact = {factor: length for factor, length in by_factor.items() if math.log2(factor).is_integer()}
+    distance = {factor: abs(math.log2(factor) - max(1, round(math.log2(factor)))) for factor in by_factor}
+    near = {factor: length for factor, length in by_factor.items() if distance[factor] == min(distance.values()) < NEARLY}
+    return exact or (near if nearly else {}) or by_factor
 
 
 def _point(tasks: list[TaskResults], lengths: list[int]) -> Point:

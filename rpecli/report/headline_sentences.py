@@ -261,7 +261,8 @@ def without_a_length(numbers: HeadlineNumbers) -> list[str]:
         return [f"Trained on lengths up to {lengths}; no longer length is tested for all runs.", "To test longer ones: rpe eval.",
                 *left_out, *not_learned(numbers)]  # fmt: skip
     best = [f"At the training length of {task.short_title}, {text}." for task in tasks if (text := _best(task))][:MAX_NAMES]
-    return [f"No run learned its training length ({lengths}), so these results say nothing about longer ones.", *best]
+    return [f"No run learned its training length ({lengths}), so these results say nothing about longer ones.", *best,
+            "To learn it: more steps (--steps), another learning rate (--lr-search) or shorter strings (--length)."]  # fmt: skip
 
 
 def _best(task: TaskResults) -> str | None:

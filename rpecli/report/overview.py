@@ -217,6 +217,8 @@ def _block(task: TaskResults, entries: list[Entry]) -> TaskBlock:
 def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
     """The training length and those beyond it, if any; of more than `most`, doublings: the first ones and the last.
 
+    Where there are no doublings, so many that are nearest to equal steps of the logarithm.
+
     Beside reference results, the lengths that both have, if there are any beyond training: no column is half empty.
     """
     own, reference = (
@@ -228,8 +230,10 @@ def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
     if len(lengths) <= most:
         return lengths
     doublings = [n for n in lengths if math.log2(n / task.train_length).is_integer()]
-    shown = doublings if len(doublings) > 1 else lengths
-    return shown if len(shown) <= most else [*shown[: most - 1], shown[-1]]
+    if len(doublings) > 1:
+        return doublings if len(doublings) <= most else [*doublings[: most - 1], doublings[-1]]
+    steps = [lengths[0] * (lengths[-1] / lengths[0]) ** (step / (most - 1)) for step in range(most)]
+    return sorted({min(lengths, key=lambda n: abs(n - step)) for step in steps})
 
 
 def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[EncodingResults]) -> int | None:

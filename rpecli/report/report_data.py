@@ -289,7 +289,9 @@ class ReportData(Record):
     name: str
     """name of the report"""
     command: str | None
-    """command that reproduces it"""
+    """command that made it"""
+    commands: list[str]
+    """commands that train and evaluate its runs and make it again"""
     headline: Headline
     """the answer in words, and its numbers"""
     verdicts: list[Verdict]

@@ -17,7 +17,7 @@ from statistics import fmean
 
 from rpecli.report import paired, sample_size, stats, verdict_lines
 from rpecli.report.aggregate import TaskResults, by_scoring
-from rpecli.report.format import describe_difference, format_p, write_points, write_steps
+from rpecli.report.format import describe_difference, p_equation, write_points, write_steps
 from rpecli.report.labels import LabelTest, label_test
 from rpecli.report.measures import Measure
 from rpecli.report.paired import Scores
@@ -95,17 +95,15 @@ def corrected(uncorrected: list[Verdict]) -> list[Verdict]:
     values = [p for verdict in tested for p in (verdict.p_difference, verdict.p_equivalence) if p is not None]
     adjusted = stats.holm(values, most_true=len(tested))
     p_holm = {verdict.claim: adjusted[2 * number + verdict.equivalent] for number, verdict in enumerate(tested)}
-    return [
-        told(_corrected(verdict, p_holm[verdict.claim], len(tested)) if verdict.claim in p_holm else verdict)
-        for verdict in uncorrected
-    ]
+    return [told(_corrected(verdict, p_holm.get(verdict.claim), len(tested))) for verdict in uncorrected]
 
 
-def _corrected(verdict: Verdict, p: float, n_claims: int) -> Verdict:
+def _corrected(verdict: Verdict, p: float | None, n_claims: int) -> Verdict:
     """A verdict that rests on p and loses it in the correction becomes "not enough evidence", and says so."""
-    if n_claims == 1:
+    if p is None or verdict.p_deciding is None or n_claims == 1:
         return verdict.model_copy(update={"p_holm": p})
-    note = f"p adjusted for the {n_claims} claims tested (Holm): {format_p(p)}."
+    before = f"{'equivalence ' if verdict.equivalent else ''}{p_equation(verdict.p_deciding)}"
+    note = f"Adjusted for the {n_claims} claims tested (Holm), {before} becomes {p_equation(p)}."
     lost = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE) and p >= stats.ALPHA
     if lost:
         pairs = next(pairs for pairs in range(1, 64) if sample_size.p_exists(pairs, n_claims))

@@ -78,9 +78,10 @@ def label_line(test: LabelTest, sides: Sides) -> str:
     first, second = len(sides.first), len(sides.second)
     if test.smallest == 1:
         return "With one encoding in each group, nothing can be said about encodings in general."
+    differ = "differs" if test.extreme == 1 else "differ"
     ways = f"{test.relabellings:,} {'' if test.exact else 'random '}ways to call {first} of these {first + second} encodings"
     line = (
-        f"Labels: of the {ways} relative, {test.extreme:,} differ as much: permutation {p_equation(test.p)} (the "
+        f"Labels: of the {ways} relative, {test.extreme:,} {differ} as much: permutation {p_equation(test.p)} (the "
         f"smallest that exists for {first} and {second} encodings: {format_p(test.smallest)})."
     )
     if test.p_welch is None:

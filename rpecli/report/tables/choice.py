@@ -58,15 +58,21 @@ def _kernel(choice: str, known: dict[str, Definition]) -> str:
 def advice(table: Table) -> str:
     """The two best encodings of the table, and the two best of those that need no kernel of their own; of one, nothing.
 
-    Encodings that learned the training length in no more than half of their runs are not recommended.
+    Encodings that learned the training length in no more than half of their runs are not recommended; those whose mean is as high
+    as a recommended one's are named last.
     """
     records = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    ranked = [record for record in records if record["mean beyond"] != MISSING and _learned(record) > 0.5]
+    measured = [record for record in records if record["mean beyond"] != MISSING]
+    ranked = [record for record in measured if _learned(record) > 0.5]
     fused = [record for record in ranked if record["special kernel"] == NO_KERNEL][:2]
     if len(ranked) < 2:
         return ""
     text = f"Highest mean beyond training: {_named(ranked[:2])}."
-    return f"{text} Without a special kernel: {_named(fused)}." if fused and fused != ranked[:2] else text
+    if fused and fused != ranked[:2]:
+        text += f" Without a special kernel: {_named(fused)}."
+    least = min(float(record["mean beyond"]) for record in ranked[:2] + fused)
+    left_out = [record for record in measured if record not in ranked and float(record["mean beyond"]) >= least]
+    return f"{text} Not recommended: {_named(left_out)}." if left_out else text
 
 
 def _named(records: list[dict[str, str]]) -> str:

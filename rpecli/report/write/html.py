@@ -1,5 +1,6 @@
 """The page of a report for a browser, `report.html`: one self-contained file, readable with and without its script."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from rpecli.plot import no_collection
@@ -64,8 +65,8 @@ class Section:
 
 
 @no_collection()
-def page(content: ReportContent, figures: Figures) -> str:
-    """`report.html`, the same bytes for the same runs."""
+def page(content: ReportContent, figures: Figures, data: Collection[str]) -> str:
+    """`report.html`, the same bytes for the same runs; `data` are the names of its files of data."""
     page_charts = PageCharts()
     charts = _charts(page_charts, figures)
     heat = heat_map(content.tasks, content.reference)
@@ -77,7 +78,7 @@ def page(content: ReportContent, figures: Figures) -> str:
         "term_id": glossary.term_id, "MANY": MANY,
         "style": page_charts.css() + css(heat),
     }  # fmt: skip
-    return render("report.html.j2", **context, **origin(content), **NOTES)
+    return render("report.html.j2", **context, **origin(content, data), **NOTES)
 
 
 def _maps(content: ReportContent) -> tuple[str, list[EncodingMaps]]:

@@ -11,12 +11,11 @@ from rpecli.report.verdict import RULES
 from rpecli.report.write.templates import render
 from rpecli.table import slug
 
-DATA = (
-    "Data: `summary.csv` (encodings by length), `runs.csv` (runs by length), `pairs.csv` (pairs of encodings), `pooled.csv` "
-    "(families of tasks and groups), `suites.csv` (suites and families by encoding, of many tasks), `profiles.csv` "
-    "(runs above thresholds), `mcnemar.csv` (pairs of models), `grid.csv` (pairs of sizes, where there are any), `report.json`, "
-    "`paper.tex` and `appendix.tex`; figures also as `.svg` and `.pdf`."
-)
+DATA = {
+    "summary.csv": "encodings by length", "runs.csv": "runs by length", "pairs.csv": "pairs of encodings",
+    "pooled.csv": "families of tasks and groups", "suites.csv": "suites and families by encoding",
+    "profiles.csv": "runs above thresholds", "mcnemar.csv": "pairs of models", "grid.csv": "pairs of sizes",
+}  # fmt: skip
 LEARNING = "Validation within the training lengths, mean over seeds with the range from lowest to highest."
 LEGEND = (
     "Lines are means over seeds, bands the range from the lowest to the highest seed. Dotted vertical line: the training length. "
@@ -29,12 +28,12 @@ PROFILES = (
 GRIDS = "Exact match in per cent, mean over seeds; the outline holds the sizes of training."
 NOTES = {
     "rules": RULES, "figure_note": LEGEND, "learning_note": LEARNING, "places_note": places.CAPTION, "profiles_note": PROFILES,
-    "grid_note": GRIDS, "data_note": DATA,
+    "grid_note": GRIDS,
 }  # fmt: skip
 
 
-def page(content: ReportContent, figures: Collection[str]) -> str:
-    """`report.md` as text, with the figures of these file names."""
+def page(content: ReportContent, figures: Collection[str], data: Collection[str]) -> str:
+    """`report.md` as text, with the figures and the files of data of these names."""
     sections = [
         {
             "title": task.title,
@@ -47,14 +46,17 @@ def page(content: ReportContent, figures: Collection[str]) -> str:
         }
         for task in content.tasks_in_order
     ]
-    return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content), **NOTES)
+    return render("report.md.j2", report=content, sections=sections, figures=figures, **origin(content, data), **NOTES)
 
 
-def origin(content: ReportContent) -> dict[str, object]:
-    """Warnings, provenance and the recipe keys that all runs share, as both pages write them."""
+def origin(content: ReportContent, data: Collection[str]) -> dict[str, object]:
+    """Warnings, provenance, the recipe keys that all runs share and the files of data, as both pages write them."""
     shared = "\n".join(f"{key}: {value}" for key, value in content.provenance.shared.items())
     warnings = [" ".join(warning.split()) for warning in content.warnings]
-    return {"warnings": warnings, "provenance": provenance_lines(content.provenance), "shared": shared}
+    files = ", ".join(f"`{name}` ({what})" for name, what in DATA.items() if name in data)
+    data_note = f"Data: {files}, `report.json`, `paper.tex` and `appendix.tex`; figures also as `.svg` and `.pdf`."
+    provenance = provenance_lines(content.provenance)
+    return {"warnings": warnings, "provenance": provenance, "shared": shared, "data_note": data_note}
 
 
 def _figure(kind: str, title: str, files: Collection[str]) -> str | None:

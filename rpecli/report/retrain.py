@@ -1,0 +1,109 @@
+"""The commands that train and evaluate the runs of a report again: each is checked to make the very runs, by their ids."""
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from rpecli import catalog
+from rpecli.choice import data_in, paths_in
+from rpecli.config import load as config_load
+from rpecli.config.ranges import parse_lengths
+from rpecli.config.recipe import Config, task_defaults
+from rpecli.config.yaml_source import RecipeError
+from rpecli.report.load import RunResults, one_per_directory
+
+MOST = 8  # lines of commands; of more, a run's own recipe.yaml says more
+AXES = ("task", "encoding", "positions", "seed")
+
+
+def reproducing(report: str, runs: Sequence[RunResults], shifted: bool) -> list[str]:
+    """The command that made a report, below those that make its runs unless it makes them itself."""
+    if re.match(r"rpe (?:run|train|choose)\b", report):
+        return [report]
+    folder = re.search(r" --runs[ =]('[^']+'|\S+)", report)
+    return [*commands(runs, f" --runs {folder[1]}" if folder else "", shifted), *([report] if report else [])]
+
+
+def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = False) -> list[str]:
+    """`rpe run quick`, or `rpe train --task ... --encoding ...` and `rpe eval`; `rpe inspect --shift` where runs were shifted.
+
+    None for runs of the user's own files, which the report does not hold, and for more than MOST lines.
+    """
+    own = [run for run in one_per_directory(runs) if not run.is_reference]
+    if any(paths_in(text) or data_in(text) for run in own for text in (run.config.task, run.config.encoding)):
+        return []
+    by_study: dict[str, list[RunResults]] = defaultdict(list)
+    for run in own:
+        by_study[str(run.record.get("study", "default"))].append(run)
+    whole, single = list[str](), list[RunResults]()
+    for study, members in sorted(by_study.items()):
+        if study in catalog.names("recipes") and (line := _of_recipe(study, [run.config for run in members])):
+            whole.append(f"rpe run {line}")
+        else:
+            single += members
+    training = [f"rpe train {line}" for line in _of_flags([run.config for run in single])]
+    lengths, variants = _lengths(own), sorted({run.variant_flags.strip() for run in runs} - {""})
+    after = [f"rpe eval{lengths}"] if training or lengths else []
+    after += [f"rpe eval {flags}{lengths}" for flags in variants]
+    after += ["rpe inspect --shift"] if training and shifted else []
+    lines = [*whole, *training, *after]
+    return [f"{line}{runs_flag}" for line in lines] if len(lines) <= MOST else []
+
+
+def _axes(configs: Sequence[Config]) -> dict[str, str]:
+    """What runs have of each key, as a flag gives it."""
+    return {key: ",".join(dict.fromkeys(str(getattr(config, key)) for config in configs)) for key in AXES}
+
+
+def _of_recipe(name: str, configs: Sequence[Config]) -> str | None:
+    """The recipe with the flags that it needs to make these runs, all or some of its own; None if it makes others."""
+    loaded, _ = config_load.load(name)
+    flags = {key: text for key, text in _axes(configs).items() if {*text.split(",")} != {*map(str, getattr(loaded, key))}}
+    return f"{name}{_written(flags)}" if _made(name, flags) >= {config.id for config in configs} else None
+
+
+def _of_flags(configs: Sequence[Config]) -> list[str]:
+    """One line for each set of runs that differ in task, encoding, positions and seed alone, as few as make no other runs."""
+    groups: dict[tuple[tuple[str, str], ...], list[Config]] = defaultdict(list)
+    for config in configs:
+        groups[tuple(_settings(config).items())].append(config)
+    return [line for settings, members in groups.items() for line in _lines(dict(settings), members, AXES)]
+
+
+def _lines(settings: dict[str, str], configs: Sequence[Config], axes: Sequence[str]) -> list[str]:
+    """One line if it makes these runs and no others, else the lines of each task, then of each encoding, ..."""
+    flags = _axes(configs) | settings
+    if flags["positions"] == "start":
+        del flags["positions"]
+    if _made(None, flags) == {config.id for config in configs}:
+        return [_written(flags).strip()]
+    parts: dict[str, list[Config]] = defaultdict(list)
+    for config in configs if axes else []:
+        parts[str(getattr(config, axes[0]))].append(config)
+    return [line for part in parts.values() for line in _lines(settings, part, axes[1:])]
+
+
+def _made(recipe: str | None, flags: dict[str, str]) -> set[str]:
+    """The ids of the runs that a command makes; none where it names a task or an encoding that is not there any more."""
+    with suppress(RecipeError):
+        return {config.id for config in config_load.load(recipe, flags)[0].configs()}
+    return set()
+
+
+def _settings(config: Config) -> dict[str, str]:
+    """The keys of a run that are not the defaults of its task."""
+    plain = Config.from_keys(**task_defaults(config.task), task=config.task, encoding=config.encoding).to_keys()
+    keys = config.to_keys()
+    return {key: str(value) for key, value in keys.items() if key not in AXES and value is not None and value != plain[key]}
+
+
+def _lengths(runs: Sequence[RunResults]) -> str:
+    """The lengths that were evaluated beyond those of the recipes."""
+    more = {n for run in runs for n in {*run.evaluations} - {*parse_lengths(run.config.eval.lengths, run.config.length)}}
+    return f" --lengths {','.join(map(str, sorted(more)))}" if more else ""
+
+
+def _written(flags: Mapping[str, str]) -> str:
+    return "".join(f" --{key.replace('_', '-')} {shlex.quote(value)}" for key, value in flags.items())

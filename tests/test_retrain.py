@@ -1,0 +1,84 @@
+"""The commands that a report gives to make its runs again."""
+
+from pathlib import Path
+
+import pytest
+from helpers.run_folders import make_run, write_run
+
+from rpecli.config import load as config_load
+from rpecli.report import retrain
+from rpecli.report.load import load_runs
+
+
+def commands(folder: Path, flag: str = "", shifted: bool = False) -> list[str]:
+    return retrain.commands(load_runs(sorted(folder.iterdir())).runs, flag, shifted)
+
+
+def of_recipe(name: str, folder: Path, flags: dict[str, str]) -> None:
+    for config in config_load.load(name, flags)[0].configs():
+        keys = {key: value for key, value in config.to_keys().items() if value is not None}
+        make_run(folder, {16: 1.0}, info={"study": name}, **keys)
+
+
+def test_runs_that_differ_in_encoding_and_seed_are_one_command(tmp_path: Path) -> None:
+    for encoding in ("rope", "alibi"):
+        for seed in range(3):
+            make_run(tmp_path, {16: 1.0, 32: 0.5}, encoding=encoding, seed=seed, lr=0.002)
+    train = "rpe train --task copy --encoding alibi,rope --seed 0,1,2 --steps 100 --lr 0.002"
+    assert commands(tmp_path) == [train.replace("--steps", "--length 16 --steps"), "rpe eval"]
+    assert commands(tmp_path, " --runs mine", shifted=True)[1:] == ["rpe eval --runs mine", "rpe inspect --shift --runs mine"]
+
+
+def test_a_seed_that_one_encoding_lacks_takes_a_command_of_its_own(tmp_path: Path) -> None:
+    for encoding, seed in (("rope", 0), ("rope", 1), ("alibi", 0)):
+        make_run(tmp_path, {16: 1.0}, encoding=encoding, seed=seed, positions="randomized")
+    assert commands(tmp_path)[:-1] == [
+        "rpe train --task copy --encoding alibi --positions randomized --seed 0 --length 16 --steps 100",
+        "rpe train --task copy --encoding rope --positions randomized --seed 0,1 --length 16 --steps 100",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({}, "rpe run quick"),
+        ({"seed": "0", "encoding": "rope,none"}, "rpe run quick --encoding none,rope --seed 0"),
+        ({"steps": "7", "task": "copy"}, None),  # not what the recipe trains
+    ],
+)
+def test_runs_of_a_recipe_name_it_where_it_makes_them(tmp_path: Path, flags: dict[str, str], line: str | None) -> None:
+    of_recipe("quick", tmp_path, flags)
+    first, *others = commands(tmp_path)
+    assert first == line if line else first.startswith("rpe train --task copy --encoding ")
+    assert others == ([] if line else ["rpe eval"])
+
+
+def test_lengths_and_ways_that_the_recipe_does_not_measure_are_commands_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {16: 1.0, 999: 0.5})
+    (line, *_) = run.evaluations()
+    run.append_evaluation({**line, "encoding_override": "rope:scaling=yarn"})
+    assert commands(tmp_path)[1:] == [
+        "rpe eval --lengths 999", "rpe eval --swap-encoding rope:scaling=yarn --eval-positions start --lengths 999",
+    ]  # fmt: skip
+
+
+def test_files_of_the_user_and_many_settings_have_no_command(tmp_path: Path) -> None:
+    for number in range(retrain.MOST):
+        make_run(tmp_path / "many", {16: 1.0}, lr=0.001 * (number + 1))
+    assert commands(tmp_path / "many") == []
+    rows = tmp_path / "mine.jsonl"
+    rows.write_text('{"input": "a", "target": "a"}\n' * 20)
+    make_run(tmp_path / "own", {16: 1.0}, task=f"data:path={rows}")
+    assert commands(tmp_path / "own") == []
+
+
+def test_a_command_that_trains_needs_no_other(tmp_path: Path) -> None:
+    make_run(tmp_path, {16: 1.0})
+    runs = load_runs(sorted(tmp_path.iterdir())).runs
+    assert retrain.reproducing("rpe run quick && rpe report", runs, False) == ["rpe run quick && rpe report"]
+    lines = retrain.reproducing("rpe report --runs 'my runs' --name x", runs, False)
+    assert lines == [
+        "rpe train --task copy --encoding rope --seed 0 --length 16 --steps 100 --runs 'my runs'", "rpe eval --runs 'my runs'",
+        "rpe report --runs 'my runs' --name x",
+    ]  # fmt: skip
+    assert retrain.reproducing("", runs, False) == [line.removesuffix(" --runs 'my runs'") for line in lines[:-1]]
