@@ -40,6 +40,7 @@ from rpecli.probes.attention_map import AttentionMap, attention_map
 from rpecli.run import directory
 from rpecli.run.problems import folded
 from rpecli.run.records import EvalLine, MetricsLine
+from rpecli.run.ways import evaluations_by_way
 from rpecli.signals import Interrupted
 from rpecli.table import plural, whole_percent
 from rpecli.train import loop
@@ -272,7 +273,9 @@ def evaluation_words(line: EvalLine) -> str:
 
 
 def runs(folder: str | Path = "runs") -> pd.DataFrame:
-    """Every run of a folder, a row for each evaluated length; a run that was not evaluated has one row without a length.
+    """Every run of a folder, a row for each length evaluated as its recipe says (its own encoding, positions, seed of the sets).
+
+    A run that was not evaluated has one row without a length.
 
     Columns: run, task, encoding, positions, seed, status, parameters, train_length, length, n, exact_match, token_accuracy,
     chance, nll. Damaged runs are left out with a warning. A folder may also be one run.
@@ -297,7 +300,7 @@ def _rows_of(run: directory.Run) -> list[dict[str, Any]]:
     record, config = run.record, run.config
     about = {"run": run.name, **{key: getattr(config, key) for key in RUN_KEYS}, "status": record["status"],
              "parameters": record.get("parameters"), "train_length": config.length}  # fmt: skip
-    lines = [dict(line) for _, line in sorted(run.latest_evaluations().items())] or [{}]
+    lines = [dict(line) for _, line in sorted(evaluations_by_way(run).get("", {}).items())] or [{}]
     return [about | {name: line.get(name) for name in SCORES} for line in lines]
 
 

@@ -107,6 +107,14 @@ def test_a_length_that_was_not_evaluated_is_refused_before_anything_is_written(t
     assert not (tmp_path / "results").exists()
 
 
+def test_tasks_without_the_length_that_is_asked_for_are_said(tmp_path: Path) -> None:
+    paths = [make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}), make_run(tmp_path / "runs", {16: 1.0, 64: 0.5}, task="sort")]
+    report = build.build_report(paths, "x", tmp_path / "results", paper=build.Paper(factor=2.0))
+    (warning,) = [one for one in report.content.warnings if "paper.tex" in one]
+    assert warning == "paper.tex leaves out Sort: not evaluated at 2x: rpe eval --lengths 2x"
+    assert warning in report.markdown
+
+
 def test_a_multiple_is_rounded_as_in_lengths() -> None:
     (task,) = content({"rope": [0.5]}).tasks
     assert latex.length_of(replace(task, train_length=10, lengths=[10, 11]), 1.1) == 11

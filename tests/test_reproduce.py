@@ -320,6 +320,13 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any]
         paper.load(str(written(tmp_path, **changes)))
 
 
+def test_a_key_that_is_given_twice_is_not_the_last_one(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.write_text(file.read_text() + "title: another\n")
+    with pytest.raises(PaperError, match=r"title is given twice \(first in line \d+\): keep one"):
+        paper.load(str(file))
+
+
 @pytest.mark.parametrize("text", [b"", b"- 1", b"\xff\xfe\x00", b"[" * 5000, b"a: ]"])
 def test_a_file_that_is_no_paper_is_one_line(tmp_path: Path, rpe: tiny.Rpe, text: bytes) -> None:
     file = tmp_path / "odd.yaml"

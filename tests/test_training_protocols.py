@@ -6,10 +6,12 @@ import torch
 from helpers import training as tiny
 
 from rpecli import data, task
+from rpecli.cli._run_tables import runs_table
 from rpecli.evaluate.duplicates import seen
 from rpecli.evaluate.load import load
 from rpecli.launch.sizes import training_bytes
 from rpecli.run.directory import find_runs
+from rpecli.table import whole_percent
 from rpecli.task import END, PAD
 from rpecli.train import chosen, loop, scores
 from rpecli.train.loop import train
@@ -219,7 +221,11 @@ def test_the_weights_kept_are_those_of_the_best_validation_at_the_lengths_asked(
         loaded, _ = load(run, "cpu")
         right = [scores.scores(loaded, batch)[1] for batch in chosen.sets(loaded.task, run.config)]
         assert np.mean(right) == pytest.approx(shares[best], abs=1e-6)
-    assert any(run.record["checkpoint"]["step"] < 60 for run in runs)
+    earlier = [run for run in runs if run.record["checkpoint"]["step"] < 60]
+    assert earlier
+    table, accuracy = runs_table(runs), {line["step"]: line["token_accuracy"] for line in earlier[0].metrics()}
+    row = next(row for row in table.rows if row[0] == earlier[0].name)
+    assert row[table.columns.index("valid.")] == whole_percent(accuracy[earlier[0].record["checkpoint"]["step"]])
 
 
 def test_a_choice_of_weights_changes_nothing_in_training(tmp_path):

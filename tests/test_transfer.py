@@ -13,7 +13,7 @@ import torch
 from helpers import training as tiny
 from safetensors.torch import load_file
 
-from rpecli import tensor_file
+from rpecli import api, tensor_file
 from rpecli.run import transfer
 from rpecli.run.directory import Run, find_runs
 
@@ -68,6 +68,23 @@ def test_the_card_has_every_evaluated_length_and_code_that_runs(here: Path, rpe:
     code = text.partition("```python\n")[2].partition("```")[0] + "\nprint(sum(t.numel() for t in weights.values()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert int(done.stdout) >= run.record["parameters"]
+
+
+def test_the_card_keeps_ways_of_evaluation_apart(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:
+    shutil.copytree(evaluated, here / "runs")
+    run = find_runs(here / "runs")[0][0]
+    own = run.latest_evaluations()[4]
+    assert rpe("eval", run, "--lengths", "4", "--eval-seed", "3", "--jobs", 0, "--device", "cpu").code == 0
+    other = run.latest_evaluations()[4]
+    assert rpe("export", run.name).code == 0
+    text = (here / "exports" / run.name / "README.md").read_text()
+    tables = [part.partition("Evaluated with")[0] for part in text.split("**Results")[1:]]
+    assert [table.partition("**")[0] for table in tables] == ["", " with eval seed 3"]
+    for table, line in zip(tables, (own, other), strict=True):
+        assert f"{line['token_accuracy']:.3f}" in table
+    frame = api.runs(here / "runs")
+    (accuracy,) = frame[(frame.run == run.name) & (frame.length == 4)].token_accuracy
+    assert accuracy == own["token_accuracy"]
 
 
 def test_an_exported_run_is_evaluated_where_it_is_and_imported(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:

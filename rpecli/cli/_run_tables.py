@@ -47,13 +47,17 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 
 def _last_validation(run: Run, problems: list[Message]) -> Mapping[str, Any]:
-    """The latest line of metrics.jsonl; nothing where a trained run lost it, so that an older one is not taken for it."""
+    """The latest line of metrics.jsonl, or the one whose weights the run kept.
+
+    Nothing where a trained run lost it, so that an older one is not taken for it.
+    """
     record, line = run.record, run.last_metrics() or {}
     lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
     if lost:
         problems.append((run.path, f"{run.metrics_file}: the last validation is damaged or gone: left out"))
         return {}
-    return line
+    kept = record["checkpoint"]["step"] if "checkpoint" in record else line.get("step")
+    return line if line.get("step") == kept else next((one for one in run.metrics() if one["step"] == kept), {})
 
 
 def accuracy_by_factor(run: Run, problems: list[Message]) -> dict[float, float]:

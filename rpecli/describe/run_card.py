@@ -5,6 +5,7 @@ from typing import Any
 from rpecli.escape import Markdown, fenced, markdown
 from rpecli.run.directory import Run, chosen_weights
 from rpecli.run.records import EvalLine
+from rpecli.run.ways import evaluations_by_way
 from rpecli.table import MISSING, Table, plural
 from rpecli.titles import display, display_trained
 
@@ -32,12 +33,13 @@ def card(run: Run) -> str:
         f"{plural(config.n_head, 'head')}, width {config.d_model}), trained with rpe on the task {task} at lengths "
         f"{config.min_length} to {config.length}, with the positional encoding {encoding} and seed {config.seed}."
     )
-    lines = list(run.latest_evaluations().values())
+    measure, ways = record.get("measure", "accuracy"), evaluations_by_way(run)
+    results = [_results(way, list(lines.values()), config.length, measure).markdown() for way, lines in ways.items()]
     parts = [
         FRONT_MATTER,
         f"# {markdown(f'{task}, {encoding}, seed {config.seed}')}",
         markdown(described),
-        _results(lines, config.length, record.get("measure", "accuracy")).markdown() if lines else "This run was not evaluated.",
+        *(results or [Markdown("This run was not evaluated.")]),
         "## Use",
         "The weights load with safetensors alone:",
         fenced(LOADED, "python"),
@@ -57,8 +59,8 @@ def _files(run: Run) -> Table:
     return Table("", ["file", "what it holds"], "ll", rows)
 
 
-def _results(lines: list[EvalLine], trained: int, measure: str) -> Table:
-    """One row per evaluated length, with what the task is measured by."""
+def _results(way: str, lines: list[EvalLine], trained: int, measure: str) -> Table:
+    """One row per length that was evaluated in one way, with what the task is measured by."""
     columns = ["length", "of the training length", "token accuracy", MEASURES[measure]]
     rows = []
     for line in lines:
@@ -66,7 +68,7 @@ def _results(lines: list[EvalLine], trained: int, measure: str) -> Table:
         exact = f"{line['exact_match']:.3f} [{low:.3f}, {high:.3f}]"
         last = exact if measure == "accuracy" else f"{line['nll']:.3f}" if line["nll"] is not None else MISSING
         rows.append([str(line["length"]), f"{line['length'] / trained:.3g}x", f"{line['token_accuracy']:.3f}", last])
-    return Table("Results", columns, "rrrr", rows, caption="Evaluated with teacher forcing; eval.jsonl has more.")
+    return Table(f"Results{way}", columns, "rrrr", rows, caption="Evaluated with teacher forcing; eval.jsonl has more.")
 
 
 def _training(record: dict[str, Any]) -> Table:

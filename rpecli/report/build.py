@@ -86,7 +86,7 @@ def build_report(
     content = report_content(paths, name, command, reference)
     ours = paper.ours and label_of_ours(content, paper.ours)
     if paper.factor is not None:
-        _require_length(content, paper.factor)
+        content = _with_length(content, paper.factor)
     data_files = data.files(content)  # before there are figures: each takes hundreds of megabytes where runs are thousands
     figures = report_figures(content)
     figure_files = figures.files()
@@ -103,15 +103,23 @@ def build_report(
     return Report(content, text, write(out / name, files))
 
 
-def _require_length(content: ReportContent, factor: float) -> None:
-    """Raises ReportError where no task was evaluated at so many times its training length: paper.tex would be empty."""
+def _with_length(content: ReportContent, factor: float) -> ReportContent:
+    """The same, with a warning of the tasks that were not evaluated at so many times their training length.
+
+    Raises ReportError where none was: paper.tex would be empty.
+    """
     from rpecli.report.format import format_factor
     from rpecli.report.write.latex import length_of
 
-    if all(length_of(task, factor) is None for task in content.tasks):
+    lacking = [task.short_title for task in content.tasks if length_of(task, factor) is None]
+    if len(lacking) == len(content.tasks):
         known = {(n / task.train_length, format_factor(n, task.train_length)) for task in content.tasks for n in task.lengths}
         measured = ", ".join(text for _, text in sorted(known))
         raise ReportError(f"--at {factor:g}x: no task was evaluated at that multiple of its length: there are {measured}")
+    if not lacking:
+        return content
+    warning = f"paper.tex leaves out {', '.join(lacking)}: not evaluated at {factor:g}x: rpe eval --lengths {factor:g}x"
+    return replace(content, warnings=[*content.warnings, warning])
 
 
 def label_of_ours(content: ReportContent, name: str) -> str:
