@@ -10,7 +10,8 @@ def main() -> None:
     _open_closed_streams()
     signals.install()
     try:
-        from rpecli.cli import app
+        with signals.through_imports():
+            from rpecli.cli import app
     except (signals.Interrupted, signals.Terminated) as stopped:
         is_interrupt = isinstance(stopped, signals.Interrupted)
         sys.stderr.write("interrupted\n" if is_interrupt else "stopped by SIGTERM\n")

@@ -27,6 +27,9 @@ class Terminated(BaseException):
     """SIGTERM as an exception, so that `finally` blocks stop the child processes."""
 
 
+raised: type[Interrupted | Terminated] | None = None  # by the last signal
+
+
 def install(grace: float = GRACE + 5) -> None:
     """From now on Ctrl-C raises Interrupted and SIGTERM raises Terminated.
 
@@ -51,7 +54,20 @@ def ignore() -> None:
 
 
 def _raise(number: int, _: FrameType | None) -> None:
-    raise Interrupted if number == signal.SIGINT else Terminated
+    global raised
+    raised = Interrupted if number == signal.SIGINT else Terminated
+    raise raised
+
+
+@contextmanager
+def through_imports() -> Iterator[None]:
+    """A signal while a module in C is imported, which makes an ImportError of it, is the signal again."""
+    try:
+        yield
+    except ImportError:
+        if raised is None:
+            raise
+        raise raised from None
 
 
 def _watch(reader: int, grace: float) -> None:

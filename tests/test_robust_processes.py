@@ -282,6 +282,17 @@ def test_a_signal_after_the_end_of_a_command_does_not_change_its_exit_code(numbe
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (None, 1)])
+def test_a_signal_that_a_module_makes_an_import_error_of_is_a_signal(number: int | None, code: int, tmp_path: Path) -> None:
+    raises = "    raise ImportError('initialization failed')\n"
+    sent = f"import os\ntry:\n    os.kill(os.getpid(), {int(number)})\nexcept BaseException:\n" if number else "if True:\n"
+    (tmp_path / "torch.py").write_text(sent + raises)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    words = [sys.executable, "-m", "rpecli", "train", "--encoding", "rope"]
+    ended = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, number is None)
+
+
 def test_a_command_with_closed_streams_does_its_work(tmp_path: Path) -> None:
     def ends(*words: str) -> int:
         command = [sys.executable, "-m", "rpecli", *words]

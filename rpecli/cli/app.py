@@ -35,7 +35,7 @@ from rpecli.cli._exit import FAILURE, USAGE, flushed_output, stop
 from rpecli.cli._flags import takes_trust
 from rpecli.cli._help import Command, Group
 from rpecli.cli._output import show_ascii_where_needed
-from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated
+from rpecli.signals import INTERRUPTED, TERMINATED, Interrupted, Terminated, through_imports
 
 START = """
 Start here:
@@ -103,7 +103,7 @@ def main() -> None:
     """Runs the command. Every error is one or two lines on stderr and a fixed exit code."""
     show_ascii_where_needed()
     try:
-        with flushed_output():
+        with flushed_output(), through_imports():
             app()
     except Interrupted as error:
         stop("; ".join(["interrupted", *error.args]), INTERRUPTED)
