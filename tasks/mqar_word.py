@@ -15,6 +15,7 @@ from rpecli.task import Batch, Task, draw_distinct, prompt_answer
 class MultiQueryWordProblem(Task):
     title = "MQAR word problem"
     family = "retrieval"
+    source = "github.com/Fluffel/length_generalization at f941723"
     variants = {"values=5": {}}
     defaults = {"length": 50, "min_length": 3, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
     examples = (

@@ -14,6 +14,7 @@ from rpecli.task import Batch, Task, prompt_answer
 class MultiKeyRecall(Task):
     title = "Multi-key recall"
     family = "retrieval"
+    source = "github.com/Fluffel/length_generalization at f941723"
     variants = {"k=2": {}}
     defaults = {"length": 50, "min_length": 9, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
     examples = (

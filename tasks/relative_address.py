@@ -15,6 +15,7 @@ from rpecli.task import Batch, Task, measured_chance, prompt_answer
 class RelativeAddress(Task):
     title = "Relative addressing"
     family = "retrieval"
+    source = "github.com/Fluffel/length_generalization at f941723"
     defaults = {"length": 50, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
     examples = (
         ([21, 7, 17, 2, 18, 23], "> m5 #8 m1 #3 m2 m7 | [#3] ."),

@@ -50,6 +50,14 @@ def test_every_choice_that_is_listed_can_be_built_and_every_variant_is_canonical
         assert build(choice).symbols >= 1
 
 
+def test_the_tasks_that_the_field_uses_are_listed_each_with_its_source_and_an_example() -> None:
+    rows = listing.rows("tasks")
+    assert len(rows) >= 60
+    own = {row["task"].partition(":")[0] for row in rows if row["source"] == listing.MADE_HERE}
+    assert own == {"offset-retrieval", "recall"}
+    assert all(row["source"] and (row["example"] or ":" in row["task"]) for row in rows)
+
+
 @pytest.mark.parametrize("name", suites.names())
 def test_a_suite_stands_for_its_tasks_in_any_recipe(name: str) -> None:
     recipe, _ = config_load.load(None, {"task": f"suite:{name},copy"})

@@ -9,7 +9,7 @@ from rpecli.config.recipe import task_defaults
 from rpecli.table import Table, few
 from rpecli.titles import display
 
-ASKS = "what it asks"
+ASKS, MADE_HERE = "what it asks", "made for this bench"
 LISTS, FIRST = ("task", "encoding"), 4  # columns of recipes, and the names that a table shows of them
 NARROW = [  # the columns that a narrow terminal shows, of each kind of rows, and their headings there
     {"encoding": "encoding", "group": "group", "learns": "learns", "shift invariant": "shift\ninv.", "kernel": "kernel",
@@ -69,7 +69,7 @@ def task_row(choice: str) -> dict[str, str]:
             "example": "" if options else examples[0][1], "length": str(defaults.get("length", "")),
             "steps": str(defaults.get("steps", "")), "suites": ", ".join(suites.of_task(choice)),
             "C-RASP": " ".join("yes" if yes else "no" for yes in predicted) if predicted else "",
-            "source": constants.get("source", "")}  # fmt: skip
+            "source": constants.get("source", MADE_HERE)}  # fmt: skip
 
 
 def _recipe(name: str) -> dict[str, str]:

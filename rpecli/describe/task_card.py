@@ -14,6 +14,7 @@ from rpecli.choice import parse_choice
 from rpecli.config import suites
 from rpecli.config.recipe import task_defaults
 from rpecli.describe import learned
+from rpecli.describe.listing import MADE_HERE
 from rpecli.evaluate import duplicates
 from rpecli.task import Batch, Task
 from rpecli.titles import display
@@ -96,7 +97,7 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
         "Defaults": ", ".join(f"{key} {value}" for key, value in task_defaults(choice).items()) or "those of all tasks",
         "Family": task.family,
         "Suites": ", ".join(suites.of_task(choice)) or "none",
-        "Source": task.source or "made for this bench",
+        "Source": task.source or MADE_HERE,
     }
     if measured := learned.sentence(choice):
         facts["Learned"] = measured
