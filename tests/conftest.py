@@ -10,7 +10,7 @@ import torch
 from helpers import training as tiny
 from hypothesis import HealthCheck, Phase, settings
 
-from rpecli import catalog, trust
+from rpecli import catalog, device, trust
 from rpecli.config.recipe import Config
 from rpecli.evaluate import measure
 from rpecli.model import Transformer
@@ -33,6 +33,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background jo
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VOCABULARY = 20
+MOST_WORKERS = 4  # of `pytest -n auto`: each holds torch
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return min(device.n_cores(), MOST_WORKERS)
 
 
 @pytest.fixture(params=catalog.names("encodings"))

@@ -84,7 +84,7 @@ def test_pins_have_no_local_version() -> None:
     assert not [name for name, version in pins().items() if not re.fullmatch(r"[0-9.]+((a|b|rc)[0-9]+)?(\.post[0-9]+)?", version)]
 
 
-@pytest.mark.parametrize("end", ["rpe run quick", "pytest"])
+@pytest.mark.parametrize("end", ["rpe run quick", "pytest -n auto --dist loadfile"])
 def test_the_readme_has_one_command_from_a_fresh_clone_to(end: str) -> None:
     """`.ci/run` takes the second one out of the README by the same rule."""
     lines = [line for line in fenced_lines() if line.startswith("python3 -m venv ") and line.endswith(end)]
