@@ -101,7 +101,10 @@ def _settings(config: Config) -> dict[str, str]:
 
 def _lengths(runs: Sequence[RunResults]) -> str:
     """The lengths that were evaluated beyond those of the recipes."""
-    more = {n for run in runs for n in {*run.evaluations} - {*parse_lengths(run.config.eval.lengths, run.config.length)}}
+    more = set[int]()
+    for run in runs:
+        trained = run.config.length  # which is measured always
+        more |= {*run.evaluations} - {trained, *parse_lengths(run.config.eval.lengths, trained)}
     return f" --lengths {','.join(map(str, sorted(more)))}" if more else ""
 
 
