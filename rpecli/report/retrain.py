@@ -3,8 +3,11 @@
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import islice
+from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import data_in, paths_in
@@ -15,6 +18,7 @@ from rpecli.config.yaml_source import RecipeError
 from rpecli.report.load import RunResults, one_per_directory
 
 MOST = 8  # lines of commands; of more, a run's own recipe.yaml says more
+MOST_RUNS = 1000  # checking the ids of so many takes two seconds
 AXES = ("task", "encoding", "positions", "seed")
 
 
@@ -29,10 +33,12 @@ def reproducing(report: str, runs: Sequence[RunResults], shifted: bool) -> list[
 def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = False) -> list[str]:
     """`rpe run quick`, or `rpe train --task ... --encoding ...` and `rpe eval`; `rpe inspect --shift` where runs were shifted.
 
-    None for runs of the user's own files, which the report does not hold, and for more than MOST lines.
+    None for runs of the user's own files, which the report does not hold, for more than MOST lines and for MOST_RUNS or more.
     """
     own = [run for run in one_per_directory(runs) if not run.is_reference]
-    if any(paths_in(text) or data_in(text) for run in own for text in (run.config.task, run.config.encoding)):
+    if len(own) >= MOST_RUNS or any(
+        paths_in(text) or data_in(text) for run in own for text in (run.config.task, run.config.encoding)
+    ):
         return []
     by_study: dict[str, list[RunResults]] = defaultdict(list)
     for run in own:
@@ -43,7 +49,7 @@ def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = Fa
             whole.append(f"rpe run {line}")
         else:
             single += members
-    training = [f"rpe train {line}" for line in _of_flags([run.config for run in single])]
+    training = [f"rpe train {line}" for line in islice(_of_flags([run.config for run in single]), MOST + 1)]
     lengths, variants = _lengths(own), sorted({run.variant_flags.strip() for run in runs} - {""})
     after = [f"rpe eval{lengths}"] if training or lengths else []
     after += [f"rpe eval {flags}{lengths}" for flags in variants]
@@ -64,25 +70,29 @@ def _of_recipe(name: str, configs: Sequence[Config]) -> str | None:
     return f"{name}{_written(flags)}" if _made(name, flags) >= {config.id for config in configs} else None
 
 
-def _of_flags(configs: Sequence[Config]) -> list[str]:
+def _of_flags(configs: Sequence[Config]) -> Iterator[str]:
     """One line for each set of runs that differ in task, encoding, positions and seed alone, as few as make no other runs."""
     groups: dict[tuple[tuple[str, str], ...], list[Config]] = defaultdict(list)
+    plain = cache(_plain_keys)
     for config in configs:
-        groups[tuple(_settings(config).items())].append(config)
-    return [line for settings, members in groups.items() for line in _lines(dict(settings), members, AXES)]
+        groups[tuple(_settings(config, plain(config.task, config.encoding)).items())].append(config)
+    for settings, members in groups.items():
+        yield from _lines(dict(settings), members, AXES)
 
 
-def _lines(settings: dict[str, str], configs: Sequence[Config], axes: Sequence[str]) -> list[str]:
+def _lines(settings: dict[str, str], configs: Sequence[Config], axes: Sequence[str]) -> Iterator[str]:
     """One line if it makes these runs and no others, else the lines of each task, then of each encoding, ..."""
     flags = _axes(configs) | settings
     if flags["positions"] == "start":
         del flags["positions"]
     if _made(None, flags) == {config.id for config in configs}:
-        return [_written(flags).strip()]
+        yield _written(flags).strip()
+        return
     parts: dict[str, list[Config]] = defaultdict(list)
     for config in configs if axes else []:
         parts[str(getattr(config, axes[0]))].append(config)
-    return [line for part in parts.values() for line in _lines(settings, part, axes[1:])]
+    for part in parts.values():
+        yield from _lines(settings, part, axes[1:])
 
 
 def _made(recipe: str | None, flags: dict[str, str]) -> set[str]:
@@ -92,9 +102,13 @@ def _made(recipe: str | None, flags: dict[str, str]) -> set[str]:
     return set()
 
 
-def _settings(config: Config) -> dict[str, str]:
+def _plain_keys(task: str, encoding: str) -> dict[str, Any]:
+    """The keys of a run at the defaults of its task."""
+    return Config.from_keys(**task_defaults(task), task=task, encoding=encoding).to_keys()
+
+
+def _settings(config: Config, plain: Mapping[str, Any]) -> dict[str, str]:
     """The keys of a run that are not the defaults of its task."""
-    plain = Config.from_keys(**task_defaults(config.task), task=config.task, encoding=config.encoding).to_keys()
     keys = config.to_keys()
     return {key: str(value) for key, value in keys.items() if key not in AXES and value is not None and value != plain[key]}
 
