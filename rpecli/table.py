@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rpecli.escape import MARK, Markdown, html, html_attribute, latex, latex_row, markdown, markdown_cell, visible
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
     from rich.table import Table as RichTable
 
 MISSING = "-"  # the cell of what is not there
@@ -97,10 +97,13 @@ class Table:
         from rich.text import Text
 
         grid = RichTable(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        for name, side in zip(self.columns, self.align, strict=True):
-            grid.add_column(Text(visible(name)), justify="left" if side == "l" else "right", overflow="fold")
-        for cells in self._cells(visible):
-            grid.add_row(*(Text(fold(text), style="bold" if bold else "") for text, bold in cells))
+        rows = [[(fold(text), bold) for text, bold in cells] for cells in self._cells(visible)]
+        for number, (name, side) in enumerate(zip(self.columns, self.align, strict=True)):
+            is_folded = any("\n" in row[number][0] for row in rows)  # and not broken once more
+            justify: JustifyMethod = "left" if side == "l" else "right"
+            grid.add_column(Text(visible(name)), justify=justify, overflow="fold", no_wrap=is_folded)
+        for row in rows:
+            grid.add_row(*(Text(text, style="bold" if bold else "") for text, bold in row))
         return grid
 
     # Markdown
@@ -220,10 +223,11 @@ def at_options(text: str) -> str:
     """A long `name:option=value:option=value` in several lines, broken before its colons where these are short enough."""
     if len(text) <= FOLDED_WIDTH or " " in text:
         return text
-    lines = [""]
-    for part in re.split(r"(?=:)", text):
-        lines = [*lines[:-1], lines[-1] + part] if len(lines[-1] + part) <= FOLDED_WIDTH else [*lines, f"  {part}"]
-    return "\n".join(filter(None, lines))
+    first, *options = re.split(r"(?=:)", text)
+    lines = [first]
+    for option in options:
+        lines = [*lines[:-1], lines[-1] + option] if len(lines[-1] + option) <= FOLDED_WIDTH else [*lines, f"  {option}"]
+    return "\n".join(lines)
 
 
 def plural(number: int, noun: str) -> str:
