@@ -35,9 +35,9 @@ class Addition(Arithmetic):
         "count=5:format=sums:operands=mixed:padded=true": {"length": 6, "steps": 4000},
         "format=scratchpad": {},
         "format=steps:operands=mixed:reverse=false": {},
-        "hints=102:operands=mixed": {},
-        "operands=mixed": {},
-        "operands=mixed:padded=true:reverse_operands=false": {},
+        "hints=102:operands=mixed": {"length": 5, "steps": 9000, "curriculum": 0.5},
+        "operands=mixed": {"steps": 9000, "curriculum": 0.5},
+        "operands=mixed:padded=true:reverse_operands=false": {"length": 5, "steps": 9000, "curriculum": 0.5},
         "operands=mixed:reverse=false": {},
         "reverse=false": {},
     }

@@ -17,7 +17,7 @@ class Dyck(Language):
     title = "Dyck"
     family = "formal languages"
     source = "On the Ability and Limitations of Transformers to Recognize Formal Languages, 2020, arXiv 2009.11264"
-    variants = {"depth=12": {}, "depth=2": {}, "depth=3": {}, "depth=4": {}, "kinds=2": {}}
+    variants = {"depth=12": {}, "depth=2": {}, "depth=3": {}, "depth=4": {}, "kinds=2": {"length": 24, "steps": 2400}}
     expressible = {
         "": (True, True),
         "depth=12": (True, True),

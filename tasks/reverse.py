@@ -19,7 +19,7 @@ class Reverse(Task):
     family = "copying"
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
     variants = {
-        "format=both:symbols=100": {"length": 16, "steps": 3000},
+        "format=both:symbols=100": {"length": 16, "steps": 5000},
         "format=twice:symbols=100": {"length": 16, "steps": 3000},
         "symbols=100": {"length": 16, "steps": 2000},
         "symbols=2": {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 3000},

@@ -18,7 +18,7 @@ class Sort(Task):
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
     variants = {
         "distinct=false:symbols=5": {"length": 40, "steps": 2000},
-        "distinct=false:symbols=50": {"length": 16, "steps": 2000},
+        "distinct=false:symbols=50": {"length": 16, "steps": 4500},
     }
     expressible = {"": (True, True)}
     defaults = {"length": 32, "curriculum": 0.5, "tokens": 2048, "steps": 3500, "lr": 8e-3, "validate_every": 100}
