@@ -17,7 +17,7 @@ class EvenPairs(Task):
     symbols = 2
     family = "state tracking"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    defaults = {"length": 40, "tokens": 2048, "steps": 1000}
+    defaults = {"length": 40, "tokens": 2048, "steps": 4500}
     examples = (([1, 0, 0, 1, 1, 0], "> 1 0 0 1 1 0 | [1] ."), ([0, 1, 0], "> 0 1 0 | [0] ."))
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:

@@ -15,8 +15,11 @@ class Induction(Task):
     title = "Induction heads"
     family = "retrieval"
     source = "Transformers, parallel computation, and logarithmic depth, 2024, arXiv 2402.09268"
-    variants = {"hops=2": {"min_length": 4}, "hops=4": {"min_length": 8}}
-    defaults = {"length": 64, "min_length": 4, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
+    variants = {
+        "hops=2": {"length": 64, "min_length": 4, "tokens": 2048, "steps": 3000},
+        "hops=4": {"length": 64, "min_length": 8, "tokens": 2048, "steps": 3000},
+    }
+    defaults = {"length": 24, "min_length": 4, "curriculum": 0.5, "tokens": 1024, "steps": 8000}
     examples = (([2, 0, 7, 1, 2], "> c a h b c | [a] ."), ([3, 3], "> d d | [d] ."))
 
     def __init__(self, *, hops: int = 1, symbols: int = 8):

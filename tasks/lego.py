@@ -22,7 +22,11 @@ class Lego(Task):
     symbols = len(WORDS)
     family = "chain reasoning"
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
-    variants = {"format=scratchpad": {}, "format=scratchpad:permuted=true": {}, "permuted=true": {}}
+    variants = {
+        "format=scratchpad": {"length": 6, "steps": 6000, "lr": 4e-3},
+        "format=scratchpad:permuted=true": {},
+        "permuted=true": {},
+    }
     defaults = {"length": 8, "min_length": 2, "steps": 3000}
     examples = (
         ([0, 1, 2, 1, 0, 0, 0, 1, 2, 2], "> a = + 1 , b = - a , c = + b ? c | [-] ."),

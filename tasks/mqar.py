@@ -19,8 +19,8 @@ class MultiQueryRecall(Task):
     title = "Multi-query recall"
     family = "retrieval"
     source = "Zoology: Measuring and Improving Recall in Efficient Language Models, 2023, arXiv 2312.04927"
-    variants = {"filler=any:symbols=8192": {}, "filler=blank": {}}
-    defaults = {"length": 64, "min_length": 16, "curriculum": 0.5, "tokens": 4096, "steps": 2000}
+    variants = {"filler=any:symbols=8192": {"length": 64}, "filler=blank": {"length": 64}}
+    defaults = {"length": 24, "min_length": 16, "curriculum": 0.5, "tokens": 4096, "steps": 2000}
     examples = (
         ([3, 137, 3, 393, 0, 0], "> k3 v9 k3 [v9] x x"),
         ([1, 128, 2, 130, 2, 386, 7, 200, 1, 384], "> k1 v0 k2 v2 k2 [v2] k7 v72 k1 [v0]"),
