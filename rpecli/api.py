@@ -300,7 +300,7 @@ def _rows_of(run: directory.Run) -> list[dict[str, Any]]:
     record, config = run.record, run.config
     about = {"run": run.name, **{key: getattr(config, key) for key in RUN_KEYS}, "status": record["status"],
              "parameters": record.get("parameters"), "train_length": config.length}  # fmt: skip
-    lines = [dict(line) for _, line in sorted(evaluations_by_way(run).get("", {}).items())] or [{}]
+    lines = [dict(line) for line in evaluations_by_way(run).get("", {}).values()] or [{}]
     return [about | {name: line.get(name) for name in SCORES} for line in lines]
 
 

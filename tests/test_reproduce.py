@@ -320,10 +320,11 @@ def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any]
         paper.load(str(written(tmp_path, **changes)))
 
 
-def test_a_key_that_is_given_twice_is_not_the_last_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("more", "key"), [("title: another\n", "title"), ("{task: a, task: b}\n", "task")])
+def test_a_key_that_is_given_twice_is_not_the_last_one(more: str, key: str, tmp_path: Path) -> None:
     file = written(tmp_path)
-    file.write_text(file.read_text() + "title: another\n")
-    with pytest.raises(PaperError, match=r"title is given twice \(first in line \d+\): keep one"):
+    file.write_text(file.read_text() + (more if key == "title" else f"notes: {more}"))
+    with pytest.raises(PaperError, match=rf"{key} is given twice \(first in line \d+\): keep one"):
         paper.load(str(file))
 
 

@@ -64,6 +64,14 @@ def test_too_few_seeds_end_with_the_command_that_should_decide():
     )
 
 
+def test_the_command_names_encodings_that_the_recipe_lacks():
+    runs = [
+        fake_run(label, 0, {16: 1.0, 32: score}, study="quick") for label, score in (("rope:base=500", 0.9), ("learned", 0.2))
+    ]
+    settle = verdict.verdicts(aggregate(runs))[0].settle
+    assert settle == "To settle it: rpe run quick --task copy --encoding learned,rope:base=500 --seed 0:7"
+
+
 @pytest.mark.parametrize(
     ("study", "words"),
     [({"study": "mine"}, "rpe run ./mine.yaml --seed 0:7"), ({}, "the same commands with --seed 0:7")],

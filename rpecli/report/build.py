@@ -90,10 +90,10 @@ def build_report(
     data_files = data.files(content)  # before there are figures: each takes hundreds of megabytes where runs are thousands
     figures = report_figures(content)
     figure_files = figures.files()
-    text = markdown.page(content, list(figure_files), list(data_files))
+    text = markdown.page(content, figure_files, data_files)
     files = {
         "report.md": text.encode(),
-        "report.html": html.page(content, figures, list(data_files)).encode(),
+        "report.html": html.page(content, figures, data_files).encode(),
         "paper.tex": latex.paper(content, paper.factor, ours),
         "appendix.tex": latex.appendix(content),
         **data_files,

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -36,17 +36,17 @@ def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = Fa
     None for runs of the user's own files, which the report does not hold, for more than MOST lines and for MOST_RUNS or more.
     """
     own = [run for run in one_per_directory(runs) if not run.is_reference]
-    if len(own) >= MOST_RUNS or any(
-        paths_in(text) or data_in(text) for run in own for text in (run.config.task, run.config.encoding)
-    ):
+    if len(own) >= MOST_RUNS or names_files([run.config for run in own]):
         return []
     by_study: dict[str, list[RunResults]] = defaultdict(list)
     for run in own:
         by_study[str(run.record.get("study", "default"))].append(run)
     whole, single = list[str](), list[RunResults]()
     for study, members in sorted(by_study.items()):
-        if study in catalog.names("recipes") and (line := _of_recipe(study, [run.config for run in members])):
-            whole.append(f"rpe run {line}")
+        configs = [run.config for run in members]
+        ids = {config.id for config in configs}
+        if study in catalog.names("recipes") and _made(study, flags := choosing(study, configs)) >= ids:
+            whole.append(f"rpe run {study}{written(flags)}")
         else:
             single += members
     training = [f"rpe train {line}" for line in islice(_of_flags([run.config for run in single]), MOST + 1)]
@@ -58,16 +58,25 @@ def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = Fa
     return [f"{line}{runs_flag}" for line in lines] if len(lines) <= MOST else []
 
 
+def names_files(configs: Iterable[Config]) -> bool:
+    """Whether a run's task or encoding is the user's own."""
+    return any(paths_in(text) or data_in(text) for config in configs for text in (config.task, config.encoding))
+
+
+def choosing(recipe: str, configs: Sequence[Config], keys: Sequence[str] = AXES) -> dict[str, str]:
+    """The flags with which a recipe has of these keys the values that runs have, and no others."""
+    loaded, _ = config_load.load(recipe)
+    own = {key: {getattr(config, key) for config in configs} for key in keys}
+    return {key: _listed(values) for key, values in own.items() if values != {*getattr(loaded, key)}}
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ",".join(map(str, sorted(values)))
+
+
 def _axes(configs: Sequence[Config]) -> dict[str, str]:
     """What runs have of each key, as a flag gives it."""
-    return {key: ",".join(dict.fromkeys(str(getattr(config, key)) for config in configs)) for key in AXES}
-
-
-def _of_recipe(name: str, configs: Sequence[Config]) -> str | None:
-    """The recipe with the flags that it needs to make these runs, all or some of its own; None if it makes others."""
-    loaded, _ = config_load.load(name)
-    flags = {key: text for key, text in _axes(configs).items() if {*text.split(",")} != {*map(str, getattr(loaded, key))}}
-    return f"{name}{_written(flags)}" if _made(name, flags) >= {config.id for config in configs} else None
+    return {key: _listed({getattr(config, key) for config in configs}) for key in AXES}
 
 
 def _of_flags(configs: Sequence[Config]) -> Iterator[str]:
@@ -86,7 +95,7 @@ def _lines(settings: dict[str, str], configs: Sequence[Config], axes: Sequence[s
     if flags["positions"] == "start":
         del flags["positions"]
     if _made(None, flags) == {config.id for config in configs}:
-        yield _written(flags).strip()
+        yield written(flags).strip()
         return
     parts: dict[str, list[Config]] = defaultdict(list)
     for config in configs if axes else []:
@@ -122,5 +131,5 @@ def _lengths(runs: Sequence[RunResults]) -> str:
     return f" --lengths {','.join(map(str, sorted(more)))}" if more else ""
 
 
-def _written(flags: Mapping[str, str]) -> str:
+def written(flags: Mapping[str, str]) -> str:
     return "".join(f" --{key.replace('_', '-')} {shlex.quote(value)}" for key, value in flags.items())

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rpecli import catalog
-from rpecli.config import load as config_load
-from rpecli.report import sample_size
+from rpecli.report import retrain, sample_size
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import Writer, describe_difference, format_p, p_equation
 from rpecli.report.labels import LabelTest
@@ -98,24 +97,17 @@ def settling(tasks: Sequence[TaskResults], seeds: int | None) -> str:
     studies = {str(run.record.get("study", "default")) for run in runs}
     study = studies.pop() if len(studies) == 1 else "default"
     flag = f"--seed {first}:{first + seeds}"
-    if study == "default":
+    configs, is_shipped = [run.config for run in runs], study in catalog.names("recipes")
+    if study == "default" or (is_shipped and retrain.names_files(configs)):
         return f"To settle it: the same commands with {flag}"
-    if study not in catalog.names("recipes"):
+    if not is_shipped:
         return f"To settle it: rpe run {shlex.quote(f'./{study}.yaml')} {flag}"
-    return f"To settle it: rpe run {study}{_part_of(study, runs)} {flag}"
+    return f"To settle it: rpe run {study}{retrain.written(retrain.choosing(study, configs, ('task', 'encoding')))} {flag}"
 
 
 def _own_runs(tasks: Sequence[TaskResults]) -> list[RunResults]:
     runs = [run for task in tasks for encoding in task.encodings for run in encoding.runs]
     return [run for run in runs if not run.is_reference] or runs
-
-
-def _part_of(recipe: str, runs: Sequence[RunResults]) -> str:
-    """The flags that choose these runs' tasks and encodings, where the recipe has others too."""
-    loaded, _ = config_load.load(recipe)
-    parts = {"task": set(loaded.task), "encoding": set(loaded.encoding)}
-    own = {key: {str(getattr(run.config, key)) for run in runs} for key in parts}
-    return "".join(f" --{key} {shlex.quote(','.join(sorted(own[key])))}" for key in parts if own[key] < parts[key])
 
 
 def adding(flag: str, tasks: Sequence[TaskResults]) -> str:

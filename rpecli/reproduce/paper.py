@@ -161,10 +161,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[str, int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if first.setdefault(str(key.value), line) != line:
-                message = f"{key.value} is given twice (first in line {first[str(key.value)]}): keep one"
+            name = str(key.value)
+            if name in first:
+                message = f"{name} is given twice (first in line {first[name]}): keep one"
                 raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+            first[name] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 
