@@ -6,6 +6,7 @@ in rpecli/report/templates.
 """
 
 import argparse
+import ast
 import inspect
 import json
 import re
@@ -49,6 +50,16 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTAL
 INDEX = ["encoding", "title", "group", "what it does"]
 PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the training length", "year"]
 MAX_NAMES = 7  # in a list
+FOLDERS = {  # what README.md says of folders that have no docstring; those of the package come between
+    "rpecli/encodings": "One file per encoding.",
+    "tasks": "One file per task.",
+    "recipes": "One YAML file per recipe.",
+    "tests": "The tests; helpers in tests/helpers/.",
+    "docs": "The documentation.",
+    "results": "Reports, benchmarks and published cells that come with rpe; your own reports are written beside them.",
+    "scripts": "Tools of the project: docs.py writes the generated parts of the documentation.",
+    ".ci": "run is the gate: tests, lint, types, wheel.",
+}
 LEARNS = {"yes": "yes", "no": "no", "option": "only with an option"}
 
 
@@ -257,6 +268,18 @@ def reference_table() -> str:
     return table(rows)
 
 
+def folders() -> str:
+    """The folders of the repository: where encodings, tasks and recipes go, the package with its docstrings, the others."""
+    package = {f"rpecli/{path.parent.name}": _first_line(path) for path in sorted((ROOT / "rpecli").glob("*/__init__.py"))}
+    first = ["rpecli/encodings", "tasks", "recipes"]
+    texts = {name: FOLDERS[name] for name in first} | package | FOLDERS
+    return table([{"folder": Markdown(f"[{name}/]({name}/)"), "what it holds": Markdown(text)} for name, text in texts.items()])
+
+
+def _first_line(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
 def results_index() -> str:
     """Every report that ships with its headline and its claims, then what is known of tasks and of papers."""
     lines = (_reference_line(), _tasks_line(), _papers_line(), _crasp_line())
@@ -354,6 +377,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "crasp": crasp.crasp_table,
     "crasp_sizes": crasp.crasp_sizes,
     "results_index": results_index,
+    "files": folders,
     "learned": lambda: table(learned.table_rows()),
     "tried": lambda: table(learned.tried_rows()),
 }

@@ -167,3 +167,15 @@ def test_every_encoding_has_its_picture() -> None:
 
 def test_the_readme_counts_the_encodings_that_ship() -> None:
     assert f"ships {len(catalog.names('encodings'))} encodings" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_lists_every_page_of_the_documentation() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"| [docs/{page.name}](docs/{page.name}) |" not in text] == []
+
+
+def test_the_readme_says_what_every_folder_of_the_package_holds() -> None:
+    rows = [line for line in docs.folders().splitlines() if line.startswith("| [")]
+    assert all(len(line.split("|")[2].strip()) > 10 for line in rows)
+    folders = {f"rpecli/{path.parent.name}" for path in (ROOT / "rpecli").glob("*/*.py")}
+    assert folders <= {line.split("[")[1].split("/]")[0] for line in rows}
