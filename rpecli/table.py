@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rpecli.escape import MARK, Markdown, html, html_attribute, latex, latex_row, markdown, markdown_cell, visible
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
     from rich.table import Table as RichTable
 
+Item = TypeVar("Item")
 MISSING = "-"  # the cell of what is not there
 LATEX_WIDTH = r"\ifdim\width>\linewidth\linewidth\else\width\fi"  # that of a table, and at most that of the page
 ANY_WIDTH = 10_000  # of a terminal that holds every row on one line
@@ -239,6 +240,13 @@ def few(names: Sequence[str], most: int, separator: str = ", ") -> str:
     """`a, b, c and 5 more`: the first names, and how many there are beyond `most`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return separator.join(names[:most]) + more
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` (2 or more) of the items, evenly chosen, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def whole_percent(share: float | None) -> str:

@@ -39,8 +39,8 @@ def finish(run: Run, exact: float = 0.75) -> None:
         run.append_evaluation(evaluation(length, exact, exact))
 
 
-def console_of(terminal: bool = False) -> Console:
-    return Console(file=io.StringIO(), width=200, height=30, force_terminal=terminal)
+def console_of(terminal: bool = False, width: int = 200) -> Console:
+    return Console(file=io.StringIO(), width=width, height=30, force_terminal=terminal)
 
 
 def text_of(console: Console) -> str:
@@ -48,10 +48,10 @@ def text_of(console: Console) -> str:
     return console.file.getvalue()
 
 
-def viewed(sweep: SweepStatus) -> list[str]:
-    """The lines of the terminal's view."""
-    console = console_of()
-    console.print(progress.view(sweep))
+def viewed(sweep: SweepStatus, width: int = 200) -> list[str]:
+    """The lines of the view of a terminal."""
+    console = console_of(width=width)
+    console.print(progress.view(sweep, width))
     return text_of(console).splitlines()
 
 
@@ -255,11 +255,27 @@ def test_the_view_shows_all_runs_those_at_work_and_the_results_so_far(tmp_path: 
     sweep.refresh()
     lines = viewed(sweep)
     assert lines[0] == "3 runs: 1 training, 2 trained, 80 % of the steps"
-    assert lines[1].split() == ["all", "runs", lines[1].split()[2], "2/3", "ended"]
-    assert lines[2].startswith(run.name)
+    assert lines[1].endswith(" 2/3 ended")
+    assert lines[2].split("  ")[0] == "RoPE, seed 2, Copy"
     assert "step 40/100  loss 1.500  acc 0.25" in lines[2]
-    assert lines[4].split()[:6] == ["task", "encoding", "ended", "failed", "token", "acc."]
-    assert lines[5].split() == ["copy", "rope", "2/3", "0.25", "0.75", "0.75", "0.75", "0.75"]
+    assert lines[4].split() == ["task", "encoding", "ended", "valid.", "1x", "2x", "4x", "8x"]
+    assert lines[6].split() == ["Copy", "RoPE", "2/3", "25", "75", "75", "75", "75"]
+
+
+def test_the_view_fits_80_columns_with_long_names_and_many_lengths(tmp_path: Path) -> None:
+    changes = {"task": "addition:base=2:operands=split:reverse=false", "encoding": "rope:scaling=yarn:factor=8"}
+    run = training_run(tmp_path, **changes)
+    finish(run, exact=0.5)
+    for length in range(36, 124, 8):
+        run.append_evaluation(evaluation(length, 0.5, 0.5))
+    training_run(tmp_path, seed=1, step=40, **changes)
+    sweep = SweepStatus(lambda: directories_with_record(tmp_path))
+    sweep.refresh()
+    lines = viewed(sweep, 80)
+    assert max(map(len, lines)) <= 80
+    assert lines[2].startswith("RoPE (") and "step 40/100  loss 1.500  acc 0.25" in lines[2]
+    assert lines[4].split() == ["task", "encoding", "ended", "valid.", "1x", "2.75x", "4x", "4.75x", "6.25x", "8x"]
+    assert lines[6].split()[-7:] == ["25", "50", "50", "50", "50", "50", "50"], "no number is cut"
 
 
 def test_many_runs_at_work_do_not_fill_the_screen(tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_faster_learning_is_a_ratio_of_steps():
     [
         (0.362, (0.304, 0.474), "22 % fewer steps [19, 28]"),
         (-0.585, (-1.0, -0.263), "50 % more steps [20, 100]"),
+        (0.362, (0.003, 0.474), "22 % fewer steps [0.2, 28]"),
         (-0.0144, (-0.214, 0.304), "1 % more steps [from 19 % fewer to 16 % more]"),
         (0.0893, (-2.548, 2.737), "6 % fewer steps [from 85 % fewer to 5.8 times as many]"),
         (-0.585, (-4.0, -0.263), "50 % more steps [from 20 % more to 16 times as many]"),
@@ -262,6 +263,10 @@ def test_a_claim_that_is_tested_alone_is_not_corrected():
         (-0.09, (-0.13, -0.04), "-9 points [-13, -4]"),
         (0.09, (-0.04, 0.13), "+9 points [-4, +13]"),
         (0.004, (0.002, 0.006), "+0.4 points [0.2, 0.6]"),
+        (0.09, (0.003, 0.13), "+9 points [0.3, 13]"),
+        (0.09, (0.0004, 0.13), "+9 points [0.04, 13]"),
+        (0.09, (0.0, 0.13), "+9 points [0, 13]"),
+        (-0.09, (-0.13, 0.002), "-9 points [-13, +0.2]"),
         (0.0, None, "0 points"),
     ],
 )

@@ -12,7 +12,7 @@ from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way
-from rpecli.table import duration, plural, whole_percent
+from rpecli.table import evenly, duration, plural, whole_percent
 from rpecli.titles import display, display_trained
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -97,9 +97,7 @@ def _learning_lines(run: Run) -> list[str]:
 
 def spark(shares: Sequence[float]) -> str:
     """One bar per share, from 0 to 1; of many, evenly chosen ones with the last."""
-    if len(shares) > MAX_BARS:
-        shares = [shares[round(place * (len(shares) - 1) / (MAX_BARS - 1))] for place in range(MAX_BARS)]
-    return "".join(BARS[min(int(share * len(BARS)), len(BARS) - 1)] for share in shares)
+    return "".join(BARS[min(int(share * len(BARS)), len(BARS) - 1)] for share in evenly(shares, MAX_BARS))
 
 
 def example_lines(run: Run) -> list[str]:

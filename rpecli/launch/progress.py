@@ -5,12 +5,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from rpecli.escape import visible
@@ -19,12 +20,17 @@ from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus
 from rpecli.run.directory import Run, Status
 from rpecli.run.files import RunError
-from rpecli.table import duration, plural
+from rpecli.table import Table, duration, evenly, plural, whole_percent
+from rpecli.titles import display, display_trained
 
 INTERVAL = 10.0  # seconds between plain reports
 EVERYWHERE = 5.0  # seconds between looks at all runs, in between at those at work: a look at 1,000 takes 25 ms
 VIEW = 0.001  # the same in a terminal, per run: a view of 1,000 takes 13 ms
 MAX_LISTED = 8  # runs at work that are listed
+USUAL = 76  # columns of a terminal that has room for the exact match at MAX_LENGTHS lengths
+WIDE = 110  # columns of a terminal that has room for the tokens per second of a run
+MAX_LENGTHS = 6  # whose exact match is shown
+RESULTS = "Per cent. valid.: tokens right in the last validation. 1x: whole strings right at the training length."
 QUIET = 120.0  # seconds without a change to its files after which a run at work is said to make no progress
 
 
@@ -151,7 +157,7 @@ class Display:
         if due:
             self.last_report = time.monotonic()
         if self.live and due:
-            self.live.update(view(self.sweep), refresh=True)
+            self.live.update(view(self.sweep, self.console.width), refresh=True)
         elif due:
             lines += [self.sweep.summary(), *(f"{status.run.name}  {describe(status)}" for status in _listed(self.sweep))]
         for line in lines:
@@ -162,8 +168,8 @@ def _listed(sweep: SweepStatus) -> list[RunStatus]:
     return sweep.at_work[:MAX_LISTED]
 
 
-def describe(status: RunStatus) -> str:
-    """How far a run at work is, in words."""
+def describe(status: RunStatus, rate: bool = True) -> str:
+    """How far a run at work is, in words; without `rate`, not how many tokens it does in a second."""
     done, total = status.steps
     if status.seconds_quiet > QUIET:
         return f"step {done}/{total or '?'}  nothing written for {duration(status.seconds_quiet)}"
@@ -174,46 +180,67 @@ def describe(status: RunStatus) -> str:
     line, seconds = status.metrics, status.metrics.get("seconds")
     parts = [f"step {done}/{total}", f"loss {line['loss']:.3f}", f"acc {line['token_accuracy']:.2f}"]
     if seconds and done:
-        parts += [f"{line['tokens'] / seconds / 1000:.0f}k tok/s", f"{duration(seconds * (total - done) / done)} left"]
+        parts += [f"{line['tokens'] / seconds / 1000:.0f}k tok/s"] if rate else []
+        parts += [f"{duration(seconds * (total - done) / done)} left"]
     return "  ".join(parts)
 
 
-def view(sweep: SweepStatus) -> Group:
-    """What a terminal shows: all runs in a line, a bar of all and one per run at work, and the results so far."""
+def view(sweep: SweepStatus, width: int) -> Group:
+    """What a terminal of so many columns shows: all runs in a line and a bar, those at work, and the results so far."""
     n_hidden = len(sweep.at_work) - MAX_LISTED
     more = [Text(f"and {n_hidden} more")] if n_hidden > 0 else []
-    return Group(Text(sweep.summary(), style="bold"), _bars(sweep), *more, Text(), _results(sweep))
+    lines = Text(sweep.summary(), style="bold"), _bar(sweep), _at_work(sweep, width)
+    return Group(*lines, *more, Text(), _results(sweep, MAX_LENGTHS if width >= USUAL else 2))
 
 
-def _bars(sweep: SweepStatus) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    rows: list[tuple[str, tuple[int, float | None], str]]
-    rows = [("all runs", sweep.steps(), f"{sweep.n_ended}/{len(sweep.runs)} ended")]
-    rows += [(status.run.name, status.steps, describe(status)) for status in _listed(sweep)]
-    for name, (done, total), description in rows:
-        table.add_row(Text(name), ProgressBar(total=total or 1, completed=done, width=20), Text(description))
-    return table
+def _bar(sweep: SweepStatus) -> RichTable:
+    grid = RichTable(box=None, pad_edge=False, show_header=False)
+    done, total = sweep.steps()
+    grid.add_row(ProgressBar(total=total or 1, completed=done, width=40), Text(f"{sweep.n_ended}/{len(sweep.runs)} ended"))
+    return grid
 
 
-def _results(sweep: SweepStatus) -> Table:
+def _at_work(sweep: SweepStatus, width: int) -> RichTable:
+    """A line for each run at work; its name is cut where there is no room, how far it is never."""
+    rows = [(_title(status), describe(status, rate=width >= WIDE)) for status in _listed(sweep)]
+    grid = RichTable(box=None, pad_edge=False, show_header=False)
+    grid.add_column(no_wrap=True, max_width=max(1, width - 2 - max((len(how_far) for _, how_far in rows), default=0)))
+    grid.add_column(no_wrap=True)
+    for name, how_far in rows:
+        grid.add_row(Text(visible(name)), Text(how_far))
+    return grid
+
+
+def _title(status: RunStatus) -> str:
+    """`RoPE, seed 0, Copy`: what tells runs apart comes first, for the end is cut where there is no room."""
+    task, encoding = _names(status)
+    return f"{encoding}, seed {status.record.get('seed')}, {task}"
+
+
+def _names(status: RunStatus) -> tuple[str, str]:
+    """The task and the encoding of a run as people know them."""
+    record = status.record
+    return _titles(str(record.get("task")), str(record.get("encoding")), str(record.get("positions", "start")))
+
+
+@cache  # each looks through the folders
+def _titles(task: str, encoding: str, positions: str) -> tuple[str, str]:
+    return display("tasks", task), display_trained(encoding, positions)
+
+
+def _results(sweep: SweepStatus, most: int) -> Table:
     """One row per task and encoding: runs that ended, validation, and exact match by multiple of the training length."""
     groups: dict[tuple[str, str], list[RunStatus]] = defaultdict(list)
     for status in sweep.runs.values():
-        groups[str(status.record.get("task")), str(status.record.get("encoding"))].append(status)
-    factors = sorted({factor for status in sweep.runs.values() for factor in status.exact_match_by_factor})
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ("task", "encoding", "ended", "failed", "token acc.", *(f"exact {factor:.3g}x" for factor in factors))
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
-    for (task, encoding), statuses in sorted(groups.items()):
-        ended = f"{sum(status.has_ended for status in statuses)}/{len(statuses)}"
+        groups[_names(status)].append(status)
+    factors = evenly(sorted({factor for status in sweep.runs.values() for factor in status.exact_match_by_factor}), most)
+    columns = ["task", "encoding", "ended", "valid.", *(f"{factor:.3g}x" for factor in factors)]
+    rows = []
+    for names, statuses in sorted(groups.items()):
         failed = sum(status.state == State.FAILED for status in statuses)
-        accuracy = _mean([status.metrics["token_accuracy"] for status in statuses if "token_accuracy" in status.metrics])
+        ended = f"{sum(status.has_ended for status in statuses)}/{len(statuses)}" + (f", {failed} failed" if failed else "")
+        validations = [status.metrics["token_accuracy"] for status in statuses if "token_accuracy" in status.metrics]
         by_run = [status.exact_match_by_factor for status in statuses]
-        exact = [_mean([values[factor] for values in by_run if factor in values]) for factor in factors]
-        table.add_row(*map(Text, map(visible, (task, encoding, ended, str(failed or ""), accuracy, *exact))))
-    return table
-
-
-def _mean(values: list[float]) -> str:
-    return f"{fmean(values):.2f}" if values else "-"
+        exact = [[values[factor] for values in by_run if factor in values] for factor in factors]
+        rows.append([*names, ended, *(whole_percent(fmean(shares) if shares else None) for shares in (validations, *exact))])
+    return Table("", columns, "ll" + "r" * (len(columns) - 2), rows, caption=RESULTS)

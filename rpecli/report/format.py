@@ -132,8 +132,8 @@ def _write_change(mean: float, interval: Interval, noun: str, words: tuple[str, 
         return f"{what} [from {_amount(low, words)} to {_amount(high, words)}]"
     if _kind(change) == "times":
         return f"{what} [{_times(low)}, {_times(high)}]"
-    ends = sorted(abs(round(100 * end)) for end in (low, high))
-    return f"{what} [{ends[0]}, {ends[1]}]"
+    ends = sorted((low, high), key=abs)
+    return f"{what} [{', '.join(_percent_end(end).lstrip('+-') for end in ends)}]"
 
 
 def _kind(change: float) -> str:
@@ -169,11 +169,18 @@ def _signed_percent(value: float, digits: int = 0) -> str:
     return text if float(text) else text[1:]
 
 
+def _percent_end(value: float, digits: int = 0) -> str:
+    """`+4`, or `+0.3` where whole numbers would write an end as the 0 that an interval excludes."""
+    while value and digits < 2 and not round(100 * value, digits):
+        digits += 1
+    return _signed_percent(value, digits)
+
+
 def _percent_interval(interval: Interval, digits: int = 0) -> str:
     """` [4, 13]`, ` [-4, +13]` with signs where they differ."""
     if interval is None:
         return ""
-    low, high = (_signed_percent(end, digits) for end in interval)
+    low, high = (_percent_end(end, digits) for end in interval)
     return f" [{low}, {high}]" if interval[0] < 0 < interval[1] else f" [{low.lstrip('+')}, {high.lstrip('+')}]"
 
 
