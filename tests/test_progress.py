@@ -250,7 +250,7 @@ def test_a_command_takes_up_what_a_killed_one_had_created(tmp_path: Path) -> Non
 def test_the_view_shows_all_runs_those_at_work_and_the_results_so_far(tmp_path: Path) -> None:
     finish(training_run(tmp_path), exact=0.5)
     finish(training_run(tmp_path, seed=1), exact=1.0)
-    run = training_run(tmp_path, seed=2, step=40)
+    training_run(tmp_path, seed=2, step=40)
     sweep = SweepStatus(lambda: directories_with_record(tmp_path))
     sweep.refresh()
     lines = viewed(sweep)
@@ -273,7 +273,8 @@ def test_the_view_fits_80_columns_with_long_names_and_many_lengths(tmp_path: Pat
     sweep.refresh()
     lines = viewed(sweep, 80)
     assert max(map(len, lines)) <= 80
-    assert lines[2].startswith("RoPE (") and "step 40/100  loss 1.500  acc 0.25" in lines[2]
+    assert lines[2].startswith("RoPE (")
+    assert "step 40/100  loss 1.500  acc 0.25" in lines[2]
     assert lines[4].split() == ["task", "encoding", "ended", "valid.", "1x", "2.75x", "4x", "4.75x", "6.25x", "8x"]
     assert lines[6].split()[-7:] == ["25", "50", "50", "50", "50", "50", "50"], "no number is cut"
 

@@ -12,7 +12,7 @@ from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way
-from rpecli.table import evenly, duration, plural, whole_percent
+from rpecli.table import duration, evenly, plural, whole_percent
 from rpecli.titles import display, display_trained
 
 BARS = "▁▂▃▄▅▆▇█"
