@@ -176,7 +176,7 @@ def test_the_page_leads_from_every_number_to_its_run_and_evaluation_set(three):
 def test_the_page_holds_the_command_that_reproduces_it(tmp_path):
     page = make([make_run(tmp_path, {16: 1.0})], tmp_path, "rpe report runs --name mine").markdown
     assert "Reproduce with:\n\n```sh\nrpe train --task copy " in page
-    assert "\nrpe eval\nrpe report runs --name mine\n```" in page
+    assert "\nrpe eval --lengths 16 --samples 100\nrpe report runs --name mine\n```" in page
 
 
 def test_a_name_that_leaves_the_results_is_refused(tmp_path):

@@ -191,8 +191,8 @@ def test_notes_on_the_reference_are_told_and_reasons_for_none_of_one_task_only()
 def test_what_claims_have_in_common_is_told_once_behind_them():
     first, second, third = verdicts(fake_study({"rope": [0.9, 0.8], "learned": [0.2, 0.1]}, steps={"rope": 10, "learned": 50}))
     assert "; this relative encoding against this absolute one on this task. To settle it: " in first.summary
-    lines = text.claim_lines([first, second, third], 200)
+    lines = text.claim_lines([first, second, third], 400)
     assert [line.split("  ")[0] for line in lines[:3]] == [first.claim, second.claim, third.claim]
     assert not any("this relative encoding" in line or "To settle" in line for line in lines[:3])
     assert lines[3:] == [f"Compared: {first.compared}. {first.settle}."]
-    assert text.claim_lines([first], 300) == [f"{first.claim}  {first.summary}"]
+    assert text.claim_lines([first], 500) == [f"{first.claim}  {first.summary}"]

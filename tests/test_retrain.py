@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
-from helpers.run_folders import make_run, write_run
+from helpers.run_folders import evaluation, make_run, write_run
 
 from rpecli.config import load as config_load
 from rpecli.report import retrain
 from rpecli.report.load import load_runs
+
+FLAGS = " --lengths 32 --samples 100"  # of `rpe eval`, that measure runs of make_run at 16 and 32
 
 
 def commands(folder: Path, flag: str = "", shifted: bool = False) -> list[str]:
@@ -24,17 +26,20 @@ def test_runs_that_differ_in_encoding_and_seed_are_one_command(tmp_path: Path) -
     for encoding in ("rope", "alibi"):
         for seed in range(3):
             make_run(tmp_path, {16: 1.0, 32: 0.5}, encoding=encoding, seed=seed, lr=0.002)
-    train = "rpe train --task copy --encoding alibi,rope --seed 0,1,2 --steps 100 --lr 0.002"
-    assert commands(tmp_path) == [train.replace("--steps", "--length 16 --steps"), "rpe eval"]
-    assert commands(tmp_path, " --runs mine", shifted=True)[1:] == ["rpe eval --runs mine", "rpe inspect --shift --runs mine"]
+    train = "rpe train --task copy --encoding alibi,rope --seed 0:3 --steps 100 --lr 0.002"
+    assert commands(tmp_path) == [train.replace("--steps", "--length 16 --steps"), f"rpe eval{FLAGS}"]
+    assert commands(tmp_path, " --runs mine", shifted=True)[1:] == [
+        f"rpe eval{FLAGS} --runs mine",
+        "rpe inspect --shift --runs mine",
+    ]
 
 
 def test_a_seed_that_one_encoding_lacks_takes_a_command_of_its_own(tmp_path: Path) -> None:
     for encoding, seed in (("rope", 0), ("rope", 1), ("alibi", 0)):
         make_run(tmp_path, {16: 1.0}, encoding=encoding, seed=seed, positions="randomized")
     assert commands(tmp_path)[:-1] == [
-        "rpe train --task copy --encoding alibi --positions randomized --seed 0 --length 16 --steps 100",
-        "rpe train --task copy --encoding rope --positions randomized --seed 0,1 --length 16 --steps 100",
+        "rpe train --task copy --encoding alibi --positions randomized --length 16 --steps 100",
+        "rpe train --task copy --encoding rope --positions randomized --seed 0:2 --length 16 --steps 100",
     ]
 
 
@@ -50,7 +55,7 @@ def test_runs_of_a_recipe_name_it_where_it_makes_them(tmp_path: Path, flags: dic
     of_recipe("quick", tmp_path, flags)
     first, *others = commands(tmp_path)
     assert first == line if line else first.startswith("rpe train --task copy --encoding ")
-    assert others == ([] if line else ["rpe eval"])
+    assert others == ["rpe eval --lengths 16 --samples 100"]
 
 
 def test_lengths_and_ways_that_the_recipe_does_not_measure_are_commands_too(tmp_path: Path) -> None:
@@ -58,8 +63,9 @@ def test_lengths_and_ways_that_the_recipe_does_not_measure_are_commands_too(tmp_
     (line, *_) = run.evaluations()
     run.append_evaluation({**line, "encoding_override": "rope:scaling=yarn"})
     assert commands(tmp_path)[1:] == [
-        "rpe eval --lengths 999", "rpe eval --swap-encoding rope:scaling=yarn --eval-positions start --lengths 999",
-    ]  # fmt: skip
+        "rpe eval --lengths 16,999",  # 100 sequences at 999 are more than any --samples makes
+        "rpe eval --swap-encoding rope:scaling=yarn --eval-positions start --lengths 16,999",
+    ]
 
 
 def test_files_of_the_user_and_many_settings_have_no_command(tmp_path: Path) -> None:
@@ -78,7 +84,60 @@ def test_a_command_that_trains_needs_no_other(tmp_path: Path) -> None:
     assert retrain.reproducing("rpe run quick && rpe report", runs, False) == ["rpe run quick && rpe report"]
     lines = retrain.reproducing("rpe report --runs 'my runs' --name x", runs, False)
     assert lines == [
-        "rpe train --task copy --encoding rope --seed 0 --length 16 --steps 100 --runs 'my runs'", "rpe eval --runs 'my runs'",
+        "rpe train --task copy --encoding rope --length 16 --steps 100 --runs 'my runs'",
+        "rpe eval --lengths 16 --samples 100 --runs 'my runs'",
         "rpe report --runs 'my runs' --name x",
     ]  # fmt: skip
     assert retrain.reproducing("", runs, False) == [line.removesuffix(" --runs 'my runs'") for line in lines[:-1]]
+
+
+def test_a_report_of_files_says_why_it_trains_nothing(tmp_path: Path) -> None:
+    rows = tmp_path / "mine.jsonl"
+    rows.write_text('{"input": "a", "target": "a"}\n' * 20)
+    make_run(tmp_path / "own", {16: 1.0}, task=f"data:path={rows}")
+    own = load_runs(sorted((tmp_path / "own").iterdir())).runs
+    assert retrain.reproducing("rpe report", own, False) == [retrain.FILES, "rpe report"]
+    assert retrain.more(own, [{"seed": 1}]) == ""
+
+
+@pytest.mark.parametrize(
+    ("length", "samples", "seed", "flags"),
+    [
+        (32, 256, 0, " --lengths 32"),
+        (32, 8, 0, " --lengths 32 --samples 8"),
+        (32, 256, 7, " --lengths 32 --eval-seed 7"),
+        (128, 256, 0, " --lengths 16,128"),  # without 16, 32 and 64 would be measured too
+    ],
+)
+def test_how_runs_were_measured_is_told_to_eval(tmp_path: Path, length: int, samples: int, seed: int, flags: str) -> None:
+    run = write_run(tmp_path, {})
+    for n in (16, length):
+        run.append_evaluation({**evaluation(n, 0.5, 0.5), "n": samples, "eval_seed": seed})
+    assert commands(tmp_path)[1:] == [f"rpe eval{flags}"]
+
+
+def test_runs_measured_as_their_recipe_says_need_no_flag(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {})
+    for n in (16, 32, 64, 128):
+        run.append_evaluation({**evaluation(n, 0.5, 0.5), "n": 256})
+    assert commands(tmp_path)[1:] == ["rpe eval"]
+
+
+def test_more_seeds_are_the_flags_of_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_recipe("quick", tmp_path / "a", {"task": "copy", "encoding": "rope,learned", "steps": "7", "seed": "0:2"})
+    runs = load_runs(sorted((tmp_path / "a").iterdir())).runs
+    changes = [{"seed": seed} for seed in range(7)]
+    assert retrain.more(runs, changes) == "", "too long for a sentence"
+    monkeypatch.setattr(retrain, "LONG", 400)
+    line = retrain.more(runs, changes)
+    assert line.startswith("rpe train --task copy --encoding learned,rope --seed 0:7 --length 16 --curriculum 0.0 --steps 7 ")
+    flags = {key.removeprefix("--").replace("-", "_"): value for key, value in pairwise(line.split(", then")[0].split()[2:])}
+    made = {config.id for config in config_load.load(None, flags)[0].configs()}
+    assert made == {run.config.model_copy(update=change).id for run in runs for change in changes}
+    of_recipe("quick", tmp_path / "b", {"task": "copy", "encoding": "rope,learned", "seed": "0:2"})
+    same = load_runs(sorted((tmp_path / "b").iterdir())).runs
+    assert retrain.more(same, changes).startswith("rpe run quick --task copy --encoding learned,rope --seed 0:7")
+
+
+def pairwise(words: list[str]) -> list[tuple[str, str]]:
+    return list(zip(words[::2], words[1::2], strict=True))

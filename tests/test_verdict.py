@@ -128,7 +128,7 @@ def test_the_best_that_differs_from_no_other_is_named_without_a_list_of_all_othe
     assert line_with(result, "highest").endswith(", 90 %, not significantly different from any other (Holm, 3 pairs).")
 
 
-COMMAND = "the same commands with --encoding sinusoidal"
+COMMAND = "rpe train --task copy --encoding sinusoidal --seed 0:6 --length 16 --steps 100, then rpe eval --lengths 64 --samples 8"
 
 
 def test_a_missing_baseline_is_said():

@@ -51,6 +51,12 @@ def test_the_labels_of_encodings_are_tested_beside_the_claim():
     )
 
 
+def more(encodings: str) -> str:
+    """The commands that train fake runs with seven seeds and measure them as they were."""
+    train = f"rpe train --task copy --encoding {encodings} --seed 0:7 --length 16 --steps 100"
+    return f"{train}, then rpe eval --lengths 32 --samples 8"
+
+
 def test_too_few_seeds_end_with_the_command_that_should_decide():
     runs = [
         fake_run(label, seed, {16: 1.0, 32: score}, study="quick")
@@ -60,7 +66,7 @@ def test_too_few_seeds_end_with_the_command_that_should_decide():
     assert (result.outcome, result.seeds_needed) == ("not enough evidence", 7)
     assert result.summary == (
         "Not enough evidence: +70 points [70, 70] of exact match beyond training, p = 0.500 (Holm); this relative encoding "
-        "against this absolute one on this task. To settle it: rpe run quick --task copy --encoding learned,rope --seed 0:7."
+        f"against this absolute one on this task. To settle it: {more('learned,rope')}."
     )
 
 
@@ -69,17 +75,14 @@ def test_the_command_names_encodings_that_the_recipe_lacks():
         fake_run(label, 0, {16: 1.0, 32: score}, study="quick") for label, score in (("rope:base=500", 0.9), ("learned", 0.2))
     ]
     settle = verdict.verdicts(aggregate(runs))[0].settle
-    assert settle == "To settle it: rpe run quick --task copy --encoding learned,rope:base=500 --seed 0:7"
+    assert settle == f"To settle it: {more('learned,rope:base=500')}"
 
 
-@pytest.mark.parametrize(
-    ("study", "words"),
-    [({"study": "mine"}, "rpe run ./mine.yaml --seed 0:7"), ({}, "the same commands with --seed 0:7")],
-)
-def test_the_command_is_that_of_the_study(study, words):
+@pytest.mark.parametrize("study", [{"study": "mine"}, {}])
+def test_the_command_is_that_of_the_runs_wherever_their_recipe_is(study):
     runs = [fake_run(label, 0, {16: 1.0, 32: score}, **study) for label, score in (("rope", 0.9), ("learned", 0.2))]
     result = verdict.verdicts(aggregate(runs))[0]
-    assert result.settle == f"To settle it: {words}"
+    assert result.settle == f"To settle it: {more('learned,rope')}"
     assert "too few seeds for a test" in result.summary
 
 
@@ -117,3 +120,21 @@ def test_a_mixed_outcome_names_the_task_that_goes_the_other_way():
              for label, score in (("rope", 0.5), ("learned", 0.6)) for seed in range(6)]  # fmt: skip
     result = verdict.verdicts(aggregate(runs))[0]
     assert result.summary.endswith("on these 3 tasks, the other way round on Parity, trained to 16.")
+
+
+def test_claims_of_runs_that_learned_nothing_are_not_judged():
+    runs = [fake_run(label, seed, {16: 0.1, 32: score}, steps=None)
+            for label, score in (("rope", 0.1), ("learned", 0.0)) for seed in range(6)]  # fmt: skip
+    for result in verdict.verdicts(aggregate(runs))[::2]:
+        assert result.summary == f"Not enough evidence: {verdict.NOTHING_LEARNED}"
+        assert (result.difference, result.p_holm, result.settle) == (None, None, "Train longer (--steps)")
+        assert len(result.lines) > 1, "the numbers are listed"
+
+
+def test_a_group_that_was_not_shifted_is_not_said_to_be_missing():
+    runs = [fake_run(label, 0, {16: 1.0, 32: 0.5}) for label in ("rope", "learned")]
+    kept = {"positions": {"Copy, trained to 16": {"rope": {0: 0.9}}}}
+    assert verdict.verdicts(aggregate(runs), kept)[1].lines == ["no absolute encoding was measured: rpe inspect --shift"]
+    alone = verdict.verdicts(aggregate(runs[:1]), kept)[1].lines[0]
+    assert alone.startswith("no absolute encoding: rpe train ")
+    assert alone.endswith(", then rpe inspect --shift")

@@ -127,7 +127,6 @@ def evaluation_timings(study: Study, device: "torch.device") -> tuple[dict[str, 
     """Seconds of an evaluation by encoding and samples, and of the validations of a training step, from a few sequences each."""
     from rpecli import model
     from rpecli.evaluate import cost
-    from rpecli.evaluate.eval_set import n_sequences
 
     evaluations, validations = dict[str, dict[int, float]](), dict[str, float]()
     say("timing a short evaluation of each", err=True)
@@ -137,7 +136,7 @@ def evaluation_timings(study: Study, device: "torch.device") -> tuple[dict[str, 
         of_sequence = cost.by_length(loaded, TIMED_TOKENS)
         evaluations[name] = {
             samples: sum(
-                seconds * n_sequences(settings.model_copy(update={"samples": samples}), loaded.task.sequence(length))
+                seconds * settings.model_copy(update={"samples": samples}).n_sequences(loaded.task.sequence(length))
                 for length, seconds in of_sequence.items()
             )
             for samples in ([settings.samples] if study.fixed_samples else budget.fewer_samples(settings.samples))

@@ -1,5 +1,6 @@
 """The keys of a run with their types, bounds, defaults and meanings; help, docs and messages all read them from here."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
@@ -9,9 +10,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, names_in, split_list
 from rpecli.config import suites
-from rpecli.config.ranges import check_lengths, parse_grid, parse_seeds
+from rpecli.config.ranges import check_lengths, parse_grid, parse_lengths, parse_seeds
 
 EMPTY = "is empty: write a value, or leave it out"
+MIN_SEQUENCES = 32  # of an evaluation set, however long they are
 Positions = Literal["start", "offset", "randomized", "coupled"]
 Whole = Annotated[int, Field(lt=10**9)]  # nine digits: more is a typing error, and torch and numpy fail past 64 bits
 
@@ -255,6 +257,20 @@ class EvalSettings(Strict):
     eval_task: TaskChoice | None = Field(
         None, description="Task to evaluate on: the trained one with other options, as in flip-flop:ignore=0.98."
     )
+
+    def n_sequences(self, T: int) -> int:
+        """How many sequences of T tokens an evaluation set has."""
+        return min(self.samples, max(MIN_SEQUENCES, self.eval_tokens // T))
+
+    def lengths_after(self, trained: int) -> list[int]:
+        """The lengths that a run trained to `trained` is evaluated at, ascending.
+
+        They are those asked for, and the training length and its doublings below the first of them, so that every run shows where
+        it breaks.
+        """
+        requested = parse_lengths(self.lengths, trained)
+        doublings = itertools.takewhile(lambda length: length < requested[0], (trained * 2**k for k in itertools.count()))
+        return sorted({trained, *doublings, *requested})
 
 
 class TrainSettings(ModelSettings, OptimizationSettings, LengthSettings):

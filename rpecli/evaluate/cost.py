@@ -3,7 +3,7 @@
 import time
 
 from rpecli import data
-from rpecli.evaluate.eval_set import eval_lengths, n_sequences
+from rpecli.evaluate.eval_set import eval_lengths
 from rpecli.evaluate.measure import measure
 from rpecli.evaluate.memory import batch_size_for
 from rpecli.model import LoadedModel
@@ -39,7 +39,7 @@ def _seconds_of(loaded: LoadedModel, length: int, scored: bool) -> float:
     data.fingerprint([block])
     drawn = (time.monotonic() - start) / len(block.tokens_BxT)
     measured = _batch_seconds(loaded, length, block.rows(0, batch_size_for(T))) if scored else 0.0
-    return n_sequences(config.eval, T) * (drawn + measured)
+    return config.eval.n_sequences(T) * (drawn + measured)
 
 
 def _batch_seconds(loaded: LoadedModel, length: int, batch: Batch) -> float:

@@ -1,17 +1,13 @@
 """The evaluation set of a length: drawn from the evaluation seed, or read from a data set that `rpe data` wrote."""
 
-import itertools
 from pathlib import Path
 
 from rpecli import data
 from rpecli import task as tasks
 from rpecli.choice import ChoiceError, parse_choice
-from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, EvalSettings
+from rpecli.config.recipe import Config
 from rpecli.evaluate.data_set import open_set
 from rpecli.task import Batch, Task
-
-MIN_SEQUENCES = 32  # per length, however long the sequences are
 
 
 def evaluation_task(config: Config) -> Task:
@@ -30,17 +26,13 @@ def evaluation_task(config: Config) -> Task:
 
 
 def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list[int]:
-    """The lengths to evaluate, ascending: those of the data set, or those of the settings and what leads up to them.
+    """The lengths to evaluate, ascending: those of the data set, or those of the settings.
 
-    That is the training length and its doublings below the first length asked for, so that every run shows where it breaks.
     Lengths above the task's greatest are left out; the commands warn of them.
     """
     if folder is not None:
         return open_set(folder).lengths
-    task = task.split("test", config.length)
-    requested = parse_lengths(config.eval.lengths, config.length)
-    doublings = itertools.takewhile(lambda length: length < requested[0], (config.length * 2**k for k in itertools.count()))
-    return sorted(filter(task.has_length, {config.length, *doublings, *requested}))
+    return list(filter(task.split("test", config.length).has_length, config.eval.lengths_after(config.length)))
 
 
 def eval_set(config: Config, task: Task, length: int, folder: Path | None = None) -> list[Batch]:
@@ -51,13 +43,8 @@ def eval_set(config: Config, task: Task, length: int, folder: Path | None = None
     """
     settings = config.eval
     if folder is None:
-        sequences = n_sequences(settings, task.sequence(length))
+        sequences = settings.n_sequences(task.sequence(length))
         return list(data.evaluation_blocks(task, length, sequences, settings.eval_seed, config.length))
     data_set = open_set(folder)
     data_set.require_task(config.task)
     return data_set.blocks(length, task)
-
-
-def n_sequences(settings: EvalSettings, T: int) -> int:
-    """How many sequences of T tokens an evaluation set has."""
-    return min(settings.samples, max(MIN_SEQUENCES, settings.eval_tokens // T))

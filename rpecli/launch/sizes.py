@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rpecli.config.recipe import Config, EvalSettings
-from rpecli.evaluate.eval_set import eval_lengths, n_sequences
+from rpecli.evaluate.eval_set import eval_lengths
 from rpecli.task import Task
 
 SHIFTED = 32  # sequences
@@ -22,7 +22,7 @@ def training_bytes(config: Config, sequence: int, vocabulary: int) -> int:
 
 def evaluation_set_bytes(settings: EvalSettings, sequence: int, scored: bool = True) -> int:
     """The sequences of one length, which are drawn before they are measured, and their scores."""
-    return (TOKEN * sequence + SCORES * scored) * n_sequences(settings, sequence)
+    return (TOKEN * sequence + SCORES * scored) * settings.n_sequences(sequence)
 
 
 def validation_bytes(config: Config, lengths: Iterable[int]) -> int:
@@ -33,7 +33,7 @@ def validation_bytes(config: Config, lengths: Iterable[int]) -> int:
 def evaluation_tokens(config: Config, task: Task) -> int:
     """Tokens of the evaluation sets of a run, all lengths together."""
     sequences = map(task.sequence, eval_lengths(config, task))
-    return sum(sequence * n_sequences(config.eval, sequence) for sequence in sequences)
+    return sum(sequence * config.eval.n_sequences(sequence) for sequence in sequences)
 
 
 def shift_bytes(config: Config, sequence: int, shift: int) -> int:
@@ -49,4 +49,4 @@ def shift_products(config: Config, sequence: int, shift: int) -> float:
 
 def evaluation_products(config: Config, sequence: int) -> float:
     """Multiplications of the attention over the sequences of one length."""
-    return 2.0 * n_sequences(config.eval, sequence) * config.n_layer * config.d_model * sequence**2
+    return 2.0 * config.eval.n_sequences(sequence) * config.n_layer * config.d_model * sequence**2

@@ -5,29 +5,40 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 
 from rpecli import catalog
+from rpecli import task as tasks
 from rpecli.choice import data_in, paths_in
 from rpecli.config import load as config_load
-from rpecli.config.ranges import parse_lengths
-from rpecli.config.recipe import Config, task_defaults
+from rpecli.config.recipe import Config, EvalSettings, task_defaults
 from rpecli.config.yaml_source import RecipeError
 from rpecli.report.load import RunResults, one_per_directory
+from rpecli.run.records import EvalLine
+from rpecli.task import Task
 
 MOST = 8  # lines of commands; of more, a run's own recipe.yaml says more
 MOST_RUNS = 1000  # checking the ids of so many takes two seconds
+FEW, LONG, LONG_WORD = 2, 160, 60  # commands in a sentence, its characters, and those of a list in it
+FILES = "# first the commands that trained these runs: they name files of yours, which a report does not hold"
+MANY = "# first the runs: each has a recipe.yaml of its own, which rpe train takes"
 AXES = ("task", "encoding", "positions", "seed")
 
 
 def reproducing(report: str, runs: Sequence[RunResults], shifted: bool) -> list[str]:
-    """The command that made a report, below those that make its runs unless it makes them itself."""
+    """The command that made a report, below those that make its runs unless it makes them itself.
+
+    Where there are none, a comment says why.
+    """
     if re.match(r"rpe (?:run|train|choose)\b", report):
         return [report]
     folder = re.search(r" --runs[ =]('[^']+'|\S+)", report)
-    return [*commands(runs, f" --runs {folder[1]}" if folder else "", shifted), *([report] if report else [])]
+    lines = commands(runs, f" --runs {folder[1]}" if folder else "", shifted)
+    own = [run.config for run in runs if not run.is_reference]
+    why = FILES if names_files(own) else MANY
+    return [*(lines or ([why] if own else [])), *([report] if report else [])]
 
 
 def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = False) -> list[str]:
@@ -38,24 +49,53 @@ def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = Fa
     own = [run for run in one_per_directory(runs) if not run.is_reference]
     if len(own) >= MOST_RUNS or names_files([run.config for run in own]):
         return []
-    by_study: dict[str, list[RunResults]] = defaultdict(list)
-    for run in own:
-        by_study[str(run.record.get("study", "default"))].append(run)
-    whole, single = list[str](), list[RunResults]()
-    for study, members in sorted(by_study.items()):
-        configs = [run.config for run in members]
-        ids = {config.id for config in configs}
-        if study in catalog.names("recipes") and _made(study, flags := choosing(study, configs)) >= ids:
-            whole.append(f"rpe run {study}{written(flags)}")
-        else:
-            single += members
-    training = [f"rpe train {line}" for line in islice(_of_flags([run.config for run in single]), MOST + 1)]
-    lengths, variants = _lengths(own), sorted({run.variant_flags.strip() for run in runs} - {""})
-    after = [f"rpe eval{lengths}"] if training or lengths else []
-    after += [f"rpe eval {flags}{lengths}" for flags in variants]
+    whole, training = _training([(_study(run), run.config) for run in own])
+    flags, variants = _eval_flags(own), sorted({run.variant_flags.strip() for run in runs} - {""})
+    after = [f"rpe eval{flags}"] if training or flags else []
+    after += [f"rpe eval {variant}{flags}" for variant in variants]
     after += ["rpe inspect --shift"] if training and shifted else []
     lines = [*whole, *training, *after]
     return [f"{line}{runs_flag}" for line in lines] if len(lines) <= MOST else []
+
+
+def more(runs: Sequence[RunResults], changes: Iterable[Mapping[str, Any]], shifted: bool = False) -> str:
+    """The commands that train and measure these runs with each of the changes: `rpe train ..., then rpe eval`.
+
+    Empty for runs of the user's own files, for more than FEW commands that train, and for what is too long for a sentence.
+    """
+    wanted = {
+        (_study(run), config.id): config
+        for change in changes for run in one_per_directory(runs) for config in [run.config.model_copy(update=dict(change))]
+    }  # fmt: skip
+    if len(wanted) >= MOST_RUNS or names_files(wanted.values()):
+        return ""
+    whole, training = _training([(study, config) for (study, _), config in wanted.items()])
+    if len(whole) + len(training) > FEW:
+        return ""
+    flags = _eval_flags(runs)
+    after = [f"rpe eval{flags}"] if training or flags else []
+    after += ["rpe inspect --shift"] if training and shifted else []
+    text = ", then ".join([*whole, *training, *after])
+    return text if len(text) <= LONG and max(map(len, text.split()), default=0) <= LONG_WORD else ""
+
+
+def _study(run: RunResults) -> str:
+    return str(run.record.get("study", "default"))
+
+
+def _training(wanted: Iterable[tuple[str, Config]]) -> tuple[list[str], list[str]]:
+    """`rpe run` of the shipped recipes that make these runs, by the study of each, and `rpe train` of the others."""
+    by_study: dict[str, list[Config]] = defaultdict(list)
+    for study, config in wanted:
+        by_study[study].append(config)
+    whole, single = list[str](), list[Config]()
+    for study, configs in sorted(by_study.items()):
+        ids = {config.id for config in configs}
+        if study in catalog.names("recipes") and _made(study, flags := _choosing(study, configs)) >= ids:
+            whole.append(f"rpe run {study}{_written(flags)}")
+        else:
+            single += configs
+    return whole, [f"rpe train {line}".rstrip() for line in islice(_of_flags(single), MOST + 1)]
 
 
 def names_files(configs: Iterable[Config]) -> bool:
@@ -63,15 +103,20 @@ def names_files(configs: Iterable[Config]) -> bool:
     return any(paths_in(text) or data_in(text) for config in configs for text in (config.task, config.encoding))
 
 
-def choosing(recipe: str, configs: Sequence[Config], keys: Sequence[str] = AXES) -> dict[str, str]:
-    """The flags with which a recipe has of these keys the values that runs have, and no others."""
+def _choosing(recipe: str, configs: Sequence[Config]) -> dict[str, str]:
+    """The flags with which a recipe has the tasks, encodings, positions and seeds of runs, and no others."""
     loaded, _ = config_load.load(recipe)
-    own = {key: {getattr(config, key) for config in configs} for key in keys}
+    own = {key: {getattr(config, key) for config in configs} for key in AXES}
     return {key: _listed(values) for key, values in own.items() if values != {*getattr(loaded, key)}}
 
 
 def _listed(values: Iterable[Any]) -> str:
-    return ",".join(map(str, sorted(values)))
+    """`alibi,rope`; numbers in a row as `0:7`."""
+    ordered = sorted(values)
+    numbers = [value for value in ordered if isinstance(value, int)]
+    if len(numbers) > 1 and numbers == [*range(numbers[0], numbers[-1] + 1)]:
+        return f"{numbers[0]}:{numbers[-1] + 1}"
+    return ",".join(map(str, ordered))
 
 
 def _axes(configs: Sequence[Config]) -> dict[str, str]:
@@ -94,8 +139,11 @@ def _lines(settings: dict[str, str], configs: Sequence[Config], axes: Sequence[s
     flags = _axes(configs) | settings
     if flags["positions"] == "start":
         del flags["positions"]
-    if _made(None, flags) == {config.id for config in configs}:
-        yield written(flags).strip()
+    if _made(None, flags) == (ids := {config.id for config in configs}):
+        usual = (key for key in ("task", "seed") if _made(None, {name: flags[name] for name in flags if name != key}) == ids)
+        for key in usual:  # what the command has by itself
+            del flags[key]
+        yield _written(flags).strip()
         return
     parts: dict[str, list[Config]] = defaultdict(list)
     for config in configs if axes else []:
@@ -122,14 +170,55 @@ def _settings(config: Config, plain: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in keys.items() if key not in AXES and value is not None and value != plain[key]}
 
 
+def _eval_flags(runs: Sequence[RunResults]) -> str:
+    """What `rpe eval` has to be told to measure runs as they were measured, where their recipes say otherwise."""
+    own = [run for run in runs if not run.is_reference]
+    lines = [(run, line) for run in own for line in run.evaluations.values() if line["data"] is None]
+    flags = {"lengths": _lengths(own), "samples": _samples(lines)}
+    seeds = {line["eval_seed"] for _, line in lines}
+    if len(seeds) == 1 and seeds != {run.config.eval.eval_seed for run, _ in lines}:
+        flags["eval_seed"] = str(seeds.pop())
+    return _written({key: value for key, value in flags.items() if value})
+
+
 def _lengths(runs: Sequence[RunResults]) -> str:
-    """The lengths that were evaluated beyond those of the recipes."""
-    more = set[int]()
+    """The lengths that were measured, where they are not those of the recipes; as multiples if training lengths differ."""
+    measured, usual = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
     for run in runs:
-        trained = run.config.length  # which is measured always
-        more |= {*run.evaluations} - {trained, *parse_lengths(run.config.eval.lengths, trained)}
-    return f" --lengths {','.join(map(str, sorted(more)))}" if more else ""
+        trained = run.config.length
+        task = _task(run.config.task).split("test", trained)
+        measured[trained] |= {*run.evaluations}
+        usual[trained] |= {*filter(task.has_length, run.config.eval.lengths_after(trained))}
+    if measured == usual or not any(measured.values()):
+        return ""
+    if len(measured) == 1:
+        ((trained, lengths),) = measured.items()
+        return _shortest(trained, sorted(lengths))
+    factors = {tuple(f"{length / trained:g}x" for length in sorted(lengths)) for trained, lengths in measured.items()}
+    beyond = {length for trained in measured for length in measured[trained] - usual[trained]}
+    return ",".join(factors.pop() if len(factors) == 1 else map(str, sorted(beyond)))
 
 
-def written(flags: Mapping[str, str]) -> str:
+def _shortest(trained: int, lengths: Sequence[int]) -> str:
+    """The fewest of the lengths, the last ones, with which `rpe eval` measures all of them."""
+    texts = [",".join(map(str, lengths[start:])) for start in reversed(range(len(lengths)))]
+    return next((text for text in texts if EvalSettings(lengths=text).lengths_after(trained) == [*lengths]), texts[-1])
+
+
+def _samples(lines: Sequence[tuple[RunResults, EvalLine]]) -> str:
+    """The number of sequences a length that explains those that were measured, where the recipes have another."""
+    numbers = [(line["n"], run.config.eval, line["sequence"]) for run, line in lines]
+    if not numbers or all(n == settings.n_sequences(tokens) for n, settings, tokens in numbers):
+        return ""
+    most = max(n for n, _, _ in numbers)
+    others = ((n, settings.model_copy(update={"samples": most}).n_sequences(tokens)) for n, settings, tokens in numbers)
+    return str(most) if all(n == expected for n, expected in others) else ""
+
+
+@lru_cache(maxsize=256)
+def _task(task: str) -> Task:
+    return tasks.build(task)
+
+
+def _written(flags: Mapping[str, str]) -> str:
     return "".join(f" --{key.replace('_', '-')} {shlex.quote(value)}" for key, value in flags.items())

@@ -43,10 +43,13 @@ from rpecli.report.verdict_text import (
 from rpecli.table import plural
 
 ADD = {"RPE": "--encoding rope", "APE": "--encoding sinusoidal"}  # what a command needs for an encoding of a group
+NOTHING_LEARNED = "no run learned its training length, and comparisons of such runs say nothing."
+TRAIN_LONGER = "Train longer (--steps)"
 MIN_PAIRS = 6  # with fewer, p < 0.05 cannot be reached, and equivalence is not concluded either
 MARGIN = 0.05  # of accuracy: differences within it are negligible
 MARGIN_STEPS = math.log2(1.1)  # a tenth more or fewer steps
 EXTRAPOLATION, INVARIANCE, EFFICIENCY = "Length extrapolation", "Translation invariance", "Sample efficiency"
+MEASURE = {INVARIANCE: "rpe inspect --shift", EFFICIENCY: "train it again"}  # what a claim is measured by, if not by rpe eval
 RULES = (
     "The relative (RPE) and absolute (APE) encodings of this study are compared on its tasks, paired by seed, by rules fixed "
     "before any run. Supported or contradicted: the sign-flip test over all pairs gives p < 0.05, and the 95 % interval excludes "
@@ -76,7 +79,9 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
 
     `kept_shares` holds, by kind of shift and task title, the share of predictions that a shift did not change.
     """
-    return corrected([*extrapolations(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)])
+    claims = [*extrapolations(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)]
+    flags = [flag for task in tasks for flag in task.solved_flags]
+    return corrected(claims if any(flags) or not flags else list(map(unjudged, claims)))
 
 
 def beside_reference(own: list[Verdict], reference: list[TaskResults]) -> list[Verdict]:
@@ -172,7 +177,7 @@ def judge(claim: Claim) -> Verdict:
     """A claim by the rules, with one sentence over all tasks, one per task, and one about the labels of encodings."""
     comparison = compare(claim)
     if comparison is None:
-        return not_measured(claim.name, _why_missing(claim.scores))
+        return not_measured(claim.name, _why_missing(claim))
     difference, by_task, words = comparison.difference, comparison.by_task, claim.words
     lines = [comparison.sentence[0].upper() + comparison.sentence[1:]]
     if len(by_task) > 1:
@@ -184,7 +189,7 @@ def judge(claim: Claim) -> Verdict:
     return Verdict(
         claim=claim.name, outcome=decide(difference, claim.margin, p_equivalence, by_task), summary="",
         effect=f"{words.write(difference.mean, difference.interval)} {words.of}", compared=comparison.sides.compared,
-        reference=None, reference_compared=None, settle=settling([task for task, _ in claim.scores], seeds), lines=lines,
+        reference=None, reference_compared=None, settle=_settling(claim, seeds), lines=lines,
         difference=difference, by_task=by_task,
         margin=claim.margin, p_equivalence=p_equivalence, p_holm=None, seeds_needed=seeds, **_label_fields(labels),
     )  # fmt: skip
@@ -202,6 +207,14 @@ def not_measured(claim: str, line: str) -> Verdict:
                    p_equivalence=None, p_holm=None, seeds_needed=None, **_label_fields(None))  # fmt: skip
 
 
+def unjudged(verdict: Verdict) -> Verdict:
+    """A claim of runs none of which learned its training length: its numbers are listed and decide nothing."""
+    if verdict.difference is None:
+        return verdict
+    without = not_measured(verdict.claim, NOTHING_LEARNED)
+    return without.model_copy(update={"outcome": NOT_ENOUGH, "settle": TRAIN_LONGER, "lines": [*without.lines, *verdict.lines]})
+
+
 def _too_few(difference: Difference) -> list[str]:
     if difference.p is None:
         return [f"A task has only {plural(difference.seeds, 'seed')}; at least {stats.MIN_SEEDS} per task are needed for a test."]
@@ -211,11 +224,19 @@ def _too_few(difference: Difference) -> list[str]:
     return []
 
 
-def _why_missing(scores: ScoresByTask) -> str:
+def _why_missing(claim: Claim) -> str:
+    tasks = [task for task, _ in claim.scores]
     for group, name in (("RPE", "relative"), ("APE", "absolute")):
-        if not any(entry.group == group and entry.label in by_label for task, by_label in scores for entry in task.encodings):
-            return f"no {name} encoding: {adding(ADD[group], [task for task, _ in scores])}"
+        members = [(entry.label, by_label) for task, by_label in claim.scores for entry in task.encodings if entry.group == group]
+        if not members:
+            return f"no {name} encoding: {adding(ADD[group], tasks, claim.name == INVARIANCE)}"
+        if not any(label in by_label for label, by_label in members):
+            return f"no {name} encoding was measured: {MEASURE.get(claim.name, 'rpe eval')}"
     return "no seed is shared by all RPE and APE encodings of a task: train them on the same seeds."
+
+
+def _settling(claim: Claim, seeds: int | None) -> str:
+    return settling([task for task, _ in claim.scores], seeds, claim.name == INVARIANCE)
 
 
 def extrapolations(tasks: list[TaskResults]) -> list[Verdict]:
@@ -256,7 +277,7 @@ def extrapolation(tasks: list[TaskResults], name: str = EXTRAPOLATION) -> Verdic
 def _guarded(verdict: Verdict, tasks: list[TaskResults], levels: dict[str, float]) -> Verdict:
     """No verdict on extrapolation from a group that learned nothing, or where both groups are at the floor."""
     if failed := verdict_lines.groups_that_learned_nothing(tasks):
-        settle = f"Train longer (--steps): no {' and no '.join(failed)} run learned its training length"
+        settle = f"{TRAIN_LONGER}: no {' and no '.join(failed)} run learned its training length"
         return verdict.model_copy(update={"outcome": NOT_ENOUGH, "settle": settle, "seeds_needed": None})
     decided = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE)
     at_floor = decided and max(levels["RPE"], levels["APE"]) <= tasks[0].scoring.decides.floor

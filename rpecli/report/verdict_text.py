@@ -1,10 +1,8 @@
 """Verdicts in words: what was compared, the sentence of a difference, what would settle the claim, and the summary."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rpecli import catalog
 from rpecli.report import retrain, sample_size
 from rpecli.report.aggregate import TaskResults
 from rpecli.report.format import Writer, describe_difference, format_p, p_equation
@@ -88,21 +86,14 @@ def label_line(test: LabelTest, sides: Sides) -> str:
     return f"{line} Encodings in general (exploratory): Welch's t over the means of encodings, {p_equation(test.p_welch)}."
 
 
-def settling(tasks: Sequence[TaskResults], seeds: int | None) -> str:
-    """The command with so many seeds; without a number, that none within reach is expected to decide."""
+def settling(tasks: Sequence[TaskResults], seeds: int | None, shifted: bool = False) -> str:
+    """The commands with so many seeds; without a number, that none within reach is expected to decide."""
     if seeds is None:
         return f"More than {sample_size.MOST} seeds per task would be needed: the effect is small against its spread over seeds"
     runs = _own_runs(tasks)
     first = min(run.config.seed for run in runs)
-    studies = {str(run.record.get("study", "default")) for run in runs}
-    study = studies.pop() if len(studies) == 1 else "default"
-    flag = f"--seed {first}:{first + seeds}"
-    configs, is_shipped = [run.config for run in runs], study in catalog.names("recipes")
-    if study == "default" or (is_shipped and retrain.names_files(configs)):
-        return f"To settle it: the same commands with {flag}"
-    if not is_shipped:
-        return f"To settle it: rpe run {shlex.quote(f'./{study}.yaml')} {flag}"
-    return f"To settle it: rpe run {study}{retrain.written(retrain.choosing(study, configs, ('task', 'encoding')))} {flag}"
+    lines = retrain.more(runs, [{"seed": seed} for seed in range(first, first + seeds)], shifted)
+    return f"To settle it: {lines or f'the commands that trained these runs, with --seed {first}:{first + seeds}'}"
 
 
 def _own_runs(tasks: Sequence[TaskResults]) -> list[RunResults]:
@@ -110,15 +101,12 @@ def _own_runs(tasks: Sequence[TaskResults]) -> list[RunResults]:
     return [run for run in runs if not run.is_reference] or runs
 
 
-def adding(flag: str, tasks: Sequence[TaskResults]) -> str:
-    """The commands that train and evaluate another encoding as these runs were, with their seeds."""
-    runs = _own_runs(tasks)
-    if all(run.record.get("study", "default") == "default" for run in runs):
-        return f"the same commands with {flag}" if runs else f"rpe train {flag}"
-    seeds = ",".join(map(str, sorted({run.config.seed for run in runs})))
-    each = ", likewise for each other task" if len(tasks) > 1 else ""
-    recipe = shlex.quote(f"{runs[0].path}/recipe.yaml")
-    return f"rpe train {recipe} {flag} --seed {seeds}{each}, then rpe eval"
+def adding(flag: str, tasks: Sequence[TaskResults], shifted: bool = False) -> str:
+    """The commands that train and measure another encoding, as a flag gives it, as these runs were, with their seeds."""
+    if not (runs := _own_runs(tasks)):
+        return f"rpe train {flag}"
+    lines = retrain.more(runs, [{"encoding": flag.split()[1], "positions": "start"}], shifted)
+    return lines or f"the commands that trained these runs, with {flag}"
 
 
 def told(verdict: Verdict) -> Verdict:

@@ -28,7 +28,16 @@ def result(
 ) -> RunResults:  # fmt: skip
     """One run; whole strings are as often right as tokens unless `exact` says otherwise at some length."""
     evaluations: dict[int, Any] = {
-        n: {"length": n, "n": 100, "token_accuracy": value, "exact_match": (exact or {}).get(n, value), "chance": chance}
+        n: {
+            "length": n,
+            "sequence": 2 * n + 3,
+            "n": 100,
+            "token_accuracy": value,
+            "exact_match": (exact or {}).get(n, value),
+            "chance": chance,
+            "eval_seed": 0,
+            "data": None,
+        }
         for n, value in token.items()
     }
     group = group_of(encoding)

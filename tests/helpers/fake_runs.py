@@ -26,9 +26,10 @@ def fake_run(
 ) -> RunResults:  # fmt: skip
     """A trained run: exact match, and with it token accuracy, by length; steps to 90 and 99 %; correct sequences by length."""
     evaluations = {
-        n: {"length": n, "n": 8, "exact_match": match, "token_accuracy": match, "correct": (correct or {}).get(n, "ff")}
+        n: {"length": n, "sequence": 2 * n + 3, "n": 8, "exact_match": match, "token_accuracy": match,
+            "correct": (correct or {}).get(n, "ff"), "eval_seed": 0, "data": None}
         for n, match in exact.items()
-    }
+    }  # fmt: skip
     base = {
         "id": f"{task}-{encoding}-s{seed}",
         "task": task,

@@ -9,12 +9,12 @@ from rpecli.report import verdict_text
 from rpecli.report.content import ReportContent
 from rpecli.report.overview import UNSOLVED, Block, Blocks, Row, brief
 from rpecli.report.records import Verdict
+from rpecli.report.verdict import NOTHING_LEARNED
 from rpecli.table import plural
 
 GAP = "  "  # between blocks
 MAX_BANDS = 2  # of suites and families, so that a summary has at most 40 lines
 NO_BREAK = "\u00a0"
-NOTHING_LEARNED = "No claim is judged: no run learned its training length, and comparisons of such runs say nothing."
 HEAD: Row = ("", "", "")  # the row of headings
 
 
@@ -23,7 +23,8 @@ def summary(content: ReportContent, width: int) -> list[str]:
     headline = content.headline
     lines = [*wrap(headline.title, width), "", *wrap(" ".join(headline.detail), width), ""]
     flags = [flag for task in content.tasks for flag in task.solved_flags]
-    lines += claim_lines(content.verdicts, width) if any(flags) or not flags else wrap(NOTHING_LEARNED, width)
+    judged = any(flags) or not flags
+    lines += claim_lines(content.verdicts, width) if judged else wrap(f"No claim is judged: {NOTHING_LEARNED}", width)
     if content.suites:
         lines += ["", *overview_lines(content.suites.blocks(), width, MAX_BANDS)]
     else:
