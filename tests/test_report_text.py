@@ -196,3 +196,11 @@ def test_what_claims_have_in_common_is_told_once_behind_them():
     assert not any("this relative encoding" in line or "To settle" in line for line in lines[:3])
     assert lines[3:] == [f"Compared: {first.compared}. {first.settle}."]
     assert text.claim_lines([first], 500) == [f"{first.claim}  {first.summary}"]
+
+
+def test_a_long_title_is_folded_in_a_narrow_terminal():
+    view = overview(results({"rope": {16: 1, 32: 0.75}}, task="addition:base=2:operands=split:reverse=false"))
+    lines = text.overview_lines(view, 50)
+    assert max(map(len, lines)) <= 50
+    assert [line.strip() for line in lines[:2]] == ["Addition (base=2, operands=split,", "reverse=false)"]
+    assert text.overview_lines(view, 80)[0].strip() == "Addition (base=2, operands=split, reverse=false)"

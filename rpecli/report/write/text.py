@@ -80,13 +80,13 @@ def overview_lines(overview: Blocks, width: int, most: int | None = None) -> lis
     room = width - sum(_name_columns(overview)) - len(overview.keys)
     bands = list[list[Block]]()
     for block in overview.blocks:
-        fits = (band for band in bands if sum(map(_block_width, [*band, block])) + len(GAP) * len(band) <= room)
+        fits = (band for band in bands if sum(_block_width(one, room) for one in [*band, block]) + len(GAP) * len(band) <= room)
         band = next(fits, None)
         if band is None:
             bands.append([block])
         else:
             band.append(block)
-    lines = [line for band in bands[:most] for line in (*_band_lines(overview, band), "")]
+    lines = [line for band in bands[:most] for line in (*_band_lines(overview, band, room), "")]
     n_hidden = len(overview.blocks) - sum(map(len, bands[:most]))
     hidden = [f"{n_hidden} more, and every task: --tables, or the page."] if n_hidden else []
     return [*lines[:-1], *wrap(" ".join([*overview.notes, *hidden]), width)]
@@ -111,17 +111,22 @@ def _columns(block: Block) -> list[list[str]]:
     ]
 
 
-def _block_width(block: Block) -> int:
+def _block_width(block: Block, room: int) -> int:
+    """Of the columns, or of the title, which is folded where there is no room for it."""
     widths = _widths(block)
-    return max(len(block.title), sum(widths) + len(widths) - 1)
+    return max(min(len(block.title), room), sum(widths) + len(widths) - 1)
 
 
-def _band_lines(overview: Blocks, band: Sequence[Block]) -> list[str]:
+def _band_lines(overview: Blocks, band: Sequence[Block], room: int) -> list[str]:
     """Titles, lengths, and one line per encoding that some block of the band has."""
-    names = _name_columns(overview)
-    titles = GAP.join(block.title.ljust(_block_width(block)) for block in band)
-    lines = [" " * (sum(names) + len(names)) + titles]
-    by_row = [_lines_by_row(block) for block in band]
+    names, widths = _name_columns(overview), [_block_width(block, room) for block in band]
+    titles = [textwrap.wrap(block.title, width) for block, width in zip(band, widths, strict=True)]
+    most = max(map(len, titles))
+    lines = []
+    for number in range(most):  # the last lines of titles stand in one row
+        parts = [([""] * (most - len(title)) + title)[number].ljust(width) for title, width in zip(titles, widths, strict=True)]
+        lines.append(" " * (sum(names) + len(names)) + GAP.join(parts))
+    by_row = [_lines_by_row(block, width) for block, width in zip(band, widths, strict=True)]
     for row in (HEAD, *overview.rows):
         if row is HEAD or any(row in block.cells for block in band):
             cells = overview.keys if row is HEAD else overview.name_cells(row)
@@ -130,9 +135,9 @@ def _band_lines(overview: Blocks, band: Sequence[Block]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _lines_by_row(block: Block) -> defaultdict[Row, str]:
+def _lines_by_row(block: Block, width: int) -> defaultdict[Row, str]:
     """Each row's cells in one text of the block's width; blank for rows that it does not have."""
-    columns, width = _columns(block), _block_width(block)
+    columns = _columns(block)
     texts = [
         " ".join(cell.rjust(size) for cell, size in zip(cells, _widths(block), strict=True)).ljust(width)
         for cells in zip(*columns, strict=True)
