@@ -11,10 +11,11 @@ rpe.plot_accuracy("runs")                                accuracy against length
 
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,12 @@ import torch
 from torch import Tensor
 
 from rpecli import plot
-from rpecli.attention import dispatch
+from rpecli.attention import arguments, dispatch
 from rpecli.config import load as config_load
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.device import available_memory, pick_device
-from rpecli.encoding import Encoding, QueryKey, overrides
+from rpecli.encoding import Encoding, QueryKey
 from rpecli.encoding import build as encoding
 from rpecli.evaluate.asked import asked_lines, places
 from rpecli.evaluate.load import load
@@ -76,28 +77,17 @@ def attention(
         v: Values `[B, H, S, D]`.
         x: The layer's normalized input of all S tokens, `[B, S, d_model]`: only encodings that compute features of it need it.
         positions: Positions of the S tokens, `[B or 1, S]`; by default 0 to S-1, for which the kernels are fastest.
-        padding_mask: True for tokens that nobody attends to, `[B, S]`.
+        padding_mask: True for tokens that nobody attends to, `[B or 1, S]`, of torch.bool.
 
     Returns:
         `[B, H, T, D]` in the dtype of v.
 
     Raises:
-        ValueError: Shapes do not fit, or x is missing.
+        ValueError: Shapes or types do not fit, or x is missing.
     """
-    shape, S = encoding.shape, k.shape[2]
-    if (
-        q.shape[:2] != k.shape[:2]
-        or v.shape != k.shape
-        or q.shape[2] > S
-        or (k.shape[1], k.shape[3]) != (shape.n_head, shape.d_head)
-    ):
-        expected = f"H = {shape.n_head} heads of D = {shape.d_head}"
-        raise ValueError(
-            f"q {list(q.shape)}, k {list(k.shape)}, v {list(v.shape)}: write [B, H, T, D], [B, H, S, D] with {expected}"
-        )
-    if x is None and overrides(encoding, "features"):
-        raise ValueError("this encoding computes features of each token: give x, the layer's normalized input [B, S, d_model]")
-    positions_BxS = torch.arange(S, device=k.device)[None] if positions is None else positions.expand(-1, S)
+    arguments.check(encoding, {"q": q, "k": k, "v": v, "x": x, "positions": positions, "padding_mask": padding_mask})
+    S = k.shape[2]
+    positions_BxS = torch.arange(S, device=k.device)[None] if positions is None else positions
     contiguous = positions is None and padding_mask is None
     dtype = v.dtype if v.dtype == torch.bfloat16 else torch.float32
     q, k, values = q.to(dtype), k.to(dtype), v.to(dtype)
@@ -113,7 +103,7 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", _path("path", self.path))
         _ = self.record  # raises RunError for a path that is no run
 
     @property
@@ -138,6 +128,7 @@ class Run:
             RunError: The run is not trained, or its files are damaged.
             ValueError: A length or a setting is not valid, or a length needs more memory or time than there is.
         """
+        _check_progress(progress)
         run = directory.Run(self.path)
         request = EvalRequest(_eval_settings(run.config, {"lengths": lengths, **settings}))
         _check_lengths(run, request)
@@ -159,6 +150,8 @@ class Run:
             RunError: The run is not trained, or its files are damaged.
             ValueError: A symbol is not one of the task's, or the model does not read from left to right at positions 0, 1, 2, ...
         """
+        if not isinstance(text, Iterable):
+            raise ValueError(f"text {text!r:.60}: write the symbols of an input, such as '3 1 2' or [3, 1, 2]")
         words = text.split() if isinstance(text, str) else list(map(str, text))
         return attention_map(load(directory.Run(self.path))[0], words)
 
@@ -188,12 +181,18 @@ def train(
         task: A task as for `rpe train --task`: "copy", "sort:symbols=50", "./mine.py", "data:path=pairs.jsonl".
         encoding: An encoding as for `rpe train --encoding`; files that are named may run.
         progress: Called with a line of text at every validation, for example `print`.
-        keys: Any other key of a recipe: steps=500, length=32, d_model=128 (`rpe check --keys` lists them).
+        keys: Any other key of a recipe: steps=500, length=32, d_model=128 (`rpe check --keys` lists them). One that is None has
+            its default, as seed has 0.
 
     Raises:
         RecipeError: A key or a value is wrong; the message names it, and what to write instead.
-        ValueError: The task or the encoding does not fit the rest.
+        ValueError: The task or the encoding is missing, or does not fit the rest.
     """
+    for name, value in (("task", task), ("encoding", encoding)):
+        if not isinstance(value, str | PathLike | list | tuple):
+            raise ValueError(f"{name} {value!r:.60}: write a name (rpe ls {name}s) or a path")
+    folder = _path("runs", runs)
+    _check_progress(progress)
     pick_device(device)
     recipe, source = config_load.load(None, _texts({"task": task, "encoding": encoding, "seed": seed, **keys}), "")
     configs = recipe.configs()
@@ -206,11 +205,22 @@ def train(
             raise ValueError(f"{key}: of use with {purpose.removeprefix('--')} only: remove it")
     if problems := preflight.problems(recipe, source):
         raise ValueError("\n".join(map(str, problems)))
-    run = directory.Run.create(configs[0], Path(runs), "notebook")
+    run = directory.Run.create(configs[0], folder, "notebook")
     say = None if progress is None else lambda line: progress(progress_words(line, configs[0].steps))
     with _saved_when_stopped():
         loop.train(run, device, say)
     return Run(run.path)
+
+
+def _path(name: str, value: Any) -> Path:
+    if not isinstance(value, str | PathLike):
+        raise ValueError(f"{name} {value!r:.60}: write a path, such as 'runs'")
+    return Path(value)
+
+
+def _check_progress(progress: Any) -> None:
+    if progress is not None and not callable(progress):
+        raise ValueError(f"progress {progress!r:.60}: write a function that takes a line of text, such as print")
 
 
 @contextmanager
@@ -291,9 +301,10 @@ def runs(folder: str | Path = "runs") -> pd.DataFrame:
 
 def _run_paths(folder: str | Path) -> list[Path]:
     """The run directories of a folder, or the folder itself where it is one."""
-    if not Path(folder).is_dir():
-        raise ValueError(f"there is no folder {str(folder)!r} in {Path.cwd()}: rpe.train writes to 'runs' unless told otherwise")
-    return [Path(folder)] if directory.Run(Path(folder)).has_record else directory.directories(Path(folder))
+    path = _path("folder", folder)
+    if not path.is_dir():
+        raise ValueError(f"there is no folder {str(path)!r} in {Path.cwd()}: rpe.train writes to 'runs' unless told otherwise")
+    return [path] if directory.Run(path).has_record else directory.directories(path)
 
 
 def _rows_of(run: directory.Run) -> list[dict[str, Any]]:
@@ -309,11 +320,14 @@ def results(name: str, folder: str | Path = "results") -> pd.DataFrame:
 
     Raises ValueError where there is none.
     """
-    places = [Path(folder) / name, Path(folder) / "shipped" / name, Path(name)]
+    root, report = _path("folder", folder), _path("name", name)
+    places = [root / report, root / "shipped" / report, report]
     file = next((place / "summary.csv" for place in places if (place / "summary.csv").is_file()), None)
     if file is None:
-        where = Path(folder).absolute()
-        raise ValueError(f"no report {name!r} in {where}: rpe report --name {name} writes one, or name the folder of another")
+        where = root.absolute()
+        raise ValueError(
+            f"no report {str(name)!r} in {where}: rpe report --name {name} writes one, or name the folder of another"
+        )
     return pd.read_csv(file)
 
 

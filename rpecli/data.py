@@ -4,14 +4,16 @@ Every draw has a generator of its own, named by its purpose, so evaluation sets 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rpecli.config.recipe import Config, label
+from rpecli.table import plural
 from rpecli.task import END, PAD, Batch, Task, joined
 
+PARTS = ("train", "validation", "test")  # of a user's own rows
 BLOCK = 32  # evaluation sequences are drawn in blocks, so that a larger set begins with the smaller one
 
 
@@ -204,6 +206,20 @@ def validation_sets(task: Task, config: Config) -> list[Batch]:
     asked = quarters if config.validation_lengths == "quarters" else range(config.min_length, config.length + 1)
     lengths = sorted({task.nearest_length(n) for n in asked})
     return [task.sample(generator("validation", n), config.validation_samples, n) for n in lengths]
+
+
+def missing_part(task: Task, trained_to: int | None = None, parts: Sequence[str] = PARTS) -> str | None:
+    """Which part of the rows of a user's own data has none, and what to do; None where each has some, or problems are drawn."""
+    rows = task.problems()
+    if rows is None:
+        return None
+    up_to = "" if trained_to is None else f" up to length {trained_to}"
+    remedy = "add rows of the same lengths, or name the splits: split=COLUMN, test_path=FILE"
+    for name in parts:
+        part = task.split(name, trained_to)
+        if not part.has_length(part.nearest_length(trained_to or 1)):
+            return f"it has {plural(rows, 'row')}, and no row{up_to if name != 'test' else ''} is left for {name}: {remedy}"
+    return None
 
 
 def evaluation_blocks(task: Task, length: int, sequences: int, seed: int, trained_to: int | None = None) -> Iterator[Batch]:

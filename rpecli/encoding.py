@@ -16,6 +16,7 @@ A new encoding is one file in `rpecli/encodings/` with one class that derives fr
 
 import inspect
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
@@ -299,8 +300,15 @@ def build(
 ) -> Encoding:
     """`make` for notebooks, with a file that they name allowed to run: `build("t5", d_model=64, n_head=4, buckets=16)`.
 
-    Raises ChoiceError for what is not one encoding.
+    Raises ChoiceError for what is not one encoding, or does not fit.
     """
+    if not isinstance(choice, str):
+        raise ChoiceError(f"encoding {choice!r:.60}: write a name or a path, such as 'rope'")
+    for name, value in (("d_model", d_model), ("n_head", n_head), ("max_train_length", max_train_length)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ChoiceError(f"{name} {value!r:.60}: write a whole number from 1 on")
+    if not isinstance(causal, bool):
+        raise ChoiceError(f"causal {causal!r:.60}: write True or False")
     if len(split_layers(split_switch(choice)[0])) > 1 or split_switch(choice)[1]:
         raise ChoiceError(f"{choice}: several encodings: build one for each layer, and one for each part of training")
     if d_model % n_head:

@@ -19,6 +19,7 @@ import numpy as np
 
 from rpecli.rows import examples
 from rpecli.rows.examples import Example, Source
+from rpecli.table import plural
 from rpecli.task import Batch, Task, blind_accuracy, prompt_answer_rows
 
 LINES = [f"{a}+{b}={a + b}" for a in range(1, 40, 3) for b in range(2, 60, 7)]  # stand for a file where no path is given
@@ -84,7 +85,10 @@ class Data(Task):
         return sum(len(rows) for length, rows in self.pool.items() if longest is None or length <= longest)
 
     def longest(self) -> int | None:
-        return max(self.pool)
+        return max(self.pool, default=0)
+
+    def why_not(self, length: int) -> str:
+        return super().why_not(length) if self.pool else f"held out of its {plural(len(self.table.all), 'row')}"
 
     def has_length(self, length: int) -> bool:
         return length in self.pool

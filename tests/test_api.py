@@ -79,6 +79,60 @@ def test_attention_says_which_shapes_it_needs() -> None:
         rpe.attention(with_features, q, k, v)
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"q": torch.zeros(4, 9, 16), "k": torch.zeros(4, 9, 16), "v": torch.zeros(4, 9, 16)}, r"q \[4, 9, 16\].*H = 4 heads"),
+        ({"q": torch.zeros(2, 4, 9, 8)}, "H = 4 heads of D = 16"),
+        ({"q": None}, "q is no tensor but NoneType"),
+        ({"padding_mask": [[True]]}, "padding_mask is no tensor but list"),
+        ({"encoding": "t5"}, r"encoding 't5' is none: write rpe\.encoding"),
+        ({"padding_mask": torch.zeros(2, 7, dtype=torch.bool)}, r"padding_mask \[2, 7\]: write \[B, S\] = \[2, 9\]"),
+        ({"padding_mask": torch.zeros(3, 9, dtype=torch.bool)}, r"padding_mask \[3, 9\]"),
+        ({"padding_mask": torch.zeros(2, 9)}, r"padding_mask has torch\.float32: write torch\.bool"),
+        ({"positions": torch.arange(9)}, r"positions \[9\]: write \[B, S\] = \[2, 9\]"),
+        ({"positions": torch.zeros(3, 9).long()}, r"positions \[3, 9\]"),
+        ({"x": torch.zeros(2, 8, 64)}, r"x \[2, 8, 64\]: write .* = \[2, 9, 64\]"),
+        ({"x": torch.zeros(9, 64)}, r"x \[9, 64\]"),
+        ({"v": torch.zeros(2, 4, 9, 16).long()}, r"v has torch\.int64: write torch\.float32"),
+    ],
+)
+def test_attention_says_what_is_wrong_with_its_arguments(keys: dict[str, Any], message: str) -> None:
+    q, k, v = qkv()
+    known = {"encoding": rpe.encoding("fox", d_model=64, n_head=4), "q": q, "k": k, "v": v, "x": torch.zeros(2, 9, 64)}
+    with pytest.raises(ValueError, match=message):
+        rpe.attention(**{**known, **keys})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda _: rpe.runs(5), r"^folder 5: write a path, such as 'runs'"),  # type: ignore[arg-type]
+        (lambda _: rpe.runs(None), "folder None: write a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.plot_accuracy(5), "folder 5: write a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.results(None), "name None: write a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.results("quick", 5), "folder 5: write a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.Run(5), "path 5: write a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.train(None, "rope"), r"task None: write a name \(rpe ls tasks\) or a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.train("copy", None), r"encoding None: write a name \(rpe ls encodings\) or a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.train("copy", "rope", runs=5), "runs 5: write a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.train("copy", "rope", progress=5), "progress 5: write a function"),  # type: ignore[arg-type]
+        (lambda run: run.evaluate("1x", progress=5), "progress 5: write a function"),
+        (lambda run: run.attention(5), r"text 5: write the symbols of an input, such as '3 1 2'"),
+        (lambda run: run.attention("3 1").plot("a"), "layer 'a': the model has layers 1 to 1"),
+        (lambda _: rpe.encoding(None, d_model=64, n_head=4), "encoding None: write a name or a path"),  # type: ignore[arg-type]
+        (lambda _: rpe.encoding("t5", d_model=64, n_head=0), "n_head 0: write a whole number from 1 on"),
+        (lambda _: rpe.encoding("t5", d_model="64", n_head=4), "d_model '64': write a whole number"),  # type: ignore[arg-type]
+        (lambda _: rpe.encoding("t5", d_model=64, n_head=4, max_train_length=0), "max_train_length 0: write"),
+        (lambda _: rpe.encoding("t5", d_model=64, n_head=4, causal="no"), "causal 'no': write True"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_argument_of_another_kind_says_what_to_write(call: Any, message: str, run: rpe.Run, here: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(run)
+    assert not list(here.iterdir())
+
+
 def test_padding_and_positions_are_taken() -> None:
     q, k, v = qkv()
     encoding = rpe.encoding("alibi", d_model=64, n_head=4)

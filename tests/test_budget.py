@@ -42,22 +42,39 @@ def begun(seeds: int, steps: int = 1000, **keys: object) -> Plan:
     ],
 )
 def test_the_steps_follow_from_the_time(seconds: float, steps: int) -> None:
-    assert budget.first_steps(plan(), seconds + 0.1, workers=1) == steps
+    assert budget.first_steps(plan(), 10, seconds + 0.1, workers=1) == steps
 
 
 def test_several_processes_share_the_time() -> None:
-    assert budget.first_steps(plan(), 105.1, workers=2) == 1000
+    assert budget.first_steps(plan(), 10, 105.1, workers=2) == 1000
 
 
 def test_less_than_one_short_run_of_each_is_no_plan() -> None:
-    assert budget.first_steps(plan(), 6.9, workers=1) is None
-    assert budget.least_seconds(plan(), 1, workers=1) == pytest.approx(7)
-    assert budget.least_seconds(plan(), 3, workers=1) == pytest.approx(210)
+    assert budget.first_steps(plan(), 10, 6.9, workers=1) is None
+    assert budget.least_seconds(plan(), workers=1) == pytest.approx(7)
+    assert budget.planned_seconds(plan(), 10, workers=1) == pytest.approx(210)
+
+
+@pytest.mark.parametrize(
+    ("most_seeds", "seconds", "steps"), [(1, 70, 1000), (1, 42, 600), (1, 21, 300), (1, 7, 100), (2, 140, 1000)]
+)
+def test_no_time_is_kept_for_seeds_that_are_not_allowed(most_seeds: int, seconds: float, steps: int) -> None:
+    assert budget.first_steps(plan(), most_seeds, seconds + 0.1, workers=1) == steps
+    assert budget.planned_seconds(plan(), most_seeds, workers=1) == pytest.approx(70 * most_seeds)
+
+
+def test_samples_and_longer_runs_count_on_the_seeds_that_are_allowed() -> None:
+    assert budget.evaluated_samples(evaluated(), 1, 128.1, workers=1) == 256
+    assert budget.longer_steps(begun(1), 1, 3, 140.1, workers=1) == 2000
+
+
+def test_two_encodings_have_no_leaders() -> None:
+    assert budget.first_steps(plan(2), 10, 3 * 2 * 4.1, workers=1) == 400  # of 1000: three seeds of two runs of 4 s
 
 
 def test_steps_of_the_user_are_not_cut() -> None:
-    assert budget.first_steps(plan(fixed_steps=True), 70.1, workers=1) == 1000
-    assert budget.first_steps(plan(fixed_steps=True), 69, workers=1) is None
+    assert budget.first_steps(plan(fixed_steps=True), 10, 70.1, workers=1) == 1000
+    assert budget.first_steps(plan(fixed_steps=True), 10, 69, workers=1) is None
 
 
 def test_a_round_is_as_slow_as_the_rounds_before_it() -> None:
@@ -110,7 +127,7 @@ def test_the_seed_that_chose_the_leaders_is_not_compared() -> None:
 def test_runs_are_longer_after_the_first_seed_where_few_learn(
     seeds: int, learned: int, seconds: float, steps: int | None
 ) -> None:
-    assert budget.longer_steps(begun(seeds), learned, seconds, workers=1) == steps
+    assert budget.longer_steps(begun(seeds), 10, learned, seconds, workers=1) == steps
 
 
 def test_rounds_of_fewer_steps_are_not_of_the_present_plan() -> None:
@@ -146,7 +163,7 @@ def test_a_run_takes_its_evaluation_too() -> None:
     assert budget.expected_seconds(evaluated(), SEVEN[:2], 1000, workers=1) == pytest.approx(20 + 32)
     assert budget.expected_seconds(evaluated(samples=64), SEVEN[:2], 1000, workers=1) == pytest.approx(20 + 8)
     assert budget.expected_seconds(evaluated(samples=64), SEVEN[:2], 1000, workers=2) == pytest.approx(16)
-    assert budget.first_steps(evaluated(samples=64), 3 * 28.1, workers=1) == 1000
+    assert budget.first_steps(evaluated(samples=64), 10, 3 * 28.1, workers=1) == 1000
 
 
 @pytest.mark.parametrize(
@@ -154,11 +171,11 @@ def test_a_run_takes_its_evaluation_too() -> None:
     [(384.1, 1, 256), (383, 1, 128), (192.1, 2, 256), (96.1, 1, 64), (48.1, 1, 32), (1, 1, 32)],
 )
 def test_evaluations_of_three_seeds_take_a_quarter_of_the_time_at_most(seconds: float, workers: int, samples: int) -> None:
-    assert budget.evaluated_samples(evaluated(), seconds, workers) == samples
+    assert budget.evaluated_samples(evaluated(), 10, seconds, workers) == samples
 
 
 def test_plans_whose_evaluations_were_not_measured_have_all_samples() -> None:
-    assert budget.evaluated_samples(plan(), 10, workers=1) == 0
+    assert budget.evaluated_samples(plan(), 10, 10, workers=1) == 0
     assert budget.evaluation(plan(), "encoding0") == 0
 
 

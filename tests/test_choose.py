@@ -105,20 +105,36 @@ def test_an_encoding_whose_run_fails_is_named_and_left_out(rpe: tiny.Rpe, trap: 
 def test_too_little_time_is_told_with_an_estimate_before_any_run(rpe: tiny.Rpe, here: Path) -> None:
     result = choose(rpe, "--task", "copy", "--length", "3", minutes=0.001, steps=None)
     assert (result.code, result.out) == (2, "")
-    estimate = r"--minutes 0.001 is too short: one run of each of 2 encodings takes about \d+ s and three seeds of each \d+ s"
-    assert re.search(estimate, result.err)
-    assert "write --minutes 1, or fewer encodings (--encoding)" in result.err
+    estimate = (
+        r"one run of each of 2 encodings takes about 1 s with 400 steps, 3 seeds of each with 4,000 46 s: write --minutes 1"
+    )
+    assert re.search(
+        rf"--minutes 0.001 is too short: \d+ s went to timing, and {estimate}, or fewer", " ".join(result.err.split())
+    )
     assert not (here / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("steps", "said"), [(None, "1 s with 400 steps, 1 seed of each with 4,000 15 s"), (900, "3 s with 900 steps")]
+)
+def test_too_little_time_is_told_for_the_seeds_that_were_asked_for(
+    steps: int | None, said: str, rpe: tiny.Rpe, here: Path
+) -> None:
+    result = choose(rpe, "--task", "copy", "--length", "3", "--seeds", "1", minutes=0.001, steps=steps)
+    assert (result.code, f"takes about {said}: write --minutes 1, or fewer" in " ".join(result.err.split())) == (2, True), (
+        result.err
+    )
+
+
 def test_cut_steps_are_said(rpe: tiny.Rpe, trap: tiny.Trap, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """85 % of 7.2 s, at 1.3 times 3 ms for a step of both encodings, are 523 steps with three seeds."""
+    """85 % of 2.4 s, at 1.3 times 3 ms for a step of both encodings, are 523 steps of one seed."""
     monkeypatch.setattr(_rounds.Clock, "spent", 0.0)
     monkeypatch.setattr(_rounds.Session, "save", lambda session: None)
     monkeypatch.setattr(budget, "longer_steps", lambda *_: None)  # which depends on how long the first round took
-    result = choose(rpe, "--task", str(trap.task), "--length", "3", "--seeds", "1", minutes=0.12, steps=None)
+    result = choose(rpe, "--task", str(trap.task), "--length", "3", "--seeds", "1", minutes=0.04, steps=None)
     assert result.code == 0, result.err
-    assert "Cut: 500 steps a run in place of 1,000." in result.out
+    text = " ".join(result.out.split())
+    assert "Cut: 500 steps a run in place of 1,000. 1 seed, as asked (--seeds); an interval needs three." in text
 
 
 def test_rows_without_longer_ones_are_judged_at_the_training_length(rpe: tiny.Rpe, here: Path) -> None:

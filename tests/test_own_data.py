@@ -240,7 +240,7 @@ def test_data_whose_shortest_row_is_long_is_trained_on(tmp_path: Path) -> None:
     [
         (
             ["--task", "data:path=FILE", "--length", "2"],
-            "no row up to length 2 is left for validation: add rows, or name the splits",
+            "it has 39 rows, and no row up to length 2 is left for validation: add rows of the same lengths, or name the splits",
         ),
         (["--task", "data:path=FILE:rule=blocks"], "rule=blocks: of use with .txt files only: remove it"),
         (["--task", "data:path=FILE:field=rows"], "field=rows: of use with .json files only: remove it"),
@@ -262,6 +262,42 @@ def test_what_would_fail_after_the_training_is_told_before(
     assert result.exit_code == 2, result.stderr
     assert message in " ".join(result.stderr.split())
     assert not (tmp_path / "runs").exists()
+
+
+FEW = "data:path=few.jsonl: it has {} and no row{} is left for {}: add rows of the same lengths, or name the splits"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_too_few_rows_are_told_with_the_file_and_their_number_by_every_command(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, [{"input": "a b c", "target": "a b c"}] * number, "few.jsonl")
+    rows, first = f"{number} row{'s' * (number > 1)},", "validation" if number < 4 else "test"
+    said = {
+        "show": (["show", "data:path=few.jsonl"], FEW.format(rows, "", "test")),
+        "choose": (["choose", "--data", "few.jsonl", "--minutes", "1"], FEW.format(rows, "", first)),
+        "length": (
+            ["choose", "--data", "few.jsonl", "--length", "3"],
+            FEW.format(rows, " up to length 3" if number < 4 else "", first),
+        ),
+        "data": (
+            ["data", "data:path=few.jsonl", "--lengths", "3", "--out", "sets"],
+            f"has no problem held out of its {rows[:-1]}",
+        ),
+    }
+    if number < 4:
+        train = ["train", "--task", "data:path=few.jsonl", "--length", "3", *TINY]
+        said["train"] = (train, FEW.format(rows, " up to length 3", "validation"))
+    for words, message in said.values():
+        assert message in " ".join(rpe(*words, code=2).stderr.split()).replace(f"path={tmp_path}/", "path=")
+    assert "no row is left for " in " ".join(rpe("check", "data:path=few.jsonl", code=1).stdout.split())
+
+
+def test_a_length_of_which_no_row_is_held_out_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, [*[{"input": "a b", "target": "a b"}] * 5, {"input": "a", "target": "a b c d e f g h"}])
+    assert "Examples of length 8" in rpe("show", "data:path=mine.jsonl").stdout
 
 
 def test_without_a_second_path_no_other_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rpecli.reproduce.cost import run_seconds
 from rpecli.reproduce.outcome import SeedResult
 from rpecli.reproduce.paper import Cell, Paper, PaperError
 
+OFFSETS: dict[str, Any] = {"encoding": "learned", "positions": "offset", "max_position": 20}
 PAPER: dict[str, Any] = {
     "title": "A made-up paper",
     "source": "nowhere",
@@ -22,7 +24,7 @@ PAPER: dict[str, Any] = {
     "bins": [[1, 4], [5, 6]],
     "protocol": {**{k: v for k, v in tiny.KEYS.items() if k not in ("task", "encoding", "samples", "lengths")}, "steps": 3},
     "tasks": {"copy": {"task": "copy:symbols=2"}},
-    "arms": {"nope": {"encoding": "none"}, "ape": {"encoding": "learned", "positions": "offset", "max_position": 20}},
+    "arms": {"nope": {"encoding": "none"}, "ape": OFFSETS},
     "cells": [
         {"task": "copy", "arm": "nope", "size": "1/2/16", "seeds": [[0.0, 0.0]], "file": "a.txt"},
         {"task": "copy", "arm": "ape", "size": "1/2/16", "seeds": [[0.9, 0.9], [0.8, 0.8], [1, 1]], "file": "a.txt",
@@ -125,7 +127,7 @@ def test_few_seeds_have_no_verdict_and_perfect_ones_alone_count_where_the_paper_
 
 def in_order(published: list[float], ours: list[float], seeds: int = 3) -> order.Order:
     """The order of encodings a, b, ... with these published and own values."""
-    one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "cells": [], "compare": "order"})
+    one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "compare": "order"})
     outcomes = [
         outcome.outcome(one_bin, cell(arm=arm, seeds=[[value]]), results(*[[own]] * seeds))
         for arm, value, own in zip("abcdefgh", published, ours, strict=False)
@@ -146,7 +148,7 @@ def test_orders_are_compared_by_rank() -> None:
 
 
 def test_a_published_order_is_of_the_encodings_that_have_seeds() -> None:
-    one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "cells": [], "compare": "order"})
+    one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "compare": "order"})
     few = outcome.outcome(one_bin, cell(arm="b", seeds=[[0.2]]), results([0.5]))
     enough = outcome.outcome(one_bin, cell(arm="a", seeds=[[0.1]]), results(*[[0.5]] * 3))
     (found,) = order.orders([few, enough])
@@ -300,9 +302,33 @@ def test_what_cannot_be_meant_is_an_error_before_anything_starts(rpe: tiny.Rpe, 
         ({"cells": [PAPER["cells"][0] | {"arm": "nop"}]}, "did you mean nope?"),
         ({"cells": [PAPER["cells"][0] | {"seeds": [[1.0]]}]}, "every seed has 2 values"),
         ({"cells": [PAPER["cells"][0] | {"size": "1/16"}]}, "a size is LAYERS/HEADS/WIDTH"),
-        ({"cells": [PAPER["cells"][0] | {"keys": {"stepps": 3}}]}, "stepps"),
+        (
+            {"cells": [PAPER["cells"][0] | {"keys": {"stepps": 3}}]},
+            "cell copy/nope/1/2/16: stepps: unknown key: did you mean steps",
+        ),
         ({"title": None}, "title"),
-        ({"bins": [{"lengths": [1, 4], "task": "copy"}, [5, 6]]}, "bins: the first is in distribution"),
+        ({"bins": [{"lengths": [1, 4], "task": "copy"}, [5, 6]]}, "bins: the first is of the trained task"),
+        ({"cells": []}, "cells: needs at least one"),
+        ({"bins": []}, "bins: needs at least one"),
+        ({"arms": {}}, "arms: needs at least one"),
+        ({"tasks": {}}, "tasks: needs at least one"),
+        ({"cells": [PAPER["cells"][0] | {"seeds": []}]}, "cells.0.seeds: needs at least one"),
+        ({"bins": [[1, 4], [1, 4]]}, "bins: two are named [1,4]: tell them apart with label"),
+        ({"bins": [{"lengths": [1, 4], "label": "x"}, {"lengths": [5, 6], "label": "x"}]}, "bins: two are named x: tell"),
+        ({"bins": [{"lengths": [1, 4], "label": "seeds"}, [5, 6]]}, "bins: seeds: a column of the table has this name"),
+        ({"bins": [[1, 5], [5, 6]]}, "bins: [1,5] and [5,6] share lengths of one test set"),
+        ({"bins": [{"lengths": [1, 4], "step": 0}, [5, 6]]}, "bins.0.step"),
+        ({"bins": [[True, 4], [5, 6]]}, "bins.0.lengths.0: true is not a number"),
+        ({"cells": [PAPER["cells"][0] | {"seeds": [[True, 0.5]]}]}, "cells.0.seeds.0.0: true is not a number"),
+        ({"protocol": PAPER["protocol"] | {"lengths": "1:4:1"}}, "lengths: the bins say what is evaluated"),
+        ({"tasks": {"copy": {"task": "copy", "eval_task": "copy:symbols=2"}}}, "eval_task: the bins say what is evaluated"),
+        ({"protocol": PAPER["protocol"] | {"by_task": {"copy": {"lengths": "8"}}}}, "by_task: a cell has one task"),
+        ({"arms": PAPER["arms"] | {"nope": {}}}, "nope/1/2/16: no encoding is given: write arms: {nope: {encoding: NAME}}"),
+        ({"tasks": {"copy": {}}}, "cell copy/nope/1/2/16: no task is given: write tasks: {copy: {task: NAME}}"),
+        (
+            {"cells": [{"arms" if key == "arm" else key: value for key, value in PAPER["cells"][0].items()}]},
+            "cells.0.arms: unknown key: did you mean arm",
+        ),
         ({"bins": [[1, 4], {"lengths": [5, 6], "task": "copyy"}]}, "did you mean copy"),
         ({"bins": [[1, 4], {"length": [5, 6]}]}, "bins.1"),
         ({"bins": [[4, 1], [5, 6]]}, "write the first length, from 1 on, and then the last"),
@@ -310,21 +336,42 @@ def test_what_cannot_be_meant_is_an_error_before_anything_starts(rpe: tiny.Rpe, 
         ({"cells": [PAPER["cells"][0] | {"seeds": [[99.5, 0.2]]}]}, "99.5: a value of exact_match_eos is from 0 to 1"),
         ({"cells": [PAPER["cells"][0] | {"seeds": [[float("nan"), 0.2]]}]}, "should be a finite number"),
         ({"cells": [PAPER["cells"][0] | {"keys": {"lr_search": [0.1, 0.2]}}]}, "lr_search: a published protocol has one"),
-        ({"cells": [PAPER["cells"][0] | {"keys": {"vary": {"lr": [0.1, 0.2]}}}]}, "its keys name 2 runs: a cell is one"),
-        ({"arms": {"nope": {"encoding": "none"}, "ape": {"positions": ["start", "offset"], "max_position": 20}}}, "2 runs"),
+        ({"cells": [PAPER["cells"][0] | {"keys": {"vary": {"lr": [0.1, 0.2]}}}]}, "vary: a cell is one run: remove it"),
+        ({"arms": {"nope": {"encoding": "none"}, "ape": OFFSETS | {"positions": ["start", "offset"]}}}, "2 runs"),
         ({"protocol": PAPER["protocol"] | {"seed": 3}}, "seed: seeds are 0, 1"),
     ],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(PaperError, match=message.replace("?", r"\?")):
+    with pytest.raises(PaperError, match=rf"made-up\.yaml: .*{re.escape(message)}"):
         paper.load(str(written(tmp_path, **changes)))
+
+
+def test_a_missing_key_that_is_misspelt_is_told_as_misspelt(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.write_text(file.read_text().replace("source:", "sourc:"))
+    with pytest.raises(PaperError, match=r"made-up\.yaml: sourc: unknown key: did you mean source"):
+        paper.load(str(file))
+
+
+def test_an_arm_needs_no_encoding_where_the_protocol_gives_one(tmp_path: Path) -> None:
+    arms: dict[str, Any] = {"nope": {}, "ape": {"positions": "offset", "max_position": 20}}
+    loaded = paper.load(str(written(tmp_path, arms=arms, protocol=PAPER["protocol"] | {"encoding": "none"})))
+    assert {config.encoding for each in loaded.cells for config in loaded.configs(each, 1)} == {"none"}
+
+
+def test_a_bin_may_be_of_one_length_in_so_many(tmp_path: Path) -> None:
+    loaded = paper.load(str(written(tmp_path, bins=[[1, 4], {"lengths": [5, 9], "step": 3}])))
+    assert loaded.configs(loaded.cells[0], 1)[0].eval.lengths == "1:4:1,5:9:3"
+    assert [length for length in range(1, 12) if loaded.bins[1].has(length)] == [5, 8]
+    (dape,) = paper.load("dape").bins
+    assert (dape.name, dape.has(41), dape.has(92), dape.has(93)) == ("[41,500]", True, True, False)
 
 
 @pytest.mark.parametrize(("more", "key"), [("title: another\n", "title"), ("{task: a, task: b}\n", "task")])
 def test_a_key_that_is_given_twice_is_not_the_last_one(more: str, key: str, tmp_path: Path) -> None:
     file = written(tmp_path)
     file.write_text(file.read_text() + (more if key == "title" else f"notes: {more}"))
-    with pytest.raises(PaperError, match=rf"{key} is given twice \(first in line \d+\): keep one"):
+    with pytest.raises(PaperError, match=rf"made-up\.yaml:\d+: {key} is given twice \(first in line \d+\): keep one$"):
         paper.load(str(file))
 
 
@@ -340,7 +387,10 @@ def test_a_file_that_is_no_paper_is_one_line(tmp_path: Path, rpe: tiny.Rpe, text
     ("changes", "message"),
     [
         ({"tasks": {"copy": {"task": "sort"}}, "bins": [[1, 4], [200, 300]]}, "sort is evaluated at no length from 200 to 300"),
-        ({"protocol": PAPER["protocol"] | {"lengths": "1:4:1"}}, "copy:symbols=2 is evaluated at no length from 5 to 6"),
+        (
+            {"cells": [PAPER["cells"][0] | {"size": "1/3/16", "keys": {"encoding": "rope"}}]},
+            "made-up.yaml: cell copy/nope/1/3/16: encoding: encoding rope: head",
+        ),
         ({"protocol": PAPER["protocol"] | {"length": 10**8}}, "length: training needs at least"),
         ({"tasks": {"copy": {"task": "sort", "length": 500}}}, "length: 500: sort has no problem"),
     ],
@@ -350,7 +400,14 @@ def test_cells_that_cannot_be_run_are_refused_before_anything_starts(
 ) -> None:
     result = rpe("reproduce", written(here, **changes))
     assert (result.code, message in result.err) == (2, True), result.err
+    assert "made-up.yaml: cell " in result.err
     assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--list"], ["--show"]])
+def test_a_paper_without_cells_is_refused_by_every_command(words: list[str], here: Path, rpe: tiny.Rpe) -> None:
+    result = rpe("reproduce", written(here, cells=[]), *words)
+    assert (result.code, result.out, "cells: needs at least one" in result.err) == (2, "", True)
 
 
 def test_papers_are_listed(rpe: tiny.Rpe) -> None:

@@ -137,7 +137,12 @@ FAULTS = {
     "a.jsonl": ('{"input":"a","target":"b"}\n{"input":\n', r"a.jsonl:2: not JSON"),
     "b.jsonl": ("[1]\n", r"b.jsonl:1: not an object with columns"),
     "c.jsonl": ('{"input":"a","target":""}\n', r"c.jsonl:1: target is empty"),
-    "d.jsonl": ('{"input":"a","target":null}\n', r"no known pair"),
+    "d.jsonl": ('{"input":"a","target":null}\n', r"d.jsonl:1: target is null: write a value, or remove the row"),
+    "m.jsonl": ('{"input":5,"target":6}\n{"input":5,"target":null}\n', r"m.jsonl:2: target is null: write a value"),
+    "n.json": ('[{"input":5,"target":6},{"input":null,"target":6}]', r"n.json:2: input is null: write a value"),
+    "o.jsonl": ('{"messages":[{"role":"assistant","content":null}]}\n', r"o.jsonl:1: target is null"),
+    "p.jsonl": ('{"input":"a","output":null,"x":"b"}\n', r"p.jsonl:1: output is null"),
+    "q.jsonl": ('{"input":"a","x":null}\n', r"no known pair of input and target among its columns \(input\)"),
     "e.csv": ("input,target\na\n", r"e.csv:2: 1 cells, but the header has 2"),
     "f.csv": ('input,target\n"a,b\n', r"f.csv:2"),
     "g.csv": ("input,target\n", r"g.csv: it holds no row"),
@@ -154,6 +159,18 @@ def test_a_file_that_cannot_be_read_is_named_with_the_line(name: str, tmp_path: 
     text, message = FAULTS[name]
     with pytest.raises(DataError, match=message):
         pairs(write(tmp_path / name, text))
+
+
+def test_a_column_without_a_value_is_ignored_where_another_answers(tmp_path: Path) -> None:
+    assert pairs(write(tmp_path / "a.jsonl", '{"input":"a","target":"b","output":null}')) == [("a", "b")]
+
+
+def test_a_null_in_parquet_is_told(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list([{"input": "3 1", "target": "1 3"}, {"input": "9 2", "target": None}]).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet:2: target is null"):
+        pairs(tmp_path / "a.parquet")
 
 
 def test_missing_empty_and_foreign_files_are_named(tmp_path: Path) -> None:

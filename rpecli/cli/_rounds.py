@@ -148,7 +148,8 @@ def evaluation_timings(study: Study, device: "torch.device") -> tuple[dict[str, 
 def train(session: Session) -> None:
     """Every round that there is time for; what an earlier command began comes first."""
     plan = session.plan
-    plan.samples = plan.samples or budget.evaluated_samples(plan, session.clock.left(PLANNED), session.workers)
+    left = session.clock.left(PLANNED)
+    plan.samples = plan.samples or budget.evaluated_samples(plan, session.most_seeds, left, session.workers)
     plan.steps = plan.steps or first_steps(session)
     try:
         for one in plan.current:
@@ -163,17 +164,28 @@ def train(session: Session) -> None:
 
 def first_steps(session: Session) -> int:
     """The steps of a run; stops where there is no time for one run of each encoding."""
-    plan, workers, clock = session.plan, session.workers, session.clock
-    steps = budget.first_steps(plan, clock.left(PLANNED), workers)
+    plan, clock = session.plan, session.clock
+    steps = budget.first_steps(plan, session.most_seeds, clock.left(PLANNED), session.workers)
     if steps is None:
-        least, three = (budget.least_seconds(plan, seeds, workers) for seeds in (1, budget.SEEDS))
+        planned = budget.planned_seconds(plan, session.most_seeds, session.workers)
         stop(
-            f"--minutes {clock.minutes:g} is too short: one run of each of {len(plan.encodings)} encodings takes about "
-            f"{duration(least)} and three seeds of each {duration(three)}: write --minutes "
-            f"{_round_up((three + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
+            f"--minutes {clock.minutes:g} is too short: {_needed(session)}: write --minutes "
+            f"{_round_up((planned + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
             USAGE,
         )
     return steps
+
+
+def _needed(session: Session) -> str:
+    """What the shortest plan and the whole one take beside the timing: one seed with the fewest steps, all seeds with all."""
+    plan, seeds, workers = session.plan, budget.planned_seeds(session.most_seeds), session.workers
+    least, planned = budget.least_seconds(plan, workers), budget.planned_seconds(plan, session.most_seeds, workers)
+    fewest, asked = budget.fewest_steps(plan), plan.asked_steps
+    text = f"{duration(session.clock.spent)} went to timing, and one run of each of {len(plan.encodings)} encodings takes about "
+    text += f"{duration(least)} with {plural(fewest, 'step')}"
+    return (
+        text if (seeds, fewest) == (1, asked) else f"{text}, {plural(seeds, 'seed')} of each with {asked:,} {duration(planned)}"
+    )
 
 
 def _round_up(seconds: float) -> str:
@@ -188,7 +200,7 @@ def next_round(session: Session) -> Round | None:
     if plan.current and not encodings:
         stop("no run could be trained: see above", FAILURE)
     left = session.clock.left(NEARLY if len(plan.current) < budget.SEEDS else PLANNED)
-    if longer := budget.longer_steps(plan, _learned(session), session.clock.left(PLANNED), workers):
+    if longer := budget.longer_steps(plan, session.most_seeds, _learned(session), session.clock.left(PLANNED), workers):
         plan.steps = longer
         say(f"Too few encodings learned the training length: runs of {plan.steps:,} steps now.", err=True)
         return budget.next_round(plan, plan.encodings, session.most_seeds, left, workers)

@@ -82,6 +82,7 @@ def read_study(
     keys = dict(overrides)
     recipe, source = read_recipe(None, keys, sets, added)
     _require_one(recipe)
+    _require_rows(recipe)
     built = _split_of(recipe, None)
     if built.problems() is not None and "length" not in keys:
         keys["length"] = str(_training_length(recipe))
@@ -106,6 +107,15 @@ def _require_one(recipe: Recipe) -> None:
         stop("--set lr_search: rpe choose trains with one learning rate: write lr, or use rpe run", USAGE)
     if len(recipe.encoding) < 2:
         stop("--encoding: there is nothing to choose between: write two or more", USAGE)
+
+
+def _require_rows(recipe: Recipe) -> None:
+    """Stops where rows of the user's are too few to train on some and test on others."""
+    from rpecli import data, task
+
+    trained_to = recipe.length if "length" in recipe.model_fields_set else None
+    if problem := data.missing_part(task.build(recipe.task[0]), trained_to):
+        stop(f"{label(recipe.task[0])}: {problem}", USAGE)
 
 
 def _split_of(recipe: Recipe, trained_to: int | None, name: str = "test") -> "Task":

@@ -156,6 +156,8 @@ def _cuts(session: "Session") -> list[str]:
     if plan.leaders:
         names = session.study.titles(plan.leaders)
         cuts.append(f"Cut: only the first three of seed 0 ({names}) got more seeds; seed 0, which chose them, is not compared.")
+    elif len(plan.current) < 3 and len(plan.current) == session.most_seeds:
+        cuts.append(f"{plural(len(plan.current), 'seed').capitalize()}, as asked (--seeds); an interval needs three.")
     elif len(plan.current) < 3:
         cuts.append(f"Cut: {plural(len(plan.current), 'seed')}; an interval needs three.")
     return cuts
@@ -173,7 +175,7 @@ def _settling(session: "Session", result: "Recommendation") -> list[str]:
         return ["More minutes will not help: these runs fit their training rows and fail on held-out ones. Add rows of up to "
                 f"{session.study.config.length} tokens, or train on longer ones too (--length)."]  # fmt: skip
     if result.outcome == UNLEARNED:
-        needed = max(2 * clock.minutes, budget.least_seconds(plan, budget.SEEDS, session.workers) / 60 / _rounds.PLANNED)
+        needed = max(2 * clock.minutes, budget.planned_seconds(plan, session.most_seeds, session.workers) / 60 / _rounds.PLANNED)
         more = f"a larger --set steps than {plan.steps}" if plan.fixed_steps else _again(needed, session.most_seeds)
         return [f"To settle it: {more}. If the answers cannot be predicted better, read the table as it stands."]
     if result.outcome != OPEN:

@@ -62,7 +62,8 @@ def data(
 
 
 def _require_lengths(task: "Task", choice: str, lengths: list[int]) -> None:
-    """Stops for lengths of which the task has no problem."""
-    if impossible := [length for length in lengths if not task.has_length(length)]:
-        what = task.why_not(impossible[0])
+    """Stops for lengths of which the task has no problem, or none that is held out."""
+    test = task.split("test")
+    if impossible := [length for length in lengths if not test.has_length(length)]:
+        what = test.why_not(impossible[0])
         stop(f"--lengths {','.join(map(str, lengths[:9]))}: {label(choice)} has no problem {what}", USAGE)

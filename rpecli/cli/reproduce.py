@@ -83,7 +83,7 @@ def reproduce(
         stop(str(error), USAGE)
     chosen = _choose(loaded, cells)
     if not show:  # those whose runs are there were checked before
-        _check(loaded, [c for c in chosen if not all((runs / config.id).is_dir() for config in loaded.configs(c, seeds))])
+        _check(loaded, paper, [c for c in chosen if not all((runs / config.id).is_dir() for config in loaded.configs(c, seeds))])
     if list_cells:
         print_tables(tables.cells_table(loaded, chosen, _cost(loaded, chosen)))
         return
@@ -96,8 +96,8 @@ def reproduce(
         raise SystemExit(FAILURE)
 
 
-def _check(paper: "Paper", cells: list["Cell"]) -> None:
-    """Stops where a run of a cell cannot be trained, or evaluated in every bin."""
+def _check(paper: "Paper", file: str, cells: list["Cell"]) -> None:
+    """Stops where a run of a cell cannot be trained, or evaluated in every bin; names the paper's file."""
     from rpecli import task
     from rpecli.evaluate.eval_set import eval_lengths
     from rpecli.launch import preflight
@@ -106,7 +106,7 @@ def _check(paper: "Paper", cells: list["Cell"]) -> None:
     problems = {config.id: f"{key}: {text}" for config, key, text in preflight.problems_of_runs(list(by_cell.values()))}
     for name, config in by_cell.items():
         if problem := problems.get(config.id):
-            stop(f"cell {name}: {problem}", USAGE)
+            stop(f"{file}: cell {name}: {problem}", USAGE)
         for number, settings in enumerate(paper.evaluations(config)):
             one = config.model_copy(update={"eval": settings})
             lengths = eval_lengths(one, task.build(one.evaluated_task))
@@ -114,7 +114,7 @@ def _check(paper: "Paper", cells: list["Cell"]) -> None:
             for first, last in (part.lengths for part in paper.bins if part.task == test_set):
                 if not any(first <= length <= last for length in lengths):
                     where = f"{one.evaluated_task} is evaluated at no length from {first} to {last}"
-                    stop(f"cell {name}: {where}: change the bins", USAGE)
+                    stop(f"{file}: cell {name}: {where}: change the bins", USAGE)
 
 
 def _seconds(text: str | None) -> float | None:

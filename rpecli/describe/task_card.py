@@ -48,6 +48,8 @@ def card(choice: str, length: int | None = None, seed: int = 0) -> TaskCard:
     Raises ChoiceError for a task that does not exist, ValueError for a length that has no problems.
     """
     task = tasks.build(choice)
+    if problem := data.missing_part(task, parts=("test",)):
+        raise ValueError(f"{choice}: {problem}")
     if length is not None and length > LONGEST:
         raise ValueError(f"--length {length}: examples are shown up to length {LONGEST}")
     if length is not None and not task.has_length(length):
@@ -111,6 +113,8 @@ def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]
 
 def _repeats(task: Task, length: int) -> str:
     """How many of the drawn sequences of a length stand before among them, in words; nothing where they are few."""
+    if not task.split("test").has_length(length):  # of the user's rows of this length none is held out
+        return ""
     share = duplicates.repeated(list(data.evaluation_blocks(task, length, SEQUENCES, 0)))
     if share < FEW:
         return ""

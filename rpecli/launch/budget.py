@@ -95,12 +95,17 @@ def evaluation(plan: Plan, encoding: str) -> float:
     return by_samples.get(plan.samples or max(by_samples, default=0), 0.0)
 
 
-def evaluated_samples(plan: Plan, seconds: float, workers: int) -> int:
-    """The most samples with which evaluating three seeds of all encodings takes EVALUATED of the time; the fewest if none do."""
+def planned_seeds(most_seeds: int) -> int:
+    """The seeds that are planned for at first: as many as an interval needs, or as were asked for if those are fewer."""
+    return min(SEEDS, most_seeds)
+
+
+def evaluated_samples(plan: Plan, most_seeds: int, seconds: float, workers: int) -> int:
+    """The most samples with which evaluating all encodings takes EVALUATED of the time; the fewest if none do."""
     choices = sorted({samples for by_samples in plan.evaluation_seconds.values() for samples in by_samples}, reverse=True)
     for samples in choices:
         of_a_seed = sum(by_samples[samples] for by_samples in plan.evaluation_seconds.values())
-        if SEEDS * plan.slowdown * of_a_seed / workers <= EVALUATED * seconds:
+        if planned_seeds(most_seeds) * plan.slowdown * of_a_seed / workers <= EVALUATED * seconds:
             return samples
     return choices[-1] if choices else 0
 
@@ -122,22 +127,28 @@ def round_seconds(plan: Plan, encodings: Collection[str], steps: int, workers: i
     return plan.slowdown * expected_seconds(plan, encodings, steps, workers)
 
 
-def first_steps(plan: Plan, seconds: float, workers: int) -> int | None:
+def first_steps(plan: Plan, most_seeds: int, seconds: float, workers: int) -> int | None:
     """The steps of a run that the time allows; None where not even one short run of each encoding fits.
 
-    In this order: the steps asked for with three seeds of all encodings; at least half of them; three more seeds of the leaders
-    alone; one seed.
+    In this order: the steps asked for with three seeds of all encodings, or with as many as are allowed; at least half of them;
+    three more seeds of the leaders alone; one seed.
     """
     every, asked = plan.encodings, plan.asked_steps
     if plan.fixed_steps:
         return asked if round_seconds(plan, every, asked, workers) <= seconds else None
-    rounds_of_leaders = 1 + SEEDS * min(LEADERS, len(every)) / len(every)
-    of_all, of_leaders, of_one = (_steps_in(plan, seconds / rounds, workers) for rounds in (SEEDS, rounds_of_leaders, 1))
+    seeds = planned_seeds(most_seeds)
+    rounds_of_leaders = min(seeds, 1 + SEEDS * min(LEADERS, len(every)) / len(every))
+    of_all, of_leaders, of_one = (_steps_in(plan, seconds / rounds, workers) for rounds in (seeds, rounds_of_leaders, 1))
     if of_all >= ENOUGH * asked:
         return min(asked, of_all)
     steps = min(int(ENOUGH * asked), of_leaders)
-    steps = steps if steps >= FEWEST * asked else min(int(FEWEST * asked) or 1, of_one)
-    return steps if steps >= max(1, int(FEWEST * asked)) else None
+    steps = steps if steps >= FEWEST * asked else min(fewest_steps(plan), of_one)
+    return steps if steps >= fewest_steps(plan) else None
+
+
+def fewest_steps(plan: Plan) -> int:
+    """The steps below which nothing is trained; those of the user are not cut."""
+    return plan.asked_steps if plan.fixed_steps else max(1, int(FEWEST * plan.asked_steps))
 
 
 def _steps_in(plan: Plan, seconds: float, workers: int) -> int:
@@ -148,22 +159,26 @@ def _steps_in(plan: Plan, seconds: float, workers: int) -> int:
     return steps - steps % 50 if steps >= 50 else steps
 
 
-def least_seconds(plan: Plan, seeds: int, workers: int) -> float:
-    """Seconds for so many seeds of all encodings with the fewest steps, or with those that were asked for if one seed is."""
-    steps = plan.asked_steps if plan.fixed_steps or seeds > 1 else max(1, int(FEWEST * plan.asked_steps))
-    return seeds * round_seconds(plan, plan.encodings, steps, workers)
+def least_seconds(plan: Plan, workers: int) -> float:
+    """Seconds for one seed of all encodings with the fewest steps."""
+    return round_seconds(plan, plan.encodings, fewest_steps(plan), workers)
 
 
-def longer_steps(plan: Plan, learned: int, seconds: float, workers: int) -> int | None:
+def planned_seconds(plan: Plan, most_seeds: int, workers: int) -> float:
+    """Seconds for the planned seeds of all encodings with all steps."""
+    return planned_seeds(most_seeds) * round_seconds(plan, plan.encodings, plan.asked_steps, workers)
+
+
+def longer_steps(plan: Plan, most_seeds: int, learned: int, seconds: float, workers: int) -> int | None:
     """After the first seed, the steps to begin anew with where too few encodings learned their training length; else None.
 
-    Where fewer than half did, twice the steps if three seeds fit; where none did, comparisons say nothing, so steps come before
-    seeds: as many as one seed of all has time for.
+    Where fewer than half did, twice the steps if the planned seeds fit; where none did, comparisons say nothing, so steps come
+    before seeds: as many as one seed of all has time for.
     """
     if plan.fixed_steps or len(plan.current) != 1 or 2 * learned >= len(plan.encodings):
         return None
     most, double = MOST_STEPS * plan.asked_steps, 2 * plan.steps
-    if SEEDS * round_seconds(plan, plan.encodings, double, workers) <= seconds and double <= most:
+    if planned_seeds(most_seeds) * round_seconds(plan, plan.encodings, double, workers) <= seconds and double <= most:
         return double
     steps = 0 if learned else min(most, _steps_in(plan, seconds, workers))
     return steps if steps >= double else None

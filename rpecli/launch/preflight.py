@@ -9,6 +9,7 @@ from rpecli import encoding, options, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeSource
+from rpecli.data import missing_part
 from rpecli.device import available_memory, memory_problem
 from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.grid import has_two_sizes
@@ -197,12 +198,9 @@ def _problems_of(config: Config) -> Iterator[tuple[str, str]]:
         remedy = f"write length: {nearest}" if built.has_length(nearest) else "no length near it has one either"
         yield "length", f"{config.length}: {label(config.task)} has no problem {built.why_not(config.length)}: {remedy}"
         return
-    for name in ("train", "validation"):
-        part = built.split(name, config.length)
-        if not part.has_length(part.nearest_length(config.length)):
-            remedy = "add rows, or name the splits: split=COLUMN, test_path=FILE"
-            yield "task", f"{label(config.task)}: no row up to length {config.length} is left for {name}: {remedy}"
-            return
+    if problem := missing_part(built, config.length, ("train", "validation")):
+        yield "task", f"{label(config.task)}: {problem}"
+        return
     every = range(config.min_length, config.length + 1) if config.validation_lengths == "all" else (config.length,)
     if problem := memory_problem(sizes.validation_bytes(config, every), available_memory()):
         yield "validation_samples", f"holding the strings of validation {problem}: lower it"

@@ -52,8 +52,8 @@ class AttentionMap:
         Raises ValueError for a layer that the model has not.
         """
         n_layer, n_head, T = self.weights.shape[:3]
-        if layer is not None and not 1 <= layer <= n_layer:
-            raise ValueError(f"layer {layer}: the model has layers 1 to {n_layer}")
+        if layer is not None and (type(layer) is not int or not 1 <= layer <= n_layer):
+            raise ValueError(f"layer {layer!r:.60}: the model has layers 1 to {n_layer}")
         layers, size = range(n_layer) if layer is None else [layer - 1], min(8, SMALLEST * LABELLED / T)
         with plot.styled():
             figure = plot.new_figure()

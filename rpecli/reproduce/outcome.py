@@ -14,7 +14,6 @@ from scipy.stats import t as student
 
 from rpecli.evaluate.asked import agreeing_lines, config_of
 from rpecli.evaluate.request import EvalRequest
-from rpecli.reproduce import paper as paper_data
 from rpecli.reproduce.paper import Cell, Paper
 from rpecli.run.directory import Run
 from rpecli.run.records import EvalLine
@@ -78,7 +77,7 @@ def seed_result(paper: Paper, run: Run) -> SeedResult | None:
     if last is None or not run.is_trained:
         return None
     lines = {part.task: _lines(run, part.task) for part in paper.bins}
-    bins = [[_value(line, paper.measure) for n, line in lines[part.task].items() if _within(n, part)] for part in paper.bins]
+    bins = [[_value(line, paper.measure) for n, line in lines[part.task].items() if part.has(n)] for part in paper.bins]
     if not all(bins):
         return None
     return SeedResult(run.config.seed, [fmean(values) for values in bins], last["exact_match"] == 1)
@@ -88,10 +87,6 @@ def _value(line: EvalLine, measure: str) -> float:
     if measure != "perplexity":
         return line[measure]  # type: ignore[literal-required]
     return math.inf if line["nll"] is None else math.exp(line["nll"])
-
-
-def _within(length: int, part: paper_data.Bin) -> bool:
-    return part.lengths[0] <= length <= part.lengths[1]
 
 
 def _lines(run: Run, task: str | None) -> dict[int, EvalLine]:

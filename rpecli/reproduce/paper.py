@@ -6,7 +6,6 @@ of the paper's protocol, then of its task, its arm, its size and its own; narrow
 TASK/ARM/LAYERS/HEADS/WIDTH, and `variant` is added where two would have one name.
 """
 
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,14 +17,10 @@ from rpecli import catalog, trust
 from rpecli.choice import ChoiceError, canonical, is_path
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EvalSettings, TaskChoice
+from rpecli.reproduce import checks
 from rpecli.run.files import reason
 
 SAMPLES = 32  # strings of every length of a bin
-RANGES = {"perplexity": (1.0, math.inf)}  # of values; others are shares
-NOT_OF_A_CELL = {
-    "lr_search": "a published protocol has one learning rate: write lr",
-    "seed": "seeds are 0, 1, ... (rpe reproduce --seeds): remove it",
-}
 
 
 class PaperError(ValueError):
@@ -41,21 +36,36 @@ def _size(text: Any) -> dict[str, int]:
     if isinstance(text, dict):
         return text
     parts = str(text).split("/")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
         raise ValueError("a size is LAYERS/HEADS/WIDTH, as 2/1/64")
     return dict(zip(("n_layer", "n_head", "d_model"), map(int, parts), strict=True))
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Value = Annotated[FiniteFloat, BeforeValidator(_number)]
 
 
 class Bin(_Strict):
     """What one value is the mean over: the lengths from first to last, of the trained task or of one with other options."""
 
-    lengths: tuple[int, int]
+    lengths: tuple[Whole, Whole]
+    step: Whole = Field(1, ge=1, description="Every length from first to last, or one in so many.")
     task: TaskChoice | None = Field(None, description="The task with the options of this test set; without it, the trained one.")
     label: str = ""
 
     @property
     def name(self) -> str:
         return self.label or "[{},{}]".format(*self.lengths)
+
+    def has(self, length: int) -> bool:
+        """Whether a length is one of those evaluated for this bin."""
+        return length in range(self.lengths[0], self.lengths[1] + 1, self.step)
 
 
 def _bin(value: Any) -> Any:
@@ -68,8 +78,8 @@ class Cell(_Strict):
 
     task: str
     arm: str
-    size: Annotated[dict[str, int], BeforeValidator(_size)]
-    seeds: list[list[FiniteFloat]] = Field(min_length=1, description="Published values: one list per seed, one value per bin.")
+    size: Annotated[dict[str, Whole], BeforeValidator(_size)]
+    seeds: list[list[Value]] = Field(min_length=1, description="Published values: one list per seed, one value per bin.")
     file: str = Field(description="Where the values stand in the source.")
     variant: str = ""
     keys: dict[str, Any] = {}
@@ -94,7 +104,8 @@ class Paper(_Strict):
     source: str = Field(description="Where the numbers stand: repository and commit, or the table of the paper.")
     summary: str
     bins: list[Annotated[Bin, BeforeValidator(_bin)]] = Field(
-        min_length=1, description="[first, last] length of each, or lengths, task and label; the first is in distribution."
+        min_length=1,
+        description="[first, last] length of each, or lengths, step, task and label; the first is of the trained task.",
     )
     measure: Literal["exact_match_eos", "token_accuracy", "perplexity"] = Field(
         "exact_match_eos", description="What the values are: strings right, end token included, tokens right, or perplexity."
@@ -103,11 +114,11 @@ class Paper(_Strict):
         "values", description="Whether values are to agree, or, at another size, the order of the arms of a task alone."
     )
     protocol: dict[str, Any] = {}
-    tasks: dict[str, dict[str, Any]]
-    arms: dict[str, dict[str, Any]]
+    tasks: dict[str, dict[str, Any]] = Field(min_length=1)
+    arms: dict[str, dict[str, Any]] = Field(min_length=1)
     deviations: list[str] = Field([], description="Where our runs differ from the paper's.")
     defects: list[str] = Field([], description="What is wrong or untold in the paper's numbers.")
-    cells: list[Cell]
+    cells: list[Cell] = Field(min_length=1)
 
     @cached_property
     def by_name(self) -> dict[str, Cell]:
@@ -121,11 +132,14 @@ class Paper(_Strict):
     def bin_names(self) -> list[str]:
         return [part.name for part in self.bins]
 
+    def keys(self, cell: Cell) -> dict[str, Any]:
+        """The recipe keys of a cell, but for those that its bins and seeds decide."""
+        return {**self.protocol, **self.tasks[cell.task], **self.arms[cell.arm], **cell.size, **cell.keys}
+
     def configs(self, cell: Cell, n_seeds: int) -> list[Config]:
         """The runs of a cell, of seeds 0, 1, ..."""
-        keys = {**self.protocol, **self.tasks[cell.task], **self.arms[cell.arm], **cell.size, **cell.keys}
-        recipe = Recipe(**{"lengths": self._lengths(None), "samples": SAMPLES, **keys, "seed": list(range(n_seeds))})
-        return recipe.configs()
+        decided = {"lengths": self._lengths(None), "seed": list(range(n_seeds))}
+        return Recipe(**{"samples": SAMPLES, **self.keys(cell), **decided}).configs()
 
     def evaluations(self, config: Config) -> list[EvalSettings]:
         """What a run is evaluated on: the lengths of the trained task, then those of each other test set."""
@@ -133,7 +147,7 @@ class Paper(_Strict):
         return [config.eval, *(config.eval.model_copy(update={"eval_task": t, "lengths": self._lengths(t)}) for t in others)]
 
     def _lengths(self, task: str | None) -> str:
-        return ",".join("{}:{}:1".format(*part.lengths) for part in self.bins if part.task == task)
+        return ",".join("{}:{}:{}".format(*part.lengths, part.step) for part in self.bins if part.task == task)
 
 
 def names() -> list[str]:
@@ -149,9 +163,10 @@ def load(name: str) -> Paper:
     try:
         paper = Paper.model_validate(_read(path))
     except ValidationError as error:
-        raise PaperError(f"{path}: {_first(error)}") from None
+        raise PaperError(f"{path}: {checks.first_of(error, Paper, {'bins': Bin, 'cells': Cell})}") from None
     _name_files(paper, path)
-    _check(paper, path)
+    for problem in checks.problems(paper):
+        raise PaperError(f"{path}: {problem}")
     return paper
 
 
@@ -173,8 +188,10 @@ def _read(path: Path) -> dict[str, Any]:
     """What a file holds. Raises PaperError where it is not the YAML of a paper."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PaperError(f"{path}: {' '.join(str(error).split())}") from None
+    except yaml.YAMLError as error:
+        raise PaperError(_yaml_problem(path, error)) from None
+    except UnicodeDecodeError:
+        raise PaperError(f"{path}: not YAML: it is no text in UTF-8") from None
     except RecursionError:
         raise PaperError(f"{path}: is nested too deeply") from None
     except OSError as error:
@@ -183,6 +200,14 @@ def _read(path: Path) -> dict[str, Any]:
         needed = ", ".join(name for name, field in Paper.model_fields.items() if field.is_required())
         raise PaperError(f"{path}: is no paper: a file has the keys {needed}, as those in recipes/papers")
     return content
+
+
+def _yaml_problem(path: Path, error: yaml.YAMLError) -> str:
+    """`mine.yaml:3: not YAML: ...`"""
+    mark = getattr(error, "problem_mark", None)
+    kind = "" if isinstance(error, yaml.constructor.ConstructorError) else "not YAML: "
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    return f"{path}{f':{mark.line + 1}' if mark else ''}: {kind}{problem}"
 
 
 def _folder() -> Path:
@@ -198,45 +223,3 @@ def _name_files(paper: Paper, path: Path) -> None:
             except ChoiceError as error:
                 raise PaperError(f"{path}: {kind}: {error}") from None
             trust.allow([keys[kind]])
-
-
-def _check(paper: Paper, path: Path) -> None:
-    """Raises PaperError for what no type can say."""
-    if len(paper.by_name) < len(paper.cells):
-        twice = sorted({cell.name for cell in paper.cells if [other.name for other in paper.cells].count(cell.name) > 1})
-        raise PaperError(f"{path}: two cells are named {twice[0]}: tell them apart with variant")
-    if paper.bins[0].task:
-        raise PaperError(f"{path}: bins: the first is in distribution, so that its task is the trained one: leave task out there")
-    for part in paper.bins:
-        if not 1 <= part.lengths[0] <= part.lengths[1]:
-            raise PaperError(f"{path}: bins: {part.name}: write the first length, from 1 on, and then the last")
-    if paper.measure == "perplexity" and paper.compare != "order":
-        raise PaperError(f"{path}: measure: a perplexity is of one text and vocabulary: write compare: order")
-    every = (paper.protocol, *paper.tasks.values(), *paper.arms.values(), *(cell.keys for cell in paper.cells))
-    for key, why in NOT_OF_A_CELL.items():
-        if any(key in keys for keys in every):
-            raise PaperError(f"{path}: {key}: {why}")
-    for cell in paper.cells:
-        for key, known in (("task", paper.tasks), ("arm", paper.arms)):
-            if getattr(cell, key) not in known:
-                raise PaperError(f"{path}: cell {cell.name}: {catalog.unknown(key, getattr(cell, key), list(known))}")
-        if any(len(values) != len(paper.bins) for values in cell.seeds):
-            raise PaperError(f"{path}: cell {cell.name}: every seed has {len(paper.bins)} values, one per bin")
-        low, high = RANGES.get(paper.measure, (0.0, 1.0))
-        if wrong := [value for values in cell.seeds for value in values if not low <= value <= high]:
-            raise PaperError(f"{path}: cell {cell.name}: {wrong[0]:g}: a value of {paper.measure} is from {low:g} to {high:g}")
-        try:
-            configs = paper.configs(cell, 1)
-        except ValidationError as error:
-            raise PaperError(f"{path}: cell {cell.name}: {_first(error)}") from None
-        except ChoiceError as error:
-            raise PaperError(f"{path}: cell {cell.name}: {error}") from None
-        if len(configs) != 1:
-            raise PaperError(
-                f"{path}: cell {cell.name}: its keys name {len(configs)} runs: a cell is one, so write a cell for each"
-            )
-
-
-def _first(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"

@@ -53,6 +53,9 @@ def choose(rows: list[Row], input: str = "", target: str = "") -> Columns:
     pairs = [pair for pair in PAIRS if set(pair) <= set(names) and input in ("", pair[0]) and target in ("", pair[1])]
     if len(pairs) == 1:
         return Columns(*pairs[0])
+    for pair in PAIRS:
+        if set(pair) <= {*names, *rows[0].nulls} and input in ("", pair[0]) and target in ("", pair[1]):
+            Columns(*pair).values(rows[0])  # says which of the two is null
     columns = ", ".join(names)
     remedy = "write input=COLUMN:target=COLUMN, or patterns such as input={a}+{b}"
     if not pairs:

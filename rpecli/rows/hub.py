@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rpecli.rows.readers import value_of
+from rpecli.rows.readers import row_of
 from rpecli.rows.row import DataError, Row
 
 SAVED = ("dataset_info.json", "dataset_dict.json")  # files in a folder that `save_to_disk` wrote
@@ -63,4 +63,4 @@ def named(name: str) -> dict[str, list[Row]]:
 
 def _rows(records: list[dict[str, Any]], name: str) -> Iterator[Row]:
     for number, record in enumerate(records, 1):
-        yield Row({key: value_of(value) for key, value in record.items() if value is not None}, name, number)
+        yield row_of(record, name, number)

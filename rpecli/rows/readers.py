@@ -51,7 +51,7 @@ def text_of(path: Path) -> str:
 def _json_lines(path: Path) -> Iterator[Row]:
     for number, text in enumerate(text_of(path).splitlines(), 1):
         if text.strip():
-            yield Row(_record(_parse(text, path, number), f"{path}:{number}"), str(path), number)
+            yield row_of(_record(_parse(text, path, number), f"{path}:{number}"), str(path), number)
 
 
 def _json(path: Path, field: str) -> Iterator[Row]:
@@ -65,7 +65,7 @@ def _json(path: Path, field: str) -> Iterator[Row]:
     if not isinstance(document, list):
         raise DataError(f"{path}: it holds no list of records")
     for number, record in enumerate(document, 1):
-        yield Row(_record(record, f"{path}: record {number}"), str(path), number)
+        yield row_of(_record(record, f"{path}: record {number}"), str(path), number)
 
 
 def _parse(text: str, path: Path, line: int) -> Any:
@@ -78,13 +78,17 @@ def _parse(text: str, path: Path, line: int) -> Any:
         raise DataError(f"{path}:{line + error.lineno - 1}: not JSON: {error.msg} at column {error.colno}") from None
 
 
-def _record(record: Any, place: str) -> dict[str, Value]:
-    """A JSON object as columns; a chat (`messages`) as its input and its last answer."""
+def _record(record: Any, place: str) -> dict[str, Any]:
+    """A JSON object; a chat (`messages`) as its input and its last answer."""
     if not isinstance(record, dict):
         raise DataError(f"{place}: not an object with columns: {json.dumps(record)[:60]}")
-    if isinstance(record.get("messages"), list):
-        record = _chat(record["messages"], place)
-    return {str(key): value_of(value) for key, value in record.items() if value is not None}
+    return _chat(record["messages"], place) if isinstance(record.get("messages"), list) else record
+
+
+def row_of(record: dict[str, Any], file: str, line: int) -> Row:
+    """A record as a row; its columns without a value are told from those that it lacks."""
+    values = {str(key): value_of(value) for key, value in record.items() if value is not None}
+    return Row(values, file, line, tuple(str(key) for key, value in record.items() if value is None))
 
 
 def _chat(messages: list[Any], place: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ class Row:
     values: dict[str, Value]
     file: str
     line: int  # from 1; of parquet and data sets, the number of the row
+    nulls: tuple[str, ...] = ()  # columns that the record has, without a value
 
     @property
     def place(self) -> str:
@@ -27,7 +28,9 @@ class Row:
         return value if isinstance(value, str) else " ".join(value)
 
     def value(self, column: str) -> Value:
-        """A column as it is. Raises DataError where there is no such column."""
+        """A column as it is. Raises DataError where there is no such column, or no value in it."""
+        if column in self.nulls:
+            raise DataError(f"{self.place}: {column} is null: write a value, or remove the row")
         if column not in self.values:
             raise DataError(f"{self.place}: no column {column!r}; it has {', '.join(self.values) or 'none'}")
         return self.values[column]

@@ -9,7 +9,9 @@ from rpecli import task as tasks
 from rpecli.choice import ChoiceError, parse_choice
 from rpecli.config.recipe import task_defaults
 from rpecli.config.settings import Settings
+from rpecli.data import missing_part
 from rpecli.proofs import task as proofs
+from rpecli.table import plural
 from rpecli.trial import task as trial
 from rpecli.trial.checks import Check, DoesNotApply
 from rpecli.trial.fault import Tried, described
@@ -77,6 +79,13 @@ def _lengths(subject: Subject) -> str:
     subject.tried.when = ""
     missing = [str(length) for length in range(1, EVERY + 1) if length not in has]
     return f"all up to {EVERY}" if not missing else f"{len(has)} of those up to {EVERY}; none of {', '.join(missing[:5])}"
+
+
+def _split(subject: Subject) -> str:
+    if subject.task.problems() is None:
+        raise DoesNotApply("problems are drawn, not read")
+    subject.require("split", missing_part(subject.task))
+    return f"of {plural(subject.task.problems() or 0, 'row')}"
 
 
 def _chance(subject: Subject) -> str:
@@ -165,6 +174,11 @@ CHECKS = {
         "every length that has_length allows can be drawn",
         "Return False in has_length for lengths without problems, or the greatest length in longest.",
         _lengths,
+    ),
+    "split": Check(
+        "rows are left to train, to validate and to test on",
+        "Where nothing names splits, one row in five of every length is held out to test on, and one in five to validate on.",
+        _split,
     ),
     "chance": Check(
         "the best guess without the input is right as often",
