@@ -214,6 +214,11 @@ class Run:
             return True
 
     @property
+    def has_recipe(self) -> bool:
+        """Whether recipe.yaml is as rpe wrote it."""
+        return self._recipe_problem(self.record) is None
+
+    @property
     def record(self) -> dict[str, Any]:
         """What run.json holds now, a RunRecord."""
         data = read_bytes(self.record_file)
