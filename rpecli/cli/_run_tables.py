@@ -6,7 +6,7 @@ from typing import Any
 
 from rpecli.cli._select import warn_of
 from rpecli.report.measures import Measure, Scoring, scoring_of
-from rpecli.run.directory import Run, Status, readable_runs
+from rpecli.run.directory import Run, readable_runs
 from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.problems import Message
@@ -51,13 +51,18 @@ def _last_validation(run: Run, problems: list[Message]) -> Mapping[str, Any]:
 
     Nothing where a trained run lost it, so that an older one is not taken for it.
     """
-    record, line = run.record, run.last_metrics() or {}
-    lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
-    if lost:
-        problems.append((run.path, f"{run.metrics_file}: the last validation is damaged or gone: left out"))
+    if lost := run.lost_validation:
+        problems.append((run.path, f"{lost}: left out"))
         return {}
+    record, line = run.record, run.last_metrics() or {}
     kept = record["checkpoint"]["step"] if "checkpoint" in record else line.get("step")
-    return line if line.get("step") == kept else next((one for one in run.metrics() if one["step"] == kept), {})
+    if line.get("step") == kept:
+        return line
+    try:
+        return next((one for one in run.metrics() if one["step"] == kept), {})
+    except RunError as error:
+        problems.append((run.path, str(error)))
+        return {}
 
 
 def accuracy_by_factor(run: Run, problems: list[Message]) -> dict[float, float]:

@@ -254,6 +254,13 @@ class Run:
         """The latest validation, a MetricsLine; None where there is none, or where the line is damaged."""
         return last_line(self.metrics_file, partial(parse, "metrics"))
 
+    @property
+    def lost_validation(self) -> str | None:
+        """Why the last validation of a trained run is not the last line of metrics.jsonl; None if it is."""
+        record, line = self.record, self.last_metrics() or {}
+        lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
+        return f"{self.metrics_file}: the last validation is damaged or gone" if lost else None
+
     def append_metrics(self, line: MetricsLine) -> None:
         self._append(self.metrics_file, "metrics", line)
 
