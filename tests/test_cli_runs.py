@@ -104,6 +104,30 @@ def test_a_value_of_a_filter_that_no_run_has_is_told(rpe: tiny.Rpe, evaluated: P
         assert result.err.startswith(f"{flag}: no run has {flag[2:]} {missing}; they have ")
 
 
+def test_a_filter_takes_suites_and_baselines(rpe: tiny.Rpe, here: Path) -> None:
+    for task, encoding in (("parity:format=bit:law=count", "rope"), ("copy", "rope"), ("copy", "carope")):
+        write_run(here / "runs", {16: 1.0}, task=task, encoding=encoding).append_metrics(validation(100, 0.5))
+    for words, expected in (
+        (("--task", "suite:crasp"), {("parity:format=bit:law=count", "rope")}),
+        (("--task", "suite:crasp,copy", "--encoding", "carope"), {("copy", "carope")}),
+        (("--encoding", "baselines"), {("parity:format=bit:law=count", "rope"), ("copy", "rope")}),
+    ):
+        result = rpe("ls", "runs", *words, "--json")
+        assert (result.code, result.err) == (0, "")
+        assert {(record["task"], record["encoding"]) for record in json.loads(result.out)} == expected
+    none = rpe("ls", "runs", "--task", "suite:chomsky")
+    assert none.err.startswith("--task: no run has task suite:chomsky; they have copy, parity, parity:format=bit:law=count: ")
+    unknown = rpe("ls", "runs", "--task", "suite:crap")
+    assert (unknown.code, "did you mean crasp" in unknown.err) == (2, True)
+
+
+def test_seeds_that_no_run_has_are_named_as_numbers(rpe: tiny.Rpe, here: Path) -> None:
+    for seed in (0, 2, 10):
+        write_run(here / "runs", {16: 1.0}, seed=seed).append_metrics(validation(100, 0.5))
+    result = rpe("ls", "runs", "--seed", "0:99")
+    assert result.err == "--seed: no run has seed 1, 3, 4, 5, 6, 7, 8, 9 and 88 more; they have 0, 2, 10\n"
+
+
 def test_a_list_shows_accuracy_at_lengths_that_exist() -> None:
     at = dict.fromkeys((0.5, 1.0, 2.0, 4.0, 8.0), 0.5)
     assert shown_factors([at]) == [1, 2, 8]
