@@ -1,5 +1,6 @@
 """`rpe ls`, `show`, `eval`, `report` and `run` on runs that are trained and evaluated."""
 
+import io
 import json
 import re
 import shutil
@@ -10,14 +11,16 @@ import pytest
 from helpers import training as tiny
 from helpers.command import table, tables
 from helpers.run_folders import validation, write_run
+from rich.console import Console
 
 from rpecli import catalog
-from rpecli.cli._run_tables import shown_factors
+from rpecli.cli._run_tables import runs_table, shown_factors
 from rpecli.cli._run_text import spark
 from rpecli.describe import listing
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, find_runs
 from rpecli.run.files import RECORD_FORMAT
+from rpecli.table import Table
 
 
 @pytest.mark.parametrize("kind", ["encodings", "tasks", "recipes"])
@@ -60,6 +63,34 @@ def test_the_legend_of_runs_names_the_columns_that_are_shown(rpe: tiny.Rpe, eval
         "valid. in the last validation (training lengths).",
         "valid. in the last validation (training lengths), 1x, 2x at multiples of the training length.",
     ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_list_of_runs_breaks_long_names_and_keeps_the_numbers(width: int, here: Path) -> None:
+    long = {"task": "addition:hints=102:operands=mixed", "encoding": "t5:buckets=16:max_distance=64", "info": {"length": 16}}
+    run = write_run(here / "runs", {16: 0.98, 32: 0.5, 128: 0.12}, **long)
+    run.append_metrics(validation(100, 0.99))
+    lines = printed(runs_table([run]), width).splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    assert [word for word in words if word in ("valid.", "1x", "2x", "8x")][:4] == ["valid.", "1x", "2x", "8x"]
+    assert {"99", "98", "50", "12", "trained", run.name[-8:]} <= {*words}
+    for part in ("hints=102", "operands=mixed", "buckets=16", "max_distance=64"):
+        assert part in " ".join(words)
+
+
+def test_a_list_of_runs_without_room_for_numbers_says_so_in_place_of_what_they_mean(here: Path) -> None:
+    run = write_run(here / "runs", {16: 0.98}, info={"length": 16})
+    run.append_metrics(validation(100, 0.99))
+    text = printed(runs_table([run]), 24)
+    assert "Per cent" not in text
+    assert "A wider terminal shows the accuracy" in " ".join(text.split())
+
+
+def printed(shown: Table, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(shown)
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
