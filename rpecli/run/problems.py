@@ -1,6 +1,5 @@
 """What is wrong with runs: every problem of one run, and the messages about many runs in a few lines."""
 
-import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -64,7 +63,7 @@ def _check_weights(run: Run) -> None:
     if record["status"] != Status.TRAINED:
         return
     if not file.exists():
-        raise RunError(f"{file} is missing: rpe train {shlex.quote(str(run.recipe_file))} trains the run again")
+        raise RunError(f"{file} is missing, so the run has to be trained again: {run.train_command}")
     if record.get("weights") not in (None, catalog.fingerprint(file)):
         raise RunError(f"{file} is not the file that training wrote: delete {run} and train it again")
 
