@@ -117,7 +117,7 @@ def test_eval_and_report_take_the_same_filters(rpe: tiny.Rpe, evaluated: Path, t
 
 def test_a_filter_that_no_run_passes_is_an_error(rpe: tiny.Rpe, evaluated: Path) -> None:
     result = rpe("ls", "runs", "--runs", evaluated, "--task", "sort", "--state", "failed")
-    assert (result.code, result.err) == (1, "--task: no run has task sort; they have copy: rpe ls runs lists all\n")
+    assert (result.code, result.err) == (2, "--task: no run has task sort; they have copy: rpe ls runs lists all\n")
     assert rpe("ls", "runs", "--runs", evaluated, "--seed", "x").code == 2
     for text in ("rope,", ",", "", "rope:"):
         result = rpe("ls", "runs", "--runs", evaluated, "--encoding", text)
@@ -242,6 +242,16 @@ def test_a_pattern_leaves_out_what_is_unusable(unusable: Path, rpe: tiny.Rpe) ->
     assert result.code == 0
     assert {run["encoding"] for run in json.loads(result.out)} == {"rope"}
     assert len(result.err.splitlines()) == 2
+
+
+def test_the_next_command_of_a_run_elsewhere_finds_it(rpe: tiny.Rpe, here: Path) -> None:
+    run = write_run(here / "my ex", {16: 1.0})
+    assert rpe("show", run.path).out.splitlines()[-1] == f"Next       rpe train '{run.recipe_file}' --runs '{run.path.parent}'"
+    run.weights_file.touch()
+    assert rpe("show", run.path).out.splitlines()[-1] == f"Next       rpe inspect '{run.path}'"
+    assert rpe("show", run.name, "--runs", "my ex").out.splitlines()[-1] == f"Next       rpe inspect {run.name} --runs 'my ex'"
+    run.evaluations_file.unlink()
+    assert rpe("show", "my ex/" + run.name).out.splitlines()[-1] == f"Next       rpe eval 'my ex/{run.name}'"
 
 
 def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:

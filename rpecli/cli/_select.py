@@ -1,6 +1,7 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
 import errno
+import shlex
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
@@ -69,12 +70,12 @@ def matching(runs: list[Run], filters: Filters) -> list[Run]:
             has = few(sorted(present, key=order), NAMED)
             message = f"--{key}: no run has {key} {few(sorted(missing, key=order), NAMED)}; they have {has}"
             if len(missing) == len(items):
-                stop(f"{message}: rpe ls runs lists all", FAILURE)
+                stop(f"{message}: rpe ls runs lists all", USAGE)
             warn(message)
     allowed = {key: set[str]().union(*items.values()) for key, items in asked.items()}
     matches = [run for run in runs if all(_values(run, key) & allowed[key] for key in allowed)]
     if not matches:
-        stop(f"no run with {' and '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
+        stop(f"no run with {' and '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", USAGE)
     return matches
 
 
@@ -124,7 +125,16 @@ def find_directories(folder: Path, name: str) -> list[Path]:
     matches = matching_directories(folder, name)
     if not matches:
         stop(unknown_run(folder, name), USAGE)
+    if matches == [Path(name)] and (inner := _folder_of_runs(Path(name))):
+        stop(f"{name} is no run, and {inner} holds runs: write --runs {shlex.quote(str(inner))} in its place", USAGE)
     return matches
+
+
+def _folder_of_runs(path: Path) -> Path | None:
+    """A directory that is no run and holds some, or the one of them in it that is called `runs`."""
+    if Run(path).has_record:
+        return None
+    return next((one for one in (path, path / "runs") if any(Run(run).has_record for run in readable_directories(one))), None)
 
 
 def unknown_run(folder: Path, name: str) -> str:
@@ -177,10 +187,10 @@ def _warn_of_untrained(runs: list[Run]) -> None:
     lost = [run for run in runs if run.record["status"] == Status.TRAINED]
     for members, what in ((lost, "without its weights.safetensors"), ([run for run in runs if run not in lost], "not trained")):
         if len(members) == 1:
-            warn(f"{members[0].name} is {what} and is left out: rpe train {members[0].recipe_file}")
+            warn(f"{members[0].name} is {what} and is left out: {members[0].train_command}")
         elif members:
             several = f"{len(members)} runs are {what.replace('its', 'their')} and are left out"
-            warn(f"{several}: rpe train {members[0].recipe_file}, and so on for {len(members) - 1} more")
+            warn(f"{several}: {members[0].train_command}, and so on for {len(members) - 1} more")
 
 
 def _warn_of_changed_code(runs: list[Run], remedy: str = "") -> None:
