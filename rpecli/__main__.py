@@ -8,18 +8,24 @@ from rpecli import signals
 
 def main() -> None:
     _open_closed_streams()
-    signals.install()
     try:
-        with signals.through_imports():
-            from rpecli.cli import app
-    except (signals.Interrupted, signals.Terminated) as stopped:
+        try:
+            _command()
+        finally:
+            signals.ignore()
+    except (signals.Interrupted, signals.Terminated) as stopped:  # while the command starts or ends: else it answers itself
+        signals.ignore()  # again: where the signal came before the first call had done it
         is_interrupt = isinstance(stopped, signals.Interrupted)
         sys.stderr.write("interrupted\n" if is_interrupt else "stopped by SIGTERM\n")
         raise SystemExit(signals.INTERRUPTED if is_interrupt else signals.TERMINATED) from None
-    try:
-        app.main()
-    finally:
-        signals.ignore()
+
+
+def _command() -> None:
+    """The command, from the instruction on that makes signals exceptions."""
+    signals.install()
+    with signals.through_imports():
+        from rpecli.cli import app
+    app.main()
 
 
 def _open_closed_streams() -> None:

@@ -88,7 +88,7 @@ class Table:
         while (too_wide := is_too_wide(grid := shown._rich_grid())) and shown.narrow:
             shown = shown.narrow
         grid = shown._rich_grid(at_options) if too_wide else grid
-        below = visible("\n".join(filter(None, [self.caption, *self.footnotes])))
+        below = visible("\n".join(filter(None, [shown.caption, *shown.footnotes])))
         yield from filter(None, [Text(visible(self.heading), style="bold"), grid, Text(below, style="dim")])
 
     def _rich_grid(self, fold: Callable[[str], str] = str) -> "RichTable":

@@ -70,6 +70,12 @@ from rpecli.cli import app as cli
         (("bench", "attention", "--encodings", "t5:buckets=-1"), r"t5"),
         (("data", "copy", "--lengths", "4", "--out", ""), r"--out is empty: write a path, or \. for the working folder"),
         (("report", "--out", " "), r"--out is empty"),
+        (("report", "--at", "", "--runs", "RUNS"), r"--at '': write a multiple of the training length: --at 2x"),
+        (("report", "--at", "0x", "--runs", "RUNS"), r"--at '0x': write a multiple of the training length: --at 2x"),
+        (("report", "RUNS"), r"RUNS is no run, and RUNS holds runs: write --runs RUNS in its place"),
+        (("eval", "RUNS/.."), r"RUNS/\.\. is no run, and RUNS/\.\./runs holds runs: write --runs RUNS/\.\./runs in its place"),
+        (("ls", "runs", "--runs", "RUNS", "--task", "sort"), r"--task: no run has task sort; they have copy"),
+        (("rm", "--runs", "RUNS", "--seed", "0", "--state", "failed"), r"--state: no run has state failed; they have trained"),
         (("train", "--runs", ""), r"--runs is empty"),
         (
             ("report", "--runs", "RUNS", "--out", "/proc/x"),
@@ -84,8 +90,9 @@ from rpecli.cli import app as cli
 def test_a_mistake_is_reported_with_what_to_type_instead(
     words: tuple[str, ...], message: str, rpe: tiny.Rpe, here: Path, evaluated: Path
 ) -> None:
-    result = rpe(*[str(evaluated) if word == "RUNS" else word for word in words])
+    result = rpe(*[word.replace("RUNS", str(evaluated)) for word in words])
     assert result.code == 2
+    message = message.replace("RUNS", re.escape(str(evaluated)))
     assert re.search(message, " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.err).split(" ")), re.DOTALL), result.err
     assert "Traceback" not in result.err
     assert result.out == ""

@@ -1,5 +1,6 @@
 """`rpe ls`, `show`, `eval`, `report` and `run` on runs that are trained and evaluated."""
 
+import io
 import json
 import re
 import shutil
@@ -10,14 +11,16 @@ import pytest
 from helpers import training as tiny
 from helpers.command import table, tables
 from helpers.run_folders import validation, write_run
+from rich.console import Console
 
 from rpecli import catalog
-from rpecli.cli._run_tables import shown_factors
+from rpecli.cli._run_tables import runs_table, shown_factors
 from rpecli.cli._run_text import spark
 from rpecli.describe import listing
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, find_runs
 from rpecli.run.files import RECORD_FORMAT
+from rpecli.table import Table
 
 
 @pytest.mark.parametrize("kind", ["encodings", "tasks", "recipes"])
@@ -62,6 +65,34 @@ def test_the_legend_of_runs_names_the_columns_that_are_shown(rpe: tiny.Rpe, eval
     ]
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_list_of_runs_breaks_long_names_and_keeps_the_numbers(width: int, here: Path) -> None:
+    long = {"task": "addition:hints=102:operands=mixed", "encoding": "t5:buckets=16:max_distance=64", "info": {"length": 16}}
+    run = write_run(here / "runs", {16: 0.98, 32: 0.5, 128: 0.12}, **long)
+    run.append_metrics(validation(100, 0.99))
+    lines = printed(runs_table([run]), width).splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    assert [word for word in words if word in ("valid.", "1x", "2x", "8x")][:4] == ["valid.", "1x", "2x", "8x"]
+    assert {"99", "98", "50", "12", "trained", run.name[-8:]} <= {*words}
+    for part in ("hints=102", "operands=mixed", "buckets=16", "max_distance=64"):
+        assert part in " ".join(words)
+
+
+def test_a_list_of_runs_without_room_for_numbers_says_so_in_place_of_what_they_mean(here: Path) -> None:
+    run = write_run(here / "runs", {16: 0.98}, info={"length": 16})
+    run.append_metrics(validation(100, 0.99))
+    text = printed(runs_table([run]), 24)
+    assert "Per cent" not in text
+    assert "A wider terminal shows the accuracy" in " ".join(text.split())
+
+
+def printed(shown: Table, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(shown)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -86,7 +117,7 @@ def test_eval_and_report_take_the_same_filters(rpe: tiny.Rpe, evaluated: Path, t
 
 def test_a_filter_that_no_run_passes_is_an_error(rpe: tiny.Rpe, evaluated: Path) -> None:
     result = rpe("ls", "runs", "--runs", evaluated, "--task", "sort", "--state", "failed")
-    assert (result.code, result.err) == (1, "--task: no run has task sort; they have copy: rpe ls runs lists all\n")
+    assert (result.code, result.err) == (2, "--task: no run has task sort; they have copy: rpe ls runs lists all\n")
     assert rpe("ls", "runs", "--runs", evaluated, "--seed", "x").code == 2
     for text in ("rope,", ",", "", "rope:"):
         result = rpe("ls", "runs", "--runs", evaluated, "--encoding", text)
@@ -102,6 +133,30 @@ def test_a_value_of_a_filter_that_no_run_has_is_told(rpe: tiny.Rpe, evaluated: P
         result = rpe("ls", "runs", "--runs", evaluated, flag, text)
         assert (result.code, len(result.err.splitlines())) == (0, 1)
         assert result.err.startswith(f"{flag}: no run has {flag[2:]} {missing}; they have ")
+
+
+def test_a_filter_takes_suites_and_baselines(rpe: tiny.Rpe, here: Path) -> None:
+    for task, encoding in (("parity:format=bit:law=count", "rope"), ("copy", "rope"), ("copy", "carope")):
+        write_run(here / "runs", {16: 1.0}, task=task, encoding=encoding).append_metrics(validation(100, 0.5))
+    for words, expected in (
+        (("--task", "suite:crasp"), {("parity:format=bit:law=count", "rope")}),
+        (("--task", "suite:crasp,copy", "--encoding", "carope"), {("copy", "carope")}),
+        (("--encoding", "baselines"), {("parity:format=bit:law=count", "rope"), ("copy", "rope")}),
+    ):
+        result = rpe("ls", "runs", *words, "--json")
+        assert (result.code, result.err) == (0, "")
+        assert {(record["task"], record["encoding"]) for record in json.loads(result.out)} == expected
+    none = rpe("ls", "runs", "--task", "suite:chomsky")
+    assert none.err.startswith("--task: no run has task suite:chomsky; they have copy, parity, parity:format=bit:law=count: ")
+    unknown = rpe("ls", "runs", "--task", "suite:crap")
+    assert (unknown.code, "did you mean crasp" in unknown.err) == (2, True)
+
+
+def test_seeds_that_no_run_has_are_named_as_numbers(rpe: tiny.Rpe, here: Path) -> None:
+    for seed in (0, 2, 10):
+        write_run(here / "runs", {16: 1.0}, seed=seed).append_metrics(validation(100, 0.5))
+    result = rpe("ls", "runs", "--seed", "0:99")
+    assert result.err == "--seed: no run has seed 1, 3, 4, 5, 6, 7, 8, 9 and 88 more; they have 0, 2, 10\n"
 
 
 def test_a_list_shows_accuracy_at_lengths_that_exist() -> None:
@@ -187,6 +242,16 @@ def test_a_pattern_leaves_out_what_is_unusable(unusable: Path, rpe: tiny.Rpe) ->
     assert result.code == 0
     assert {run["encoding"] for run in json.loads(result.out)} == {"rope"}
     assert len(result.err.splitlines()) == 2
+
+
+def test_the_next_command_of_a_run_elsewhere_finds_it(rpe: tiny.Rpe, here: Path) -> None:
+    run = write_run(here / "my ex", {16: 1.0})
+    assert rpe("show", run.path).out.splitlines()[-1] == f"Next       rpe train '{run.recipe_file}' --runs '{run.path.parent}'"
+    run.weights_file.touch()
+    assert rpe("show", run.path).out.splitlines()[-1] == f"Next       rpe inspect '{run.path}'"
+    assert rpe("show", run.name, "--runs", "my ex").out.splitlines()[-1] == f"Next       rpe inspect {run.name} --runs 'my ex'"
+    run.evaluations_file.unlink()
+    assert rpe("show", "my ex/" + run.name).out.splitlines()[-1] == f"Next       rpe eval 'my ex/{run.name}'"
 
 
 def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from helpers import run_folders
 from typer.testing import CliRunner, Result
 
+from rpecli import catalog
 from rpecli.cli.app import app
 from rpecli.run.directory import Run
 from rpecli.run.problems import MAX_LINES, folded, problems_of
@@ -17,7 +18,11 @@ def rpe(*words: object) -> Result:
 
 
 def make_runs(folder: Path, number: int) -> list[Path]:
-    return [run_folders.make_run(folder, {16: 1.0, 32: 0.5}, seed=seed) for seed in range(number)]
+    paths = [run_folders.make_run(folder, {16: 1.0, 32: 0.5}, seed=seed) for seed in range(number)]
+    for path in paths:
+        run_folders.append_line(path / "metrics.jsonl", run_folders.validation(100, 0.5))
+        (path / "weights.safetensors").write_bytes(b"weights")
+    return paths
 
 
 def test_messages_that_differ_in_the_name_of_the_run_are_told_once() -> None:
@@ -92,6 +97,27 @@ def test_every_problem_of_every_run_is_listed_on_request(tmp_path: Path) -> None
     as_json = json.loads(rpe("ls", "runs", "--problems", "--json", "--runs", runs).stdout)
     assert list(as_json) == [first.name, second.name, third.name]
     assert rpe("ls", "runs", "--problems", "--runs", fourth.parent.parent / "none").stdout.startswith("no problem")
+
+
+def test_a_lost_validation_weights_and_a_checkpoint_are_problems_too(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    no_metrics, cut, gone, stopped = make_runs(runs, 4)
+    Run(cut).update(weights=catalog.fingerprint(cut / "weights.safetensors"))
+    Run(stopped).update(status="stopped")
+    assert problems_of(Run(cut)) == problems_of(Run(stopped)) == []
+    (no_metrics / "metrics.jsonl").write_text("")
+    (cut / "weights.safetensors").write_bytes(b"weigh")
+    for path in (gone, stopped):
+        (path / "weights.safetensors").unlink()
+    (stopped / "checkpoint.safetensors").write_bytes(b"")
+    lines = rpe("ls", "runs", "--problems", "--runs", runs).stdout.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        f"{no_metrics}/metrics.jsonl",
+        f"{cut}/weights.safetensors is not the file that training wrote",
+        f"{gone}/weights.safetensors is missing",
+        f"{stopped}/checkpoint.safetensors has no checksum, so it is damaged or not written by this version of rpe",
+    ]
+    assert all(line.startswith(f"{no_metrics}/") for line in rpe("ls", "runs", "--runs", runs).stderr.splitlines())
 
 
 @pytest.mark.parametrize("words", [["tasks", "--problems"], ["runs", "--problems", "--task", "copy"]])

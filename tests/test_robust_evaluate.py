@@ -469,8 +469,8 @@ def test_runs_without_weights_are_named_in_one_line(fresh: Run, rpe: tiny.Rpe) -
     result = rpe("eval", "--runs", fresh.path.parent)
     assert (result.code, result.out) == (1, "")
     assert result.err.splitlines() == [
-        f"{fresh.name} is without its weights.safetensors and is left out: rpe train {fresh.recipe_file}",
-        f"3 runs are not trained and are left out: rpe train {min(created).recipe_file}, and so on for 2 more",
+        f"{fresh.name} is without its weights.safetensors and is left out: {fresh.train_command}",
+        f"3 runs are not trained and are left out: {min(created).train_command}, and so on for 2 more",
         "none of these runs is trained",
     ]
 

@@ -301,3 +301,26 @@ def test_a_command_with_closed_streams_does_its_work(tmp_path: Path) -> None:
     assert ends("new", "task", "mine") == 0
     assert (tmp_path / "mine.py").exists()
     assert ends("ls", "nothing") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["install", "ignore"])
+def test_a_signal_at_the_first_or_the_last_moment_of_a_command_has_its_answer(moment: str, number: signal.Signals) -> None:
+    code = f"""
+import os, sys
+from rpecli import __main__, signals
+{moment} = signals.{moment}
+def hit():
+    signals.{moment} = {moment}
+    if "{moment}" == "install":
+        install()
+    os.kill(os.getpid(), {int(number)})
+    if "{moment}" == "ignore":
+        ignore()
+signals.{moment} = hit
+sys.argv = ["rpe", "--version"]
+__main__.main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    expected = (130, "interrupted\n") if number == signal.SIGINT else (75, "stopped by SIGTERM\n")
+    assert (result.returncode, result.stderr) == expected

@@ -7,10 +7,13 @@ import pytest
 from helpers import run_folders
 from typer.testing import CliRunner, Result
 
+from rpecli import catalog
 from rpecli.cli.app import app
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.config.yaml_source import RecipeError
+from rpecli.launch import receipt
+from rpecli.run import code
 from rpecli.run.directory import Run
 
 SMALL = """\
@@ -180,6 +183,45 @@ def test_an_extended_recipe_trains_the_new_runs_alone(tmp_path: Path, monkeypatc
     after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/weights.safetensors")}
     assert len(after) == 4
     assert first.items() <= after.items(), "the run that was there is as it was"
+
+
+def test_a_finished_run_whose_recipe_is_damaged_or_gone_has_it_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(SMALL.replace("[rope, learned]", "rope"))
+    words = ("run", recipe, "--jobs", 0, "--device", "cpu")
+    assert rpe(*words).exit_code == 0
+    damaged, gone = (Run(path) for path in sorted((tmp_path / "runs").iterdir()))
+    before, weights = damaged.recipe_file.read_bytes(), damaged.weights_file.stat().st_mtime_ns
+    damaged.recipe_file.write_text("")
+    gone.recipe_file.unlink()
+    assert states(tmp_path / "runs", recipe) == ["to evaluate"] * 2
+    result = rpe(*words)
+    assert result.exit_code == 0
+    assert "0 of 2 runs" not in result.stderr
+    assert result.stderr.count("it is written anew") == 2
+    assert (damaged.recipe_file.read_bytes(), damaged.weights_file.stat().st_mtime_ns) == (before, weights)
+    assert "2 of 2 runs are already trained and evaluated." in rpe(*words).stderr
+
+
+def test_a_finished_run_without_its_copy_of_own_code_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "mine.yaml"
+    (tmp_path / "mine.py").write_text(catalog.find("encodings", "alibi").read_text())
+    recipe.write_text(SMALL.replace("[rope, learned]", "./mine.py").replace("0,1", "0"))
+    words = ("run", recipe, "--jobs", 0, "--device", "cpu")
+    assert rpe(*words).exit_code == 0
+    (copy,) = tmp_path.glob("runs/*/code/encodings/mine.py")
+    copy.unlink()
+    receipt._code.cache_clear()  # as in a new process
+    code._files_of.cache_clear()
+    result = rpe(*words)
+    assert result.exit_code == 1
+    assert "/code: a file of this run is gone from here: put it back" in result.stderr
 
 
 def test_a_dry_run_refuses_flags_of_reports() -> None:

@@ -85,6 +85,13 @@ def test_a_narrow_terminal_shows_the_narrow_table() -> None:
     assert "b" not in shown(table, width=40)
 
 
+def test_a_narrow_table_has_its_own_caption() -> None:
+    narrow = Table("", ["x"], "l", [["a"]], caption="of x alone")
+    table = Table("", ["x", "y"], "ll", [["a", "b" * 30]], caption="of x and y", narrow=narrow)
+    assert "of x and y" in shown(table, width=80)
+    assert shown(table, width=20).split()[-3:] == ["of", "x", "alone"]
+
+
 def test_html_escapes_tags_raises_marks_and_keeps_code() -> None:
     table = Table("t", ["<x>", "n"], "lr", [["a & <b> [a]", "1,024"], ["`c`", "<0.01"]], [[True, False], [False, True]])
     text = table.html()

@@ -179,7 +179,7 @@ def test_removed_are_the_named_runs_and_no_others(here: Path, rpe: tiny.Rpe, eva
     assert [run.name for run in find_runs(here / "runs")[0]] == names[1:]
     assert rpe("rm", "--encoding", "rope", "--yes").code == 0
     assert {run.record["encoding"] for run in find_runs(here / "runs")[0]} == {"learned"}
-    assert rpe("rm", "--state", "failed", "--yes").code == 1
+    assert rpe("rm", "--state", "failed", "--yes").code == 2
     assert rpe("rm", "--yes").code == 2
 
 

@@ -70,8 +70,8 @@ def takes_trust(function: Command) -> Command:
 
 
 FILTERS = {
-    "task": "Only runs of these tasks.",
-    "encoding": "Only runs of these encodings.",
+    "task": "Only runs of these tasks: copy,suite:crasp.",
+    "encoding": "Only runs of these encodings: rope,baselines.",
     "seed": "Only runs of these seeds: 0:3.",
 }
 

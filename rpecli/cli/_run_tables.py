@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import Any
+from textwrap import wrap
+from typing import Any, NamedTuple
 
 from rpecli.cli._select import warn_of
 from rpecli.report.measures import Measure, Scoring, scoring_of
-from rpecli.run.directory import Run, Status, readable_runs
+from rpecli.run.directory import Run, readable_runs
 from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.problems import Message
@@ -16,6 +17,31 @@ from rpecli.table import Table, duration, whole_percent
 from rpecli.titles import display, display_trained
 
 FACTORS = (1.0, 2.0, 8.0)  # of the training length at which a list of runs shows the accuracy
+BROKEN_WIDTH, ONE_WIDTH = 16, 24  # of names in narrow terminals: of a task or an encoding, and of all that a run is
+
+
+class Row(NamedTuple):
+    """What a list of runs says of one."""
+
+    name: str
+    task: str
+    encoding: str
+    seed: str
+    state: str
+    numbers: list[str]
+    time: str
+
+    @property
+    def digits(self) -> str:
+        return self.name.rpartition("-")[2]
+
+    def broken(self) -> list[str]:
+        """Task, encoding and seed with names of several short lines."""
+        return [*("\n".join(wrap(name, BROKEN_WIDTH, break_long_words=False)) for name in (self.task, self.encoding)), self.seed]
+
+    def in_one(self) -> str:
+        """Task, encoding, seed and digits in one cell of several short lines."""
+        return "\n".join(wrap(f"{self.task}, {self.encoding}, seed {self.seed}, {self.digits}", ONE_WIDTH))
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
@@ -23,27 +49,40 @@ def runs_table(runs: Sequence[Run]) -> Table:
     runs, problems = readable_runs(run.path for run in runs)  # without one that went away in the meantime
     by_factor = [accuracy_by_factor(run, problems) for run in runs]
     factors = shown_factors(by_factor)
-    rows, narrow_rows, narrowest_rows = [], [], []
     task_title, encoding_title = cache(partial(display, "tasks")), cache(display_trained)  # each looks through the folders
+    rows = []
     for run, accuracies in zip(runs, by_factor, strict=True):
-        record, validation = run.record, _last_validation(run, problems)
-        what = [task_title(record["task"]), encoding_title(record["encoding"], record["positions"]), str(record["seed"])]
-        shares = [validation.get("token_accuracy"), *map(accuracies.get, factors)]
-        numbers = list(map(whole_percent, shares))
-        condition = state(run, record)
-        rows.append([run.name, *what, condition, *numbers, duration(record.get("seconds") or 0)])
-        digits = run.name.rpartition("-")[2]
-        narrow_rows.append([*what, condition, *numbers, digits])
-        narrowest_rows.append([*what, condition, digits])
+        record = run.record
+        what = task_title(record["task"]), encoding_title(record["encoding"], record["positions"]), str(record["seed"])
+        shares = [_last_validation(run, problems).get("token_accuracy"), *map(accuracies.get, factors)]
+        time = duration(record.get("seconds") or 0)
+        rows.append(Row(run.name, *what, state(run, record), list(map(whole_percent, shares)), time))
     if problems:
         warn_of(problems, problems[0][0].parent)
-    columns = ["task", "encoding", "seed", "state", "valid.", *(f"{factor:.3g}x" for factor in factors)]
-    align = "llrl" + "r" * (1 + len(factors))
-    narrowest = Table("", [*columns[:4], "run"], "llrll", narrowest_rows)
-    multiples = f", {', '.join(columns[5:])} at multiples of the training length" if factors else ""
-    caption = f"Per cent of tokens right: valid. in the last validation (training lengths){multiples}."
-    narrow = Table("", [*columns, "run"], align + "l", narrow_rows, caption=caption, narrow=narrowest)
-    return Table("", ["run", *columns, "time"], f"l{align}r", rows, caption=caption, narrow=narrow)
+    return _of_rows(rows, [f"{factor:.3g}x" for factor in factors])
+
+
+def _of_rows(rows: Sequence[Row], multiples: Sequence[str]) -> Table:
+    """The table of a list of runs, with narrower ones: names are broken first, and the numbers go last."""
+    accuracy, what = ["valid.", *multiples], ["task", "encoding", "seed"]
+    align = "r" * len(accuracy)
+    at = f", {', '.join(multiples)} at multiples of the training length" if multiples else ""
+    caption = f"Per cent of tokens right: valid. in the last validation (training lengths){at}."
+    narrowest = Table(
+        "", [*what, "state", "run"], "llrll", [[*row[1:5], row.digits] for row in rows],
+        caption="A wider terminal shows the accuracy too.",
+    )  # fmt: skip
+    in_one = Table(
+        "", ["run", "state", *accuracy], f"ll{align}", [[row.in_one(), row.state, *row.numbers] for row in rows],
+        caption=caption, narrow=narrowest,
+    )  # fmt: skip
+    columns, sides = [*what, "state", *accuracy, "run"], f"llrl{align}l"
+    broken_rows = [[*row.broken(), row.state, *row.numbers, row.digits] for row in rows]
+    broken = Table("", columns, sides, broken_rows, caption=caption, narrow=in_one)
+    narrow_rows = [[*row[1:5], *row.numbers, row.digits] for row in rows]
+    narrow = Table("", columns, sides, narrow_rows, caption=caption, narrow=broken)
+    all_rows = [[*row[:5], *row.numbers, row.time] for row in rows]
+    return Table("", ["run", *columns[:-1], "time"], f"l{sides[:-1]}r", all_rows, caption=caption, narrow=narrow)
 
 
 def _last_validation(run: Run, problems: list[Message]) -> Mapping[str, Any]:
@@ -51,13 +90,18 @@ def _last_validation(run: Run, problems: list[Message]) -> Mapping[str, Any]:
 
     Nothing where a trained run lost it, so that an older one is not taken for it.
     """
-    record, line = run.record, run.last_metrics() or {}
-    lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
-    if lost:
-        problems.append((run.path, f"{run.metrics_file}: the last validation is damaged or gone: left out"))
+    if lost := run.lost_validation:
+        problems.append((run.path, f"{lost}: left out"))
         return {}
+    record, line = run.record, run.last_metrics() or {}
     kept = record["checkpoint"]["step"] if "checkpoint" in record else line.get("step")
-    return line if line.get("step") == kept else next((one for one in run.metrics() if one["step"] == kept), {})
+    if line.get("step") == kept:
+        return line
+    try:
+        return next((one for one in run.metrics() if one["step"] == kept), {})
+    except RunError as error:
+        problems.append((run.path, str(error)))
+        return {}
 
 
 def accuracy_by_factor(run: Run, problems: list[Message]) -> dict[float, float]:

@@ -1,5 +1,6 @@
 """A run in some lines of text: what it is, its state, its accuracy by length, how it learned, what to do next."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def run_lines(run: Run, folder: Path) -> list[str]:
         *_accuracy_lines(run),
         *_learning_lines(run),
         *example_lines(run),
-        f"Next       {_next(run)}{runs_flag(folder)}",
+        f"Next       {_next(run, folder)}",
     ]
 
 
@@ -115,7 +116,11 @@ def example_lines(run: Run) -> list[str]:
     return [f"Example    length {length} ({length / trained:.3g}x): {head}", *rest]
 
 
-def _next(run: Run) -> str:
+def _next(run: Run, folder: Path) -> str:
+    """The next command, which finds the run from here too where it is not in the folder of runs."""
     if not run.is_trained:
-        return f"rpe train {run.recipe_file}"
-    return f"rpe inspect {run.name}" if run.evaluations() else f"rpe eval {run.name}"
+        return run.train_command
+    command = "rpe inspect" if run.evaluations() else "rpe eval"
+    if run.path.resolve().parent == folder.resolve():
+        return f"{command} {run.name}{runs_flag(folder)}"
+    return f"{command} {shlex.quote(str(run))}"

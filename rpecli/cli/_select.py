@@ -1,6 +1,7 @@
 """The runs that a command works on: selected by name, or created from a recipe."""
 
 import errno
+import shlex
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from rpecli import catalog
 from rpecli.choice import canonical, split_list
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
+from rpecli.config import suites
 from rpecli.config.ranges import parse_seeds
 from rpecli.config.recipe import Config, label
 from rpecli.run import liveness
@@ -57,20 +59,23 @@ def warn_of(messages: Iterable[Message], folder: Path, color: str = "yellow") ->
 def matching(runs: list[Run], filters: Filters) -> list[Run]:
     """The runs that have, for every filter, one of the values in its text; a name without options stands for any options.
 
-    Warns of a value that no run has; stops where no run is left.
+    Warns of a value that no run has, or of a suite or `baselines` of which no run has any; stops where no run is left.
     """
-    allowed = {key: _asked(key, text) for key, text in filters.items()}
-    for key, wanted in allowed.items():
+    asked = {key: _asked(key, text) for key, text in filters.items()}
+    for key, items in asked.items():
         present = {value for run in runs for value in _values(run, key)}
-        missing = sorted(wanted - present)
+        missing = [item for item, values in items.items() if not values & present]
         if missing:
-            message = f"--{key}: no run has {key} {few(missing, NAMED)}; they have {few(sorted(present), NAMED)}"
-            if not wanted & present:
-                stop(f"{message}: rpe ls runs lists all", FAILURE)
+            order = int if key == "seed" else str
+            has = few(sorted(present, key=order), NAMED)
+            message = f"--{key}: no run has {key} {few(sorted(missing, key=order), NAMED)}; they have {has}"
+            if len(missing) == len(items):
+                stop(f"{message}: rpe ls runs lists all", USAGE)
             warn(message)
+    allowed = {key: set[str]().union(*items.values()) for key, items in asked.items()}
     matches = [run for run in runs if all(_values(run, key) & allowed[key] for key in allowed)]
     if not matches:
-        stop(f"no run with {' and '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", FAILURE)
+        stop(f"no run with {' and '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", USAGE)
     return matches
 
 
@@ -82,18 +87,24 @@ def states_filter(state: str | None) -> Filters:
     return {} if state is None else {"state": state}
 
 
-def _asked(key: str, text: str) -> set[str]:
-    """The values in the text of a filter; stops where one is empty or none."""
+def _asked(key: str, text: str) -> dict[str, set[str]]:
+    """What the text of a filter lists, each with the values that it stands for; stops where one is empty or none."""
     if not all(part.strip() for part in text.split(",")):
         stop(f"--{key}: {text!r}: a value is empty: write one, or several with commas between them", USAGE)
+    if key == "state":
+        return {part.strip(): {part.strip()} for part in text.split(",")}
     try:
         if key == "seed":
-            return set(map(str, parse_seeds(text)))
-        return (
-            {part.strip() for part in text.split(",")} if key == "state" else {label(canonical(one)) for one in split_list(text)}
-        )
+            return {str(seed): {str(seed)} for seed in parse_seeds(text)}
+        expand = suites.expand if key == "task" else suites.with_baselines
+        return {_shown(item): {label(canonical(choice)) for choice in expand([item])} for item in split_list(text)}
     except ValueError as error:  # a ChoiceError too
         stop(f"--{key}: {error}", USAGE)
+
+
+def _shown(item: str) -> str:
+    """A choice as records write it; a suite and `baselines` as they are."""
+    return item if item.startswith(suites.WORD) else label(canonical(item))
 
 
 def _values(run: Run, key: str) -> set[str]:
@@ -114,7 +125,16 @@ def find_directories(folder: Path, name: str) -> list[Path]:
     matches = matching_directories(folder, name)
     if not matches:
         stop(unknown_run(folder, name), USAGE)
+    if matches == [Path(name)] and (inner := _folder_of_runs(Path(name))):
+        stop(f"{name} is no run, and {inner} holds runs: write --runs {shlex.quote(str(inner))} in its place", USAGE)
     return matches
+
+
+def _folder_of_runs(path: Path) -> Path | None:
+    """A directory that is no run and holds some, or the one of them in it that is called `runs`."""
+    if Run(path).has_record:
+        return None
+    return next((one for one in (path, path / "runs") if any(Run(run).has_record for run in readable_directories(one))), None)
 
 
 def unknown_run(folder: Path, name: str) -> str:
@@ -167,10 +187,10 @@ def _warn_of_untrained(runs: list[Run]) -> None:
     lost = [run for run in runs if run.record["status"] == Status.TRAINED]
     for members, what in ((lost, "without its weights.safetensors"), ([run for run in runs if run not in lost], "not trained")):
         if len(members) == 1:
-            warn(f"{members[0].name} is {what} and is left out: rpe train {members[0].recipe_file}")
+            warn(f"{members[0].name} is {what} and is left out: {members[0].train_command}")
         elif members:
             several = f"{len(members)} runs are {what.replace('its', 'their')} and are left out"
-            warn(f"{several}: rpe train {members[0].recipe_file}, and so on for {len(members) - 1} more")
+            warn(f"{several}: {members[0].train_command}, and so on for {len(members) - 1} more")
 
 
 def _warn_of_changed_code(runs: list[Run], remedy: str = "") -> None:

@@ -67,7 +67,7 @@ def _take_up(run: Run, folder: Path) -> str:
     from rpecli.run.code import check_copies
 
     if not run.is_trained:
-        raise RunError(f"{run} is not trained, so there is nothing to import: rpe train {run.recipe_file}")
+        raise RunError(f"{run} is not trained, so there is nothing to import: {run.train_command}")
     tensor_file.read(run.weights_file, "export it again")
     checked_weights(run)
     check_copies(run.path, run.config, run.record)

@@ -12,6 +12,7 @@ from rpecli.cli._output import print_json, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import readable_directories, select_runs, states_filter
 from rpecli.run.directory import Run
+from rpecli.run.files import RunError
 from rpecli.run.problems import problems_of
 
 EXAMPLES = """
@@ -69,13 +70,27 @@ def ls(
 
 def _list_problems(folder: Path, as_json: bool) -> None:
     """One line for each file of a run that is missing, damaged or of another format."""
-    by_run = {run.name: texts for run in map(Run, readable_directories(folder)) if (texts := problems_of(run))}
+    by_run = {run.name: texts for run in map(Run, readable_directories(folder)) if (texts := _problems_of(run))}
     if as_json:
         print_json(by_run)
     elif by_run:
         say("\n".join(problem for texts in by_run.values() for problem in texts))
     else:
         say(f"no problem in the runs of {folder}")
+
+
+def _problems_of(run: Run) -> list[str]:
+    """Every problem of a run, with that of a checkpoint, which takes torch to read."""
+    if not run.checkpoint_file.is_file():
+        return problems_of(run)
+    from rpecli import tensor_file
+    from rpecli.train.state import REMEDY
+
+    try:
+        tensor_file.read(run.checkpoint_file, REMEDY)
+    except RunError as error:
+        return [*problems_of(run), str(error)]
+    return problems_of(run)
 
 
 def _of_suite(suite: str) -> list[dict[str, str]]:

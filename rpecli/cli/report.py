@@ -157,10 +157,10 @@ def _paper(ours: str | None, at: str | None, figure: str | None, serif: bool) ->
     flags.refuse([] if figure else flags.given("--serif"), "of use with --figure only")
     if figure is not None and figure not in SIZES:
         stop(f"--figure: {catalog.unknown('size', figure, list(SIZES))}", USAGE)
-    factor = re.fullmatch(r"(\d+(?:\.\d+)?)x", at or "1x")
-    if not factor:
-        stop(f"--at {at}: write a multiple of the training length: --at 2x", USAGE)
-    return Paper(float(factor[1]) if at else None, ours, figure, serif)
+    factor = re.fullmatch(r"(\d+(?:\.\d+)?)x", "1x" if at is None else at)
+    if not factor or not float(factor[1]):
+        stop(f"--at {at!r}: write a multiple of the training length: --at 2x", USAGE)
+    return Paper(None if at is None else float(factor[1]), ours, figure, serif)
 
 
 def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, as_json: bool) -> None:

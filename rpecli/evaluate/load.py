@@ -25,7 +25,7 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     a model that needs more memory than there is.
     """
     if not run.is_trained:
-        raise RunError(f"{run} is not trained yet: rpe train {run.recipe_file}")
+        raise RunError(f"{run} is not trained yet: {run.train_command}")
     config, override, torch_device = config_of(run, request), request.encoding_override, pick_device(device)
     check_data(run, config)
     state = tensor_file.read(run.weights_file, f"delete {run} and train it again")

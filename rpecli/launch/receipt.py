@@ -4,7 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from rpecli.choice import paths_in
+from rpecli.choice import ChoiceError, paths_in
 from rpecli.config.recipe import Config
 from rpecli.launch.job import Job
 from rpecli.run.code import fingerprint_of, shipped_code
@@ -29,11 +29,11 @@ def receipt(job: Job, config: Config | None = None) -> str | None:
 
 
 def is_done(job: Job, config: Config) -> bool:
-    """Whether all that a job asks for is there."""
+    """Whether all that a job asks for is there, and recipe.yaml as it was: creating the run again mends that one."""
     try:
-        expected = receipt(job, config) if job.run.is_trained else None
+        expected = receipt(job, config) if job.run.is_trained and job.run.has_recipe else None
         return expected is not None and job.run.record.get("receipt") == expected
-    except (RunError, OSError):
+    except (RunError, OSError, ChoiceError):  # the last: a copy of the user's file is gone
         return False
 
 

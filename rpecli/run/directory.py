@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rpecli import catalog, process
@@ -214,6 +215,17 @@ class Run:
             return True
 
     @property
+    def train_command(self) -> str:
+        """The command that trains this very run, or goes on with it."""
+        folder = self.path.parent
+        return f"rpe train {quote(str(self.recipe_file))}" + (f" --runs {quote(str(folder))}" if folder != Path("runs") else "")
+
+    @property
+    def has_recipe(self) -> bool:
+        """Whether recipe.yaml is as rpe wrote it."""
+        return self._recipe_problem(self.record) is None
+
+    @property
     def record(self) -> dict[str, Any]:
         """What run.json holds now, a RunRecord."""
         data = read_bytes(self.record_file)
@@ -249,6 +261,13 @@ class Run:
         """The latest validation, a MetricsLine; None where there is none, or where the line is damaged."""
         return last_line(self.metrics_file, partial(parse, "metrics"))
 
+    @property
+    def lost_validation(self) -> str | None:
+        """Why the last validation of a trained run is not the last line of metrics.jsonl; None if it is."""
+        record, line = self.record, self.last_metrics() or {}
+        lost = record["status"] == Status.TRAINED and "step" in record and line.get("step") != record["step"]
+        return f"{self.metrics_file}: the last validation is damaged or gone" if lost else None
+
     def append_metrics(self, line: MetricsLine) -> None:
         self._append(self.metrics_file, "metrics", line)
 
@@ -267,7 +286,7 @@ class Run:
 
     def all_evaluations(self) -> list[EvalLine]:
         """Both, oldest first."""
-        remedy = f"delete that line, then rpe eval {self}"
+        remedy = f"delete that line, then rpe eval {quote(str(self))}"
         return read_lines(self.evaluations_file, partial(parse, "eval"), remedy)
 
     def latest_evaluations(self) -> dict[int, EvalLine]:
@@ -280,7 +299,7 @@ class Run:
 
     def probes(self) -> list[dict[str, Any]]:
         """The lines of probes.jsonl, oldest first, as ProbeLine."""
-        return read_lines(self.probes_file, partial(parse, "probes"), f"delete that line, then rpe inspect {self}")
+        return read_lines(self.probes_file, partial(parse, "probes"), f"delete that line, then rpe inspect {quote(str(self))}")
 
     def append_probe(self, line: ProbeLine) -> None:
         self._append(self.probes_file, "probes", line)

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rpecli.run.directory import Run
-from rpecli.run.files import RunError
+from rpecli import catalog
+from rpecli.run.code import check_copies
+from rpecli.run.directory import Run, Status
+from rpecli.run.files import RunError, reason
 
 Message = tuple[Path, str]  # a run's directory, and what is to be said about it
 MAX_ALIKE = 4  # messages that differ in the name of the run alone; of more, the first stands for all
@@ -30,9 +32,9 @@ def folded(messages: Iterable[Message], see_all: str | None = ALL) -> list[str]:
     return lines if hidden <= 1 else [*lines[:MAX_LINES], f"and {hidden} lines more about other runs{more}"]
 
 
-def about(run: Run, reason: str) -> str:
-    """The reason, which begins with the name of the run unless it has it in a path."""
-    return reason if run.name in reason else f"{run.name}: {reason}"
+def about(run: Run, message: str) -> str:
+    """The message, which begins with the name of the run unless it has it in a path."""
+    return message if run.name in message else f"{run.name}: {message}"
 
 
 def _without_name(path: Path, message: str) -> str:
@@ -43,13 +45,34 @@ def problems_of(run: Run) -> list[str]:
     """Every file of a run that is missing, damaged or of another format."""
     if problem := _problem(lambda: run.record):
         return [problem]
-    reads: list[Callable[[], object]] = [lambda: run.config, run.metrics, run.all_evaluations, run.probes]
-    return [problem for read in reads if (problem := _problem(read))]
+    if not (problem := _problem(lambda: run.config)):
+        problem = _problem(lambda: check_copies(run.path, run.config, run.record))
+    reads: list[Callable[[], object]] = [lambda: _read_metrics(run), run.all_evaluations, run.probes, lambda: _check_weights(run)]
+    return [text for text in (problem, *map(_problem, reads)) if text]
+
+
+def _read_metrics(run: Run) -> None:
+    run.metrics()
+    if lost := run.lost_validation:
+        raise RunError(lost)
+
+
+def _check_weights(run: Run) -> None:
+    """Raises RunError where the weights of a trained run are not those that training wrote."""
+    record, file = run.record, run.weights_file
+    if record["status"] != Status.TRAINED:
+        return
+    if not file.exists():
+        raise RunError(f"{file} is missing, so the run has to be trained again: {run.train_command}")
+    if record.get("weights") not in (None, catalog.fingerprint(file)):
+        raise RunError(f"{file} is not the file that training wrote: delete {run} and train it again")
 
 
 def _problem(read: Callable[[], object]) -> str | None:
     try:
         read()
-    except (RunError, OSError) as error:
+    except RunError as error:
         return str(error)
+    except OSError as error:
+        return f"{error.filename} cannot be read: {reason(error)}"
     return None
