@@ -63,7 +63,7 @@ def _check_weights(run: Run) -> None:
     if record["status"] != Status.TRAINED:
         return
     if not file.exists():
-        raise RunError(f"{file} is missing, so the run has to be trained again: {run.train_command}")
+        raise RunError(f"{file} is missing: train the run again: {run.train_command}")
     if record.get("weights") not in (None, catalog.fingerprint(file)):
         raise RunError(f"{file} is not the file that training wrote: delete {run} and train it again")
 
