@@ -1,5 +1,6 @@
 """The commands that a report gives to make its runs again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,23 @@ def test_more_seeds_are_the_flags_of_the_runs(tmp_path: Path, monkeypatch: pytes
     of_recipe("quick", tmp_path / "b", {"task": "copy", "encoding": "rope,learned", "seed": "0:2"})
     same = load_runs(sorted((tmp_path / "b").iterdir())).runs
     assert retrain.more(same, changes).startswith("rpe run quick --task copy --encoding learned,rope --seed 0:7")
+
+
+@pytest.mark.parametrize("key", ["task", "encoding"])
+def test_a_name_that_this_version_lacks_has_no_command(tmp_path: Path, key: str) -> None:
+    (run,) = load_runs([make_run(tmp_path, {16: 1.0})]).runs
+    lost = replace(run, config=run.config.model_copy(update={key: "gone"}), path=tmp_path / "lost")
+    assert retrain.commands([run, lost]) == []
+    assert retrain.more([run, lost], [{"seed": 1}]) == ""
+
+
+def test_many_seeds_of_many_runs_are_a_sentence_too(tmp_path: Path) -> None:
+    (run,) = load_runs([make_run(tmp_path, {16: 1.0})]).runs
+    configs = [run.config.model_copy(update={"seed": seed}) for seed in range(500)]
+    runs = [replace(run, config=config, path=tmp_path / config.id) for config in configs]
+    assert retrain.more(runs, [{"seed": seed} for seed in range(30)]).startswith(
+        "rpe train --task copy --encoding rope --seed 0:30 "
+    )
 
 
 def pairwise(words: list[str]) -> list[tuple[str, str]]:

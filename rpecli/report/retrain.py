@@ -11,9 +11,10 @@ from typing import Any
 
 from rpecli import catalog
 from rpecli import task as tasks
-from rpecli.choice import data_in, paths_in
+from rpecli.choice import ChoiceError, data_in, paths_in
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config, EvalSettings, task_defaults
+from rpecli.config.settings import check_choice
 from rpecli.config.yaml_source import RecipeError
 from rpecli.report.load import RunResults, one_per_directory
 from rpecli.run.records import EvalLine
@@ -44,10 +45,11 @@ def reproducing(report: str, runs: Sequence[RunResults], shifted: bool) -> list[
 def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = False) -> list[str]:
     """`rpe run quick`, or `rpe train --task ... --encoding ...` and `rpe eval`; `rpe inspect --shift` where runs were shifted.
 
-    None for runs of the user's own files, which the report does not hold, for more than MOST lines and for MOST_RUNS or more.
+    None for runs of the user's own files, which the report does not hold, for names that this version lacks, for more than MOST
+    lines and for MOST_RUNS or more.
     """
     own = [run for run in one_per_directory(runs) if not run.is_reference]
-    if len(own) >= MOST_RUNS or names_files([run.config for run in own]):
+    if len(own) >= MOST_RUNS or not _all_ship([run.config for run in own]):
         return []
     whole, training = _training([(_study(run), run.config) for run in own])
     flags, variants = _eval_flags(own), sorted({run.variant_flags.strip() for run in runs} - {""})
@@ -58,18 +60,19 @@ def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = Fa
     return [f"{line}{runs_flag}" for line in lines] if len(lines) <= MOST else []
 
 
-def more(runs: Sequence[RunResults], changes: Iterable[Mapping[str, Any]], shifted: bool = False) -> str:
+def more(runs: Sequence[RunResults], changes: Sequence[Mapping[str, Any]], shifted: bool = False) -> str:
     """The commands that train and measure these runs with each of the changes: `rpe train ..., then rpe eval`.
 
-    Empty for runs of the user's own files, for more than FEW commands that train, and for what is too long for a sentence.
+    Empty for runs that have no commands, for more than FEW commands that train, and for what is too long for a sentence.
     """
-    wanted = {
-        (_study(run), config.id): config
-        for change in changes for run in one_per_directory(runs) for config in [run.config.model_copy(update=dict(change))]
-    }  # fmt: skip
-    if len(wanted) >= MOST_RUNS or names_files(wanted.values()):
+    if not _all_ship([run.config for run in runs]):
         return ""
-    whole, training = _training([(study, config) for (study, _), config in wanted.items()])
+    first = [(_study(run), run.config.model_copy(update=dict(changes[0]))) for run in one_per_directory(runs)]
+    alike = {(study, config.id): config for study, config in first}  # runs that differ in what is changed alone are one
+    if len(alike) * len(changes) >= MOST_RUNS:
+        return ""
+    wanted = [(study, config.model_copy(update=dict(change))) for (study, _), config in alike.items() for change in changes]
+    whole, training = _training(wanted)
     if len(whole) + len(training) > FEW:
         return ""
     flags = _eval_flags(runs)
@@ -96,6 +99,18 @@ def _training(wanted: Iterable[tuple[str, Config]]) -> tuple[list[str], list[str
         else:
             single += configs
     return whole, [f"rpe train {line}".rstrip() for line in islice(_of_flags(single), MOST + 1)]
+
+
+def _all_ship(configs: Sequence[Config]) -> bool:
+    """Whether the tasks and encodings of runs are there wherever rpe is: no files of the user, no names of another version."""
+    if names_files(configs):
+        return False
+    with suppress(ChoiceError):
+        for kind, texts in (("tasks", {one.task for one in configs}), ("encodings", {one.encoding for one in configs})):
+            for text in texts:
+                check_choice(kind, text)
+        return True
+    return False
 
 
 def names_files(configs: Iterable[Config]) -> bool:
@@ -186,9 +201,10 @@ def _lengths(runs: Sequence[RunResults]) -> str:
     measured, usual = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
     for run in runs:
         trained = run.config.length
-        task = _task(run.config.task).split("test", trained)
         measured[trained] |= {*run.evaluations}
-        usual[trained] |= {*filter(task.has_length, run.config.eval.lengths_after(trained))}
+        usual[trained] |= {
+            *filter(_task(run.config.task).split("test", trained).has_length, run.config.eval.lengths_after(trained))
+        }
     if measured == usual or not any(measured.values()):
         return ""
     if len(measured) == 1:
