@@ -6,7 +6,6 @@ in rpecli/report/templates.
 """
 
 import argparse
-import ast
 import inspect
 import json
 import re
@@ -270,14 +269,10 @@ def reference_table() -> str:
 
 def folders() -> str:
     """The folders of the repository: where encodings, tasks and recipes go, the package with its docstrings, the others."""
-    package = {f"rpecli/{path.parent.name}": _first_line(path) for path in sorted((ROOT / "rpecli").glob("*/__init__.py"))}
+    package = {f"rpecli/{path.parent.name}": catalog.summary(path) for path in sorted((ROOT / "rpecli").glob("*/__init__.py"))}
     first = ["rpecli/encodings", "tasks", "recipes"]
     texts = {name: FOLDERS[name] for name in first} | package | FOLDERS
     return table([{"folder": Markdown(f"[{name}/]({name}/)"), "what it holds": Markdown(text)} for name, text in texts.items()])
-
-
-def _first_line(path: Path) -> str:
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
 def results_index() -> str:

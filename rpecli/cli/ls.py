@@ -81,16 +81,17 @@ def _list_problems(folder: Path, as_json: bool) -> None:
 
 def _problems_of(run: Run) -> list[str]:
     """Every problem of a run, with that of a checkpoint, which takes torch to read."""
+    problems = problems_of(run)
     if not run.checkpoint_file.is_file():
-        return problems_of(run)
+        return problems
     from rpecli import tensor_file
     from rpecli.train.state import REMEDY
 
     try:
         tensor_file.read(run.checkpoint_file, REMEDY)
     except RunError as error:
-        return [*problems_of(run), str(error)]
-    return problems_of(run)
+        problems.append(str(error))
+    return problems
 
 
 def _of_suite(suite: str) -> list[dict[str, str]]:

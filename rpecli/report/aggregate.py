@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -99,6 +99,11 @@ class GroupResults:
     @property
     def solved_flags(self) -> list[bool]:
         return [flag for encoding in self.encodings for flag in encoding.solved_flags]
+
+
+def none_learned(flags: Collection[bool]) -> bool:
+    """Whether it is known of runs that none learned its training length."""
+    return bool(flags) and not any(flags)
 
 
 @dataclass(frozen=True)

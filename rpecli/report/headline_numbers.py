@@ -14,7 +14,7 @@ from typing import Any
 
 from rpecli.catalog import GROUPS
 from rpecli.report import paired
-from rpecli.report.aggregate import EncodingResults, GroupResults, TaskResults
+from rpecli.report.aggregate import EncodingResults, GroupResults, TaskResults, none_learned
 from rpecli.report.measures import EXACT, PERPLEXITY, SCORINGS, TOKENS, Scoring
 from rpecli.report.records import Record
 
@@ -155,7 +155,7 @@ class HeadlineNumbers:
 
 def headline_numbers(tasks: list[TaskResults]) -> HeadlineNumbers:
     """The numbers of these results."""
-    learned = [task for task in tasks if any(task.solved_flags) or not task.solved_flags]
+    learned = [task for task in tasks if not none_learned(task.solved_flags)]
     beyond = [task for task in learned if paired.extrapolation_lengths(task)]
     groups = [_group_names(task) for task in beyond]
     compared = ["RPE", "APE"] if any({"RPE", "APE"} <= names for names in groups) else _only_group(groups)

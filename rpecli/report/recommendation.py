@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from rpecli.report import paired, sample_size
-from rpecli.report.aggregate import EncodingResults, TaskResults
+from rpecli.report.aggregate import EncodingResults, TaskResults, none_learned
 from rpecli.report.headline_numbers import NEAR_CHANCE
 from rpecli.report.measures import Measure
 from rpecli.report.paired import Scores
@@ -140,7 +140,7 @@ def _outcome(
     task: TaskResults, own: list[EncodingResults], candidates: list[Candidate], lengths: list[int], measure: Measure
 ) -> str:
     flags = [flag for encoding in own for flag in encoding.solved_flags]
-    if flags and not any(flags):
+    if none_learned(flags):
         return UNLEARNED
     above_guess = [
         fmean(paired.area_over(run, lengths, _rescaled(task)) for run in paired.compared_runs(encoding, lengths))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from rpecli.report import paired, sample_size, stats, verdict_lines
-from rpecli.report.aggregate import TaskResults, by_scoring
+from rpecli.report.aggregate import TaskResults, by_scoring, none_learned
 from rpecli.report.format import describe_difference, p_equation, write_points, write_steps
 from rpecli.report.labels import LabelTest, label_test
 from rpecli.report.measures import Measure
@@ -81,7 +81,7 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
     """
     claims = [*extrapolations(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)]
     flags = [flag for task in tasks for flag in task.solved_flags]
-    return corrected(claims if any(flags) or not flags else list(map(unjudged, claims)))
+    return corrected(list(map(unjudged, claims)) if none_learned(flags) else claims)
 
 
 def beside_reference(own: list[Verdict], reference: list[TaskResults]) -> list[Verdict]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rpecli.report import verdict_text
+from rpecli.report.aggregate import none_learned
 from rpecli.report.content import ReportContent
 from rpecli.report.overview import UNSOLVED, Block, Blocks, Row, brief
 from rpecli.report.records import Verdict
@@ -23,8 +24,8 @@ def summary(content: ReportContent, width: int) -> list[str]:
     headline = content.headline
     lines = [*wrap(headline.title, width), "", *wrap(" ".join(headline.detail), width), ""]
     flags = [flag for task in content.tasks for flag in task.solved_flags]
-    judged = any(flags) or not flags
-    lines += claim_lines(content.verdicts, width) if judged else wrap(f"No claim is judged: {NOTHING_LEARNED}", width)
+    unjudged = wrap(f"No claim is judged: {NOTHING_LEARNED}", width)
+    lines += unjudged if none_learned(flags) else claim_lines(content.verdicts, width)
     if content.suites:
         lines += ["", *overview_lines(content.suites.blocks(), width, MAX_BANDS)]
     else:
