@@ -40,7 +40,7 @@ def export(
     require_writable("--out", out)
     selected, unreadable = select_trained_runs(runs, names, filters)
     from rpecli.describe import run_card
-    from rpecli.evaluate.load import checked_weights
+    from rpecli.run.problems import checked_weights
 
     problems = []
     for run in selected:

@@ -63,8 +63,8 @@ def _runs_in(folder: Path) -> list[Run]:
 def _take_up(run: Run, folder: Path) -> str:
     """Copies a run and says so. Raises RunError where a file of it is damaged, or the folder has another run of its name."""
     from rpecli import tensor_file
-    from rpecli.evaluate.load import checked_weights
     from rpecli.run.code import check_copies
+    from rpecli.run.problems import checked_weights
 
     if not run.is_trained:
         raise RunError(f"{run} is not trained, so there is nothing to import: {run.train_command}")

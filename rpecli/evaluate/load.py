@@ -2,7 +2,7 @@
 
 import torch
 
-from rpecli import catalog, tensor_file
+from rpecli import tensor_file
 from rpecli.choice import ChoiceError, canonical
 from rpecli.config.recipe import Config
 from rpecli.device import pick_device
@@ -14,7 +14,7 @@ from rpecli.model import LoadedModel, Transformer, build
 from rpecli.run.code import check_copies
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
-from rpecli.run.problems import about
+from rpecli.run.problems import about, checked_weights, foreign_weights
 from rpecli.run.provenance import data_sources
 
 
@@ -50,14 +50,6 @@ def load(run: Run, device: str = "auto", request: EvalRequest = EvalRequest()) -
     return loaded, weights
 
 
-def checked_weights(run: Run) -> str:
-    """The fingerprint of the weights file. Raises RunError where it is not the file that training ended with."""
-    recorded, now = run.record.get("weights"), catalog.fingerprint(run.weights_file)
-    if recorded not in (None, now):
-        raise RunError(f"{run.weights_file} is not the file that training wrote ({recorded}, now {now}): {_remedy(run, None)}")
-    return now
-
-
 def check_data(run: Run, config: Config) -> None:
     """Raises RunError where the user's own data is not what the run was trained on."""
     for path, recorded in run.record.get("data", {}).items():
@@ -69,7 +61,7 @@ def check_data(run: Run, config: Config) -> None:
 def _remedy(run: Run, override: str | None) -> str:
     if override is not None:
         return f"the weights of {override} were not trained: choose one without parameters, or the run's own"
-    return f"it is of another run, or of another version of rpe: delete {run} and train it again"
+    return foreign_weights(run)
 
 
 def _without_foreign_encodings(state: dict[str, torch.Tensor], model: Transformer) -> dict[str, torch.Tensor]:

@@ -47,7 +47,9 @@ def problems_of(run: Run) -> list[str]:
         return [problem]
     if not (problem := _problem(lambda: run.config)):
         problem = _problem(lambda: check_copies(run.path, run.config, run.record))
-    reads: list[Callable[[], object]] = [lambda: _read_metrics(run), run.all_evaluations, run.probes, lambda: _check_weights(run)]
+    reads: list[Callable[[], object]] = [lambda: _read_metrics(run), run.all_evaluations, run.probes]
+    if run.record["status"] == Status.TRAINED:
+        reads.append(lambda: checked_weights(run))
     return [text for text in (problem, *map(_problem, reads)) if text]
 
 
@@ -57,15 +59,20 @@ def _read_metrics(run: Run) -> None:
         raise RunError(lost)
 
 
-def _check_weights(run: Run) -> None:
-    """Raises RunError where the weights of a trained run are not those that training wrote."""
-    record, file = run.record, run.weights_file
-    if record["status"] != Status.TRAINED:
-        return
+def checked_weights(run: Run) -> str:
+    """The fingerprint of the weights of a trained run. Raises RunError where they are missing or not what training wrote."""
+    file, recorded = run.weights_file, run.record.get("weights")
     if not file.exists():
         raise RunError(f"{file} is missing: train the run again: {run.train_command}")
-    if record.get("weights") not in (None, catalog.fingerprint(file)):
-        raise RunError(f"{file} is not the file that training wrote: delete {run} and train it again")
+    now = catalog.fingerprint(file)
+    if recorded not in (None, now):
+        raise RunError(f"{file} is not the file that training wrote ({recorded}, now {now}): {foreign_weights(run)}")
+    return now
+
+
+def foreign_weights(run: Run) -> str:
+    """What weights that do not belong to a run are, and what to do."""
+    return f"it is of another run, or of another version of rpe: delete {run} and train it again"
 
 
 def _problem(read: Callable[[], object]) -> str | None:
