@@ -1,6 +1,6 @@
 """Writes results/papers/NAME.jsonl: what our runs of published cells came to, one line a run.
 
-    rpe reproduce c-rasp                 # hours; --cells and --budget do a part of it
+    rpe reproduce crasp                  # hours; --cells and --budget do a part of it
     python scripts/papers.py [RUNS]      # runs/papers by default; then python scripts/docs.py
 
 Runs that RUNS does not hold keep the lines that they have, as long as the paper still asks for them.

@@ -70,19 +70,19 @@ def test_shipped_papers_name_what_exists_and_have_problems_in_every_bin(name: st
 
 
 def test_published_means_are_those_of_the_tables() -> None:
-    loaded = paper.load("c-rasp")
+    loaded = paper.load("crasp")
     ape = outcome.outcome(loaded, loaded.by_name["binary-majority/ape/1/1/16/seeds"], [])
     assert [round(part.published, 4) for part in ape.bins] == [1.0, 0.9999, 0.9996]
     copy = outcome.outcome(loaded, loaded.by_name["unique-copy/ape/2/1/64/seeds"], [])
     assert [round(part.published, 4) for part in copy.bins] == [1.0, 0.9986, 0.9874]
-    rope = paper.load("c-rasp-rope")
+    rope = paper.load("crasp-rope")
     stopped = outcome.outcome(rope, rope.by_name["unique-copy/rope/2/1/64/d0.1-stopped"], [])
     assert [round(part.published, 4) for part in stopped.bins] == [1.0, 0.1105, 0.0]
     assert rope.configs(stopped.cell, 1)[0].stop_at == 1.0
 
 
 def test_a_protocol_reaches_its_runs() -> None:
-    loaded = paper.load("c-rasp")
+    loaded = paper.load("crasp")
     first, second = loaded.configs(loaded.by_name["unique-copy/ape/2/1/64/seeds"], 2)
     assert (first.seed, second.seed) == (0, 1)
     assert (first.n_layer, first.n_head, first.d_model, first.block) == (2, 1, 64, "gpt2")
@@ -252,7 +252,7 @@ def test_files_of_the_users_in_a_paper_are_relative_to_it_and_may_run(here: Path
 
 @pytest.mark.parametrize("words", [["--list"], ["--show"], ["--budget", "1m"]])
 def test_what_runs_nothing_or_times_this_machine_has_no_other_place(words: list[str], rpe: tiny.Rpe) -> None:
-    result = rpe("reproduce", "c-rasp", *words, "--on", "tcp://127.0.0.1:1")
+    result = rpe("reproduce", "crasp", *words, "--on", "tcp://127.0.0.1:1")
     assert (result.code, words[0] in result.err, "--on" in result.err) == (2, True, True)
 
 
@@ -280,12 +280,12 @@ def test_the_list_and_the_budget_measure_steps(tmp_path: Path, rpe: tiny.Rpe, mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["c-rsp"], "did you mean c-rasp"),
-        (["c-rasp", "--cells", "binary-majorty"], "did you mean binary-majority"),
-        (["c-rasp", "--budget", "soon"], "write a time such as 30m"),
-        (["c-rasp", "--budget", "0m"], "write a time such as 30m"),
+        (["crsp"], "did you mean crasp"),
+        (["crasp", "--cells", "binary-majorty"], "did you mean binary-majority"),
+        (["crasp", "--budget", "soon"], "write a time such as 30m"),
+        (["crasp", "--budget", "0m"], "write a time such as 30m"),
         (["--cells", "parity"], "a paper is needed"),
-        (["c-rasp", "--list", "--show"], "contradict"),
+        (["crasp", "--list", "--show"], "contradict"),
         (["./nothing.yaml"], "there is no file ./nothing.yaml"),
     ],
 )

@@ -29,13 +29,13 @@ Examples:
   rpe reproduce
 
   # the cells of one of them, with what they cost on this machine
-  rpe reproduce c-rasp --list
+  rpe reproduce crasp --list
 
   # published and ours, side by side
-  rpe reproduce c-rasp --cells binary-majority
+  rpe reproduce crasp --cells binary-majority
 
   # what fits into half an hour
-  rpe reproduce c-rasp --budget 30m
+  rpe reproduce crasp --budget 30m
 """
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 UNIT = {"s": 1, "m": 60, "h": 3600}
