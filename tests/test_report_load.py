@@ -230,6 +230,20 @@ def test_a_run_without_the_lengths_of_the_others_is_in_no_comparison_and_stops_n
     assert len(told) == (len(rows) not in (0, 3))
 
 
+def test_a_run_without_a_length_that_most_have_is_named_since_comparisons_lose_it(tmp_path):
+    lengths = [(16, 32, 64), (16, 32, 64), (16, 32), (16, 32, 64, 128)]
+    paths = [make_run(tmp_path, dict.fromkeys(of_run, 0.5), seed=seed) for seed, of_run in enumerate(lengths)]
+    (told,) = build.report_content(paths, "mine").warnings
+    assert told == (
+        "1 run of Copy, trained to 16, not evaluated at 64 as most are, so comparisons leave out what was measured there: "
+        f"rpe eval {paths[2]} --lengths 64"
+    )
+    Run(paths[2]).append_evaluation(evaluation(64, 0.5, 0.5))
+    content = build.report_content(paths, "mine")
+    assert paired.extrapolation_lengths(content.tasks[0]) == [32, 64]
+    assert not content.warnings
+
+
 def test_a_set_that_all_runs_share_is_taken_before_a_larger_one_of_a_few(tmp_path):
     one, other = make_run(tmp_path, {16: 0.4}), make_run(tmp_path, {16: 0.6}, seed=1)
     append_line(other / "eval.jsonl", evaluation(16, 0.9, 0.9) | {"fingerprint": "large", "n": 500})

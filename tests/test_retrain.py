@@ -8,7 +8,7 @@ from helpers.run_folders import evaluation, make_run, write_run
 
 from rpecli.config import load as config_load
 from rpecli.report import retrain
-from rpecli.report.load import load_runs
+from rpecli.report.load import RunResults, load_runs
 
 FLAGS = " --lengths 32 --samples 100"  # of `rpe eval`, that measure runs of make_run at 16 and 32
 
@@ -17,10 +17,10 @@ def commands(folder: Path, flag: str = "", shifted: bool = False) -> list[str]:
     return retrain.commands(load_runs(sorted(folder.iterdir())).runs, flag, shifted)
 
 
-def of_recipe(name: str, folder: Path, flags: dict[str, str]) -> None:
+def of_recipe(name: str, folder: Path, flags: dict[str, str], study: str | None = None) -> None:
     for config in config_load.load(name, flags)[0].configs():
         keys = {key: value for key, value in config.to_keys().items() if value is not None}
-        make_run(folder, {16: 1.0}, info={"study": name}, **keys)
+        make_run(folder, {16: 1.0}, info={"study": study or name}, **keys)
 
 
 def test_runs_that_differ_in_encoding_and_seed_are_one_command(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_more_seeds_are_the_flags_of_the_runs(tmp_path: Path, monkeypatch: pytes
     of_recipe("quick", tmp_path / "a", {"task": "copy", "encoding": "rope,learned", "steps": "7", "seed": "0:2"})
     runs = load_runs(sorted((tmp_path / "a").iterdir())).runs
     changes = [{"seed": seed} for seed in range(7)]
-    assert retrain.more(runs, changes) == "", "too long for a sentence"
-    monkeypatch.setattr(retrain, "LONG", 400)
     line = retrain.more(runs, changes)
+    monkeypatch.setattr(retrain, "LONG", len(line) - 1)
+    assert retrain.more(runs, changes) == "", "too long for a sentence"
     assert line.startswith("rpe train --task copy --encoding learned,rope --seed 0:7 --length 16 --curriculum 0.0 --steps 7 ")
     flags = {key.removeprefix("--").replace("-", "_"): value for key, value in pairwise(line.split(", then")[0].split()[2:])}
     made = {config.id for config in config_load.load(None, flags)[0].configs()}
@@ -159,3 +159,34 @@ def test_many_seeds_of_many_runs_are_a_sentence_too(tmp_path: Path) -> None:
 
 def pairwise(words: list[str]) -> list[tuple[str, str]]:
     return list(zip(words[::2], words[1::2], strict=True))
+
+
+OWN = "task: parity\nencoding: [rope]\nseed: 0:3\nlength: 8\nsteps: 60\nlengths: 1x:4x\nd_model: 16\n"
+
+
+def own_study(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> list[RunResults]:
+    """Runs that `rpe run ./mine.yaml` trained in this folder."""
+    monkeypatch.chdir(folder)
+    (folder / "mine.yaml").write_text(text)
+    of_recipe("./mine.yaml", folder / "runs", {}, "mine")
+    return load_runs(sorted((folder / "runs").iterdir())).runs
+
+
+def test_more_runs_of_a_recipe_in_the_folder_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = own_study(tmp_path, f"# d_model/n_head: ours\n{OWN}", monkeypatch)
+    measured = ", then rpe eval --lengths 16 --samples 100"
+    assert retrain.more(runs, [{"seed": seed} for seed in range(7)]) == f"rpe run ./mine.yaml --seed 0:7{measured}"
+    assert retrain.more(runs, [{"encoding": "sinusoidal"}]) == f"rpe run ./mine.yaml --encoding rope,sinusoidal{measured}"
+    assert retrain.commands(runs)[0] == "rpe run ./mine.yaml"
+
+
+@pytest.mark.parametrize("text", [OWN.replace("60", "61"), "task: [", OWN + "extra: ./mine.py\n"])
+def test_a_recipe_that_makes_other_runs_or_is_damaged_is_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    runs = own_study(tmp_path, OWN, monkeypatch)
+    (tmp_path / "mine.yaml").write_text(text)
+    train = "rpe train --task parity --encoding sinusoidal --seed 0:3 --length 8 --steps 60 --d-model 16 --lengths 1x:4x"
+    assert (
+        retrain.more(runs, [{"encoding": "sinusoidal"}]) == f"{train}, then rpe eval --lengths 16 --samples 100, then rpe report"
+    )

@@ -51,10 +51,10 @@ def test_the_labels_of_encodings_are_tested_beside_the_claim():
     )
 
 
-def more(encodings: str) -> str:
-    """The commands that train fake runs with seven seeds and measure them as they were."""
+def more(encodings: str, report: str = ", then rpe report") -> str:
+    """The commands that train fake runs with seven seeds, measure them as they were and report all: their recipe's does not."""
     train = f"rpe train --task copy --encoding {encodings} --seed 0:7 --length 16 --steps 100"
-    return f"{train}, then rpe eval --lengths 32 --samples 8"
+    return f"{train}, then rpe eval --lengths 32 --samples 8{report}"
 
 
 def test_too_few_seeds_end_with_the_command_that_should_decide():
@@ -78,11 +78,11 @@ def test_the_command_names_encodings_that_the_recipe_lacks():
     assert settle == f"To settle it: {more('learned,rope:base=500')}"
 
 
-@pytest.mark.parametrize("study", [{"study": "mine"}, {}])
-def test_the_command_is_that_of_the_runs_wherever_their_recipe_is(study):
+@pytest.mark.parametrize(("study", "report"), [({"study": "mine"}, ", then rpe report"), ({}, "")])
+def test_the_command_is_that_of_the_runs_wherever_their_recipe_is(study, report):
     runs = [fake_run(label, 0, {16: 1.0, 32: score}, **study) for label, score in (("rope", 0.9), ("learned", 0.2))]
     result = verdict.verdicts(aggregate(runs))[0]
-    assert result.settle == f"To settle it: {more('learned,rope')}"
+    assert result.settle == f"To settle it: {more('learned,rope', report)}"
     assert "too few seeds for a test" in result.summary
 
 

@@ -55,17 +55,29 @@ def compared_runs(encoding: EncodingResults, lengths: list[int]) -> list[RunResu
 
 
 def left_out(task: TaskResults) -> list[str]:
-    """Messages about the runs that comparisons leave out, because they were not evaluated where the others were."""
+    """Messages about the runs that comparisons leave out, and about the lengths: those that a run was not evaluated at."""
     lengths = extrapolation_lengths(task)
-    groups: dict[str, list[RunResults]] = defaultdict(list)
-    for run in (run for encoding in task.own for run in encoding.evaluated_runs):
-        if not run.is_reference and not all(length in run.all_evaluations for length in lengths):
-            groups[run.variant_flags].append(run)
+    own = [run for encoding in task.own for run in encoding.evaluated_runs if not run.is_reference]
+    out = [run for run in own if not all(length in run.all_evaluations for length in lengths)]
+    inside = [run for run in own if run not in out]
+    having = Counter(length for run in inside for length in _beyond(run, task))
+    lost = sorted({length for length, n in having.items() if 2 * n > len(inside)} - {*lengths})
+    fewer = [run for run in inside if not all(length in run.all_evaluations for length in lost)]
+    return [
+        *_messages(task, out, lengths, "not evaluated at {} as the others are, so in no comparison"),
+        *_messages(task, fewer, lost, "not evaluated at {} as most are, so comparisons leave out what was measured there"),
+    ]
+
+
+def _messages(task: TaskResults, runs: Sequence[RunResults], lengths: Sequence[int], what: str) -> list[str]:
+    """One message for all runs that are measured in one way, with the command that evaluates them at these lengths."""
+    by_way: dict[str, list[RunResults]] = defaultdict(list)
+    for run in runs:
+        by_way[run.variant_flags].append(run)
     at = ",".join(map(str, lengths))
     return [
-        f"{plural(len(runs), 'run')} of {task.title}, not evaluated at {at} as the others are, so in no comparison: "
-        f"rpe eval {paths_of(runs)}{flags} --lengths {at}"
-        for flags, runs in groups.items()
+        f"{plural(len(runs), 'run')} of {task.title}, {what.format(at)}: rpe eval {paths_of(runs)}{flags} --lengths {at}"
+        for flags, runs in by_way.items()
     ]
 
 

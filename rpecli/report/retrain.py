@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
@@ -22,9 +23,10 @@ from rpecli.task import Task
 
 MOST = 8  # lines of commands; of more, a run's own recipe.yaml says more
 MOST_RUNS = 1000  # checking the ids of so many takes two seconds
-FEW, LONG, LONG_WORD = 2, 160, 60  # commands in a sentence, its characters, and those of a list in it
+FEW, LONG, LONG_WORD = 2, 240, 60  # commands in a sentence, its characters, and those of a list in it
 FILES = "# first the commands that trained these runs: they name files of yours, which a report does not hold"
 MANY = "# first the runs: each has a recipe.yaml of its own, which rpe train takes"
+OWN_FILES = re.compile(r"path=|\.py\b")  # a recipe that names data or code of the user
 AXES = ("task", "encoding", "positions", "seed")
 
 
@@ -63,7 +65,8 @@ def commands(runs: Sequence[RunResults], runs_flag: str = "", shifted: bool = Fa
 def more(runs: Sequence[RunResults], changes: Sequence[Mapping[str, Any]], shifted: bool = False) -> str:
     """The commands that train and measure these runs with each of the changes: `rpe train ..., then rpe eval`.
 
-    Empty for runs that have no commands, for more than FEW commands that train, and for what is too long for a sentence.
+    A recipe that makes them is asked for the runs that there are too, so that its report shows them together. Empty for runs that
+    have no commands, for more than FEW commands that train, and for what is too long for a sentence.
     """
     if not _all_ship([run.config for run in runs]):
         return ""
@@ -72,12 +75,15 @@ def more(runs: Sequence[RunResults], changes: Sequence[Mapping[str, Any]], shift
     if len(alike) * len(changes) >= MOST_RUNS:
         return ""
     wanted = [(study, config.model_copy(update=dict(change))) for (study, _), config in alike.items() for change in changes]
-    whole, training = _training(wanted)
+    whole, training = _training([(_study(run), run.config) for run in one_per_directory(runs)] + wanted)
+    if training:
+        whole, training = _training(wanted)
     if len(whole) + len(training) > FEW:
         return ""
     flags = _eval_flags(runs)
     after = [f"rpe eval{flags}"] if training or flags else []
     after += ["rpe inspect --shift"] if training and shifted else []
+    after += ["rpe report"] if training and {_study(run) for run in runs} != {"default"} else []
     text = ", then ".join([*whole, *training, *after])
     return text if len(text) <= LONG and max(map(len, text.split()), default=0) <= LONG_WORD else ""
 
@@ -86,16 +92,28 @@ def _study(run: RunResults) -> str:
     return str(run.record.get("study", "default"))
 
 
+def _recipe(study: str) -> str | None:
+    """The recipe of a study, shipped or in the current folder; none that names files, which a report does not read."""
+    if study in catalog.names("recipes"):
+        return study
+    own = Path(f"{study}.yaml")
+    with suppress(RecipeError, OSError, UnicodeDecodeError):
+        if not OWN_FILES.search(own.read_text(encoding="utf-8")):
+            config_load.load(f"./{own}")
+            return f"./{own}"
+    return None
+
+
 def _training(wanted: Iterable[tuple[str, Config]]) -> tuple[list[str], list[str]]:
-    """`rpe run` of the shipped recipes that make these runs, by the study of each, and `rpe train` of the others."""
+    """`rpe run` of the recipes that make these runs, by the study of each, and `rpe train` of the others."""
     by_study: dict[str, list[Config]] = defaultdict(list)
     for study, config in wanted:
         by_study[study].append(config)
     whole, single = list[str](), list[Config]()
     for study, configs in sorted(by_study.items()):
         ids = {config.id for config in configs}
-        if study in catalog.names("recipes") and _made(study, flags := _choosing(study, configs)) >= ids:
-            whole.append(f"rpe run {study}{_written(flags)}")
+        if (recipe := _recipe(study)) and _made(recipe, flags := _choosing(recipe, configs)) >= ids:
+            whole.append(f"rpe run {shlex.quote(recipe)}{_written(flags)}")
         else:
             single += configs
     return whole, [f"rpe train {line}".rstrip() for line in islice(_of_flags(single), MOST + 1)]
