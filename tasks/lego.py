@@ -25,7 +25,7 @@ class Lego(Task):
     variants = {
         "format=scratchpad": {"length": 6, "steps": 6000, "lr": 4e-3},
         "format=scratchpad:permuted=true": {"length": 8, "steps": 3000, "lr": 6e-3},
-        "permuted=true": {},
+        "permuted=true": {"length": 3},
     }
     defaults = {"length": 4, "min_length": 2, "steps": 8000, "lr": 2e-3}
     examples = (
