@@ -22,7 +22,7 @@ class Polynomial(Task):
     symbols = len(WORDS)
     family = "arithmetic"
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
-    variants = {"format=scratchpad": {}, "format=steps": {}}
+    variants = {"format=scratchpad": {"length": 3, "curriculum": 0.5, "steps": 8000, "lr": 2e-3}, "format=steps": {}}
     defaults = {"length": 8, "steps": 3000}
     examples = (
         ([-1, -2, 2, 3, 3], "> x = -1 : -2 * x ** 2 + 3 * x ** 3 | [5] ."),
