@@ -38,7 +38,7 @@ class Addition(Arithmetic):
         "hints=102:operands=mixed": {"length": 5},
         "operands=mixed": {},
         "operands=mixed:padded=true:reverse_operands=false": {"length": 5},
-        "operands=mixed:reverse=false": {"steps": 2000, "curriculum": 0.0},
+        "operands=mixed:reverse=false": {"length": 3, "lr": 2e-3},
         "reverse=false": {"length": 4, "lr": 2e-3},
     }
     expressible = {"base=2:operands=split:reverse=false": (False, False)}
