@@ -31,7 +31,7 @@ class Addition(Arithmetic):
     family = "arithmetic"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140 (base 2, split)"
     variants = {
-        "base=2:operands=split:reverse=false": {"length": 50, "steps": 4000, "curriculum": 0.0},
+        "base=2:operands=split:reverse=false": {"lr": 2e-3},
         "count=5:format=sums:operands=mixed:padded=true": {"length": 6, "steps": 4000, "curriculum": 0.0},
         "format=scratchpad": {"steps": 2000, "curriculum": 0.0},
         "format=steps:operands=mixed:reverse=false": {"steps": 2000, "curriculum": 0.0},
