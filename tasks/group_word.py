@@ -24,7 +24,7 @@ class GroupWord(Task):
         "format=last": {"length": 16, "steps": 2400},
         "format=last:group=A5": {"length": 16, "steps": 2400},
         "format=last:group=S5": {"length": 16, "steps": 2400},
-        "format=last:group=Z60": {"length": 6, "steps": 2400, "lr": 2e-3},
+        "format=last:group=Z60": {"length": 16, "steps": 2400},
         "group=A5": {"steps": 2400},
         "group=S5": {"steps": 2400},
         "group=Z60": {"steps": 2400},
