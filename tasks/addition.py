@@ -31,15 +31,15 @@ class Addition(Arithmetic):
     family = "arithmetic"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140 (base 2, split)"
     variants = {
-        "base=2:operands=split:reverse=false": {"length": 50, "steps": 4000, "curriculum": 0.0},
+        "base=2:operands=split:reverse=false": {"lr": 2e-3},
         "count=5:format=sums:operands=mixed:padded=true": {"length": 6, "steps": 4000, "curriculum": 0.0},
         "format=scratchpad": {"steps": 2000, "curriculum": 0.0},
         "format=steps:operands=mixed:reverse=false": {"steps": 2000, "curriculum": 0.0},
         "hints=102:operands=mixed": {"length": 5},
         "operands=mixed": {},
         "operands=mixed:padded=true:reverse_operands=false": {"length": 5},
-        "operands=mixed:reverse=false": {"steps": 2000, "curriculum": 0.0},
-        "reverse=false": {"steps": 2000, "curriculum": 0.0},
+        "operands=mixed:reverse=false": {"length": 3, "lr": 2e-3},
+        "reverse=false": {"length": 4, "lr": 2e-3},
     }
     expressible = {"base=2:operands=split:reverse=false": (False, False)}
     defaults = {"length": 8, "steps": 9000, "curriculum": 0.5}

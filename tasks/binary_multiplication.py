@@ -17,7 +17,7 @@ class BinaryMultiplication(BinaryOperation):
     family = "arithmetic"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
     variants = {"padded=false": {}}
-    defaults = {"length": 40, "min_length": 3, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
+    defaults = {"length": 7, "min_length": 3, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
     examples = (
         ([0, 0, 1, 2, 0, 1, 1, 0, 1], "> 0 0 1 * 0 1 1 0 1 | [0] [0] [0] [1] [1] [0] [1] [end] [0] ."),
         ([1, 2, 1], "> 1 * 1 | [1] [end] [0] ."),

@@ -15,7 +15,7 @@ class CopyEvery(Task):
     title = "Copy every k-th"
     family = "copying"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
-    variants = {"k=3": {"length": 50, "lr": 4e-3}}
+    variants = {"k=3": {}}
     defaults = {"length": 17, "curriculum": 0.5, "tokens": 2048, "steps": 4000, "lr": 2e-3}
     examples = (([5, 16, 2, 7], "> # 5 16 2 7 | [5] [2] ."), ([0, 149], "> # 0 149 | [0] ."))
 

@@ -19,7 +19,7 @@ class MissingDuplicate(Task):
     symbols = 4
     family = "retrieval"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    defaults = {"length": 40, "min_length": 2, "curriculum": 0.5, "tokens": 2048, "steps": 2000}
+    defaults = {"length": 8, "min_length": 2, "curriculum": 0.5, "tokens": 1024, "steps": 8000, "lr": 2e-3}
     examples = (([0, 1, 1, 0, 0, 2, 1, 0], "> 0 1 1 0 0 ? 1 0 | [1] ."), ([1, 0, 1, 1, 2, 1, 3], "> 1 0 1 1 ? 1 # | [0] ."))
 
     def has_length(self, length: int) -> bool:

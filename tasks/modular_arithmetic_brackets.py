@@ -18,7 +18,7 @@ class ModularArithmeticBrackets(Task):
     title = "Modular arithmetic with brackets"
     family = "nested structure"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    defaults = {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 2000}
+    defaults = {"length": 7, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
     examples = (([8, 2, 7, 8, 6, 4, 9, 9], "> ( 2 * ( - 4 ) ) | [2] ."), ([8, 0, 6, 3, 9], "> ( 0 - 3 ) | [2] ."))
 
     def __init__(self, *, modulus: int = 5, mult: bool = True):

@@ -16,8 +16,8 @@ class MultiQueryWordProblem(Task):
     title = "MQAR word problem"
     family = "retrieval"
     source = "github.com/Fluffel/length_generalization at f941723"
-    variants = {"values=5": {}}
-    defaults = {"length": 50, "min_length": 3, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
+    variants = {"values=5": {"length": 50, "tokens": 2048, "steps": 3000, "lr": 6e-3}}
+    defaults = {"length": 6, "min_length": 3, "curriculum": 0.5, "tokens": 1024, "steps": 8000, "lr": 2e-3}
     examples = (
         ([3, 33, 7, 33, 34, 7, 3], "> k3 m1 k7 m1 ? k7 k3 | [m0] ."),
         ([4, 33, 34, 4], "> k4 m1 ? k4 | [m1] ."),

@@ -15,7 +15,7 @@ class MultiKeyRecall(Task):
     title = "Multi-key recall"
     family = "retrieval"
     source = "github.com/Fluffel/length_generalization at f941723"
-    variants = {"k=2": {"length": 50, "tokens": 2048, "steps": 3000, "lr": 6e-3}}
+    variants = {"k=2": {}}
     defaults = {"length": 20, "min_length": 9, "curriculum": 0.5, "tokens": 1024, "steps": 8000, "lr": 2e-3}
     examples = (
         ([9, 1, 2, 3, 4, 7, 1, 2, 3, 4], "> 9 1 2 3 4 7 1 2 3 4 | [7] ."),

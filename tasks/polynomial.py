@@ -22,8 +22,8 @@ class Polynomial(Task):
     symbols = len(WORDS)
     family = "arithmetic"
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
-    variants = {"format=scratchpad": {}, "format=steps": {}}
-    defaults = {"length": 8, "steps": 3000}
+    variants = {"format=scratchpad": {"length": 3}, "format=steps": {"length": 8, "curriculum": 0.0, "steps": 3000, "lr": 6e-3}}
+    defaults = {"length": 2, "curriculum": 0.5, "steps": 8000, "lr": 2e-3}
     examples = (
         ([-1, -2, 2, 3, 3], "> x = -1 : -2 * x ** 2 + 3 * x ** 3 | [5] ."),
         ([2, 3, 0], "> x = 2 : 3 * x ** 0 | [3] ."),

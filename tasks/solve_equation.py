@@ -18,7 +18,7 @@ class SolveEquation(Task):
     title = "Solve equation"
     family = "nested structure"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    defaults = {"length": 9, "min_length": 3, "curriculum": 0.5, "tokens": 2048, "steps": 4500}
+    defaults = {"length": 9, "min_length": 3, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
     examples = (([8, 1, 6, 10, 9, 11, 0], "> ( 1 - x ) = 0 | [1] ."), ([6, 10, 11, 1], "> - x = 1 | [4] ."))
 
     def __init__(self, *, modulus: int = 5):

@@ -17,7 +17,7 @@ class Sort(Task):
     family = "ordering"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
     variants = {
-        "distinct=false:symbols=5": {"length": 40, "steps": 2000},
+        "distinct=false:symbols=5": {"length": 20, "steps": 4500, "lr": 2e-3},
         "distinct=false:symbols=50": {"length": 16, "steps": 4500},
     }
     expressible = {"": (True, True)}

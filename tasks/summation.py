@@ -25,7 +25,7 @@ class Summation(Task):
     variants = {
         "format=scratchpad": {"length": 8, "tokens": 2048, "steps": 2500, "lr": 4e-3, "curriculum": 0.5},
         "format=steps": {"length": 8, "curriculum": 0.0, "steps": 1000, "lr": 6e-3},
-        "modulus=0": {"length": 8, "curriculum": 0.0, "steps": 2000, "lr": 6e-3},
+        "modulus=0": {},
     }
     defaults = {"length": 4, "curriculum": 0.5, "steps": 8000, "lr": 2e-3}
     examples = (([8, 1, 3], "> 8 + 1 + 3 | [2] ."), ([4], "> 4 | [4] ."))
