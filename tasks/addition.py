@@ -39,7 +39,7 @@ class Addition(Arithmetic):
         "operands=mixed": {},
         "operands=mixed:padded=true:reverse_operands=false": {"length": 5},
         "operands=mixed:reverse=false": {"steps": 2000, "curriculum": 0.0},
-        "reverse=false": {"steps": 2000, "curriculum": 0.0},
+        "reverse=false": {"length": 4, "lr": 2e-3},
     }
     expressible = {"base=2:operands=split:reverse=false": (False, False)}
     defaults = {"length": 8, "steps": 9000, "curriculum": 0.5}

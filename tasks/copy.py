@@ -18,7 +18,7 @@ class Copy(Task):
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
     variants = {
         "distinct=true:symbols=150": {"length": 50, "steps": 3000, "lr": 4e-3},
-        "symbols=2": {"length": 50},
+        "symbols=2": {"length": 24, "steps": 4500, "lr": 2e-3},
     }
     expressible = {"distinct=true:symbols=150": (True, False), "symbols=2": (False, False)}
     defaults = {"length": 64, "curriculum": 0.5, "tokens": 2048, "steps": 4000, "validate_every": 100}

@@ -15,8 +15,8 @@ class CopyEvery(Task):
     title = "Copy every k-th"
     family = "copying"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
-    variants = {"k=3": {"length": 50}}
-    defaults = {"length": 49, "curriculum": 0.5, "tokens": 2048, "steps": 4000, "lr": 4e-3}
+    variants = {"k=3": {"length": 18}}
+    defaults = {"length": 17, "curriculum": 0.5, "tokens": 2048, "steps": 4000, "lr": 2e-3}
     examples = (([5, 16, 2, 7], "> # 5 16 2 7 | [5] [2] ."), ([0, 149], "> # 0 149 | [0] ."))
 
     def __init__(self, *, k: int = 2, symbols: int = 150):

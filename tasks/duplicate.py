@@ -17,8 +17,8 @@ class Duplicate(Task):
     title = "Duplicate"
     family = "copying"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    variants = {"separator=true:symbols=100": {"length": 20, "steps": 3000}}
-    defaults = {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
+    variants = {"separator=true:symbols=100": {"length": 20, "steps": 3000, "lr": 6e-3}}
+    defaults = {"length": 12, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
     examples = (([1, 0, 0], "> 1 0 0 | [1] [0] [0] [1] [0] [0] ."), ([1], "> 1 | [1] [1] ."))
 
     def __init__(self, *, symbols: int = 2, separator: bool = False):

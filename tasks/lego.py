@@ -24,10 +24,10 @@ class Lego(Task):
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
     variants = {
         "format=scratchpad": {"length": 6, "steps": 6000, "lr": 4e-3},
-        "format=scratchpad:permuted=true": {},
+        "format=scratchpad:permuted=true": {"length": 8, "steps": 3000, "lr": 6e-3},
         "permuted=true": {},
     }
-    defaults = {"length": 8, "min_length": 2, "steps": 3000}
+    defaults = {"length": 4, "min_length": 2, "steps": 8000, "lr": 2e-3}
     examples = (
         ([0, 1, 2, 1, 0, 0, 0, 1, 2, 2], "> a = + 1 , b = - a , c = + b ? c | [-] ."),
         ([5, 3, 0, 0, 1, 0, 1], "> d = + f , f = - 1 ? d | [-] ."),

@@ -19,7 +19,7 @@ class ModularArithmetic(Task):
     title = "Modular arithmetic"
     family = "state tracking"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    defaults = {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 2000}
+    defaults = {"length": 5, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
     examples = (([1, 5, 2, 7, 3], "> 1 + 2 * 3 | [2] ."), ([1, 6, 1, 6, 1], "> 1 - 1 - 1 | [4] ."))
 
     def __init__(self, *, modulus: int = 5):

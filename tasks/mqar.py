@@ -19,7 +19,7 @@ class MultiQueryRecall(Task):
     title = "Multi-query recall"
     family = "retrieval"
     source = "Zoology: Measuring and Improving Recall in Efficient Language Models, 2023, arXiv 2312.04927"
-    variants = {"filler=any:symbols=8192": {"length": 64}, "filler=blank": {"length": 64}}
+    variants = {"filler=any:symbols=8192": {"length": 64}, "filler=blank": {"lr": 2e-3}}
     defaults = {"length": 24, "min_length": 16, "curriculum": 0.5, "tokens": 4096, "steps": 2000}
     examples = (
         ([3, 137, 3, 393, 0, 0], "> k3 v9 k3 [v9] x x"),

@@ -16,7 +16,7 @@ class MultiKeyRecall(Task):
     family = "retrieval"
     source = "github.com/Fluffel/length_generalization at f941723"
     variants = {"k=2": {}}
-    defaults = {"length": 50, "min_length": 9, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
+    defaults = {"length": 20, "min_length": 9, "curriculum": 0.5, "tokens": 1024, "steps": 8000, "lr": 2e-3}
     examples = (
         ([9, 1, 2, 3, 4, 7, 1, 2, 3, 4], "> 9 1 2 3 4 7 1 2 3 4 | [7] ."),
         ([5, 5, 6, 5, 0, 5, 5, 6, 5], "> 5 5 6 5 0 5 5 6 5 | [0] ."),

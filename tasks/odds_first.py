@@ -19,7 +19,7 @@ class OddsFirst(Task):
     family = "copying"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
     variants = {"order=docstring": {}}
-    defaults = {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 3000}
+    defaults = {"length": 8, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
     examples = (([0, 0, 1, 1, 0, 1], "> 0 0 1 1 0 1 | [0] [1] [1] [0] [1] [0] ."), ([1, 0, 1], "> 1 0 1 | [0] [1] [1] ."))
 
     def __init__(self, *, order: str = "code"):

@@ -20,7 +20,11 @@ class Parity(Task):
     family = "state tracking"
     order_matters = False
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
-    variants = {"format=bit": {"length": 16}, "format=bit:law=count": {"length": 16}}
+    variants = {
+        "format=bit": {"length": 8, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3},
+        "format=bit:law=count": {"length": 16},
+        "format=scratchpad": {"length": 8, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3},
+    }
     expressible = {"format=bit:law=count": (False, False)}
     defaults = {"length": 128, "tokens": 4096, "steps": 600}
     examples = (([1, 0, 1], "> 1 [1] 0 [1] 1 [0]"), ([0, 1], "> 0 [0] 1 [1]"))

@@ -13,7 +13,7 @@ class Periodic(Regular):
     title = "Periodic"
     family = "formal languages"
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
-    variants = {"word=aaaa": {}, "word=abab": {}}
+    variants = {"word=aaaa": {"length": 16, "steps": 2400, "lr": 2e-3}, "word=abab": {}}
     expressible = {"": (True, False), "word=aaaa": (True, False), "word=abab": (True, False)}
     defaults = {"length": 48, "tokens": 4096, "steps": 1000}
     examples = (([0, 0], "> a {a}a {. a}."), ([0, 0, 0, 0], "> a {a}a {. a}a {a}a {. a}."))

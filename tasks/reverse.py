@@ -22,7 +22,7 @@ class Reverse(Task):
         "format=both:symbols=100": {"length": 16, "steps": 5000},
         "format=twice:symbols=100": {"length": 16, "steps": 3000},
         "symbols=100": {"length": 16, "steps": 2000},
-        "symbols=2": {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 3000},
+        "symbols=2": {"length": 12, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3},
     }
     defaults = {"length": 16, "steps": 1200}
     examples = (([3, 1, 2], "> 3 1 2 | [2] [1] [3] ."), ([7], "> 7 | [7] ."))

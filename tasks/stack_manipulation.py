@@ -22,7 +22,7 @@ class StackManipulation(Task):
     family = "nested structure"
     source = "Neural Networks and the Chomsky Hierarchy, 2023, arXiv 2207.02098"
     variants = {"padded=false": {}}
-    defaults = {"length": 40, "curriculum": 0.5, "tokens": 2048, "steps": 2000}
+    defaults = {"length": 10, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
     examples = (
         ([0, 1, 1, 0, 4, 2, 2], "> 0 1 1 0 push1 pop pop | [1] [1] [0] [end] [0] [0] [0] [0] ."),
         ([1, 2, 2], "> 1 pop pop | [end] [0] [0] [0] ."),

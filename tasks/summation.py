@@ -23,11 +23,11 @@ class Summation(Task):
     family = "state tracking"
     source = "The Impact of Positional Encoding on Length Generalization in Transformers, 2023, arXiv 2305.19466"
     variants = {
-        "format=scratchpad": {"tokens": 2048, "steps": 2500, "lr": 4e-3, "curriculum": 0.5},
-        "format=steps": {"steps": 1000},
-        "modulus=0": {},
+        "format=scratchpad": {"length": 8, "tokens": 2048, "steps": 2500, "lr": 4e-3, "curriculum": 0.5},
+        "format=steps": {"length": 8, "curriculum": 0.0, "steps": 1000, "lr": 6e-3},
+        "modulus=0": {"length": 8, "curriculum": 0.0, "steps": 2000, "lr": 6e-3},
     }
-    defaults = {"length": 8, "steps": 2000}
+    defaults = {"length": 4, "curriculum": 0.5, "steps": 8000, "lr": 2e-3}
     examples = (([8, 1, 3], "> 8 + 1 + 3 | [2] ."), ([4], "> 4 | [4] ."))
 
     def __init__(self, *, modulus: int = 10, format: str = "answer"):

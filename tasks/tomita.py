@@ -28,10 +28,10 @@ class Tomita(Regular):
     source = "A Formal Framework for Understanding Length Generalization in Transformers, 2025, arXiv 2410.02140"
     variants = {
         "number=2": {},
-        "number=3": {},
+        "number=3": {"length": 24, "steps": 2400, "lr": 2e-3},
         "number=4": {},
         "number=5": {},
-        "number=6": {},
+        "number=6": {"length": 12, "steps": 2400, "lr": 2e-3},
         "number=7": {},
     }
     expressible = {
