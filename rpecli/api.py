@@ -144,11 +144,13 @@ class Run:
 
         Args:
             text: An input as `rpe show TASK` prints it, up to the answer: "3 1 2", or [3, 1, 2]. `>` before and `|` behind it are
-                added.
+                added. Where answers stand between the symbols, as in parity, write the symbols alone: the model's answers are put
+                in, one after another.
 
         Raises:
             RunError: The run is not trained, or its files are damaged.
-            ValueError: A symbol is not one of the task's, or the model does not read from left to right at positions 0, 1, 2, ...
+            ValueError: A symbol is not one of the task's, the input is empty or of no length of the task, or the model does not
+                read from left to right at positions 0, 1, 2, ...
         """
         if not isinstance(text, Iterable):
             raise ValueError(f"text {text!r:.60}: write the symbols of an input, such as '3 1 2' or [3, 1, 2]")

@@ -4,6 +4,7 @@ import inspect
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from rpecli.evaluate.load import load
 from rpecli.probes import attention_map
 from rpecli.run import directory
 from rpecli.run.files import RunError
+from rpecli.task import build as build_task
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"steps": 30, "length": 4, "tokens": 256, "d_model": 16, "n_head": 2, "n_layer": 1, "warmup": 5, "samples": 32}
@@ -194,6 +196,52 @@ def test_a_long_answer_is_cut_and_shown_by_its_first_words(run: rpe.Run, monkeyp
     assert shown.answer == " ".join(["3"] * 40)
     assert repr(shown) == f"AttentionMap('> 3 | {' '.join(['3'] * 30)} and 10 more', 1 layers, 2 heads, 43 tokens)"
     assert shown._repr_html_() == f"<p>&gt; 3 | <b>{' '.join(['3'] * 30)} and 10 more</b></p>"
+
+
+@pytest.fixture(scope="module")
+def parity(tmp_path_factory: pytest.TempPathFactory) -> rpe.Run:
+    return rpe.train("parity", "rope", seed=3, runs=tmp_path_factory.mktemp("parity"), device="cpu", **TINY)
+
+
+def test_answers_between_the_symbols_are_put_in_as_the_model_gives_them(parity: rpe.Run) -> None:
+    shown = parity.attention("1 0 1")
+    assert shown.words[::2] == [">", shown.words[2], shown.words[4], shown.words[6]]
+    assert [shown.words[place] for place in (0, 1, 3, 5)] == [">", "1", "0", "1"]
+    assert shown.answer == " ".join(shown.words[2::2])
+    assert shown.weights.shape == (1, 2, 7, 7)
+    assert shown._repr_html_() == f"<p>&gt; 1 0 1 <b>{shown.answer}</b></p>"
+    assert parity.attention("> 1 [1] 0 [1] 1 [0]").words == shown.words, "as rpe show prints it: its answers are the model's"
+    loaded, _ = load(directory.Run(parity.path))
+    words = loaded.task.words(list(range(loaded.task.vocabulary)))
+    with torch.no_grad():
+        best_T = loaded.model.head(loaded.model(torch.tensor([[words.index(word) for word in shown.words]]))).argmax(-1)[0]
+    assert [words[token] for token in best_T[1::2]] == shown.words[2::2]
+
+
+def test_an_empty_input_is_refused(run: rpe.Run, parity: rpe.Run) -> None:
+    for model in (run, parity):
+        for text in ("", ">", []):
+            with pytest.raises(ValueError, match="the input is empty: write the symbols of an input"):
+                model.attention(text)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "places"),
+    [
+        ("copy", "3 1", [">", "3", "1", "|"]),
+        ("parity", "1 0", [">", "1", None, "0", None]),
+        ("k-back:k=2", "a b e", [">", "a", "b", "e", None]),
+        ("depo", "24 100 k1 24 = [100]", [">", "24", "100", "k1", "24", "=", None]),
+        ("flip-flop:format=lm", "w 0 r", [">", "w", "0", "r", None]),
+        ("flip-flop:format=lm", "w 0 r [0] i 1", [">", "w", "0", "r", None, "i", "1"]),
+        ("dyck", "( )", [">", "(", ")"]),
+    ],
+)
+def test_the_places_of_answers_are_those_of_the_format(task: str, text: str, places: list[str | None]) -> None:
+    built = build_task(task)
+    loaded = SimpleNamespace(task=built, config=SimpleNamespace(task=task, length=built.nearest_length(6)))
+    tokens = attention_map._Input(loaded, text.split()).places()  # type: ignore[arg-type]
+    assert [None if token is None else built.words([token])[0] for token in tokens] == places
 
 
 def test_an_answer_is_the_likeliest_token_of_the_full_pass_each_time(run: rpe.Run) -> None:

@@ -69,6 +69,16 @@ def test_short_calls_are_repeated_within_a_round():
     assert len(fake.calls) == 2 + 2 * 3
 
 
+@pytest.mark.parametrize(("limit", "of_a", "of_b"), [(20, 2, 2), (8, 1, 1), (7, 1, 1), (3.5, 1, 1), (2, 1, 0)])
+def test_nothing_begins_once_the_time_is_over_and_only_whole_rounds_count(limit: float, of_a: int, of_b: int):
+    fake = FakeMachine()
+    cases = {name: fake.case(name, 2.0) for name in "AB"}
+    timings = fake.stopwatch().interleave(cases, 2, lambda: fake.now >= limit)
+    assert (len(timings["A"].rounds), len(timings["B"].rounds)) == (of_a, of_b)
+    assert fake.now < limit + 2
+    assert timings["A"].rounds[0] == 2.0, "without a whole round, the warm-up"
+
+
 def test_a_case_that_takes_too_long_is_timed_once():
     fake = FakeMachine()
     timings = fake.stopwatch(slowest=5).interleave({"A": fake.case("A", 1.0), "slow": fake.case("slow", 9.0)}, 3)

@@ -21,7 +21,7 @@ WORDS = ["red", "blue", "green", "one", "two", "three"]
 def known_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step takes a millisecond, and twice that with the second encoding; nothing is timed."""
 
-    def measure(study) -> Plan:
+    def measure(study, *_) -> Plan:
         times = {name: 0.001 * (1 + (number == 1)) for number, name in enumerate(study.configs)}
         ratios = {name: 1000 * seconds for name, seconds in times.items()}
         return Plan(asked_steps=study.config.steps, fixed_steps=study.fixed_steps, step_seconds=times, step_ratio=ratios,

@@ -51,7 +51,7 @@ def test_lists_in_flags_are_a_grid(rpe: tiny.Rpe, here: Path) -> None:
     result = rpe("train", tiny.recipe_file(here), *words)
     assert result.code == 0
     assert len(table(result.out)) == 8
-    assert "Next: rpe eval   # 1x to 8x of the training length" in result.out
+    assert "Next: rpe eval   # 1x to 2x of the training length" in result.out
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,21 @@ def test_lists_in_flags_are_a_grid(rpe: tiny.Rpe, here: Path) -> None:
 )
 def test_the_next_command_says_what_its_lengths_are_multiples_of(lengths: list[int], said: str) -> None:
     assert train.next_evaluation(lengths) == ("rpe eval --lengths 512:4096", said)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "asked", "said"),
+    [
+        ([8], ["1x:4x"], "1x to 4x of the training length"),
+        ([128, 128], ["1x:4x", "128,512"], "1x to 4x of the training length"),
+        ([8], ["2x"], "2x of the training length"),
+        ([8, 16], ["1x:4x", "1x:4x"], "1x to 4x of the training length"),
+        ([8, 16], ["8,64", "8,64"], "lengths 8 to 64"),
+        ([8, 8], ["1x:8x", "1x:4x"], "lengths 8 to 64"),
+    ],
+)
+def test_the_next_command_says_the_lengths_that_were_asked_for(lengths: list[int], asked: list[str], said: str) -> None:
+    assert train.next_evaluation(lengths, asked) == ("rpe eval", said)
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 75)])

@@ -17,6 +17,7 @@ from rpecli import catalog
 from rpecli.cli._run_tables import runs_table, shown_factors
 from rpecli.cli._run_text import spark
 from rpecli.describe import listing
+from rpecli.report import verdict
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, find_runs
 from rpecli.run.files import RECORD_FORMAT
@@ -489,7 +490,24 @@ def test_two_studies_are_compared(rpe: tiny.Rpe, evaluated: Path, here: Path) ->
 def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, evaluated: Path) -> None:
     result = rpe("report", "copy-*", "--compare", "a", "b", "--runs", evaluated)
     assert (result.code, "takes two studies and nothing else: remove 'copy-*'" in result.err) == (2, True)
-    assert rpe("report", "--compare", "a", "b", "--runs", evaluated).code == 1
+    result = rpe("report", "--compare", "a", "b", "--runs", evaluated)
+    assert (result.code, "'a' is not a report in results, a folder, a run in" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--ours", "nope"), "--ours nope: no encoding of these runs: "),
+        (("--at", "3x"), "--at 3x: no task was evaluated at that multiple of its length: there are "),
+    ],
+)
+def test_a_name_or_a_length_that_no_run_has_is_told_before_anything_is_compared(
+    words: tuple[str, ...], said: str, rpe: tiny.Rpe, evaluated: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "verdicts", None)
+    result = rpe("report", *words, "--runs", evaluated)
+    assert (result.code, result.out, said in result.err) == (2, "", True)
+    assert not (here / "results").exists()
 
 
 def test_a_watch_of_runs_that_have_ended_reports_at_once(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:

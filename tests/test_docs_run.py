@@ -130,7 +130,7 @@ def reader(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """`rpe choose` takes a millisecond for a step; no report draws its figures in three kinds."""
 
-    def measure(study) -> Plan:
+    def measure(study, *_) -> Plan:
         ratios = dict.fromkeys(study.configs, 1.0)
         return Plan(asked_steps=2, fixed_steps=True, step_seconds=dict.fromkeys(study.configs, 0.001), step_ratio=ratios,
                     attention_ratio=ratios, attention_length=in_turn.ATTENTION_LENGTH)  # fmt: skip

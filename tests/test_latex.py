@@ -17,7 +17,7 @@ from helpers.run_folders import make_run
 from rpecli.report import build
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
-from rpecli.report.load import ReportError
+from rpecli.report.load import ReportError, RunResults
 from rpecli.report.write import latex
 
 OVERFULL = re.compile(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt")
@@ -137,6 +137,17 @@ def test_ours_is_on_top_and_compared_with_each_other_encoding() -> None:
     assert above[0].startswith("$-$15")  # the area over 32 and 64, where scores are 0.6 and 0.3 against 0.8 and 0.4
     assert below[0].startswith("+30")
     assert above[1] == below[1] == "0.500"  # the smallest p of three pairs is 0.25, times two tests
+
+
+def test_the_caption_counts_the_seeds_of_the_length_that_is_shown() -> None:
+    assert "mean over 2 seeds, " in latex.paper(content({"alibi": [0.8, 0.8], "rope": [0.5, 0.6]})).decode()
+    runs = [fake_run("rope", seed, {16: 1.0, 32: 0.5, 64: 0.2}) for seed in (0, 1)]
+    runs += [fake_run("alibi", seed, {16: 1.0, **({} if seed else {32: 0.5}), 64: 0.2}) for seed in (0, 1)]
+    assert "mean over 1 to 2 seeds, " in latex.paper(content_of(runs)).decode()
+
+
+def content_of(runs: list[RunResults]) -> ReportContent:
+    return ReportContent("a_b", None, runs, [], aggregate(runs), {}, {}, [], [], [])
 
 
 def test_a_name_that_no_encoding_has_is_told(report: Path) -> None:

@@ -334,3 +334,12 @@ def test_a_hook_that_ends_the_process_fails_its_check_and_the_others_go_on(here:
 def test_several_encodings_are_refused(rpe: tiny.Rpe, here: Path) -> None:
     result = rpe("check", "rope+none")
     assert (result.code, result.err) == (2, "'rope+none': write one encoding: rpe check rope\n")
+
+
+@pytest.mark.parametrize("fault", ["import nothere\n", "class A(Encoding)\n    pass\n"], ids=["import", "syntax"])
+def test_a_file_that_does_not_load_fails_its_first_check(fault: str, rpe: tiny.Rpe, here: Path) -> None:
+    (here / "mine.py").write_text(f"from rpecli.encoding import Encoding\n{fault}")
+    result = rpe("check", "./mine.py")
+    assert result.code == 1
+    assert result.out.startswith("mine (encoding)\n  shapes     failed  mine.py:2: this file does not load: ")
+    assert "the other 7 checks need this one to pass first" in result.err

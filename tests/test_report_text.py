@@ -8,6 +8,7 @@ from helpers.fake_runs import fake_study
 
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
+from rpecli.report.heatmap import heat_map
 from rpecli.report.overview import CHANCE, brief, overview
 from rpecli.report.verdict import verdicts
 from rpecli.report.write import text
@@ -41,6 +42,22 @@ def test_seven_encodings_on_three_tasks_fit_a_narrow_terminal(quick):
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 37  # and the page below an empty line
     assert sum(line.startswith("Sinusoidal ") for line in lines) == 1
+
+
+def test_a_mean_of_fewer_seeds_than_others_of_its_row_is_marked():
+    runs = [result(one, {16: 1.0, 32: 0.5, 64: 0.25}, seed=seed) for one in ("rope", "alibi") for seed in (0, 1)]
+    del runs[1].evaluations[64]
+    lines = lines_of(aggregate(runs))
+    assert line_of(lines, "RoPE")[-3:] == ["100", "50", "25†"]
+    assert line_of(lines, "ALiBi")[-3:] == ["100", "50", "25"]
+    note = "† Mean of fewer seeds than others of its row: not every run was evaluated there."
+    assert note in " ".join(lines)
+    heat = heat_map(aggregate(runs))
+    assert {row.title: [cell.fewer for cell in row.cells[0]] for row in heat.rows} == {
+        "ALiBi": [False, False, False], "RoPE": [False, False, True]}  # fmt: skip
+    assert "1 seed of 2: others were not evaluated there" in heat.rows[1].cells[0][2].words
+    complete = overview(aggregate([run for run in runs if run.record["seed"] == 0]))
+    assert not any("†" in text for text in complete.notes)
 
 
 def default_tasks(*encodings):

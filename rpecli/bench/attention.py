@@ -6,6 +6,7 @@ included, since a model computes it once and not per layer.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -83,16 +84,20 @@ def predicted_seconds(rows: list[AttentionRow], choice: str, length: int) -> flo
     return timed[-1].ms / 1000 * (length / timed[-1].length) ** 2 if timed else 0.0
 
 
-def time_length(choices: list[str], length: int, options: Options, log: Log) -> list[AttentionRow]:
-    """A few encodings at a time take turns with plain attention."""
+def time_length(
+    choices: list[str], length: int, options: Options, log: Log, is_over: Callable[[], bool] = lambda: False
+) -> list[AttentionRow]:
+    """A few encodings at a time take turns with plain attention; those that are not timed when it `is_over` have no row."""
     device, rows = pick_device(options.device), list[AttentionRow]()
     for start in range(0, len(choices), GROUP_SIZE):
         group = choices[start : start + GROUP_SIZE]
+        if is_over():
+            break
         log(f"attention at {length}: {', '.join(group)}")
         cases = {PLAIN: attention_call(None, length, device)}
         cases |= {choice: attention_call(choice, length, device) for choice in group}
-        timings = machine.stopwatch(device, SLOWEST).interleave(cases, options.repeats)
-        rows += [timed_row(choice, length, timings[choice], timings[PLAIN]) for choice in group]
+        timings = machine.stopwatch(device, SLOWEST).interleave(cases, options.repeats, is_over)
+        rows += [timed_row(choice, length, timings[choice], timings[PLAIN]) for choice in group if timings[choice].rounds]
     return rows
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MIN_SECONDS = 0.03  # that one measurement lasts; shorter calls are repeated
+UNTIMED = "not timed: no time was left"
 Call = Callable[[], object]
 
 
@@ -17,6 +18,7 @@ class Timing:
     calls: int = 1  # per round
     rounds: list[float] = field(default_factory=list)
     note: str = ""
+    warm: float = math.nan  # seconds of the last call of the warm-up
 
     @property
     def median(self) -> float:
@@ -33,14 +35,34 @@ class Stopwatch:
     synchronize: Call = lambda: None
     clock: Callable[[], float] = time.perf_counter
 
-    def interleave(self, cases: dict[str, Call], rounds: int) -> dict[str, Timing]:
-        """Warms up every case, then times all of them once per round."""
-        timings = {name: self._warm_up(call) for name, call in cases.items()}
+    def interleave(self, cases: dict[str, Call], rounds: int, is_over: Callable[[], bool] = lambda: False) -> dict[str, Timing]:
+        """Warms up every case, then times all of them once per round.
+
+        Once `is_over` says so, which is asked before each measurement, no other begins: the rounds that are whole count, or
+        without any the warm-up, and a case that was not warmed up is not timed.
+        """
+        timings = {}
+        for name, call in cases.items():
+            timings[name] = Timing(note=UNTIMED) if is_over() else self._warm_up(call)
+        timed = {name: timing for name, timing in timings.items() if not timing.note}
         for _ in range(rounds):
-            for name, timing in timings.items():
-                if not timing.note:
-                    timing.rounds.append(self._seconds(cases[name], timing.calls))
+            seconds = self._round({name: (cases[name], timing.calls) for name, timing in timed.items()}, is_over)
+            if len(seconds) < len(timed):
+                break
+            for name, timing in timed.items():
+                timing.rounds.append(seconds[name])
+        for timing in timed.values():
+            timing.rounds = timing.rounds or [timing.warm]
         return timings
+
+    def _round(self, cases: dict[str, tuple[Call, int]], is_over: Callable[[], bool]) -> dict[str, float]:
+        """Seconds of each case, up to the one before which the time is over."""
+        seconds = dict[str, float]()
+        for name, (call, calls) in cases.items():
+            if is_over():
+                break
+            seconds[name] = self._seconds(call, calls)
+        return seconds
 
     def _warm_up(self, call: Call) -> Timing:
         """The first call starts threads and allocates, so the number of calls of a short case follows from the second."""
@@ -48,7 +70,8 @@ class Stopwatch:
         if seconds > self.slowest:
             return Timing(rounds=[seconds], note=f"a call takes {seconds:.0f} s: timed once")
         seconds = self._seconds(call, 1) if seconds < 1 else seconds
-        return Timing(calls=max(1, math.ceil(self.min_seconds / max(seconds, 1e-9))) if seconds < self.min_seconds else 1)
+        calls = max(1, math.ceil(self.min_seconds / max(seconds, 1e-9))) if seconds < self.min_seconds else 1
+        return Timing(calls, warm=seconds)
 
     def _seconds(self, call: Call, calls: int) -> float:
         """Mean seconds of one of several calls."""

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rpecli.report.build import Paper, Reference, Report
     from rpecli.report.content import ReportContent
+    from rpecli.report.load import ReportError
     from rpecli.report.records import Verdict
 
 MAX_WIDTH = 110  # of text in a terminal
@@ -146,8 +147,15 @@ def write_report(
     try:
         report = build.build_report([run.path for run in runs], name, out, command_line(), reference, paper or build.NO_PAPER)
     except ReportError as error:
-        stop(str(error), FAILURE)
+        stop_for(error)
     _print_report(report, out / name, as_json, tables)
+
+
+def stop_for(error: "ReportError") -> NoReturn:
+    """Ends the command for a report that cannot be made; a name that nothing matches is a mistake in the command."""
+    from rpecli.report.load import NothingMatchesError
+
+    stop(str(error), USAGE if isinstance(error, NothingMatchesError) else FAILURE)
 
 
 def write_with_records(runs: list[Run], name: str | None, out: Path, as_json: bool, tables: bool) -> None:

@@ -2,14 +2,13 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from rpecli import titles
 from rpecli.cli._execute import execute
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._output import say
 from rpecli.cli._select import create_runs
 from rpecli.cli._study import Study
+from rpecli.cli._timing import PLANNED, Clock, measure, minutes_of
 from rpecli.config.recipe import label
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import budget
@@ -23,29 +22,8 @@ from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.table import duration, plural
 
-if TYPE_CHECKING:
-    import torch
-
 BY_HEART = 0.05  # nats per token
-PLANNED = 0.85  # of the time; the rest is for scalings, the report, and runs that take longer than expected
 NEARLY = 0.95  # of the time: what a third seed or a scaling may use; the rest is for the report
-TIMED_TOKENS = 4096  # of a batch by which evaluation is timed
-
-
-@dataclass
-class Clock:
-    """Seconds of work, in this process and in those before it."""
-
-    minutes: float
-    earlier: float
-    start: float = field(default_factory=time.monotonic)
-
-    @property
-    def spent(self) -> float:
-        return self.earlier + time.monotonic() - self.start
-
-    def left(self, share: float = 1.0) -> float:
-        return share * 60 * self.minutes - self.spent
 
 
 @dataclass
@@ -94,55 +72,12 @@ def open_session(study: Study, minutes: float, most_seeds: int) -> Session:
     from rpecli.launch import pool
 
     clock = Clock(minutes, 0.0)
+    workers = max(1, study.jobs) if study.jobs is not None else pool.processes_for(len(study.configs), study.config.threads)
     plan = budget.read(study.plan_file)
     if plan is None:
-        plan = measure(study)
+        plan = measure(study, clock, most_seeds, workers)
     clock.earlier = plan.seconds
-    workers = max(1, study.jobs) if study.jobs is not None else pool.processes_for(len(study.configs), study.config.threads)
     return Session(study, plan, clock, workers, most_seeds)
-
-
-def measure(study: Study) -> Plan:
-    """Times a training step of every encoding and of plain attention, in turn, and attention alone."""
-    from rpecli import catalog
-    from rpecli.bench import Options, in_turn, timing
-    from rpecli.device import pick_device
-
-    plain = next(name for name in catalog.names("encodings") if titles.constants("encodings", name).get("group") == "none")
-    configs = {plain: study.config.model_copy(update={"encoding": plain}), **study.configs}
-    device = pick_device(study.device)
-    steps = in_turn.step_timings(configs, device, lambda text: say(text, err=True))
-    evaluations, validations = evaluation_timings(study, device)
-    alone = in_turn.attention_ratios(list(study.configs), Options(device=study.device), lambda text: say(text, err=True))
-    return Plan(
-        asked_steps=study.config.steps, fixed_steps=study.fixed_steps,
-        step_seconds={name: steps[name].median / in_turn.STEPS + validations[name] for name in study.configs},
-        evaluation_seconds=evaluations,
-        step_ratio={name: timing.ratio(steps[name], steps[plain]) for name in study.configs},
-        attention_ratio=alone, attention_length=in_turn.ATTENTION_LENGTH,
-    )  # fmt: skip
-
-
-def evaluation_timings(study: Study, device: "torch.device") -> tuple[dict[str, dict[int, float]], dict[str, float]]:
-    """Seconds of an evaluation by encoding and samples, and of the validations of a training step, from a few sequences each."""
-    from rpecli import model
-    from rpecli.evaluate import cost
-
-    evaluations, validations = dict[str, dict[int, float]](), dict[str, float]()
-    say("timing a short evaluation of each", err=True)
-    for name, config in study.configs.items():
-        loaded, settings = model.build(config, device), config.eval
-        loaded.model.eval()
-        of_sequence = cost.by_length(loaded, TIMED_TOKENS)
-        evaluations[name] = {
-            samples: sum(
-                seconds * settings.model_copy(update={"samples": samples}).n_sequences(loaded.task.sequence(length))
-                for length, seconds in of_sequence.items()
-            )
-            for samples in ([settings.samples] if study.fixed_samples else budget.fewer_samples(settings.samples))
-        }
-        validations[name] = of_sequence[min(of_sequence)] * config.validation_samples / config.validate_every
-    return evaluations, validations
 
 
 def train(session: Session) -> None:
@@ -170,7 +105,7 @@ def first_steps(session: Session) -> int:
         planned = budget.planned_seconds(plan, session.most_seeds, session.workers)
         stop(
             f"--minutes {clock.minutes:g} is too short: {_needed(session)}: write --minutes "
-            f"{_round_up((planned + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
+            f"{minutes_of((planned + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
             USAGE,
         )
     return steps
@@ -186,11 +121,6 @@ def _needed(session: Session) -> str:
     return (
         text if (seeds, fewest) == (1, asked) else f"{text}, {plural(seeds, 'seed')} of each with {asked:,} {duration(planned)}"
     )
-
-
-def _round_up(seconds: float) -> str:
-    """Minutes as a user types them."""
-    return f"{-(-seconds // 60):.0f}"
 
 
 def next_round(session: Session) -> Round | None:

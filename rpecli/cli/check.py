@@ -1,12 +1,13 @@
 """`rpe check`: validates recipes before hours of training, and tries everything that must hold of an encoding or a task."""
 
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rpecli import catalog
-from rpecli.choice import canonical, is_path, names_in
+from rpecli.choice import ChoiceError, canonical, is_path, names_in
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_recipe, load_recipe, named_choice
@@ -64,7 +65,7 @@ def _kind(name: str) -> str | None:
     """Whether a name is of `encodings` or of `tasks`; None for a recipe."""
     first, *others = names_in(canonical(name))
     if is_path(first):
-        kind = catalog.kind_of(catalog.find("encodings", first)) if first.endswith(".py") else None
+        kind = _kind_of_file(catalog.find("encodings", first)) if first.endswith(".py") else None
     else:
         kind = next((kind for kind in ("recipes", *KINDS) if first in catalog.names(kind)), None)
         kind = kind if kind in KINDS else None
@@ -74,6 +75,15 @@ def _kind(name: str) -> str | None:
     if not kind and not is_path(first) and first not in known and (close := catalog.close_names(first, [*known])):
         stop(f"{name!r} is no recipe, encoding or task: did you mean {' or '.join(f'{n} ({known[n]})' for n in close)}?", USAGE)
     return kind
+
+
+def _kind_of_file(path: Path) -> str:
+    """What a file imports says it; of one that cannot be read as Python, its text, since its first check says what is wrong."""
+    try:
+        return catalog.kind_of(path)
+    except ChoiceError:
+        text = path.read_bytes()
+        return "tasks" if b"rpecli.task" in text and b"rpecli.encoding" not in text else "encodings"
 
 
 def _check_code(choice: str, kind: str) -> None:

@@ -140,7 +140,7 @@ def _done(session: "Session", result: "Recommendation") -> list[str]:
 
 def _cuts(session: "Session") -> list[str]:
     plan, asked = session.plan, session.study.config.eval.samples
-    cuts = []
+    cuts = _untimed(session)
     if plan.samples and plan.samples < asked:
         cuts.append(f"Cut: {plan.samples} test sequences a length in place of {asked}.")
     if session.unmeasured:
@@ -161,6 +161,15 @@ def _cuts(session: "Session") -> list[str]:
     elif len(plan.current) < 3:
         cuts.append(f"Cut: {plural(len(plan.current), 'seed')}; an interval needs three.")
     return cuts
+
+
+def _untimed(session: "Session") -> list[str]:
+    """What the share of timing did not suffice for, which the table and the cost lack."""
+    plan, titles = session.plan, session.study.titles
+    of = {"a training step": plan.step_ratio, f"attention at {plan.attention_length:,} tokens": plan.attention_ratio}
+    missing = {what: [name for name in plan.encodings if name not in ratios] for what, ratios in of.items()}
+    texts = [f"{what} with {titles(names)}" for what, names in missing.items() if names]
+    return [f"Not timed in turn, since timing takes a quarter of --minutes at most: {'; '.join(texts)}."] if texts else []
 
 
 def _settling(session: "Session", result: "Recommendation") -> list[str]:

@@ -22,6 +22,7 @@ from rpecli.cli._output import (
     reference_results,
     runs_flag,
     say,
+    stop_for,
     write_report,
     write_with_records,
 )
@@ -172,7 +173,7 @@ def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, 
     try:
         comparison = build.compare_studies(studies, runs, out, name, command_line())
     except ReportError as error:
-        stop(str(error), FAILURE)
+        stop_for(error)
     if as_json:
         print_json(comparison.data)
         return

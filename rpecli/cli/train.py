@@ -1,5 +1,6 @@
 """`rpe train`: trains every run of a recipe."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rpecli import process
@@ -11,9 +12,13 @@ from rpecli.cli._inputs import check_recipe, read_recipe
 from rpecli.cli._output import print_next, print_tables, say
 from rpecli.cli._run_tables import runs_table
 from rpecli.cli._select import create_runs, fail_if_unreadable
+from rpecli.config.ranges import parse_lengths
+from rpecli.config.settings import EvalSettings
+from rpecli.report.format import format_factor
 from rpecli.run import lr_search
 from rpecli.run.directory import Run
 
+LENGTHS: str = EvalSettings.model_fields["lengths"].default  # that are evaluated where nobody asked for others
 EXAMPLES = """
 Examples:
   # two encodings with three seeds each on the default tasks
@@ -62,17 +67,33 @@ def train(
         say(f"{len(created) - len(todo)} of {len(created)} runs are already trained.")
     place.do(todo, stop_on_failure=True)
     print_tables(runs_table(created))
-    command, meaning = next_evaluation([run.config.length for run in created])
+    command, meaning = next_evaluation([run.config.length for run in created], [run.config.eval.lengths for run in created])
     print_next(command, runs, meaning)
     fail_if_unreadable(unusable)
     if _search.tell_undecided(known, runs):
         raise SystemExit(FAILURE)
 
 
-def next_evaluation(lengths: list[int]) -> tuple[str, str]:
-    """The next command and what it measures: 512 to 4096 where some model has a chance there, else multiples."""
-    longest = max(lengths)
+def next_evaluation(lengths: list[int], asked: Sequence[str] = (LENGTHS,)) -> tuple[str, str]:
+    """The next command and what it measures, for runs of these training lengths, of which these lengths were asked for.
+
+    Where nobody asked for others than multiples up to 8x, 512 to 4096 if some model has a chance there.
+    """
+    longest, texts = max(lengths), {*asked}
+    if texts != {LENGTHS}:
+        return "rpe eval", _asked_lengths(lengths, asked)
     if 64 <= longest <= 256:
         which = "longest training length" if len({*lengths}) > 1 else "training length"
         return "rpe eval --lengths 512:4096", f"{512 // longest}x to {4096 // longest}x of the {which} {longest}"
     return "rpe eval", "1x to 8x of the training length"
+
+
+def _asked_lengths(trained: list[int], asked: Sequence[str]) -> str:
+    """`1x to 4x of the training length`, or where runs differ in that, their lengths: `lengths 4 to 64`."""
+    tested = [parse_lengths(text, length) for length, text in zip(trained, asked, strict=True)]
+    factors = {tuple(format_factor(end, length) for end in (lengths[0], lengths[-1]))
+               for lengths, length in zip(tested, trained, strict=True)}  # fmt: skip
+    if len(factors) == 1:
+        return f"{' to '.join(dict.fromkeys(*factors))} of the training length"
+    ends = [min(lengths[0] for lengths in tested), max(lengths[-1] for lengths in tested)]
+    return f"lengths {' to '.join(dict.fromkeys(map(str, ends)))}"

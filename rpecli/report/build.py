@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rpecli import catalog
 from rpecli.choice import canonical
@@ -11,10 +11,13 @@ from rpecli.config.recipe import label
 from rpecli.escape import finite, name_problem
 from rpecli.plot import no_collection
 from rpecli.report.content import ReportContent
-from rpecli.report.load import ReportError, RunResults
+from rpecli.report.load import NothingMatchesError, ReportError, RunResults
 from rpecli.report.records import Verdict
 from rpecli.run.files import problem_of_folder, write_files
 from rpecli.table import Table
+
+if TYPE_CHECKING:
+    from rpecli.report.aggregate import TaskResults
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def build_report(
     from rpecli.report.write import data, html, latex, markdown
 
     check_place(name, out)
-    content = report_content(paths, name, command, reference)
-    ours = paper.ours and label_of_ours(content, paper.ours)
+    content = report_content(paths, name, command, reference, paper)
+    ours = paper.ours and label_of_ours(content.tasks, paper.ours)
     if paper.factor is not None:
         content = _with_length(content, paper.factor)
     data_files = data.files(content)  # before there are figures: each takes hundreds of megabytes where runs are thousands
@@ -104,37 +107,47 @@ def build_report(
 
 
 def _with_length(content: ReportContent, factor: float) -> ReportContent:
-    """The same, with a warning of the tasks that were not evaluated at so many times their training length.
-
-    Raises ReportError where none was: paper.tex would be empty.
-    """
-    from rpecli.report.format import format_factor
-    from rpecli.report.write.latex import length_of
-
-    lacking = [task.short_title for task in content.tasks if length_of(task, factor) is None]
-    if len(lacking) == len(content.tasks):
-        known = {(n / task.train_length, format_factor(n, task.train_length)) for task in content.tasks for n in task.lengths}
-        measured = ", ".join(text for _, text in sorted(known))
-        raise ReportError(f"--at {factor:g}x: no task was evaluated at that multiple of its length: there are {measured}")
+    """The same, with a warning of the tasks that were not evaluated at so many times their training length."""
+    lacking = _lacking_length(content.tasks, factor)
     if not lacking:
         return content
     warning = f"paper.tex leaves out {', '.join(lacking)}: not evaluated at {factor:g}x: rpe eval --lengths {factor:g}x"
     return replace(content, warnings=[*content.warnings, warning])
 
 
-def label_of_ours(content: ReportContent, name: str) -> str:
-    """The label of the encoding that a user calls by a name, or by the path of its file. Raises ReportError."""
-    labels = list(dict.fromkeys(one.label for task in content.tasks for one in task.own))
+def _lacking_length(tasks: "list[TaskResults]", factor: float) -> list[str]:
+    """The tasks that were not evaluated at so many times their training length.
+
+    Raises NothingMatchesError where none was: paper.tex would be empty.
+    """
+    from rpecli.report.format import format_factor
+    from rpecli.report.write.latex import length_of
+
+    lacking = [task.short_title for task in tasks if length_of(task, factor) is None]
+    if len(lacking) == len(tasks):
+        known = {(n / task.train_length, format_factor(n, task.train_length)) for task in tasks for n in task.lengths}
+        measured = ", ".join(text for _, text in sorted(known))
+        raise NothingMatchesError(f"--at {factor:g}x: no task was evaluated at that multiple of its length: there are {measured}")
+    return lacking
+
+
+def label_of_ours(tasks: "list[TaskResults]", name: str) -> str:
+    """The label of the encoding that a user calls by a name, or by the path of its file. Raises NothingMatchesError."""
+    labels = list(dict.fromkeys(one.label for task in tasks for one in task.own))
     wanted = label(canonical(name))
     if wanted not in labels:
-        raise ReportError(f"--ours {name}: no encoding of these runs: {catalog.nearest(wanted, labels)}")
+        raise NothingMatchesError(f"--ours {name}: no encoding of these runs: {catalog.nearest(wanted, labels)}")
     return wanted
 
 
 def report_content(
-    paths: list[Path], name: str, command: str | None = None, reference: Reference = NO_REFERENCE
+    paths: list[Path],
+    name: str,
+    command: str | None = None,
+    reference: Reference = NO_REFERENCE,
+    paper: Paper = NO_PAPER,
 ) -> ReportContent:
-    """The results, verdicts and tables of these runs. Raises ReportError."""
+    """The results, verdicts and tables of these runs. Raises ReportError, for what a paper lacks before anything is compared."""
     from rpecli.report import paired, verdict
     from rpecli.report.aggregate import aggregate, counted_tasks, own_tasks
     from rpecli.report.load import load_runs
@@ -150,7 +163,8 @@ def report_content(
     if reference.in_tests:
         own = {run.id for run in loaded.runs}  # a run of the reference that was trained again is one seed, not two
         tasks = aggregate(loaded.runs + [run for run in matching(loaded.runs, reference.runs)[0] if run.id not in own])
-    elif reference.runs:
+    _check_paper(tasks, paper)
+    if reference.runs and not reference.in_tests:
         background = reference_background(tasks, loaded.runs, reference.runs)
     probes, shifts = load_probes(tasks), invariance.load_shifts(tasks)
     trained = own_tasks(tasks)
@@ -173,6 +187,14 @@ def report_content(
         more_tables += _in_part("attention", attention.tables(probes[task.title]) if task.title in probes else [])
     results = (tasks, probes, shifts, verdicts, tables, more_tables, background.tasks, background.notes)
     return ReportContent(name, command, loaded.runs, messages, *results)
+
+
+def _check_paper(tasks: "list[TaskResults]", paper: Paper) -> None:
+    """Raises NothingMatchesError for an encoding or a length that these results lack."""
+    if paper.ours:
+        label_of_ours(tasks, paper.ours)
+    if paper.factor is not None:
+        _lacking_length(tasks, paper.factor)
 
 
 def _in_part(part: str, tables: list[Table]) -> list[Table]:

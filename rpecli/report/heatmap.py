@@ -27,6 +27,7 @@ class HeatCell:
     level: int  # of the color: 0 at chance or below, 100 where every token is right, or at the lowest perplexity of the task
     words: str  # range over seeds, chance, exact match
     unsolved: bool  # it is the training length, and not every run learned it
+    fewer: bool = False  # not every run was evaluated there
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,10 @@ class HeatMap:
         return any(cell and cell.unsolved for row in self.rows for cells in row.cells for cell in cells)
 
     @property
+    def fewer(self) -> bool:
+        return any(cell and cell.fewer for row in self.rows for cells in row.cells for cell in cells)
+
+    @property
     def levels(self) -> set[int]:
         return {cell.level for row in self.rows for cells in row.cells for cell in cells if cell}
 
@@ -162,11 +167,12 @@ def _cell(encoding: EncodingResults, task: TaskResults, length: int, top: float)
     words += [f"{measure.name} {measure.write_range(summaries[measure.key])}"
               for measure in (scoring.shown, scoring.aside) if measure.key in summaries]  # fmt: skip
     words += [f"chance {scoring.shown.write(chance)}"] if chance is not None else []
-    words += [plural(shown.n, "seed")]
+    fewer = overview.has_fewer_seeds(encoding, length)
+    words += [plural(shown.n, "seed") + (f" of {len(encoding.evaluated_runs)}: others were not evaluated there" if fewer else "")]
     if unsolved:
         words.append(f"{sum(encoding.solved_flags)} of {len(encoding.solved_flags)} learned the training length")
     level = round(100 * min(1.0, max(0.0, (above_chance or 0.0) / top)))
-    return HeatCell(scoring.shown.cell(shown.mean), level, "; ".join(words), unsolved)
+    return HeatCell(scoring.shown.cell(shown.mean), level, "; ".join(words), unsolved, fewer)
 
 
 def css(heat: HeatMap) -> str:

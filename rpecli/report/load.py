@@ -32,6 +32,10 @@ class ReportError(ValueError):
     """There is nothing to report, or no place to write it; the message says what to type."""
 
 
+class NothingMatchesError(ReportError):
+    """A name, or a length, that nothing in the runs or reports matches."""
+
+
 class Validation(NamedTuple):
     """What a report needs of a line of metrics.jsonl: a tenth of the memory."""
 

@@ -17,7 +17,8 @@ MAX_ROWS, MIN_REFERENCE = 5, 2  # encodings in a terminal where reference result
 MAX_LENGTHS = 6  # of more, doublings of the training length are shown, and of those the first and the last
 EXACT_COLUMN = "EM"
 USEFUL = 0.05  # by which exact match differs from token accuracy, and from 0, where it is shown
-UNSOLVED = "*"
+UNSOLVED, FEWER = "*", "†"
+MARKS = UNSOLVED + FEWER  # that stand behind a number
 CHANCE = ("chance", "", "")
 Row = tuple[str, str, str]  # encoding, group, source
 
@@ -80,6 +81,7 @@ class Overview(Blocks):
                 **dict.fromkeys(self._legends(), True),
                 f"{EXACT_COLUMN}: exact match at the first length beyond training.": exact,
                 f"{UNSOLVED} Not learned by every run ({' or '.join(unlearned)}).": bool(unlearned),
+                f"{FEWER} Mean of fewer seeds than others of its row: not every run was evaluated there.": self._has_fewer(),
                 "Unmarked rows: reference.": len(self.keys) == 2 and any(row[2] == REFERENCE for row in self.rows),
                 f"{plural(self.hidden, 'more encoding')} on the page.": self.hidden > 0,
                 "More lengths: --tables.": self.more_lengths,
@@ -101,6 +103,9 @@ class Overview(Blocks):
             if any(cell.endswith(UNSOLVED) for row in self.rows for cell in block.cells.get(row, [])):
                 words[block.task.scoring.unlearned] = None
         return list(words)
+
+    def _has_fewer(self) -> bool:
+        return any(FEWER in cell for block in self.blocks for row in self.rows for cell in block.cells.get(row, []))
 
     def tables(self) -> list[Table]:
         """One table per task, with chance as its foot."""
@@ -248,7 +253,14 @@ def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[E
 
 def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
     text = task.scoring.shown.cell(_mean(encoding, length, task.scoring.shown))
-    return text + (UNSOLVED if text != MISSING and task.is_unsolved(encoding, length) else "")
+    if text == MISSING:
+        return text
+    return text + FEWER * has_fewer_seeds(encoding, length) + UNSOLVED * task.is_unsolved(encoding, length)
+
+
+def has_fewer_seeds(encoding: EncodingResults, length: int) -> bool:
+    """Whether some run was not evaluated at a length, and others were."""
+    return 0 < sum(length in run.evaluations for run in encoding.evaluated_runs) < len(encoding.evaluated_runs)
 
 
 def _mean(encoding: EncodingResults, length: int, measure: Measure) -> float | None:

@@ -25,13 +25,16 @@ class Costs:
     length: int  # tokens of the latter
 
     def sentence(self, candidates: list[Candidate]) -> str:
-        """Of the encoding to use, and of the next one."""
-        texts = [
-            f"{one.title} {_times(self.step.get(one.label))} and {_times(self.attention.get(one.label))}" for one in candidates
-        ]
+        """Of the encoding to use, and of the next one; empty where nothing was timed."""
+        timed = {"a training step of these models": self.step, f"attention alone at {self.length:,} tokens": self.attention}
+        timed = {what: ratios for what, ratios in timed.items() if ratios}
+        if not timed:
+            return ""
+        texts = [f"{one.title} {' and '.join(_times(ratios.get(one.label)) for ratios in timed.values())}" for one in candidates]
+        how = "both timed" if len(timed) > 1 else "timed"
         return (
-            f"Cost, as a multiple of plain attention, both timed in turn on this machine: of a training step of these models and "
-            f"of attention alone at {self.length:,} tokens: {'; '.join(texts)}."
+            f"Cost, as a multiple of plain attention, {how} in turn on this machine: "
+            f"of {' and of '.join(timed)}: {'; '.join(texts)}."
         )
 
 
@@ -88,7 +91,7 @@ def details(result: Recommendation, task: TaskResults, costs: Costs) -> list[str
     """Paragraphs below the answer."""
     costs_of = [result.choice, *filter(None, [_other(result)])]
     if result.outcome == UNLEARNED:  # differences of models that learned nothing
-        return [costs.sentence(costs_of)]
+        return list(filter(None, [costs.sentence(costs_of)]))
     paragraphs = [_comparison(result), _stopgap(result, costs), _only_trained(result, task), costs.sentence(costs_of)]
     return [*filter(None, paragraphs), *(_pretrained(model, result.measure) for model in result.pretrained)]
 

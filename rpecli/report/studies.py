@@ -13,7 +13,7 @@ from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.config.yaml_source import RecipeError
 from rpecli.report.aggregate import TaskResults, aggregate
-from rpecli.report.load import ReportError, RunResults, load_runs, one_per_directory
+from rpecli.report.load import NothingMatchesError, ReportError, RunResults, load_runs, one_per_directory
 from rpecli.report.records import FORMAT
 from rpecli.report.report_data import RunRecord
 from rpecli.run.directory import Run, find_runs
@@ -36,7 +36,7 @@ class Study:
 
 
 def load_study(name: str, runs: Path, out: Path) -> Study:
-    """The study of this name. Raises ReportError with what there is."""
+    """The study of this name. Raises ReportError; NothingMatchesError, with what there is, for a name of none."""
     path = Path(name)
     for file in (path, path / REPORT, out / name / REPORT):
         if file.is_file() and file.name == REPORT:
@@ -44,7 +44,9 @@ def load_study(name: str, runs: Path, out: Path) -> Study:
     if path.is_dir():
         paths = [path] if Run(path).record_file.is_file() else _run_paths(path)
         if not paths:
-            raise ReportError(f"{name}: contains neither a report.json nor runs: name a report, a folder of runs or a recipe")
+            raise NothingMatchesError(
+                f"{name}: contains neither a report.json nor runs: name a report, a folder of runs or a recipe"
+            )
         return _from_runs(name, f"{plural(len(paths), 'run')} in {path}", paths)
     known_paths = _run_paths(runs)
     matches = [path for path in known_paths if path.match(name)]
@@ -54,7 +56,7 @@ def load_study(name: str, runs: Path, out: Path) -> Study:
         return _from_recipe(name, runs, known_paths)
     reports = sorted(file.parent.name for file in out.glob(f"*/{REPORT}"))
     hint = catalog.nearest(name, [*reports, *catalog.names("recipes"), *(path.name for path in known_paths)])
-    raise ReportError(f"{name!r} is not a report in {out}, a folder, a run in {runs} or a recipe: {hint}")
+    raise NothingMatchesError(f"{name!r} is not a report in {out}, a folder, a run in {runs} or a recipe: {hint}")
 
 
 def _run_paths(folder: Path) -> list[Path]:
@@ -64,7 +66,9 @@ def _run_paths(folder: Path) -> list[Path]:
 def _from_recipe(name: str, runs: Path, paths: list[Path]) -> Study:
     try:
         ids = {config.id for config in choices(config_load.load(name)[0], runs).configs}
-    except (RecipeError, RunError) as error:
+    except RecipeError as error:
+        raise NothingMatchesError(str(error)) from None
+    except RunError as error:
         raise ReportError(str(error)) from None
     members = [path for path in paths if path.name in ids]
     if not members:

@@ -121,7 +121,8 @@ def _cell(scores: list[float], measure: Measure, bold: bool) -> str:
 def _caption(tasks: list[TaskResults], factor: float | None) -> str:
     """What the cells are."""
     measures = list(dict.fromkeys(task.scoring.shown.axis for task in tasks))
-    seeds = {len(one.evaluated_runs) for task in tasks for one in task.own if one.evaluated_runs}
+    counts = [len(_scores(one, length_of(task, factor) or 0, task.scoring.shown)) for task in tasks for one in task.own]
+    seeds = {count for count in counts if count} or {0}
     where = "the first tested length beyond training" if factor is None else f"{factor:g} times the training length"
     many = plural(max(seeds), "seed") if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)} seeds"
     interval = " with 95 % interval" if max(seeds) >= stats.MIN_SEEDS else ""

@@ -8,7 +8,7 @@ from typing import Literal
 from rpecli.report import verdict_text
 from rpecli.report.aggregate import none_learned
 from rpecli.report.content import ReportContent
-from rpecli.report.overview import UNSOLVED, Block, Blocks, Row, brief
+from rpecli.report.overview import MARKS, Block, Blocks, Row, brief
 from rpecli.report.records import Verdict
 from rpecli.report.verdict import NOTHING_LEARNED
 from rpecli.table import plural
@@ -103,13 +103,15 @@ def _widths(block: Block) -> list[int]:
 
 
 def _columns(block: Block) -> list[list[str]]:
-    """The cells below each other; where some are marked, the others have a space in its place."""
+    """The cells below each other; where some are marked, the others have spaces in place of marks."""
     columns = [list(column) for column in zip(block.columns, *block.cells.values(), strict=True)]
-    marked = [any(cell.endswith(UNSOLVED) for cell in column) for column in columns]
-    return [
-        [cell if not mark or cell.endswith(UNSOLVED) else f"{cell} " for cell in column]
-        for column, mark in zip(columns, marked, strict=True)
-    ]
+    most = [max(map(_marks, column)) for column in columns]
+    return [[cell + " " * (room - _marks(cell)) for cell in column] for column, room in zip(columns, most, strict=True)]
+
+
+def _marks(cell: str) -> int:
+    """How many marks stand behind a number."""
+    return len(cell) - len(cell.rstrip(MARKS))
 
 
 def _block_width(block: Block, room: int) -> int:
