@@ -42,8 +42,9 @@ def check(
 ) -> None:
     """Validate a recipe, an encoding or a task; without a name, every shipped recipe.
 
-    All errors of a recipe are reported at once, with file, line, key and remedy. An encoding or a task gets one line for each
-    thing that must hold, with the line of the file where it does not.
+    Errors of a recipe are reported together, with file, line, key and remedy; those that depend on others, or on the code of its
+    tasks and encodings, when these are mended. An encoding or a task gets one line for each thing that must hold, with the line
+    of the file where it does not.
     """
     from rpecli.describe import listing
 
