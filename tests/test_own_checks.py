@@ -334,3 +334,51 @@ def test_a_hook_that_ends_the_process_fails_its_check_and_the_others_go_on(here:
 def test_several_encodings_are_refused(rpe: tiny.Rpe, here: Path) -> None:
     result = rpe("check", "rope+none")
     assert (result.code, result.err) == (2, "'rope+none': write one encoding: rpe check rope\n")
+
+
+OWN_TASK = """from rpecli.task import Task, prompt_answer
+
+
+class Mine(Task):
+    symbols = 8
+
+    def draw(self, rng, batch, length):
+        return rng.integers(self.symbols, size=(batch, length))
+
+    def layout(self, x_BxN):
+        return prompt_answer(x_BxN, x_BxN)
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("layout(", "layuot(", "mine.py:4: layout: is missing: Mine derives from Task, which needs it"),
+        ("draw(", "drew(", "mine.py:4: draw: is missing: Mine derives from Task, which needs it"),
+        ("(x_BxN, x_BxN)", "(x_BxN, x_BxN + 0.5)", "mine.py:11: layout: ValueError: symbols are whole numbers, and "),
+    ],
+)
+def test_a_missing_method_of_a_task_and_fractions_are_told_with_the_line(
+    right: str, wrong: str, message: str, rpe: tiny.Rpe, here: Path
+) -> None:
+    Path("mine.py").write_text(OWN_TASK.replace(right, wrong))
+    checked = rpe("check", "./mine.py")
+    assert checked.code == 1
+    assert message in " ".join(checked.out.split())
+    trained = rpe("train", "--task", "./mine.py", *TINY)
+    assert (trained.code, message in trained.err) == (2, True)
+
+
+def test_rows_are_told_nothing_about_methods_and_which_lengths_are_missing(rpe: tiny.Rpe, here: Path) -> None:
+    Path("mine.jsonl").write_text("{")
+    checked = rpe("check", "data:path=mine.jsonl")
+    assert "mine.jsonl:1: not JSON" in " ".join(checked.out.split())
+    assert "rpecli/task.py" not in " ".join(checked.out.split())
+    Path("mine.jsonl").write_text("".join(f'{{"input": "a", "target": "{"a" * n}"}}\n' for n in range(1, 25)))
+    checked = rpe("check", "data:path=mine.jsonl")
+    assert "24 of those up to 32; none of 25, 26, 27, 28, 29 and 3 more" in " ".join(checked.out.split())
+
+
+@pytest.mark.parametrize(("number", "text"), [(2.34e6, "2.3 million"), (1e5, "0.1 million"), (4_560, "4.6 thousand")])
+def test_a_low_speed_is_in_thousands(number: float, text: str) -> None:
+    assert task_checks._rate(number) == text

@@ -1,12 +1,13 @@
 """`rpe check`: validates recipes before hours of training, and tries everything that must hold of an encoding or a task."""
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rpecli import catalog
-from rpecli.choice import canonical, is_path, names_in
+from rpecli.choice import canonical, data_in, is_path, names_in
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_recipe, load_recipe, named_choice
@@ -92,7 +93,8 @@ def _check_code(choice: str, kind: str) -> None:
         results += results_of(trials[1:])
     width = max(len(result.outcome) for result in results)
     for name, result in zip(checks, results, strict=False):
-        say("\n".join(_lines(f"  {name:<9}  {result.outcome:<{width}}  ", checks[name], result)))
+        check = replace(checks[name], remedy="") if result is first and data_in(choice) else checks[name]  # no code of the user's
+        say("\n".join(_lines(f"  {name:<9}  {result.outcome:<{width}}  ", check, result)))
     if first.outcome == FAILED:
         stop(f"the other {len(checks) - 1} checks need this one to pass first", FAILURE)
     if failed := sum(result.outcome == FAILED for result in results):
