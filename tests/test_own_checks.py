@@ -382,3 +382,33 @@ def test_rows_are_told_nothing_about_methods_and_which_lengths_are_missing(rpe: 
 @pytest.mark.parametrize(("number", "text"), [(2.34e6, "2.3 million"), (1e5, "0.1 million"), (4_560, "4.6 thousand")])
 def test_a_low_speed_is_in_thousands(number: float, text: str) -> None:
     assert task_checks._rate(number) == text
+
+
+def test_a_file_of_the_working_folder_is_suggested_first(rpe: tiny.Rpe, here: Path) -> None:
+    for name in ("third.yaml", "my_bias.py", "my_task.py"):
+        Path(name).write_text("")
+    said = {
+        ("run", "third"): "./third.yaml",
+        ("report", "--recipe", "third"): "./third.yaml",
+        ("check", "third"): "./third.yaml",
+        ("reproduce", "third"): "./third.yaml",
+        ("check", "my_bias"): "./my_bias.py",
+        ("show", "my-bias"): "./my_bias.py",
+        ("train", "--encoding", "my-bias"): "./my_bias.py",
+        ("train", "--task", "my_task"): "./my_task.py",
+    }
+    for words, path in said.items():
+        result = rpe(*words)
+        assert (result.code, f"did you mean {path}?" in result.err) == (2, True), result
+
+
+def test_a_recipe_of_one_run_or_without_keys_is_told_as_such(rpe: tiny.Rpe, here: Path) -> None:
+    Path("one.yaml").write_text("task: copy")
+    Path("empty.yaml").write_text("# nothing")
+    assert rpe("check", "./one.yaml").out == "./one.yaml: 1 run, no errors\n"
+    assert rpe("check", "./empty.yaml").out == "./empty.yaml: 4 runs, no errors (it has no keys: all are at their defaults)\n"
+
+
+def test_what_is_to_be_written_is_told_the_nearest(rpe: tiny.Rpe, here: Path) -> None:
+    result = rpe("new", "tsk", "x")
+    assert (result.code, result.err) == (2, "unknown kind 'tsk': did you mean task?\n")

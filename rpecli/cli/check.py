@@ -59,7 +59,8 @@ def check(
     for recipe in catalog.names("recipes") if name is None else [name]:
         loaded, source = load_recipe(recipe, {})
         check_recipe(loaded, source)
-        say(f"{recipe}: {len(loaded.configs())} runs, no errors")
+        defaults = "" if loaded.model_fields_set else " (it has no keys: all are at their defaults)"
+        say(f"{recipe}: {plural(len(loaded.configs()), 'run')}, no errors{defaults}")
 
 
 def _kind(name: str) -> str | None:
@@ -73,7 +74,10 @@ def _kind(name: str) -> str | None:
     if kind and others:
         stop(f"{name!r}: write one {kind[:-1]}: rpe check {first}", USAGE)
     known = {other: word for kind, word in {**KINDS, "recipes": "recipe"}.items() for other in catalog.names(kind)}
-    if not kind and not is_path(first) and first not in known and (close := catalog.close_names(first, [*known])):
+    unknown = not kind and not is_path(first) and first not in known
+    if unknown and (own := catalog.own_file(name, ".py", ".yaml")):
+        stop(f"{name!r} is no recipe, encoding or task: did you mean {own}?", USAGE)
+    if unknown and (close := catalog.close_names(first, [*known])):
         stop(f"{name!r} is no recipe, encoding or task: did you mean {' or '.join(f'{n} ({known[n]})' for n in close)}?", USAGE)
     return kind
 
