@@ -246,12 +246,17 @@ def _texts(keys: dict[str, Any]) -> dict[str, str]:
 
 
 def _eval_settings(config: Config, keys: dict[str, Any]) -> EvalSettings:
-    """The settings of the evaluation of a run, those given above its own. Raises RecipeError, a ValueError."""
-    recipe, _ = config_load.load(None, _texts(keys), "")
+    """The settings of the evaluation of a run, those given above its own. Raises ValueError, of which RecipeError is one."""
+    recipe = config_load.load_evaluation(_texts(keys), "")
     if others := [key for key in keys if key not in EvalSettings.model_fields]:
         known = ", ".join(key for key in EvalSettings.model_fields if key != "grid")
         raise ValueError(f"{others[0]}: decided when the run was trained: an evaluation has {known}")
-    return config.eval.model_copy(update={key: getattr(recipe, key) for key in keys if keys[key] is not None})
+    settings = config.eval.model_copy(update={key: getattr(recipe, key) for key in keys if keys[key] is not None})
+    try:
+        parse_lengths(settings.lengths, config.length)
+    except ValueError as error:
+        raise ValueError(f"lengths: {error}  (trained on length {config.length})") from None
+    return settings
 
 
 def _check_lengths(run: directory.Run, request: EvalRequest) -> None:

@@ -105,7 +105,15 @@ def find(kind: str, name: str) -> Path:
     if kind == "tasks" and (Path(name).suffix or Path(name).exists()):
         remedy = f"for rows of yours write data:path={name}, for running text text:path={name}"
         raise ChoiceError(f"unknown task {name!r}: a file of a task ends with .py; {remedy}")
+    if own := own_file(name, SUFFIX[kind]):
+        raise ChoiceError(f"unknown {kind[:-1]} {name!r}: did you mean {own}?")
     raise ChoiceError(f"{unknown(kind[:-1], name, list(files))}  (rpe ls {kind})")
+
+
+def own_file(name: str, *suffixes: str) -> str | None:
+    """The file of a name without suffix in the working folder, as a path to type: `./third.yaml`; None where none is there."""
+    stems = dict.fromkeys((name, name.replace("-", "_")))
+    return next((f"./{stem}{suffix}" for suffix in suffixes for stem in stems if Path(f"{stem}{suffix}").is_file()), None)
 
 
 def summary(path: Path) -> str:

@@ -48,12 +48,20 @@ def _split(text: str) -> tuple[str, dict[str, str]]:
     for part in parts:
         key, equals, value = part.partition("=")
         if not (key.strip() and equals and value.strip()):
-            raise ChoiceError(f"{text!r}: {part!r} is not option=value; write NAME:option=value:option=value")
+            raise ChoiceError(f"{text!r}: {part!r} is not option=value; {_remedy(options, part)}")
         key = key.strip().replace("-", "_")
         if key in options:
             raise ChoiceError(f"{text!r}: option {key} is given twice; keep one")
         options[key] = value.strip()
     return name.strip(), options
+
+
+def _remedy(options: dict[str, str], part: str) -> str:
+    """What to write for a part that is not option=value: behind a path it may be the rest of that path."""
+    last = next(reversed(options), "")
+    if last not in DATA:
+        return "write NAME:option=value:option=value"
+    return f"write a colon within a path as %3A: {last}={options[last]}%3A{part}"
 
 
 def _join(name: str, options: dict[str, str]) -> str:

@@ -251,8 +251,16 @@ def rows_of(sequences: Sequence[Sequence[int]], shift: int = 0) -> np.ndarray:
     return tokens_BxT
 
 
+def _require_whole(*arrays: np.ndarray) -> None:
+    """Raises ValueError for symbols with a fraction, which would be cut off."""
+    for array in arrays:
+        if array.dtype.kind == "f" and (fractions := array[array != np.floor(array)]).size:
+            raise ValueError(f"symbols are whole numbers, and {fractions[0]} is not one")
+
+
 def prompt_answer(prompt_BxP: np.ndarray, answer_BxA: np.ndarray, length_B: np.ndarray | None = None) -> Batch:
     """The sequences `> prompt | answer .` of symbols, with the answer marked; of every answer the first `length_B` symbols."""
+    _require_whole(prompt_BxP, answer_BxA)
     batch, n_prompt = prompt_BxP.shape
     start, n_answer = n_prompt + 2, answer_BxA.shape[1] if length_B is None else int(length_B.max())
     tokens_BxT = np.full((batch, start + n_answer + 1), END, dtype=np.int64)
@@ -283,6 +291,7 @@ def in_sequence(x_BxN: np.ndarray, answer_BxN: np.ndarray, language_model: bool 
 
     With `language_model` every symbol is trained on, not the answer alone.
     """
+    _require_whole(x_BxN)
     tokens_BxT = np.full((len(x_BxN), x_BxN.shape[1] + 1), BOS, dtype=np.int64)
     tokens_BxT[:, 1:] = x_BxN + SPECIAL
     answer_mask_BxT = np.zeros(tokens_BxT.shape, dtype=bool)

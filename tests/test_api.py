@@ -308,6 +308,8 @@ def test_a_wrong_argument_says_what_to_write_instead(keys: dict[str, object], me
     ("lengths", "settings", "message"),
     [
         ("1x-8x", {}, r"^lengths: '1x-8x' is not a length: did you mean 1x:8x\?$"),
+        ("8x:1x", {}, r"^lengths: '8x:1x' descends: write 1x:8x$"),
+        ("9:2x", {}, r"^lengths: '9:2x' descends: write 2x:9  \(trained on length 4\)$"),
         ("", {}, "lengths: is empty"),
         ("1x", {"sample": 8}, "sample: unknown key: did you mean samples"),
         ("1x", {"samples": "a"}, "samples: 'a' is not a whole number: write for example 256"),

@@ -48,6 +48,7 @@ from rpecli.cli import app as cli
         (("eval", "--lengths", "0:10"), r"--lengths: '0:10': lengths start at 1: write 1:10"),
         (("eval", "--lengths", "abc"), r"--lengths: 'abc': 'abc' is not a length: write a whole number below"),
         (("eval", "--lengths", "64:16"), r"--lengths: '64:16' descends: write 16:64"),
+        (("eval", "--lengths", "8x:1x"), r"^--lengths: '8x:1x' descends: write 1x:8x$"),
         (("eval", "--lengths", "1:99999999:1"), r"has more than 10000 lengths"),
         (("check", "quik"), r"did you mean quick \(recipe\)"),
         (("ls", "encoding"), r"unknown kind 'encoding': did you mean encodings\?"),

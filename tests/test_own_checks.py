@@ -343,3 +343,81 @@ def test_a_file_that_does_not_load_fails_its_first_check(fault: str, rpe: tiny.R
     assert result.code == 1
     assert result.out.startswith("mine (encoding)\n  shapes     failed  mine.py:2: this file does not load: ")
     assert "the other 7 checks need this one to pass first" in result.err
+
+
+OWN_TASK = """from rpecli.task import Task, prompt_answer
+
+
+class Mine(Task):
+    symbols = 8
+
+    def draw(self, rng, batch, length):
+        return rng.integers(self.symbols, size=(batch, length))
+
+    def layout(self, x_BxN):
+        return prompt_answer(x_BxN, x_BxN)
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("layout(", "layuot(", "mine.py:4: layout: is missing: Mine derives from Task, which needs it"),
+        ("draw(", "drew(", "mine.py:4: draw: is missing: Mine derives from Task, which needs it"),
+        ("(x_BxN, x_BxN)", "(x_BxN, x_BxN + 0.5)", "mine.py:11: layout: ValueError: symbols are whole numbers, and "),
+    ],
+)
+def test_a_missing_method_of_a_task_and_fractions_are_told_with_the_line(
+    right: str, wrong: str, message: str, rpe: tiny.Rpe, here: Path
+) -> None:
+    Path("mine.py").write_text(OWN_TASK.replace(right, wrong))
+    checked = rpe("check", "./mine.py")
+    assert checked.code == 1
+    assert message in " ".join(checked.out.split())
+    trained = rpe("train", "--task", "./mine.py", *TINY)
+    assert (trained.code, message in trained.err) == (2, True)
+
+
+def test_rows_are_told_nothing_about_methods_and_which_lengths_are_missing(rpe: tiny.Rpe, here: Path) -> None:
+    Path("mine.jsonl").write_text("{")
+    checked = rpe("check", "data:path=mine.jsonl")
+    assert "mine.jsonl:1: not JSON" in " ".join(checked.out.split())
+    assert "rpecli/task.py" not in " ".join(checked.out.split())
+    Path("mine.jsonl").write_text("".join(f'{{"input": "a", "target": "{"a" * n}"}}\n' for n in range(1, 25)))
+    checked = rpe("check", "data:path=mine.jsonl")
+    assert "24 of those up to 32; none of 25, 26, 27, 28, 29 and 3 more" in " ".join(checked.out.split())
+
+
+@pytest.mark.parametrize(("number", "text"), [(2.34e6, "2.3 million"), (1e5, "0.1 million"), (4_560, "4.6 thousand")])
+def test_a_low_speed_is_in_thousands(number: float, text: str) -> None:
+    assert task_checks._rate(number) == text
+
+
+def test_a_file_of_the_working_folder_is_suggested_first(rpe: tiny.Rpe, here: Path) -> None:
+    for name in ("third.yaml", "my_bias.py", "my_task.py"):
+        Path(name).write_text("")
+    said = {
+        ("run", "third"): "./third.yaml",
+        ("report", "--recipe", "third"): "./third.yaml",
+        ("check", "third"): "./third.yaml",
+        ("reproduce", "third"): "./third.yaml",
+        ("check", "my_bias"): "./my_bias.py",
+        ("show", "my-bias"): "./my_bias.py",
+        ("train", "--encoding", "my-bias"): "./my_bias.py",
+        ("train", "--task", "my_task"): "./my_task.py",
+    }
+    for words, path in said.items():
+        result = rpe(*words)
+        assert (result.code, f"did you mean {path}?" in result.err) == (2, True), result
+
+
+def test_a_recipe_of_one_run_or_without_keys_is_told_as_such(rpe: tiny.Rpe, here: Path) -> None:
+    Path("one.yaml").write_text("task: copy")
+    Path("empty.yaml").write_text("# nothing")
+    assert rpe("check", "./one.yaml").out == "./one.yaml: 1 run, no errors\n"
+    assert rpe("check", "./empty.yaml").out == "./empty.yaml: 4 runs, no errors (it has no keys: all are at their defaults)\n"
+
+
+def test_what_is_to_be_written_is_told_the_nearest(rpe: tiny.Rpe, here: Path) -> None:
+    result = rpe("new", "tsk", "x")
+    assert (result.code, result.err) == (2, "unknown kind 'tsk': did you mean task?\n")

@@ -306,3 +306,13 @@ def test_without_a_second_path_no_other_file_is_read(tmp_path: Path, monkeypatch
     (tmp_path / "other.txt").write_text("x")
     assert catalog.data_fingerprint("") == ""
     assert catalog.data_fingerprint("other.txt") == catalog.data_fingerprint("*.txt") != ""
+
+
+def test_a_colon_within_a_path_is_told_how_to_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, [{"input": "a", "target": "b"}] * 9, "a:b.jsonl")
+    with pytest.raises(
+        ChoiceError, match=r"'b.jsonl' is not option=value; write a colon within a path as %3A: path=a%3Ab.jsonl$"
+    ):
+        canonical("data:path=a:b.jsonl")
+    assert len(tasks.build(canonical("data:path=a%3Ab.jsonl")).table.all) == 9  # type: ignore[attr-defined]

@@ -232,3 +232,7 @@ def test_a_seed_inside_a_text_is_not_that_of_the_run(tmp_path: Path) -> None:
     for seed in (3, 4):
         file.write_text(f'{text}task: "copy:symbols=16\nseed: {seed}\n"\n'.replace("task: copy\n", ""))
         assert config_load.load_config(file).seed == 0
+
+
+def test_lengths_of_an_evaluation_need_not_suit_the_tasks_of_the_default_recipe() -> None:
+    assert config_load.load_evaluation({"lengths": "40:2x"}).lengths == "40:2x"  # of a run that is trained on 64

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from helpers.recipes import errors, load_text, task_file
+from typer.testing import CliRunner
 
+from rpecli.cli.app import app
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Recipe
 from rpecli.config.yaml_source import RecipeError
@@ -254,3 +256,53 @@ def test_a_task_with_wrong_defaults_is_an_error_that_names_its_file(defaults: st
     (line,) = errors(f"\ntask: {task}", tmp_path)
     assert line.startswith("r.yaml:2: task: mine.py")
     assert word in line
+
+
+def test_what_is_wrong_in_one_place_hides_nothing_elsewhere(tmp_path: Path) -> None:
+    text = """task: [copy, sort]
+encoding: [rope, ropee]
+positions: [start, of, midle]
+exclude: [encoding=fire, seed=first, task=typo, seed=7, positions=of]
+vary: {samples: [3, 4], lr: [fast, slow], steps: [5, x]}
+lengths: 4x:1x
+by_task: {recall: {steps: 3}, sort: {lr: fast}}
+"""
+    lines = errors(text, tmp_path)
+    assert [": ".join(line.split(": ")[:2]) for line in lines] == [
+        "r.yaml:2: encoding", "r.yaml:3: positions", "r.yaml:4: exclude", "r.yaml:4: exclude", "r.yaml:5: vary", "r.yaml:5: vary",
+        "r.yaml:6: lengths", "r.yaml:7: by_task", "r.yaml:7: by_task",
+    ]  # fmt: skip
+    assert all(f"unknown positions '{word}'" in lines[1] for word in ("of", "midle"))
+    assert all(word in lines[2] for word in ("'first' is not a seed", "unknown task 'typo'", "unknown positions 'of'"))
+    assert "'seed=7' leaves out nothing, because no run of this recipe has seed=7" in lines[3]
+    numbers = ("lr: 'fast'", "lr: 'slow'", "steps: 'x'")
+    assert all(f"{number}: input should be a valid" in lines[4] for number in numbers)
+    assert "samples: is about evaluation" in lines[5]
+    assert lines[6] == "r.yaml:6: lengths: '4x:1x' descends: write 1x:4x"
+    assert lines[8] == "r.yaml:7: by_task: recall: is not a task of this recipe: known: copy, sort"
+
+
+def test_a_line_of_exclude_about_what_is_wrong_elsewhere_is_not_judged(tmp_path: Path) -> None:
+    (line,) = errors("encoding: [rope, ropee]\nexclude: [encoding=fire, steps=3]", tmp_path)
+    assert line.startswith("r.yaml:1: encoding: unknown encoding 'ropee'")
+    (line,) = errors("encoding: [rope, alibi]\nlengths: 2:1\nexclude: [encoding=rope and lengths=7]", tmp_path)
+    assert line.startswith("r.yaml:2: lengths: ")
+
+
+def test_a_task_with_wrong_defaults_beside_what_varies_is_one_error(tmp_path: Path) -> None:
+    task = task_file(tmp_path / "mine.py", '{"lenght": 3}')
+    (line,) = errors(f"task: {task}\nvary: {{lr: [1, 2]}}\nexclude: [seed=0 and lr=1]", tmp_path)
+    assert line.startswith("r.yaml:1: task: mine.py: `defaults` must hold recipe keys")
+
+
+def test_wrong_options_of_what_ships_are_told_beside_the_errors_of_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("encoding: [rope, ropee, alibi:lerned=true]\ntask: [copy, copy:symbls=3]\nlengths: 4x:1x\n")
+    result = CliRunner().invoke(app, ["check", str(path)])
+    assert result.exit_code == 2
+    lines = result.stderr.replace(f"{tmp_path}/", "").splitlines()
+    assert lines[0].startswith("r.yaml:1: encoding: unknown encoding 'ropee'")
+    assert lines[1] == "r.yaml:1: encoding: encoding alibi has no option 'lerned': did you mean learned?"
+    assert lines[2] == "r.yaml:2: task: task copy has no option 'symbls': did you mean symbols?"
+    assert lines[3] == "r.yaml:3: lengths: '4x:1x' descends: write 1x:4x"
+    assert len(lines) == 4

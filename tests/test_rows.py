@@ -151,6 +151,21 @@ FAULTS = {
     "j.parquet": ("PAR1", r"j.parquet: not a parquet file"),
     "k.jsonl": ('{"messages":[{"role":"user","content":"x"}]}\n', r"k.jsonl:1: `messages` does not end"),
     "l.json": ("[" * 100_000, r"l.json:1: it is nested too deeply"),
+    "r.csv": ("input,target,target\nabc,cba,1\n", r"r.csv:1: column 'target' is given twice: keep one, or rename the other"),
+    "s.tsv": ("n\tinput\tn\ttarget\n1\ta\t2\tb\n", r"s.tsv:1: column 'n' is given twice"),
+    "t.jsonl": (
+        '{"input":"a","target":"b"}\n{"input":"a","target":"b","target":"c"}\n',
+        r"t.jsonl:2: 'target' is given twice: keep one, or rename the other",
+    ),
+    "u.json": ('[{"input":"a","target":"b","input":"c"}]', r"u.json: record 1: 'input' is given twice"),
+    "v.json": ('{"rows": [{"input":"a","target":"b"}], "rows": []}', r"v.json: 'rows' is given twice"),
+    "w.csv": (
+        "question;answer\n1,5;2\n",
+        r"w.csv:1: columns seem to be separated by semicolons, but .csv is read with commas: "
+        r"save it with commas, or with tabs as .tsv",
+    ),
+    "x.csv": ("input\ttarget\na\tb\n", r"x.csv:1: .* by tabs, but .csv is read with commas: rename it to x.tsv, or save it"),
+    "y.tsv": ("input,target\na,b\n", r"y.tsv:1: .* by commas, but .tsv is read with tabs: rename it to y.csv, or save it"),
 }
 
 
@@ -159,6 +174,21 @@ def test_a_file_that_cannot_be_read_is_named_with_the_line(name: str, tmp_path: 
     text, message = FAULTS[name]
     with pytest.raises(DataError, match=message):
         pairs(write(tmp_path / name, text))
+
+
+def test_columns_without_a_name_and_keys_of_nested_objects_may_repeat(tmp_path: Path) -> None:
+    assert pairs(write(tmp_path / "a.csv", "input,target,,\na,b,,\n")) == [("a", "b")]
+    assert pairs(write(tmp_path / "a.jsonl", '{"input":"a","target":"b","about":{"x":1,"x":2}}')) == [("a", "b")]
+
+
+def test_two_columns_of_one_name_in_parquet_are_told(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table([["a"], ["b"], ["c"]], names=["input", "target", "target"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a.parquet: column 'target' is given twice"):
+        readers.read(tmp_path / "a.parquet")
 
 
 def test_a_column_without_a_value_is_ignored_where_another_answers(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rpecli.cli._exit import USAGE, stop, warn
 from rpecli.config import load, suites
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings, Recipe, label
-from rpecli.config.yaml_source import RecipeError, RecipeSource
+from rpecli.config.yaml_source import Problem, RecipeError, RecipeSource
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError, problem_of_folder
 from rpecli.table import duration
@@ -66,7 +66,16 @@ def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, Re
     try:
         return load.load(name, overrides)
     except RecipeError as error:
-        stop(str(error), USAGE)
+        stop(str(RecipeError(sorted([*error.problems, *_option_problems(error)], key=load.line_number))), USAGE)
+
+
+def _option_problems(error: RecipeError) -> list[Problem]:
+    """Wrong options of tasks and encodings, which their code knows, to be told beside the errors of the recipe."""
+    if error.valid is None or error.source is None or not any(":" in name for name in (*error.valid.task, *error.valid.encoding)):
+        return []
+    from rpecli.launch import preflight
+
+    return preflight.option_problems(error.valid, error.source)
 
 
 def check_recipe(recipe: Recipe, source: RecipeSource) -> None:

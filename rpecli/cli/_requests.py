@@ -12,10 +12,12 @@ from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, join_layers, names_in, parse_choice, split_layers, split_switch
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
-from rpecli.cli._inputs import load_recipe, named_choice, try_code
+from rpecli.cli._inputs import named_choice, try_code
+from rpecli.config import load
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, label
 from rpecli.config.settings import EvalSettings
+from rpecli.config.yaml_source import RecipeError
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run import code
 from rpecli.run.directory import Run
@@ -28,7 +30,10 @@ NAMED = 3  # runs that a message names one by one
 
 def eval_overrides(overrides: dict[str, str], data: Path | None) -> dict[str, Any]:
     """The typed values of evaluation flags, checked, with those of a data set."""
-    recipe, _ = load_recipe(None, overrides)
+    try:
+        recipe = load.load_evaluation(overrides)
+    except RecipeError as error:
+        stop(str(error), USAGE)
     flags.one_of("--swap-encoding", "--rope-scaling", why="both put an encoding into the trained model")
     if data is not None:
         from rpecli.evaluate.data_set import DataSetError, open_set

@@ -1,13 +1,14 @@
 """`rpe check`: validates recipes before hours of training, and tries everything that must hold of an encoding or a task."""
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, is_path, names_in
+from rpecli.choice import ChoiceError, canonical, data_in, is_path, names_in
 from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._inputs import check_recipe, load_recipe, named_choice
@@ -43,8 +44,9 @@ def check(
 ) -> None:
     """Validate a recipe, an encoding or a task; without a name, every shipped recipe.
 
-    All errors of a recipe are reported at once, with file, line, key and remedy. An encoding or a task gets one line for each
-    thing that must hold, with the line of the file where it does not.
+    Errors of a recipe are reported together, with file, line, key and remedy; those that depend on others, or on the code of its
+    tasks and encodings, when these are mended. An encoding or a task gets one line for each thing that must hold, with the line
+    of the file where it does not.
     """
     from rpecli.describe import listing
 
@@ -58,7 +60,8 @@ def check(
     for recipe in catalog.names("recipes") if name is None else [name]:
         loaded, source = load_recipe(recipe, {})
         check_recipe(loaded, source)
-        say(f"{recipe}: {len(loaded.configs())} runs, no errors")
+        defaults = "" if loaded.model_fields_set else " (it has no keys: all are at their defaults)"
+        say(f"{recipe}: {plural(len(loaded.configs()), 'run')}, no errors{defaults}")
 
 
 def _kind(name: str) -> str | None:
@@ -72,7 +75,10 @@ def _kind(name: str) -> str | None:
     if kind and others:
         stop(f"{name!r}: write one {kind[:-1]}: rpe check {first}", USAGE)
     known = {other: word for kind, word in {**KINDS, "recipes": "recipe"}.items() for other in catalog.names(kind)}
-    if not kind and not is_path(first) and first not in known and (close := catalog.close_names(first, [*known])):
+    unknown = not kind and not is_path(first) and first not in known
+    if unknown and (own := catalog.own_file(name, ".py", ".yaml")):
+        stop(f"{name!r} is no recipe, encoding or task: did you mean {own}?", USAGE)
+    if unknown and (close := catalog.close_names(first, [*known])):
         stop(f"{name!r} is no recipe, encoding or task: did you mean {' or '.join(f'{n} ({known[n]})' for n in close)}?", USAGE)
     return kind
 
@@ -101,7 +107,8 @@ def _check_code(choice: str, kind: str) -> None:
         results += results_of(trials[1:])
     width = max(len(result.outcome) for result in results)
     for name, result in zip(checks, results, strict=False):
-        say("\n".join(_lines(f"  {name:<9}  {result.outcome:<{width}}  ", checks[name], result)))
+        check = replace(checks[name], remedy="") if result is first and data_in(choice) else checks[name]  # no code of the user's
+        say("\n".join(_lines(f"  {name:<9}  {result.outcome:<{width}}  ", check, result)))
     if first.outcome == FAILED:
         stop(f"the other {len(checks) - 1} checks need this one to pass first", FAILURE)
     if failed := sum(result.outcome == FAILED for result in results):

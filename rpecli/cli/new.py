@@ -51,15 +51,17 @@ NEXT = {  # what to type next, with {file}, and what it does
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(help="What to write.", show_default=False)],
+    kind: Annotated[str, typer.Argument(help="What to write: encoding or task.", show_default=False)],
     name: Annotated[str, typer.Argument(help="Its name, such as my-bias: the file is my_bias.py.", show_default=False)],
 ) -> None:
     """Write a commented file NAME.py, an encoding or a task that runs as it is, into this folder."""
+    if kind not in list(Kind):
+        stop(catalog.unknown("kind", kind, list(map(str, Kind))), USAGE)
     text = (catalog.PACKAGE / "templates" / f"{kind}.py").read_text(encoding="utf-8")
     path = Path(f"{name.replace('-', '_')}.py")
     title = "".join(word.capitalize() for word in re.split("[-_]", name))
     if problem := _problem(name, path.stem) or _clash(title, text):
-        stop(f"{name!r} cannot name {'an' if kind is Kind.ENCODING else 'a'} {kind}: {problem}", USAGE)
+        stop(f"{name!r} cannot name {'an' if kind == Kind.ENCODING else 'a'} {kind}: {problem}", USAGE)
     try:
         with open(path, "x", encoding="utf-8") as file:
             file.write(text.replace("Template", title).replace("./FILE.py", f"./{path}"))
@@ -68,7 +70,7 @@ def new(
     except OSError as error:
         stop(f"{path} cannot be written: {reason(error)}", FAILURE)
     print_written(str(path))
-    commands = {command.format(file=f"./{path}"): meaning for command, meaning in NEXT[kind].items()}
+    commands = {command.format(file=f"./{path}"): meaning for command, meaning in NEXT[Kind(kind)].items()}
     say("\n".join(["Next:", *(f"  # {meaning}\n  {command}" for command, meaning in commands.items())]))
 
 

@@ -86,6 +86,8 @@ def _choice(name: str, runs: Path) -> tuple[str, str]:
 
 def _unknown(name: str, first: str, runs: Path) -> str:
     """The message about a name that means nothing: `no run 'rop' under runs: did you mean rope (an encoding)?`."""
+    if own := catalog.own_file(first, ".py"):
+        return f"no run {name!r} under {runs}: did you mean {own}?"
     cutoff = 0.85 if "-" in first else 0.7  # the name of a run resembles several a little
     close = {kind: catalog.close_names(first, catalog.names(kind), cutoff) for kind in KINDS}
     same = {kind: [other for other in others if other == first.lower()] for kind, others in close.items()}

@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, without_options
 from rpecli.config import sweep
+from rpecli.config.exclusions import Exclusion
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Recipe, task_defaults
 from rpecli.config.settings import EvalSettings, Settings
@@ -14,24 +16,31 @@ from rpecli.config.sweep import PAIRED
 from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, LR_SEARCH, VARY, Problem, RecipeSource
 
 SEARCHED = {"seed", VARY, EXCLUDE, LR_SEARCH, "lr_search_seed"}  # the keys that a search of the learning rate looks at
+DECIDING = {"task", "encoding", BY_TASK, BY_ENCODING}  # keys that decide what a run has of the others
 
 
 def cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:
     """Errors of several keys together, as far as the values of these keys are certain."""
     for parent, key in ((BY_TASK, "task"), (BY_ENCODING, "encoding")):
-        if not uncertain & {key, parent} and not source.is_flag(key):
+        if key not in uncertain and not source.is_flag(key):
             yield from _unused(recipe, source, parent, key)
-    if not uncertain & SEARCHED:
-        yield from _search_errors(recipe, source)
-    if not uncertain:
-        yield from _variation_errors(recipe, source)
-    if recipe.exclude and not uncertain:
-        yield from _exclusion_errors(recipe, source)
+    if _has_runs(recipe):
+        if not uncertain & SEARCHED:
+            yield from _search_errors(recipe, source)
+        yield from _variation_errors(recipe, source, uncertain)
+        yield from _exclusion_errors(recipe, source, uncertain)
     for task, keys, message in _conflicts(recipe):
         if not uncertain & set(keys):
             places = [source.place(key, task) for key in keys]
             location, name = next((place for place in places if place[0]), places[0])
             yield Problem(location, name, message)
+
+
+def _has_runs(recipe: Recipe) -> bool:
+    """Whether the runs of a recipe can be listed: the defaults of its tasks are valid."""
+    with suppress(ChoiceError):
+        return all(task_defaults(task) is not None for task in recipe.task)
+    return False
 
 
 def _search_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
@@ -58,7 +67,7 @@ def _search_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
         )
 
 
-def _variation_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
+def _variation_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:
     """Keys of `vary` that are given twice, that vary for no run, or that do not change what is trained."""
     keys = [key.strip() for axis in recipe.vary for key in axis.split(PAIRED)]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
@@ -68,7 +77,7 @@ def _variation_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]
         location, name = source.locations.get(f"{VARY}: {axis}", ""), f"{VARY}: {axis}"
         if len(points) < 2:
             continue
-        if _is_fixed(recipe, axis, points):
+        if not uncertain & DECIDING and _is_fixed(recipe, axis, points):
             yield Problem(location, name, f"varies for no run: {BY_TASK} or {BY_ENCODING} sets it for all: remove one of them")
         elif all(key in EvalSettings.model_fields for key in points[0]):
             flag = next(iter(points[0])).replace("_", "-")
@@ -83,22 +92,33 @@ def _is_fixed(recipe: Recipe, axis: str, points: sweep.Axis) -> bool:
     return len(one.configs()) == len(both.configs())
 
 
-def _exclusion_errors(recipe: Recipe, source: RecipeSource) -> Iterator[Problem]:
-    """Lines of `exclude` that leave out every run, or none. Where a flag sets one of its keys, to leave out none is no error."""
+def _exclusion_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:
+    """Lines of `exclude` that leave out every run, or none, of those about keys whose values are certain.
+
+    Where a flag sets one of its keys, to leave out none is no error.
+    """
+    lines = [line for line in recipe.exclude if _is_certain(line, uncertain)]
+    if not lines:
+        return
 
     def problem(message: str) -> Problem:
         return Problem(source.locations.get(EXCLUDE, ""), EXCLUDE, message)
 
     every = [config.to_keys() for config in recipe.model_copy(update={"exclude": []}).configs()]
-    left = [keys for keys in every if not any(line.leaves_out(keys) for line in recipe.exclude)]
-    whole = next((line for line in recipe.exclude if all(map(line.leaves_out, every))), None)
+    left = [keys for keys in every if not any(line.leaves_out(keys) for line in lines)]
+    whole = next((line for line in lines if all(map(line.leaves_out, every))), None)
     if whole:
         yield problem(f"{whole.text!r} leaves no run: add a condition, or remove the line")
     elif not left:
         yield problem("its lines together leave no run: remove a line, or add a condition to it")
-    for line in recipe.exclude:
+    for line in lines:
         if not any(map(source.is_flag, line.keys)) and (message := line.of_no_use(every)):
             yield problem(message)
+
+
+def _is_certain(line: Exclusion, uncertain: set[str]) -> bool:
+    """Whether it is known which runs a line leaves out: what tasks and encodings decide is as certain as they are."""
+    return not uncertain & line.keys and (line.keys <= {*sweep.OWN_LISTS} or not uncertain & {*DECIDING, VARY})
 
 
 def _unused(recipe: Recipe, source: RecipeSource, parent: str, key: str) -> Iterator[Problem]:

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, without_options
 from rpecli.config.ranges import parse_seeds
-from rpecli.config.settings import Positions, Settings, check_choice, list_items
+from rpecli.config.settings import Settings, check_choice, check_positions, checked, list_items
 from rpecli.config.sweep import OWN_LISTS, PAIRED, Point, parse_axis
 
 EXAMPLE = "encoding=learned and positions=randomized"
@@ -69,7 +69,7 @@ def _equals(key: str, own: Any, wanted: Any) -> bool:
 
 def parse_exclusions(value: Any) -> list[Exclusion]:
     """The lines of `exclude`. Raises ValueError for a text that is not understood, saying what to write instead."""
-    return list(map(parse_exclusion, list_items(value if isinstance(value, list) else [value])))
+    return checked(parse_exclusion, list_items(value if isinstance(value, list) else [value]))
 
 
 def parse_exclusion(text: str) -> Exclusion:
@@ -160,9 +160,7 @@ def _points(key: str, value: str) -> list[Point]:
     if key == "seed":
         return [{key: seed} for seed in parse_seeds(value)]
     if key == "positions":
-        if value not in get_args(Positions):
-            raise ValueError(catalog.unknown("positions", value, list(get_args(Positions))))
-        return [{key: value}]
+        return [{key: check_positions(value)}]
     return parse_axis(key, [value])
 
 

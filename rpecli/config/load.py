@@ -1,4 +1,8 @@
-"""Loads a recipe: defaults, then the file, then flags; reports every error at once with file, line, key and remedy."""
+"""Loads a recipe: defaults, then the file, then flags; reports errors together, with file, line, key and remedy.
+
+An error that depends on what is wrong elsewhere is told when that is mended: the lengths of a misspelt task, or what a line of
+`exclude` leaves out of runs that are not known.
+"""
 
 import re
 import sys
@@ -18,7 +22,18 @@ from rpecli.config.exclusions import in_folder
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EMPTY, Settings
 from rpecli.config.sweep import PAIRED
-from rpecli.config.yaml_source import BY_ENCODING, BY_TASK, EXCLUDE, LR_SEARCH, VARY, Problem, RecipeError, RecipeSource
+from rpecli.config.yaml_source import (
+    BY_ENCODING,
+    BY_TASK,
+    CHOICES,
+    EXCLUDE,
+    IN_FILES,
+    LR_SEARCH,
+    VARY,
+    Problem,
+    RecipeError,
+    RecipeSource,
+)
 
 SEED = re.compile(r"^seed: ([0-9]{1,9})$", re.MULTILINE)
 NO_SEED = "seed: 4294967291"  # no seed of ten digits has the form of SEED
@@ -54,8 +69,22 @@ def load(recipe: str | None = None, flags: dict[str, str] | None = None, dashes:
     problems += [_explain(error, source.locations) for error in errors]
     problems += cross_field_errors(loaded, source, _uncertain_keys(values, errors))
     if problems:
-        raise RecipeError(sorted(dict.fromkeys(problems), key=_line_number))
+        raise RecipeError(sorted(dict.fromkeys(problems), key=line_number), loaded, source)
     return loaded, source
+
+
+def load_evaluation(flags: dict[str, str], dashes: str = "--") -> Recipe:
+    """Flags about the evaluation of runs that there are: whether lengths suit what a run was trained on is known run by run.
+
+    Raises:
+        RecipeError: with every error of the flags by themselves.
+    """
+    values: dict[str, Any] = {name.replace("-", "_"): value for name, value in flags.items()}
+    locations = {key: f"{dashes}{key.replace('_', '-')}" if dashes else "" for key in values}
+    loaded, errors = _validate(values)
+    if errors:
+        raise RecipeError(dict.fromkeys(_explain(error, locations) for error in errors))
+    return loaded
 
 
 def _allow(values: Mapping[str, Any]) -> None:
@@ -129,12 +158,37 @@ def _drop_below(values: dict[str, Any], source: RecipeSource, key: str) -> None:
 
 
 def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:
-    """A recipe of the valid keys, and pydantic's errors about the others."""
+    """A recipe of what is valid, and pydantic's errors about the rest."""
     try:
         return Recipe(**values), []
     except ValidationError as error:
-        invalid = {item["loc"][0] for item in error.errors()}
-        return Recipe(**{key: value for key, value in values.items() if key not in invalid}), error.errors()
+        invalid = {str(item["loc"][0]) for item in error.errors()}
+        valid = {key: value for key, value in values.items() if key not in invalid}
+        parts = {key: _valid_part(key, values[key]) for key in invalid & {*CHOICES, *IN_FILES} & values.keys()}
+        return Recipe(**valid, **{key: part for key, part in parts.items() if part}), error.errors()
+
+
+def _valid_part(key: str, value: Any) -> Any:
+    """The valid items of a list, the valid names of a mapping, and under `by_task` and `by_encoding` the valid keys of each."""
+    if not isinstance(value, dict):
+        items = split_list(value) if isinstance(value, str) else value or []
+        return [item for item in items if _is_valid(key, [item])]
+    if key == VARY:
+        return {axis: values for axis, values in value.items() if _is_valid(key, {axis: values})}
+    known = {name: settings for name, settings in value.items() if _is_valid(key, {name: {}})}
+    return {name: _valid_settings(key, name, settings) for name, settings in known.items()}
+
+
+def _valid_settings(key: str, name: str, settings: Any) -> dict[str, Any]:
+    """The valid settings of a name under `by_task` or `by_encoding`."""
+    items = settings.items() if isinstance(settings, dict) else []
+    return {own: text for own, text in items if _is_valid(key, {name: {own: text}})}
+
+
+def _is_valid(key: str, value: Any) -> bool:
+    with suppress(ValidationError):
+        return bool(Recipe(**{key: value}))
+    return False
 
 
 def _uncertain_keys(values: dict[str, Any], errors: list[Any]) -> set[str]:
@@ -147,7 +201,7 @@ def _uncertain_keys(values: dict[str, Any], errors: list[Any]) -> set[str]:
     return keys
 
 
-def _line_number(problem: Problem) -> int:
+def line_number(problem: Problem) -> int:
     """Sorts the problems of the file by line, and those of flags behind them."""
     line = problem.location.rpartition(":")[2]
     return int(line) if line.isdigit() else sys.maxsize

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Sequence
 
 MAX_ITEMS = 10_000  # lengths or seeds in one range; more is a typing error that would fill the memory
 
@@ -24,7 +25,9 @@ def check_lengths(text: str) -> None:
     """Raises ValueError for what is wrong whatever the training length is."""
     for part in text.split(","):
         if "x" in part:
-            _split_bounds(part.strip())
+            bounds = _split_bounds(part.strip())
+            if all(bound.endswith("x") for bound in bounds[:2]):
+                _require_ascending(part.strip(), bounds, [float(bound[:-1]) for bound in bounds[:2]])
         else:
             parse_lengths(part)
 
@@ -51,14 +54,19 @@ def _part_lengths(part: str, train_length: int) -> list[int]:
     if len(numbers) == 1:
         return numbers
     first, last = numbers[:2]
-    if last < first:
-        raise ValueError(f"{part!r} descends: write {':'.join([bounds[1], bounds[0], *bounds[2:]])}")
+    _require_ascending(part, bounds, [first, last])
     if len(numbers) == 3:
         step = numbers[2]
         if (last - first) // step >= MAX_ITEMS:
             raise ValueError(f"{part!r} has more than {MAX_ITEMS} lengths: write a larger step, or no step to double")
         return list(range(first, last + 1, step))
     return list(itertools.takewhile(lambda length: length <= last, (first * 2**k for k in itertools.count())))
+
+
+def _require_ascending(part: str, bounds: list[str], values: Sequence[float]) -> None:
+    """Raises ValueError where the second bound of a range is below the first."""
+    if values[-1] < values[0]:
+        raise ValueError(f"{part!r} descends: write {':'.join([bounds[1], bounds[0], *bounds[2:]])}")
 
 
 def _split_bounds(part: str) -> list[str]:

@@ -44,6 +44,7 @@ from rpecli.config.settings import (
     TaskChoice,
     TaskChoices,
     TrainSettings,
+    checked,
 )
 from rpecli.config.sweep import Point
 from rpecli.titles import own_name
@@ -54,7 +55,7 @@ FORMAT = 3  # part of a run's identity; goes up when a default or the code chang
 def _axes(value: Any) -> dict[str, sweep.Axis]:
     if not isinstance(value, dict):
         raise ValueError(f"{value!r:.60}: write keys with lists of values: vary: {{lr: [1e-3, 3e-3]}}")
-    return {name: sweep.parse_axis(name, values) for name, values in value.items()}
+    return dict(zip(value, checked(lambda axis: sweep.parse_axis(*axis), value.items()), strict=True))
 
 
 Axes = Annotated[dict[str, sweep.Axis], BeforeValidator(_axes)]

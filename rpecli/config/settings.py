@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -16,6 +17,8 @@ EMPTY = "is empty: write a value, or leave it out"
 MIN_SEQUENCES = 32  # of an evaluation set, however long they are
 Positions = Literal["start", "offset", "randomized", "coupled"]
 Whole = Annotated[int, Field(lt=10**9)]  # nine digits: more is a typing error, and torch and numpy fail past 64 bits
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 def list_items(value: Any) -> list[str]:
@@ -24,6 +27,19 @@ def list_items(value: Any) -> list[str]:
         raise ValueError(EMPTY)
     parts = value if isinstance(value, list) else str(value).split(",")
     return [str(part).strip() for part in parts]
+
+
+def checked(check: Callable[[Item], Value], items: Iterable[Item]) -> list[Value]:
+    """What a check gives for each item. Raises ValueError with what is wrong with every item that is not valid."""
+    values, errors = [], []
+    for item in items:
+        try:
+            values.append(check(item))
+        except ValueError as error:  # a ChoiceError too
+            errors.append(str(error))
+    if errors:
+        raise ValueError("; ".join(errors))
+    return values
 
 
 def check_choice(kind: str, text: str) -> str:
@@ -37,15 +53,8 @@ def check_choice(kind: str, text: str) -> str:
 
 def _check_choices(kind: str) -> Callable[[Any], list[str]]:
     def check(value: Any) -> list[str]:
-        choices, errors = [], []
-        for item in _expanded(kind, split_list(value) if isinstance(value, str) and value else list_items(value)):
-            try:
-                choices.append(check_choice(kind, item))
-            except ChoiceError as error:
-                errors.append(str(error))
-        if errors:
-            raise ValueError("; ".join(errors))
-        return list(dict.fromkeys(choices))
+        items = _expanded(kind, split_list(value) if isinstance(value, str) and value else list_items(value))
+        return list(dict.fromkeys(checked(partial(check_choice, kind), items)))
 
     return check
 
@@ -57,12 +66,16 @@ def _expanded(kind: str, items: list[str]) -> list[str]:
         raise ValueError(str(error)) from None
 
 
-def _check_positions(value: Any) -> list[str]:
+def check_positions(word: str) -> str:
+    """One kind of positions. Raises ValueError for an unknown one."""
     schemes = list(get_args(Positions))
-    for item in list_items(value):
-        if item not in schemes:
-            raise ValueError(catalog.unknown("positions", item, schemes))
-    return list(dict.fromkeys(list_items(value)))
+    if word not in schemes:
+        raise ValueError(catalog.unknown("positions", word, schemes))
+    return word
+
+
+def _check_positions(value: Any) -> list[str]:
+    return list(dict.fromkeys(checked(check_positions, list_items(value))))
 
 
 def _check_rates(value: Any) -> list[float]:

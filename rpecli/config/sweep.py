@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from rpecli import catalog
 from rpecli.config.ranges import parse_lengths
-from rpecli.config.settings import Settings, list_items
+from rpecli.config.settings import Settings, checked, list_items
 
 PAIRED = "/"  # between keys that vary together, and between their values
 OWN_LISTS = ("task", "encoding", "positions", "seed")  # keys that take lists themselves
@@ -33,7 +33,7 @@ def parse_axis(name: str, value: Any) -> Axis:
     items = list_items(value)
     if len(keys) == 1 and keys[0] not in ("lengths", "grid"):
         items = [number for item in items for number in _range(item)]
-    points = [_point(name, keys, item) for item in items]
+    points = checked(lambda item: _point(name, keys, item), items)
     return [point for number, point in enumerate(points) if point not in points[:number]]
 
 

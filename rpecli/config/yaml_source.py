@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from rpecli.choice import ChoiceError, canonical, split_list, without_options
+
+if TYPE_CHECKING:
+    from rpecli.config.recipe import Recipe
 
 CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
 LOADER = yaml.BaseLoader  # every scalar is text
@@ -36,10 +39,10 @@ class Problem:
 
 
 class RecipeError(ValueError):
-    """Every error of a recipe, in the order of the file."""
+    """Every error of a recipe, in the order of the file; with what is valid of it, and its source, where it could be read."""
 
-    def __init__(self, problems: Iterable[Problem]):
-        self.problems = list(problems)
+    def __init__(self, problems: Iterable[Problem], valid: "Recipe | None" = None, source: "RecipeSource | None" = None):
+        self.problems, self.valid, self.source = list(problems), valid, source
         super().__init__("\n".join(map(str, self.problems)))
 
 

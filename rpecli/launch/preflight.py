@@ -21,6 +21,7 @@ from rpecli.trial.child import Trial
 
 WIDEST, LONGEST = 1024, 512  # of a model that encodings are tried in
 FEW_POSITIONS = 1024
+CHOICES = (("task", "tasks", task.Task), ("encoding", "encodings", encoding.Encoding))  # keys, kinds and classes
 
 
 def notes(recipe: Recipe) -> list[str]:
@@ -61,9 +62,21 @@ def problems_of_runs(configs: list[Config]) -> Iterator[tuple[Config, str, str]]
         yield from ((config, key, text) for key, text in faults.get(config) or _problems_of(config))
 
 
+def option_problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
+    """Options that the tasks and encodings that ship do not have, of a recipe of which other things are wrong too."""
+    problems = []
+    for key, kind, base in CHOICES:
+        for choice in getattr(recipe, key):
+            try:
+                options.meaning(kind, base, choice)
+            except ChoiceError as error:
+                problems.append(Problem(*source.place(key, choice), str(error)))
+    return problems
+
+
 def _same_in_other_words(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Encodings and tasks of a recipe that differ in spelling alone: `rope` and `rope:base=1e4`. They would count twice."""
-    for key, kind, base in (("task", "tasks", task.Task), ("encoding", "encodings", encoding.Encoding)):
+    for key, kind, base in CHOICES:
         first: dict[str, str] = {}
         for choice in getattr(recipe, key):
             try:

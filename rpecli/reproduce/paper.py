@@ -155,11 +155,16 @@ def names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
+def _unknown(name: str) -> str:
+    own = catalog.own_file(name, ".yaml")
+    return f"unknown paper {name!r}: did you mean {own}?" if own else catalog.unknown("paper", name, names())
+
+
 def load(name: str) -> Paper:
     """A paper that ships, or a file of the same form. Raises PaperError for an unknown name or a wrong file."""
     path = Path(name).expanduser() if is_path(name) else _folder() / f"{name}.yaml"
     if not path.is_file():
-        raise PaperError(f"there is no file {name}" if is_path(name) else catalog.unknown("paper", name, names()))
+        raise PaperError(f"there is no file {name}" if is_path(name) else _unknown(name))
     try:
         paper = Paper.model_validate(_read(path))
     except ValidationError as error:

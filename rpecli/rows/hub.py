@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rpecli.rows.readers import row_of
+from rpecli.rows.readers import require_distinct, row_of
 from rpecli.rows.row import DataError, Row
 
 SAVED = ("dataset_info.json", "dataset_dict.json")  # files in a folder that `save_to_disk` wrote
@@ -28,6 +28,7 @@ def parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     try:
+        require_distinct(pyarrow.parquet.read_schema(path).names, str(path))
         records = pyarrow.parquet.read_table(path).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a parquet file: {str(error).splitlines()[0]}") from None

@@ -5,6 +5,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rpecli.rows import lines
 from rpecli.rows.row import DataError, Row, Value
 
 FIELDS = ("examples", "data", "rows")  # keys of a JSON object that may hold its list of records
+DELIMITERS = {",": ("commas", ".csv"), "\t": ("tabs", ".tsv"), ";": ("semicolons", ""), "|": ("bars", "")}  # and their files
 
 
 def read(path: Path, field: str = "", rule: str = "") -> list[Row]:
@@ -57,6 +59,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
 def _json(path: Path, field: str) -> Iterator[Row]:
     document = _parse(text_of(path), path, 1)
     if isinstance(document, dict):
+        _require_once(document, str(path))
         field = field or next((key for key in FIELDS if isinstance(document.get(key), list)), "")
         if not isinstance(document.get(field), list):
             listed = ", ".join(key for key, value in document.items() if isinstance(value, list)) or "none"
@@ -68,10 +71,40 @@ def _json(path: Path, field: str) -> Iterator[Row]:
         yield row_of(_record(record, f"{path}: record {number}"), str(path), number)
 
 
+class _Repeating(dict[str, Any]):
+    """A JSON object that gives a key twice."""
+
+    twice: str
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, which tells whether it gives a key twice: `_require_once` says so of those that are read."""
+    values = dict(pairs)
+    if len(values) == len(pairs):
+        return values
+    repeating = _Repeating(values)
+    repeating.twice = _twice([key for key, _ in pairs])
+    return repeating
+
+
+def _twice(names: list[str]) -> str:
+    """The first name that occurs more than once; empty where none does."""
+    return next((name for name, number in Counter(names).items() if number > 1), "")
+
+
+def _require_once(record: dict[str, Any], place: str) -> None:
+    """Raises DataError for a JSON object that gives a key twice."""
+    if isinstance(record, _Repeating):
+        raise DataError(f"{place}: {record.twice!r} is given twice: keep one, or rename the other")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
+
+
 def _parse(text: str, path: Path, line: int) -> Any:
     """JSON with every number as its text."""
     try:
-        return json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+        return DECODER.decode(text)
     except RecursionError:
         raise DataError(f"{path}:{line}: it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -82,6 +115,7 @@ def _record(record: Any, place: str) -> dict[str, Any]:
     """A JSON object; a chat (`messages`) as its input and its last answer."""
     if not isinstance(record, dict):
         raise DataError(f"{place}: not an object with columns: {json.dumps(record)[:60]}")
+    _require_once(record, place)
     return _chat(record["messages"], place) if isinstance(record.get("messages"), list) else record
 
 
@@ -112,6 +146,7 @@ def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
         reader = csv.reader(text_of(path).splitlines(), delimiter=delimiter, strict=True)
         try:
             columns = next(reader, [])
+            _check_header(columns, delimiter, path, reader.line_num)
             for cells in reader:
                 if not cells:
                     continue
@@ -122,6 +157,23 @@ def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
             raise DataError(f"{path}:{reader.line_num}: {error}") from None
 
     return read_delimited
+
+
+def _check_header(columns: list[str], delimiter: str, path: Path, line: int) -> None:
+    """Raises DataError for two columns of one name, and for a header that is one column because of another delimiter."""
+    require_distinct(columns, f"{path}:{line}")
+    other = next((one for one in DELIMITERS if one != delimiter and len(columns) == 1 and one in columns[0]), None)
+    if other:
+        (found, kind), (own, _) = DELIMITERS[other], DELIMITERS[delimiter]
+        remedy = f"rename it to {path.stem}{kind}, or save it with {own}" if kind else "save it with commas, or with tabs as .tsv"
+        what = f"columns seem to be separated by {found}, but {path.suffix} is read with {own}"
+        raise DataError(f"{path}:{line}: {what}: {remedy}")
+
+
+def require_distinct(columns: list[str], place: str) -> None:
+    """Raises DataError for two columns of one name, of which one would be read in silence; without a name, none is read."""
+    if twice := _twice(list(filter(None, columns))):
+        raise DataError(f"{place}: column {twice!r} is given twice: keep one, or rename the other")
 
 
 def _pair(path: Path) -> Iterator[Row]:

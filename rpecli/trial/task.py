@@ -14,6 +14,7 @@ from rpecli.trial.fault import Tried, described
 
 SEQUENCES = 4
 LONGEST_TRIED = 1024
+NEEDED = ("draw", "layout")  # hooks that a subclass of Task defines
 
 
 @dataclass
@@ -92,6 +93,9 @@ def attempt(tried: Tried, lengths: tuple[int, ...]) -> None:
 def shapes(subject: Subject) -> None:
     """The types of what the class states, and of what its hooks return."""
     tried, task = subject.tried, subject.task
+    for hook in NEEDED:
+        if getattr(type(task), hook) is getattr(Task, hook):
+            raise tried.fault(hook, f"is missing: {type(task).__name__} derives from Task, which needs it", type(task))
     if not isinstance(task.family, str) or not task.family:
         raise tried.fault("family", f"is {task.family!r:.40}, expected a word such as copying", "family")
     if task.measure not in MEASURES:

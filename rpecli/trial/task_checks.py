@@ -19,6 +19,7 @@ from rpecli.trial.task import LONGEST_TRIED, Subject
 
 LENGTHS = (1, 2, 5, 8)  # beside the training length and twice that
 EVERY = 32  # lengths up to this are drawn one by one
+SHOWN = 5  # lengths that a message lists
 SEQUENCES = 4000  # of which chance is measured
 TOKENS = 200_000  # of which speed is measured, at most SECONDS long
 SECONDS = 1.0
@@ -78,7 +79,9 @@ def _lengths(subject: Subject) -> str:
             subject.require("sequence", f"returned {described(stated)}, but a sequence has {width} tokens")
     subject.tried.when = ""
     missing = [str(length) for length in range(1, EVERY + 1) if length not in has]
-    return f"all up to {EVERY}" if not missing else f"{len(has)} of those up to {EVERY}; none of {', '.join(missing[:5])}"
+    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    none = f"none of {', '.join(missing[:SHOWN])}{more}"
+    return f"all up to {EVERY}" if not missing else f"{len(has)} of those up to {EVERY}; {none}"
 
 
 def _split(subject: Subject) -> str:
@@ -144,7 +147,12 @@ def _speed(subject: Subject) -> str:
         if time.perf_counter() - start > SECONDS:
             break
     rate = n_tokens / (time.perf_counter() - start)
-    return f"{rate / 1e6:.1f} million tokens a second at length {length}"
+    return f"{_rate(rate)} tokens a second at length {length}"
+
+
+def _rate(number: float) -> str:
+    """A number of tokens in millions, or in thousands where it is below 0.1 million."""
+    return f"{number / 1e6:.1f} million" if number >= 1e5 else f"{number / 1e3:.1f} thousand"
 
 
 CHECKS = {
