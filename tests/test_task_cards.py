@@ -39,7 +39,8 @@ def test_a_variant_has_its_own_prediction_and_defaults_and_no_worked_examples_of
     assert card.facts["Predicted"] == "expressible in C-RASP with absolute positions: no, with none: no"
     assert "Predicted" not in task_card.card("parity").facts
     assert card.worked == []
-    assert task_defaults("parity:law=count:format=bit") == {**task_defaults("parity"), "length": 16}
+    own = {"length": 6, "curriculum": 0.5, "tokens": 2048, "steps": 4500, "lr": 2e-3}
+    assert task_defaults("parity:law=count:format=bit") == {**task_defaults("parity"), **own}
 
 
 def test_every_choice_that_is_listed_can_be_built_and_every_variant_is_canonical() -> None:
