@@ -252,10 +252,7 @@ def _eval_settings(config: Config, keys: dict[str, Any]) -> EvalSettings:
         known = ", ".join(key for key in EvalSettings.model_fields if key != "grid")
         raise ValueError(f"{others[0]}: decided when the run was trained: an evaluation has {known}")
     settings = config.eval.model_copy(update={key: getattr(recipe, key) for key in keys if keys[key] is not None})
-    try:
-        parse_lengths(settings.lengths, config.length)
-    except ValueError as error:
-        raise ValueError(f"lengths: {error}  (trained on length {config.length})") from None
+    settings.check_lengths(config.length)
     return settings
 
 

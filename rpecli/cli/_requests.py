@@ -14,7 +14,6 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._inputs import named_choice, try_code
 from rpecli.config import load
-from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, label
 from rpecli.config.settings import EvalSettings
 from rpecli.config.yaml_source import RecipeError
@@ -183,10 +182,7 @@ def _check(config: Config) -> None:
     from rpecli import task as tasks
 
     tasks.build(config.task)
-    try:
-        parse_lengths(config.eval.lengths, config.length)
-    except ValueError as error:
-        raise ValueError(f"--lengths: {error}  (trained on length {config.length})") from None
+    config.eval.check_lengths(config.length, "--lengths")
 
 
 def _check_set(folder: Path | None, choice: str) -> None:

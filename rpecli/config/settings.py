@@ -275,6 +275,13 @@ class EvalSettings(Strict):
         """How many sequences of T tokens an evaluation set has."""
         return min(self.samples, max(MIN_SEQUENCES, self.eval_tokens // T))
 
+    def check_lengths(self, trained: int, name: str = "lengths") -> None:
+        """Raises ValueError, which calls them by a name, for lengths that do not suit a run trained to `trained`."""
+        try:
+            parse_lengths(self.lengths, trained)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}  (trained on length {trained})") from None
+
     def lengths_after(self, trained: int) -> list[int]:
         """The lengths that a run trained to `trained` is evaluated at, ascending.
 

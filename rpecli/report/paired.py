@@ -58,26 +58,31 @@ def left_out(task: TaskResults) -> list[str]:
     """Messages about the runs that comparisons leave out, and about the lengths: those that a run was not evaluated at."""
     lengths = extrapolation_lengths(task)
     own = [run for encoding in task.own for run in encoding.evaluated_runs if not run.is_reference]
-    out = [run for run in own if not all(length in run.all_evaluations for length in lengths)]
-    inside = [run for run in own if run not in out]
-    having = Counter(length for run in inside for length in _beyond(run, task))
-    lost = sorted({length for length, n in having.items() if 2 * n > len(inside)} - {*lengths})
-    fewer = [run for run in inside if not all(length in run.all_evaluations for length in lost)]
+    compared = [run for run in own if _was_evaluated(run, lengths)]
+    having = Counter(length for run in compared for length in _beyond(run, task))
+    lost = sorted({length for length, n in having.items() if 2 * n > len(compared)} - {*lengths})
     return [
-        *_messages(task, out, lengths, "not evaluated at {} as the others are, so in no comparison"),
-        *_messages(task, fewer, lost, "not evaluated at {} as most are, so comparisons leave out what was measured there"),
+        *_not_evaluated(task, own, lengths, "as the others are, so in no comparison"),
+        *_not_evaluated(task, compared, lost, "as most are, so comparisons leave out what was measured there"),
     ]
 
 
-def _messages(task: TaskResults, runs: Sequence[RunResults], lengths: Sequence[int], what: str) -> list[str]:
-    """One message for all runs that are measured in one way, with the command that evaluates them at these lengths."""
+def _was_evaluated(run: RunResults, lengths: Sequence[int]) -> bool:
+    """Whether a run was evaluated at all of these lengths, on whichever sequences."""
+    return all(length in run.all_evaluations for length in lengths)
+
+
+def _not_evaluated(task: TaskResults, runs: Sequence[RunResults], lengths: Sequence[int], why: str) -> list[str]:
+    """One message for all of the runs that lack one of these lengths and are measured in one way, with the command for them."""
     by_way: dict[str, list[RunResults]] = defaultdict(list)
     for run in runs:
-        by_way[run.variant_flags].append(run)
+        if not _was_evaluated(run, lengths):
+            by_way[run.variant_flags].append(run)
     at = ",".join(map(str, lengths))
     return [
-        f"{plural(len(runs), 'run')} of {task.title}, {what.format(at)}: rpe eval {paths_of(runs)}{flags} --lengths {at}"
-        for flags, runs in by_way.items()
+        f"{plural(len(members), 'run')} of {task.title}, not evaluated at {at} {why}: "
+        f"rpe eval {paths_of(members)}{flags} --lengths {at}"
+        for flags, members in by_way.items()
     ]
 
 

@@ -75,9 +75,7 @@ def more(runs: Sequence[RunResults], changes: Sequence[Mapping[str, Any]], shift
     if len(alike) * len(changes) >= MOST_RUNS:
         return ""
     wanted = [(study, config.model_copy(update=dict(change))) for (study, _), config in alike.items() for change in changes]
-    whole, training = _training([(_study(run), run.config) for run in one_per_directory(runs)] + wanted)
-    if training:
-        whole, training = _training(wanted)
+    whole, training = _training(wanted, [(_study(run), run.config) for run in one_per_directory(runs)])
     if len(whole) + len(training) > FEW:
         return ""
     flags = _eval_flags(runs)
@@ -92,31 +90,37 @@ def _study(run: RunResults) -> str:
     return str(run.record.get("study", "default"))
 
 
+def _training(wanted: Iterable[tuple[str, Config]], there: Iterable[tuple[str, Config]] = ()) -> tuple[list[str], list[str]]:
+    """`rpe run` of the recipes that make these runs and those that are there, by the study of each; `rpe train` of the others."""
+    by_study, beside = defaultdict[str, list[Config]](list), defaultdict[str, list[Config]](list)
+    for groups, runs in ((by_study, wanted), (beside, there)):
+        for study, config in runs:
+            groups[study].append(config)
+    whole, single = list[str](), list[Config]()
+    for study, configs in sorted(by_study.items()):
+        if command := _of_recipe(study, configs + beside[study]):
+            whole.append(command)
+        else:
+            single += configs
+    return whole, [f"rpe train {line}".rstrip() for line in islice(_of_flags(single), MOST + 1)]
+
+
+def _of_recipe(study: str, configs: Sequence[Config]) -> str | None:
+    """`rpe run` of the recipe of a study with the flags that make these runs; None where it makes others, or cannot be read."""
+    with suppress(RecipeError):
+        if (recipe := _recipe(study)) and _made(recipe, flags := _choosing(recipe, configs)) >= {config.id for config in configs}:
+            return f"rpe run {shlex.quote(recipe)}{_written(flags)}"
+    return None
+
+
 def _recipe(study: str) -> str | None:
     """The recipe of a study, shipped or in the current folder; none that names files, which a report does not read."""
     if study in catalog.names("recipes"):
         return study
-    own = Path(f"{study}.yaml")
-    with suppress(RecipeError, OSError, UnicodeDecodeError):
-        if not OWN_FILES.search(own.read_text(encoding="utf-8")):
-            config_load.load(f"./{own}")
-            return f"./{own}"
+    own = catalog.own_file(study, ".yaml")
+    with suppress(OSError, UnicodeDecodeError):
+        return own if own and not OWN_FILES.search(Path(own).read_text(encoding="utf-8")) else None
     return None
-
-
-def _training(wanted: Iterable[tuple[str, Config]]) -> tuple[list[str], list[str]]:
-    """`rpe run` of the recipes that make these runs, by the study of each, and `rpe train` of the others."""
-    by_study: dict[str, list[Config]] = defaultdict(list)
-    for study, config in wanted:
-        by_study[study].append(config)
-    whole, single = list[str](), list[Config]()
-    for study, configs in sorted(by_study.items()):
-        ids = {config.id for config in configs}
-        if (recipe := _recipe(study)) and _made(recipe, flags := _choosing(recipe, configs)) >= ids:
-            whole.append(f"rpe run {shlex.quote(recipe)}{_written(flags)}")
-        else:
-            single += configs
-    return whole, [f"rpe train {line}".rstrip() for line in islice(_of_flags(single), MOST + 1)]
 
 
 def _all_ship(configs: Sequence[Config]) -> bool:
@@ -219,10 +223,9 @@ def _lengths(runs: Sequence[RunResults]) -> str:
     measured, usual = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
     for run in runs:
         trained = run.config.length
+        task = _task(run.config.task).split("test", trained)
         measured[trained] |= {*run.evaluations}
-        usual[trained] |= {
-            *filter(_task(run.config.task).split("test", trained).has_length, run.config.eval.lengths_after(trained))
-        }
+        usual[trained] |= {*filter(task.has_length, run.config.eval.lengths_after(trained))}
     if measured == usual or not any(measured.values()):
         return ""
     if len(measured) == 1:
