@@ -218,6 +218,12 @@ def test_answers_between_the_symbols_are_put_in_as_the_model_gives_them(parity: 
     assert [words[token] for token in best_T[1::2]] == shown.words[2::2]
 
 
+@pytest.mark.parametrize("text", ["1 | 0", "1 0 1 .", "1 . 0"])
+def test_marks_that_the_format_of_the_task_lacks_are_no_symbols(parity: rpe.Run, text: str) -> None:
+    with pytest.raises(ValueError, match=r"'[|.]' is not a symbol of parity: write words .* such as 0, 1$"):
+        parity.attention(text)
+
+
 def test_an_empty_input_is_refused(run: rpe.Run, parity: rpe.Run) -> None:
     for model in (run, parity):
         for text in ("", ">", []):

@@ -14,7 +14,7 @@ from rpecli.attention.cache import Cache
 from rpecli.model import LoadedModel
 from rpecli.probes.attention_weights import capture_layers
 from rpecli.table import few
-from rpecli.task import BOS, END, MARKS, SEP, Batch
+from rpecli.task import BOS, END, MARKS, SEP, SPECIAL, Batch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,8 +127,10 @@ class _Input:
 
     @cached_property
     def token_of(self) -> dict[str, int]:
-        task = self.loaded.task
-        return dict(zip(task.words(list(range(task.vocabulary))), range(task.vocabulary), strict=True))
+        """The tokens that an input may have: every symbol of the task, and the marks that its sequences have."""
+        task, marks = self.loaded.task, {*self.format.tokens_BxT.flat}
+        tokens = [token for token in range(task.vocabulary) if token >= SPECIAL or token in marks]
+        return dict(zip(task.words(tokens), tokens, strict=True))
 
     def places(self) -> list[int | None]:
         """The tokens from the begin token on, None where the model is to answer; of `> input | answer .` up to the separator.
@@ -155,7 +157,8 @@ class _Input:
         """The tokens of words, with the begin token before them."""
         words = [word[1:-1] if self._is_answer(word) else word for word in words]
         if unknown := [word for word in words if word not in self.token_of]:
-            known, task = few(list(self.token_of)[len(MARKS) :], SYMBOLS), self.loaded.config.task
+            known = few([word for word, token in self.token_of.items() if token >= SPECIAL], SYMBOLS)
+            task = self.loaded.config.task
             raise ValueError(f"{unknown[0]!r} is not a symbol of {task}: write words with spaces between them, such as {known}")
         tokens = [self.token_of[word] for word in words]
         return tokens if tokens[:1] == [BOS] else [BOS, *tokens]
