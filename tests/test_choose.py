@@ -105,17 +105,14 @@ def test_an_encoding_whose_run_fails_is_named_and_left_out(rpe: tiny.Rpe, trap: 
 def test_too_little_time_is_told_with_an_estimate_before_any_run(rpe: tiny.Rpe, here: Path) -> None:
     result = choose(rpe, "--task", "copy", "--length", "3", minutes=0.001, steps=None)
     assert (result.code, result.out) == (2, "")
-    estimate = (
-        r"one run of each of 2 encodings takes about 1 s with 400 steps, 3 seeds of each with 4,000 46 s: write --minutes 1"
-    )
-    assert re.search(
-        rf"--minutes 0.001 is too short: \d+ s went to timing, and {estimate}, or fewer", " ".join(result.err.split())
-    )
+    estimate = "one run of each of 2 encodings takes about 1 s with 400 steps, and 3 seeds of each with 4,000 steps 46 s"
+    said = rf"--minutes 0.001 is too short: \d+ s went to timing, and {estimate}: write --minutes 1, or fewer"
+    assert re.search(said, " ".join(result.err.split()))
     assert not (here / "runs").exists()
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"), [(None, "1 s with 400 steps, 1 seed of each with 4,000 15 s"), (900, "3 s with 900 steps")]
+    ("steps", "said"), [(None, "1 s with 400 steps, and 1 seed of each with 4,000 steps 15 s"), (900, "3 s with 900 steps")]
 )
 def test_too_little_time_is_told_for_the_seeds_that_were_asked_for(
     steps: int | None, said: str, rpe: tiny.Rpe, here: Path

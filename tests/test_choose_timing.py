@@ -91,7 +91,8 @@ def test_minutes_that_cannot_suffice_are_refused_after_a_look(rpe: tiny.Rpe, her
     result = rpe("choose", "--task", "copy", "--encoding", "rope,alibi", "--minutes", 1, "--jobs", 0, "--set=steps=1000",
                  "--device", "cpu", "--length", 3)  # fmt: skip
     assert (result.code, result.out) == (2, "")
-    said = "--minutes 1 is too short: by a first look at 1 encoding, one run of each of 2 takes about 2 h 10 min with 1000 steps"
+    said = "--minutes 1 is too short: by a first look at 1 encoding, one run of each of 2 encodings takes about 2 h 10 min with "
+    said += "1,000 steps, and 3 seeds of each 6 h 30 min"
     assert f"{said}: write --minutes 651, or fewer encodings (--encoding)" in " ".join(result.err.split())
     assert fake.timed == ["look rope"]
     assert not (here / "runs").exists()

@@ -131,6 +131,13 @@ def test_claims_of_runs_that_learned_nothing_are_not_judged():
         assert len(result.lines) > 1, "the numbers are listed"
 
 
+def test_runs_that_learned_nothing_are_asked_for_no_other_encodings():
+    runs = [fake_run("rope", seed, {16: 0.1, 32: 0.1}, steps=None) for seed in range(3)]
+    for result in verdict.verdicts(aggregate(runs)):
+        assert result.summary == f"Not measured: {verdict.NOTHING_LEARNED}"
+        assert result.lines == [verdict.NOTHING_LEARNED]
+
+
 def test_a_group_that_was_not_shifted_is_not_said_to_be_missing():
     runs = [fake_run(label, 0, {16: 1.0, 32: 0.5}) for label in ("rope", "learned")]
     kept = {"positions": {"Copy, trained to 16": {"rope": {0: 0.9}}}}

@@ -8,7 +8,7 @@ from rpecli.cli._exit import FAILURE, USAGE, stop
 from rpecli.cli._output import say
 from rpecli.cli._select import create_runs
 from rpecli.cli._study import Study
-from rpecli.cli._timing import PLANNED, Clock, measure, minutes_of
+from rpecli.cli._timing import PLANNED, Clock, measure, minutes_of, needed_text
 from rpecli.config.recipe import label
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import budget
@@ -112,15 +112,11 @@ def first_steps(session: Session) -> int:
 
 
 def _needed(session: Session) -> str:
-    """What the shortest plan and the whole one take beside the timing: one seed with the fewest steps, all seeds with all."""
-    plan, seeds, workers = session.plan, budget.planned_seeds(session.most_seeds), session.workers
-    least, planned = budget.least_seconds(plan, workers), budget.planned_seconds(plan, session.most_seeds, workers)
-    fewest, asked = budget.fewest_steps(plan), plan.asked_steps
-    text = f"{duration(session.clock.spent)} went to timing, and one run of each of {len(plan.encodings)} encodings takes about "
-    text += f"{duration(least)} with {plural(fewest, 'step')}"
-    return (
-        text if (seeds, fewest) == (1, asked) else f"{text}, {plural(seeds, 'seed')} of each with {asked:,} {duration(planned)}"
-    )
+    """The time that went to timing, and what the shortest plan and the whole one take."""
+    plan, seeds, workers = session.plan, session.most_seeds, session.workers
+    least, planned = budget.least_seconds(plan, workers), budget.planned_seconds(plan, seeds, workers)
+    needed = needed_text(plan, len(plan.encodings), budget.planned_seeds(seeds), least, planned)
+    return f"{duration(session.clock.spent)} went to timing, and {needed}"
 
 
 def next_round(session: Session) -> Round | None:

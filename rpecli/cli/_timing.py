@@ -97,13 +97,23 @@ def _stop_early(plan: Plan, study: Study, clock: Clock, most_seeds: int, workers
     least, planned = (
         seconds / share for seconds in (budget.least_seconds(plan, workers), budget.planned_seconds(plan, most_seeds, workers))
     )
-    encodings, steps = plural(len(plan.encodings), "encoding"), plural(budget.fewest_steps(plan), "step")
+    looked = plural(len(plan.encodings), "encoding")
+    needed = needed_text(plan, len(study.configs), budget.planned_seeds(most_seeds), least, planned)
     stop(
-        f"--minutes {clock.minutes:g} is too short: by a first look at {encodings}, one run of each of {len(study.configs)} "
-        f"takes about {duration(least)} with {steps}: write --minutes {minutes_of(planned / (PLANNED - ALL))}, "
-        "or fewer encodings (--encoding)",
+        f"--minutes {clock.minutes:g} is too short: by a first look at {looked}, {needed}: "
+        f"write --minutes {minutes_of(planned / (PLANNED - ALL))}, or fewer encodings (--encoding)",
         USAGE,
     )
+
+
+def needed_text(plan: Plan, n_encodings: int, seeds: int, least: float, planned: float) -> str:
+    """What the shortest plan and the whole one take beside the timing: one seed with the fewest steps, all seeds with all."""
+    fewest, asked = budget.fewest_steps(plan), plan.asked_steps
+    text = f"one run of each of {n_encodings} encodings takes about {duration(least)} with {fewest:,} steps"
+    if (seeds, fewest) == (1, asked):
+        return text
+    all_steps = f" with {asked:,} steps" * (asked != fewest)
+    return f"{text}, and {plural(seeds, 'seed')} of each{all_steps} {duration(planned)}"
 
 
 def minutes_of(seconds: float) -> str:

@@ -208,10 +208,13 @@ def not_measured(claim: str, line: str) -> Verdict:
 
 
 def unjudged(verdict: Verdict) -> Verdict:
-    """A claim of runs none of which learned its training length: its numbers are listed and decide nothing."""
-    if verdict.difference is None:
-        return verdict
+    """A claim of runs none of which learned its training length: its numbers are listed and decide nothing.
+
+    Of one that is not measured nothing else is said, since what it lacks (other encodings) would be of no use either.
+    """
     without = not_measured(verdict.claim, NOTHING_LEARNED)
+    if verdict.difference is None:
+        return without
     return without.model_copy(update={"outcome": NOT_ENOUGH, "settle": TRAIN_LONGER, "lines": [*without.lines, *verdict.lines]})
 
 
