@@ -11,7 +11,7 @@ import yaml
 from helpers import training as tiny
 
 from rpecli import data, task
-from rpecli.reproduce import order, outcome, paper, tables
+from rpecli.reproduce import cost, order, outcome, paper, tables
 from rpecli.reproduce.cost import run_seconds
 from rpecli.reproduce.outcome import SeedResult
 from rpecli.reproduce.paper import Cell, Paper, PaperError
@@ -271,6 +271,10 @@ def test_the_list_and_the_budget_measure_steps(tmp_path: Path, rpe: tiny.Rpe, mo
     assert listed.code == 0
     assert " h " in listed.out
     assert "90.00" in listed.out
+    _, ape = json.loads(rpe("reproduce", file, "--list", "--json").out)
+    assert ape["cell"] == "copy/ape/1/2/16"
+    assert ape["published"] == {"[1,4]": pytest.approx(0.9), "[5,6]": pytest.approx(0.9)}
+    assert ape["seconds_a_seed"] > 3600
     refused = rpe("reproduce", file, "--budget", "30s")
     assert refused.code == 2
     assert "no cell fits: the cheapest" in refused.err
@@ -408,6 +412,13 @@ def test_cells_that_cannot_be_run_are_refused_before_anything_starts(
 def test_a_paper_without_cells_is_refused_by_every_command(words: list[str], here: Path, rpe: tiny.Rpe) -> None:
     result = rpe("reproduce", written(here, cells=[]), *words)
     assert (result.code, result.out, "cells: needs at least one" in result.err) == (2, "", True)
+
+
+def test_the_cells_of_all_papers_are_listed_with_their_cost(rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "run_seconds", lambda config: 90.0)
+    result = rpe("reproduce", "--list")
+    assert (result.code, result.out.count("1 min 30 s")) == (0, sum(len(paper.load(name).cells) for name in paper.names()))
+    assert all(f" of {name} ..." in result.err for name in paper.names())
 
 
 def test_papers_are_listed(rpe: tiny.Rpe) -> None:

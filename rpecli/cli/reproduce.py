@@ -1,6 +1,7 @@
 """`rpe reproduce`: runs published settings to the letter of their protocol, and prints published numbers beside ours."""
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,7 @@ Examples:
   # the papers that ship
   rpe reproduce
 
-  # the cells of one of them, with what they cost on this machine
+  # the cells of one of them, with what they cost on this machine; without a name, those of all (minutes)
   rpe reproduce crasp --list
 
   # published and ours, side by side
@@ -50,7 +51,9 @@ def reproduce(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only the cheapest cells that fit into 30m, 2h or 90s.")
     ] = None,
-    list_cells: Annotated[bool, typer.Option("--list", help="List the cells and their cost here; run nothing.")] = False,
+    list_cells: Annotated[
+        bool, typer.Option("--list", help="List the cells and their cost here, of all papers if none is named; run nothing.")
+    ] = False,
     show: Annotated[bool, typer.Option("--show", help="Show what was run so far; run nothing.")] = False,
     runs: flags.Runs = Path("runs/papers"),
     jobs: flags.Jobs = None,
@@ -72,8 +75,12 @@ def reproduce(
     if on is not None:
         flags.refuse(flags.given("--budget"), f"with --on {on} runs take the time of other machines (--cells chooses cells)")
     if paper is None:
-        flags.refuse(flags.given("--cells", "--budget", "--list", "--show"), "a paper is needed (rpe reproduce lists them)")
-        print_tables(tables.papers_table({name: papers.load(name) for name in papers.names()}))
+        flags.refuse(flags.given("--cells", "--budget", "--show"), "a paper is needed (rpe reproduce lists them)")
+        shipped = {name: papers.load(name) for name in papers.names()}
+        if list_cells:
+            _list({name: (one, one.cells) for name, one in shipped.items()}, as_json)
+        else:
+            print_tables(tables.papers_table(shipped))
         return
     place = Workplace.of(on, device, jobs, nproc, None, stack)
     limit = _seconds(budget)
@@ -85,7 +92,7 @@ def reproduce(
     if not show:  # those whose runs are there were checked before
         _check(loaded, paper, [c for c in chosen if not all((runs / config.id).is_dir() for config in loaded.configs(c, seeds))])
     if list_cells:
-        print_tables(tables.cells_table(loaded, chosen, _cost(loaded, chosen)))
+        _list({paper: (loaded, chosen)}, as_json)
         return
     if limit is not None:
         chosen = _within(loaded, chosen, limit, seeds, jobs)
@@ -143,11 +150,26 @@ def _means(word: str, name: str) -> bool:
     return name == word or name.startswith(word.rstrip("/") + "/") or fnmatchcase(name, word)
 
 
-def _cost(paper: "Paper", cells: list["Cell"]) -> dict[str, float]:
-    """The seconds of one run of each cell; runs of one size and task are measured once."""
+def _list(papers: Mapping[str, tuple["Paper", list["Cell"]]], as_json: bool) -> None:
+    """The cells of papers with what they cost here, each paper as soon as it is measured; one list as JSON."""
+    from rpecli.reproduce import tables
+
+    records = []
+    for name, (paper, cells) in papers.items():
+        seconds = _cost(paper, cells, f" of {name}")
+        if as_json:
+            records += [tables.cell_record(name, paper, cell, seconds[cell.name]) for cell in cells]
+        else:
+            print_tables(tables.cells_table(paper, cells, seconds))
+    if as_json:
+        print_json(records)
+
+
+def _cost(paper: "Paper", cells: list["Cell"], of: str = "") -> dict[str, float]:
+    """The seconds of one run of each cell; a run that several cells share is measured once."""
     from rpecli.reproduce.cost import run_seconds
 
-    say(f"Measuring a few steps of {plural(len(cells), 'cell')} ...", err=True)
+    say(f"Measuring a few steps of {plural(len(cells), 'cell')}{of} ...", err=True)
     by_id: dict[str, float] = {}
     seconds = {}
     for cell in cells:

@@ -33,6 +33,13 @@ def cells_table(paper: Paper, cells: Sequence[Cell], seconds: Mapping[str, float
     return Table.of(rows, paper.title, ("cell", "seeds", *paper.bin_names, "time a seed"), caption=caption)
 
 
+def cell_record(name: str, paper: Paper, cell: Cell, seconds: float) -> dict[str, object]:
+    """A cell that need not have been run, as JSON."""
+    published = {label: fmean(cell.published(k)) for k, label in enumerate(paper.bin_names)}
+    return {"paper": name, "cell": cell.name, "published_seeds": len(cell.seeds), "published": published,
+            "measure": paper.measure, "seconds_a_seed": round(seconds, 1)}  # fmt: skip
+
+
 def outcome_table(paper: Paper, outcomes: Sequence[Outcome]) -> Table:
     """Published | ours for each bin, and the verdict."""
     rows = [
