@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass, field
 
 from rpecli.cli._execute import execute
-from rpecli.cli._exit import FAILURE, USAGE, stop
+from rpecli.cli._exit import FAILURE, stop
 from rpecli.cli._output import say
 from rpecli.cli._select import create_runs
 from rpecli.cli._study import Study
-from rpecli.cli._timing import PLANNED, Clock, measure, minutes_of, needed_text
+from rpecli.cli._timing import PLANNED, Clock, measure, needed_text, stop_too_short
 from rpecli.config.recipe import label
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import budget
@@ -99,24 +99,13 @@ def train(session: Session) -> None:
 
 def first_steps(session: Session) -> int:
     """The steps of a run; stops where there is no time for one run of each encoding."""
-    plan, clock = session.plan, session.clock
-    steps = budget.first_steps(plan, session.most_seeds, clock.left(PLANNED), session.workers)
+    plan, clock, seeds, workers = session.plan, session.clock, session.most_seeds, session.workers
+    steps = budget.first_steps(plan, seeds, clock.left(PLANNED), workers)
     if steps is None:
-        planned = budget.planned_seconds(plan, session.most_seeds, session.workers)
-        stop(
-            f"--minutes {clock.minutes:g} is too short: {_needed(session)}: write --minutes "
-            f"{minutes_of((planned + clock.spent) / PLANNED)}, or fewer encodings (--encoding)",
-            USAGE,
-        )
+        least, planned = budget.least_seconds(plan, workers), budget.planned_seconds(plan, seeds, workers)
+        needed = needed_text(plan, len(plan.encodings), seeds, least, planned)
+        stop_too_short(clock, f"{duration(clock.spent)} went to timing, and {needed}", (planned + clock.spent) / PLANNED)
     return steps
-
-
-def _needed(session: Session) -> str:
-    """The time that went to timing, and what the shortest plan and the whole one take."""
-    plan, seeds, workers = session.plan, session.most_seeds, session.workers
-    least, planned = budget.least_seconds(plan, workers), budget.planned_seconds(plan, seeds, workers)
-    needed = needed_text(plan, len(plan.encodings), budget.planned_seeds(seeds), least, planned)
-    return f"{duration(session.clock.spent)} went to timing, and {needed}"
 
 
 def next_round(session: Session) -> Round | None:

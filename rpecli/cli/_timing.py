@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rpecli import titles
 from rpecli.cli._exit import USAGE, stop
@@ -97,18 +97,19 @@ def _stop_early(plan: Plan, study: Study, clock: Clock, most_seeds: int, workers
     least, planned = (
         seconds / share for seconds in (budget.least_seconds(plan, workers), budget.planned_seconds(plan, most_seeds, workers))
     )
-    looked = plural(len(plan.encodings), "encoding")
-    needed = needed_text(plan, len(study.configs), budget.planned_seeds(most_seeds), least, planned)
-    stop(
-        f"--minutes {clock.minutes:g} is too short: by a first look at {looked}, {needed}: "
-        f"write --minutes {minutes_of(planned / (PLANNED - ALL))}, or fewer encodings (--encoding)",
-        USAGE,
-    )
+    needed = needed_text(plan, len(study.configs), most_seeds, least, planned)
+    stop_too_short(clock, f"by a first look at {plural(len(plan.encodings), 'encoding')}, {needed}", planned / (PLANNED - ALL))
 
 
-def needed_text(plan: Plan, n_encodings: int, seeds: int, least: float, planned: float) -> str:
+def stop_too_short(clock: Clock, why: str, seconds: float) -> NoReturn:
+    """Stops before any run: the time does not suffice, and so many seconds would."""
+    remedy = f"write --minutes {minutes_of(seconds)}, or fewer encodings (--encoding)"
+    stop(f"--minutes {clock.minutes:g} is too short: {why}: {remedy}", USAGE)
+
+
+def needed_text(plan: Plan, n_encodings: int, most_seeds: int, least: float, planned: float) -> str:
     """What the shortest plan and the whole one take beside the timing: one seed with the fewest steps, all seeds with all."""
-    fewest, asked = budget.fewest_steps(plan), plan.asked_steps
+    fewest, asked, seeds = budget.fewest_steps(plan), plan.asked_steps, budget.planned_seeds(most_seeds)
     text = f"one run of each of {n_encodings} encodings takes about {duration(least)} with {fewest:,} steps"
     if (seeds, fewest) == (1, asked):
         return text
