@@ -87,6 +87,8 @@ def test_tokens_are_characters_words_or_bytes(tmp_path: Path) -> None:
     story = write(tmp_path, [{"input": "Where is Ann ?", "target": "hall"}], "story.jsonl")
     assert strings(built(story), 1) == {"> Where is Ann ? | [hall] ."}
     assert strings(built(path, tokens="char"), 1) == {"> é | [é] ."}
+    symbols = write(tmp_path, [{"input": "1 0 1", "target": "0"}], "symbols.jsonl")
+    assert strings(built(symbols), 1) == {"> 1 0 1 | [0] ."}
     assert strings(built(path, tokens="byte"), 2) == {"> c3 a9 | [c3] [a9] ."}
 
 
@@ -265,6 +267,18 @@ def test_what_would_fail_after_the_training_is_told_before(
 
 
 FEW = "data:path=few.jsonl: it has {} and no row{} is left for {}: add rows of the same lengths, or name the splits"
+
+
+def test_short_answers_to_long_inputs_are_told_how_inputs_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = [f"{n:012b}" for n in range(60)]
+    write(tmp_path, [{"input": text, "target": str(text.count("1") % 2)} for text in inputs])
+    task = built(tmp_path / "mine.jsonl")
+    assert "every answer has 1 token: length=input takes the length of the input" in task.notes
+    assert "every answer" not in " ".join(built(tmp_path / "mine.jsonl", length="input").notes)
+    counted = "longer than 1 (tokens of the answer; length=input counts those of the input): write length: 1"
+    said = rpe("train", "--task", "data:path=mine.jsonl", "--length", "12", *TINY, code=2).stderr
+    assert f"has no problem {counted}" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])

@@ -55,6 +55,7 @@ class Examples:
     all: list[Example]
     vocabulary: list[str]
     notes: list[str] = field(default_factory=list)
+    longest_input: int | None = None  # in tokens, where the length of a row is that of its answer and another could be taken
 
     def by_length(self, split: str, trained_to: int | None) -> dict[int, list[int]]:
         """The numbers of the examples of `train`, `validation` or `test`, by length, in the order of the files.
@@ -133,7 +134,10 @@ def _examples(source: Source, rows: list[tuple[Row, str]]) -> Examples:
     examples = [_example(source, row, split, text, answer, kind) for row, split, text, answer in values]
     words = {word for example in examples for tokens in (example.input, *example.answers) for word in tokens}
     notes = [f"input {chosen.input}, target {chosen.target}; {kind} tokens, {len(words)} of them; length = {source.length}"]
-    return Examples(examples, sorted(words, key=_order), [*notes, *_warnings(examples)])
+    longest = max((len(example.input) for example in examples), default=0) if source.length == "target" else None
+    if longest and len({example.length for example in examples}) == 1:
+        notes.append(f"every answer has {plural(examples[0].length, 'token')}: length=input takes the length of the input")
+    return Examples(examples, sorted(words, key=_order), [*notes, *_warnings(examples)], longest)
 
 
 def _rows(source: Source) -> Iterator[tuple[Row, str]]:
@@ -156,7 +160,10 @@ def _rows(source: Source) -> Iterator[tuple[Row, str]]:
 
 
 def _kind_of_tokens(kind: str, values: list[tuple[Value, Value]]) -> str:
-    """`auto`: space where answers are several words, or where words answer sentences; else char, as for `27 + 5` and `32`."""
+    """`auto`: space where answers are several words, words answer sentences, or all words are single characters (`1 0 1`, `0`).
+
+    Else char, as for `27 + 5` and `32`.
+    """
     if kind != "auto":
         if kind not in TOKENS:
             raise DataError(f"tokens={kind}: known are auto, {', '.join(TOKENS)}")
@@ -167,7 +174,8 @@ def _kind_of_tokens(kind: str, values: list[tuple[Value, Value]]) -> str:
     if any(" " in answer for answer in answers) or not answers:
         return "space"
     sentences = sum(" " in text for text in inputs) > len(inputs) / 2
-    return "space" if sentences and not any(map(DIGITS.search, answers)) else "char"
+    symbols = all(len(word) == 1 for text in [*inputs, *answers] for word in text.split())
+    return "space" if sentences and (symbols or not any(map(DIGITS.search, answers))) else "char"
 
 
 def _example(source: Source, row: Row, split: str, text: Value, answer: Value, kind: str) -> Example:
