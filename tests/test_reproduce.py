@@ -138,7 +138,12 @@ def in_order(published: list[float], ours: list[float], seeds: int = 3) -> order
 
 def test_orders_are_compared_by_rank() -> None:
     same = in_order([0.9, 0.7, 0.5, 0.3], [0.4, 0.3, 0.2, 0.1])
-    assert (same.arms, same.correlation, same.interval, same.is_like_published) == (["a", "b", "c", "d"], 1.0, (1.0, 1.0), True)
+    assert (same.arms, same.correlation, same.interval, same.is_like_published) == (["a", "b", "c", "d"], 1.0, None, None)
+    six = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    assert (six.correlation, six.is_like_published) == (pytest.approx(1), True)
+    assert six.interval == pytest.approx((0.382651, 1), abs=1e-6)  # from where that of one swap begins
+    opposite = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    assert opposite.interval == pytest.approx((-1, -0.382651), abs=1e-6)
     assert in_order([0.9, 0.7, 0.5, 0.3], [0.1, 0.2, 0.3, 0.4]).correlation == -1
     one_swap = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.4, 0.3, 0.2, 0.1])
     assert one_swap.correlation == pytest.approx(1 - 6 * 2 / (6 * 35))  # 1 - 6 sum d^2 / (n (n^2 - 1))

@@ -6,13 +6,13 @@ Which of several evaluations of a length counts is decided in eval_sets.py.
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from rpecli.catalog import GROUPS
-from rpecli.choice import ChoiceError, canonical, paths_in
+from rpecli.choice import ChoiceError, canonical, map_data, paths_in
 from rpecli.config.recipe import Config, label
 from rpecli.report import eval_sets, stats, warnings
 from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
@@ -24,6 +24,7 @@ from rpecli.run.records import EvalLine
 from rpecli.run.ways import tested_with, way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
+MARK = " in "  # between the name of own data and what tells it from other data of that name
 YOURS = "yours"  # the source of a run that a run directory holds
 Keep = Callable[[Run, EvalLine], bool]
 
@@ -66,7 +67,7 @@ class RunResults:
     @property
     def other_task(self) -> bool:
         """Whether it was measured on its task with other options: among the results of that task."""
-        return bool(self.record["task"] != label(self.config.task))
+        return _unmarked(str(self.record["task"])) != _unmarked(label(self.config.task))
 
     @property
     def id(self) -> str:
@@ -99,10 +100,16 @@ class RunResults:
     def scoring(self) -> Scoring:
         return scoring_of(self.record)
 
+    @cached_property  # asked for by every comparison
+    def scored(self) -> frozenset[int]:
+        """The evaluated lengths at which the deciding measure is a number: nats per token may not be."""
+        return frozenset(self.by_length(self.scoring.decides.key))
+
     def effective_length(self, half: bool = False) -> int:
         """The longest length that still counts, or counts by half, as its scoring says; 0 where none does."""
         scoring = self.scoring
-        quality = scoring.quality(self.by_length(scoring.decides.key), self.config.length)
+        undefined = {length: 0.0 for length in self.evaluations.keys() - self.scored if length > self.config.length}
+        quality = {**scoring.quality(self.by_length(scoring.decides.key), self.config.length), **undefined}
         return stats.effective_length(quality, scoring.effective[half])
 
     def by_length(self, measure: str) -> dict[int, float]:
@@ -200,6 +207,7 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique, keep)
+    runs = _apart_by_data(runs)
     runs, duplicates = _without_duplicates(runs)
     runs, left_out = eval_sets.on_shared_sets(runs)
     messages += duplicates + left_out
@@ -304,6 +312,28 @@ def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
     if paths_in(config.task):
         settings["task_file"] = record.get("sources", {}).get("tasks")
     return settings
+
+
+def _apart_by_data(runs: list[RunResults]) -> list[RunResults]:
+    """Own data of one name but other content are other tasks: `mine.jsonl in one`; in one folder, `in version 898c3d3a`."""
+    contents: dict[str, dict[str, str]] = defaultdict(dict)  # by task: the folder of each content
+    for run in runs:
+        if data := run.record.get("data"):
+            contents[run.record["task"]].setdefault(" ".join(data.values()), Path(next(iter(data))).parent.name)
+    return [_marked(run, contents.get(run.record["task"], {})) for run in runs]
+
+
+def _marked(run: RunResults, folders: dict[str, str]) -> RunResults:
+    content = " ".join(run.record.get("data", {}).values())
+    if len(folders) < 2 or content not in folders:
+        return run
+    alone = [*folders.values()].count(folders[content]) == 1
+    mark = MARK + (folders[content] if alone else f"version {content}")
+    return replace(run, record=run.record | {"task": map_data(run.record["task"], lambda name: name + mark)})
+
+
+def _unmarked(task: str) -> str:
+    return map_data(task, lambda name: name.partition(MARK)[0])
 
 
 def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[str]]:

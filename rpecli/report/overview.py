@@ -288,8 +288,8 @@ def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
 
 
 def has_fewer_seeds(encoding: EncodingResults, length: int) -> bool:
-    """Whether some run was not evaluated at a length, and others were."""
-    return 0 < sum(length in run.evaluations for run in encoding.evaluated_runs) < len(encoding.evaluated_runs)
+    """Whether some run has no score at a length, and others have."""
+    return 0 < sum(length in run.scored for run in encoding.evaluated_runs) < len(encoding.evaluated_runs)
 
 
 def _mean(encoding: EncodingResults, length: int, measure: Measure) -> float | None:
