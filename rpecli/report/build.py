@@ -242,8 +242,14 @@ def markdown_tables(report: Report) -> str:
 
 
 def write(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    """Writes the files of a report. Raises ReportError."""
+    """Writes the files of a report, and removes those that an earlier one left there. Raises ReportError."""
+    from rpecli.report.write.leftovers import leftovers
+
     try:
-        return write_files(folder, files)
+        left = leftovers(folder, files)
+        paths = write_files(folder, files)
+        for path in left:
+            path.unlink(missing_ok=True)
+        return paths
     except OSError as error:
         raise ReportError(f"the report cannot be written: {error}: choose another folder") from error
