@@ -203,7 +203,7 @@ class LoadedRuns:
 
 def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
     """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated."""
-    unique = sorted({path.resolve(): path for path in paths}.values(), key=_near)
+    unique = distinct(paths)
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique, keep)
@@ -217,6 +217,11 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))
+
+
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """Every directory once, in the order in which runs count: of copies of a run, the first that is evaluated does."""
+    return sorted({path.resolve(): path for path in paths}.values(), key=_near)
 
 
 def _near(path: Path) -> Path:
@@ -248,7 +253,7 @@ def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str
 
 
 def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
-    return sorted(runs, key=lambda run: (run.id, str(run.path)))
+    return sorted(runs, key=lambda run: (run.id, run.path))
 
 
 def _read(run: Run, keep: Callable[[EvalLine], bool]) -> tuple[list[RunResults], list[str]]:
