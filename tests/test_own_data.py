@@ -170,6 +170,15 @@ def test_any_of_several_answers_counts(tmp_path: Path) -> None:
     assert scores["n"] == 2
 
 
+def test_untrained_positions_are_a_share_of_all_sequences_not_of_problems(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"input": "find", "outputs": ["7", "9", "8"]}] * 5)
+    config = Config.from_keys(task=canonical(f"data:path={path}"), encoding="learned", length=1, d_model=16, n_head=2, n_layer=1)
+    loaded = build(config, pick_device("cpu"))
+    loaded.model.eval()
+    scores = measure.measure(loaded, 1, list(data.evaluation_blocks(loaded.task, 1, 100, 0)), [])
+    assert (scores["n"], scores["untrained_positions"]) == (1, 1.0)
+
+
 def test_of_a_group_the_right_sequence_counts_else_the_best() -> None:
     exact, right = np.array([False, True, False, False]), np.array([1, 2, 1, 0])
     tens = np.zeros((4, 10), dtype=int)
