@@ -171,7 +171,7 @@ def test_any_of_several_answers_counts(tmp_path: Path) -> None:
 
 
 def test_untrained_positions_are_a_share_of_all_sequences_not_of_problems(tmp_path: Path) -> None:
-    path = write(tmp_path, [{"input": "find", "outputs": ["7", "9", "8"]}] * 5)
+    path = write(tmp_path, [{"input": f"find{n}", "outputs": ["7", "9", "8"]} for n in range(5)])
     config = Config.from_keys(task=canonical(f"data:path={path}"), encoding="learned", length=1, d_model=16, n_head=2, n_layer=1)
     loaded = build(config, pick_device("cpu"))
     loaded.model.eval()

@@ -1,6 +1,7 @@
 """The files of an earlier report in its folder that the next one does not write: of other runs, they would pass for its own.
 
-Names that hold a task are those of figures that the page of the earlier report shows: another file may be the user's own.
+Names that hold a task are those of figures that the page of the earlier report shows: another file may be the user's own. Figures
+for a paper, which were asked for by a flag, stay.
 """
 
 import re
@@ -12,7 +13,7 @@ from rpecli.report.write.markdown import DATA
 
 PAGE = "report.md"
 KINDS = r"\.(?:png|svg|pdf)"
-FIGURES = re.compile(rf"(?:accuracy-\d+|learning|profiles|paper-accuracy|paper-intervals){KINDS}")
+FIGURES = re.compile(rf"(?:accuracy-\d+|learning|profiles){KINDS}")
 SHOWN = re.compile(rf"!\[[^]]*\]\(((?:{GRID}|{PLACES}|{PROBES})[a-z0-9-]+){KINDS}\)")
 
 
