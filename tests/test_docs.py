@@ -169,6 +169,29 @@ def test_the_readme_counts_the_encodings_that_ship() -> None:
     assert f"ships {len(catalog.names('encodings'))} encodings" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_readme_counts_the_tasks_that_ship() -> None:
+    from rpecli.describe import listing
+
+    text = f"ships {len(catalog.names('tasks'))} tasks, {len(listing.task_choices())} with their variants"
+    assert text in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_glossary_names_the_baselines() -> None:
+    from rpecli.config import suites
+
+    text = " ".join((ROOT / "docs/glossary.md").read_text(encoding="utf-8").split())
+    entry = text.split("## Baselines ")[1].split("##")[0]
+    assert set(entry.split(": ")[1].split(". ")[0].replace(" and ", ", ").split(", ")) == set(suites.baselines())
+
+
+def test_every_folder_of_the_package_is_in_the_drawing_of_its_layers_and_in_the_table() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    drawing = text.split("## The layer rule")[1].split("```")[1]
+    folders = {path.parent.name for path in (ROOT / "rpecli").glob("*/__init__.py")}
+    assert {name for name in folders if f"`{name}/`" not in text.split("## The folders")[1]} == set()
+    assert {name for name in folders if f"{name}/" not in drawing} == set()
+
+
 def test_the_readme_lists_every_page_of_the_documentation() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"| [docs/{page.name}](docs/{page.name}) |" not in text] == []
