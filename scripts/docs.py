@@ -11,13 +11,14 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import crasp
 import decision_table
 import papers
+import record_docs
 import report_schema
 import typer
 
@@ -375,6 +376,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "template_task": lambda: template("task"),
     "checks": checks_table,
     "report": report_schema.documentation,
+    **{name: partial(record_docs.documentation, name) for name in record_docs.SECTIONS},
     "answer": quick_answer,
     "claims": claim_table,
     "commands": command_sections,
