@@ -335,6 +335,9 @@ def test_too_few_rows_are_told_with_the_file_and_their_number_by_every_command(
     for words, message in said.values():
         assert message in " ".join(rpe(*words, code=2).stderr.split()).replace(f"path={tmp_path}/", "path=")
     assert "no row is left for " in " ".join(rpe("check", "data:path=few.jsonl", code=1).stdout.split())
+    write(tmp_path, [{"input": "a b c", "target": "a b c"}] * 9, "few.jsonl")
+    said = " ".join(rpe("show", "data:path=few.jsonl", code=2).stderr.split())
+    assert "it has 9 rows, 8 of them copies of others, and no row is left for test" in said
 
 
 def test_a_length_of_which_no_row_is_held_out_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
