@@ -9,6 +9,7 @@ from rpecli.report.load import ReportError, load_runs
 from rpecli.report.measures import EXACT
 from rpecli.run.directory import Run
 from rpecli.run.files import append_line
+from rpecli.run.ways import evaluations_by_way
 
 
 def only_task(paths) -> TaskResults:
@@ -85,6 +86,18 @@ def test_evaluations_of_older_weights_do_not_count(tmp_path):
     loaded = load_runs([path])
     assert loaded.runs[0].by_length("token_accuracy") == {16: 0.8}
     assert loaded.warnings == [f"{path}: evaluated at 32 with older weights only, left out: rpe eval {path}"]
+
+
+def test_evaluations_of_other_weights_than_those_of_the_record_do_not_count(tmp_path):
+    now = make_run(tmp_path, {16: 0.9}, line={"weights": "now"}, info={"weights": "now"})
+    append_line(now / "eval.jsonl", evaluation(32, 0.1, 0.1))
+    none = make_run(tmp_path, {16: 0.1, 32: 0.1}, seed=1, info={"weights": "now"})
+    loaded = load_runs([now, none])
+    assert sorted(len(run.evaluations) for run in loaded.runs) == [0, 1]
+    for path, lengths in ((now, "32"), (none, "16, 32")):
+        assert f"{path}: evaluated at {lengths} with older weights only, left out: rpe eval {path}" in loaded.warnings
+    assert [list(Run(path).latest_evaluations()) for path in (now, none)] == [[16], []]
+    assert [[*map(list, evaluations_by_way(Run(path)).values())] for path in (now, none)] == [[[16]], []]
 
 
 def test_an_evaluation_with_another_encoding_is_an_entry_of_its_own(tmp_path):

@@ -17,7 +17,7 @@ from rpecli.config.recipe import Config, label
 from rpecli.report import eval_sets, stats, warnings
 from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
 from rpecli.run import liveness
-from rpecli.run.directory import Run, Status, group_of
+from rpecli.run.directory import Run, Status, group_of, of_current_weights
 from rpecli.run.files import RunError
 from rpecli.run.problems import folded
 from rpecli.run.records import EvalLine
@@ -267,7 +267,7 @@ def _read(run: Run, keep: Callable[[EvalLine], bool]) -> tuple[list[RunResults],
     if lines and record["status"] != Status.TRAINED:
         messages.append(f"{run}: {record['status']}, so its evaluations are of unfinished weights and left out")
         lines = []
-    current = [line for line in lines if line["weights"] == lines[-1]["weights"]]
+    current = of_current_weights(record, lines)
     outdated = sorted({line["length"] for line in lines} - {line["length"] for line in current})
     if outdated:
         lengths = ", ".join(map(str, outdated))
