@@ -130,8 +130,8 @@ class Task:
         """How many problems there are, up to a length; None where they are drawn, not read."""
         return None
 
-    def copies(self) -> int:
-        """How many problems repeat others, where they are read."""
+    def copied_rows(self) -> int:
+        """How many rows repeat others, where problems are read."""
         return 0
 
     @property

@@ -84,7 +84,7 @@ class Data(Task):
     def problems(self, longest: int | None = None) -> int | None:
         return sum(len(rows) for length, rows in self.pool.items() if longest is None or length <= longest)
 
-    def copies(self) -> int:
+    def copied_rows(self) -> int:
         return len(self.table.all) - len({example.text for example in self.table.all})
 
     def longest(self) -> int | None:
