@@ -218,7 +218,10 @@ def missing_part(task: Task, trained_to: int | None = None, parts: Sequence[str]
     for name in parts:
         part = task.split(name, trained_to)
         if not part.has_length(part.nearest_length(trained_to or 1)):
-            return f"it has {plural(rows, 'row')}, and no row{up_to if name != 'test' else ''} is left for {name}: {remedy}"
+            copies = f", {number} of them copies of others" if (number := task.copied_rows()) else ""
+            return (
+                f"it has {plural(rows, 'row')}{copies}, and no row{up_to if name != 'test' else ''} is left for {name}: {remedy}"
+            )
     return None
 
 

@@ -130,6 +130,10 @@ class Task:
         """How many problems there are, up to a length; None where they are drawn, not read."""
         return None
 
+    def copied_rows(self) -> int:
+        """How many rows repeat others, where problems are read."""
+        return 0
+
     @property
     def vocabulary(self) -> int:
         """Number of tokens, special ones included."""

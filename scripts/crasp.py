@@ -22,15 +22,18 @@ from rpecli.table import MISSING, Table
 from rpecli.titles import display, display_trained
 
 FILE = Path(__file__).resolve().parents[1] / "results" / "crasp" / "runs.csv"
-BINS = ((1, 50), (51, 100), (101, 150))
+BINS = ((51, 100), (101, 150))
 YES_NO = {True: "yes", False: "no"}
 Row = tuple[str, str]  # encoding and positions
 
 
 class RunBins(NamedTuple):
-    """The share of strings that one run gets right, end token included, in each bin: the mean over its lengths."""
+    """One run: whether it learned its training length, as in a report, and the strings it gets right in the bins beyond.
 
-    trained: float
+    The share of strings of a bin counts the end token too and is the mean over the lengths of the bin.
+    """
+
+    solved: bool
     middle: float
     longest: float
 
@@ -45,16 +48,19 @@ def configs() -> list[Config]:
 def results() -> dict[tuple[str, Row], list[RunBins]]:
     """The runs that there are, by task and row, in the order of their seeds."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
+    exact: dict[tuple[str, int], float] = {}
     if FILE.exists():
         with FILE.open(encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
                 if line["status"] == "trained" and line["exact_match_eos"]:
                     values[line["run"]][int(line["length"])] = float(line["exact_match_eos"])
+                    exact[line["run"], int(line["length"])] = float(line["exact_match"])
     runs: dict[tuple[str, Row], list[RunBins]] = defaultdict(list)
     for config in configs():
         if by_length := values.get(config.id):
             means = (fmean(value for n, value in by_length.items() if low <= n <= high) for low, high in BINS)
-            runs[config.task, (config.encoding, config.positions)].append(RunBins(*means))
+            solved = exact[config.id, config.length] >= SOLVED
+            runs[config.task, (config.encoding, config.positions)].append(RunBins(solved, *means))
     return runs
 
 
@@ -71,11 +77,11 @@ def n_seeds() -> int:
 
 
 def cell(task: str, row: Row) -> str:
-    """`100 / 93`: per cent of strings right in the two bins beyond training; a star where a run did not learn its lengths."""
+    """`100 / 93`: per cent of strings right in the two bins beyond training; a star where a run did not learn its length."""
     runs = results().get((task, row), [])
     if not runs:
         return MISSING
-    solved = sum(run.trained >= SOLVED for run in runs)
+    solved = sum(run.solved for run in runs)
     numbers = " / ".join(f"{100 * fmean(values):.0f}" for values in zip(*(run[1:] for run in runs), strict=True))
     few = f" ({len(runs)} of {n_seeds()})" if len(runs) < n_seeds() else ""
     return f"{numbers}{UNSOLVED if solved < len(runs) else ''}{few}"
@@ -117,9 +123,9 @@ def finding() -> str:
     """The table in one sentence: how far along it is, and what the predictions came to."""
     done = {key: runs for key, runs in results().items() if len(runs) == n_seeds()}
     n_cells = len(tasks()) * len(rows())
-    learned = [key for key, runs in done.items() if all(run.trained >= SOLVED for run in runs)]
+    learned = [key for key, runs in done.items() if all(run.solved for run in runs)]
     held = [key for key in learned if fmean(run.longest for run in done[key]) >= SOLVED]
     return (
         f"of {n_cells} pairs of task and encoding {len(done)} have all their seeds; {len(learned)} of them learned their "
-        f"training lengths with every seed, and {len(held)} get {100 * SOLVED:.0f} % of strings right at three times those."
+        f"training length with every seed, and {len(held)} get {100 * SOLVED:.0f} % of strings right at three times it."
     )

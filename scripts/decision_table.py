@@ -1,7 +1,7 @@
 """The tables of docs/choose.md: which encoding by task, length and constraint, from committed results alone."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rpecli.config.recipe import label
 from rpecli.escape import Markdown
 from rpecli.report import attention_cost, reference
 from rpecli.report.aggregate import TaskResults, aggregate
+from rpecli.report.overview import UNSOLVED
 from rpecli.report.recommendation import AT_CHANCE, CLEAR, EQUAL, UNLEARNED, Recommendation, recommend
 from rpecli.report.stats import MIN_SEEDS
 from rpecli.report.studies import load_study
@@ -64,20 +65,28 @@ def cell(task: TaskResults, length: int, allowed: Callable[[str], bool]) -> str:
     encodings = [one for one in task.encodings if allowed(label(one.runs[0].config.encoding)) and not one.runs[0].is_variant]
     if not any(length in one.by_length for one in encodings):
         return NOT_MEASURED
-    return words(recommend(replace(task, encodings=encodings), attention_cost.read().ratio, [length]))
+    return words(recommend(replace(task, encodings=encodings), attention_cost.read().ratio, [length]), unlearned(task))
 
 
-def words(result: Recommendation) -> str:
-    """`**ALiBi** (98 % of strings)`, `T5 bias (84 % of tokens); not told from it: ALiBi, FIRE`."""
+def unlearned(task: TaskResults) -> set[str]:
+    """The titles of encodings of which not every run learned the training length."""
+    return {one.short_title for one in task.own if not all(one.solved_flags)}
+
+
+def words(result: Recommendation, unlearned: Collection[str] = ()) -> str:
+    """`**ALiBi** (98 % of strings)`, `T5 bias* (84 % of tokens); not told from it: ALiBi, FIRE*`."""
     best = result.choice
+    names = {one.title: one.title + UNSOLVED * (one.title in unlearned) for one in result.candidates}
     value = f"{result.measure.write_score(best.score)} of {WORDS[result.measure.key]}"
     if result.outcome in (AT_CHANCE, UNLEARNED):
-        return {AT_CHANCE: "none holds", UNLEARNED: "none learned it"}[result.outcome] + f" (best: {best.title}, {value})"
+        none = "none holds" if result.outcome == AT_CHANCE else "none learned it"
+        return f"{none} (best: {names[best.title]}, {value})"
     if result.outcome == CLEAR:
-        return Markdown(f"**{best.title}** ({value})")
-    others = few([one.title for one in (result.best, *result.rivals) if one is not best], RIVALS)
+        mark = r"\*" if best.title in unlearned else ""
+        return Markdown(f"**{best.title}**{mark} ({value})")
+    others = few([names[one.title] for one in (result.best, *result.rivals) if one is not best], RIVALS)
     relation = "as good" if result.outcome == EQUAL else "not told from it"
-    return f"{best.title} ({value}); {relation}: {others}"
+    return f"{names[best.title]} ({value}); {relation}: {others}"
 
 
 def costs() -> str:
@@ -109,7 +118,8 @@ def pretrained() -> str:
                 for model in result.pretrained:
                     scaled = {f"`{one.encoding}`": result.measure.write_score(one.score) for one in model.scaled}
                     best = model.best
-                    rows.append({"task": task.title, "tested at": f"{factor}x", "of": WORDS[result.measure.key],
+                    title = task.title + UNSOLVED * (model.title in unlearned(task))
+                    rows.append({"task": title, "tested at": f"{factor}x", "of": WORDS[result.measure.key],
                                  "as it is": result.measure.write_score(model.score), **dict(sorted(scaled.items())),
                                  "better with its whole interval": f"`{best.encoding}`" if best else "none"})  # fmt: skip
     return Table.of(rows).markdown(padded=False) if rows else f"Scalings of trained models: {NOT_MEASURED}."

@@ -11,13 +11,14 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import crasp
 import decision_table
 import papers
+import record_docs
 import report_schema
 import typer
 
@@ -49,6 +50,7 @@ BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTAL
 INDEX = ["encoding", "title", "group", "what it does"]
 PROPERTIES = ["encoding", "group", "learns", "shift invariant", "kernel", "attention", "past the training length", "year"]
 MAX_NAMES = 7  # in a list
+KEPT = 90  # per cent of the way from chance to all tokens right, for an encoding that holds
 FOLDERS = {  # what README.md says of folders that have no docstring; those of the package come between
     "rpecli/encodings": "One file per encoding.",
     "tasks": "One file per task.",
@@ -267,6 +269,20 @@ def reference_table() -> str:
     return table(rows)
 
 
+def reference_findings() -> str:
+    """By task: which encodings keep their tokens to the end, and which did not learn the training length; the best rows first."""
+    _, heat = reference_results()
+    rows = []
+    for column, task in enumerate(heat.tasks):
+        ends = {row.title: (row.cells[column][0], row.cells[column][-1]) for row in heat.rows}
+        unsolved = [title for title, (first, _) in ends.items() if first and first.unsolved]
+        kept = [title for title, (_, last) in ends.items() if title not in unsolved and last and last.level >= KEPT]
+        rows.append({"task": f"{task.title}, trained to {task.lengths[0]}", "tested to": str(task.lengths[-1]),
+                     f"keep {KEPT} % there": ", ".join(kept) or "none",
+                     "not learned by every run": ", ".join(unsolved) or "none"})  # fmt: skip
+    return table(rows)
+
+
 def folders() -> str:
     """The folders of the repository: where encodings, tasks and recipes go, the package with its docstrings, the others."""
     package = {f"rpecli/{path.parent.name}": catalog.summary(path) for path in sorted((ROOT / "rpecli").glob("*/__init__.py"))}
@@ -360,6 +376,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "template_task": lambda: template("task"),
     "checks": checks_table,
     "report": report_schema.documentation,
+    **{name: partial(record_docs.documentation, name) for name in record_docs.SECTIONS},
     "answer": quick_answer,
     "claims": claim_table,
     "commands": command_sections,
@@ -368,6 +385,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "costs": decision_table.costs,
     "pretrained": decision_table.pretrained,
     "reference": reference_table,
+    "reference_findings": reference_findings,
     "papers": paper_tables,
     "crasp": crasp.crasp_table,
     "crasp_sizes": crasp.crasp_sizes,

@@ -8,8 +8,8 @@ Path         a file (jsonl, json, csv, tsv, txt, parquet, src with tgt), a folde
 Split        test_path=FILE, split=COLUMN or the names of the files; else a fifth of the rows up to the training length is held
              out, and all that are longer
 Columns      input= and target= name a column, or a pattern such as "{a}+{b}"; else the usual names are looked for
-Tokens       tokens=char, space or byte; auto: space where most texts have several words, else char
-Length       length=target or input (tokens), digits (of the longest number), or a column
+Tokens       tokens=char, space or byte; auto: space where texts are words, or single symbols with spaces between; else char
+Length       length=target (tokens of the answer; the default) or input, digits (of the longest number), or a column
 """
 
 from copy import copy
@@ -84,11 +84,17 @@ class Data(Task):
     def problems(self, longest: int | None = None) -> int | None:
         return sum(len(rows) for length, rows in self.pool.items() if longest is None or length <= longest)
 
+    def copied_rows(self) -> int:
+        return len(self.table.all) - len({example.text for example in self.table.all})
+
     def longest(self) -> int | None:
         return max(self.pool, default=0)
 
     def why_not(self, length: int) -> str:
-        return super().why_not(length) if self.pool else f"held out of its {plural(len(self.table.all), 'row')}"
+        if not self.pool:
+            return f"held out of its {plural(len(self.table.all), 'row')}"
+        inputs = (self.table.longest_input or 0) >= length
+        return super().why_not(length) + " (tokens of the answer; length=input counts those of the input)" * inputs
 
     def has_length(self, length: int) -> bool:
         return length in self.pool

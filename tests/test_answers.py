@@ -47,7 +47,7 @@ def recorded(task: str, length: int, says: str | None = None) -> dict[str, Any]:
 
 @pytest.fixture
 def several(tmp_path: Path) -> str:
-    rows = [{"input": "find", "outputs": ["7 7", "9 9", "9 8"]}] * 30
+    rows = [{"input": f"find {n}", "outputs": ["7 7", "9 9", "9 8"]} for n in range(30)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return f"data:path={path}:tokens=space"
@@ -62,13 +62,13 @@ def test_of_several_right_answers_the_nearest_is_shown_and_the_others_beside_it(
     says: str, target: list[str], others: list[list[str]], several: str
 ) -> None:
     shown = recorded(several, 2, says)
-    assert shown == {"prompt": ["find"], "target": target, "answer": [says, says], "other_targets": others}
+    assert shown == {"prompt": ["find", "4"], "target": target, "answer": [says, says], "other_targets": others}
 
 
 def test_own_data_with_one_answer_is_shown_as_any_task(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"input": "ab", "target": "ba"}\n' * 20)
-    assert recorded(f"data:path={path}", 2, "b") == {"prompt": ["a", "b"], "target": ["b", "a"], "answer": ["b", "b"]}
+    path.write_text("".join(f'{{"input": "a{letter}", "target": "{letter}a"}}\n' for letter in "bcdefghijklmnop"))
+    assert recorded(f"data:path={path}", 2, "b") == {"prompt": ["a", "f"], "target": ["f", "a"], "answer": ["b", "b"]}
 
 
 def test_where_sets_are_predicted_each_stands_below_the_token_before_it() -> None:

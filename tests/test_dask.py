@@ -170,7 +170,8 @@ def test_without_a_scheduler_or_dask_the_message_says_what_to_do(
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "distributed", None)
         result = rpe("train", "quick", "--on", "tcp://127.0.0.1:1")
-        assert result == tiny.Result(2, "", "--on tcp://127.0.0.1:1 needs Dask: pip install 'rpe[dask]'\n")
+        remedy = "in the clone of rpe, .venv/bin/pip install -c constraints.txt -e '.[dask]'"
+        assert result == tiny.Result(2, "", f"--on tcp://127.0.0.1:1 needs Dask: {remedy}\n")
     pytest.importorskip("distributed")
     monkeypatch.setattr("rpecli.launch.on_dask.CONNECT", 0.5)
     result = rpe("train", "quick", "--on", "tcp://127.0.0.1:1")

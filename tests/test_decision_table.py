@@ -30,6 +30,15 @@ def test_a_clear_cell_is_the_highest_mean_of_the_committed_runs() -> None:
     assert row[3] == f"**ALiBi** ({100 * means['alibi']:.0f} % of strings)"
 
 
+def test_an_encoding_that_did_not_learn_its_training_length_is_marked() -> None:
+    """In quick, no encoding learned to sort with every seed, and all did at 32."""
+    first = {(row[0], row[2]): row[3].split(" (")[0] for row in rows() if row[1] == "2x"}
+    assert first["Sort, trained to 16", "quick"] == r"FIRE\*"
+    assert first["Sort, trained to 32", "reference"] == "NoPE"
+    assert r"| Sort, trained to 16\* |" in decision_table.pretrained()
+    assert "| Copy, trained to 16 |" in decision_table.pretrained()
+
+
 def test_a_constraint_leaves_out_what_costs_more() -> None:
     ratio = attention_cost.read().ratio
     assert ratio["fire"] > decision_table.CHEAP > ratio["alibi"]

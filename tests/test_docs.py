@@ -5,12 +5,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
+import record_docs
+from pydantic import TypeAdapter
 
 import docs
 from rpecli import catalog
 from rpecli.config import load as config_load
+from rpecli.run import records
 
 ROOT = docs.ROOT
 
@@ -167,6 +171,50 @@ def test_every_encoding_has_its_picture() -> None:
 
 def test_the_readme_counts_the_encodings_that_ship() -> None:
     assert f"ships {len(catalog.names('encodings'))} encodings" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_key_of_a_record_is_explained() -> None:
+    names = {name for section in record_docs.SECTIONS.values() for name in section.values()}
+    assert [f"{name}.{key}" for name in names for key, field in record_docs.fields_of(name).items() if not field.meaning] == []
+
+
+def test_the_tables_of_records_have_the_keys_of_their_schema() -> None:
+    for section in record_docs.SECTIONS.values():
+        for name in section.values():
+            schema = TypeAdapter(getattr(records, name)).json_schema()
+            fields = record_docs.fields_of(name)
+            assert fields.keys() == schema["properties"].keys()
+            assert {key for key, field in fields.items() if field.always} == set(schema["required"])
+
+
+def test_every_kind_of_record_is_documented() -> None:
+    names = {name for section in record_docs.SECTIONS.values() for name in section.values()}
+    lines = {get_args(kind)[0] if get_origin(kind) else kind for kind in records.KINDS.values()}
+    kinds = {kind.__name__ for line in lines for kind in get_args(line) or (line,)}
+    assert kinds == set(record_docs.ENTIRE) <= names
+
+
+def test_the_readme_counts_the_tasks_that_ship() -> None:
+    from rpecli.describe import listing
+
+    text = f"ships {len(catalog.names('tasks'))} tasks, {len(listing.task_choices())} with their variants"
+    assert text in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_glossary_names_the_baselines() -> None:
+    from rpecli.config import suites
+
+    text = " ".join((ROOT / "docs/glossary.md").read_text(encoding="utf-8").split())
+    entry = text.split("## Baselines ")[1].split("##")[0]
+    assert set(entry.split(": ")[1].split(". ")[0].replace(" and ", ", ").split(", ")) == set(suites.baselines())
+
+
+def test_every_folder_of_the_package_is_in_the_drawing_of_its_layers_and_in_the_table() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    drawing = text.split("## The layer rule")[1].split("```")[1]
+    folders = {path.parent.name for path in (ROOT / "rpecli").glob("*/__init__.py")}
+    assert {name for name in folders if f"`{name}/`" not in text.split("## The folders")[1]} == set()
+    assert {name for name in folders if f"{name}/" not in drawing} == set()
 
 
 def test_the_readme_lists_every_page_of_the_documentation() -> None:

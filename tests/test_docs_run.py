@@ -97,8 +97,8 @@ def shortened(text: str) -> list[str]:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader has by then: rows, a text, an encoding, a task and recipes of their own, some runs, the shipped results."""
     folder = tmp_path_factory.mktemp("reader")
-    rows = [{"input": " ".join("abcdef"[(i * k) % 6] for k in range(1 + i % 40)), "target": " ".join("abcdef"[(i + k) % 6]
-            for k in range(1 + i % 40))} for i in range(800)]  # fmt: skip
+    texts = [["abcdef"[(i // 40 // 6 ** (k % 2) + i * k) % 6] for k in range(1 + i % 40)] for i in range(800)]
+    rows = [{"input": " ".join(text), "target": " ".join(reversed(text))} for text in texts]
     for name in ("mine.jsonl", "pairs.jsonl"):
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "pairs.csv").write_text("question,answer,target\n" + "".join(f"{r['input']},x,{r['target']}\n" for r in rows))

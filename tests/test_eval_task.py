@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from helpers import training as tiny
 
-from rpecli.choice import ChoiceError
+from rpecli.choice import ChoiceError, canonical
 from rpecli.cli._inputs import warn_of_lengths
 from rpecli.config.recipe import Config
 from rpecli.config.settings import EvalSettings
@@ -15,6 +15,7 @@ from rpecli.evaluate.eval_set import evaluation_task
 from rpecli.evaluate.request import EvalRequest
 from rpecli.report import build, two_studies
 from rpecli.report.studies import Study
+from rpecli.rows.running_text import SHIPPED
 from rpecli.run.ways import evaluations_by_way
 
 
@@ -40,6 +41,19 @@ def test_a_run_is_measured_on_other_inputs_of_its_task(tmp_path: Path) -> None:
 def test_another_task_or_a_wrong_option_is_refused(choice: str, message: str) -> None:
     with pytest.raises(ChoiceError, match=message):
         evaluation_task(Config(task="parity", encoding="rope", eval=EvalSettings(eval_task=choice)))
+
+
+def test_another_text_than_the_one_trained_on_has_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options replace those of the run: without a path, the text that comes with rpe would be measured in its place."""
+    (tmp_path / "book.txt").write_text("all the words of a book " * 200)
+    monkeypatch.chdir(tmp_path)
+    own = canonical("text:path=book.txt")
+    message = "it leaves out path=book.txt, on which the run is trained: write --eval-task text:path=book.txt:stride=16"
+    with pytest.raises(ChoiceError, match=f"^eval_task text:stride=16: {message}$"):
+        evaluation_task(Config(task=own, encoding="rope", eval=EvalSettings(eval_task="text:stride=16")))
+    for named in ("text:path=book.txt:stride=16", f"text:path={SHIPPED}"):
+        settings = EvalSettings(eval_task=canonical(named))
+        assert evaluation_task(Config(task=own, encoding="rope", eval=settings)).symbols == 256
 
 
 def test_a_task_with_other_symbols_is_refused() -> None:

@@ -69,8 +69,8 @@ def test_an_encoding_that_a_task_lacks_has_empty_cells_there() -> None:
 
 def test_tasks_stand_side_by_side_as_far_as_they_fit() -> None:
     tasks = [HeatTask(str(n), 16, list(range(lengths)), [], ACCURACY, 1.0) for n, lengths in enumerate((8, 8, 8, 8, 8, 4))]
-    assert HeatMap(tasks, [], sources=False).bands == [[0, 1, 2, 3], [4, 5]]
-    assert HeatMap([], [], sources=False).bands == []
+    assert HeatMap(tasks, [], sources=False, over="tasks").bands == [[0, 1, 2, 3], [4, 5]]
+    assert HeatMap([], [], sources=False, over="tasks").bands == []
 
 
 def test_a_length_that_others_lack_does_not_change_the_order() -> None:

@@ -17,7 +17,7 @@ from helpers.run_folders import make_run
 from rpecli.report import build
 from rpecli.report.aggregate import aggregate
 from rpecli.report.content import ReportContent
-from rpecli.report.load import ReportError, RunResults
+from rpecli.report.load import NothingMatchesError, ReportError, RunResults
 from rpecli.report.write import latex
 
 OVERFULL = re.compile(r"Overfull \\hbox \((\d+(?:\.\d+)?)pt")
@@ -154,3 +154,36 @@ def test_a_name_that_no_encoding_has_is_told(report: Path) -> None:
     with pytest.raises(build.ReportError, match="--ours fier: no encoding of these runs: did you mean fire"):
         build.build_report([path for path in (report.parents[1]).iterdir() if (path / "run.json").is_file()], "x", report.parent,
                            paper=build.Paper(ours="fier"))  # fmt: skip
+
+
+@pytest.mark.parametrize(("factor", "where"), [(None, "beyond the training length: rpe eval --lengths 2x"),
+                                               (2.0, "at 2x: rpe eval --lengths 2x")])  # fmt: skip
+def test_ours_without_a_task_of_the_length_is_told(factor: float | None, where: str, tmp_path: Path) -> None:
+    paths = [
+        make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}),
+        make_run(tmp_path / "runs", {16: 1.0}, encoding="alibi", task="sort"),
+    ]
+    with pytest.raises(NothingMatchesError, match=f"^--ours alibi: none of its tasks was evaluated {where}$"):
+        build.build_report(paths, "x", tmp_path / "results", paper=build.Paper(factor, "alibi"))
+    assert not (tmp_path / "results").exists()
+
+
+def test_ours_has_no_second_table_where_there_is_nothing_to_compare_it_with() -> None:
+    alone = content({"rope": [0.5, 0.6, 0.7]})
+    not_beyond = content_of([fake_run("rope", 0, {16: 1.0}), fake_run("alibi", 0, {16: 1.0, 32: 0.5})])
+    other_seed = content_of([fake_run("rope", 1, {16: 1.0, 32: 0.5}), fake_run("alibi", 0, {16: 1.0, 32: 0.5})])
+    for one in (alone, not_beyond, other_seed):
+        text = latex.paper(one, ours="rope").decode()
+        assert "RoPE" in text
+        assert "against" not in text
+        assert "Below" not in text
+
+
+def test_ours_is_compared_by_the_measure_of_its_own_tasks(tmp_path: Path) -> None:
+    makes = {("copy", "rope"): 0.9, ("text", "alibi"): 0.5, ("text", "t5"): 0.3}
+    paths = [make_run(tmp_path / "runs", {16: 1.0, 32: score}, task=task, encoding=encoding, seed=seed)
+             for (task, encoding), score in makes.items() for seed in range(3)]  # fmt: skip
+    report = build.build_report(paths, "x", tmp_path / "results", paper=build.Paper(ours="alibi"))
+    text = latex.paper(report.content, ours="alibi")
+    head, row = (line.split(" & ") for line in text.decode().splitlines()[-6:] if " & " in line)
+    assert (head[:2], row[0]) == (["ALiBi against", r"difference (\% of perplexity)"], "T5 bias")

@@ -123,6 +123,18 @@ def test_a_crash_costs_one_run_and_starting_again_does_what_is_missing(crash: st
     assert {run: times(run) for run in runs.values()} == before
 
 
+def test_a_killed_run_that_leaves_a_process_behind_costs_no_other_run(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    """The process that is left holds the pipe of the killed one's last words open, and its run."""
+    leave = "os.kill(os.getpid(), signal.SIGKILL) if os.fork() else (signal.alarm(20), signal.pause())"
+    file = tiny.recipe_file(tmp_path, encoding=f"rope,{crashing(tmp_path, leave)},none")
+    result = rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 2, "--device", "cpu")
+    runs = runs_of(tmp_path / "runs")
+    assert result.code == 1
+    assert f"{runs.pop('crash-s0').name}: the process ended: killed by signal 9" in result.err
+    assert "the process that starts the others" not in result.out + result.err
+    assert {name: run.record["status"] for name, run in runs.items()} == {"rope-s0": "trained", "none-s0": "trained"}
+
+
 def test_a_crash_in_evaluation_does_not_cost_the_training(tmp_path: Path, rpe: tiny.Rpe) -> None:
     """As when the system kills a process that asked for too much memory."""
     mine = crashing(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", when="ids_BxT.shape[1] > 18")

@@ -73,6 +73,26 @@ def test_files_a_column_or_a_second_path_name_the_splits(tmp_path: Path) -> None
     assert "100 % of the test examples also stand in the training set" in task.notes
 
 
+def test_copies_of_a_row_are_trained_on_or_held_out_and_never_both(tmp_path: Path) -> None:
+    rows = [{"input": f"{i} {i % 7}", "target": "x" if i % 2 else "y"} for i in range(40)]
+    task = built(write(tmp_path, rows * 5), tokens="space")
+    parts = [strings(task.split(name, 1), 1) for name in ("train", "validation", "test")]
+    assert [len(part) for part in parts] == [24, 8, 8]
+    assert len(set.union(*parts)) == 40
+    assert "160 examples of 200 repeat others: copies are trained on or held out together" in task.notes
+    named = [row | {"part": "test" if i > 29 else "train"} for i, row in enumerate(rows)]
+    task = built(write(tmp_path, named * 5), tokens="space", split="part")
+    train, validation = (strings(task.split(name, 1), 1) for name in ("train", "validation"))
+    assert (len(validation) > 0, train & validation) == (True, set())
+
+
+@pytest.mark.parametrize("held_out", ["test", "validation"])
+def test_held_out_rows_that_are_trained_on_are_counted(held_out: str, tmp_path: Path) -> None:
+    rows = [{"input": str(i % 6), "target": "x", "part": held_out if i > 7 else ""} for i in range(10)]
+    task = built(write(tmp_path, rows), split="part")
+    assert "100 % of the test examples also stand in the training set" in task.notes
+
+
 @pytest.mark.parametrize(("rule", "lengths"), [("target", {3}), ("input", {6}), ("digits", {2}), ("n", {4}), ("cat", {5})])
 def test_the_length_of_a_problem_is_what_the_user_says(rule: str, lengths: set[int], tmp_path: Path) -> None:
     path = write(tmp_path, [{"input": "27+5=?", "target": "032", "n": 4, "cat": [5, 2]}])
@@ -87,6 +107,8 @@ def test_tokens_are_characters_words_or_bytes(tmp_path: Path) -> None:
     story = write(tmp_path, [{"input": "Where is Ann ?", "target": "hall"}], "story.jsonl")
     assert strings(built(story), 1) == {"> Where is Ann ? | [hall] ."}
     assert strings(built(path, tokens="char"), 1) == {"> é | [é] ."}
+    symbols = write(tmp_path, [{"input": "1 0 1", "target": "0"}], "symbols.jsonl")
+    assert strings(built(symbols), 1) == {"> 1 0 1 | [0] ."}
     assert strings(built(path, tokens="byte"), 2) == {"> c3 a9 | [c3] [a9] ."}
 
 
@@ -102,7 +124,7 @@ def test_chance_of_few_rows_knows_none_of_those_it_is_scored_on(tmp_path: Path) 
 
 def test_the_split_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write(tmp_path, [{"input": "ab", "target": "x" * (1 + i % 4)} for i in range(100)])
+    write(tmp_path, [{"input": f"{i:02}", "target": "x" * (1 + i % 4)} for i in range(100)])
     result = CliRunner().invoke(app, ["train", "--task", "data:path=mine.jsonl", "--length", "2", *TINY])
     assert result.exit_code == 0, result.output
     assert "Data (mine.jsonl): trains on 30 examples up to length 2; tests on 10 held out and 50 longer ones\n" in result.stderr
@@ -137,15 +159,24 @@ def test_a_mistyped_column_is_told_with_those_that_there_are(option: str, said: 
 
 
 def test_any_of_several_answers_counts(tmp_path: Path) -> None:
-    path = write(tmp_path, [{"input": "find", "outputs": ["7", "9"]}] * 5 + [{"input": "find", "outputs": ["9", "8"]}] * 5)
+    path = write(tmp_path, [{"input": f"find{n}", "outputs": ["7", "9"] if n < 5 else ["9", "8"]} for n in range(10)])
     task = built(path)
     (block,) = data.evaluation_blocks(task, 1, 100, 0)
-    assert [task.text(block, row)[12:] for row in range(4)] == ["[7] .", "[9] .", "[9] .", "[8] ."]
+    assert [task.text(block, row)[14:] for row in range(4)] == ["[7] .", "[9] .", "[9] .", "[8] ."]
     assert block.group_B is not None
     assert block.group_B.tolist() == [0, 0, 1, 1]
     config = Config.from_keys(task=canonical(f"data:path={path}"), encoding="none", length=1, d_model=16, n_head=2, n_layer=1)
     scores = measure.measure(build(config, pick_device("cpu")), 1, [block], [])
     assert scores["n"] == 2
+
+
+def test_untrained_positions_are_a_share_of_all_sequences_not_of_problems(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"input": f"find{n}", "outputs": ["7", "9", "8"]} for n in range(5)])
+    config = Config.from_keys(task=canonical(f"data:path={path}"), encoding="learned", length=1, d_model=16, n_head=2, n_layer=1)
+    loaded = build(config, pick_device("cpu"))
+    loaded.model.eval()
+    scores = measure.measure(loaded, 1, list(data.evaluation_blocks(loaded.task, 1, 100, 0)), [])
+    assert (scores["n"], scores["untrained_positions"]) == (1, 1.0)
 
 
 def test_of_a_group_the_right_sequence_counts_else_the_best() -> None:
@@ -267,12 +298,24 @@ def test_what_would_fail_after_the_training_is_told_before(
 FEW = "data:path=few.jsonl: it has {} and no row{} is left for {}: add rows of the same lengths, or name the splits"
 
 
+def test_short_answers_to_long_inputs_are_told_how_inputs_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = [f"{n:012b}" for n in range(60)]
+    write(tmp_path, [{"input": text, "target": str(text.count("1") % 2)} for text in inputs])
+    task = built(tmp_path / "mine.jsonl")
+    assert "every answer has 1 token: length=input takes the length of the input" in task.notes
+    assert "every answer" not in " ".join(built(tmp_path / "mine.jsonl", length="input").notes)
+    counted = "longer than 1 (tokens of the answer; length=input counts those of the input): write length: 1"
+    said = rpe("train", "--task", "data:path=mine.jsonl", "--length", "12", *TINY, code=2).stderr
+    assert f"has no problem {counted}" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_too_few_rows_are_told_with_the_file_and_their_number_by_every_command(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write(tmp_path, [{"input": "a b c", "target": "a b c"}] * number, "few.jsonl")
+    write(tmp_path, [{"input": f"a b {n}", "target": "a b c"} for n in range(number)], "few.jsonl")
     rows, first = f"{number} row{'s' * (number > 1)},", "validation" if number < 4 else "test"
     said = {
         "show": (["show", "data:path=few.jsonl"], FEW.format(rows, "", "test")),
@@ -292,11 +335,14 @@ def test_too_few_rows_are_told_with_the_file_and_their_number_by_every_command(
     for words, message in said.values():
         assert message in " ".join(rpe(*words, code=2).stderr.split()).replace(f"path={tmp_path}/", "path=")
     assert "no row is left for " in " ".join(rpe("check", "data:path=few.jsonl", code=1).stdout.split())
+    write(tmp_path, [{"input": "a b c", "target": "a b c"}] * 9, "few.jsonl")
+    said = " ".join(rpe("show", "data:path=few.jsonl", code=2).stderr.split())
+    assert "it has 9 rows, 8 of them copies of others, and no row is left for test" in said
 
 
 def test_a_length_of_which_no_row_is_held_out_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write(tmp_path, [*[{"input": "a b", "target": "a b"}] * 5, {"input": "a", "target": "a b c d e f g h"}])
+    write(tmp_path, [*({"input": f"a {n}", "target": "a b"} for n in range(5)), {"input": "a", "target": "a b c d e f g h"}])
     assert "Examples of length 8" in rpe("show", "data:path=mine.jsonl").stdout
 
 

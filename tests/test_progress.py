@@ -327,6 +327,7 @@ def three(tmp_path: Path) -> list[Run]:
     """A run that is trained, one in training, one that has not begun."""
     done = write_run(tmp_path, {16: 1.0, 32: 0.5})
     done.append_metrics(validation(100, 0.25, **LINE))
+    done.weights_file.touch()
     return [done, training_run(tmp_path, seed=1), write_run(tmp_path, {}, seed=2, info={"status": "created"})]
 
 
@@ -365,6 +366,13 @@ def test_progress_shows_every_run_and_how_it_ended(terminal: bool, three: list[R
         assert f"{new.name}  starting" in text_of(console)
 
 
+def test_a_run_that_had_lost_its_weights_is_told_as_trained(three: list[Run]) -> None:
+    console, (done, *_) = console_of(), three
+    done.weights_file.unlink()
+    progress.follow(iter([Event("started", done), Event("ended", done, Ending(0))]), console, [done])
+    assert f"[1/1] {done.name}  trained in 2 s, 25 % of tokens right in validation" in text_of(console)
+
+
 def test_a_reason_is_told_with_the_first_run_that_fails_for_it(three: list[Run]) -> None:
     console = console_of()
     events = (Event("ended", run, Ending(1, f"no space left on device: {run.metrics_file}")) for run in three)
@@ -375,6 +383,7 @@ def test_a_reason_is_told_with_the_first_run_that_fails_for_it(three: list[Run])
 
 def test_the_end_of_a_run_says_what_was_done(tmp_path: Path) -> None:
     evaluated, trained = write_run(tmp_path, {16: 1.0}), training_run(tmp_path, seed=1)
+    evaluated.weights_file.touch()
 
     def work() -> Iterator[Event]:
         for length in (32, 64):

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from helpers import training as tiny
+from helpers.run_folders import make_run
 
+from rpecli.report import build
 from rpecli.report.load import ReportError
-from rpecli.report.rebuild import rebuild
+from rpecli.report.rebuild import pack, rebuild
 from rpecli.run import archive
-from rpecli.run.directory import find_runs
+from rpecli.run.directory import Run, find_runs
 
 RESULTS = Path(__file__).parents[1] / "results"
 SHIPPED = sorted(file.parent for place in ("crasp", "shipped/*") for file in RESULTS.glob(f"{place}/{archive.FILE}"))
@@ -63,6 +65,26 @@ def test_an_archive_holds_all_records_and_no_weights(here: Path, evaluated: Path
         assert copy.config == run.config
         assert not copy.weights_file.exists()
         assert not {"pid", "process"} & copy.record.keys()
+
+
+@pytest.mark.parametrize("folders", ["AB", "BA", "ABA"])
+def test_copies_of_a_run_count_in_an_archive_as_they_do_without(here: Path, folders: str) -> None:
+    copies = {name: make_run(Path(name), {16: 1.0, 32: score}) for name, score in (("A", 0.9), ("B", 0.5))}
+    (copies["A"] / "probes.jsonl").write_bytes(b"of A")
+    paths = [copies[name] for name in folders] + [make_run(Path("A"), {16: 1.0, 32: 0.2}, encoding="learned")]
+    report = build.build_report(paths, "mine", here / "results")
+    pack([Run(path) for path in paths], here / "mine", "rpe report")
+    again = rebuild(here / "mine" / archive.FILE, here / "mine")
+    measured = [[(row["encoding"], row["length"], row["token_accuracy"]["mean"]) for row in one.data["rows"]]
+                for one in (report, again)]  # fmt: skip
+    assert measured[0] == measured[1]
+    assert ("rope", 32, 0.9) in measured[1]
+    assert [sum("are the same run" in text for text in one.warnings) for one in (report, again)] == [1, 1]
+    archive.unpacked(here / "mine" / archive.FILE, here)
+    for name, number in (("A", ""), ("B", "-2")):
+        copy = here / archive.RUNS / f"{copies[name].name}{number}"
+        assert (copy / "eval.jsonl").read_bytes() == (copies[name] / "eval.jsonl").read_bytes()
+        assert (copy / "probes.jsonl").exists() == (name == "A")
 
 
 def test_names_beside_a_folder_with_records_are_refused(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers.run_folders import evaluation, make_run
+from helpers.run_folders import add_inspection, evaluation, make_run, validation
 from rich.console import Console
 
 from rpecli.report import build
@@ -226,6 +226,58 @@ def test_every_file_is_written_and_nothing_is_left_beside_them(three):
     assert contents["accuracy.pdf"].startswith(b"%PDF")
     assert json.loads(contents["report.json"]) == three.data
     assert contents["report.md"].decode() == three.markdown
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def test_a_report_removes_what_an_earlier_one_left_and_nothing_else(tmp_path):
+    scores = {"rope": 0.9, "learned": 0.3}
+    paths = [make_run(tmp_path, {16: 1.0, 32: scores[name]}, encoding=name, seed=seed) for name in scores for seed in range(3)]
+    cell = {"sizes": [2, 8], "names": ["rows", "columns"], "trained": [4, 4]}
+    append_line(paths[0] / "eval.jsonl", evaluation(8, 0.5, 0.5) | {"grid": cell})
+    append_line(paths[0] / "metrics.jsonl", validation(10, 0.5))
+    add_inspection(paths[0], 0.9)
+    folder = tmp_path / "results" / "mine"
+    folder.mkdir(parents=True)
+    own = {"README.md", "recipe.yaml", "runs.tar.xz", "grid-search.png", "inspect-mine.svg", "accuracy-of-mine.png", "mine.csv"}
+    for name in own | {"pairs.csv"}:
+        (folder / name).write_text("mine")
+    other = make_run(tmp_path, {16: 1.0}, encoding="alibi", task="parity")
+    first = {path.name for path in make([other], tmp_path).files}
+    assert names(folder) == first | own | {"pairs.csv"}, "no report was there before"
+    second = build.build_report(paths, "mine", tmp_path / "results", paper=build.Paper(figure="icml"))
+    several, asked_for = (
+        {"pairs.csv", "profiles.pdf", "learning.svg"},
+        {name for name in names(folder) if name.startswith("paper-")},
+    )
+    assert asked_for
+    assert several | {"grid-copy-trained-to-16.png", "inspect-copy-trained-to-16-distance.svg"} <= names(folder)
+    assert names(folder) == {path.name for path in second.files} | own
+    (folder / "accuracy-2.png").write_text("of more tasks")
+    assert {path.name for path in make([other], tmp_path).files} == first
+    assert names(folder) == first | own | asked_for
+
+
+def test_a_comparison_leaves_the_report_in_its_folder(tmp_path):
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.9}, encoding=name) for name in ("rope", "learned")]
+    first = {path.name for path in make(paths, tmp_path).files}
+    compared = build.compare_studies((str(paths[0]), str(paths[0])), tmp_path, tmp_path / "results", "mine")
+    assert names(tmp_path / "results" / "mine") == first | {path.name for path in compared.files}
+
+
+def test_a_report_that_cannot_be_written_loses_nothing_of_the_earlier_one(tmp_path, monkeypatch):
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.9}, encoding=name) for name in ("rope", "learned")]
+    first = {path.name for path in make(paths, tmp_path).files}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build, "write_files", full)
+    with pytest.raises(ReportError, match="No space left"):
+        make([make_run(tmp_path, {16: 1.0}, task="parity")], tmp_path)
+    assert names(tmp_path / "results" / "mine") == first
 
 
 def test_the_same_runs_in_any_order_give_the_same_bytes(tmp_path):

@@ -9,6 +9,7 @@ from rpecli.report.load import ReportError, load_runs
 from rpecli.report.measures import EXACT
 from rpecli.run.directory import Run
 from rpecli.run.files import append_line
+from rpecli.run.ways import evaluations_by_way
 
 
 def only_task(paths) -> TaskResults:
@@ -87,6 +88,18 @@ def test_evaluations_of_older_weights_do_not_count(tmp_path):
     assert loaded.warnings == [f"{path}: evaluated at 32 with older weights only, left out: rpe eval {path}"]
 
 
+def test_evaluations_of_other_weights_than_those_of_the_record_do_not_count(tmp_path):
+    now = make_run(tmp_path, {16: 0.9}, line={"weights": "now"}, info={"weights": "now"})
+    append_line(now / "eval.jsonl", evaluation(32, 0.1, 0.1))
+    none = make_run(tmp_path, {16: 0.1, 32: 0.1}, seed=1, info={"weights": "now"})
+    loaded = load_runs([now, none])
+    assert sorted(len(run.evaluations) for run in loaded.runs) == [0, 1]
+    for path, lengths in ((now, "32"), (none, "16, 32")):
+        assert f"{path}: evaluated at {lengths} with older weights only, left out: rpe eval {path}" in loaded.warnings
+    assert [list(Run(path).latest_evaluations()) for path in (now, none)] == [[16], []]
+    assert [[*map(list, evaluations_by_way(Run(path)).values())] for path in (now, none)] == [[[16]], []]
+
+
 def test_an_evaluation_with_another_encoding_is_an_entry_of_its_own(tmp_path):
     path = make_run(tmp_path, {16: 0.4})
     append_line(path / "eval.jsonl", evaluation(16, 0.1, 0.0) | {"encoding_override": "none"})
@@ -133,7 +146,7 @@ def test_a_length_that_only_some_seeds_have_is_marked(tmp_path):
     paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}), make_run(tmp_path, {16: 1.0}, seed=1)]
     table = build.report_content(paths, "mine").tables[0]
     assert dict(zip(table.columns, table.rows[0], strict=True))["32 (2x)"] == "50 % [a]"
-    assert table.footnotes == ["[a] RoPE: only 1 of 2 runs were evaluated at 32"]
+    assert table.footnotes == ["[a] RoPE: only 1 of 2 runs have a score at 32"]
 
 
 def test_a_damaged_run_is_warned_of_and_the_others_are_reported(tmp_path):
@@ -271,3 +284,55 @@ def test_runs_without_any_evaluation_are_refused_with_what_to_type(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ReportError, match="not a run directory"):
         load_runs([tmp_path])
+
+
+def test_own_data_of_one_name_and_other_content_are_two_tasks(tmp_path):
+    """In two folders, the folder tells them apart; in one, whose file was changed, the fingerprint."""
+    paths = []
+    for folder, content in (("one", "a" * 8), ("two", "b" * 8)):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "mine.jsonl"
+        file.write_text("".join(f'{{"input": "{n}", "target": "{content[0]}"}}\n' for n in range(9)))
+        info = {"data": {str(file): content}}
+        paths.append(make_run(tmp_path / "runs", {16: 1.0, 32: 0.5}, task=f"data:path={file}", info=info))
+    content = build.report_content(paths, "mine")
+    assert [task.short_title for task in content.tasks] == ["Data (mine.jsonl in one)", "Data (mine.jsonl in two)"]
+    assert [len(task.own) for task in content.tasks] == [1, 1]
+    assert not any("same run" in message for message in content.warnings)
+    Run(paths[1]).update(data={str(tmp_path / "one" / "mine.jsonl"): "b" * 8})
+    titles = [task.short_title for task in build.report_content(paths, "mine").tasks]
+    assert titles == ["Data (mine.jsonl in version aaaaaaaa)", "Data (mine.jsonl in version bbbbbbbb)"]
+    Run(paths[1]).update(data={str(tmp_path / "two" / "mine.jsonl"): "a" * 8})
+    assert only_task(paths).short_title == "Data (mine.jsonl)"
+
+
+def test_a_score_that_is_no_number_leaves_its_run_out_and_is_told(tmp_path):
+    """Not the length: the others are compared there; and what comes behind does not count towards the length that holds."""
+    keys = {"task": "text", "line": {"chance_nll": 3.0, "nll": 1.0}}
+    paths = [make_run(tmp_path, {16: 0.5, 32: 0.4}, encoding=encoding, seed=seed, **keys)
+             for encoding in ("rope", "learned") for seed in range(3)]  # fmt: skip
+    for path in paths:
+        bad = path.name.startswith("text-learned-s0")
+        for length, nll in ((64, None if bad else 1.0), (128, 1.0)):
+            Run(path).append_evaluation(evaluation(length, 0.3, 0.0) | keys["line"] | {"nll": nll})
+    content = build.report_content(paths, "mine")
+    (task,) = content.tasks
+    (warning,) = [message for message in content.warnings if "without a finite score at 64" in message]
+    assert "text-learned-s0" in warning
+    assert paired.extrapolation_lengths(task) == [32, 64, 128]
+    scores = paired.scores(task, task.scoring.decides)
+    assert {label: sorted(by_seed) for label, by_seed in scores.items()} == {"learned": [1, 2], "rope": [0, 1, 2]}
+    learned = next(one for one in task.encodings if one.label == "learned")
+    assert [run.effective_length() for run in learned.runs] == [32, 128, 128]
+    assert build.build_report(paths, "mine", tmp_path / "results", "rpe report").files
+
+
+def test_two_searches_of_the_same_rates_with_other_seeds_are_two_rows(tmp_path):
+    def search(taken: float, seed: int) -> dict[str, object]:
+        tried = [{"lr": lr, "runs": [f"{seed}-{lr}"], "token_accuracy": 0.5, "loss": 1.0} for lr in (0.003, 0.006)]
+        return {"lr_search": {"taken": taken, "seeds": [seed], "tried": tried}}
+
+    paths = [make_run(tmp_path, {16: 1.0, 32: score}, seed=seed, lr=taken, info=search(taken, by))
+             for taken, by, score in ((0.003, 1000, 0.9), (0.006, 1001, 0.3)) for seed in range(3)]  # fmt: skip
+    task = only_task(paths)
+    assert [(one.label, len(one.runs)) for one in task.encodings] == [("rope search_seed=1000", 3), ("rope search_seed=1001", 3)]

@@ -15,10 +15,11 @@ from rpecli.report import build
 from rpecli.report.aggregate import TaskResults, aggregate
 from rpecli.report.figures.layout import Drawing
 from rpecli.report.figures.series import Series, add_series
+from rpecli.report.heatmap import heat_map
 from rpecli.report.stats import Summary
-from rpecli.report.tables import seeds
+from rpecli.report.tables import choice, seeds
 from rpecli.run.files import append_line
-from rpecli.table import Table
+from rpecli.table import MISSING, Table
 
 SIX, LOWER = [0.9, 0.85, 0.95, 0.9, 0.88, 0.92], [0.2, 0.3, 0.1, 0.25, 0.15, 0.2]
 BEYOND, BEST = "exact match beyond training", "the best encoding minus the others"
@@ -191,3 +192,30 @@ def test_learning_curves_are_means_at_steps_that_all_runs_have(tmp_path):
     assert all(file.read_bytes() == drawn[file.name] for file in second.files if file.name in drawn)
     costs = row(find(report.content.more_tables, "sample efficiency"), "RoPE")
     assert (costs["token accuracy"], costs["steps"], costs["tokens"], costs["reached"]) == ("50 %", "20", "1,000", "2/2")
+
+
+def test_encodings_are_ranked_by_the_tasks_that_most_have_and_one_that_lacks_some_has_no_mean():
+    """ALiBi is perfect on the only task it has, the easy one; a ranking by that task alone would put it first."""
+    scores = {
+        "copy": {"rope": 1.0, "learned": 1.0, "none": 1.0, "alibi": 1.0},
+        "sort": {"rope": 0.5, "learned": 0.2, "none": 0.4},
+    }
+    tasks = aggregate(
+        [fake_run(label, 0, {16: 1, 32: score}, task=task) for task, one in scores.items() for label, score in one.items()]
+    )
+    table = choice.table(tasks, [], {})
+    names = [cells[0] for cells in table.rows]
+    assert names == ["RoPE", "NoPE", "Learned APE", "ALiBi"]
+    assert row(table, "ALiBi")["mean beyond"] == MISSING
+    assert (
+        "over log2 length and the tasks that most encodings have (Copy, Sort); - for one that lacks some of them" in table.caption
+    )
+    assert "ALiBi" not in choice.advice(table)
+    assert heat_map(tasks).rows[-1].mean is None
+
+
+def test_encodings_that_share_no_task_are_ranked_by_their_own():
+    tasks = aggregate([fake_run(label, 0, {16: 1, 32: 0.5}, task=task) for label, task in (("rope", "copy"), ("alibi", "sort"))])
+    table = choice.table(tasks, [], {})
+    assert MISSING not in {cells[2] for cells in table.rows}
+    assert "over log2 length and the tasks of each, which are not the same" in table.caption

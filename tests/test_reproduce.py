@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from helpers import training as tiny
+from helpers.run_folders import evaluation, validation
 
 from rpecli import data, task
 from rpecli.reproduce import cost, order, outcome, paper, tables
@@ -138,7 +139,12 @@ def in_order(published: list[float], ours: list[float], seeds: int = 3) -> order
 
 def test_orders_are_compared_by_rank() -> None:
     same = in_order([0.9, 0.7, 0.5, 0.3], [0.4, 0.3, 0.2, 0.1])
-    assert (same.arms, same.correlation, same.interval, same.is_like_published) == (["a", "b", "c", "d"], 1.0, (1.0, 1.0), True)
+    assert (same.arms, same.correlation, same.interval, same.is_like_published) == (["a", "b", "c", "d"], 1.0, None, None)
+    six = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    assert (six.correlation, six.is_like_published) == (pytest.approx(1), True)
+    assert six.interval == pytest.approx((0.382651, 1), abs=1e-6)  # from where that of one swap begins
+    opposite = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    assert opposite.interval == pytest.approx((-1, -0.382651), abs=1e-6)
     assert in_order([0.9, 0.7, 0.5, 0.3], [0.1, 0.2, 0.3, 0.4]).correlation == -1
     one_swap = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.4, 0.3, 0.2, 0.1])
     assert one_swap.correlation == pytest.approx(1 - 6 * 2 / (6 * 35))  # 1 - 6 sum d^2 / (n (n^2 - 1))
@@ -176,6 +182,19 @@ def test_tokens_count_where_the_paper_counts_them(tmp_path: Path) -> None:
     assert outcome.seed_result(loaded, Trained()) == SeedResult(0, [1.0, pytest.approx(0.7)], True)  # type: ignore[arg-type]
     strings = paper.load(str(written(tmp_path)))
     assert outcome.seed_result(strings, Trained()) == SeedResult(0, [1.0, pytest.approx(0.2)], True)  # type: ignore[arg-type]
+
+
+def test_a_run_counts_once_it_is_evaluated_at_every_length_of_every_bin_that_its_task_has(tmp_path: Path) -> None:
+    loaded = paper.load(str(written(tmp_path, bins=[[1, 4], {"lengths": [5, 9], "step": 2}], tasks={"copy": {"task": "copy"}})))
+    (config,) = loaded.configs(loaded.cells[0], 1)
+    run = tiny.Run.create(config, tmp_path)
+    run.update(status="trained", weights="w")
+    run.weights_file.touch()
+    run.append_metrics(validation(config.steps, 1.0))
+    for length in (1, 2, 3, 4, 5, 7, 9):
+        assert outcome.seed_result(loaded, run) is None
+        run.append_evaluation(evaluation(length, 1.0, 1.0) | {"positions": data.fixed_kind(config)})
+    assert outcome.seed_result(loaded, run) == SeedResult(0, [1.0, 1.0], True)
 
 
 def test_the_command_runs_what_is_missing_and_prints_both(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,10 +384,12 @@ def test_an_arm_needs_no_encoding_where_the_protocol_gives_one(tmp_path: Path) -
 
 def test_a_bin_may_be_of_one_length_in_so_many(tmp_path: Path) -> None:
     loaded = paper.load(str(written(tmp_path, bins=[[1, 4], {"lengths": [5, 9], "step": 3}])))
-    assert loaded.configs(loaded.cells[0], 1)[0].eval.lengths == "1:4:1,5:9:3"
-    assert [length for length in range(1, 12) if loaded.bins[1].has(length)] == [5, 8]
-    (dape,) = paper.load("dape").bins
-    assert (dape.name, dape.has(41), dape.has(92), dape.has(93)) == ("[41,500]", True, True, False)
+    (config,) = loaded.configs(loaded.cells[0], 1)
+    assert config.eval.lengths == "1:4:1,5:9:3"
+    assert loaded.bins[1].lengths_of(config) == [5, 8]
+    loaded = paper.load("dape")
+    (dape,), (config, *_) = loaded.bins, loaded.configs(loaded.cells[0], 1)
+    assert (dape.name, dape.lengths_of(config)[:2]) == ("[41,500]", [41, 92])
 
 
 @pytest.mark.parametrize(("more", "key"), [("title: another\n", "title"), ("{task: a, task: b}\n", "task")])

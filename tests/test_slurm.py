@@ -184,7 +184,8 @@ def test_without_slurm_or_submitit_the_message_says_what_is_missing(
 ) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
     result = rpe("train", "quick", "--on", "slurm")
-    assert result == tiny.Result(2, "", "--on slurm needs submitit: pip install 'rpe[slurm]'\n")
+    remedy = "in the clone of rpe, .venv/bin/pip install -c constraints.txt -e '.[slurm]'"
+    assert result == tiny.Result(2, "", f"--on slurm needs submitit: {remedy}\n")
     monkeypatch.undo()
     if shutil.which("sbatch"):
         return

@@ -404,6 +404,18 @@ def test_a_trained_run_is_not_trained_again(tmp_path: Path) -> None:
     assert runs[0].weights_file.stat().st_mtime_ns == before
 
 
+def test_runs_stopped_in_their_last_step_take_no_more(tmp_path: Path, trap: tiny.Trap) -> None:
+    runs = created(tmp_path, 2, task=str(trap.task))
+    for run in runs:
+        stopped_at(40, trap, lambda run=run: train(run, "cpu"))
+    assert [checkpoint_step(run) for run in runs] == [40, 40]
+    assert train_together(runs, "cpu") == runs
+    for run in runs:
+        train(run, "cpu")
+        assert (run.record["status"], run.record["step"]) == ("trained", 40)
+        assert [line["step"] for line in run.metrics()] == [10, 20, 30, 40]
+
+
 def test_runs_at_different_steps_are_refused_and_stay_as_they_were(tmp_path: Path, trap: tiny.Trap) -> None:
     runs = created(tmp_path, 2, task=str(trap.task))
     stopped_at(7, trap, lambda: train(runs[0], "cpu"))

@@ -185,6 +185,17 @@ def test_an_extended_recipe_trains_the_new_runs_alone(tmp_path: Path, monkeypatc
     assert first.items() <= after.items(), "the run that was there is as it was"
 
 
+def test_a_run_whose_weights_are_others_than_those_evaluated_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(SMALL.replace("[rope, learned]", "rope").replace("0,1", "0"))
+    assert rpe("run", recipe, "--jobs", 0, "--device", "cpu").exit_code == 0
+    (run,) = map(Run, (tmp_path / "runs").iterdir())
+    assert states(tmp_path / "runs", recipe) == ["done"]
+    run.update(weights="other")  # as after training again: files of the same sizes
+    assert states(tmp_path / "runs", recipe) == ["to evaluate"]
+
+
 def test_a_finished_run_whose_recipe_is_damaged_or_gone_has_it_written_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

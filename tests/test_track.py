@@ -109,7 +109,8 @@ def test_a_tracker_that_is_unknown_or_missing_is_a_usage_error(
     assert result == tiny.Result(2, "", "--track mlflow: 'mlflow' is none of wandb, tensorboard, trackio\n")
     monkeypatch.setattr(track, "find_spec", lambda name: None)
     result = rpe("run", "quick", "--track", "wandb")
-    assert result == tiny.Result(2, "", "--track wandb: it is not installed: pip install 'rpe[track]'\n")
+    remedy = "in the clone of rpe, .venv/bin/pip install -c constraints.txt -e '.[track]'"
+    assert result == tiny.Result(2, "", f"--track wandb: it is not installed: {remedy}\n")
     assert not (here / "runs").exists()
 
 

@@ -116,6 +116,23 @@ def test_a_group_that_learned_nothing_decides_nothing():
     assert "No APE run learned its training length, so extrapolation cannot be judged." in result.lines
 
 
+def test_runs_that_were_measured_beyond_training_alone_may_have_learned():
+    runs = runs_of({"rope": HIGH, "learned": LOW}, lambda score: {32: score})
+    result = verdict.extrapolation(aggregate(runs))
+    assert result.outcome == SUPPORTED
+    assert not any("so extrapolation cannot be judged" in line for line in result.lines)
+
+
+def test_a_run_that_stopped_early_before_90_percent_says_nothing_of_the_steps_that_it_needs():
+    """Stopped by stop_at at step 25 of 100: it is not known that it needs more steps than a run that reached 90 % at step 50."""
+    runs = [fake_run("rope", seed, {16: 1, 32: 0.5}, steps=None, step=25) for seed in range(7)]
+    runs += [fake_run("learned", seed, {16: 1, 32: 0.5}, steps=50, step=60) for seed in range(7)]
+    result = verdict.efficiency(aggregate(runs))
+    assert (result.outcome, result.difference) == (NOT_MEASURED, None)
+    whole = [replace(run, record=run.record | {"step": run.config.steps}) for run in runs]
+    assert verdict.efficiency(aggregate(whole)).outcome == CONTRADICTED
+
+
 def test_runs_that_learned_are_told_with_their_mean_beyond_training():
     runs = [*runs_of({"rope": [0.8], "learned": [0.2]}, at_32), fake_run("rope", 1, {16: 0.1, 32: 0.0})]
     result = verdict.extrapolation(aggregate(runs))

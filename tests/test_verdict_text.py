@@ -51,6 +51,20 @@ def test_the_labels_of_encodings_are_tested_beside_the_claim():
     )
 
 
+def test_encodings_that_a_task_lacks_are_said_to_be_uneven_and_have_no_label():
+    lower = [value - 0.1 for value in HIGH]
+    runs = [fake_run(label, seed, {16: 1, 32: score}, task=task)
+            for task, scores in (("copy", FOUR), ("sort", {"alibi": lower, "learned": LOW, "sinusoidal": LOW}))
+            for label, values in scores.items() for seed, score in enumerate(values)]  # fmt: skip
+    result = verdict.verdicts(aggregate(runs))[0]
+    uneven = "on these 2 tasks (not every encoding on each)"
+    assert result.compared == f"these 2 relative encodings against these 2 absolute ones {uneven}"
+    assert any(line.startswith("These 2 relative encodings (") and f"{uneven}: exact match" in line for line in result.lines)
+    (line,) = [line for line in result.lines if line.startswith("Labels:")]
+    assert line.startswith("Labels: of the 3 ways to call 1 of the 3 encodings that all tasks have relative, 1 differs as much")
+    assert (result.p_labels, result.p_labels_smallest) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+
+
 def more(encodings: str, report: str = ", then rpe report") -> str:
     """The commands that train fake runs with seven seeds, measure them as they were and report all: their recipe's does not."""
     train = f"rpe train --task copy --encoding {encodings} --seed 0:7 --length 16 --steps 100"

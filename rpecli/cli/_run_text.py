@@ -120,7 +120,7 @@ def _next(run: Run, folder: Path) -> str:
     """The next command, which finds the run from here too where it is not in the folder of runs."""
     if not run.is_trained:
         return run.train_command
-    command = "rpe inspect" if run.evaluations() else "rpe eval"
+    command = "rpe inspect" if evaluations_by_way(run) else "rpe eval"
     if run.path.resolve().parent == folder.resolve():
         return f"{command} {run.name}{runs_flag(folder)}"
     return f"{command} {shlex.quote(str(run))}"

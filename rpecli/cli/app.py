@@ -46,37 +46,25 @@ Or step by step:
   rpe eval --lengths 512:4096
   rpe report
 """
-COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
-    "train": (train.train, train.EXAMPLES),
-    "eval": (evaluate.evaluate, evaluate.EXAMPLES),
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {  # takes_trust: what runs the code of runs, maybe somebody else's
+    "train": (takes_trust(train.train), train.EXAMPLES),
+    "eval": (takes_trust(evaluate.evaluate), evaluate.EXAMPLES),
     "report": (report.report, report.EXAMPLES),
-    "run": (run.run, run.EXAMPLES),
-    "choose": (choose.choose, choose.EXAMPLES),
+    "run": (takes_trust(run.run), run.EXAMPLES),
+    "choose": (takes_trust(choose.choose), choose.EXAMPLES),
     "ls": (ls.ls, ls.EXAMPLES),
-    "show": (show.show, show.EXAMPLES),
+    "show": (takes_trust(show.show), show.EXAMPLES),
     "reproduce": (reproduce.reproduce, reproduce.EXAMPLES),
-    "inspect": (inspect.inspect, inspect.EXAMPLES),
+    "inspect": (takes_trust(inspect.inspect), inspect.EXAMPLES),
     "new": (new.new, new.EXAMPLES),
-    "check": (check.check, check.EXAMPLES),
-    "bench": (bench.bench, bench.EXAMPLES),
+    "check": (takes_trust(check.check), check.EXAMPLES),
+    "bench": (takes_trust(bench.bench), bench.EXAMPLES),
     "data": (data.data, data.EXAMPLES),
     "export": (export.export, export.EXAMPLES),
     "import": (import_.import_, import_.EXAMPLES),
     "rm": (rm.rm, rm.EXAMPLES),
-    "work": (work.work, work.EXAMPLES),
+    "work": (takes_trust(work.work), work.EXAMPLES),
 }
-RUNS_CODE = (
-    "bench",
-    "check",
-    "choose",
-    "eval",
-    "inspect",
-    "run",
-    "show",
-    "train",
-    "work",
-)  # of runs, which may be somebody else's
-
 app = typer.Typer(
     cls=Group,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -85,7 +73,7 @@ app = typer.Typer(
     epilog=START,
 )
 for _name, (_function, _examples) in COMMANDS.items():
-    app.command(_name, cls=Command, epilog=_examples)(takes_trust(_function) if _name in RUNS_CODE else _function)
+    app.command(_name, cls=Command, epilog=_examples)(_function)
 
 
 @app.callback(invoke_without_command=True)

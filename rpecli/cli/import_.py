@@ -32,7 +32,8 @@ def import_(
 ) -> None:
     """Copy exported runs into the folder of runs.
 
-    Weights and records are checked first. Code that came with a run runs only with --trust-code.
+    Weights and records are checked first. Code that came with a run is run only by commands that are given
+    --trust-code, such as rpe eval --trust-code.
     """
     require_writable("--runs", runs)
     sources = [run for folder in folders for run in _runs_in(folder)]

@@ -1,10 +1,12 @@
 """The evaluation set of a length: drawn from the evaluation seed, or read from a data set that `rpe data` wrote."""
 
+import os
+import shlex
 from pathlib import Path
 
 from rpecli import data
 from rpecli import task as tasks
-from rpecli.choice import ChoiceError, parse_choice
+from rpecli.choice import ESCAPES, ChoiceError, parse_choice
 from rpecli.config.recipe import Config
 from rpecli.evaluate.data_set import open_set
 from rpecli.task import Batch, Task
@@ -13,12 +15,17 @@ from rpecli.task import Batch, Task
 def evaluation_task(config: Config) -> Task:
     """The task to evaluate on: the trained one, or the same with other options that `eval_task` names.
 
-    Raises ChoiceError for one that is another task, or that has other symbols.
+    Raises ChoiceError for one that is another task, that has other symbols, or that leaves out the data of the run.
     """
     trained, task = tasks.build(config.task), tasks.build(config.evaluated_task)
-    name, own = (parse_choice(choice)[0] for choice in (config.evaluated_task, config.task))
+    (name, options), (own, own_options) = (parse_choice(choice) for choice in (config.evaluated_task, config.task))
     if name != own:
         raise ChoiceError(f"eval_task {name}: the run is trained on {own}: write --eval-task {own}:option=value")
+    if "path" in own_options.keys() - options.keys():
+        path = os.path.relpath(own_options["path"]).translate(ESCAPES)
+        words = shlex.quote(":".join([name, f"path={path}", *(f"{key}={value}" for key, value in options.items())]))
+        lacks = f"it leaves out path={path}, on which the run is trained"
+        raise ChoiceError(f"eval_task {config.evaluated_task}: {lacks}: write --eval-task {words}")
     if (task.vocabulary, task.predicts_sets) != (trained.vocabulary, trained.predicts_sets):
         symbols = f"it has {task.symbols} symbols, the trained task has {trained.symbols}"
         raise ChoiceError(f"eval_task {config.evaluated_task}: {symbols}: choose options that leave them alike")

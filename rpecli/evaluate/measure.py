@@ -156,11 +156,12 @@ def measure(
             shown = shown or example(loaded, examples, predicted_BxT, first_problem(scores, batch.group_B))
             untrained += untrained_tokens(loaded.model, ids_BxT, positions) / ids_BxT.shape[1]
     scores, seconds = SequenceScores.concatenate(parts), time.monotonic() - start
+    untrained /= len(scores.exact)  # the share in every sequence, also where the best of several counts
     groups = [block.group_B for block in blocks if block.group_B is not None]
     if groups:
         scores = scores.best_of(np.concatenate(groups))
     assert shown
-    summary = _summary(loaded, length, blocks, scores, untrained / len(scores.exact), seconds)
+    summary = _summary(loaded, length, blocks, scores, untrained, seconds)
     line: EvalScores = {**summary, "example": shown}
     if loaded.task.measure == "perplexity":
         line["chance_nll"] = round(loaded.task.chance_nll(length), 6)

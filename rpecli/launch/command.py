@@ -16,6 +16,11 @@ from rpecli.run.files import RunError, last_log_lines
 LAST_LINES = 2  # of a log, in a message
 
 
+def install_extra(name: str) -> str:
+    """What to type for a library that rpe needs only in part: an extra of pyproject.toml."""
+    return f"in the clone of rpe, .venv/bin/pip install -c constraints.txt -e '.[{name}]'"
+
+
 class PlaceError(ValueError):
     """Jobs cannot be started in another place; says what to do."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rpecli.launch import command
-from rpecli.launch.command import PlaceError
+from rpecli.launch.command import PlaceError, install_extra
 from rpecli.launch.job import Job
 from rpecli.launch.pool import Event
 from rpecli.run.files import write_files
@@ -69,7 +69,7 @@ def connect(address: str) -> "Client":
         from distributed import Client
         from distributed.comm import parse_address, registry
     except ImportError:
-        raise PlaceError(f"--on {address} needs Dask: pip install 'rpe[dask]'") from None
+        raise PlaceError(f"--on {address} needs Dask: {install_extra('dask')}") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # it writes tracebacks of lost connections to the terminal
     scheduler = _address_in(Path(address)) if address.endswith(".json") else address
     client = Client.__new__(Client)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli.launch import command
-from rpecli.launch.command import PlaceError
+from rpecli.launch.command import PlaceError, install_extra
 from rpecli.launch.job import Job
 from rpecli.launch.pool import Event
 from rpecli.run.files import write_files
@@ -65,7 +65,7 @@ def check(options: dict[str, str]) -> None:
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise PlaceError("--on slurm needs submitit: pip install 'rpe[slurm]'") from None
+        raise PlaceError(f"--on slurm needs submitit: {install_extra('slurm')}") from None
     own = _own(options)
     try:
         _slurm("sbatch", "--test-only", stdin=_script("true", Path.cwd(), 1, own, options))

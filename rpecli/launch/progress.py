@@ -18,7 +18,7 @@ from rpecli.escape import visible
 from rpecli.launch.job import STOPPED, Ending
 from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus
-from rpecli.run.directory import Run, Status
+from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.table import Table, duration, evenly, plural, whole_percent
 from rpecli.titles import display, display_trained
@@ -83,7 +83,7 @@ class Before:
     @classmethod
     def of(cls, run: Run) -> "Before":
         with suppress(RunError):
-            return cls(run.record["status"] == Status.TRAINED, len(run.evaluations()), len(run.grid_evaluations()))
+            return cls(run.is_trained, len(run.evaluations()), len(run.grid_evaluations()))
         return cls(False, 0, 0)
 
 

@@ -25,6 +25,7 @@ def receipt(job: Job, config: Config | None = None) -> str | None:
     settings = (request.settings or config.eval).model_dump()
     sizes = {file.name: file.stat().st_size for file in _results(job.run) if file.exists()}
     facts = [settings, request.encoding_override, job.probe, _code(config.task, config.encoding), sizes]
+    facts.append(job.run.record.get("weights"))  # trained again, they have the size of the ones before
     return digest(json.dumps(facts, sort_keys=True).encode())
 
 

@@ -174,10 +174,10 @@ class _Children:
                 return
             number, reader = self.numbers.pop(pid)
             os.set_blocking(reader, False)  # a process that the child left behind may hold the pipe open
-            with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):
-                words = os.read(reader, LAST_WORDS)
+            ending = None
+            with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):  # it said nothing, or not all
+                ending = pickle.loads(os.read(reader, LAST_WORDS))
             os.close(reader)
-            ending = pickle.loads(words) if words else None
             self.command.send(Ended(number, os.waitstatus_to_exitcode(status), ending))
 
 

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from rpecli.escape import one_line
+from rpecli.launch.command import install_extra
 from rpecli.run.directory import Run
 
 FOLDER = ".track"  # in the folder of runs: a folder per tracker
@@ -90,7 +91,7 @@ def parse(text: str | None) -> tuple[str, ...]:
         if name not in TRACKERS:
             raise ValueError(f"--track {text}: {name!r} is none of {', '.join(TRACKERS)}")
         if find_spec(name) is None:
-            raise ValueError(f"--track {name}: it is not installed: pip install 'rpe[track]'")
+            raise ValueError(f"--track {name}: it is not installed: {install_extra('track')}")
     return names
 
 

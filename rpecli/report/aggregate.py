@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from rpecli.catalog import GROUPS
+from rpecli.config.recipe import label
 from rpecli.report import stats
 from rpecli.report.load import RunResults, measure_of
 from rpecli.report.measures import ACCURACY, SCORINGS, Scoring
@@ -123,7 +124,8 @@ class TaskResults:
     def short_title(self) -> str:
         """The task as people know it: `Sort (distinct)`."""
         runs = self.encodings[0].runs if self.encodings else []
-        return display("tasks", self.name if not runs or runs[0].other_task else runs[0].config.task)
+        own = runs[0].config.task if runs else self.name
+        return display("tasks", own if self.name == label(own) else self.name)
 
     @property
     def title(self) -> str:
@@ -224,7 +226,8 @@ def _told_apart_by(run: RunResults) -> dict[str, Any]:
     if not search:
         return run.settings
     rates = [one["lr"] for one in search["tried"]]
-    return run.settings | {"lr": f"best of {len(rates)} from {rates[0]:g} to {rates[-1]:g}"}
+    tried = {"lr": f"best of {len(rates)} from {rates[0]:g} to {rates[-1]:g}"}
+    return run.settings | tried | {"search_seed": ",".join(map(str, search.get("seeds", [])))}
 
 
 def label_of(run: RunResults, keys: list[str]) -> str:
@@ -250,7 +253,8 @@ def _encoding_results(label: str, group: str, runs: list[RunResults], keys: list
     for length in sorted({length for run in runs for length in run.evaluations}):
         lines = [run.evaluations[length] for run in runs if length in run.evaluations]
         summaries = {measure: stats.summary(measure_of(line, measure) for line in lines) for measure in MEASURES}
-        by_length[length] = {measure: summary for measure, summary in summaries.items() if summary}
+        if summaries[runs[0].scoring.decides.key]:
+            by_length[length] = {measure: summary for measure, summary in summaries.items() if summary}
         share = max(line.get("untrained_positions") or 0 for line in lines)
         if share:
             untrained_share[length] = share

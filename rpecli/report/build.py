@@ -87,7 +87,7 @@ def build_report(
 
     check_place(name, out)
     content = report_content(paths, name, command, reference, paper)
-    ours = paper.ours and label_of_ours(content.tasks, paper.ours)
+    ours = paper.ours and label_of_ours(content.tasks, paper.ours, paper.factor)
     if paper.factor is not None:
         content = _with_length(content, paper.factor)
     data_files = data.files(content)  # before there are figures: each takes hundreds of megabytes where runs are thousands
@@ -131,12 +131,20 @@ def _lacking_length(tasks: "list[TaskResults]", factor: float) -> list[str]:
     return lacking
 
 
-def label_of_ours(tasks: "list[TaskResults]", name: str) -> str:
-    """The label of the encoding that a user calls by a name, or by the path of its file. Raises NothingMatchesError."""
+def label_of_ours(tasks: "list[TaskResults]", name: str, factor: float | None = None) -> str:
+    """The label of the encoding that a user calls by a name, or by the path of its file.
+
+    Raises NothingMatchesError for one of no run, and for one that has no task with the length of paper.tex.
+    """
+    from rpecli.report.write.latex import length_of
+
     labels = list(dict.fromkeys(one.label for task in tasks for one in task.own))
     wanted = label(canonical(name))
     if wanted not in labels:
         raise NothingMatchesError(f"--ours {name}: no encoding of these runs: {catalog.nearest(wanted, labels)}")
+    if not any(one.label == wanted for task in tasks if length_of(task, factor) is not None for one in task.own):
+        where, length = ("beyond the training length", "2x") if factor is None else (f"at {factor:g}x", f"{factor:g}x")
+        raise NothingMatchesError(f"--ours {name}: none of its tasks was evaluated {where}: rpe eval --lengths {length}")
     return wanted
 
 
@@ -192,7 +200,7 @@ def report_content(
 def _check_paper(tasks: "list[TaskResults]", paper: Paper) -> None:
     """Raises NothingMatchesError for an encoding or a length that these results lack."""
     if paper.ours:
-        label_of_ours(tasks, paper.ours)
+        label_of_ours(tasks, paper.ours, paper.factor)
     if paper.factor is not None:
         _lacking_length(tasks, paper.factor)
 
@@ -242,8 +250,14 @@ def markdown_tables(report: Report) -> str:
 
 
 def write(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    """Writes the files of a report. Raises ReportError."""
+    """Writes the files of a report, and removes those that an earlier one left there. Raises ReportError."""
+    from rpecli.report.write.leftovers import leftovers
+
     try:
-        return write_files(folder, files)
+        left = leftovers(folder, files)
+        paths = write_files(folder, files)
+        for path in left:
+            path.unlink(missing_ok=True)
+        return paths
     except OSError as error:
         raise ReportError(f"the report cannot be written: {error}: choose another folder") from error

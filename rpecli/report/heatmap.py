@@ -63,6 +63,7 @@ class HeatMap:
     tasks: list[HeatTask]
     rows: list[HeatRow]
     sources: bool  # whether reference results stand beside others
+    over: str  # what the means are taken over
 
     @property
     def bands(self) -> list[list[int]]:
@@ -127,7 +128,7 @@ def heat_map(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] = ()
         )
         for row in sorted(overview.ordered(means), key=lambda row: row[2] == overview.REFERENCE)
     ]  # fmt: skip
-    return HeatMap(columns, rows, bool(tasks and reference))
+    return HeatMap(columns, rows, bool(tasks and reference), overview.averaged_over(entries))
 
 
 def _columns(entries: list[overview.Entry]) -> HeatTask:

@@ -6,24 +6,25 @@ Which of several evaluations of a length counts is decided in eval_sets.py.
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from rpecli.catalog import GROUPS
-from rpecli.choice import ChoiceError, canonical, paths_in
+from rpecli.choice import ChoiceError, canonical, map_data, paths_in
 from rpecli.config.recipe import Config, label
 from rpecli.report import eval_sets, stats, warnings
 from rpecli.report.measures import BY_RESCALED, Scoring, scoring_of
 from rpecli.run import liveness
-from rpecli.run.directory import Run, Status, group_of
+from rpecli.run.directory import Run, Status, group_of, of_current_weights
 from rpecli.run.files import RunError
 from rpecli.run.problems import folded
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import tested_with, way_of
 
 LABEL_KEYS = ("format", "task", "encoding", "positions", "seed", "length")  # recipe keys that tables show in their own columns
+MARK = " in "  # between the name of own data and what tells it from other data of that name
 YOURS = "yours"  # the source of a run that a run directory holds
 Keep = Callable[[Run, EvalLine], bool]
 
@@ -66,7 +67,7 @@ class RunResults:
     @property
     def other_task(self) -> bool:
         """Whether it was measured on its task with other options: among the results of that task."""
-        return bool(self.record["task"] != label(self.config.task))
+        return _unmarked(str(self.record["task"])) != _unmarked(label(self.config.task))
 
     @property
     def id(self) -> str:
@@ -99,10 +100,16 @@ class RunResults:
     def scoring(self) -> Scoring:
         return scoring_of(self.record)
 
+    @cached_property  # asked for by every comparison
+    def scored(self) -> frozenset[int]:
+        """The evaluated lengths at which the deciding measure is a number: nats per token may not be."""
+        return frozenset(self.by_length(self.scoring.decides.key))
+
     def effective_length(self, half: bool = False) -> int:
         """The longest length that still counts, or counts by half, as its scoring says; 0 where none does."""
         scoring = self.scoring
-        quality = scoring.quality(self.by_length(scoring.decides.key), self.config.length)
+        undefined = {length: 0.0 for length in self.evaluations.keys() - self.scored if length > self.config.length}
+        quality = {**scoring.quality(self.by_length(scoring.decides.key), self.config.length), **undefined}
         return stats.effective_length(quality, scoring.effective[half])
 
     def by_length(self, measure: str) -> dict[int, float]:
@@ -196,10 +203,11 @@ class LoadedRuns:
 
 def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> LoadedRuns:
     """The runs in these directories, with the evaluations to `keep`. Raises ReportError where no run is evaluated."""
-    unique = sorted({path.resolve(): path for path in paths}.values(), key=_near)
+    unique = distinct(paths)
     if not unique:
         raise ReportError("no runs to report: name run directories, or train some first: rpe train")
     runs, messages = _read_all(unique, keep)
+    runs = _apart_by_data(runs)
     runs, duplicates = _without_duplicates(runs)
     runs, left_out = eval_sets.on_shared_sets(runs)
     messages += duplicates + left_out
@@ -209,6 +217,11 @@ def load_runs(paths: Iterable[Path], keep: Keep = lambda _run, _line: True) -> L
     if not any(run.evaluations for run in runs):
         raise ReportError("\n".join(["no run is evaluated, so there is nothing to report:", *messages]))
     return LoadedRuns(runs, messages + warnings.different_code(runs))
+
+
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """Every directory once, in the order in which runs count: of copies of a run, the first that is evaluated does."""
+    return sorted({path.resolve(): path for path in paths}.values(), key=_near)
 
 
 def _near(path: Path) -> Path:
@@ -240,7 +253,7 @@ def _read_all(paths: list[Path], keep: Keep) -> tuple[list[RunResults], list[str
 
 
 def _sorted(runs: Iterable[RunResults]) -> list[RunResults]:
-    return sorted(runs, key=lambda run: (run.id, str(run.path)))
+    return sorted(runs, key=lambda run: (run.id, run.path))
 
 
 def _read(run: Run, keep: Callable[[EvalLine], bool]) -> tuple[list[RunResults], list[str]]:
@@ -254,7 +267,7 @@ def _read(run: Run, keep: Callable[[EvalLine], bool]) -> tuple[list[RunResults],
     if lines and record["status"] != Status.TRAINED:
         messages.append(f"{run}: {record['status']}, so its evaluations are of unfinished weights and left out")
         lines = []
-    current = [line for line in lines if line["weights"] == lines[-1]["weights"]]
+    current = of_current_weights(record, lines)
     outdated = sorted({line["length"] for line in lines} - {line["length"] for line in current})
     if outdated:
         lengths = ", ".join(map(str, outdated))
@@ -304,6 +317,28 @@ def _settings(record: dict[str, Any], config: Config) -> dict[str, Any]:
     if paths_in(config.task):
         settings["task_file"] = record.get("sources", {}).get("tasks")
     return settings
+
+
+def _apart_by_data(runs: list[RunResults]) -> list[RunResults]:
+    """Own data of one name but other content are other tasks: `mine.jsonl in one`; in one folder, `in version 898c3d3a`."""
+    contents: dict[str, dict[str, str]] = defaultdict(dict)  # by task: the folder of each content
+    for run in runs:
+        if data := run.record.get("data"):
+            contents[run.record["task"]].setdefault(" ".join(data.values()), Path(next(iter(data))).parent.name)
+    return [_marked(run, contents.get(run.record["task"], {})) for run in runs]
+
+
+def _marked(run: RunResults, folders: dict[str, str]) -> RunResults:
+    content = " ".join(run.record.get("data", {}).values())
+    if len(folders) < 2 or content not in folders:
+        return run
+    alone = [*folders.values()].count(folders[content]) == 1
+    mark = MARK + (folders[content] if alone else f"version {content}")
+    return replace(run, record=run.record | {"task": map_data(run.record["task"], lambda name: name + mark)})
+
+
+def _unmarked(task: str) -> str:
+    return map_data(task, lambda name: name.partition(MARK)[0])
 
 
 def _without_duplicates(runs: list[RunResults]) -> tuple[list[RunResults], list[str]]:

@@ -170,11 +170,46 @@ def entries(tasks: Sequence[TaskResults], reference: Sequence[TaskResults]) -> l
 
 
 def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
-    """By row, the mean over tasks of the score beyond training, the best guess at 0, averaged over log2 length.
+    """By row, the mean over the ranked tasks of the score beyond training, the best guess at 0, averaged over log2 length.
 
-    The tasks count that all rows have, and of each the lengths that all its rows have; where they share none, those of the row.
-    A row of runs that were measured otherwise than they were trained decides neither.
+    Of each task the lengths count that all its rows have; where they share none, those of the row. None for a row that lacks one
+    of the tasks: on fewer it would be compared by what is easy. Where no task is ranked, each row has the mean of its own.
     """
+    scores, ranked = _scores_beyond(entries), ranked_tasks(entries)
+    means: dict[Row, float | None] = {}
+    for row, by_task in scores.items():
+        values = [by_task.get(title) for title in ranked] or [*by_task.values()]
+        means[row] = fmean(known) if (known := [one for one in values if one is not None]) and len(known) == len(values) else None
+    return means
+
+
+def ranked_tasks(entries: list[Entry]) -> list[str]:
+    """The titles of the tasks by which rows are ranked: those that more than half of your rows have.
+
+    A row of runs that were measured otherwise than they were trained does not decide which.
+    """
+    scores = _scores_beyond(entries)
+    own = {row for row, task, encoding in entries if encoding.label in task.own_labels and scores[row]}
+    own = {row for row in own if row[2] == YOURS} or own
+    titles = dict.fromkeys(title for row in own for title in scores[row])
+    return sorted(title for title in titles if 2 * sum(title in scores[row] for row in own) > len(own))
+
+
+def averaged_over(entries: list[Entry]) -> str:
+    """What the means beyond are taken over, in words: tasks are named where not all rows have the same."""
+    scores, ranked = _scores_beyond(entries), ranked_tasks(entries)
+    every = {title for by_task in scores.values() for title in by_task}
+    titles = {task.title: task.short_title for _, task, _ in entries}
+    if all(by_task.keys() == every for by_task in scores.values() if by_task):
+        return "log2 length" if len(every) == 1 else "log2 length and tasks"
+    if not ranked:
+        return "log2 length and the tasks of each, which are not the same"
+    tasks = ", ".join(dict.fromkeys(titles[title] for title in ranked))
+    return f"log2 length and the tasks that most encodings have ({tasks}); {MISSING} for one that lacks some of them"
+
+
+def _scores_beyond(entries: list[Entry]) -> dict[Row, dict[str, float]]:
+    """By row and title of a counted task, the score beyond training at the lengths that all rows of the task have."""
     scores: dict[Row, dict[str, float]] = {}
     shared: dict[str, set[int]] = {}
     for _, task, encoding in entries:
@@ -191,13 +226,7 @@ def means_beyond(entries: list[Entry]) -> dict[Row, float | None]:
         beyond = {length: value for length, value in by_length.items() if length > task.train_length} or by_length
         beyond = {length: value for length, value in beyond.items() if length in shared.get(task.title, ())} or beyond
         scores.setdefault(row, {}).update({task.title: stats.area(beyond)} if beyond and task.title in counted else {})
-    own = [scores[row] for row, task, encoding in entries if encoding.label in task.own_labels and scores[row]]
-    in_all = set.intersection(*map(set, own)) if own else set()
-    means: dict[Row, float | None] = {}
-    for row, by_task in scores.items():
-        values = [value for title, value in by_task.items() if title in in_all] or list(by_task.values())
-        means[row] = fmean(values) if values else None
-    return means
+    return scores
 
 
 def ordered(means: dict[Row, float | None]) -> list[Row]:
@@ -259,8 +288,8 @@ def _cell(encoding: EncodingResults, length: int, task: TaskResults) -> str:
 
 
 def has_fewer_seeds(encoding: EncodingResults, length: int) -> bool:
-    """Whether some run was not evaluated at a length, and others were."""
-    return 0 < sum(length in run.evaluations for run in encoding.evaluated_runs) < len(encoding.evaluated_runs)
+    """Whether some run has no score at a length, and others have."""
+    return 0 < sum(length in run.scored for run in encoding.evaluated_runs) < len(encoding.evaluated_runs)
 
 
 def _mean(encoding: EncodingResults, length: int, measure: Measure) -> float | None:

@@ -50,8 +50,8 @@ def _beyond(run: RunResults, task: TaskResults) -> set[int]:
 
 
 def compared_runs(encoding: EncodingResults, lengths: list[int]) -> list[RunResults]:
-    """The runs of an encoding that were evaluated at all of these lengths."""
-    return [run for run in encoding.evaluated_runs if all(length in run.evaluations for length in lengths)]
+    """The runs of an encoding that have a score at all of these lengths."""
+    return [run for run in encoding.evaluated_runs if run.scored.issuperset(lengths)]
 
 
 def left_out(task: TaskResults) -> list[str]:
@@ -286,9 +286,15 @@ def _iqm(strata: Strata) -> dict[str, float | None]:
 
 
 def steps_by_seed(encoding: EncodingResults, key: str = "steps_to_90") -> dict[int, tuple[float | None, float]]:
-    """`{seed: (steps to the target or None for never, budget)}` of the trained runs that recorded it."""
+    """`{seed: (steps to the target or None for never, budget)}` of the trained runs that recorded it.
+
+    Of a run that `stop_at` ended before the target, it is not known how many steps it needs; it is left out.
+    """
     runs = [run for run in encoding.runs if run.trained and key in (run.record.get("steps_to_accuracy") or {})]
-    return {run.config.seed: (run.record["steps_to_accuracy"][key], float(run.config.steps)) for run in runs}
+    steps = {run.config.seed: (run.record["steps_to_accuracy"][key], run.record.get("step", run.config.steps)) for run in runs}
+    budgets = {run.config.seed: run.config.steps for run in runs}
+    return {seed: (reached, float(budgets[seed])) for seed, (reached, taken) in steps.items()
+            if reached is not None or taken >= budgets[seed]}  # fmt: skip
 
 
 def log_steps(task: TaskResults) -> Scores:

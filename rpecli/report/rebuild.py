@@ -6,14 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rpecli.report import build
-from rpecli.report.load import ReportError
+from rpecli.report.load import ReportError, distinct
 from rpecli.run import archive
 from rpecli.run.directory import Run, directories
 from rpecli.run.files import RunError, write_files
 
 
 def pack(runs: list[Run], folder: Path, command: str) -> None:
-    """Writes the archive of a report into its folder. Raises ReportError."""
+    """Writes the archive of a report into its folder, copies of a run in the order of a report. Raises ReportError."""
+    runs = [Run(path) for path in distinct(run.path for run in runs)]
     try:
         write_files(folder, {archive.FILE: archive.packed(runs, archive.Study(command, folder.name))})
     except (RunError, OSError) as error:

@@ -161,7 +161,7 @@ class Match:
         first, second = (
             {
                 run.config.seed: paired.area_over(run, lengths, measure)
-                for run in encoding.evaluated_runs if all(length in run.evaluations for length in lengths)
+                for run in paired.compared_runs(encoding, lengths)
             }
             for encoding in self.encodings
         )  # fmt: skip

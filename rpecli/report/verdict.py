@@ -169,7 +169,7 @@ def compare(claim: Claim, first: str = "RPE", second: str = "APE") -> Comparison
         for side in (0, 1)
     ]  # fmt: skip
     names = [[titles[label] for label in side] for side in labels]
-    sides = Sides((first, second), names[0], names[1], len(strata))
+    sides = Sides((first, second), names[0], names[1], len(strata), (len(means[0]), len(means[1])))
     return Comparison(claim, sides, strata, overall, by_task, (means[0], means[1]))
 
 

@@ -3,7 +3,7 @@
 from statistics import fmean
 
 from rpecli.report import paired, stats
-from rpecli.report.aggregate import TaskResults
+from rpecli.report.aggregate import TaskResults, none_learned
 from rpecli.report.paired import Scores
 from rpecli.table import plural
 
@@ -19,8 +19,10 @@ def mean_level(scores: list[tuple[TaskResults, Scores]], group: str) -> float | 
 
 
 def groups_that_learned_nothing(tasks: list[TaskResults]) -> list[str]:
-    learned = {group.name for task in tasks for group in task.groups if any(group.solved_flags)}
-    return [name for name in ("RPE", "APE") if name not in learned]
+    """The groups of which it is known that no run learned its training length."""
+    flags = {name: [flag for task in tasks for group in task.groups if group.name == name for flag in group.solved_flags]
+             for name in ("RPE", "APE")}  # fmt: skip
+    return [name for name in flags if none_learned(flags[name])]
 
 
 def solved_lines(tasks: list[TaskResults]) -> list[str]:
@@ -32,12 +34,13 @@ def solved_lines(tasks: list[TaskResults]) -> list[str]:
             lengths = paired.extrapolation_lengths(task)
             for run in [run for entry in task.encodings if entry.group == group for run in entry.runs if run.solved is not None]:
                 flags.append(run.solved)
-                if run.solved and lengths and all(length in run.evaluations for length in lengths):
+                if run.solved and lengths and run.scored.issuperset(lengths):
                     areas.append(paired.area_over(run, lengths, measure))
         beyond = f"; their mean {measure.name} beyond training is {measure.write(fmean(areas))}" if areas else ""
-        sentences.append(f"{sum(map(bool, flags))} of {len(flags)} {group} runs learned their training length{beyond}.")
+        if flags:
+            sentences.append(f"{sum(map(bool, flags))} of {len(flags)} {group} runs learned their training length{beyond}.")
     failed = groups_that_learned_nothing(tasks)
-    lines = [" ".join(sentences)]
+    lines = [" ".join(sentences)] if sentences else []
     if failed:
         lines.append(f"No {' and no '.join(failed)} run learned its training length, so extrapolation cannot be judged.")
     return lines

@@ -37,6 +37,7 @@ class Sides:
     first: list[str]
     second: list[str]
     tasks: int
+    in_all: tuple[int, int]  # how many of each all tasks have
 
     @property
     def compared(self) -> str:
@@ -45,8 +46,14 @@ class Sides:
         return f"{first} against {second} on {self.on}"
 
     @property
+    def alike(self) -> bool:
+        """Whether all tasks have the same encodings."""
+        return self.in_all == (len(self.first), len(self.second))
+
+    @property
     def on(self) -> str:
-        return "this task" if self.tasks == 1 else f"these {self.tasks} tasks"
+        tasks = "this task" if self.tasks == 1 else f"these {self.tasks} tasks"
+        return tasks if self.alike else f"{tasks} (not every encoding on each)"
 
 
 def these(group: str, number: int, noun: str = "encoding") -> str:
@@ -72,11 +79,13 @@ def _names(group: str, titles: list[str]) -> str:
 
 def label_line(test: LabelTest, sides: Sides) -> str:
     """The permutation test over labels, with the smallest p that exists, and Welch's test."""
-    first, second = len(sides.first), len(sides.second)
+    first, second = sides.in_all
     if test.smallest == 1:
-        return "With one encoding in each group, nothing can be said about encodings in general."
+        of = "" if sides.alike else " that all tasks have"
+        return f"With one encoding in each group{of}, nothing can be said about encodings in general."
     differ = "differs" if test.extreme == 1 else "differ"
-    ways = f"{test.relabellings:,} {'' if test.exact else 'random '}ways to call {first} of these {first + second} encodings"
+    every = f"these {first + second} encodings" if sides.alike else f"the {first + second} encodings that all tasks have"
+    ways = f"{test.relabellings:,} {'' if test.exact else 'random '}ways to call {first} of {every}"
     line = (
         f"Labels: of the {ways} relative, {test.extreme:,} {differ} as much: permutation {p_equation(test.p)} (the "
         f"smallest that exists for {first} and {second} encodings: {format_p(test.smallest)})."

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from rpecli.choice import ChoiceError, is_path, parse_choice, paths_in, split_layers
+from rpecli.choice import ChoiceError, data_in, is_path, parse_choice, paths_in, split_layers
 from rpecli.run.code import changed_files, fingerprint_of, shipped_code
 from rpecli.run.problems import folded
 from rpecli.table import few, plural
@@ -24,6 +24,10 @@ def incomplete(runs: "list[RunResults]") -> list[str]:
             what = f"failed ({error[:200]}): counted as not solved and excluded from means: see its log.txt"
             failures.append((run.path, f"{run.path}: {what}"))
     messages = folded(failures, "rpe ls runs --state failed")
+    for length in sorted({length for run in runs for length in run.evaluations.keys() - run.scored}):
+        members = [run for run in runs if length in run.evaluations.keys() - run.scored]
+        what = f"{plural(len(members), 'run')} without a finite score at {length}: in no mean there and in no comparison"
+        messages.append(f"{what}: {paths_of(members)}")
     unfinished = [run for run in runs if not run.trained and not run.failed]
     trained = [run for run in runs if run.trained]
     unevaluated = [run for run in trained if not run.all_evaluations]
@@ -87,8 +91,9 @@ def different_code(runs: "list[RunResults]") -> list[str]:
 
 
 def _has_own_files(run: "RunResults") -> bool:
-    """Whether its id holds the text of the user's files, which may be gone."""
-    return bool(paths_in(run.config.task) or paths_in(run.config.encoding))
+    """Whether its id holds the content of the user's files, which may be gone or changed."""
+    config = run.config
+    return bool(paths_in(config.task) or paths_in(config.encoding) or data_in(config.task))
 
 
 def _changed_files(runs: "list[RunResults]") -> list[str]:

@@ -1,7 +1,8 @@
 """Whether encodings come out in the order that a paper published, task by task: where sizes differ, values cannot agree.
 
 Spearman's rank correlation of published and own means over the encodings that have enough seeds, with the interval of Bonett and
-Wright (2000, Psychometrika 65): tanh(atanh(r) +- 1.96 sqrt((1 + r^2 / 2) / (n - 3))).
+Wright (2000, Psychometrika 65): tanh(atanh(r) +- 1.96 sqrt((1 + r^2 / 2) / (n - 3))). It has no width where the orders are equal;
+there it begins where that of the next possible r = 1 - 12 / (n^3 - n) does, of two neighbours that are exchanged.
 """
 
 import math
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 
 from rpecli.reproduce.outcome import MIN_SEEDS, Outcome
 
-MIN_ARMS = 4  # below, there is no interval
+MIN_CORRELATED = 4  # arms; below, there is no correlation
+MIN_ARMS = 5  # below, there is no interval: one order in 24 of four arms is the published one by chance
 Z = 1.959964  # of 95 %
 
 
@@ -21,8 +23,8 @@ class Order:
     task: str
     arms: list[str]
     n_published: int
-    correlation: float | None  # None below MIN_ARMS, or where one side does not order them
-    interval: tuple[float, float] | None
+    correlation: float | None  # None below MIN_CORRELATED, or where one side does not order them
+    interval: tuple[float, float] | None  # None below MIN_ARMS
 
     @property
     def is_like_published(self) -> bool | None:
@@ -44,8 +46,8 @@ def orders(outcomes: Iterable[Outcome], best_is_least: bool = False) -> list[Ord
 def _order(task: str, compared: list[Outcome], n_published: int) -> Order:
     published = [one.bins[-1].published for one in compared]
     ours = [one.bins[-1].ours or 0.0 for one in compared]
-    correlation = _spearman(published, ours) if len(compared) >= MIN_ARMS else None
-    interval = None if correlation is None else _interval(correlation, len(compared))
+    correlation = _spearman(published, ours) if len(compared) >= MIN_CORRELATED else None
+    interval = None if correlation is None or len(compared) < MIN_ARMS else _interval(correlation, len(compared))
     return Order(task, [one.cell.arm for one in compared], n_published, correlation, interval)
 
 
@@ -59,6 +61,7 @@ def _spearman(a: list[float], b: list[float]) -> float | None:
 
 def _interval(correlation: float, n: int) -> tuple[float, float]:
     if abs(correlation) > 1 - 1e-12:
-        return correlation, correlation
+        low, high = _interval(math.copysign(1 - 12 / (n**3 - n), correlation), n)
+        return (low, 1.0) if correlation > 0 else (-1.0, high)
     half = Z * math.sqrt((1 + correlation**2 / 2) / (n - 3))
     return math.tanh(math.atanh(correlation) - half), math.tanh(math.atanh(correlation) + half)

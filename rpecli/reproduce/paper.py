@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
 from rpecli import catalog, trust
+from rpecli import task as tasks
 from rpecli.choice import ChoiceError, canonical, is_path
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.settings import EvalSettings, TaskChoice
@@ -63,9 +64,10 @@ class Bin(_Strict):
     def name(self) -> str:
         return self.label or "[{},{}]".format(*self.lengths)
 
-    def has(self, length: int) -> bool:
-        """Whether a length is one of those evaluated for this bin."""
-        return length in range(self.lengths[0], self.lengths[1] + 1, self.step)
+    def lengths_of(self, config: Config) -> list[int]:
+        """The lengths that a run is evaluated at for this bin: those of them that the task has."""
+        task = tasks.build(self.task or config.task).split("test", config.length)
+        return list(filter(task.has_length, range(self.lengths[0], self.lengths[1] + 1, self.step)))
 
 
 def _bin(value: Any) -> Any:

@@ -47,6 +47,11 @@ class Example:
     split: str  # train, validation, test, or empty where nothing says it
     place: str  # file:line
 
+    @property
+    def text(self) -> tuple[tuple[str, ...], ...]:
+        """The input and all right answers; equal for copies of a row."""
+        return (tuple(self.input), *map(tuple, self.answers))
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -55,12 +60,13 @@ class Examples:
     all: list[Example]
     vocabulary: list[str]
     notes: list[str] = field(default_factory=list)
+    longest_input: int | None = None  # in tokens, where the length of a row is that of its answer and another could be taken
 
     def by_length(self, split: str, trained_to: int | None) -> dict[int, list[int]]:
         """The numbers of the examples of `train`, `validation` or `test`, by length, in the order of the files.
 
         Where the files name no split, examples longer than `trained_to` are all for the test, and of the others every HELD_OUT-th
-        of a length; without `trained_to` every length is treated as trained.
+        of a length; without `trained_to` every length is treated as trained. Copies of an example are in one part.
         """
         by_length: dict[int, list[int]] = defaultdict(list)
         for number, example in enumerate(self.all):
@@ -81,7 +87,7 @@ class Examples:
         train = [n for n in numbers if self.all[n].split in ("train", "")]
         if {"validation", "test"} <= names:
             return train
-        return [n for place, n in enumerate(train) if (place % VALIDATION == VALIDATION - 1) == (split == "validation")]
+        return [n for place, n in self._placed(train) if (place % VALIDATION == VALIDATION - 1) == (split == "validation")]
 
     def _held_out(self, numbers: list[int], split: str, trained_to: int | None) -> list[int]:
         """Nothing names splits: examples longer than `trained_to` are for the test, of the others every HELD_OUT-th."""
@@ -89,8 +95,13 @@ class Examples:
             return numbers if split == "test" else []
         place = {"test": HELD_OUT - 1, "validation": HELD_OUT - 2}
         if split != "train":
-            return [n for i, n in enumerate(numbers) if i % HELD_OUT == place[split]]
-        return [n for i, n in enumerate(numbers) if i % HELD_OUT not in place.values()]
+            return [n for i, n in self._placed(numbers) if i % HELD_OUT == place[split]]
+        return [n for i, n in self._placed(numbers) if i % HELD_OUT not in place.values()]
+
+    def _placed(self, numbers: list[int]) -> list[tuple[int, int]]:
+        """Examples behind their places among the distinct ones, so that a copy has the place of the first."""
+        places: dict[tuple[tuple[str, ...], ...], int] = {}
+        return [(places.setdefault(self.all[n].text, len(places)), n) for n in numbers]
 
 
 def of_lines(texts: Sequence[str]) -> Examples:
@@ -133,7 +144,10 @@ def _examples(source: Source, rows: list[tuple[Row, str]]) -> Examples:
     examples = [_example(source, row, split, text, answer, kind) for row, split, text, answer in values]
     words = {word for example in examples for tokens in (example.input, *example.answers) for word in tokens}
     notes = [f"input {chosen.input}, target {chosen.target}; {kind} tokens, {len(words)} of them; length = {source.length}"]
-    return Examples(examples, sorted(words, key=_order), [*notes, *_warnings(examples)])
+    longest = max((len(example.input) for example in examples), default=0) if source.length == "target" else None
+    if longest and len({example.length for example in examples}) == 1:
+        notes.append(f"every answer has {plural(examples[0].length, 'token')}: length=input takes the length of the input")
+    return Examples(examples, sorted(words, key=_order), [*notes, *_warnings(examples)], longest)
 
 
 def _rows(source: Source) -> Iterator[tuple[Row, str]]:
@@ -156,7 +170,10 @@ def _rows(source: Source) -> Iterator[tuple[Row, str]]:
 
 
 def _kind_of_tokens(kind: str, values: list[tuple[Value, Value]]) -> str:
-    """`auto`: space where answers are several words, or where words answer sentences; else char, as for `27 + 5` and `32`."""
+    """`auto`: space where answers are several words, words answer sentences, or all words are single characters (`1 0 1`, `0`).
+
+    Else char, as for `27 + 5` and `32`.
+    """
     if kind != "auto":
         if kind not in TOKENS:
             raise DataError(f"tokens={kind}: known are auto, {', '.join(TOKENS)}")
@@ -167,7 +184,8 @@ def _kind_of_tokens(kind: str, values: list[tuple[Value, Value]]) -> str:
     if any(" " in answer for answer in answers) or not answers:
         return "space"
     sentences = sum(" " in text for text in inputs) > len(inputs) / 2
-    return "space" if sentences and not any(map(DIGITS.search, answers)) else "char"
+    symbols = all(len(word) == 1 for text in [*inputs, *answers] for word in text.split())
+    return "space" if sentences and (symbols or not any(map(DIGITS.search, answers))) else "char"
 
 
 def _example(source: Source, row: Row, split: str, text: Value, answer: Value, kind: str) -> Example:
@@ -201,16 +219,20 @@ def _length(rule: str, row: Row, inputs: list[str], answer: list[str]) -> int:
 
 def _warnings(examples: list[Example]) -> list[str]:
     """What a user should know before training."""
-    named = {(tuple(example.input), *map(tuple, example.answers)) for example in examples if example.split == "train"}
-    test = [(tuple(example.input), *map(tuple, example.answers)) for example in examples if example.split == "test"]
+    names = {example.split for example in examples}
+    held_out = "test" if "test" in names else "validation"
+    trained_on = {example.text for example in examples if example.split in ("train", "")}
+    test = [example.text for example in examples if example.split == held_out]
     notes = []
-    if repeated := sum(key in named for key in test):
+    if repeated := sum(text in trained_on for text in test):
         notes.append(f"{repeated / len(test):.0%} of the test examples also stand in the training set".replace("%", " %"))
     trained = {word for example in examples if example.split in ("train", "") for word in example.input + example.answers[0]}
     unseen = sorted({word for example in examples for word in example.input + example.answers[0]} - trained)
     if unseen:
         shown = ", ".join(unseen[:5]) + ("..." if len(unseen) > 5 else "")
         notes.append(f"{plural(len(unseen), 'token')} of the test examples never occurs in training: {shown}")
+    if names == {""} and (copies := len(examples) - len({example.text for example in examples})):
+        notes.append(f"{plural(copies, 'example')} of {len(examples)} repeat others: copies are trained on or held out together")
     several = sum(len(example.answers) > 1 for example in examples)
     if several:
         notes.append(f"{plural(several, 'example')} with several right answers: any of them counts, the first is trained on")

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
@@ -40,12 +41,17 @@ class Study(NamedTuple):
 
 
 def packed(runs: Iterable[Run], study: Study) -> bytes:
-    """An archive of these runs. Raises RunError for a run that cannot be read."""
-    members = {STUDY: json_text(study._asdict()).encode()}
+    """An archive of these runs, each in a folder of its id; one that is there a second time in `ID-2`.
+
+    Raises RunError for a run that cannot be read.
+    """
+    members, counts = {STUDY: json_text(study._asdict()).encode()}, Counter[str]()
     for run in runs:
         record = {key: value for key, value in run.record.items() if key not in PRIVATE}
         files = {**dict(record_files(run)), RECORD: seal(json_text(record))}
-        members |= {f"{run.record['id']}/{name}": data for name, data in files.items()}
+        counts[record["id"]] += 1
+        folder = record["id"] if counts[record["id"]] == 1 else f"{record['id']}-{counts[record['id']]}"
+        members |= {f"{folder}/{name}": data for name, data in files.items()}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in sorted(members.items()):

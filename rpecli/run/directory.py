@@ -292,7 +292,7 @@ class Run:
     def latest_evaluations(self) -> dict[int, EvalLine]:
         """The latest evaluation of each length, of the run's own encoding and its current weights."""
         lines = [line for line in self.evaluations() if not line["encoding_override"] and not line.get("task_override")]
-        return {line["length"]: line for line in lines if line["weights"] == lines[-1]["weights"]}
+        return {line["length"]: line for line in of_current_weights(self.record, lines)}
 
     def append_evaluation(self, line: EvalLine) -> None:
         self._append(self.evaluations_file, "eval", line)
@@ -377,6 +377,12 @@ def readable_runs(paths: Iterable[Path]) -> tuple[list[Run], list[tuple[Path, st
 def find_runs(folder: Path) -> tuple[list[Run], list[tuple[Path, str]]]:
     """`readable_runs` of all directories in a folder."""
     return readable_runs(directories(folder))
+
+
+def of_current_weights(record: dict[str, Any], lines: list[EvalLine]) -> list[EvalLine]:
+    """The lines of eval.jsonl that were measured with the weights in a record, or of the latest ones where it names none."""
+    weights = record.get("weights", lines[-1]["weights"]) if lines else None
+    return [line for line in lines if line["weights"] == weights]
 
 
 def group_of(encoding: str) -> str:

@@ -1,7 +1,7 @@
 """How a line of eval.jsonl was measured, where that differs from the run's own encoding, positions and drawn sequences."""
 
 from rpecli.config.recipe import Config, label
-from rpecli.run.directory import Run
+from rpecli.run.directory import Run, of_current_weights
 from rpecli.run.records import AS_DRAWN, EvalLine
 
 
@@ -31,12 +31,11 @@ def evaluations_by_way(run: Run) -> dict[str, dict[int, EvalLine]]:
 
     Lines with another evaluation seed than that of the recipe are a way of their own: ` with eval seed 3`.
     """
-    lines, config = run.evaluations(), run.config
+    lines, config = of_current_weights(run.record, run.evaluations()), run.config
     ways: dict[str, dict[int, EvalLine]] = {}
     for line in lines:
-        if line["weights"] == lines[-1]["weights"]:
-            seed = f" with eval seed {line['eval_seed']}" if line["eval_seed"] != config.eval.eval_seed else ""
-            lengths = ways.setdefault(way_of(line, config) + seed, {})
-            if line["length"] not in lengths or line["n"] >= lengths[line["length"]]["n"]:
-                lengths[line["length"]] = line
+        seed = f" with eval seed {line['eval_seed']}" if line["eval_seed"] != config.eval.eval_seed else ""
+        lengths = ways.setdefault(way_of(line, config) + seed, {})
+        if line["length"] not in lengths or line["n"] >= lengths[line["length"]]["n"]:
+            lengths[line["length"]] = line
     return {way: dict(sorted(ways[way].items())) for way in sorted(ways)}

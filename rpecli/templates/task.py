@@ -12,7 +12,7 @@ from rpecli.task import Batch, Task, prompt_answer
 
 
 class Template(Task):
-    family = "copying"  # how reports group tasks: copying, ordering, arithmetic, retrieval, state tracking, or a new word
+    family = "copying"  # how reports group tasks: a family that ships (rpe ls tasks shows them), or a new word
     source = "title, year, arXiv id"
     order_matters = True  # False: the answer depends on what the input holds, not on where it stands
     defaults = {"length": 16, "steps": 600}  # recipe keys that suit the task; flags and recipes override them

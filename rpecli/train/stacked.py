@@ -178,8 +178,8 @@ def _named_tensors(model: nn.Module, kind: str) -> Iterator[tuple[str, Tensor]]:
 def train_together(runs: Sequence[Run], device: str = "auto", progress: Progress | None = None) -> list[Run]:
     """Trains runs as one, every run until it ends; returns those that are left to train alone, from where they stand.
 
-    These are runs that another process holds, runs whose loss is not finite, and the last one left. Raises NotStackable with
-    every run as it was, and Stopped after saving all of them when a signal asks it to stop.
+    These are runs that another process holds, runs whose loss is not finite, runs with no step left, and the last one left.
+    Raises NotStackable with every run as it was, and Stopped after saving all of them when a signal asks it to stop.
     """
     torch_device = pick_device(device)
     torch.set_num_threads(runs[0].config.threads)
@@ -187,8 +187,11 @@ def train_together(runs: Sequence[Run], device: str = "auto", progress: Progress
         locked = [run for run in runs if _lock(run, locks)]
         if len(locked) < 2:
             return list(runs)
-        if len({checkpoint_step(run) for run in locked}) > 1:
+        steps = {checkpoint_step(run) for run in locked}
+        if len(steps) > 1:
             raise NotStackable("they stand at different steps")
+        if steps == {locked[0].config.steps}:  # stopped in their last step: a run alone takes none more, and finishes
+            return list(runs)
         if reason := why_not_stackable([run.config for run in locked], torch_device):
             raise NotStackable(reason)
         sessions = [loop.start(run, *loop.build_or_load(run, torch_device), stacked=len(locked)) for run in locked]

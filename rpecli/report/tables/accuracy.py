@@ -124,11 +124,11 @@ def _row_notes(encoding: EncodingResults) -> Iterable[str]:
 def _cell(encoding: EncodingResults, length: int, measure: Measure, notes: Footnotes) -> str:
     text = measure.write_range(encoding.by_length.get(length, {}).get(measure.key))
     runs = encoding.evaluated_runs
-    evaluated = sum(length in run.evaluations for run in runs)
+    evaluated = sum(length in run.scored for run in runs)
     if length in encoding.untrained_share:
         text += notes.mark(_untrained_note(encoding))
     if 0 < evaluated < len(runs):
-        text += notes.mark(f"{encoding.title}: only {evaluated} of {len(runs)} runs were evaluated at {length}")
+        text += notes.mark(f"{encoding.title}: only {evaluated} of {len(runs)} runs have a score at {length}")
     return text
 
 

@@ -46,7 +46,7 @@ def table(tasks: Sequence[TaskResults], reference: Sequence[TaskResults], known:
 def _caption(entries: list[Entry], cost: str) -> str:
     scorings = [scoring for scoring, _ in by_scoring([entry.task for entry in entries])] or [ACCURACY]
     beyond, learned = (" or ".join(texts) for texts in zip(*((one.beyond, one.learned) for one in scorings), strict=True))
-    means = f"Mean beyond: {beyond}, over log2 length and tasks. Solved: runs with {learned} at the training length."
+    means = f"Mean beyond: {beyond}, over {overview.averaged_over(entries)}. Solved: runs with {learned} at the training length."
     return f"{means} {CAPTION} {cost}"
 
 

@@ -42,7 +42,8 @@ def _first_validation(run: RunResults, target: float) -> Cost:
 
 
 def _cells(costs: list[tuple[RunResults, Cost]]) -> list[str]:
-    steps = stats.median_steps([cost[0] for _, cost in costs], [float(run.config.steps) for run, _ in costs])
+    taken = [float(run.record.get("step") or run.config.steps) for run, _ in costs]  # stop_at may have ended a run
+    steps = stats.median_steps([cost[0] for _, cost in costs], taken)
     budgets = [float(run.record.get("tokens") or 0) for run, _ in costs]
     tokens = stats.median_steps([cost[1] for _, cost in costs], budgets) if all(budgets) else None
     parameters = {run.record.get("parameters") or 0 for run, _ in costs}

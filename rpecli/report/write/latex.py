@@ -21,7 +21,7 @@ AT_ONCE = 8  # floats that LaTeX is given before it has to set them; it holds 18
 def paper(content: ReportContent, factor: float | None = None, ours: str | None = None) -> bytes:
     """One table: encodings by task, at the length that is `factor` times the training length, by default the first beyond it.
 
-    The encoding with the label `ours` stands on top, and a second table compares it with each other one.
+    The encoding with the label `ours` stands on top, and a second table compares it with each other one, where there are any.
     """
     tasks = [task for task in content.tasks if length_of(task, factor) is not None]
     if not tasks:
@@ -29,8 +29,11 @@ def paper(content: ReportContent, factor: float | None = None, ours: str | None 
     names, across = _names(tasks, ours), min(ACROSS, len(tasks))
     blocks = [_block(tasks[start : start + across], across, names, factor) for start in range(0, len(tasks), across)]
     body = _tabular("l" + "c" * across, "\n\\midrule\n".join(blocks))
-    caption = _caption(tasks, factor) + (f" {_caption_of_ours(tasks)}" if ours else "")
-    body += "\\par\\medskip\n" + _tabular("lcc", _against(tasks, ours)) if ours else ""
+    caption = _caption(tasks, factor)
+    compared = _tasks_of_ours(tasks, ours) if ours else []
+    if ours and compared:
+        caption += f" {_caption_of_ours(compared)}"
+        body += "\\par\\medskip\n" + _tabular("lcc", _against(compared, ours))
     return (
         "% \\usepackage{booktabs} in the preamble\n\\begin{table}[t]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{2.5pt}\n"
         f"\\caption{{{caption}}}\n\\label{{tab:{slug(content.name)}}}\n\\vskip 4pt\n{body}\\end{{table}}\n"
@@ -55,10 +58,20 @@ def _names(tasks: list[TaskResults], ours: str | None) -> list[str]:
     return list(dict.fromkeys(sorted(rows, key=lambda name: name not in titles)))
 
 
+def _tasks_of_ours(tasks: list[TaskResults], ours: str) -> list[TaskResults]:
+    """The tasks in which ours has seeds in common with another encoding; where measures differ, those of the first."""
+    shared = [task for task in tasks if _has_other(paired.scores(task, task.scoring.decides), ours)]
+    return [task for task in shared if task.scoring.decides is shared[0].scoring.decides]
+
+
+def _has_other(scores: paired.Scores, ours: str) -> bool:
+    return ours in scores and any(paired.shared_seeds(scores[ours], scores[label]) for label in scores if label != ours)
+
+
 def _against(tasks: list[TaskResults], ours: str) -> str:
-    """Ours minus each other encoding over all tasks: a row each, with its interval and p after Holm."""
+    """Ours minus each other encoding over these tasks: a row each, with its interval and p after Holm."""
     measure = tasks[0].scoring.decides
-    by_task = [scores for task in tasks if task.scoring.decides is measure and ours in (scores := paired.scores(task, measure))]
+    by_task = [paired.scores(task, measure) for task in tasks]
     titles = {one.label: one.short_title for task in tasks for one in task.own}
     strata = {label: [paired.seed_differences(scores[ours], scores[label]) for scores in by_task if label in scores]
               for label in titles if label != ours}  # fmt: skip
