@@ -119,6 +119,34 @@ def crasp_sizes() -> str:
     return Table.of(lines, "", tuple(lines[0])).markdown(padded=False)
 
 
+def crasp_findings() -> str:
+    """What came out of each task that has been run, one line a task: who learned it, and who holds at three times its length."""
+    lines = []
+    for task in tasks():
+        done = {row: runs for (name, row), runs in results().items() if name == task and len(runs) == n_seeds()}
+        learned = [row for row, runs in done.items() if all(run.solved for run in runs)]
+        by_longest = sorted(learned, key=lambda row: -fmean(run.longest for run in done[row]))
+        if done:
+            text = f"- **{display('tasks', task)}**: {len(learned) or 'none'} of {len(done)} encodings learned it with every seed"
+            lines.append(text + _longest([(row, fmean(run.longest for run in done[row])) for row in by_longest]) + ".")
+    return "\n".join(lines)
+
+
+def _longest(means: list[tuple[Row, float]]) -> str:
+    """Who of those that learned a task holds in the longest bin, the best first."""
+    if not means:
+        return ""
+    held = [display_trained(*row) for row, mean in means if mean >= SOLVED]
+    at = f"; at {BINS[-1][0]} to {BINS[-1][1]} symbols"
+    if held:
+        who = f"only {held[0]} still gets" if len(held) == 1 else f"{len(held)} of these still get"
+        return f"{at} {who} {100 * SOLVED:.0f} % of strings right or more"
+    row, best = means[0]
+    return (
+        f"{at} {display_trained(*row)}{', the best of these,' if len(means) > 1 else ''} gets {100 * best:.0f} % of strings right"
+    )
+
+
 def finding() -> str:
     """The table in one sentence: how far along it is, and what the predictions came to."""
     done = {key: runs for key, runs in results().items() if len(runs) == n_seeds()}

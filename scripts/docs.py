@@ -388,6 +388,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "reference_findings": reference_findings,
     "papers": paper_tables,
     "crasp": crasp.crasp_table,
+    "crasp_findings": crasp.crasp_findings,
     "crasp_sizes": crasp.crasp_sizes,
     "results_index": results_index,
     "files": folders,

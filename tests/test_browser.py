@@ -274,7 +274,7 @@ def heat_page(folder: Path, encodings: int, tasks: int, lengths: int) -> Path:
     ]
     cells = [[HeatCell(100 - 10 * k, 100 - 11 * k, "words", k == 0) for k in range(lengths)] for _ in range(tasks)]
     rows = [HeatRow(f"Encoding ({n})", "RPE", "yours" if n else "reference", cells, 50) for n in range(encodings)]
-    heat = HeatMap(columns, rows, sources=True)
+    heat = HeatMap(columns, rows, sources=True, over="tasks")
     template = '{% extends "page.html.j2" %}{% import "heatmap.html.j2" as heatmap with context %}'
     template += "{% block main %}{{ heatmap.section(heat, {}) }}{% endblock %}"
     file = folder / "page.html"
