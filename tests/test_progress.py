@@ -61,6 +61,17 @@ def refreshed(run: Run) -> RunStatus:
     return status
 
 
+def test_evaluations_of_weights_that_are_gone_are_not_shown(tmp_path: Path) -> None:
+    run = training_run(tmp_path)
+    run.update(weights="w")
+    finish(run)
+    status = refreshed(run)
+    assert [*status.evaluations] == [16, 32, 64, 128]
+    run.update(weights="others")  # trained again; eval.jsonl is as it was
+    assert status.refresh()
+    assert not status.evaluations
+
+
 def test_a_sweep_that_has_ended_is_shown_once_and_left(tmp_path: Path) -> None:
     write_run(tmp_path, {16: 1.0})
     write_run(tmp_path, {}, seed=1, info={"status": "failed", "error": "nan"})

@@ -446,6 +446,10 @@ def test_papers_are_listed(rpe: tiny.Rpe) -> None:
     result = rpe("reproduce")
     assert result.code == 0
     assert all(name in result.out for name in paper.names())
+    records = json.loads(rpe("reproduce", "--json").out)
+    assert [(record["paper"], len(record["cells"])) for record in records] == [
+        (name, len(paper.load(name).cells)) for name in paper.names()
+    ]
 
 
 def test_numbers_read_as_in_the_papers() -> None:

@@ -79,6 +79,8 @@ def reproduce(
         shipped = {name: papers.load(name) for name in papers.names()}
         if list_cells:
             _list({name: (one, one.cells) for name, one in shipped.items()}, as_json)
+        elif as_json:
+            print_json([tables.paper_record(name, one) for name, one in shipped.items()])
         else:
             print_tables(tables.papers_table(shipped))
         return

@@ -81,10 +81,13 @@ class RunStatus:
         return stamp != before
 
     def _read_record(self) -> None:
+        before = self.record.get("weights")
         try:
             self.record, self.problem = self.run.record, None
         except RunError as error:
             self.problem = None if self.record else str(error)
+        if self.record.get("weights") != before:  # what was measured of others no longer counts
+            self._read_evaluations()
 
     def _read_metrics(self) -> None:
         self.metrics = self.run.last_metrics() or self.metrics

@@ -17,6 +17,12 @@ def papers_table(papers: Mapping[str, Paper]) -> Table:
     return Table.of(rows, "", ("paper", "cells", "what"))
 
 
+def paper_record(name: str, paper: Paper) -> dict[str, object]:
+    """A paper as JSON."""
+    facts = {"paper": name, "title": paper.title, "source": paper.source, "summary": paper.summary, "compare": paper.compare}
+    return facts | {"measure": paper.measure, "cells": [cell.name for cell in paper.cells]}
+
+
 def cells_table(paper: Paper, cells: Sequence[Cell], seconds: Mapping[str, float]) -> Table:
     """The published means of cells and what a seed of each costs here."""
     rows = [
