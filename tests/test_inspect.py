@@ -170,6 +170,7 @@ def test_a_run_is_like_its_copy(tmp_path: Path) -> None:
         {"normalizer": "stick-breaking", "encoding": "none"},
         {"task": "addition", "positions": "coupled", "encoding": "learned", "max_position": 64},
         {"task": "parity", "encoding": "rope+none", "n_layer": 2},
+        {"encoding": "sinusoidal", "loops": 3},
     ],
     ids=str,
 )
@@ -245,6 +246,15 @@ def test_a_swapped_encoding_is_measured_apart_from_the_own_one(tmp_path: Path) -
     assert shifted(run, 8) == first
     assert inspected(run, lengths="1x")["runs"][0] == own
     assert own["lengths"] != swapped["lengths"]
+
+
+def test_other_loops_are_measured_apart_and_each_pass_through_a_layer_counts(tmp_path: Path) -> None:
+    run = tiny.trained_run(tmp_path, steps=5, n_layer=1, loops=2)
+    requests = (EvalRequest(), EvalRequest(run.config.eval.model_copy(update={"eval_loops": 4})))
+    own, more = (inspected(run, lengths="1x", request=request)["runs"][0] for request in requests)
+    assert [len(record["lengths"][0]["layers"]) for record in (own, more)] == [2, 4]
+    assert [len(shifted(run, 8, request=request)[0]["attention"]) for request in requests] == [2, 4]
+    assert [line["loops"] for line in lines_of(run, "attention", "prefix")] == [None, 4, None, 4]
 
 
 def test_a_shift_is_measured_again_if_overwritten(tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ def capture_layers(model: Transformer) -> Iterator[list[LayerInputs]]:
             hook.remove()
 
 
+def n_passes(loaded: LoadedModel) -> int:
+    """Passes through a layer: with loops over the layers, several of each."""
+    return loaded.model.loops * len(loaded.model.blocks)
+
+
 def layer_inputs(loaded: LoadedModel, batch: ProbeBatch) -> list[LayerInputs]:
     """The inputs of every layer when the model reads a batch."""
     with capture_layers(loaded.model) as layers:

@@ -20,7 +20,7 @@ from rpecli.evaluate.load import load
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
 from rpecli.probes import mean_scores, score_terms, similarity, store
-from rpecli.probes.attention_weights import attention_rows, layer_inputs
+from rpecli.probes.attention_weights import attention_rows, layer_inputs, n_passes
 from rpecli.probes.head_patterns import AttentionSums, patterned_heads
 from rpecli.probes.inputs import ProbeBatch, probe_batches
 from rpecli.probes.store import InspectedRun
@@ -117,7 +117,7 @@ def measure(loaded: LoadedModel, blocks: dict[int, Batch]) -> AttentionScores:
     if config.length not in sums:
         raise RunError(f"length {config.length}: its attention is not a number")
     batches = {length: batches[length] for length in sums}
-    by_layer = [{length: sums[length][layer] for length in sums} for layer in range(config.n_layer)]
+    by_layer = [{length: sums[length][layer] for length in sums} for layer in range(n_passes(loaded))]
     heads = patterned_heads(by_layer, config.length, _second_length(loaded, list(sums)))
     return {
         "normalizer": config.normalizer,
@@ -145,7 +145,7 @@ def _attention_map(loaded: LoadedModel, batches: dict[int, list[ProbeBatch]], he
 def _require_memory(loaded: LoadedModel, length: int, block: Batch) -> None:
     """Attention at one sequence's answers has to fit, and whole scores where they are fitted, in float32 and float64."""
     T, n_head = block.tokens_BxT.shape[1], loaded.config.n_head
-    whole = T * T * n_head * (128 + 8 * loaded.config.n_layer) if _fits_whole_scores(loaded, T) else 0
+    whole = T * T * n_head * (128 + 8 * n_passes(loaded)) if _fits_whole_scores(loaded, T) else 0
     needed = max(32 * int(block.answer_mask_BxT[0].sum()) * T * n_head, whole)
     if needed > available_memory():
         raise RunError(f"length {length}: its attention needs about {needed / 2**30:.0f} GiB: give shorter --lengths")
@@ -158,7 +158,7 @@ def _fits_whole_scores(loaded: LoadedModel, T: int) -> bool:
 def _attention_sums(loaded: LoadedModel, batches: list[ProbeBatch]) -> list[AttentionSums]:
     """The sums of every layer over the rows that predict the answer."""
     T = batches[0].inputs_BxT.shape[1]
-    sums = [AttentionSums(loaded.config.n_head, T) for _ in range(loaded.config.n_layer)]
+    sums = [AttentionSums(loaded.config.n_head, T) for _ in range(n_passes(loaded))]
     for batch in batches:
         i_N = batch.answer_mask_BxT.nonzero()[:, 1]
         t_N = (batch.answer_mask_BxT.cumsum(1) - 1)[batch.answer_mask_BxT]

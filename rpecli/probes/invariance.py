@@ -27,7 +27,7 @@ from rpecli.evaluate.memory import peak_memory
 from rpecli.evaluate.request import EvalRequest
 from rpecli.model import LoadedModel
 from rpecli.probes import store
-from rpecli.probes.attention_weights import attention_rows, capture_layers
+from rpecli.probes.attention_weights import attention_rows, capture_layers, n_passes
 from rpecli.probes.inputs import ProbeBatch, probe_batches, random_prefix
 from rpecli.run.directory import Run, Stopped
 from rpecli.run.files import RunError
@@ -78,7 +78,7 @@ def probe(
 def _require_memory(loaded: LoadedModel, block: Batch, shift: int) -> None:
     """Raises RunError where the model does not fit behind the longest prefix, or the attention of one sequence's answers."""
     T, n_answers = block.tokens_BxT.shape[1] + shift, int(block.answer_mask_BxT[0].sum())
-    rows = 32 * n_answers * T * loaded.config.n_head * loaded.config.n_layer
+    rows = 32 * n_answers * T * loaded.config.n_head * n_passes(loaded)
     needed = 256 * shift + max(rows, peak_memory(loaded, T))
     if needed > available_memory():
         raise RunError(f"a shift by {shift} needs about {needed / 2**30:,.0f} GiB, more than is free: give shorter --shifts")

@@ -42,8 +42,14 @@ class InspectedRun:
 
 def eval_identity(loaded: LoadedModel, weights: str, request: EvalRequest) -> EvalIdentity:
     """The weights and the conditions of a probe; lines that differ here are never mixed."""
-    positions, seed = data.fixed_kind(loaded.config), loaded.config.eval.eval_seed
-    return {"weights": weights, "encoding_override": request.encoding_override, "positions": positions, "eval_seed": seed}
+    config = loaded.config
+    return {
+        "weights": weights,
+        "encoding_override": request.encoding_override,
+        "positions": data.fixed_kind(config),
+        "eval_seed": config.eval.eval_seed,
+        "loops": data.other_loops(config),
+    }
 
 
 def run_names(run: Run, request: EvalRequest) -> dict[str, Any]:

@@ -240,6 +240,7 @@ class EvalIdentity(Record):
     encoding_override: str | None  # the encoding that took the place of the trained one; None for none
     positions: str  # positions in evaluation
     eval_seed: Count  # seed of the evaluation sets
+    loops: NotRequired[Positive | None]  # loops over the layers, where they are not those of training; None where they are
 
 
 def eval_identity_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -324,7 +325,7 @@ class LengthAttention(Record):
     length: Positive  # problem length
     sequence: Positive  # tokens that the model reads
     n: Positive  # number of sequences
-    layers: NotEmpty[NotEmpty[HeadAttention]]  # where each head attends, per layer
+    layers: NotEmpty[NotEmpty[HeadAttention]]  # where each head attends, per layer; with loops, per pass through one
     scores: list[list[HeadFit]] | None  # fits of the mean scores, per layer and head; None where the matrices are too large
     terms: (
         list[HeadTerms] | None
