@@ -490,6 +490,8 @@ def test_two_studies_are_compared(rpe: tiny.Rpe, evaluated: Path, here: Path) ->
 def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, evaluated: Path) -> None:
     result = rpe("report", "copy-*", "--compare", "a", "b", "--runs", evaluated)
     assert (result.code, "takes two studies and nothing else: remove 'copy-*'" in result.err) == (2, True)
+    result = rpe("report", "--compare", "a", "b", "--ours", "rope", "--at", "2x", "--figure", "icml", "--runs", evaluated)
+    assert (result.code, "nothing else: remove --ours --at --figure" in result.err) == (2, True)
     result = rpe("report", "--compare", "a", "b", "--runs", evaluated)
     assert (result.code, "'a' is not a report in results, a folder, a run in" in result.err) == (2, True)
 

@@ -101,7 +101,7 @@ def report(
     if compare is not None:
         superfluous = [*(names or []), *filter(None, [recipe])]
         superfluous += flags.given(
-            "--watch", "--tables", "--with-reference", "--no-reference", *(f"--{name}" for name in filters)
+            "--watch", "--tables", "--with-reference", "--no-reference", *PAPER, *(f"--{name}" for name in filters)
         )
         if superfluous:
             words = f"--compare {shlex.join(compare)}"
