@@ -127,6 +127,15 @@ def test_groups_are_means_of_their_encodings(tmp_path):
     assert "3 of 3 RPE runs and 1 of 1 APE runs learned the training length." in table.caption
 
 
+def test_nothing_is_said_of_what_runs_learned_that_were_not_evaluated_there(tmp_path):
+    paths = [make_run(tmp_path, {32: 0.8}, encoding=encoding) for encoding in ("rope", "sinusoidal")]
+    caption = find(build.report_content(paths, "mine"), GROUPS).caption
+    assert caption.endswith("exact match 80 % and 80 %. No run was evaluated at the training length.")
+    paths.append(make_run(tmp_path, {16: 1.0, 32: 0.8}, encoding="alibi"))
+    caption = find(build.report_content(paths, "mine"), GROUPS).caption
+    assert caption.endswith(". 1 of 1 RPE runs learned the training length.")
+
+
 def test_a_group_that_learned_nothing_is_named(tmp_path):
     paths = [make_run(tmp_path, {16: 1.0, 32: 0.5}), make_run(tmp_path, {16: 0.2, 32: 0.2}, encoding="learned")]
     assert "No APE run did" in find(build.report_content(paths, "mine"), GROUPS).caption

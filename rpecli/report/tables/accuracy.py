@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, cast
 
 from rpecli.report import stats, warnings
-from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults
+from rpecli.report.aggregate import EncodingResults, GroupResults, Summaries, TaskResults, none_learned
 from rpecli.report.format import format_count, format_factor, format_percent
 from rpecli.report.measures import Measure
 from rpecli.table import MISSING, Footnotes, Table
@@ -205,8 +205,11 @@ def group_sentence(task: TaskResults) -> str:
 
 
 def _solved_sentence(*groups: GroupResults) -> str:
-    counts = " and ".join(f"{sum(group.solved_flags)} of {len(group.solved_flags)} {group.name} runs" for group in groups)
-    none = [group.name for group in groups if not any(group.solved_flags)]
+    known = [group for group in groups if group.solved_flags]
+    if not known:
+        return "No run was evaluated at the training length."
+    counts = " and ".join(f"{sum(group.solved_flags)} of {len(group.solved_flags)} {group.name} runs" for group in known)
+    none = [group.name for group in known if none_learned(group.solved_flags)]
     warning = f" No {' and no '.join(none)} run did, so its numbers beyond training say little about positions." if none else ""
     return f"{counts} learned the training length.{warning}"
 
