@@ -6,9 +6,11 @@ import json
 import pytest
 from helpers.run_folders import evaluation, make_run
 
-from rpecli.report import build
+from rpecli.report import build, suites
 from rpecli.report.aggregate import as_trained
+from rpecli.report.answers import task_answers
 from rpecli.report.two_studies import compare
+from rpecli.report.write import latex
 from rpecli.run.directory import Run
 
 ACCURACY = {"rope": 0.9, "alibi": 0.8, "learned": 0.4, "none": 0.6}
@@ -126,3 +128,18 @@ def test_runs_that_were_measured_in_two_other_ways_alone_count_once(tmp_path):
     for words in ("6 runs", "2 encodings"):
         assert words in content.summary
     assert {(pair.first, pair.second) for pair in content.data.pairs} == {tuple(labels)}
+
+
+def test_lengths_that_only_another_way_has_decide_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(suites, "MANY", 1)
+    paths = [make_run(tmp_path, {16: 1.0, 32: 0.8, 64: 0.8}, encoding=encoding, task=task, exact={16: 1.0, 32: 0.95, 64: 0.95})
+             for encoding in ("rope", "alibi") for task in ("copy", "sort")]  # fmt: skip
+    plain = content_of(paths)
+    measure_again(paths[:2], "swapped", lengths=(16, 24, 128))
+    both = content_of(paths)
+    assert {row.held for row in both.suites.rows if row.kind == "all"} == {2}
+    assert both.suites.rows == plain.suites.rows
+    assert "32 (2x)" in latex.paper(both).decode()
+    assert {answers.first.length for answers in task_answers(both.tasks)} == {32}
+    for block in both.overview.blocks:
+        assert [cells[-1] for row, cells in block.cells.items() if " as " not in row[0]] == ["95", "95", ""]

@@ -145,6 +145,11 @@ class TaskResults:
     def own_labels(self) -> set[str]:
         return {encoding.label for encoding in self.own}
 
+    @cached_property
+    def own_lengths(self) -> list[int]:
+        """The lengths at which some run was evaluated as it was trained."""
+        return sorted({length for encoding in self.own for length in encoding.by_length})
+
     def is_unsolved(self, encoding: EncodingResults, length: int) -> bool:
         """Whether a length is the training length, and not every run of an encoding, of these or of the reference, learned it."""
         counts = not encoding.is_variant or encoding.label in self.own_labels

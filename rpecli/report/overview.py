@@ -272,7 +272,7 @@ def lengths_of(task: TaskResults, entries: list[Entry], most: int) -> list[int]:
 
 def _exact_match_length(task: TaskResults, lengths: list[int], encodings: list[EncodingResults]) -> int | None:
     """The first length beyond training, if exact match says something there that token accuracy does not."""
-    length = next((n for n in lengths if n > task.train_length), None)
+    length = next((n for n in lengths if n > task.train_length and n in task.own_lengths), None)
     if length is None or task.scoring.decides is not EXACT:
         return None
     exact, token = ([_mean(encoding, length, measure) or 0.0 for encoding in encodings] for measure in (EXACT, TOKENS))

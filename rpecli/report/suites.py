@@ -187,7 +187,7 @@ def _accuracy_beyond(task: TaskResults, encoding: EncodingResults) -> float | No
 
 def _held(task: TaskResults, encoding: EncodingResults) -> list[bool]:
     """Per run: whether exact match is high at every length up to the longest, which is beyond training."""
-    longest = task.lengths[-1]
+    longest = task.own_lengths[-1]
     return [longest > task.train_length and run.effective_length() == longest for run in encoding.evaluated_runs]
 
 

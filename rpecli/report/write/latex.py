@@ -47,7 +47,7 @@ def _tabular(align: str, rows: str) -> str:
 def length_of(task: TaskResults, factor: float | None) -> int | None:
     """The evaluated length that a table shows of a task: the first beyond training, or that of a factor."""
     if factor is None:
-        return next((length for length in task.lengths if length > task.train_length), None)
+        return next((length for length in task.own_lengths if length > task.train_length), None)
     return next((length for length in task.lengths if length == round(factor * task.train_length)), None)
 
 
