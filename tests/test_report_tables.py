@@ -93,6 +93,10 @@ def test_steps_are_medians_with_runs_that_never_reached_the_target_censored():
     costs = row(of(aggregate(runs), "sample efficiency"), "RoPE")
     cells = [costs[key] for key in ("token accuracy", "steps", "tokens", "TFLOP", "reached")]
     assert cells == ["90 %", "40", "40", "2.4e-07", "2/3"]
+    half = [fake_run("rope", seed, {16: 1, 32: 1}, steps=steps) for seed, steps in enumerate([20, None])]
+    table = of(aggregate(half), "sample efficiency")
+    assert (row(table, "RoPE")["steps"], row(table, "RoPE")["reached"]) == ("-", "1/2")
+    assert "'-': no more than half reached it" in table.caption
     never = [fake_run("rope", seed, {16: 1, 32: 1}, steps=None) for seed in range(3)]
     assert row(of(aggregate(never), "sample efficiency"), "RoPE")["steps"] == "-"
 

@@ -20,8 +20,8 @@ def table(task: TaskResults) -> Table:
     columns = ["encoding", "group", "token accuracy", "steps", "tokens", "TFLOP", "reached"]
     caption = (
         "Training until the validation token accuracy within the training lengths first reaches the target. Kaplan-Meier median "
-        "over seeds; runs that never reached it are censored at their budget ('-': fewer than half reached it). Compute: 6 x "
-        "parameters x tokens, without the attention products."
+        "over seeds; runs that never reached it are censored at their budget ('-': no more than half reached it). Compute: "
+        "6 x parameters x tokens, without the attention products."
     )
     return Table("sample efficiency", columns, "ll" + "r" * 5, rows, caption=caption, section=task.title)
 
