@@ -14,6 +14,7 @@ from rpecli.report.format import change_percent, perplexity, write_perplexity_ch
 from rpecli.report.headline import headline
 from rpecli.report.load import RunResults
 from rpecli.report.measures import BITS, EXACT, PERPLEXITY
+from rpecli.report.records import Verdict
 from rpecli.report.tables import accuracy, choice, pooled, seeds
 from rpecli.report.tables import places as places_table
 from rpecli.report.write.text import overview_lines
@@ -173,6 +174,18 @@ def test_the_claim_of_extrapolation_rests_on_nats_with_the_sign_turned(ratio: fl
         f"Mean perplexity beyond training: RPE {perplexity(_mean_of(8.0))}, APE {perplexity(_mean_of(8.0 * ratio))}."
     )
     assert (efficiency.outcome, efficiency.difference) == ("not measured", None)
+
+
+def test_four_claims_ask_for_as_many_seeds_as_decide_them() -> None:
+    def claims(n_seeds: int) -> list[Verdict]:
+        steps: dict[str, int | None] = {"rope": 25, "sinusoidal": 50}
+        tasks = fake_study({"rope": [0.8] * n_seeds, "sinusoidal": [0.2] * n_seeds}, steps=steps) + study(1.25, n_seeds)
+        kept = {"rope": dict.fromkeys(range(n_seeds), 0.9), "sinusoidal": dict.fromkeys(range(n_seeds), 0.5)}
+        return verdict.verdicts(tasks, {"positions": {tasks[0].title: kept}})
+
+    assert [claim.seeds_needed for claim in claims(3)] == [8] * 4
+    assert {claim.outcome for claim in claims(7)} == {"not enough evidence"}
+    assert {claim.outcome for claim in claims(8)} == {"supported"}
 
 
 def _mean_of(base: float) -> float:

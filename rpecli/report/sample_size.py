@@ -6,20 +6,20 @@ from statistics import variance
 
 from rpecli.report import stats
 
-CLAIMS = 3  # tested together: the smallest p is compared with alpha / 3
+CLAIMS = 3  # tested together in most reports: the smallest p is compared with alpha / 3
 POWER = 0.8
 MOST = 30  # seeds per task beyond which no number is proposed
 
 
-def seeds_needed(strata: Sequence[Sequence[float]], margin: float) -> int | None:
+def seeds_needed(strata: Sequence[Sequence[float]], margin: float, claims: int = CLAIMS) -> int | None:
     """The fewest seeds per task with which a difference, or that there is none, is found in four of five studies.
 
-    At least one more than there are, at least three, and enough for a p below 0.05 in three claims to exist. None beyond 30.
+    At least one more than there are, at least three, and enough for a p below 0.05 in so many claims to exist. None beyond 30.
     """
     now = min(map(len, strata))
     first = max(stats.MIN_SEEDS, now + 1)
-    enough = (seeds for seeds in range(first, MOST + 1) if p_exists(seeds * len(strata)) and _decides(strata, margin, seeds))
-    return next(enough, None)
+    numbers = (seeds for seeds in range(first, MOST + 1) if p_exists(seeds * len(strata), claims))
+    return next((seeds for seeds in numbers if _decides(strata, margin, seeds, claims)), None)
 
 
 def p_exists(pairs: int, claims: int = CLAIMS) -> bool:
@@ -27,7 +27,7 @@ def p_exists(pairs: int, claims: int = CLAIMS) -> bool:
     return 2 / 2**pairs < stats.ALPHA / claims
 
 
-def _decides(strata: Sequence[Sequence[float]], margin: float, seeds: int) -> bool:
+def _decides(strata: Sequence[Sequence[float]], margin: float, seeds: int, claims: int) -> bool:
     """Whether so many seeds have the power to find the difference, or that it lies within the margin."""
     from scipy.special import stdtrit
 
@@ -37,6 +37,6 @@ def _decides(strata: Sequence[Sequence[float]], margin: float, seeds: int) -> bo
     error, freedom = stats.standard_error([variance(values) for values in strata], sizes, weights)
     power = float(stdtrit(freedom, POWER))
     effect = abs(stats.mean(strata))
-    different = effect > 0 and effect >= (float(stdtrit(freedom, 1 - stats.ALPHA / CLAIMS / 2)) + power) * error
-    equal = effect < margin and margin - effect >= (float(stdtrit(freedom, 1 - stats.ALPHA / CLAIMS)) + power) * error
+    different = effect > 0 and effect >= (float(stdtrit(freedom, 1 - stats.ALPHA / claims / 2)) + power) * error
+    equal = effect < margin and margin - effect >= (float(stdtrit(freedom, 1 - stats.ALPHA / claims)) + power) * error
     return different or (equal and not math.isinf(margin))

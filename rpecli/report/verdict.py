@@ -72,6 +72,7 @@ class Claim:
     words: Words
     margin: float = MARGIN
     bounds: tuple[float, float] = stats.SHARE_DIFFERENCES
+    together: int = sample_size.CLAIMS  # claims that are tested together with it
 
 
 def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]] | None = None) -> list[Verdict]:
@@ -79,7 +80,8 @@ def verdicts(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]
 
     `kept_shares` holds, by kind of shift and task title, the share of predictions that a shift did not change.
     """
-    claims = [*extrapolations(tasks), invariance(tasks, kept_shares or {}), efficiency(tasks)]
+    together = sample_size.CLAIMS + max(0, len(by_scoring(tasks)) - 1)
+    claims = [*extrapolations(tasks, together), invariance(tasks, kept_shares or {}, together), efficiency(tasks, together)]
     flags = [flag for task in tasks for flag in task.solved_flags]
     return corrected(list(map(unjudged, claims)) if none_learned(flags) else claims)
 
@@ -185,7 +187,7 @@ def judge(claim: Claim) -> Verdict:
     labels = label_test(*comparison.means) if all(comparison.means) else None
     lines += [*([label_line(labels, comparison.sides)] if labels else []), *_too_few(difference)]
     p_equivalence = stats.equivalence(comparison.strata, claim.margin)
-    seeds = sample_size.seeds_needed(comparison.strata, claim.margin)
+    seeds = sample_size.seeds_needed(comparison.strata, claim.margin, claim.together)
     return Verdict(
         claim=claim.name, outcome=decide(difference, claim.margin, p_equivalence, by_task), summary="",
         effect=f"{words.write(difference.mean, difference.interval)} {words.of}", compared=comparison.sides.compared,
@@ -242,27 +244,27 @@ def _settling(claim: Claim, seeds: int | None) -> str:
     return settling([task for task, _ in claim.scores], seeds, claim.name == INVARIANCE)
 
 
-def extrapolations(tasks: list[TaskResults]) -> list[Verdict]:
+def extrapolations(tasks: list[TaskResults], together: int) -> list[Verdict]:
     """Claim 1, once for each scoring: accuracies and perplexities have no common unit."""
     groups = [members for _, members in by_scoring(tasks)] or [[]]
     names = [EXTRAPOLATION, *(f"{EXTRAPOLATION} ({members[0].scoring.name})" for members in groups[1:])]
-    return [extrapolation(members, name) for members, name in zip(groups, names, strict=True)]
+    return [extrapolation(members, name, together) for members, name in zip(groups, names, strict=True)]
 
 
-def _beyond(name: str, tasks: list[TaskResults], measure: Measure) -> Claim:
+def _beyond(name: str, tasks: list[TaskResults], measure: Measure, together: int) -> Claim:
     """A measure over the lengths beyond training."""
     higher, lower, equal = tasks[0].scoring.relations
     words = Words(f"{measure.name} over log length beyond training", measure.of, measure.write_difference, higher=higher,
                   lower=lower, equal=equal)  # fmt: skip
     scores = [(task, paired.scores(task, measure)) for task in tasks]
-    return Claim(name, scores, words, measure.margin, measure.difference_bounds)
+    return Claim(name, scores, words, measure.margin, measure.difference_bounds, together)
 
 
-def extrapolation(tasks: list[TaskResults], name: str = EXTRAPOLATION) -> Verdict:
+def extrapolation(tasks: list[TaskResults], name: str = EXTRAPOLATION, together: int = sample_size.CLAIMS) -> Verdict:
     """Claim 1: relative encodings still work at lengths beyond the training length. The tasks have one scoring."""
     if not any(paired.extrapolation_lengths(task) for task in tasks):
         return not_measured(name, "no length beyond training is evaluated: rpe eval --lengths 1x:8x")
-    claim, *others = [_beyond(name, tasks, measure) for measure in tasks[0].scoring.compared]
+    claim, *others = [_beyond(name, tasks, measure, together) for measure in tasks[0].scoring.compared]
     verdict = judge(claim)
     if verdict.difference is None:
         return verdict
@@ -287,7 +289,7 @@ def _guarded(verdict: Verdict, tasks: list[TaskResults], levels: dict[str, float
     return verdict.model_copy(update={"outcome": AT_FLOOR}) if at_floor else verdict
 
 
-def efficiency(tasks: list[TaskResults]) -> Verdict:
+def efficiency(tasks: list[TaskResults], together: int = sample_size.CLAIMS) -> Verdict:
     """Claim 3: relative encodings learn their training lengths in fewer steps; of tasks in which answers can be certain."""
     tasks = [task for task in tasks if task.scoring.reaches_top]
     if not tasks:
@@ -300,7 +302,7 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
         verbs=("needs", "need"),
         higher="fewer training steps than", lower="more training steps than", equal="as many training steps as",
     )  # fmt: skip
-    verdict = judge(Claim(EFFICIENCY, scores, words, MARGIN_STEPS, stats.ANY))
+    verdict = judge(Claim(EFFICIENCY, scores, words, MARGIN_STEPS, stats.ANY, together))
     if verdict.difference is None:
         return verdict
     steps = [
@@ -317,7 +319,9 @@ def efficiency(tasks: list[TaskResults]) -> Verdict:
     return verdict.model_copy(update={"outcome": outcome, "lines": [*verdict.lines, note]})
 
 
-def invariance(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]]) -> Verdict:
+def invariance(
+    tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores]], together: int = sample_size.CLAIMS
+) -> Verdict:
     """Claim 2: relative encodings predict the same for shifted content. Shifted positions decide; a prefix is exploratory."""
     kinds = {"positions": "kept at later positions", "prefix": "kept after a prefix"}
     claims = {}
@@ -325,7 +329,7 @@ def invariance(tasks: list[TaskResults], kept_shares: dict[str, dict[str, Scores
         scores = [(task, kept_shares.get(kind, {}).get(task.title, {})) for task in tasks]
         if any(by_label for _, by_label in scores):
             words = Words(f"share of predictions {how}", f"of predictions {how}", write_points)
-            claims[kind] = Claim(INVARIANCE, scores, words)
+            claims[kind] = Claim(INVARIANCE, scores, words, together=together)
     if not claims:
         return not_measured(INVARIANCE, "measure it with rpe inspect --shift")
     verdict = judge(claims.get("positions") or claims["prefix"])
