@@ -78,6 +78,8 @@ def test_a_claim_that_the_runs_do_not_measure_has_the_answer_of_the_reference(tm
     assert (invariance.reference, invariance.beside) == (None, "")
     lines = " ".join(" ".join(text.claim_lines(content.verdicts, 80)).split())
     assert lines.count(command) == 1
+    report = build.build_report([own(tmp_path, 0.5)], "mine", tmp_path / "results", reference=Reference(others))
+    assert f"{extrapolation.beside} {extrapolation.summary}" in report.markdown
     assert f"{extrapolation.reference}." in lines
 
 
