@@ -83,6 +83,13 @@ def test_a_claim_that_the_runs_do_not_measure_has_the_answer_of_the_reference(tm
     assert f"{extrapolation.reference}." in lines
 
 
+def test_runs_of_other_settings_do_not_hide_that_an_encoding_of_the_reference_was_trained(tmp_path: Path) -> None:
+    others = reference_of(tmp_path, rope=[0.4, 0.5, 0.6], sinusoidal=[0.1, 0.2, 0.3])
+    content = build.report_content([own(tmp_path, 0.5), own(tmp_path, 0.7, steps=200)], "mine", reference=Reference(others))
+    assert {row.encoding for row in content.data.reference} == {"sinusoidal"}
+    assert "Your RoPE, steps=100, seed 0, reproduces the reference: Copy at 32 50 % (40 % to 60 %)." in content.reference_notes
+
+
 def test_a_reference_encoding_that_did_not_learn_is_marked(tmp_path: Path) -> None:
     path = make_run(tmp_path / "reference", {16: 0.5, 32: 0.1}, encoding="sinusoidal")
     (line,) = [reference.reference_line(run) for run in load_runs([path]).runs]

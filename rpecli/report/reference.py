@@ -169,12 +169,16 @@ def background(tasks: list[TaskResults], runs: list[RunResults], reference: list
     comparisons, others = list[Comparison](), list[RunResults]()
     for task in aggregate(matches):
         for entry in task.encodings if task.title in own else []:  # a file of the user's may have the name of a task
-            same = next((one for one in own[task.title].encodings if one.label == entry.label), None)
-            if same is None:
-                others += entry.runs
-            else:
-                comparisons += _comparisons(own[task.title], same, entry)
+            same = [one for one in own[task.title].encodings if _is_trained_alike(one.runs[0], entry.runs[0])]
+            others += [] if same else entry.runs
+            comparisons += [comparison for one in same for comparison in _comparisons(own[task.title], one, entry)]
     return Background(aggregate(others), _sentences(comparisons) + missing, matches)
+
+
+def _is_trained_alike(run: RunResults, reference: RunResults) -> bool:
+    """Whether both have one encoding, positions and settings, whatever else its label tells the run's encoding from."""
+    names = [(one.record["encoding"], one.config.positions) for one in (run, reference)]
+    return names[0] == names[1] and settings_of(run.config) == reference.settings
 
 
 def _comparisons(task: TaskResults, entry: EncodingResults, reference: EncodingResults) -> Iterator[Comparison]:
