@@ -8,9 +8,9 @@ def head(pattern, share, growth=1, family="distance", layer=1):
             "share": {str(length): value for length, value in share.items()}}  # fmt: skip
 
 
-def run(title, heads, seed=0, task="copy"):
-    return {"run": f"{task}-{title}-s{seed}", "encoding_override": None, "task": task, "title": title, "train_length": 16,
-            "patterned_heads": heads}  # fmt: skip
+def run(title, heads, seed=0, task="copy", trained=16):
+    return {"run": f"{task}-{title}-s{seed}-{trained}", "encoding_override": None, "task": task, "title": title,
+            "train_length": trained, "patterned_heads": heads}  # fmt: skip
 
 
 def test_the_strongest_head_that_reaches_back_with_the_length_is_told_at_and_beyond_the_training_length():
@@ -45,4 +45,23 @@ def test_a_shift_is_told_at_its_farthest_as_the_predictions_that_are_kept():
     }  # fmt: skip
     assert shift_sentences(lines, runs) == [
         "Copy, RoPE: predictions kept: 98 % when all positions move by 64, 60 % behind a prefix of 64."
+    ]
+
+
+def test_runs_of_two_training_lengths_are_told_apart():
+    runs = [
+        run("RoPE", [head("distance n", {16: 1.0, 32: 0.5})]),
+        run("RoPE", [head("distance n", {32: 1.0, 64: 0.2})], trained=32),
+    ]
+    assert attention_sentences(runs) == [
+        "Copy, trained to 16, RoPE: the strongest head attends n back: 100 % at 1x, 50 % at 2x of its attention.",
+        "Copy, trained to 32, RoPE: the strongest head attends n back: 100 % at 1x, 20 % at 2x of its attention.",
+    ]
+    lines = {
+        one["run"]: [{"probe": "positions", "shift": 4, "changed": changed}]
+        for one, changed in zip(runs, (0.1, 0.3), strict=True)
+    }
+    assert shift_sentences(lines, runs) == [
+        "Copy, trained to 16, RoPE: predictions kept: 90 % when all positions move by 4.",
+        "Copy, trained to 32, RoPE: predictions kept: 70 % when all positions move by 4.",
     ]

@@ -177,7 +177,7 @@ def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], d
     for run, request in requests.items():
         try:
             with output.leaving_out(run):
-                record = run_names(run, request)
+                record = run_names(run, request) | {"train_length": run.config.length}
                 say_next = partial(_say_next, run)
                 lines[run_name(record)] = invariance.probe(run, distances, device, request, say_next)
                 records.append(record)

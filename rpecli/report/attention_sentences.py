@@ -1,6 +1,6 @@
 """What `rpe inspect` found, in one sentence per encoding: a pattern that heads follow, and its weight at longer lengths."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -16,14 +16,18 @@ Pattern = tuple[str, int, int]  # family, growth, offset
 
 def attention_sentences(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """`Copy, RoPE: the strongest head attends n+1 back: 96 % at 1x, 6 % at 4x of its attention.`, in the order of the runs."""
-    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    return [f"{name}: {_sentence(members)}" for name, members in _by_name(runs).items()]
+
+
+def _by_name(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The runs of each task and encoding; of a task with several training lengths, those of each."""
+    trained, by_name = defaultdict[str, set[int]](set), defaultdict[str, list[Mapping[str, Any]]](list)
     for run in runs:
-        by_name.setdefault(_name(run), []).append(run)
-    return [f"{name}: {_sentence(members)}" for name, members in by_name.items()]
-
-
-def _name(run: Mapping[str, Any]) -> str:
-    return f"{display('tasks', run['task'])}, {run['title']}"
+        trained[run["task"]].add(run["train_length"])
+    for run in runs:
+        length = f", trained to {run['train_length']}" if len(trained[run["task"]]) > 1 else ""
+        by_name[f"{display('tasks', run['task'])}{length}, {run['title']}"].append(run)
+    return by_name
 
 
 def _sentence(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -54,10 +58,10 @@ def in_words(head: PatternedHead) -> str:
 
 def shift_sentences(lines: ShiftLines, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """`Copy, RoPE: predictions kept: 98 % when all positions move by 256, 60 % behind a prefix of 256.`"""
-    by_name: dict[str, list[ShiftLine]] = {}
-    for run in runs:
-        by_name.setdefault(_name(run), []).extend(lines[run_name(run)])
-    return [f"{name}: {_kept(members)}." for name, members in by_name.items()]
+    return [
+        f"{name}: {_kept([line for run in members for line in lines[run_name(run)]])}."
+        for name, members in _by_name(runs).items()
+    ]
 
 
 def _kept(lines: Sequence[ShiftLine]) -> str:
