@@ -255,6 +255,11 @@ def test_the_next_command_of_a_run_elsewhere_finds_it(rpe: tiny.Rpe, here: Path)
     assert rpe("show", "my ex/" + run.name).out.splitlines()[-1] == f"Next       rpe eval 'my ex/{run.name}'"
 
 
+def test_a_run_that_stopped_early_is_shown_with_the_steps_that_it_took(rpe: tiny.Rpe, here: Path) -> None:
+    run = write_run(here / "runs", {}, steps=300, info={"step": 100})
+    assert "State      trained: 100 of 300 steps in " in rpe("show", run.name).out
+
+
 def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
     run = find_runs(evaluated)[0][0]
     by_id = rpe("show", run.name, "--runs", evaluated)

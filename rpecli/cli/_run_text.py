@@ -41,7 +41,8 @@ def run_lines(run: Run, folder: Path) -> list[str]:
 
 def _state(run: Run) -> str:
     record = run.record
-    done = record.get("steps") if record["status"] == Status.TRAINED else (run.last_metrics() or {}).get("step", 0)
+    trained = record["status"] == Status.TRAINED  # stop_at may have ended it before its last step
+    done = record.get("step", record.get("steps")) if trained else (run.last_metrics() or {}).get("step", 0)
     steps = f": {done} of {record['steps']} steps" if record.get("steps") else ""
     seconds = f" in {duration(record['seconds'])}" if record.get("seconds") else ""
     error = f", {record['error']}" if record.get("error") else ""
