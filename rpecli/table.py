@@ -256,6 +256,11 @@ def whole_percent(share: float | None) -> str:
     return f"{round(100 * share)}" if math.isfinite(share) else f"{share}"
 
 
+def multiple(factor: float) -> str:
+    """`0.5x`, `4x`, `1024x`: a multiple of the training length."""
+    return f"{factor:.3g}x" if factor < 1000 else f"{factor:.0f}x"  # .3g would write 8.19e+03
+
+
 def sort_key(text: str) -> float | None:
     """The number that a cell begins with; just below it after `<`, just above after `>`; None for words and for nothing."""
     match = NUMBER.match(text)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rpecli import catalog
 from rpecli.cli._run_tables import runs_table, shown_factors
 from rpecli.cli._run_text import spark
-from rpecli.describe import listing
+from rpecli.describe import listing, run_card
 from rpecli.report import verdict
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, find_runs
@@ -258,6 +258,16 @@ def test_the_next_command_of_a_run_elsewhere_finds_it(rpe: tiny.Rpe, here: Path)
 def test_a_run_that_stopped_early_is_shown_with_the_steps_that_it_took(rpe: tiny.Rpe, here: Path) -> None:
     run = write_run(here / "runs", {}, steps=300, info={"step": 100})
     assert "State      trained: 100 of 300 steps in " in rpe("show", run.name).out
+
+
+def test_great_multiples_of_the_training_length_are_written_out(rpe: tiny.Rpe, here: Path) -> None:
+    for encoding in ("rope", "sinusoidal"):
+        run = write_run(here / "runs", {4: 1.0, 4096: 0.3}, encoding=encoding, length=4)
+    assert "Length     4 (1x)  4096 (1024x)" in rpe("show", run.name).out
+    assert "| 4096 | 1024x |" in re.sub(" +", " ", run_card.card(run))
+    write_run(here / "runs", {8: 1.0, 8192: 0.3}, encoding="rope", length=8)
+    write_run(here / "runs", {8: 1.0, 8192: 0.3}, encoding="sinusoidal", length=8)
+    assert "At 1024 times the training length" in " ".join(rpe("report", "--no-reference").out.split())
 
 
 def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:

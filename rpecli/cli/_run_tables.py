@@ -13,7 +13,7 @@ from rpecli.run.liveness import state
 from rpecli.run.problems import Message
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way, way_of
-from rpecli.table import Table, duration, whole_percent
+from rpecli.table import Table, duration, multiple, whole_percent
 from rpecli.titles import display, display_trained
 
 FACTORS = (1.0, 2.0, 8.0)  # of the training length at which a list of runs shows the accuracy
@@ -59,7 +59,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         rows.append(Row(run.name, *what, state(run, record), list(map(whole_percent, shares)), time))
     if problems:
         warn_of(problems, problems[0][0].parent)
-    return _of_rows(rows, [f"{factor:.3g}x" for factor in factors])
+    return _of_rows(rows, [multiple(factor) for factor in factors])
 
 
 def _of_rows(rows: Sequence[Row], multiples: Sequence[str]) -> Table:

@@ -13,7 +13,7 @@ from rpecli.run.files import RunError
 from rpecli.run.liveness import state
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way
-from rpecli.table import duration, evenly, plural, whole_percent
+from rpecli.table import duration, evenly, multiple, plural, whole_percent
 from rpecli.titles import display, display_trained
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -59,7 +59,7 @@ def _accuracy_lines(run: Run) -> list[str]:
 
 def _way_lines(evaluations: Mapping[int, EvalLine], trained: int, scoring: Scoring) -> list[str]:
     """Rows of at most PIPE_WIDTH columns: lengths with their multiples where these fit, else several blocks."""
-    lengths = [f"{length} ({length / trained:.3g}x)" for length in evaluations]
+    lengths = [f"{length} ({multiple(length / trained)})" for length in evaluations]
     if _width(lengths) > PIPE_WIDTH:
         lengths = list(map(str, evaluations))
     n = max(1, next(n for n in range(len(lengths), -1, -1) if _width(lengths[:n]) <= PIPE_WIDTH))
@@ -114,7 +114,7 @@ def example_lines(run: Run) -> list[str]:
     wrong = [(length, example) for length, example in shown if example["target"] != example["answer"]]
     length, example = (wrong or shown)[0]
     head, *rest = answers.example_lines(example, PIPE_WIDTH - 11)
-    return [f"Example    length {length} ({length / trained:.3g}x): {head}", *rest]
+    return [f"Example    length {length} ({multiple(length / trained)}): {head}", *rest]
 
 
 def _next(run: Run, folder: Path) -> str:

@@ -6,7 +6,7 @@ from rpecli.escape import Markdown, fenced, markdown
 from rpecli.run.directory import Run, chosen_weights
 from rpecli.run.records import EvalLine
 from rpecli.run.ways import evaluations_by_way
-from rpecli.table import MISSING, Table, plural
+from rpecli.table import MISSING, Table, multiple, plural
 from rpecli.titles import display, display_trained
 
 FILE = "README.md"
@@ -67,7 +67,7 @@ def _results(way: str, lines: list[EvalLine], trained: int, measure: str) -> Tab
         low, high = line["interval"]
         exact = f"{line['exact_match']:.3f} [{low:.3f}, {high:.3f}]"
         last = exact if measure == "accuracy" else f"{line['nll']:.3f}" if line["nll"] is not None else MISSING
-        rows.append([str(line["length"]), f"{line['length'] / trained:.3g}x", f"{line['token_accuracy']:.3f}", last])
+        rows.append([str(line["length"]), multiple(line["length"] / trained), f"{line['token_accuracy']:.3f}", last])
     return Table(f"Results{way}", columns, "rrrr", rows, caption="Evaluated with teacher forcing; eval.jsonl has more.")
 
 

@@ -20,7 +20,7 @@ from rpecli.launch.pool import Event
 from rpecli.launch.status import RunStatus, State, SweepStatus
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
-from rpecli.table import Table, duration, evenly, plural, whole_percent
+from rpecli.table import Table, duration, evenly, multiple, plural, whole_percent
 from rpecli.titles import display, display_trained
 
 INTERVAL = 10.0  # seconds between plain reports
@@ -234,7 +234,7 @@ def _results(sweep: SweepStatus, most: int) -> Table:
     for status in sweep.runs.values():
         groups[_names(status)].append(status)
     factors = evenly(sorted({factor for status in sweep.runs.values() for factor in status.exact_match_by_factor}), most)
-    columns = ["task", "encoding", "ended", "valid.", *(f"{factor:.3g}x" for factor in factors)]
+    columns = ["task", "encoding", "ended", "valid.", *map(multiple, factors)]
     rows = []
     for names, statuses in sorted(groups.items()):
         failed = sum(status.state == State.FAILED for status in statuses)

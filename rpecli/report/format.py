@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 
 from rpecli.report.records import Difference
 from rpecli.report.stats import Summary
-from rpecli.table import MISSING, plural
+from rpecli.table import MISSING, multiple, plural
 
 MANY = 1.5  # a change from which on it is told as a multiple: 2.5 times as many
 LARGEST = 700.0  # of what the exponential function takes
@@ -78,8 +78,7 @@ def format_points(difference: float) -> str:
 
 def format_factor(length: int, train_length: int) -> str:
     """`0.5x`, `4x`: a length as a multiple of the training length."""
-    factor = length / train_length
-    return f"{factor:.3g}x" if factor < 1000 else f"{factor:.0f}x"  # .3g would write 8.19e+03
+    return multiple(length / train_length)
 
 
 def format_count(flags: Collection[bool]) -> str:

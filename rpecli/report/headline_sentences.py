@@ -14,7 +14,7 @@ from rpecli.report.headline_numbers import (
     Unsolved,
 )
 from rpecli.report.measures import Measure
-from rpecli.table import plural
+from rpecli.table import multiple, plural
 
 MAX_NAMES = 3  # in one sentence
 GROUP_WORDS = {"RPE": "relative", "APE": "absolute", "content": "content-based", "none": "no encoding"}
@@ -40,7 +40,8 @@ def _setting(numbers: HeadlineNumbers, point: Point) -> str:
 def _times(point: Point) -> str:
     """`twice`, `1.5 times`, `2 to 4 times`."""
     low, high = min(point.factors), max(point.factors)
-    return TIMES.get(low, f"{low:.3g} times") if low == high else f"{low:.3g} to {high:.3g} times"
+    first, last = (multiple(factor).removesuffix("x") for factor in (low, high))
+    return TIMES.get(low, f"{first} times") if low == high else f"{first} to {last} times"
 
 
 def _comparison(numbers: HeadlineNumbers, point: Point) -> str:
@@ -131,7 +132,7 @@ def at_the_last_length(numbers: HeadlineNumbers, point: Point) -> str:
 def _where(point: Point, factor: bool = False) -> str:
     """`at 32`, `at 128 (8x)`, `at 2x`, `at 2x to 32x`."""
     lengths, factors = set(point.lengths.values()), sorted(set(point.factors))
-    text = f"{factors[0]:.3g}x" if len(factors) == 1 else f"{factors[0]:.3g}x to {factors[-1]:.3g}x"
+    text = multiple(factors[0]) if len(factors) == 1 else f"{multiple(factors[0])} to {multiple(factors[-1])}"
     if len(lengths) == 1 and len(factors) == 1:
         return f"at {lengths.pop()}" + (f" ({text})" if factor else "")
     return f"at {text}"
