@@ -16,7 +16,7 @@ from rpecli.config.recipe import task_defaults
 from rpecli.describe import learned
 from rpecli.describe.listing import MADE_HERE
 from rpecli.evaluate import duplicates
-from rpecli.task import Batch, Task
+from rpecli.task import Task
 from rpecli.titles import display
 
 SEQUENCES, FEW = 256, 0.01  # drawn to look for repeats, and the share that is worth a word
@@ -65,7 +65,7 @@ def card(choice: str, length: int | None = None, seed: int = 0) -> TaskCard:
     worked = [text for _, text in task.examples] if not parse_choice(choice)[1] else []
     drawn = [task.text(batch, row) for row in range(len(batch.tokens_BxT))]
     return TaskCard(
-        choice, display("tasks", choice), summary, sections | _facts(choice, task, batch, length), worked, length, drawn
+        choice, display("tasks", choice), summary, sections | _facts(choice, task, length), worked, length, drawn
     )
 
 
@@ -83,15 +83,13 @@ def split_docstring(docstring: str) -> tuple[str, dict[str, str]]:
     return " ".join(summary.split()), {name: text.rstrip() for name, text in sections.items()}
 
 
-def _facts(choice: str, task: Task, batch: Batch, length: int) -> dict[str, str]:
+def _facts(choice: str, task: Task, length: int) -> dict[str, str]:
     """What the class states, and what is computed from it."""
-    n_answer = int(batch.answer_mask_BxT[0].sum())
-    chance = task.chance(length)
     predicted, repeats = suites.expressible(choice), _repeats(task, length)
     longest = task.longest()
     facts = {
         "Vocabulary": f"{task.symbols} symbols" + (", of which sets are predicted" if task.predicts_sets else ""),
-        "By chance": f"{chance:.1%} of tokens at length {length}, {_beside(task, length, chance**n_answer)}".replace("%", " %"),
+        "By chance": _by_chance(task, length),
         "Order": "matters" if task.order_matters else "does not matter: the answer depends on what the input holds, not where",
         "Lengths": "any" if longest is None else f"up to {longest}",
         **({"Sizes": f"{', '.join(task.size_names)}: rpe eval --grid 2:16 evaluates every pair"} if task.size_names else {}),
@@ -121,11 +119,21 @@ def _repeats(task: Task, length: int) -> str:
     return f"{share:.0%} of {SEQUENCES} sequences of length {length} stand before among them".replace("%", " %")
 
 
-def _beside(task: Task, length: int, strings: float) -> str:
-    """Whole strings that are right by chance, or the perplexity of the best guess where that measures the task."""
-    if task.measure == "accuracy":
-        return f"{strings:.1%} of strings"
-    return f"a perplexity of {math.exp(task.chance_nll(length)):.1f}"
+def _by_chance(task: Task, length: int) -> str:
+    """What the best guess gets right that does not look at the input, of tokens and of strings, or its perplexity.
+
+    Of strings only where all answers have one length. Tokens that depend on each other are right more often, guessed together.
+    """
+    chance = task.chance(length)
+    text = f"{chance:.1%} of tokens at length {length}".replace("%", " %")
+    if task.measure != "accuracy":
+        return f"{text}, a perplexity of {math.exp(task.chance_nll(length)):.1f}"
+    answers = set(task.sample(np.random.default_rng(0), SEQUENCES, length).answer_mask_BxT.sum(1).tolist())
+    if len(answers) > 1:
+        return text
+    (n_answer,) = answers
+    strings = f"{chance**n_answer:.1%} of strings".replace("%", " %")
+    return f"{text}, {strings}{' if each token is guessed alone' if n_answer > 1 else ''}"
 
 
 def text(card: TaskCard) -> str:
