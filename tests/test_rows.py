@@ -52,6 +52,18 @@ def test_numbers_dates_and_words_for_nothing_stay_as_they_are_written(tmp_path: 
     assert pairs(write(tmp_path / "a.csv", "input,target\n007,NA\nNone,null\n")) == [("007", "NA"), ("None", "null")]
 
 
+def test_a_line_break_in_a_cell_stays_and_other_separators_end_no_line(tmp_path: Path) -> None:
+    assert pairs(write(tmp_path / "a.csv", 'input,target\n"a\nb",c\n"x\n\ny",d\n')) == [("a\nb", "c"), ("x\n\ny", "d")]
+    (tmp_path / "windows.csv").write_bytes(b'input,target\r\n"a\r\nb",c\r\n')
+    assert pairs(tmp_path / "windows.csv") == [("a\nb", "c")]
+    for separator in ("\u2028", "\x0c", "\x85"):
+        assert pairs(write(tmp_path / "b.csv", f"input,target\na{separator}b,c\n")) == [(f"a{separator}b", "c")]
+        assert pairs(write(tmp_path / "a.txt", f"a{separator}b\tc\n")) == [(f"a{separator}b", "c")]
+        write(tmp_path / "a.tgt", "c\nd\n")
+        assert pairs(write(tmp_path / "a.src", f"a{separator}b\nx\n")) == [(f"a{separator}b", "c"), ("x", "d")]
+    assert pairs(write(tmp_path / "a.jsonl", '{"input": "a\u2028b", "target": "c\x85d"}\n')) == [("a\u2028b", "c\x85d")]
+
+
 def test_a_json_object_holds_its_records_under_a_key(tmp_path: Path) -> None:
     document = {"canary": "x", "examples": [{"input": "not True is", "target": "False"}], "other": [1]}
     path = write(tmp_path / "a.json", json.dumps(document))

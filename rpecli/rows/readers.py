@@ -4,6 +4,7 @@
 """
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ def text_of(path: Path) -> str:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
-    for number, text in enumerate(text_of(path).splitlines(), 1):
+    for number, text in enumerate(lines.lines_of(text_of(path)), 1):
         if text.strip():
             yield row_of(_record(_parse(text, path, number), f"{path}:{number}"), str(path), number)
 
@@ -143,7 +144,7 @@ def value_of(value: Any) -> Value:
 
 def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
     def read_delimited(path: Path) -> Iterator[Row]:
-        reader = csv.reader(text_of(path).splitlines(), delimiter=delimiter, strict=True)
+        reader = csv.reader(io.StringIO(text_of(path), newline=None), delimiter=delimiter, strict=True)
         try:
             columns = next(reader, [])
             _check_header(columns, delimiter, path, reader.line_num)
@@ -181,7 +182,7 @@ def _pair(path: Path) -> Iterator[Row]:
     target = path.with_suffix(".tgt")
     if not target.is_file():
         raise DataError(f"{path}: there is no {target.name} beside it")
-    sources, targets = text_of(path).splitlines(), text_of(target).splitlines()
+    sources, targets = lines.lines_of(text_of(path)), lines.lines_of(text_of(target))
     if len(sources) != len(targets):
         raise DataError(f"{path} has {len(sources)} lines, {target.name} has {len(targets)}")
     for number, (text, answer) in enumerate(zip(sources, targets, strict=True), 1):
