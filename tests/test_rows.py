@@ -1,6 +1,8 @@
 """Rows of a user's own data: every format that public data sets come in, and what is said about files that cannot be read."""
 
+import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -205,6 +207,18 @@ def test_two_columns_of_one_name_in_parquet_are_told(tmp_path: Path) -> None:
 
 def test_a_column_without_a_value_is_ignored_where_another_answers(tmp_path: Path) -> None:
     assert pairs(write(tmp_path / "a.jsonl", '{"input":"a","target":"b","output":null}')) == [("a", "b")]
+
+
+def test_dates_decimals_and_bytes_in_parquet_are_texts(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    day = datetime.date(2020, 1, 2)
+    columns = {"input": [b"3 1"], "target": [Decimal("1.50")], "day": [day], "days": [[day]], "image": [{"bytes": b"\xff"}]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    (row,) = readers.read(tmp_path / "a.parquet")
+    assert row.values == {"input": "3 1", "target": "1.50", "day": "2020-01-02", "days": ["2020-01-02"],
+                          "image": '{"bytes": "\\\\xff"}'}  # fmt: skip
 
 
 def test_a_null_in_parquet_is_told(tmp_path: Path) -> None:

@@ -134,12 +134,14 @@ def _chat(messages: list[Any], place: str) -> dict[str, Any]:
 
 
 def value_of(value: Any) -> Value:
-    """A JSON value as text; a list of plain values as a list of texts, anything nested as JSON."""
+    """A value as text; a list of plain values as a list of texts, anything nested as JSON."""
     if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
         return [str(value_of(item)) for item in value]
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bytes):  # of parquet, as dates and decimals are
+        return value.decode("utf-8", "backslashreplace")
+    if value is None or isinstance(value, bool | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=value_of)
+    return str(value)
 
 
 def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
