@@ -46,6 +46,11 @@ def test_json_lines_of_public_data_sets_load_as_they_are(name: str, tmp_path: Pa
     assert pairs(write(tmp_path / "a.jsonl", f"\ufeff{record}\n\n{record}\n")) == [expected] * 2
 
 
+def test_instructions_have_their_inputs_where_the_first_has_none(tmp_path: Path) -> None:
+    records = [{"instruction": "Say hi", "input": "", "output": "hi"}, {"instruction": "Add", "input": "3 4", "output": "7"}]
+    assert pairs(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, records)))) == [("Say hi\n", "hi"), ("Add\n3 4", "7")]
+
+
 def test_numbers_dates_and_words_for_nothing_stay_as_they_are_written(tmp_path: Path) -> None:
     text = '{"input": 12345678901234567890123, "target": 1.50}\n{"input": "2020-01-01", "target": "NA"}\n'
     text += '{"input": "007", "target": true}'
