@@ -169,6 +169,10 @@ FAULTS = {
     "i.json": ('{"input": "a"}', r"name the key with its list of records"),
     "j.parquet": ("PAR1", r"j.parquet: not a parquet file"),
     "k.jsonl": ('{"messages":[{"role":"user","content":"x"}]}\n', r"k.jsonl:1: `messages` does not end"),
+    "z.jsonl": (
+        '{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]},{"role":"assistant","content":"b"}]}\n',
+        r"z.jsonl:1: the content of a message is not a text",
+    ),
     "l.json": ("[" * 100_000, r"l.json:1: it is nested too deeply"),
     "r.csv": ("input,target,target\nabc,cba,1\n", r"r.csv:1: column 'target' is given twice: keep one, or rename the other"),
     "s.tsv": ("n\tinput\tn\ttarget\n1\ta\t2\tb\n", r"s.tsv:1: column 'n' is given twice"),

@@ -130,7 +130,10 @@ def _chat(messages: list[Any], place: str) -> dict[str, Any]:
     texts = [(str(message.get("role")), message.get("content")) for message in messages if isinstance(message, dict)]
     if not texts or texts[-1][0] != "assistant":
         raise DataError(f"{place}: `messages` does not end with a message of the assistant")
-    return {"input": "\n".join(str(text) for _, text in texts[:-1]), "target": texts[-1][1]}
+    *earlier, answer = [text for _, text in texts]
+    if answer is not None and not all(isinstance(text, str) for text in (*earlier, answer)):
+        raise DataError(f"{place}: the content of a message is not a text: write it as one, or remove the row")
+    return {"input": "\n".join(map(str, earlier)), "target": answer}
 
 
 def value_of(value: Any) -> Value:
