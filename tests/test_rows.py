@@ -139,6 +139,18 @@ def test_a_folder_stands_for_all_of_its_files_and_names_say_the_split(tmp_path: 
         files.data_files(str(tmp_path))
 
 
+def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "part-0.csv", "input,target\na,b\n")
+    for path in (tmp_path, tmp_path / "*.csv" / "*", tmp_path / "**"):
+        assert [(file.path.name, file.split) for file in files.data_files(str(path))] == [
+            ("part-0.csv", "test"), ("part-0.csv", "train")
+        ]  # fmt: skip
+    with pytest.raises(DataError, match="no such file, folder or pattern"):
+        files.data_files(str(tmp_path / "*.csv"))
+
+
 def test_columns_are_given_by_name_or_by_a_pattern(tmp_path: Path) -> None:
     rows = readers.read(write(tmp_path / "a.jsonl", '{"a":27,"b":5,"sum":32,"cat":"2-by-1"}'))
     assert columns.choose(rows, "{a}+{b}", "sum").values(rows[0]) == ("27+5", "32")
