@@ -16,6 +16,9 @@ from rpecli.device import pick_device
 from rpecli.evaluate import measure
 from rpecli.evaluate.measure import SequenceScores
 from rpecli.model import build
+from rpecli.rows import examples
+from rpecli.rows.examples import Source
+from rpecli.rows.row import DataError
 from rpecli.task import SPECIAL, Task
 from rpecli.titles import display
 
@@ -206,6 +209,16 @@ def test_a_run_is_named_by_the_content_of_its_data(tmp_path: Path) -> None:
     assert identity[0] == identity[1]
     write(tmp_path, sorting(6), "copy.jsonl")
     assert Config.from_keys(task=canonical(f"data:path={copy}"), encoding="rope").identity["task"] != identity[0]
+
+
+def test_an_option_is_of_use_where_a_file_of_a_folder_is_read_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus.v2"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a\tb\n" * 20, encoding="utf-8")
+    assert len(examples.load(Source(str(folder), rule="tab")).all) == 20
+    (folder / "a.txt").rename(folder / "a.tsv")
+    with pytest.raises(DataError, match=r"rule=tab: of use with .txt files only: remove it"):
+        examples.load(Source(str(folder), rule="tab", input="a", target="b"))
 
 
 FAULTS = {
