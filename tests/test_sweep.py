@@ -55,6 +55,14 @@ def test_keys_with_a_stroke_between_them_vary_together(tmp_path: Path) -> None:
     assert len(configs) == 8
 
 
+def test_lengths_that_choose_weights_and_tasks_of_an_evaluation_are_no_ranges(tmp_path: Path) -> None:
+    configs = load(tmp_path, 'vary: {checkpoint_lengths: [1x:2x, "4,8", null]}\nexclude: ["checkpoint_lengths=4,8"]\n')
+    assert [config.checkpoint_lengths for config in configs[:4:2]] == ["1x:2x", None]
+    assert len(configs) == 8
+    (task,) = {config.eval.eval_task for config in load(tmp_path, "vary: {eval_task: [copy:symbols=12]}\n")}
+    assert task == "copy:symbols=12"
+
+
 def test_a_recipe_without_variation_has_the_runs_that_it_had(tmp_path: Path) -> None:
     plain = load(tmp_path, "lr: 1e-3\n")
     assert [config.id for config in load(tmp_path, "vary: {lr: [1e-3]}\n")] == [config.id for config in plain]
