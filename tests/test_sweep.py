@@ -63,6 +63,26 @@ def test_lengths_that_choose_weights_and_tasks_of_an_evaluation_are_no_ranges(tm
     assert task == "copy:symbols=12"
 
 
+def test_what_contradicts_in_a_combination_that_is_left_out_is_no_error(tmp_path: Path) -> None:
+    text = "vary: {normalizer: [softmax, stick-breaking], attention: [causal, bidirectional]}\n"
+    line = "exclude: [normalizer=stick-breaking and attention=bidirectional]\n"
+    assert len(load(tmp_path, text + line)) == 12
+    assert "/mine.yaml:13: vary: normalizer: stick-breaking needs causal attention" in problem(tmp_path, text)
+    assert "needs causal" in problem(tmp_path, text + line.replace("bidirectional", "bidirectional and seed=0"))
+
+
+def test_what_contradicts_stands_where_the_encoding_or_the_variation_sets_it(tmp_path: Path) -> None:
+    of_encoding = "by_encoding:\n  learned: {d_model: 63}\n"
+    told = problem(tmp_path, of_encoding)
+    assert told == "/mine.yaml:14: by_encoding: learned: d_model: d_model=63 is not divisible by n_head=2: d_model=64 is"
+    text = SMALL.replace("d_model: 16\n", "")
+    (tmp_path / "other.yaml").write_text(f"{text}vary: {{d_model: [16, 63]}}\n")
+    with pytest.raises(RecipeError, match=r"other.yaml:12: vary: d_model: d_model=63 is not divisible"):
+        config_load.load(str(tmp_path / "other.yaml"))
+    with pytest.raises(RecipeError, match=r"^--d-model: d_model=65 is not divisible"):
+        config_load.load(str(tmp_path / "other.yaml"), {"d_model": "65"})
+
+
 def test_a_recipe_without_variation_has_the_runs_that_it_had(tmp_path: Path) -> None:
     plain = load(tmp_path, "lr: 1e-3\n")
     assert [config.id for config in load(tmp_path, "vary: {lr: [1e-3]}\n")] == [config.id for config in plain]

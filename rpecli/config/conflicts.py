@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, without_options
@@ -29,9 +28,9 @@ def cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]
             yield from _search_errors(recipe, source)
         yield from _variation_errors(recipe, source, uncertain)
         yield from _exclusion_errors(recipe, source, uncertain)
-    for task, keys, message in _conflicts(recipe):
+    for task, encoding, keys, message in _conflicts(recipe):
         if not uncertain & set(keys):
-            places = [source.place(key, task) for key in keys]
+            places = [source.place(key, task, encoding) for key in keys]
             location, name = next((place for place in places if place[0]), places[0])
             yield Problem(location, name, message)
 
@@ -136,31 +135,34 @@ def _unused(recipe: Recipe, source: RecipeSource, parent: str, key: str) -> Iter
             yield Problem(source.locations.get(name, ""), name, message)
 
 
-def _all_settings(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any] | ChoiceError]]:
-    """The settings of each combination of task, encoding and what varies; an error for a task whose defaults are wrong."""
+def _all_settings(recipe: Recipe) -> Iterator[tuple[str, str, Settings | ChoiceError]]:
+    """The settings of each combination of task, encoding and what varies that has runs; an error for wrong defaults of a task."""
     for task in recipe.task:
         try:
             defaults = task_defaults(task)
         except ChoiceError as error:
-            yield task, error
+            yield task, "", error
             continue
         for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
-            yield task, recipe.settings(defaults, task, encoding, point)
+            settings = Settings(**recipe.settings(defaults, task, encoding, point))
+            keys = settings.model_dump() | {"task": task, "encoding": encoding}
+            runs = itertools.product(recipe.positions, recipe.seed if recipe.exclude else recipe.seed[:1])
+            if not all(recipe.is_excluded(keys | {"positions": positions, "seed": seed}) for positions, seed in runs):
+                yield task, encoding, settings
 
 
-def _conflicts(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Task, keys (the one to change first) and message of each conflict, once for all tasks with the same settings."""
+def _conflicts(recipe: Recipe) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Task, encoding, keys (the one to change first) and message of each conflict, once for all runs with the same settings."""
     checked = set()
-    for task, keys_of_runs in _all_settings(recipe):
-        if isinstance(keys_of_runs, ChoiceError):
-            yield task, ("task",), str(keys_of_runs)
+    for task, encoding, settings in _all_settings(recipe):
+        if isinstance(settings, ChoiceError):
+            yield task, encoding, ("task",), str(settings)
             continue
-        settings = Settings(**keys_of_runs)
         key = (settings.length, settings.min_length, settings.lengths, settings.checkpoint_lengths, settings.d_model,
                settings.n_head, settings.normalizer, settings.attention)  # fmt: skip
         if key not in checked:
             checked.add(key)
-            yield from ((task, keys, message) for keys, message in _conflicts_of_task(settings, task))
+            yield from ((task, encoding, keys, message) for keys, message in _conflicts_of_task(settings, task))
 
 
 def _conflicts_of_task(settings: Settings, task: str) -> Iterator[tuple[tuple[str, ...], str]]:

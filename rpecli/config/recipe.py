@@ -137,9 +137,10 @@ class Recipe(Settings):
         )  # each once: where by_encoding sets what varies, its points are one
         if not self.exclude:
             return list(configs)
-        return [config for config in configs if not self._is_excluded(config.to_keys())]
+        return [config for config in configs if not self.is_excluded(config.to_keys())]
 
-    def _is_excluded(self, keys: dict[str, Any]) -> bool:
+    def is_excluded(self, keys: dict[str, Any]) -> bool:
+        """Whether a line of `exclude` leaves out the run with these keys."""
         return any(line.leaves_out(keys) for line in self.exclude)
 
 
