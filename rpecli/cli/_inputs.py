@@ -10,7 +10,7 @@ import typer
 from rpecli import trust
 from rpecli.choice import canonical
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.config import load, suites
+from rpecli.config import load, ranges, suites
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeError, RecipeSource
@@ -184,7 +184,7 @@ def try_code(trials: Iterable["Trial"]) -> None:
 def check_lengths(flag: str, text: str) -> None:
     """Checks lengths whose multiples of the training length are resolved later, run by run."""
     try:
-        parse_lengths(text)
+        ranges.check_lengths(text)
     except ValueError as error:
         stop(f"{flag}: {error}", USAGE)
 

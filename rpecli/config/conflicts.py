@@ -8,7 +8,7 @@ from rpecli import catalog
 from rpecli.choice import ChoiceError, without_options
 from rpecli.config import sweep
 from rpecli.config.exclusions import Exclusion
-from rpecli.config.ranges import parse_lengths
+from rpecli.config.ranges import parse_grid, parse_lengths
 from rpecli.config.recipe import Recipe, task_defaults
 from rpecli.config.settings import EvalSettings, Settings
 from rpecli.config.sweep import PAIRED
@@ -158,8 +158,8 @@ def _conflicts(recipe: Recipe) -> Iterator[tuple[str, str, tuple[str, ...], str]
         if isinstance(settings, ChoiceError):
             yield task, encoding, ("task",), str(settings)
             continue
-        key = (settings.length, settings.min_length, settings.lengths, settings.checkpoint_lengths, settings.d_model,
-               settings.n_head, settings.normalizer, settings.attention)  # fmt: skip
+        key = (settings.length, settings.min_length, settings.lengths, settings.checkpoint_lengths, settings.grid,
+               settings.d_model, settings.n_head, settings.normalizer, settings.attention)  # fmt: skip
         if key not in checked:
             checked.add(key)
             yield from ((task, encoding, keys, message) for keys, message in _conflicts_of_task(settings, task))
@@ -175,8 +175,8 @@ def _conflicts_of_task(settings: Settings, task: str) -> Iterator[tuple[tuple[st
     if settings.min_length > settings.length:
         message = f"min_length={settings.min_length} is above the training length {settings.length} of {task}"
         yield ("min_length", "length", "task"), f"{message}: lower it, or raise length"
-    for name in ("lengths", "checkpoint_lengths"):
+    for name, parse in (("lengths", parse_lengths), ("checkpoint_lengths", parse_lengths), ("grid", parse_grid)):
         try:
-            parse_lengths(getattr(settings, name) or "1x", settings.length)
+            parse(getattr(settings, name) or "1x", settings.length)
         except ValueError as error:
             yield (name, "length", "task"), f"{error}  ({task} trains on length {settings.length})"
