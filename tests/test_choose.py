@@ -82,6 +82,16 @@ def test_more_seeds_go_on_from_the_same_plan(rpe: tiny.Rpe, here: Path) -> None:
     assert len(data["pretrained"][0]["scaled"]) == 5
 
 
+def test_an_encoding_that_is_trained_with_a_scaling_is_not_measured_with_others(rpe: tiny.Rpe, here: Path) -> None:
+    words = ("--task", "copy", "--length", "3", "--seeds", "1", "--json")
+    sets = [f"--set={key}" for key in [*SMALL, "steps=20"]]
+    for encodings, titles in (("rope:scaling=yarn,alibi", []), ("rope:scaling=yarn,rope", ["RoPE"])):
+        result = rpe("choose", *words, "--encoding", encodings, "--minutes", 1, "--jobs", 0, "--device", "cpu", *sets)
+        assert result.code == 0, result.err
+        assert [one["title"] for one in json.loads(result.out)["pretrained"]] == titles
+        assert "left out" not in result.err
+
+
 def test_an_interrupted_command_keeps_its_plan_and_goes_on(rpe: tiny.Rpe, trap: tiny.Trap, here: Path) -> None:
     trap.arm(12, "SIGINT")
     words = ("--task", str(trap.task), "--length", "3", "--seeds", "1")
