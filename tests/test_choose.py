@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import training as tiny
 
-from rpecli.cli import _rounds
+from rpecli.cli import _rounds, _study
 from rpecli.launch import budget
 from rpecli.launch.budget import Plan
 from rpecli.run.directory import find_runs
@@ -90,6 +90,14 @@ def test_an_encoding_that_is_trained_with_a_scaling_is_not_measured_with_others(
         assert result.code == 0, result.err
         assert [one["title"] for one in json.loads(result.out)["pretrained"]] == titles
         assert "left out" not in result.err
+
+
+def test_steps_that_the_user_fixes_are_another_plan_than_the_same_by_default(here: Path) -> None:
+    keys = {"task": "copy", "encoding": "rope,alibi", "lengths": "1x", "length": "3"}
+    asked = [_study.read_study(keys, sets, None, (here, 0, "cpu"))
+             for sets in ([], ["steps=4000"], ["samples=256"], ["steps=4000", "samples=256"])]  # fmt: skip
+    assert len({study.configs["rope"].id for study in asked}) == 1
+    assert len({study.plan_file for study in asked}) == 4
 
 
 def test_an_interrupted_command_keeps_its_plan_and_goes_on(rpe: tiny.Rpe, trap: tiny.Trap, here: Path) -> None:

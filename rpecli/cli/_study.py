@@ -52,8 +52,12 @@ class Study:
 
     @property
     def plan_file(self) -> Path:
-        """Beside the runs; its name tells what was asked, apart from the time."""
+        """Beside the runs; its name tells what was asked, apart from the time.
+
+        Steps and samples that the user fixed are another plan than the same numbers by default, which may be cut.
+        """
         facts = [*sorted(config.id for config in self.configs.values()), self.config.eval.model_dump_json(), self.device]
+        facts += ["fixed steps"] * self.fixed_steps + ["fixed samples"] * self.fixed_samples
         return self.runs / f"choose-{hashlib.sha256(' '.join(facts).encode()).hexdigest()[:8]}.json"
 
     def config_of(self, encoding: str, seed: int, steps: int) -> Config:
