@@ -186,6 +186,9 @@ def test_the_training_length_of_own_rows_follows_from_their_lengths(rpe: tiny.Rp
         (("--task", "copy", "--minutes", "nan"), "--minutes nan: write a number above 0"),
         (("--task", "copy", "--encoding", "rope"), "there is nothing to choose between"),
         (("--task", "copy", "--set", "seed=3"), "--seeds is the most"),
+        (("--task", "copy", "--set", "exclude=encoding=rope", "--encoding", "rope,alibi"), "there is nothing to choose between"),
+        (("--task", "copy", "--set", "lengths=2x"), "--set lengths=2x: write --lengths 2x"),
+        (("--task", "copy", "--lengths", "2x", "--set", "lengths=2x"), "--set lengths=2x: lengths is given twice: keep one"),
         (("--task", "copy", "--lengths", "8x:1x"), "'8x:1x' descends: write 1x:8x"),
     ],
 )

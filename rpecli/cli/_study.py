@@ -109,7 +109,7 @@ def _require_one(recipe: Recipe) -> None:
         stop("--set seed: rpe choose takes seeds from 0 on, as many as there is time for: remove it (--seeds is the most)", USAGE)
     if recipe.lr_search:
         stop("--set lr_search: rpe choose trains with one learning rate: write lr, or use rpe run", USAGE)
-    if len(recipe.encoding) < 2:
+    if len({config.encoding for config in recipe.configs()}) < 2:
         stop("--encoding: there is nothing to choose between: write two or more", USAGE)
 
 
