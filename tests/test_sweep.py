@@ -135,6 +135,7 @@ def test_what_an_encoding_sets_does_not_vary_for_it_and_a_flag_ends_the_variatio
         ("vary: {sseed: [1, 2]}\n", "/mine.yaml:13: vary: sseed: unknown key 'sseed': did you mean"),
         ("vary: {seed: [1, 2]}\n", "/mine.yaml:13: vary: seed: seed takes a list itself: write it outside vary"),
         ("vary: {lr: [1e-3, fast]}\n", "/mine.yaml:13: vary: lr: 'fast': input should be a valid number"),
+        ("vary: {steps: 1x:4x}\n", "/mine.yaml:13: vary: steps: '1x:4x': input should be a valid integer"),
         ("vary: {lr: -1}\n", "/mine.yaml:13: vary: lr: '-1': input should be greater than 0"),
         ("vary: {d_model/n_head: [64/4, 128]}\n", "vary: d_model/n_head: '128' has 1 values for 2 keys: write 1/1"),
         ("vary: {d_model: [15]}\n", "d_model=15 is not divisible by n_head=2"),

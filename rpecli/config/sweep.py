@@ -39,8 +39,8 @@ def parse_axis(name: str, value: Any) -> Axis:
 
 
 def _range(item: str) -> list[str]:
-    """The whole numbers of `32:128` (doubling) or `2:8:2` (adding); else the item."""
-    return list(map(str, parse_lengths(item))) if ":" in item else [item]
+    """The whole numbers of `32:128` (doubling) or `2:8:2` (adding); else the item, as `1x:4x` is."""
+    return list(map(str, parse_lengths(item))) if ":" in item and "x" not in item else [item]
 
 
 def _point(name: str, keys: list[str], item: str) -> Point:
