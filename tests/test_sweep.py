@@ -8,11 +8,13 @@ from helpers import run_folders
 from typer.testing import CliRunner, Result
 
 from rpecli import catalog
+from rpecli.cli import _dry_run
+from rpecli.cli._execute import Workplace
 from rpecli.cli.app import app
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.config.yaml_source import RecipeError
-from rpecli.launch import receipt
+from rpecli.launch import plan, pool, receipt
 from rpecli.run import code
 from rpecli.run.directory import Run
 
@@ -188,6 +190,18 @@ def test_a_dry_run_tells_what_is_done_and_starts_nothing(tmp_path: Path, monkeyp
     assert "8 runs: 2 to evaluate, 6 to train." in shown
     assert "in 18 steps" in shown
     assert "| seed |    lr | steps |" in shown, "the key that varies has a column"
+
+
+def test_a_dry_run_counts_the_cores_that_the_processes_of_a_run_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "n_cores", lambda: 4)
+    monkeypatch.setattr(pool, "available_memory", lambda: 1 << 40)
+    runs = [plan.PlannedRun(config, plan.NEW, config.steps, config.id, seconds=60.0) for config in load(tmp_path, "")]
+    for nproc, said in (
+        (1, "1 min 00 s with 4 at a time"),
+        (2, "2 min 00 s with 2 at a time"),
+        (4, "4 min 00 s with 1 at a time"),
+    ):
+        assert said in _dry_run.summary(runs, Workplace("cpu", None, nproc=nproc))[1]
 
 
 def test_a_stopped_run_is_planned_from_its_last_validation(tmp_path: Path) -> None:
