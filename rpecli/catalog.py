@@ -161,11 +161,15 @@ def _load_error(place: str, reason: str) -> ChoiceError:
 
 
 def data_fingerprint(path: str) -> str:
-    """Eight digits of the content of a file, of all files of a folder or a pattern; a name of anything else stays as it is."""
+    """Eight digits of the content of a file, of all files of a folder or a pattern; a name of anything else stays as it is.
+
+    To NAME.src belongs NAME.tgt, which has its answers.
+    """
     if not path:  # pathlib takes it for the working folder
         return ""
     root = Path(path)
     files = [root] if root.is_file() else sorted(root.rglob("*") if root.is_dir() else map(Path, glob.glob(path, recursive=True)))
+    files = sorted({*files, *(file.with_suffix(".tgt") for file in files if file.suffix.lower() == ".src")})
     stats = [(file, file.stat()) for file in files if file.is_file()]
     return _content(tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stats)) if stats else path
 

@@ -130,6 +130,16 @@ def test_runs_are_longer_after_the_first_seed_where_few_learn(
     assert budget.longer_steps(begun(seeds), 10, learned, seconds, workers=1) == steps
 
 
+def test_the_time_that_is_named_for_longer_runs_suffices_for_them() -> None:
+    for learned in (0, 3):
+        seconds = budget.seconds_of_longer(begun(1, seconds=90.0), 10, 1)
+        assert seconds is not None
+        assert budget.longer_steps(begun(1), 10, learned, seconds - 90, workers=1) == 2000
+    for no_longer in (begun(2), begun(1, fixed_steps=True), begun(1, steps=8000)):
+        assert budget.seconds_of_longer(no_longer, 10, 1) is None
+        assert budget.longer_steps(no_longer, 10, 0, 1e9, workers=1) is None
+
+
 def test_rounds_of_fewer_steps_are_not_of_the_present_plan() -> None:
     doubled = begun(1).model_copy(update={"steps": 2000})
     assert doubled.current == []

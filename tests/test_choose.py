@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import training as tiny
 
-from rpecli.cli import _rounds
+from rpecli.cli import _rounds, _study
 from rpecli.launch import budget
 from rpecli.launch.budget import Plan
 from rpecli.run.directory import find_runs
@@ -80,6 +80,24 @@ def test_more_seeds_go_on_from_the_same_plan(rpe: tiny.Rpe, here: Path) -> None:
     assert data["lengths"] == [6, 12]
     assert {one["label"]: one["step_ratio"] for one in data["candidates"]} == {"rope": 1.0, "alibi": 2.0}
     assert len(data["pretrained"][0]["scaled"]) == 5
+
+
+def test_an_encoding_that_is_trained_with_a_scaling_is_not_measured_with_others(rpe: tiny.Rpe, here: Path) -> None:
+    words = ("--task", "copy", "--length", "3", "--seeds", "1", "--json")
+    sets = [f"--set={key}" for key in [*SMALL, "steps=20"]]
+    for encodings, titles in (("rope:scaling=yarn,alibi", []), ("rope:scaling=yarn,rope", ["RoPE"])):
+        result = rpe("choose", *words, "--encoding", encodings, "--minutes", 1, "--jobs", 0, "--device", "cpu", *sets)
+        assert result.code == 0, result.err
+        assert [one["title"] for one in json.loads(result.out)["pretrained"]] == titles
+        assert "left out" not in result.err
+
+
+def test_steps_that_the_user_fixes_are_another_plan_than_the_same_by_default(here: Path) -> None:
+    keys = {"task": "copy", "encoding": "rope,alibi", "lengths": "1x", "length": "3"}
+    asked = [_study.read_study(keys, sets, None, (here, 0, "cpu"))
+             for sets in ([], ["steps=4000"], ["samples=256"], ["steps=4000", "samples=256"])]  # fmt: skip
+    assert len({study.configs["rope"].id for study in asked}) == 1
+    assert len({study.plan_file for study in asked}) == 4
 
 
 def test_an_interrupted_command_keeps_its_plan_and_goes_on(rpe: tiny.Rpe, trap: tiny.Trap, here: Path) -> None:
@@ -168,6 +186,9 @@ def test_the_training_length_of_own_rows_follows_from_their_lengths(rpe: tiny.Rp
         (("--task", "copy", "--minutes", "nan"), "--minutes nan: write a number above 0"),
         (("--task", "copy", "--encoding", "rope"), "there is nothing to choose between"),
         (("--task", "copy", "--set", "seed=3"), "--seeds is the most"),
+        (("--task", "copy", "--set", "exclude=encoding=rope", "--encoding", "rope,alibi"), "there is nothing to choose between"),
+        (("--task", "copy", "--set", "lengths=2x"), "--set lengths=2x: write --lengths 2x"),
+        (("--task", "copy", "--lengths", "2x", "--set", "lengths=2x"), "--set lengths=2x: lengths is given twice: keep one"),
         (("--task", "copy", "--lengths", "8x:1x"), "'8x:1x' descends: write 1x:8x"),
     ],
 )

@@ -1,5 +1,6 @@
 """What `rpe choose` times before it trains, by a clock that advances by known seconds: what is left out."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -110,3 +111,21 @@ def test_what_was_not_timed_is_said() -> None:
     assert choose._untimed(session) == [said]
     plan.attention_ratio["alibi"] = 1.0
     assert choose._untimed(session) == []
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"), [(1, r"To settle it: .* --minutes 20\. If"), (2, r"To settle it: a larger --set steps than 1000\. If")]
+)
+def test_more_minutes_are_proposed_where_they_make_longer_runs(seeds: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rpecli.cli import choose
+    from rpecli.launch.budget import Plan, Round
+    from rpecli.report.recommendation import UNLEARNED
+
+    times = {"rope": 0.01, "alibi": 0.01}
+    rounds = [Round(seed=seed, steps=1000, encodings=list(times)) for seed in range(seeds)]
+    plan = Plan(asked_steps=1000, fixed_steps=False, step_seconds=times, step_ratio={}, attention_ratio={}, attention_length=1,
+                steps=1000, rounds=rounds, seconds=500.0)  # fmt: skip
+    session = SimpleNamespace(plan=plan, clock=Clock(10, 500.0), most_seeds=10, workers=1)
+    monkeypatch.setattr(_rounds, "knows_by_heart", lambda session: False)
+    (text,) = choose._settling(session, SimpleNamespace(outcome=UNLEARNED))
+    assert re.match(said, text), text

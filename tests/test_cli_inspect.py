@@ -33,6 +33,13 @@ def test_inspect_shows_tables_and_writes_figures(rpe: tiny.Rpe, runs: Path, tmp_
     assert {path.suffix for path in (tmp_path / "figures").glob("entropy-copy.*")} == {".png", ".svg", ".pdf"}
 
 
+def test_lengths_below_and_between_multiples_wait_for_the_training_length(rpe: tiny.Rpe, runs: Path) -> None:
+    inspection = json.loads(rpe("inspect", "copy-rope*", "--runs", runs, "--lengths", "0.5x,4:2x", "--json").out)
+    (record,) = inspection["runs"]
+    trained = record["train_length"]
+    assert [at["length"] for at in record["lengths"]] == sorted({trained // 2, 4, trained, 2 * trained})
+
+
 def test_inspect_json_is_json(rpe: tiny.Rpe, runs: Path) -> None:
     inspection = json.loads(rpe("inspect", "--runs", runs, "--json").out)
     assert [run["encoding"] for run in inspection["runs"]] == ["learned", "rope"]

@@ -106,6 +106,7 @@ def test_a_mistake_is_reported_with_what_to_type_instead(
         (("eval",), "no runs under runs: create some with rpe train --encoding rope"),
         (("report",), "no runs under runs: create some with rpe train --encoding rope"),
         (("ls", "runs"), "no runs under runs: create some with rpe train --encoding rope"),
+        (("rm", "--state", "failed", "--yes"), "no runs under runs"),
     ],
 )
 def test_without_runs_the_first_command_is_proposed(words: tuple[str, ...], message: str, rpe: tiny.Rpe, here: Path) -> None:

@@ -153,6 +153,13 @@ def test_a_filter_takes_suites_and_baselines(rpe: tiny.Rpe, here: Path) -> None:
     assert (unknown.code, "did you mean crasp" in unknown.err) == (2, True)
 
 
+def test_a_name_stands_for_any_options_and_for_no_pattern_of_layers(rpe: tiny.Rpe, here: Path) -> None:
+    for encoding in ("rope", "rope:base=500", "rope:base=500+none", "rope:base=500:then=none"):
+        write_run(here / "runs", {16: 1.0}, encoding=encoding).append_metrics(validation(100, 0.5))
+    listed = json.loads(rpe("ls", "runs", "--encoding", "rope", "--json").out)
+    assert {record["encoding"] for record in listed} == {"rope", "rope:base=500", "rope:base=500:then=none"}
+
+
 def test_seeds_that_no_run_has_are_named_as_numbers(rpe: tiny.Rpe, here: Path) -> None:
     for seed in (0, 2, 10):
         write_run(here / "runs", {16: 1.0}, seed=seed).append_metrics(validation(100, 0.5))

@@ -173,6 +173,7 @@ def test_the_command_prints_a_table_and_refuses_a_task_of_one_size(rpe: tiny.Rpe
     assert refused.code == 2
     assert "grid: copy has one size, its length" in refused.err
     assert rpe("eval", "--grid", "2:x").code == 2
+    assert "--grid: '1x:1' descends: write 1:1x  (trained on length 3)" in rpe("eval", "addition-*", "--grid", "1x:1").err
     result = rpe("eval", "addition-*", "--grid", "1,5", "--samples", "8", "--device", "cpu")
     assert result.code == 0, result.err
     assert "| digits of the first" in result.out

@@ -68,6 +68,14 @@ def test_every_rate_is_tried_with_each_encoding_on_seeds_that_are_not_reported(t
     assert not recipe(tmp_path, lr_search="1e-3,3e-3").model_copy(update={"lr_search": []}).trials()
 
 
+def test_an_encoding_of_which_some_seeds_are_left_out_is_searched_too(tmp_path: Path) -> None:
+    for line, encodings in (("encoding=alibi and seed!=0", {"rope", "alibi"}), ("encoding=alibi", {"rope"})):
+        searched = recipe(tmp_path, encoding="rope,alibi", exclude=line)
+        assert {trial.encoding for trial in searched.trials()} == encodings
+        known = lr_search.choices(searched, tmp_path / "runs")
+        assert (known.configs, {config.encoding for config in known.undecided}) == ([], encodings)
+
+
 def test_the_choice_is_by_the_mean_over_seeds_and_for_each_encoding(tmp_path: Path) -> None:
     searched = recipe(tmp_path, encoding="rope,alibi", lr_search_seed="7,8")
     accuracies = {

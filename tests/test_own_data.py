@@ -16,6 +16,9 @@ from rpecli.device import pick_device
 from rpecli.evaluate import measure
 from rpecli.evaluate.measure import SequenceScores
 from rpecli.model import build
+from rpecli.rows import examples
+from rpecli.rows.examples import Source
+from rpecli.rows.row import DataError
 from rpecli.task import SPECIAL, Task
 from rpecli.titles import display
 
@@ -206,6 +209,28 @@ def test_a_run_is_named_by_the_content_of_its_data(tmp_path: Path) -> None:
     assert identity[0] == identity[1]
     write(tmp_path, sorting(6), "copy.jsonl")
     assert Config.from_keys(task=canonical(f"data:path={copy}"), encoding="rope").identity["task"] != identity[0]
+
+
+def test_the_answers_in_a_file_of_their_own_are_content_of_the_data(tmp_path: Path) -> None:
+    source, target = tmp_path / "mine.src", tmp_path / "mine.tgt"
+    source.write_text("a\nb\n" * 10, encoding="utf-8")
+    task, ids, answers = canonical(f"data:path={source}"), set(), list[list[str]]()
+    for text in ("1\n2\n", "3\n4\n"):
+        target.write_text(text * 10, encoding="utf-8")
+        ids.add(Config.from_keys(task=task, encoding="rope").id)
+        answers.append(examples.load(Source(str(source))).all[0].answers[0])
+    assert len(ids) == 2
+    assert answers == [["1"], ["3"]]
+
+
+def test_an_option_is_of_use_where_a_file_of_a_folder_is_read_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus.v2"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a\tb\n" * 20, encoding="utf-8")
+    assert len(examples.load(Source(str(folder), rule="tab")).all) == 20
+    (folder / "a.txt").rename(folder / "a.tsv")
+    with pytest.raises(DataError, match=r"rule=tab: of use with .txt files only: remove it"):
+        examples.load(Source(str(folder), rule="tab", input="a", target="b"))
 
 
 FAULTS = {

@@ -12,7 +12,7 @@ from rpecli import catalog
 from rpecli.choice import canonical
 from rpecli.cli._inputs import read_recipe
 from rpecli.config import load as config_load
-from rpecli.config.ranges import parse_lengths
+from rpecli.config.ranges import parse_grid, parse_lengths
 from rpecli.config.recipe import Config, Recipe
 from rpecli.config.yaml_source import RecipeError
 from rpecli.encoding import Encoding
@@ -151,6 +151,10 @@ def test_lengths_below_and_between_multiples_wait_for_the_training_length(tmp_pa
     assert parse_lengths(run.eval.lengths, run.length) == [16, 32, 64]
     (line,) = errors("task: copy\nlengths: 4x:32\nlength: 16", tmp_path)
     assert line == "r.yaml:2: lengths: '4x:32' descends: write 32:4x  (copy trains on length 16)"
+    (run,) = load_text("task: copy\nlength: 32\ngrid: 0.5x,16:2x/1x:64", tmp_path).configs()
+    assert parse_grid(run.eval.grid or "", run.length) == [(m, n) for m in (16, 32, 64) for n in (32, 64)]
+    (line,) = errors("task: copy\ngrid: 2/4x:32\nlength: 16", tmp_path)
+    assert line == "r.yaml:2: grid: '4x:32' descends: write 32:4x  (copy trains on length 16)"
 
 
 def _settings(rng: random.Random, folder: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Rows of a user's own data: every format that public data sets come in, and what is said about files that cannot be read."""
 
+import datetime
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -44,12 +46,29 @@ def test_json_lines_of_public_data_sets_load_as_they_are(name: str, tmp_path: Pa
     assert pairs(write(tmp_path / "a.jsonl", f"\ufeff{record}\n\n{record}\n")) == [expected] * 2
 
 
+def test_instructions_have_their_inputs_where_the_first_has_none(tmp_path: Path) -> None:
+    records = [{"instruction": "Say hi", "input": "", "output": "hi"}, {"instruction": "Add", "input": "3 4", "output": "7"}]
+    assert pairs(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, records)))) == [("Say hi\n", "hi"), ("Add\n3 4", "7")]
+
+
 def test_numbers_dates_and_words_for_nothing_stay_as_they_are_written(tmp_path: Path) -> None:
     text = '{"input": 12345678901234567890123, "target": 1.50}\n{"input": "2020-01-01", "target": "NA"}\n'
     text += '{"input": "007", "target": true}'
     expected = [("12345678901234567890123", "1.50"), ("2020-01-01", "NA"), ("007", "true")]
     assert pairs(write(tmp_path / "a.jsonl", text)) == expected
     assert pairs(write(tmp_path / "a.csv", "input,target\n007,NA\nNone,null\n")) == [("007", "NA"), ("None", "null")]
+
+
+def test_a_line_break_in_a_cell_stays_and_other_separators_end_no_line(tmp_path: Path) -> None:
+    assert pairs(write(tmp_path / "a.csv", 'input,target\n"a\nb",c\n"x\n\ny",d\n')) == [("a\nb", "c"), ("x\n\ny", "d")]
+    (tmp_path / "windows.csv").write_bytes(b'input,target\r\n"a\r\nb",c\r\n')
+    assert pairs(tmp_path / "windows.csv") == [("a\nb", "c")]
+    for separator in ("\u2028", "\x0c", "\x85"):
+        assert pairs(write(tmp_path / "b.csv", f"input,target\na{separator}b,c\n")) == [(f"a{separator}b", "c")]
+        assert pairs(write(tmp_path / "a.txt", f"a{separator}b\tc\n")) == [(f"a{separator}b", "c")]
+        write(tmp_path / "a.tgt", "c\nd\n")
+        assert pairs(write(tmp_path / "a.src", f"a{separator}b\nx\n")) == [(f"a{separator}b", "c"), ("x", "d")]
+    assert pairs(write(tmp_path / "a.jsonl", '{"input": "a\u2028b", "target": "c\x85d"}\n')) == [("a\u2028b", "c\x85d")]
 
 
 def test_a_json_object_holds_its_records_under_a_key(tmp_path: Path) -> None:
@@ -120,6 +139,18 @@ def test_a_folder_stands_for_all_of_its_files_and_names_say_the_split(tmp_path: 
         files.data_files(str(tmp_path))
 
 
+def test_a_folder_that_is_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "part-0.csv", "input,target\na,b\n")
+    for path in (tmp_path, tmp_path / "*.csv" / "*", tmp_path / "**"):
+        assert [(file.path.name, file.split) for file in files.data_files(str(path))] == [
+            ("part-0.csv", "test"), ("part-0.csv", "train")
+        ]  # fmt: skip
+    with pytest.raises(DataError, match="no such file, folder or pattern"):
+        files.data_files(str(tmp_path / "*.csv"))
+
+
 def test_columns_are_given_by_name_or_by_a_pattern(tmp_path: Path) -> None:
     rows = readers.read(write(tmp_path / "a.jsonl", '{"a":27,"b":5,"sum":32,"cat":"2-by-1"}'))
     assert columns.choose(rows, "{a}+{b}", "sum").values(rows[0]) == ("27+5", "32")
@@ -150,6 +181,10 @@ FAULTS = {
     "i.json": ('{"input": "a"}', r"name the key with its list of records"),
     "j.parquet": ("PAR1", r"j.parquet: not a parquet file"),
     "k.jsonl": ('{"messages":[{"role":"user","content":"x"}]}\n', r"k.jsonl:1: `messages` does not end"),
+    "z.jsonl": (
+        '{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]},{"role":"assistant","content":"b"}]}\n',
+        r"z.jsonl:1: the content of a message is not a text",
+    ),
     "l.json": ("[" * 100_000, r"l.json:1: it is nested too deeply"),
     "r.csv": ("input,target,target\nabc,cba,1\n", r"r.csv:1: column 'target' is given twice: keep one, or rename the other"),
     "s.tsv": ("n\tinput\tn\ttarget\n1\ta\t2\tb\n", r"s.tsv:1: column 'n' is given twice"),
@@ -193,6 +228,18 @@ def test_two_columns_of_one_name_in_parquet_are_told(tmp_path: Path) -> None:
 
 def test_a_column_without_a_value_is_ignored_where_another_answers(tmp_path: Path) -> None:
     assert pairs(write(tmp_path / "a.jsonl", '{"input":"a","target":"b","output":null}')) == [("a", "b")]
+
+
+def test_dates_decimals_and_bytes_in_parquet_are_texts(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    day = datetime.date(2020, 1, 2)
+    columns = {"input": [b"3 1"], "target": [Decimal("1.50")], "day": [day], "days": [[day]], "image": [{"bytes": b"\xff"}]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    (row,) = readers.read(tmp_path / "a.parquet")
+    assert row.values == {"input": "3 1", "target": "1.50", "day": "2020-01-02", "days": ["2020-01-02"],
+                          "image": '{"bytes": "\\\\xff"}'}  # fmt: skip
 
 
 def test_a_null_in_parquet_is_told(tmp_path: Path) -> None:

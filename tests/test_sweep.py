@@ -8,11 +8,13 @@ from helpers import run_folders
 from typer.testing import CliRunner, Result
 
 from rpecli import catalog
+from rpecli.cli import _dry_run
+from rpecli.cli._execute import Workplace
 from rpecli.cli.app import app
 from rpecli.config import load as config_load
 from rpecli.config.recipe import Config
 from rpecli.config.yaml_source import RecipeError
-from rpecli.launch import receipt
+from rpecli.launch import plan, pool, receipt
 from rpecli.run import code
 from rpecli.run.directory import Run
 
@@ -53,6 +55,34 @@ def test_keys_with_a_stroke_between_them_vary_together(tmp_path: Path) -> None:
     configs = load(tmp_path, "vary: {d_model/n_head: [16/2, 32/4]}\n")
     assert {(config.d_model, config.n_head) for config in configs} == {(16, 2), (32, 4)}
     assert len(configs) == 8
+
+
+def test_lengths_that_choose_weights_and_tasks_of_an_evaluation_are_no_ranges(tmp_path: Path) -> None:
+    configs = load(tmp_path, 'vary: {checkpoint_lengths: [1x:2x, "4,8", null]}\nexclude: ["checkpoint_lengths=4,8"]\n')
+    assert [config.checkpoint_lengths for config in configs[:4:2]] == ["1x:2x", None]
+    assert len(configs) == 8
+    (task,) = {config.eval.eval_task for config in load(tmp_path, "vary: {eval_task: [copy:symbols=12]}\n")}
+    assert task == "copy:symbols=12"
+
+
+def test_what_contradicts_in_a_combination_that_is_left_out_is_no_error(tmp_path: Path) -> None:
+    text = "vary: {normalizer: [softmax, stick-breaking], attention: [causal, bidirectional]}\n"
+    line = "exclude: [normalizer=stick-breaking and attention=bidirectional]\n"
+    assert len(load(tmp_path, text + line)) == 12
+    assert "/mine.yaml:13: vary: normalizer: stick-breaking needs causal attention" in problem(tmp_path, text)
+    assert "needs causal" in problem(tmp_path, text + line.replace("bidirectional", "bidirectional and seed=0"))
+
+
+def test_what_contradicts_stands_where_the_encoding_or_the_variation_sets_it(tmp_path: Path) -> None:
+    of_encoding = "by_encoding:\n  learned: {d_model: 63}\n"
+    told = problem(tmp_path, of_encoding)
+    assert told == "/mine.yaml:14: by_encoding: learned: d_model: d_model=63 is not divisible by n_head=2: d_model=64 is"
+    text = SMALL.replace("d_model: 16\n", "")
+    (tmp_path / "other.yaml").write_text(f"{text}vary: {{d_model: [16, 63]}}\n")
+    with pytest.raises(RecipeError, match=r"other.yaml:12: vary: d_model: d_model=63 is not divisible"):
+        config_load.load(str(tmp_path / "other.yaml"))
+    with pytest.raises(RecipeError, match=r"^--d-model: d_model=65 is not divisible"):
+        config_load.load(str(tmp_path / "other.yaml"), {"d_model": "65"})
 
 
 def test_a_recipe_without_variation_has_the_runs_that_it_had(tmp_path: Path) -> None:
@@ -107,6 +137,7 @@ def test_what_an_encoding_sets_does_not_vary_for_it_and_a_flag_ends_the_variatio
         ("vary: {sseed: [1, 2]}\n", "/mine.yaml:13: vary: sseed: unknown key 'sseed': did you mean"),
         ("vary: {seed: [1, 2]}\n", "/mine.yaml:13: vary: seed: seed takes a list itself: write it outside vary"),
         ("vary: {lr: [1e-3, fast]}\n", "/mine.yaml:13: vary: lr: 'fast': input should be a valid number"),
+        ("vary: {steps: 1x:4x}\n", "/mine.yaml:13: vary: steps: '1x:4x': input should be a valid integer"),
         ("vary: {lr: -1}\n", "/mine.yaml:13: vary: lr: '-1': input should be greater than 0"),
         ("vary: {d_model/n_head: [64/4, 128]}\n", "vary: d_model/n_head: '128' has 1 values for 2 keys: write 1/1"),
         ("vary: {d_model: [15]}\n", "d_model=15 is not divisible by n_head=2"),
@@ -159,6 +190,18 @@ def test_a_dry_run_tells_what_is_done_and_starts_nothing(tmp_path: Path, monkeyp
     assert "8 runs: 2 to evaluate, 6 to train." in shown
     assert "in 18 steps" in shown
     assert "| seed |    lr | steps |" in shown, "the key that varies has a column"
+
+
+def test_a_dry_run_counts_the_cores_that_the_processes_of_a_run_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "n_cores", lambda: 4)
+    monkeypatch.setattr(pool, "available_memory", lambda: 1 << 40)
+    runs = [plan.PlannedRun(config, plan.NEW, config.steps, config.id, seconds=60.0) for config in load(tmp_path, "")]
+    for nproc, said in (
+        (1, "1 min 00 s with 4 at a time"),
+        (2, "2 min 00 s with 2 at a time"),
+        (4, "4 min 00 s with 1 at a time"),
+    ):
+        assert said in _dry_run.summary(runs, Workplace("cpu", None, nproc=nproc))[1]
 
 
 def test_a_stopped_run_is_planned_from_its_last_validation(tmp_path: Path) -> None:

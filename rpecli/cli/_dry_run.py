@@ -70,7 +70,7 @@ def _at_a_time(left: Sequence[PlannedRun], place: Workplace) -> str:
 
     if place.place is not None:
         return " of this machine"
-    threads = max(run.config.threads for run in left)
+    threads = place.nproc * max(run.config.threads for run in left)
     processes = pool.processes_for(len(left), threads) if place.jobs is None else max(1, min(len(left), place.jobs))
     seconds = max(sum(run.seconds for run in left) / processes, *(run.seconds for run in left))
     return f", {duration(seconds)} with {processes} at a time"

@@ -9,8 +9,9 @@ import typer
 
 from rpecli import trust
 from rpecli.choice import canonical
+from rpecli.cli import _flags as flags
 from rpecli.cli._exit import USAGE, stop, warn
-from rpecli.config import load, suites
+from rpecli.config import load, ranges, suites
 from rpecli.config.ranges import parse_lengths
 from rpecli.config.recipe import Config, EvalSettings, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeError, RecipeSource
@@ -36,11 +37,14 @@ def read_recipe(
 
     The encodings of `added` join those that it lists.
     """
+    by_default = {key for key in overrides if not flags.given(_flag(key))}  # the command's own, which its flag sets
     for text in sets or []:
         key, equals, value = text.partition("=")
         key = key.strip().replace("-", "_")
         if not (equals and key):
             stop(f"--set {text}: write --set key=value", USAGE)
+        if key in by_default:
+            stop(f"--set {text}: write {_flag(key)} {value.strip()}", USAGE)
         if key in overrides:
             stop(f"--set {text}: {key} is given twice: keep one", USAGE)
         overrides[key] = value.strip()
@@ -52,13 +56,17 @@ def read_recipe(
     return recipe, source
 
 
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
 def _refuse_unused(recipe: Recipe, overrides: dict[str, str]) -> None:
     """Stops for flags that no run of the recipe would read."""
     unused = [config.unused_keys for config in recipe.configs()]
     for key in overrides:
         drawn = key == "max_position" and recipe.eval_positions == "randomized"  # in evaluation only
         if not drawn and all(key in keys for keys in unused):
-            stop(f"--{key.replace('_', '-')}: of use with {unused[0][key]} only: remove it", USAGE)
+            stop(f"{_flag(key)}: of use with {unused[0][key]} only: remove it", USAGE)
 
 
 def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, RecipeSource]:
@@ -184,7 +192,7 @@ def try_code(trials: Iterable["Trial"]) -> None:
 def check_lengths(flag: str, text: str) -> None:
     """Checks lengths whose multiples of the training length are resolved later, run by run."""
     try:
-        parse_lengths(text)
+        ranges.check_lengths(text)
     except ValueError as error:
         stop(f"{flag}: {error}", USAGE)
 

@@ -164,10 +164,11 @@ def _stretched(config: Config, scaling: str) -> str:
     return join_layers(parts)
 
 
-def has_scaling(choice: str) -> bool:
-    """Whether an encoding, or one of several, has a scaling of its frequencies that `--rope-scaling` sets."""
+def can_be_scaled(choice: str) -> bool:
+    """Whether an encoding, or one of several, has frequencies that `--rope-scaling` scales, and was trained without a scaling."""
     before, after = split_switch(choice)
-    return any(_has_scaling(parse_choice(part)[0]) for part in split_layers(after or before))
+    scaled = [options for name, options in map(parse_choice, split_layers(after or before)) if _has_scaling(name)]
+    return bool(scaled) and all(options.get("scaling", "none") == "none" for options in scaled)
 
 
 def _has_scaling(name: str) -> bool:

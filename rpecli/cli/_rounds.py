@@ -180,15 +180,15 @@ def request(session: Session) -> EvalRequest:
 
 
 def evaluate_scalings(session: Session) -> dict[Run, list[EvalRequest]]:
-    """Each trained run whose encoding has scalings of its frequencies, measured with each that there is time for.
+    """Each trained run whose encoding has scalings of its frequencies and none yet, measured with each that there is time for.
 
     A scaling takes as long as the evaluations of these runs have taken. By run, what was asked.
     """
-    from rpecli.cli._requests import eval_requests, has_scaling
+    from rpecli.cli._requests import can_be_scaled, eval_requests
     from rpecli.encodings._rotary import SCALINGS
     from rpecli.evaluate.asked import asked_lines, is_answered
 
-    runs = [run for run in session.runs() if has_scaling(run.config.encoding)]
+    runs = [run for run in session.runs() if can_be_scaled(run.config.encoding)]
     asked: dict[Run, list[EvalRequest]] = {run: [] for run in runs}
     if not runs or session.study.lengths[-1] <= session.study.config.length:
         return {}

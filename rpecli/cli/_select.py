@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rpecli import catalog
-from rpecli.choice import canonical, split_list
+from rpecli.choice import canonical, split_list, without_options
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import runs_flag
 from rpecli.config import suites
@@ -110,8 +110,10 @@ def _shown(item: str) -> str:
 def _values(run: Run, key: str) -> set[str]:
     """What a filter may call the value of a run's record."""
     value = liveness.state(run, run.record) if key == "state" else str(run.record[key])
-    name = label(value) if key in ("task", "encoding") else value
-    return {name, name.partition(":")[0]}
+    if key not in ("task", "encoding"):
+        return {value}
+    name = label(value)
+    return {name, without_options(name)}
 
 
 def fail_if_unreadable(names: list[str]) -> None:

@@ -52,8 +52,12 @@ class Study:
 
     @property
     def plan_file(self) -> Path:
-        """Beside the runs; its name tells what was asked, apart from the time."""
+        """Beside the runs; its name tells what was asked, apart from the time.
+
+        Steps and samples that the user fixed are another plan than the same numbers by default, which may be cut.
+        """
         facts = [*sorted(config.id for config in self.configs.values()), self.config.eval.model_dump_json(), self.device]
+        facts += ["fixed steps"] * self.fixed_steps + ["fixed samples"] * self.fixed_samples
         return self.runs / f"choose-{hashlib.sha256(' '.join(facts).encode()).hexdigest()[:8]}.json"
 
     def config_of(self, encoding: str, seed: int, steps: int) -> Config:
@@ -105,7 +109,7 @@ def _require_one(recipe: Recipe) -> None:
         stop("--set seed: rpe choose takes seeds from 0 on, as many as there is time for: remove it (--seeds is the most)", USAGE)
     if recipe.lr_search:
         stop("--set lr_search: rpe choose trains with one learning rate: write lr, or use rpe run", USAGE)
-    if len(recipe.encoding) < 2:
+    if len({config.encoding for config in recipe.configs()}) < 2:
         stop("--encoding: there is nothing to choose between: write two or more", USAGE)
 
 

@@ -184,8 +184,10 @@ def _settling(session: "Session", result: "Recommendation") -> list[str]:
         return ["More minutes will not help: these runs fit their training rows and fail on held-out ones. Add rows of up to "
                 f"{session.study.config.length} tokens, or train on longer ones too (--length)."]  # fmt: skip
     if result.outcome == UNLEARNED:
-        needed = max(2 * clock.minutes, budget.planned_seconds(plan, session.most_seeds, session.workers) / 60 / _rounds.PLANNED)
-        more = f"a larger --set steps than {plan.steps}" if plan.fixed_steps else _again(needed, session.most_seeds)
+        longer = budget.seconds_of_longer(plan, session.most_seeds, session.workers)
+        more = f"a larger --set steps than {plan.steps}"
+        if longer is not None:
+            more = _again(max(2 * clock.minutes, longer / 60 / _rounds.PLANNED), session.most_seeds)
         return [f"To settle it: {more}. If the answers cannot be predicted better, read the table as it stands."]
     if result.outcome != OPEN:
         return []

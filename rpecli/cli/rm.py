@@ -66,8 +66,10 @@ def _selected(folder: Path, names: list[str] | None, filters: Filters) -> list[R
     by_name = [find_directories(folder, name) for name in names] if names else [readable_directories(folder)]
     named = [Run(path) for path in dict.fromkeys(path for paths in by_name for path in paths)]
     runs = [run for run in named if run.has_record]
+    if not named:
+        stop(f"no runs under {folder}", FAILURE)
     if not runs or (names and len(runs) < len(named)):
-        other = next((run for run in named if not run.has_record), folder)
+        other = next(run for run in named if not run.has_record)
         stop(f"{other}: not a run directory (no run.json), so rpe rm leaves it", FAILURE)
     if not filters:
         return runs

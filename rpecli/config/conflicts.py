@@ -3,13 +3,12 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, without_options
 from rpecli.config import sweep
 from rpecli.config.exclusions import Exclusion
-from rpecli.config.ranges import parse_lengths
+from rpecli.config.ranges import parse_grid, parse_lengths
 from rpecli.config.recipe import Recipe, task_defaults
 from rpecli.config.settings import EvalSettings, Settings
 from rpecli.config.sweep import PAIRED
@@ -29,9 +28,9 @@ def cross_field_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]
             yield from _search_errors(recipe, source)
         yield from _variation_errors(recipe, source, uncertain)
         yield from _exclusion_errors(recipe, source, uncertain)
-    for task, keys, message in _conflicts(recipe):
+    for task, encoding, keys, message in _conflicts(recipe):
         if not uncertain & set(keys):
-            places = [source.place(key, task) for key in keys]
+            places = [source.place(key, task, encoding) for key in keys]
             location, name = next((place for place in places if place[0]), places[0])
             yield Problem(location, name, message)
 
@@ -136,31 +135,34 @@ def _unused(recipe: Recipe, source: RecipeSource, parent: str, key: str) -> Iter
             yield Problem(source.locations.get(name, ""), name, message)
 
 
-def _all_settings(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any] | ChoiceError]]:
-    """The settings of each combination of task, encoding and what varies; an error for a task whose defaults are wrong."""
+def _all_settings(recipe: Recipe) -> Iterator[tuple[str, str, Settings | ChoiceError]]:
+    """The settings of each combination of task, encoding and what varies that has runs; an error for wrong defaults of a task."""
     for task in recipe.task:
         try:
             defaults = task_defaults(task)
         except ChoiceError as error:
-            yield task, error
+            yield task, "", error
             continue
         for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
-            yield task, recipe.settings(defaults, task, encoding, point)
+            settings = Settings(**recipe.settings(defaults, task, encoding, point))
+            keys = settings.model_dump() | {"task": task, "encoding": encoding}
+            runs = itertools.product(recipe.positions, recipe.seed if recipe.exclude else recipe.seed[:1])
+            if not all(recipe.is_excluded(keys | {"positions": positions, "seed": seed}) for positions, seed in runs):
+                yield task, encoding, settings
 
 
-def _conflicts(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Task, keys (the one to change first) and message of each conflict, once for all tasks with the same settings."""
+def _conflicts(recipe: Recipe) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Task, encoding, keys (the one to change first) and message of each conflict, once for all runs with the same settings."""
     checked = set()
-    for task, keys_of_runs in _all_settings(recipe):
-        if isinstance(keys_of_runs, ChoiceError):
-            yield task, ("task",), str(keys_of_runs)
+    for task, encoding, settings in _all_settings(recipe):
+        if isinstance(settings, ChoiceError):
+            yield task, encoding, ("task",), str(settings)
             continue
-        settings = Settings(**keys_of_runs)
-        key = (settings.length, settings.min_length, settings.lengths, settings.checkpoint_lengths, settings.d_model,
-               settings.n_head, settings.normalizer, settings.attention)  # fmt: skip
+        key = (settings.length, settings.min_length, settings.lengths, settings.checkpoint_lengths, settings.grid,
+               settings.d_model, settings.n_head, settings.normalizer, settings.attention)  # fmt: skip
         if key not in checked:
             checked.add(key)
-            yield from ((task, keys, message) for keys, message in _conflicts_of_task(settings, task))
+            yield from ((task, encoding, keys, message) for keys, message in _conflicts_of_task(settings, task))
 
 
 def _conflicts_of_task(settings: Settings, task: str) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -173,8 +175,8 @@ def _conflicts_of_task(settings: Settings, task: str) -> Iterator[tuple[tuple[st
     if settings.min_length > settings.length:
         message = f"min_length={settings.min_length} is above the training length {settings.length} of {task}"
         yield ("min_length", "length", "task"), f"{message}: lower it, or raise length"
-    for name in ("lengths", "checkpoint_lengths"):
+    for name, parse in (("lengths", parse_lengths), ("checkpoint_lengths", parse_lengths), ("grid", parse_grid)):
         try:
-            parse_lengths(getattr(settings, name) or "1x", settings.length)
+            parse(getattr(settings, name) or "1x", settings.length)
         except ValueError as error:
             yield (name, "length", "task"), f"{error}  ({task} trains on length {settings.length})"

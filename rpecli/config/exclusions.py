@@ -15,7 +15,7 @@ from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, without_options
 from rpecli.config.ranges import parse_seeds
 from rpecli.config.settings import Settings, check_choice, check_positions, checked, list_items
-from rpecli.config.sweep import OWN_LISTS, PAIRED, Point, parse_axis
+from rpecli.config.sweep import OWN_LISTS, PAIRED, TEXTS, Point, parse_axis
 
 EXAMPLE = "encoding=learned and positions=randomized"
 KINDS = {"task": "tasks", "encoding": "encodings"}
@@ -23,7 +23,6 @@ AND = re.compile(r"\s+and(?=\s|$)")
 CONDITION = re.compile(r"(?P<key>[\w/ -]+?)\s*(?P<sign>!?=)\s*(?P<value>[^\s=!].*)", re.DOTALL)
 OTHER_WORD = re.compile(r"(?:^|\s)(and|or|not|but|&{1,2}|\|{1,2}|;)(?:\s|$)|(&&|\|\|)", re.IGNORECASE)
 OTHER_SIGN = re.compile(r"[=!<>~]{2,}|[<>~]|=\s*[=!]|!\s+=")
-WITH_COMMAS = ("lengths", "grid")  # keys whose values have commas themselves
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _wanted(key: str, sign: str, value: str) -> dict[str, Any]:
             raise ValueError(f"unknown key {name!r}: {catalog.nearest(name, known)}")
         if name in OWN_LISTS and PAIRED in key:
             raise ValueError(f"{name} is compared by itself: write {EXAMPLE}")
-    if "," in value and key not in WITH_COMMAS:
+    if "," in value and key not in TEXTS:
         first, *others = (one.strip() for one in value.split(","))
         if any("=" in one for one in others):
             raise ValueError(f"conditions have `and` between them: write {' and '.join([f'{key}{sign}{first}', *others])}")

@@ -155,6 +155,7 @@ def _drop_below(values: dict[str, Any], source: RecipeSource, key: str) -> None:
         if PAIRED in axis:
             raise RecipeError([Problem(f"--{key.replace('_', '-')}", key, f"{axis} vary together: change the recipe")])
         del axes[axis]
+        source.locations.pop(f"{VARY}: {axis}", None)
 
 
 def _validate(values: dict[str, Any]) -> tuple[Recipe, list[Any]]:

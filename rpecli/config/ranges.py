@@ -38,11 +38,22 @@ def parse_grid(text: str, train_length: int = 1) -> list[tuple[int, int]]:
     Raises:
         ValueError: one of them is not a list of sizes, as `parse_lengths` says.
     """
+    sides = _sides(text)
+    first, second = parse_lengths(sides[0], train_length), parse_lengths(sides[-1], train_length)
+    return list(itertools.product(first, second))
+
+
+def check_grid(text: str) -> None:
+    """Raises ValueError for what is wrong with the sizes of a grid whatever the training length is."""
+    for side in _sides(text):
+        check_lengths(side)
+
+
+def _sides(text: str) -> list[str]:
     sides = text.split("/")
     if len(sides) > 2:
         raise ValueError(f"{text!r} has more than two sizes: write 2:16, or 2:16/2:5 for the first and the second size")
-    first, second = parse_lengths(sides[0], train_length), parse_lengths(sides[-1], train_length)
-    return list(itertools.product(first, second))
+    return sides
 
 
 def _part_lengths(part: str, train_length: int) -> list[int]:

@@ -115,11 +115,16 @@ class Recipe(Settings):
         return settings
 
     def trials(self) -> list["Config"]:
-        """The runs that `lr_search` compares: the recipe with each of its rates, and with other seeds."""
+        """The runs that `lr_search` compares: the recipe with each of its rates, and with other seeds.
+
+        `exclude` is about the runs that are reported: what has one of them, with whatever seed, is searched.
+        """
         if not self.lr_search:
             return []
         rates: sweep.Axis = [{"lr": rate} for rate in self.lr_search]
-        return self.model_copy(update={"vary": {**self.vary, "lr": rates}, "seed": self.lr_search_seed}).configs()
+        keys = {"vary": {**self.vary, "lr": rates}, "seed": self.lr_search_seed, "exclude": []}
+        reported = {config.searched_together for config in self.configs()}
+        return [trial for trial in self.model_copy(update=keys).configs() if trial.searched_together in reported]
 
     def configs(self) -> list["Config"]:
         """One Config per run; where the learning rate is searched, with the rate that the recipe has without the search."""
@@ -137,9 +142,10 @@ class Recipe(Settings):
         )  # each once: where by_encoding sets what varies, its points are one
         if not self.exclude:
             return list(configs)
-        return [config for config in configs if not self._is_excluded(config.to_keys())]
+        return [config for config in configs if not self.is_excluded(config.to_keys())]
 
-    def _is_excluded(self, keys: dict[str, Any]) -> bool:
+    def is_excluded(self, keys: dict[str, Any]) -> bool:
+        """Whether a line of `exclude` leaves out the run with these keys."""
         return any(line.leaves_out(keys) for line in self.exclude)
 
 
@@ -171,6 +177,11 @@ class Config(TrainSettings):
     def choosing_lengths(self) -> list[int]:
         """The problem lengths that choose the weights that are kept, ascending; none where the last step decides."""
         return parse_lengths(self.checkpoint_lengths, self.length) if self.checkpoint_lengths else []
+
+    @property
+    def searched_together(self) -> "Config":
+        """What runs share whose learning rate is searched together: all but the rate, the seed and the evaluation."""
+        return self.model_copy(update={"lr": 1.0, "seed": 0, "eval": EvalSettings()})
 
     @property
     def unused_keys(self) -> dict[str, str]:

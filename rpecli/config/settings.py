@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, names_in, split_list
 from rpecli.config import suites
-from rpecli.config.ranges import check_lengths, parse_grid, parse_lengths, parse_seeds
+from rpecli.config.ranges import check_grid, check_lengths, parse_grid, parse_lengths, parse_seeds
 
 EMPTY = "is empty: write a value, or leave it out"
 MIN_SEQUENCES = 32  # of an evaluation set, however long they are
@@ -107,9 +107,7 @@ def _check_grid(value: Any) -> str | None:
     if value is None or value == "":
         return None
     text = ",".join(list_items(value))
-    for side in text.split("/"):
-        check_lengths(side)
-    parse_grid(text)
+    check_grid(text)
     return text
 
 
@@ -276,9 +274,11 @@ class EvalSettings(Strict):
         return min(self.samples, max(MIN_SEQUENCES, self.eval_tokens // T))
 
     def check_lengths(self, trained: int, name: str = "lengths") -> None:
-        """Raises ValueError, which calls them by a name, for lengths that do not suit a run trained to `trained`."""
+        """Raises ValueError, which calls them by a name, for lengths and sizes that do not suit a run trained to `trained`."""
         try:
             parse_lengths(self.lengths, trained)
+            name = name.replace("lengths", "grid")
+            parse_grid(self.grid or "1x", trained)
         except ValueError as error:
             raise ValueError(f"{name}: {error}  (trained on length {trained})") from None
 

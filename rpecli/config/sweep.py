@@ -18,6 +18,7 @@ from rpecli.config.settings import Settings, checked, list_items
 
 PAIRED = "/"  # between keys that vary together, and between their values
 OWN_LISTS = ("task", "encoding", "positions", "seed")  # keys that take lists themselves
+TEXTS = ("lengths", "grid", "checkpoint_lengths", "eval_task")  # keys whose values have colons and commas themselves
 Point = dict[str, Any]  # values by key
 Axis = list[Point]
 
@@ -31,15 +32,15 @@ def parse_axis(name: str, value: Any) -> Axis:
         if key not in Settings.model_fields:
             raise ValueError(f"{name}: unknown key {key!r}: {catalog.nearest(key, sorted(Settings.model_fields))}")
     items = list_items(value)
-    if len(keys) == 1 and keys[0] not in ("lengths", "grid"):
+    if len(keys) == 1 and keys[0] not in TEXTS:
         items = [number for item in items for number in _range(item)]
     points = checked(lambda item: _point(name, keys, item), items)
     return [point for number, point in enumerate(points) if point not in points[:number]]
 
 
 def _range(item: str) -> list[str]:
-    """The whole numbers of `32:128` (doubling) or `2:8:2` (adding); else the item."""
-    return list(map(str, parse_lengths(item))) if ":" in item else [item]
+    """The whole numbers of `32:128` (doubling) or `2:8:2` (adding); else the item, as `1x:4x` is."""
+    return list(map(str, parse_lengths(item))) if ":" in item and "x" not in item else [item]
 
 
 def _point(name: str, keys: list[str], item: str) -> Point:

@@ -1,5 +1,6 @@
 """Reads a recipe's YAML as plain text, with the line of every key and every error of the file itself."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,9 +68,15 @@ class RecipeSource:
         """Whether a flag gave the key, so that what the file says of it may be of no use for this command."""
         return self.locations.get(key, "").startswith("--")
 
-    def place(self, key: str, task: str) -> tuple[str, str]:
-        """The location of a task's value of a key, and the key in full: `steps`, or `by_task: NAME: steps`."""
-        names = [*(f"{BY_TASK}: {choice}: {key}" for choice in (task, without_options(task))), key]
+    def place(self, key: str, task: str, encoding: str = "") -> tuple[str, str]:
+        """The location of the value of a key that a task's runs with an encoding have, and the key in full.
+
+        That is `steps`, `vary: steps`, `by_task: NAME: steps` or `by_encoding: NAME: steps`.
+        """
+        own = ((BY_ENCODING, encoding), (BY_TASK, task))
+        names = [f"{parent}: {choice}: {key}" for parent, one in own for choice in (one, without_options(one))]
+        names += [name for name in self.locations if name.startswith(f"{VARY}: ") and key in re.split(r"[ /]+", name)]
+        names.append(key)
         name = next((name for name in names if name in self.locations), key)
         return self.locations.get(name, ""), name
 

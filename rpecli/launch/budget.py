@@ -17,6 +17,7 @@ LEADERS = 3  # encodings that get more seeds where not all can
 FEWEST = 0.1  # of the steps that were asked for: with fewer, nothing is learned
 ENOUGH = 0.5  # of these steps: rather than fewer, only the leaders get more seeds
 MOST_STEPS = 8  # times as many as were asked for
+ROUND_STEPS = 50  # steps are a multiple of so many
 RUN_SECONDS = 2.0  # of a run beside its training steps and its evaluation: its start, and what is written
 EVALUATED = 0.25  # of the time, that evaluations take at most: with more, fewer sequences are evaluated
 FEWEST_SAMPLES = 32
@@ -156,7 +157,7 @@ def _steps_in(plan: Plan, seconds: float, workers: int) -> int:
     alone = round_seconds(plan, plan.encodings, 0, workers)
     per_step = (round_seconds(plan, plan.encodings, 1000, workers) - alone) / 1000
     steps = int(max(0.0, seconds - alone) / per_step)
-    return steps - steps % 50 if steps >= 50 else steps
+    return steps - steps % ROUND_STEPS if steps >= ROUND_STEPS else steps
 
 
 def least_seconds(plan: Plan, workers: int) -> float:
@@ -182,6 +183,14 @@ def longer_steps(plan: Plan, most_seeds: int, learned: int, seconds: float, work
         return double
     steps = 0 if learned else min(most, _steps_in(plan, seconds, workers))
     return steps if steps >= double else None
+
+
+def seconds_of_longer(plan: Plan, most_seeds: int, workers: int) -> float | None:
+    """Seconds, those that were spent included, with which `longer_steps` begins anew; None where no time makes it do so."""
+    double = 2 * plan.steps
+    if plan.fixed_steps or len(plan.current) != 1 or double > MOST_STEPS * plan.asked_steps:
+        return None
+    return plan.seconds + planned_seeds(most_seeds) * round_seconds(plan, plan.encodings, double + ROUND_STEPS, workers)
 
 
 def next_round(plan: Plan, encodings: list[str], most_seeds: int, seconds: float, workers: int) -> Round | None:

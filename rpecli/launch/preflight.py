@@ -50,7 +50,7 @@ def problems(recipe: Recipe, source: RecipeSource) -> list[Problem]:
         where, name = source.place(key, "")
         unique[name, text] = Problem(where, name, text)
     for config, key, text in problems_of_runs(configs):
-        where, name = source.place(key, config.task)
+        where, name = source.place(key, config.task, config.encoding)
         unique[name, text] = Problem(where, name, text)
     return list(unique.values())
 

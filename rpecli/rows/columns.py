@@ -38,7 +38,7 @@ def fill(pattern: str, row: Row) -> Value:
 
 
 def choose(rows: list[Row], input: str = "", target: str = "") -> Columns:
-    """The columns that were given; the others guessed from the first row.
+    """The columns that were given; the others guessed from those of the first row.
 
     Raises:
         DataError: no pair of columns is known there, or several are.
@@ -49,7 +49,7 @@ def choose(rows: list[Row], input: str = "", target: str = "") -> Columns:
     if input and target:
         return Columns(input, target)
     if {"instruction", "output"} <= set(names) and not input:
-        return Columns(INSTRUCTION if names.get("input") else "instruction", target or "output")
+        return Columns(INSTRUCTION if any(row.values.get("input") for row in rows) else "instruction", target or "output")
     pairs = [pair for pair in PAIRS if set(pair) <= set(names) and input in ("", pair[0]) and target in ("", pair[1])]
     if len(pairs) == 1:
         return Columns(*pairs[0])

@@ -131,9 +131,9 @@ def _load(source: Source, *_: str) -> Examples:
 
 def _require_use(source: Source) -> None:
     """Raises DataError for an option that no file of the source is read with."""
-    kinds = {Path(path).suffix.lower() for path in (source.path, source.test_path) if Path(path).suffix}
+    kinds = {file.kind for path in filter(None, (source.path, source.test_path)) for file in _files(path)}
     for name, kind in (("rule", ".txt"), ("field", ".json")):
-        if getattr(source, name) and kinds and kind not in kinds:
+        if getattr(source, name) and kind not in kinds:
             raise DataError(f"{name}={getattr(source, name)}: of use with {kind} files only: remove it")
 
 
@@ -148,6 +148,12 @@ def _examples(source: Source, rows: list[tuple[Row, str]]) -> Examples:
     if longest and len({example.length for example in examples}) == 1:
         notes.append(f"every answer has {plural(examples[0].length, 'token')}: length=input takes the length of the input")
     return Examples(examples, sorted(words, key=_order), [*notes, *_warnings(examples)], longest)
+
+
+def _files(path: str) -> list[files.DataFile]:
+    """The files of data that a path stands for; none of a saved data set, or of a name on the hub."""
+    root = Path(path).expanduser()
+    return [] if hub.is_saved(root) or (not root.exists() and hub.is_hub_name(path)) else files.data_files(path)
 
 
 def _rows(source: Source) -> Iterator[tuple[Row, str]]:

@@ -34,11 +34,11 @@ def data_files(path: str) -> list[DataFile]:
     """
     expanded = Path(path).expanduser()
     if expanded.is_dir():
-        files = [file for file in sorted(expanded.rglob("*")) if file.suffix.lower() in SUFFIXES]
+        files = [file for file in sorted(expanded.rglob("*")) if file.suffix.lower() in SUFFIXES and not file.is_dir()]
     elif expanded.is_file():
         files = [expanded]
     else:
-        files = sorted(map(Path, glob.glob(str(expanded), recursive=True)))
+        files = [file for file in sorted(map(Path, glob.glob(str(expanded), recursive=True))) if not file.is_dir()]
     if not files:
         raise DataError(f"{path}: there is no such file, folder or pattern of data ({', '.join(SUFFIXES)})")
     kinds = sorted({file.suffix.lower() for file in files})
@@ -54,6 +54,6 @@ def data_files(path: str) -> list[DataFile]:
 
 
 def split_of(file: Path) -> str:
-    """The split that a name says: `train`, `test_5digit`, `data-00000-of-00001.test`; of a folder too: `test/x.jsonl`."""
-    words = [*re.split(r"[^a-z]+", file.stem.lower()), file.parent.name.lower()]
+    """The split that a name says: `train`, `test_5digit`, `data-00000-of-00001.test`; of a folder: `test.csv/part-0.csv`."""
+    words = [*re.split(r"[^a-z]+", file.stem.lower()), file.parent.stem.lower()]
     return next((SPLITS[word] for word in words if word in SPLITS), "")

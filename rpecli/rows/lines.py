@@ -1,5 +1,6 @@
 """Text files with one problem a line, or a block of lines: how input and answer are told apart."""
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ IN_OUT = re.compile(r"IN: (?P<input>.*?) OUT: (?P<target>.*)")
 LAST_EQUALS = re.compile(r"\$?(?P<input>.*)=(?P<target>[^=$]*)\$?")
 TAB = re.compile(r"(?P<input>[^\t]*)\t(?P<target>[^\t]*)")
 STORY = re.compile(r"(?P<number>\d+) (?P<text>[^\t]*)(?:\t(?P<target>[^\t]*)(?:\t.*)?)?")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text without their ends: line feeds, carriage returns or both. Other separators, as U+2028, are text."""
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
 
 
 def read(path: Path, text: str, rule: str = "") -> list[Row]:
@@ -27,7 +33,7 @@ def read(path: Path, text: str, rule: str = "") -> list[Row]:
             return list(candidate(path, text))
         except DataError:
             continue
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in lines_of(text) if line.strip()), "")
     raise DataError(
         f"{path}: no rule tells input from answer in lines like {first[:60]!r}: "
         f"rules are {', '.join(RULES)}; for running text use --task text:path={path}"
@@ -36,10 +42,10 @@ def read(path: Path, text: str, rule: str = "") -> list[Row]:
 
 def _matching(pattern: re.Pattern[str], form: str) -> Callable[[Path, str], Iterator[Row]]:
     def rows(path: Path, text: str) -> Iterator[Row]:
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(lines_of(text), 1):
             if not line.strip():
                 continue
-            match = pattern.fullmatch(line.rstrip("\r"))
+            match = pattern.fullmatch(line)
             if match is None:
                 raise DataError(f"{path}:{number}: not {form}: {line[:60]!r}")
             yield Row({"input": match["input"].strip(), "target": match["target"].strip()}, str(path), number)
@@ -51,7 +57,7 @@ def _blocks(path: Path, text: str) -> Iterator[Row]:
     """Records that span lines: `Input:`, its lines, `Target:`, its lines."""
     block: dict[str, list[str]] = {}
     name, start = "", 0
-    for number, line in enumerate([*text.splitlines(), "Input:"], 1):
+    for number, line in enumerate([*lines_of(text), "Input:"], 1):
         head = line.strip()
         if head == "Input:":
             if block:
@@ -74,10 +80,10 @@ def _block(block: dict[str, list[str]], path: Path, line: int) -> Row:
 def _stories(path: Path, text: str) -> Iterator[Row]:
     """Numbered stories with questions (bAbI): every question has all that came before it in its story as input."""
     story: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if not line.strip():
             continue
-        match = STORY.fullmatch(line.rstrip("\r"))
+        match = STORY.fullmatch(line)
         if match is None:
             raise DataError(f"{path}:{number}: not a numbered line of a story: {line[:60]!r}")
         if match["number"] == "1":

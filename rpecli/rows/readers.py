@@ -4,6 +4,7 @@
 """
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ def text_of(path: Path) -> str:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
-    for number, text in enumerate(text_of(path).splitlines(), 1):
+    for number, text in enumerate(lines.lines_of(text_of(path)), 1):
         if text.strip():
             yield row_of(_record(_parse(text, path, number), f"{path}:{number}"), str(path), number)
 
@@ -129,21 +130,26 @@ def _chat(messages: list[Any], place: str) -> dict[str, Any]:
     texts = [(str(message.get("role")), message.get("content")) for message in messages if isinstance(message, dict)]
     if not texts or texts[-1][0] != "assistant":
         raise DataError(f"{place}: `messages` does not end with a message of the assistant")
-    return {"input": "\n".join(str(text) for _, text in texts[:-1]), "target": texts[-1][1]}
+    *earlier, answer = [text for _, text in texts]
+    if answer is not None and not all(isinstance(text, str) for text in (*earlier, answer)):
+        raise DataError(f"{place}: the content of a message is not a text: write it as one, or remove the row")
+    return {"input": "\n".join(map(str, earlier)), "target": answer}
 
 
 def value_of(value: Any) -> Value:
-    """A JSON value as text; a list of plain values as a list of texts, anything nested as JSON."""
+    """A value as text; a list of plain values as a list of texts, anything nested as JSON."""
     if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
         return [str(value_of(item)) for item in value]
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bytes):  # of parquet, as dates and decimals are
+        return value.decode("utf-8", "backslashreplace")
+    if value is None or isinstance(value, bool | float | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=value_of)
+    return str(value)
 
 
 def _delimited(delimiter: str) -> Callable[[Path], Iterator[Row]]:
     def read_delimited(path: Path) -> Iterator[Row]:
-        reader = csv.reader(text_of(path).splitlines(), delimiter=delimiter, strict=True)
+        reader = csv.reader(io.StringIO(text_of(path), newline=None), delimiter=delimiter, strict=True)
         try:
             columns = next(reader, [])
             _check_header(columns, delimiter, path, reader.line_num)
@@ -181,7 +187,7 @@ def _pair(path: Path) -> Iterator[Row]:
     target = path.with_suffix(".tgt")
     if not target.is_file():
         raise DataError(f"{path}: there is no {target.name} beside it")
-    sources, targets = text_of(path).splitlines(), text_of(target).splitlines()
+    sources, targets = lines.lines_of(text_of(path)), lines.lines_of(text_of(target))
     if len(sources) != len(targets):
         raise DataError(f"{path} has {len(sources)} lines, {target.name} has {len(targets)}")
     for number, (text, answer) in enumerate(zip(sources, targets, strict=True), 1):

@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 from rpecli.config.recipe import Config, Recipe
-from rpecli.config.settings import EvalSettings
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.run.records import LrSearch, LrTrials
@@ -36,7 +35,7 @@ def choices(recipe: Recipe, runs: Path) -> Choices:
     searches = {group: result(trials, runs / FOLDER) for group, trials in groups.items()}
     known = Choices(trials=[trial for trials in groups.values() for trial in trials])
     for config in recipe.configs():
-        group = _group(config)
+        group = config.searched_together
         if group not in groups:
             known.configs.append(config)
         elif search := searches[group]:
@@ -52,13 +51,8 @@ def _groups(trials: Iterable[Config]) -> dict[Config, list[Config]]:
     """Trials by what they share; without those of a single rate, which `by_task` or `by_encoding` sets."""
     groups: dict[Config, list[Config]] = {}
     for trial in trials:
-        groups.setdefault(_group(trial), []).append(trial)
+        groups.setdefault(trial.searched_together, []).append(trial)
     return {group: members for group, members in groups.items() if len({trial.lr for trial in members}) > 1}
-
-
-def _group(config: Config) -> Config:
-    """What runs share whose learning rate is searched together: all but the rate, the seed and the evaluation."""
-    return config.model_copy(update={"lr": 1.0, "seed": 0, "eval": EvalSettings()})
 
 
 def has_ended(run: Run) -> bool:
