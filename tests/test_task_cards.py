@@ -30,8 +30,8 @@ def test_a_card_has_the_sections_of_the_file_and_what_the_class_states() -> None
     assert card.title == "Copy"
     assert list(card.facts)[:4] == ["Format", "Input law", "Chance", "Why"]
     assert card.facts["By chance"] == "6.2 % of tokens at length 3, 0.0 % of strings if each token is guessed alone"
-    assert task_card.card("majority", length=8).facts["By chance"].endswith("% of strings")  # of one token
-    assert "strings" not in task_card.card("addition", length=8).facts["By chance"]  # answers of several lengths
+    assert task_card.card("majority", length=8).facts["By chance"].endswith(" % of strings")  # of one token
+    assert "strings" not in task_card.card("sort-numbers", length=8).facts["By chance"]
     assert card.worked == ["> 3 1 2 | [3] [1] [2] .", "> 7 | [7] ."]
     assert all(line.count("[") == 3 for line in card.drawn)
 

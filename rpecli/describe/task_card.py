@@ -64,9 +64,7 @@ def card(choice: str, length: int | None = None, seed: int = 0) -> TaskCard:
     summary, sections = split_docstring(docstring)
     worked = [text for _, text in task.examples] if not parse_choice(choice)[1] else []
     drawn = [task.text(batch, row) for row in range(len(batch.tokens_BxT))]
-    return TaskCard(
-        choice, display("tasks", choice), summary, sections | _facts(choice, task, length), worked, length, drawn
-    )
+    return TaskCard(choice, display("tasks", choice), summary, sections | _facts(choice, task, length), worked, length, drawn)
 
 
 def split_docstring(docstring: str) -> tuple[str, dict[str, str]]:
