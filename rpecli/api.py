@@ -247,6 +247,8 @@ def _texts(keys: dict[str, Any]) -> dict[str, str]:
 
 def _eval_settings(config: Config, keys: dict[str, Any]) -> EvalSettings:
     """The settings of the evaluation of a run, those given above its own. Raises ValueError, of which RecipeError is one."""
+    if "grid" in keys:
+        raise ValueError("grid: lengths are measured here: rpe eval --grid measures pairs of sizes")
     recipe = config_load.load_evaluation(_texts(keys), "")
     if others := [key for key in keys if key not in EvalSettings.model_fields]:
         known = ", ".join(key for key in EvalSettings.model_fields if key != "grid")

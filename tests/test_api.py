@@ -120,6 +120,7 @@ def test_attention_says_what_is_wrong_with_its_arguments(keys: dict[str, Any], m
         (lambda _: rpe.train("copy", "rope", runs=5), "runs 5: write a path"),  # type: ignore[arg-type]
         (lambda _: rpe.train("copy", "rope", progress=5), "progress 5: write a function"),  # type: ignore[arg-type]
         (lambda run: run.evaluate("1x", progress=5), "progress 5: write a function"),
+        (lambda run: run.evaluate("1x", grid="2:4"), "rpe eval --grid measures pairs of sizes"),
         (lambda run: run.attention(5), r"text 5: write the symbols of an input, such as '3 1 2'"),
         (lambda run: run.attention("3 1").plot("a"), "layer 'a': the model has layers 1 to 1"),
         (lambda _: rpe.encoding(None, d_model=64, n_head=4), "encoding None: write a name or a path"),  # type: ignore[arg-type]

@@ -78,7 +78,10 @@ def test_a_json_object_holds_its_records_under_a_key(tmp_path: Path) -> None:
     assert pairs(path, field="examples") == [("not True is", "False")]
     with pytest.raises(DataError, match=r"field=KEY \(lists: examples, other\)"):
         readers.read(path, field="rows")
-    assert pairs(write(tmp_path / "b.json", '[{"src": "a", "tgt": "b"}]')) == [("a", "b")]
+    rows = write(tmp_path / "b.json", '[{"src": "a", "tgt": "b"}]')
+    assert pairs(rows) == [("a", "b")]
+    with pytest.raises(DataError, match="field=data is of use where the file is one object: remove it"):
+        readers.read(rows, field="data")
 
 
 TEXTS = {
@@ -265,4 +268,5 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path: Path) -> None:
 
 def test_a_name_on_the_hub_is_told_from_a_path() -> None:
     assert hub.is_hub_name("openai/gsm8k")
+    assert hub.is_hub_name("owner/name-1.5")
     assert not any(map(hub.is_hub_name, ("a.jsonl", "data/a.jsonl", "a/b/c", "~/x", "data/*")))

@@ -17,9 +17,10 @@ def is_saved(folder: Path) -> bool:
 
 
 def is_hub_name(path: str) -> bool:
-    """Whether a path that is no file may be a name on the hub: `owner/name`."""
-    parts = path.split("/")
-    return len(parts) == 2 and all(parts) and not Path(path).suffix and not any(character in path for character in "*?[~")
+    """Whether a path that is no file may be a name on the hub: `owner/name`, `owner/name-1.5`."""
+    parts, suffix = path.split("/"), Path(path).suffix
+    is_file = suffix and not suffix[1:].isdigit()
+    return len(parts) == 2 and all(parts) and not is_file and not any(character in path for character in "*?[~")
 
 
 def parquet(path: Path) -> Iterator[Row]:

@@ -66,6 +66,8 @@ def _json(path: Path, field: str) -> Iterator[Row]:
             listed = ", ".join(key for key, value in document.items() if isinstance(value, list)) or "none"
             raise DataError(f"{path}: it is one object: name the key with its list of records, field=KEY (lists: {listed})")
         document = document[field]
+    elif field:
+        raise DataError(f"{path}: field={field} is of use where the file is one object: remove it")
     if not isinstance(document, list):
         raise DataError(f"{path}: it holds no list of records")
     for number, record in enumerate(document, 1):
