@@ -277,6 +277,12 @@ def test_great_multiples_of_the_training_length_are_written_out(rpe: tiny.Rpe, h
     assert "At 1024 times the training length" in " ".join(rpe("report", "--no-reference").out.split())
 
 
+def test_the_card_of_a_run_says_how_often_its_layers_are_passed(here: Path) -> None:
+    run = write_run(here / "runs", {}, loops=2, n_layer=3)
+    assert "(3 layers passed 2 times, " in run_card.card(run)
+    assert "passed" not in run_card.card(write_run(here / "runs", {}))
+
+
 def test_a_run_is_shown_by_id_pattern_or_path(rpe: tiny.Rpe, evaluated: Path, here: Path) -> None:
     run = find_runs(evaluated)[0][0]
     by_id = rpe("show", run.name, "--runs", evaluated)

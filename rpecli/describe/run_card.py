@@ -28,8 +28,9 @@ def card(run: Run) -> str:
     """The text of the card. Raises RunError where a record of the run is damaged."""
     record, config = run.record, run.config
     task, encoding = display("tasks", record["task"]), display_trained(record["encoding"], record["positions"])
+    layers = plural(config.n_layer, "layer") + (f" passed {config.loops} times" if config.loops > 1 else "")
     described = (
-        f"A transformer with {record.get('parameters', 0):,} parameters ({plural(config.n_layer, 'layer')}, "
+        f"A transformer with {record.get('parameters', 0):,} parameters ({layers}, "
         f"{plural(config.n_head, 'head')}, width {config.d_model}), trained with rpe on the task {task} at lengths "
         f"{config.min_length} to {config.length}, with the positional encoding {encoding} and seed {config.seed}."
     )
