@@ -41,6 +41,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(device.n_cores(), MOST_WORKERS)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Files in the order of their names, not by number of tests: the longest file has few, and one process would end with it."""
+    config.option.loadscopereorder = False
+
+
 @pytest.fixture(params=catalog.names("encodings"))
 def encoding_name(request: pytest.FixtureRequest) -> str:
     """Every shipped encoding, so that a new file is tested without another edit."""
