@@ -36,7 +36,7 @@ from rpecli.report.overview import UNSOLVED
 from rpecli.reproduce import order, paper
 from rpecli.reproduce import tables as paper_rows
 from rpecli.reproduce.outcome import AGREES, MIN_SEEDS
-from rpecli.table import MISSING, Table, few
+from rpecli.table import MISSING, Table, few, plural
 from rpecli.trial import encoding_checks, task_checks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -331,8 +331,13 @@ def _papers_line() -> str:
     agreeing = sum(each.verdict == AGREES for each in values)
     found = [one for name in paper.names() for one in paper_orders(name) if one.interval is not None]
     alike = sum(one.is_like_published is True for one in found)
-    orders = f"; of {len(found)} orders of encodings that were compared, {alike} are as published" if found else ""
-    return f"- **[papers](papers/README.md)**: of {len(values)} published cells run with enough seeds, {agreeing} agree{orders}."
+    n_order = sum(each.order_only for outcomes in run.values() for each in outcomes)
+    orders = f": as published on {alike} of {plural(len(found), 'task')} with five encodings or more" if found else ""
+    smaller = f" Of {n_order} in a smaller size the order of encodings is compared{orders}." if n_order else ""
+    return (
+        f"- **[papers](papers/README.md)**: of {len(values)} published cells run with enough seeds in the published size, "
+        f"{agreeing} agree.{smaller}"
+    )
 
 
 def paper_orders(name: str) -> list[order.Order]:
