@@ -343,8 +343,7 @@ def _papers_line() -> str:
 def paper_orders(name: str) -> list[order.Order]:
     """The orders of a paper whose values are of another size; none of one whose values are compared."""
     loaded = papers.load(name)
-    run = [each for each in papers.outcomes(name) if each.n_runs]
-    return order.orders(run, loaded.best_is_least) if loaded.compare == "order" else []
+    return order.orders(papers.outcomes(name), loaded.best_is_least) if loaded.compare == "order" else []
 
 
 def _crasp_line() -> str:
