@@ -258,7 +258,12 @@ def whole_percent(share: float | None) -> str:
 
 def multiple(factor: float) -> str:
     """`0.5x`, `4x`, `1024x`: a multiple of the training length."""
-    return f"{factor:.3g}x" if factor < 1000 else f"{factor:.0f}x"  # .3g would write 8.19e+03
+    return f"{factor_text(factor)}x"
+
+
+def factor_text(factor: float) -> str:
+    """`0.5`, `4`, `1024`."""
+    return f"{factor:.3g}" if factor < 1000 else f"{factor:.0f}"  # .3g would write 8.19e+03
 
 
 def sort_key(text: str) -> float | None:

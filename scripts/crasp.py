@@ -124,27 +124,25 @@ def crasp_findings() -> str:
     lines = []
     for task in tasks():
         done = {row: runs for (name, row), runs in results().items() if name == task and len(runs) == n_seeds()}
-        learned = [row for row, runs in done.items() if all(run.solved for run in runs)]
-        by_longest = sorted(learned, key=lambda row: -fmean(run.longest for run in done[row]))
+        learned = {row: runs for row, runs in done.items() if all(run.solved for run in runs)}
+        means = {display_trained(*row): fmean(run.longest for run in runs) for row, runs in learned.items()}
         if done:
-            text = f"- **{display('tasks', task)}**: {len(learned) or 'none'} of {len(done)} encodings learned it with every seed"
-            lines.append(text + _longest([(row, fmean(run.longest for run in done[row])) for row in by_longest]) + ".")
+            text = f"- **{display('tasks', task)}**: {len(means) or 'none'} of {len(done)} encodings learned it with every seed"
+            lines.append(f"{text}{_longest(means)}.")
     return "\n".join(lines)
 
 
-def _longest(means: list[tuple[Row, float]]) -> str:
-    """Who of those that learned a task holds in the longest bin, the best first."""
+def _longest(means: dict[str, float]) -> str:
+    """Who of the encodings that learned a task holds in the longest bin, by their means there."""
     if not means:
         return ""
-    held = [display_trained(*row) for row, mean in means if mean >= SOLVED]
+    held = [name for name, mean in means.items() if mean >= SOLVED]
     at = f"; at {BINS[-1][0]} to {BINS[-1][1]} symbols"
     if held:
         who = f"only {held[0]} still gets" if len(held) == 1 else f"{len(held)} of these still get"
         return f"{at} {who} {100 * SOLVED:.0f} % of strings right or more"
-    row, best = means[0]
-    return (
-        f"{at} {display_trained(*row)}{', the best of these,' if len(means) > 1 else ''} gets {100 * best:.0f} % of strings right"
-    )
+    best = max(means, key=means.__getitem__)
+    return f"{at} {best}{', the best of these,' if len(means) > 1 else ''} gets {100 * means[best]:.0f} % of strings right"
 
 
 def finding() -> str:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, without_options
@@ -145,10 +146,14 @@ def _all_settings(recipe: Recipe) -> Iterator[tuple[str, str, Settings | ChoiceE
             continue
         for encoding, point in itertools.product(recipe.encoding, sweep.points(recipe.vary)):
             settings = Settings(**recipe.settings(defaults, task, encoding, point))
-            keys = settings.model_dump() | {"task": task, "encoding": encoding}
-            runs = itertools.product(recipe.positions, recipe.seed if recipe.exclude else recipe.seed[:1])
-            if not all(recipe.is_excluded(keys | {"positions": positions, "seed": seed}) for positions, seed in runs):
+            if not (recipe.exclude and _all_excluded(recipe, settings.model_dump() | {"task": task, "encoding": encoding})):
                 yield task, encoding, settings
+
+
+def _all_excluded(recipe: Recipe, keys: dict[str, Any]) -> bool:
+    """Whether `exclude` leaves out the runs with these keys of all positions and seeds."""
+    runs = itertools.product(recipe.positions, recipe.seed)
+    return all(recipe.is_excluded(keys | {"positions": positions, "seed": seed}) for positions, seed in runs)
 
 
 def _conflicts(recipe: Recipe) -> Iterator[tuple[str, str, tuple[str, ...], str]]:

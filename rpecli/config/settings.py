@@ -275,12 +275,12 @@ class EvalSettings(Strict):
 
     def check_lengths(self, trained: int, name: str = "lengths") -> None:
         """Raises ValueError, which calls them by a name, for lengths and sizes that do not suit a run trained to `trained`."""
-        try:
-            parse_lengths(self.lengths, trained)
-            name = name.replace("lengths", "grid")
-            parse_grid(self.grid or "1x", trained)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}  (trained on length {trained})") from None
+        grid_name = name.replace("lengths", "grid")
+        for called, parse, text in ((name, parse_lengths, self.lengths), (grid_name, parse_grid, self.grid or "1x")):
+            try:
+                parse(text, trained)
+            except ValueError as error:
+                raise ValueError(f"{called}: {error}  (trained on length {trained})") from None
 
     def lengths_after(self, trained: int) -> list[int]:
         """The lengths that a run trained to `trained` is evaluated at, ascending.

@@ -63,11 +63,13 @@ class RunStatus:
             self.run.metrics_file: self._read_metrics,
             self.run.evaluations_file: self._read_evaluations,
         }
-        changed = [file for file in reads if self._has_changed(file)]
-        for file in changed:
-            with suppress(RunError, OSError):
-                reads[file]()
-        return bool(changed)
+        has_changed = False
+        for file, read in reads.items():
+            if self._has_changed(file):
+                has_changed = True
+                with suppress(RunError, OSError):
+                    read()
+        return has_changed
 
     def _has_changed(self, file: Path) -> bool:
         try:
@@ -87,7 +89,8 @@ class RunStatus:
         except RunError as error:
             self.problem = None if self.record else str(error)
         if self.record.get("weights") != before:  # what was measured of others no longer counts
-            self._read_evaluations()
+            self.evaluations = {}
+            self._stamps.pop(self.run.evaluations_file, None)
 
     def _read_metrics(self) -> None:
         self.metrics = self.run.last_metrics() or self.metrics

@@ -60,8 +60,8 @@ def task_answers(tasks: Sequence[TaskResults], reference: Sequence[TaskResults] 
         own = [entry for entry in entries if entry.task.title == task.title]
         sequences = [one for length in task.lengths if length >= task.train_length and (one := _sequence(own, length))]
         if sequences:
-            beyond = [one for one in sequences if one.length > task.train_length and one.length in task.own_lengths]
-            first = next(iter(beyond), sequences[0])
+            beyond = (one for one in sequences if one.length > task.train_length and one.length in task.own_lengths)
+            first = next(beyond, sequences[0])
             answers.append(TaskAnswers(task.short_title, first, [one for one in sequences if one is not first]))
     return answers
 

@@ -14,7 +14,7 @@ from rpecli.report.headline_numbers import (
     Unsolved,
 )
 from rpecli.report.measures import Measure
-from rpecli.table import multiple, plural
+from rpecli.table import factor_text, multiple, plural
 
 MAX_NAMES = 3  # in one sentence
 GROUP_WORDS = {"RPE": "relative", "APE": "absolute", "content": "content-based", "none": "no encoding"}
@@ -40,8 +40,7 @@ def _setting(numbers: HeadlineNumbers, point: Point) -> str:
 def _times(point: Point) -> str:
     """`twice`, `1.5 times`, `2 to 4 times`."""
     low, high = min(point.factors), max(point.factors)
-    first, last = (multiple(factor).removesuffix("x") for factor in (low, high))
-    return TIMES.get(low, f"{first} times") if low == high else f"{first} to {last} times"
+    return TIMES.get(low, f"{factor_text(low)} times") if low == high else f"{factor_text(low)} to {factor_text(high)} times"
 
 
 def _comparison(numbers: HeadlineNumbers, point: Point) -> str:

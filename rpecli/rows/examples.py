@@ -131,10 +131,10 @@ def _load(source: Source, *_: str) -> Examples:
 
 def _require_use(source: Source) -> None:
     """Raises DataError for an option that no file of the source is read with."""
-    kinds = {file.kind for path in filter(None, (source.path, source.test_path)) for file in _files(path)}
     for name, kind in (("rule", ".txt"), ("field", ".json")):
-        if getattr(source, name) and kind not in kinds:
-            raise DataError(f"{name}={getattr(source, name)}: of use with {kind} files only: remove it")
+        value, paths = getattr(source, name), filter(None, (source.path, source.test_path))
+        if value and kind not in {file.kind for path in paths for file in _files(path)}:
+            raise DataError(f"{name}={value}: of use with {kind} files only: remove it")
 
 
 def _examples(source: Source, rows: list[tuple[Row, str]]) -> Examples:
@@ -158,15 +158,12 @@ def _files(path: str) -> list[files.DataFile]:
 
 def _rows(source: Source) -> Iterator[tuple[Row, str]]:
     """Every row with the split that a file name, a data set or a column gives it."""
-    path = Path(source.path).expanduser()
-    if path.is_dir() and hub.is_saved(path):
-        splits = hub.saved(path)
-    elif not path.exists() and hub.is_hub_name(source.path):
-        splits = hub.named(source.path)
-    else:
-        splits = defaultdict(list)
-        for file in files.data_files(source.path):
-            splits[file.split] += readers.read(file.path, source.field, source.rule)
+    splits: dict[str, list[Row]] = defaultdict(list)
+    for file in _files(source.path):
+        splits[file.split] += readers.read(file.path, source.field, source.rule)
+    if not splits:
+        path = Path(source.path).expanduser()
+        splits = hub.saved(path) if hub.is_saved(path) else hub.named(source.path)
     for name, rows in splits.items():
         for row in rows:
             split = row.text(source.split) if source.split else name
