@@ -358,12 +358,19 @@ def paper_tables() -> str:
 def paper_section(name: str) -> str:
     loaded = papers.load(name)
     run = [each for each in papers.outcomes(name) if each.n_runs]
-    known = "\n".join(f"- {text}" for text in [*loaded.deviations, *loaded.defects])
+    known = _named_list("Deviations and defects", [*loaded.deviations, *loaded.defects])
+    found = _named_list("What came out", loaded.findings)
     rows = paper_rows.outcome_table(loaded, run)
     written = Table("", rows.columns, rows.align, rows.rows).markdown(padded=False) if run else "Not run yet."
     if orders := paper_orders(name):
         written += f"\n\n{paper_rows.order_table(orders).markdown(padded=False)}"
-    return f"## {name}\n\n{loaded.title}. Numbers from {loaded.source}.\n\n{written}\n\nDeviations and defects:\n\n{known}"
+    parts = (f"## {name}", f"{loaded.title}. Numbers from {loaded.source}.", written, found, known)
+    return "\n\n".join(filter(None, parts))
+
+
+def _named_list(title: str, texts: list[str]) -> str:
+    """`Title:` and a line a text; nothing without texts."""
+    return "\n".join((f"{title}:\n", *(f"- {text}" for text in texts))) if texts else ""
 
 
 GENERATORS: dict[str, Callable[[], str]] = {

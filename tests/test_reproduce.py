@@ -144,6 +144,7 @@ def test_orders_are_compared_by_rank() -> None:
     assert (six.correlation, six.is_like_published) == (pytest.approx(1), True)
     assert six.interval == pytest.approx((0.382651, 1), abs=1e-6)  # from where that of one swap begins
     opposite = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    assert (opposite.arms, opposite.arms_here) == (list("abcdef"), list("fedcba"))
     assert opposite.interval == pytest.approx((-1, -0.382651), abs=1e-6)
     assert in_order([0.9, 0.7, 0.5, 0.3], [0.1, 0.2, 0.3, 0.4]).correlation == -1
     one_swap = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.4, 0.3, 0.2, 0.1])
@@ -162,6 +163,14 @@ def test_a_published_order_is_of_the_encodings_that_have_seeds() -> None:
     assert order.orders([few]) == []
     table = tables.order_table([found]).markdown()
     assert "1 of 2" in table
+
+
+def test_the_own_order_begins_with_the_least_where_the_least_is_best() -> None:
+    one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "compare": "order"})
+    made = [outcome.outcome(one_bin, cell(arm=arm, seeds=[[value]]), results(*[[own]] * 3)) for arm, value, own in
+            [("a", 1.0, 7.0), ("b", 2.0, 5.0), ("c", 3.0, 7.0)]]  # fmt: skip
+    (found,) = order.orders(made, best_is_least=True)
+    assert (found.arms, found.arms_here) == (["a", "b", "c"], ["b", "a", "c"])  # equal ones stay in the published order
 
 
 def test_tokens_count_where_the_paper_counts_them(tmp_path: Path) -> None:

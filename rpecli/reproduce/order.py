@@ -18,10 +18,11 @@ Z = 1.959964  # of 95 %
 
 @dataclass(frozen=True)
 class Order:
-    """One task: which arms were compared, in the order that was published, and how alike the two orders are."""
+    """One task: which arms were compared, in the order that was published and in ours, and how alike the two are."""
 
     task: str
     arms: list[str]
+    arms_here: list[str]  # the same arms, the best here first; equal ones in the published order
     n_published: int
     correlation: float | None  # None below MIN_CORRELATED, or where one side does not order them
     interval: tuple[float, float] | None  # None below MIN_ARMS
@@ -40,15 +41,17 @@ def orders(outcomes: Iterable[Outcome], best_is_least: bool = False) -> list[Ord
     enough = {task: [one for one in members if one.n_kept >= MIN_SEEDS] for task, members in by_task.items()}
     for members in enough.values():
         members.sort(key=lambda one: one.bins[-1].published, reverse=not best_is_least)
-    return [_order(task, members, len(by_task[task])) for task, members in enough.items() if members]
+    return [_order(task, members, len(by_task[task]), best_is_least) for task, members in enough.items() if members]
 
 
-def _order(task: str, compared: list[Outcome], n_published: int) -> Order:
+def _order(task: str, compared: list[Outcome], n_published: int, best_is_least: bool) -> Order:
     published = [one.bins[-1].published for one in compared]
     ours = [one.bins[-1].ours or 0.0 for one in compared]
+    by_ours = sorted(compared, key=lambda one: one.bins[-1].ours or 0.0, reverse=not best_is_least)
     correlation = _spearman(published, ours) if len(compared) >= MIN_CORRELATED else None
     interval = None if correlation is None or len(compared) < MIN_ARMS else _interval(correlation, len(compared))
-    return Order(task, [one.cell.arm for one in compared], n_published, correlation, interval)
+    arms, arms_here = ([one.cell.arm for one in each] for each in (compared, by_ours))
+    return Order(task, arms, arms_here, n_published, correlation, interval)
 
 
 def _spearman(a: list[float], b: list[float]) -> float | None:

@@ -120,6 +120,7 @@ class Paper(_Strict):
     arms: dict[str, dict[str, Any]] = Field(min_length=1)
     deviations: list[str] = Field([], description="Where our runs differ from the paper's.")
     defects: list[str] = Field([], description="What is wrong or untold in the paper's numbers.")
+    findings: list[str] = Field([], description="What our runs show of where they differ, with the numbers it rests on.")
     cells: list[Cell] = Field(min_length=1)
 
     @cached_property

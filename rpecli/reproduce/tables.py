@@ -72,13 +72,14 @@ def order_table(orders: Sequence[Order]) -> Table:
             "task": order.task,
             "encodings": f"{len(order.arms)} of {order.n_published}",
             "published order": ", ".join(order.arms),
+            "ours": ", ".join(order.arms_here),
             "rank correlation": MISSING if order.correlation is None else f"{order.correlation:.2f}",
             "95 % interval": MISSING if order.interval is None else "{:.2f} to {:.2f}".format(*order.interval),
         }
         for order in orders
     ]
-    caption = f"Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval."
-    columns = ("task", "encodings", "published order", "rank correlation", "95 % interval")
+    caption = f"The best first. Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval."
+    columns = ("task", "encodings", "published order", "ours", "rank correlation", "95 % interval")
     return Table.of(rows, "Order of the encodings", columns, caption=caption)
 
 
