@@ -46,6 +46,19 @@ def test_json_lines_of_public_data_sets_load_as_they_are(name: str, tmp_path: Pa
     assert pairs(write(tmp_path / "a.jsonl", f"\ufeff{record}\n\n{record}\n")) == [expected] * 2
 
 
+def test_a_chat_keeps_its_columns_but_those_of_another_pair(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    chat = [{"role": "user", "content": "3+4"}, {"role": "assistant", "content": "7"}]
+    record = {"messages": chat, "prompt": "3+4", "completion": "7", "part": "test"}
+    write(tmp_path / "a.jsonl", json.dumps(record))
+    Dataset.from_list([record]).to_parquet(tmp_path / "a.parquet")
+    for file in ("a.jsonl", "a.parquet"):
+        assert pairs(tmp_path / file) == [("3+4", "7")]
+        (row,) = readers.read(tmp_path / file)
+        assert row.values == {"part": "test", "input": "3+4", "target": "7"}
+
+
 def test_instructions_have_their_inputs_where_the_first_has_none(tmp_path: Path) -> None:
     records = [{"instruction": "Say hi", "input": "", "output": "hi"}, {"instruction": "Add", "input": "3 4", "output": "7"}]
     assert pairs(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, records)))) == [("Say hi\n", "hi"), ("Add\n3 4", "7")]

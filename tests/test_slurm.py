@@ -14,6 +14,8 @@ from helpers import slow_task
 from helpers import training as tiny
 
 from rpecli.launch import on_slurm, place
+from rpecli.launch.job import Job
+from rpecli.launch.pool import Event
 from rpecli.run.directory import find_runs
 
 
@@ -117,6 +119,26 @@ def test_a_sweep_whose_tasks_are_stopped_preempted_and_cancelled_ends_as_one_tha
     slow_task.assert_equal_sweeps(tmp_path, file)
 
 
+def test_every_run_of_a_stack_in_the_queue_is_followed_and_only_the_others_are_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third, fourth = (tiny.new_run(tmp_path, encoding="none", seed=seed) for seed in range(4))
+    submitted: list[Job] = []
+    monkeypatch.setattr(on_slurm, "_slurm", lambda *words, stdin=None: "7")
+    monkeypatch.setattr(on_slurm, "_script", lambda *_: "")
+    monkeypatch.setattr(on_slurm, "_queue", lambda: {"7_0": "PENDING"})
+    monkeypatch.setattr(on_slurm, "_follow", lambda tasks: iter([Event("tick", active=tuple(tasks))]))
+    on_slurm.submit([Job(first, train=True, stacked_with=(second,))], {})
+    monkeypatch.setattr(
+        on_slurm, "submit", lambda jobs, options: submitted.extend(jobs) or [on_slurm.Task("8_0", tmp_path, jobs)]
+    )
+    stack = Job(second, train=True, stacked_with=(third, fourth))
+    notice, _, tick = on_slurm.execute([stack], {})
+    assert "1 run of an earlier command" in notice.text
+    assert [job.runs for job in submitted] == [(third, fourth)]
+    assert [[job.runs for job in task.jobs] for task in tick.active] == [[(second,)], [(third, fourth)]]
+
+
 def test_an_interrupted_command_leaves_its_tasks_and_the_next_one_follows_them(cluster: None, tmp_path: Path) -> None:
     file = slow_task.recipe_file(tmp_path, encoding="rope", seed=0, steps=30)
     words = ("train", file, "--on", "slurm:time=10", "--device", "cpu")
@@ -124,7 +146,7 @@ def test_an_interrupted_command_leaves_its_tasks_and_the_next_one_follows_them(c
     wait_for(lambda: list(tmp_path.glob("runs/.slurm/*/tasks.json")), "a submission")
     stop(command)
     again = slow_task.finish(tiny.start(*words, cwd=tmp_path))
-    assert (again.code, "1 job of an earlier command still in Slurm's queue" in again.err) == (0, True), again
+    assert (again.code, "1 run of an earlier command still in Slurm's queue" in again.err) == (0, True), again
     assert len(list(tmp_path.glob("runs/.slurm/*/tasks.json"))) == 1
 
 
@@ -153,7 +175,7 @@ def test_a_paper_is_reproduced_and_evaluated_further_whichever_task_is_preempted
     stop(command)
     result = end(tiny.start(*words, *there, cwd=tmp_path))
     assert (result.code, result.out) == (0, slow_task.undisturbed(tmp_path, *words).out), result
-    assert "2 jobs of an earlier command still in Slurm's queue: followed" in result.err
+    assert "2 runs of an earlier command still in Slurm's queue: followed" in result.err
 
     more = ("eval", "--lengths", "11:150:1", "--runs", runs)
     command = tiny.start(*more, *there, cwd=tmp_path)

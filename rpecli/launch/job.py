@@ -39,9 +39,9 @@ class Job:
         """One job per run, for what is left to do once these runs have trained together, or could not."""
         return list(map(self.of, self.runs))
 
-    def of(self, run: Run) -> "Job":
-        """The same for one of its runs."""
-        return replace(self, run=run, stacked_with=())
+    def of(self, *runs: Run) -> "Job":
+        """The same for some of its runs, or one."""
+        return replace(self, run=runs[0], stacked_with=runs[1:])
 
 
 @dataclass(frozen=True)

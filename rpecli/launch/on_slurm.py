@@ -97,10 +97,11 @@ def _slurm(*words: str, stdin: str | None = None) -> str:
 def execute(jobs: list[Job], options: dict[str, str]) -> Iterator[Event]:
     """Does jobs in a Slurm array, but for those that an earlier command has put in the queue; leaving ends no task."""
     tasks = _earlier(jobs)
-    queued = {job.run for task in tasks for job in task.jobs}
+    queued = {run for task in tasks for job in task.jobs for run in job.runs}
     if queued:
-        yield Event("notice", text=f"{plural(len(queued), 'job')} of an earlier command still in Slurm's queue: followed")
-    if rest := [job for job in jobs if job.run not in queued]:
+        yield Event("notice", text=f"{plural(len(queued), 'run')} of an earlier command still in Slurm's queue: followed")
+    left = [(job, [run for run in job.runs if run not in queued]) for job in jobs]
+    if rest := [job.of(*runs) for job, runs in left if runs]:
         new = submit(rest, options)
         yield Event("notice", text=f"Slurm job {new[0].id.partition('_')[0]}: {plural(len(new), 'task')}; {new[0].folder}")
         tasks += new
@@ -122,7 +123,7 @@ def submit(jobs: list[Job], options: dict[str, str]) -> list[Task]:
         array = _slurm("sbatch", "--parsable", str(folder / SCRIPT)).strip().partition(";")[0]
     except subprocess.CalledProcessError as error:
         raise PlaceError(f"--on slurm: {_why_refused(error)}: {folder / SCRIPT}") from None
-    names = [[job.run.name for job in group] for group in groups]
+    names = [[run.name for job in group for run in job.runs] for group in groups]
     write_files(folder, {TASKS: json.dumps({"array": array, "tasks": names}, indent=1).encode()})
     return [Task(f"{array}_{number}", folder, group) for number, group in enumerate(groups)]
 
@@ -149,7 +150,7 @@ def _script(body: str, folder: Path, n_tasks: int, own: dict[str, int], options:
 
 def _earlier(jobs: list[Job]) -> list[Task]:
     """The tasks of earlier commands that are in the queue and do some of these jobs."""
-    by_name, tasks = {job.run.name: job for job in jobs}, []
+    by_name, tasks = {run.name: job.of(run) for job in jobs for run in job.runs}, []
     queue = _queue() or {}
     for file in sorted((jobs[0].run.path.parent.absolute() / FOLDER).glob(f"*/{TASKS}")):
         with suppress(OSError, ValueError, KeyError, TypeError):

@@ -8,10 +8,12 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rpecli.rows import lines
+from rpecli.rows.columns import PAIRS
 from rpecli.rows.row import DataError, Row, Value
 
 FIELDS = ("examples", "data", "rows")  # keys of a JSON object that may hold its list of records
@@ -115,27 +117,32 @@ def _parse(text: str, path: Path, line: int) -> Any:
 
 
 def _record(record: Any, place: str) -> dict[str, Any]:
-    """A JSON object; a chat (`messages`) as its input and its last answer."""
+    """A JSON object."""
     if not isinstance(record, dict):
         raise DataError(f"{place}: not an object with columns: {json.dumps(record)[:60]}")
     _require_once(record, place)
-    return _chat(record["messages"], place) if isinstance(record.get("messages"), list) else record
+    return record
 
 
 def row_of(record: dict[str, Any], file: str, line: int) -> Row:
-    """A record as a row; its columns without a value are told from those that it lacks."""
+    """A record as a row, a chat (`messages`) with its input and its last answer; columns without a value are told from those it
+    lacks."""
+    record = _chat(record, f"{file}:{line}") if isinstance(record.get("messages"), list) else record
     values = {str(key): value_of(value) for key, value in record.items() if value is not None}
     return Row(values, file, line, tuple(str(key) for key, value in record.items() if value is None))
 
 
-def _chat(messages: list[Any], place: str) -> dict[str, Any]:
-    texts = [(str(message.get("role")), message.get("content")) for message in messages if isinstance(message, dict)]
+def _chat(record: dict[str, Any], place: str) -> dict[str, Any]:
+    """The columns of a chat: its input, its target, and the others, but for those of another pair of input and target."""
+    messages = (message for message in record["messages"] if isinstance(message, dict))
+    texts = [(str(message.get("role")), message.get("content")) for message in messages]
     if not texts or texts[-1][0] != "assistant":
         raise DataError(f"{place}: `messages` does not end with a message of the assistant")
     *earlier, answer = [text for _, text in texts]
     if answer is not None and not all(isinstance(text, str) for text in (*earlier, answer)):
         raise DataError(f"{place}: the content of a message is not a text: write it as one, or remove the row")
-    return {"input": "\n".join(map(str, earlier)), "target": answer}
+    others = {name: value for name, value in record.items() if name != "messages" and name not in chain(*PAIRS)}
+    return others | {"input": "\n".join(map(str, earlier)), "target": answer}
 
 
 def value_of(value: Any) -> Value:
