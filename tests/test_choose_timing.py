@@ -114,6 +114,18 @@ def test_what_was_not_timed_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("earlier", "seconds", "said"), [(700, 700, "Earlier calls"), (100, 700, "is the machine busy"), (100, 600, "")]
+)
+def test_why_it_took_longer_is_said(earlier: float, seconds: float, said: str) -> None:
+    from rpecli.cli import choose
+
+    session = SimpleNamespace(plan=SimpleNamespace(seconds=seconds), clock=Clock(10, earlier))
+    text = " ".join(choose._overrun(session))
+    assert said in text
+    assert bool(text) == bool(said)
+
+
+@pytest.mark.parametrize(
     ("seeds", "said"), [(1, r"To settle it: .* --minutes 20\. If"), (2, r"To settle it: a larger --set steps than 1000\. If")]
 )
 def test_more_minutes_are_proposed_where_they_make_longer_runs(seeds: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

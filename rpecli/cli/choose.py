@@ -145,8 +145,7 @@ def _cuts(session: "Session") -> list[str]:
         cuts.append(f"Cut: {plan.samples} test sequences a length in place of {asked}.")
     if session.unmeasured:
         cuts.append(f"Left out, since no time was left: scaling={', '.join(session.unmeasured)}.")
-    if plan.seconds > LATE * 60 * session.clock.minutes:
-        cuts.append("It took longer than --minutes, since runs took longer than what was timed: is the machine busy?")
+    cuts += _overrun(session)
     if failed := session.failed():
         cuts.append(f"Left out: {session.study.titles(failed)}, of which a run failed (told above).")
     if plan.steps < plan.asked_steps:
@@ -161,6 +160,16 @@ def _cuts(session: "Session") -> list[str]:
     elif len(plan.current) < 3:
         cuts.append(f"Cut: {plural(len(plan.current), 'seed')}; an interval needs three.")
     return cuts
+
+
+def _overrun(session: "Session") -> list[str]:
+    """Why it took longer than `--minutes`, if it did."""
+    most = LATE * 60 * session.clock.minutes
+    if session.clock.earlier > most:
+        return ["Earlier calls took longer than --minutes, so that no seed was added."]
+    if session.plan.seconds > most:
+        return ["It took longer than --minutes, since runs took longer than what was timed: is the machine busy?"]
+    return []
 
 
 def _untimed(session: "Session") -> list[str]:
