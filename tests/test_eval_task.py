@@ -16,6 +16,7 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.report import build, two_studies
 from rpecli.report.studies import Study
 from rpecli.rows.running_text import SHIPPED
+from rpecli.run.directory import Run, find_runs
 from rpecli.run.ways import evaluations_by_way
 
 
@@ -87,3 +88,48 @@ def test_a_report_has_the_other_inputs_as_a_task_of_their_own_that_no_test_count
     comparison = two_studies.compare(study, study)
     assert {difference.tasks for difference in comparison.overall.values()} == {1}
     assert {row.task for row in comparison.rows} == {task.name for task in content.tasks}
+
+
+OWN_TASK = """
+import numpy as np
+from rpecli.task import Batch, Task, prompt_answer
+
+class Shifted(Task):
+    family = "copying"
+    examples = (([0, 2], "> 0 2 | [1] [3] ."),)
+    defaults = {"length": 4, "steps": 4}
+
+    def __init__(self, *, low: int = 0):
+        self.symbols, self.low = 4, low
+
+    def draw(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        return rng.integers(self.low, self.symbols, size=(batch, length))
+
+    def layout(self, x_BxN: np.ndarray) -> Batch:
+        return prompt_answer(x_BxN, (x_BxN + 1) % self.symbols)
+
+    def chance(self, length: int) -> float:
+        return 1 / self.symbols
+"""
+OWN_RECIPE = {"task": "./own.py", "encoding": "none", "d_model": 8, "n_head": 1, "n_layer": 1, "tokens": 64, "lengths": "1x"}
+
+
+def test_a_users_own_task_is_evaluated_with_other_options(here: Path, rpe: tiny.Rpe) -> None:
+    (here / "recipes").mkdir()
+    (here / "recipes" / "own.py").write_text(OWN_TASK)
+    recipe = OWN_RECIPE | {"eval_task": "./own.py:low=2", "samples": 64}
+    (here / "recipes" / "own.yaml").write_text("".join(f"{key}: {value}\n" for key, value in recipe.items()))
+    assert rpe("train", "recipes/own.yaml", "--jobs", "0").code == 0
+    words = ("eval", "--jobs", "0", "--runs", "runs")
+    for _ in range(2):  # the second has nothing left to do
+        result = rpe(*words)
+        assert result.code == 0, result.err
+    (run,) = find_runs(here / "runs")[0]
+    assert run.config.eval.eval_task == f"{run.path.resolve()}/code/tasks/own.py:low=2"
+    assert [line["task_override"] for line in run.evaluations()] == ["./code/tasks/own.py:low=2"]
+    assert rpe(*words, "--eval-task", "recipes/own.py:low=1").code == 0
+    moved = run.path.rename(here / "moved")
+    assert rpe("eval", "moved", "--jobs", "0").code == 0
+    assert [line["task_override"].partition(":")[2] for line in Run(moved).evaluations()] == ["low=2", "low=1"]
+    report = build.report_content([moved], "mine")
+    assert [task.name for task in report.tasks] == ["own:low=1", "own:low=2"]

@@ -63,7 +63,7 @@ def eval_requests(
     for run in runs:
         try:
             config = run.config
-            settings = config.eval.model_copy(update=overrides)
+            settings = code.evaluation_with_copies(config.eval.model_copy(update=overrides), run.path)
             swapped = _swap(config, encoding, scaling)
             _check(config.model_copy(update={"eval": settings, "encoding": swapped or config.encoding}))
             check_set(config.task)

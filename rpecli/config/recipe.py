@@ -222,6 +222,7 @@ class Config(TrainSettings):
         for key in ("task", "encoding"):
             choice = relative_to(keys[key], folder)
             keys[key] = [choice] if "," in choice else choice
+        keys["eval_task"] = keys["eval_task"] and relative_to(keys["eval_task"], folder)
         return yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
 
 

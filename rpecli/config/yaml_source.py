@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rpecli.config.recipe import Recipe
 
 CHOICES = ("task", "encoding")  # the keys whose values may be paths, which are relative to the folder of the file
+EVAL_TASK = "eval_task"  # and the one with a single such value, which may stand under a task, an encoding or `vary` too
 LOADER = yaml.BaseLoader  # every scalar is text
 C_LOADER = getattr(yaml, "CBaseLoader", LOADER)
 MAX_C_TEXT = 1 << 12  # characters: deeper nesting would overflow the stack of the C code
@@ -131,11 +132,13 @@ def _read_mapping(source: YamlSource, mapping: yaml.MappingNode, parents: tuple[
             values[key] = _scalar(value_node)
             if not parents and key in CHOICES and values[key]:
                 values[key] = [_canonical(choice, source.path) for choice in split_list(values[key], source.path.parent)]
+            elif key == EVAL_TASK and values[key]:
+                values[key] = _canonical(values[key], source.path)
         elif may_nest and isinstance(value_node, yaml.MappingNode):
             values[key] = _read_mapping(source, value_node, (*parents, key)) if value_node.value else None
         elif all(isinstance(item, yaml.ScalarNode) for item in value_node.value):
             values[key] = [str(item.value) for item in value_node.value]
-            if not parents and key in CHOICES:
+            if key == EVAL_TASK or (not parents and key in CHOICES):
                 values[key] = [_canonical(choice, source.path) for choice in values[key]]
         else:
             remedy = f"write options as NAME:option=value, and settings of one task under {BY_TASK}"

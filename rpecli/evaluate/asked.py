@@ -5,12 +5,14 @@ from pathlib import Path
 
 from rpecli import catalog, data
 from rpecli import task as tasks
+from rpecli.choice import relative_to
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate import grid
 from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.grid import Sizes
 from rpecli.evaluate.request import EvalRequest
+from rpecli.run.code import evaluation_with_copies
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
@@ -24,24 +26,24 @@ def config_of(run: Run, request: EvalRequest) -> Config:
     settings = request.settings or run.config.eval
     if request.folder is not None:
         settings = open_set(request.folder).settings(settings)
-    return run.config.model_copy(update={"eval": settings})
+    return run.config.model_copy(update={"eval": evaluation_with_copies(settings, run.path)})
 
 
-def identity(config: Config, weights: str, request: EvalRequest) -> dict[str, object]:
-    """What a line has to say, beside its length and the fingerprint of its set, to answer a request."""
-    return {
-        "weights": weights,
-        "encoding_override": request.encoding_override,
-        "task_override": config.eval.eval_task,
-        "positions": data.fixed_kind(config),
-        "loops": data.other_loops(config),
-        "eval_seed": config.eval.eval_seed,  # random positions are drawn from it too
-    }
+def task_override(run: Run, config: Config) -> str | None:
+    """The task of the evaluation as a line names it, where it is not the trained one; a path is relative to the run."""
+    return config.eval.eval_task and relative_to(config.eval.eval_task, run.path)
 
 
 def agreeing_lines(run: Run, config: Config, weights: str, request: EvalRequest) -> list[EvalLine]:
     """The lines that were measured as a request asks, at whatever lengths and on whatever sets, oldest first."""
-    asked = identity(config, weights, request)
+    asked = {
+        "weights": weights,
+        "encoding_override": request.encoding_override,
+        "task_override": task_override(run, config),
+        "positions": data.fixed_kind(config),
+        "loops": data.other_loops(config),
+        "eval_seed": config.eval.eval_seed,  # random positions are drawn from it too
+    }
     return [line for line in run.all_evaluations() if all(line.get(key) == value for key, value in asked.items())]
 
 

@@ -17,7 +17,7 @@ from rpecli import data, objective
 from rpecli.device import available_memory, to_device
 from rpecli.encoding import TooLongError
 from rpecli.evaluate import duplicates, grid
-from rpecli.evaluate.asked import Place, agreeing_lines, place_of, places
+from rpecli.evaluate.asked import Place, agreeing_lines, place_of, places, task_override
 from rpecli.evaluate.data_set import open_set
 from rpecli.evaluate.eval_set import eval_set
 from rpecli.evaluate.load import load
@@ -78,7 +78,7 @@ def evaluate(
                 **scores,
                 "weights": weights,
                 "encoding_override": request.encoding_override,
-                "task_override": loaded.config.eval.eval_task,
+                "task_override": task_override(run, loaded.config),
                 "data": source,
                 "code": code,
             }

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rpecli import catalog, trust
+from rpecli.choice import canonical
 from rpecli.launch.job import DONE, FAILED, Ending, Job
 from rpecli.launch.receipt import is_done, receipt
 from rpecli.run.directory import Run
@@ -42,7 +43,8 @@ def flags(job: Job) -> list[str]:
         wanted = [] if own or request.settings is None else ["--eval", request.settings.model_dump_json()]
         wanted += [] if job.probe else ["--no-probe"]
         wanted += ["--data", str(request.folder)] if request.folder else []
-        wanted += ["--swap-encoding", request.encoding_override] if request.encoding_override else []
+        override = request.encoding_override and canonical(request.encoding_override, job.run.path)
+        wanted += ["--swap-encoding", override] if override else []
     nproc = ["--nproc", str(job.nproc)] if job.nproc > 1 else []
     track = ["--track", ",".join(job.track)] if job.track else []
     return ["--device", job.device, *nproc, *track, *stack, *wanted]

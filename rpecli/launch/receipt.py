@@ -18,7 +18,10 @@ def receipt(job: Job, config: Config | None = None) -> str | None:
     `config` saves reading the run's recipe.
     """
     request = job.request
-    if request is None or request.overwrite or request.folder or paths_in(request.encoding_override or ""):
+    if request is None or request.overwrite or request.folder:
+        return None
+    named = (request.encoding_override, request.settings and request.settings.eval_task)
+    if any(map(paths_in, filter(None, named))):
         return None
     if config is None or paths_in(config.task) or paths_in(config.encoding):
         config = job.run.config

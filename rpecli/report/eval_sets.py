@@ -94,9 +94,9 @@ def _flags(line: EvalLine) -> str:
     return " --data FOLDER" if line.get("data") else f" --eval-seed {line['eval_seed']} --samples {line['n']}"
 
 
-def flags_of(line: EvalLine, encoding: str | None) -> str:
+def flags_of(line: EvalLine, encoding: str | None, task: str | None) -> str:
     """The flags of `rpe eval` that measure a run in the way of a line that is not its own: encoding, positions, task."""
     swapped = f" --swap-encoding {shlex.quote(encoding)}" if encoding else ""
     swapped += f" --eval-loops {loops}" if (loops := line.get("loops")) else ""
-    swapped += f" --eval-task {shlex.quote(task)}" if (task := line.get("task_override")) else ""
+    swapped += f" --eval-task {shlex.quote(task)}" if task else ""
     return swapped + (f" --eval-positions {line['positions']}" if line["positions"] in ("start", "randomized") else "")

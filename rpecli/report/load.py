@@ -283,11 +283,12 @@ def _read(run: Run, keep: Callable[[EvalLine], bool]) -> tuple[list[RunResults],
         except ChoiceError as error:
             messages.append(f"{run}: its evaluations with encoding {override} are left out: {error}")
             continue
-        task = lines[0].get("task_override") if lines else None
+        named = lines[0].get("task_override") if lines else None
+        task = canonical(named, run.path) if named else None
         words = way.replace(tested_with(lines[0]), "") if task else way
         own = record | group | {"encoding": record["encoding"] + words} | ({"task": label(task)} if task else {})
         settings = _settings(record, config) | ({"measured": words} if words else {})
-        flags = eval_sets.flags_of(lines[-1], swapped) if way else ""
+        flags = eval_sets.flags_of(lines[-1], swapped, task) if way else ""
         grid = _by_sizes(lines, cells)
         results.append(RunResults(run.path, own, config, {}, _by_length(lines), settings, variant_flags=flags, grid=grid))
     return results, messages

@@ -15,7 +15,7 @@ from typing import Any
 
 from rpecli import catalog
 from rpecli.choice import ChoiceError, canonical, map_paths, parse_choice, paths_in, relative_to, split_layers
-from rpecli.config.recipe import Config
+from rpecli.config.recipe import Config, EvalSettings
 from rpecli.run.files import RunError, write_bytes
 from rpecli.run.provenance import sources
 
@@ -36,8 +36,15 @@ LIBRARIES = ("bits", "brackets", "digits", "language", "ragged", "rows")  # modu
 
 def with_copies(config: Config, run: Path) -> Config:
     """The config with the user's own files copied into a run directory and named there."""
-    choices = {key: canonical(keep(kind, choice, run), run) for kind, key, choice in _choices(config)}
-    return config.model_copy(update=choices)
+    choices: dict[str, Any] = {key: canonical(keep(kind, choice, run), run) for kind, key, choice in _choices(config)}
+    return config.model_copy(update=choices | {"eval": evaluation_with_copies(config.eval, run)})
+
+
+def evaluation_with_copies(settings: EvalSettings, run: Path) -> EvalSettings:
+    """Settings whose `eval_task`, where it is the user's own file, is the copy in a run directory."""
+    if not settings.eval_task or not paths_in(settings.eval_task):
+        return settings
+    return settings.model_copy(update={"eval_task": canonical(keep("tasks", settings.eval_task, run), run)})
 
 
 def keep(kind: str, choice: str, run: Path) -> str:

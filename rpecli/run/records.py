@@ -224,7 +224,7 @@ class EvalLine(EvalScores):
     encoding_override: str | None  # the encoding that took the place of the trained one; None for none; a path is relative to
     # the run
     task_override: NotRequired[str | None]  # the trained task with other options, where the sequences came from that; None for
-    # none
+    # none; a path is relative to the run
     code: NotRequired[str]  # fingerprint of the shipped files that measured it
     grid: NotRequired[GridCell]  # of a line that is about two sizes: `length` is then the greater one
     repeated: NotRequired[Share]  # share of the sequences that stand before in the set
