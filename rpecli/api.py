@@ -39,6 +39,7 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.launch import preflight, sizes
 from rpecli.probes.attention_map import AttentionMap, attention_map
 from rpecli.run import directory
+from rpecli.run.files import RunError
 from rpecli.run.problems import folded
 from rpecli.run.records import EvalLine, MetricsLine
 from rpecli.run.ways import evaluations_by_way
@@ -122,7 +123,7 @@ class Run:
         Args:
             lengths: As in `rpe eval --lengths`: "1x:8x" for 1, 2, 4 and 8 times the training length, or "512,1024".
             progress: Called with a line of text at every length that was measured, for example `print`.
-            settings: samples, eval_tokens, eval_seed, eval_positions, eval_task, as in a recipe.
+            settings: samples, eval_tokens, eval_seed, eval_positions, eval_loops, eval_task, as in a recipe.
 
         Raises:
             RunError: The run is not trained, or its files are damaged.
@@ -203,7 +204,7 @@ def train(
     if recipe.lr_search:
         raise ValueError("lr_search: this trains one run: write lr, or use rpe run")
     for key, purpose in configs[0].unused_keys.items():
-        if key in keys:
+        if keys.get(key) is not None:
             raise ValueError(f"{key}: of use with {purpose.removeprefix('--')} only: remove it")
     if problems := preflight.problems(recipe, source):
         raise ValueError("\n".join(map(str, problems)))
@@ -227,7 +228,8 @@ def _check_progress(progress: Any) -> None:
 
 @contextmanager
 def _saved_when_stopped() -> Iterator[None]:
-    """The stop button of a notebook, as the exception that it raises everywhere."""
+    """The stop button of a notebook, as the exception that it raises everywhere; torch keeps its number of threads."""
+    threads = torch.get_num_threads()
     try:
         yield
     except directory.Stopped as stopped:
@@ -236,6 +238,8 @@ def _saved_when_stopped() -> Iterator[None]:
         raise KeyboardInterrupt("stopped, and saved: the same call continues from here") from None
     except Interrupted:
         raise KeyboardInterrupt from None
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _texts(keys: dict[str, Any]) -> dict[str, str]:
@@ -299,10 +303,15 @@ def runs(folder: str | Path = "runs") -> pd.DataFrame:
     Raises ValueError where there is no such folder.
     """
     readable, problems = directory.readable_runs(_run_paths(folder))
+    rows = list[dict[str, Any]]()
+    for run in readable:
+        try:
+            rows += _rows_of(run)
+        except RunError as error:
+            problems.append((run.path, str(error)))
     for problem in folded(problems):
         warnings.warn(problem, stacklevel=2)
-    columns = ["run", *RUN_KEYS, "status", "parameters", "train_length", *SCORES]
-    return pd.DataFrame([row for run in readable for row in _rows_of(run)], columns=columns)
+    return pd.DataFrame(rows, columns=["run", *RUN_KEYS, "status", "parameters", "train_length", *SCORES])
 
 
 def _run_paths(folder: str | Path) -> list[Path]:
@@ -346,5 +355,8 @@ def plot_accuracy(folder: str | Path = "runs") -> "Figure":
     from rpecli.report.figures.accuracy import accuracy_figure, series_styles
     from rpecli.report.load import load_runs
 
-    evaluated = [task for task in aggregate(load_runs(_run_paths(folder)).runs) if task.lengths]
+    loaded = load_runs(_run_paths(folder))
+    for warning in loaded.warnings:
+        warnings.warn(warning, stacklevel=2)
+    evaluated = [task for task in aggregate(loaded.runs) if task.lengths]
     return plot.for_notebooks(accuracy_figure(evaluated, series_styles(evaluated)).figure)

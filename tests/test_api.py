@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,7 +160,9 @@ def test_a_run_is_trained_once_and_evaluated_at_the_lengths_asked_for(run: rpe.R
     assert run.path.name.startswith("copy-symbols-4-rope-s3-")
     assert run.record["status"] == "trained"
     assert rpe.train("copy:symbols=4", "rope", seed=3, runs=run.path.parent, device="cpu", **TINY) == run
+    threads = torch.get_num_threads()
     frame = run.evaluate("1x,2x")
+    assert torch.get_num_threads() == threads
     assert frame["length"].tolist() == [4, 8]
     assert frame["n"].tolist() == [32, 32]
     assert frame["token_accuracy"].between(0, 1).all()
@@ -286,6 +289,11 @@ def test_runs_and_reports_are_data_frames(run: rpe.Run, tmp_path: Path) -> None:
     assert {"rope", "alibi"} <= set(rpe.results("quick", ROOT / "results")["encoding"])
     assert rpe.runs(run.path).equals(frame)
     assert rpe.runs(tmp_path).empty
+    shutil.copytree(run.path.parent, tmp_path / "damaged")
+    (file,) = (tmp_path / "damaged").glob("*/recipe.yaml")
+    file.write_text(file.read_text() + "\n")
+    with pytest.warns(UserWarning, match="recipe.yaml has changed"):
+        assert rpe.runs(tmp_path / "damaged").empty
     with pytest.raises(ValueError, match="there is no folder 'nothing' in"):
         rpe.runs("nothing")
     with pytest.raises(ValueError, match="rpe report --name other writes one"):
@@ -385,7 +393,8 @@ def test_the_figure_of_runs_leaves_out_what_was_not_evaluated(tmp_path: Path) ->
         rpe.plot_accuracy(tmp_path)
     other = rpe.train("copy:symbols=4", "alibi", runs=tmp_path, device="cpu", **{**keys, "length": 6})
     other.evaluate("1x", samples=8)
-    assert len(rpe.plot_accuracy(tmp_path).axes) == 2
+    with pytest.warns(UserWarning, match="1 run trained but not evaluated"):
+        assert len(rpe.plot_accuracy(tmp_path).axes) == 2
 
 
 @pytest.mark.parametrize("name", ["none", "rope", "alibi", "t5", "fire", "fox", "cope", "selective-rope", "path-attention"])

@@ -118,6 +118,7 @@ def test_evaluation_on_a_written_set_gives_the_numbers_of_the_drawn_one(tmp_path
         (("copy", "--lengths", "1x,2x"), "--lengths 1x,2x: multiples need a training length"),
         (("sort", "--lengths", "149,150"), "has no problem longer than 149"),
         (("recalll", "--lengths", "4"), "did you mean recall"),
+        (("./no_file.py", "--lengths", "4"), "there is no .py file"),
         (("copy:symbol=3", "--lengths", "4"), "task copy has no option 'symbol': did you mean symbols?"),
     ],
 )

@@ -208,6 +208,13 @@ def test_a_search_without_a_finite_rate_leaves_its_runs_out_and_fails(here: Path
     assert rpe("ls", "runs", "--runs", "runs/.lr_search").code == 0
 
 
+def test_a_search_in_which_no_rate_trains_says_so_each_time(here: Path, rpe: tiny.Rpe) -> None:
+    file = tiny.recipe_file(here, **KEYS | {"lr_search": "1e19,1e20", "clip": "1e30", "steps": 8})
+    for command in ("train", "run", "train"):
+        result = rpe(command, file, "--jobs", 0)
+        assert (result.code, "no learning rate for RoPE on Copy" in result.err) == (1, True), result
+
+
 def test_a_run_that_another_process_works_on_keeps_what_its_record_says(tmp_path: Path) -> None:
     run = tiny.new_run(tmp_path)
     search: Any = {"taken": 6e-3, "seeds": [1000], "tried": [dict(tried(3e-3, 0.1, 3.0)), dict(tried(6e-3, 0.2, 2.0))]}
@@ -229,7 +236,7 @@ def test_encodings_with_different_chosen_rates_are_named_as_they_would_be_withou
     assert [[one.label for one in task.encodings] for task in aggregate(runs)] == [["alibi", "rope"], ["rope"]]
     fixed = replace(fake_runs.fake_run("rope", 1, {16: 1.0, 32: 0.5}), settings={"lr": 2e-3, "dropout": 0.0})
     labels = [one.label for one in aggregate([*runs[:2], fixed])[0].encodings]
-    assert labels == ["alibi lr=best of 3 from 0.001 to 0.006", "rope lr=0.002", "rope lr=best of 3 from 0.001 to 0.006"]
+    assert labels == ["alibi lr=best of 0.001/0.003/0.006", "rope lr=0.002", "rope lr=best of 0.001/0.003/0.006"]
 
 
 def test_a_report_has_a_table_of_what_was_tried_and_warns_of_the_ends() -> None:
@@ -241,9 +248,9 @@ def test_a_report_has_a_table_of_what_was_tried_and_warns_of_the_ends() -> None:
     (table,) = lr_table.tables(aggregate(runs)[0])
     assert list(table.columns) == ["encoding", "0.001", "0.003", "0.006", "taken"]
     assert table.rows == [
-        ["ALiBi, lr=best of 2 from 0.003 to 0.006", "-", "30.0 (0.5)", "60.0 (0.5)", "0.003"],
-        ["RoPE, lr=best of 3 from 0.001 to 0.006", "10.0 (0.5)", "30.0 (0.5)", "60.0 (0.5)", "0.006"],
-        ["T5 bias, lr=best of 3 from 0.001 to 0.006", "10.0 (0.5)", "30.0 (0.5)", "60.0 (0.5)", "0.003"],
+        ["ALiBi, lr=best of 0.003/0.006", "-", "30.0 (0.5)", "60.0 (0.5)", "0.003"],
+        ["RoPE, lr=best of 0.001/0.003/0.006", "10.0 (0.5)", "30.0 (0.5)", "60.0 (0.5)", "0.006"],
+        ["T5 bias, lr=best of 0.001/0.003/0.006", "10.0 (0.5)", "30.0 (0.5)", "60.0 (0.5)", "0.003"],
     ]
     assert table.bold[1] == [False, False, False, True, False]
     (warning,) = warnings.ends_of_search(runs)

@@ -12,7 +12,8 @@ from helpers import training as tiny
 from safetensors.torch import load_file
 
 from rpecli import catalog, encoding
-from rpecli.config.recipe import Config
+from rpecli.config.recipe import Config, EvalSettings
+from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.job import Job
 from rpecli.launch.stacking import MAX_STACK, group_stackable, max_stack, stack_key
 from rpecli.run.directory import Run, Stopped, find_runs
@@ -447,6 +448,17 @@ def test_without_the_option_nothing_is_stacked_on_a_cpu(tmp_path: Path, rpe: tin
     file = tiny.recipe_file(tmp_path, seed="0:2")
     assert rpe("train", file, "--runs", tmp_path / "runs", "--jobs", 0, "--device", "cpu").code == 0
     assert [run.record["stacked"] for run in find_runs(tmp_path / "runs")[0]] == [None, None]
+
+
+def test_runs_that_several_processes_train_or_that_are_evaluated_otherwise_are_not_joined(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    runs = created(tmp_path, 2)
+    assert len(group_stackable([Job(run, train=True, nproc=2) for run in runs], 16)) == 2
+    requests = [EvalRequest(EvalSettings(lengths=lengths)) for lengths in ("1x,2x", "1x,3x")]
+    alone = group_stackable([Job(run, True, request) for run, request in zip(runs, requests, strict=True)], 16)
+    assert [(job.runs, job.request) for job in alone] == [((run,), request) for run, request in zip(runs, requests, strict=True)]
+    result = rpe("train", "tiny", "--nproc", "2", "--stack", "4")
+    assert result.code == 2
+    assert "--stack 4 trains several runs in one process, --nproc 2 one run in several: give one of them" in result.err
 
 
 def test_a_word_that_the_option_does_not_know_is_a_mistake(tmp_path: Path, rpe: tiny.Rpe) -> None:

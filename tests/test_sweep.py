@@ -204,13 +204,14 @@ def test_a_dry_run_counts_the_cores_that_the_processes_of_a_run_take(tmp_path: P
         assert said in _dry_run.summary(runs, Workplace("cpu", None, nproc=nproc))[1]
 
 
-def test_a_stopped_run_is_planned_from_its_last_validation(tmp_path: Path) -> None:
+def test_a_stopped_run_is_planned_from_its_checkpoint(tmp_path: Path) -> None:
     recipe, runs = tmp_path / "mine.yaml", tmp_path / "runs"
     recipe.write_text(SMALL)
     run = Run.create(config_load.load(str(recipe))[0].configs()[1], runs)
     run_folders.append_line(run.metrics_file, run_folders.validation(2, 0.5))
     run.checkpoint_file.write_bytes(b"")
     run.update(status="stopped", step=2)
+    run_folders.append_line(run.metrics_file, run_folders.validation(3, 0.5))  # after the checkpoint: done again
     assert states(runs, recipe) == ["to train", "to resume at step 2", "to train", "to train"]
 
 

@@ -50,6 +50,10 @@ def test_a_tracker_is_told_every_validation_and_every_evaluated_length(
             assert any(entry == values for entry, _ in logged)
     assert logged[-1] == ({}, -1)
     assert [path.name for path in (here / "runs" / track.FOLDER).iterdir()] == ["wandb"]
+    (run, *_), steps = find_runs(here / "runs")[0], slice(len(logged), None)
+    with track.tracked(("wandb",), run) as trackings:  # of a run that was trained before
+        trackings.evaluation(run.evaluations()[0])
+    assert logged[steps][0][1] == run.record["step"]
 
 
 def broken(where: str, error: BaseException) -> Callable[..., Any]:

@@ -93,6 +93,9 @@ def test_an_exported_run_is_evaluated_where_it_is_and_imported(here: Path, rpe: 
     moved = Run(Path("shared") / run.name)
     data = json.loads(rpe("eval", moved, "--lengths", "4,16", "--jobs", 0, "--device", "cpu", "--json").out)
     assert [line["length"] for line in data[0]["eval"]] == [4, 8, 16]
+    assert "Next: rpe report --runs shared" in rpe("eval", moved, "--lengths", "4,16", "--jobs", 0, "--device", "cpu").out
+    assert rpe("export", run.name, "--runs", evaluated, "--out", "shared").code == 0
+    assert [line["length"] for line in moved.evaluations()] == [4, 8, 16], "what was measured there stays"
     assert rpe("import", "shared").out == f"Imported: runs/{run.name}\nNext: rpe ls runs\n"
     copied = Run(Path("runs") / run.name)
     assert copied.weights_file.read_bytes() == run.weights_file.read_bytes()
@@ -152,8 +155,10 @@ def test_a_copy_that_was_cut_short_is_finished_by_the_same_command(here: Path, r
     run = find_runs(evaluated)[0][0]
     target = transfer.copy(run, here / "runs")
     target.record_file.unlink()
+    (target.path / f"weights.safetensors.{1 << 30}.tmp").write_bytes(b"of a process that was killed")
     assert rpe("import", run).code == 0
     assert Run(target.path).is_trained
+    assert not list(target.path.glob("*.tmp"))
     (here / "elsewhere" / run.name).mkdir(parents=True)
     (here / "elsewhere" / run.name / "diary.txt").write_text("mine")
     result = rpe("import", run, "--runs", "elsewhere")

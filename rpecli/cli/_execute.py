@@ -44,7 +44,7 @@ class Workplace:
         place = parse_place(on)
         if place is None:
             check_device(device)
-        parse_stack(stack, "cpu")
+        parse_stack(stack, "cpu", nproc)
         return cls(device, jobs, nproc, parse_track(track), stack, place)
 
     def open(self) -> None:
@@ -64,10 +64,12 @@ class Workplace:
         return execute(stack_jobs(jobs, parse_stack(self.stack, self.device)), self.jobs, stop_on_failure, self.place)
 
 
-def parse_stack(stack: str, device: str) -> int:
+def parse_stack(stack: str, device: str, nproc: int = 1) -> int:
     """How many runs may train as one batched program, from `--stack`; 1: none are combined."""
     if stack == "off":
         return 1
+    if nproc > 1 and stack != "auto":
+        stop(f"--stack {stack} trains several runs in one process, --nproc {nproc} one run in several: give one of them", USAGE)
     from rpecli.launch import stacking
 
     try:

@@ -152,7 +152,7 @@ AddEncoding = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,...",
-        help="Encodings beside those of the recipe, such as ./mine.py.",
+        help="Encodings beside the others, such as ./mine.py.",
         autocompletion=complete_names("encodings"),
     ),
 ]
@@ -179,8 +179,8 @@ Stack = Annotated[
     str,
     typer.Option(
         metavar="auto|on|off|N",
-        help="Train runs that differ only in seed as one batched program, at most N at a time. auto: on for CUDA, where small "
-        "models wait for kernel launches; off for a CPU, where separate processes are faster.",
+        help="Train runs that differ only in seed or learning rate as one batched program, at most N at a time. auto: on for "
+        "CUDA, where small models wait for kernel launches; off for a CPU, where separate processes are faster.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]

@@ -25,12 +25,13 @@ def run_lines(run: Run, folder: Path) -> list[str]:
     record, config = run.record, run.config
     encoding = display_trained(record["encoding"], record["positions"])
     lengths = f"lengths {config.min_length} to {config.length}"
+    batch = plural(config.batch, "sequence") if config.batch else f"{config.tokens:,} tokens"
     parameters = f"{record['parameters']:,} parameters, " if record.get("parameters") else ""
     return [
         f"{display('tasks', record['task'])}, {encoding}, seed {record['seed']}   ({run.name})",
         f"State      {_state(run)}",
         f"Model      {parameters}{plural(config.n_layer, 'layer')}, {plural(config.n_head, 'head')}, width {config.d_model}",
-        f"Training   {lengths}, {config.tokens:,} tokens per batch, learning rate {config.lr:g}",
+        f"Training   {lengths}, {batch} per batch, learning rate {config.lr:g}",
         *([f"Weights    {chosen_weights(record)}"] if "checkpoint" in record else []),
         *_accuracy_lines(run),
         *_learning_lines(run),

@@ -26,18 +26,18 @@ def choices(recipe: Recipe, runs: Path) -> Choices:
 
 
 def search(recipe: Recipe, study: str, runs: Path, place: Workplace) -> Choices:
-    """The runs of a recipe with their learning rates, once the trials that are missing are done."""
+    """The runs of a recipe with their learning rates, once the trials that are missing are done; stops where no run has one."""
     known = choices(recipe, runs)
-    todo = [trial for trial in known.trials if not lr_search.has_ended(Run(runs / FOLDER / trial.id))]
-    if not todo:
-        return known
-    rates = ", ".join(f"{rate:g}" for rate in recipe.lr_search)
-    say(f"Learning-rate search: {plural(len(todo), 'run')} of {len(known.trials)} to train, with rates {rates}.", err=True)
-    created, _ = create_runs(todo, study, runs / FOLDER)
-    place.do([place.job(trial) for trial in created])
-    known = choices(recipe, runs)
-    if known.searches:
-        say(f"Chosen by validation on training lengths: {_chosen(known)}.", err=True)
+    if todo := [trial for trial in known.trials if not lr_search.has_ended(Run(runs / FOLDER / trial.id))]:
+        rates = ", ".join(f"{rate:g}" for rate in recipe.lr_search)
+        say(f"Learning-rate search: {plural(len(todo), 'run')} of {len(known.trials)} to train, with rates {rates}.", err=True)
+        created, _ = create_runs(todo, study, runs / FOLDER)
+        place.do([place.job(trial) for trial in created])
+        known = choices(recipe, runs)
+        if known.searches:
+            say(f"Chosen by validation on training lengths: {_chosen(known)}.", err=True)
+    if not known.configs and tell_undecided(known, runs):
+        raise SystemExit(FAILURE)
     return known
 
 

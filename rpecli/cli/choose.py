@@ -57,7 +57,7 @@ def choose(
     runs: flags.Runs = Path("runs"),
     jobs: flags.Jobs = None,
     device: flags.Device = "auto",
-    name: flags.Name = None,
+    name: Annotated[str | None, typer.Option(help="Name of the report; by default choose-TASK.")] = None,
     out: flags.Out = Path("results"),
     as_json: flags.Json = False,
 ) -> None:

@@ -77,7 +77,8 @@ def evaluate(
     else:
         _print_accuracy(requests, tables)
         if not (failed or read_only):
-            print_next("rpe report", runs)
+            folders = {run.path.parent for run in requests}
+            print_next("rpe report", folders.pop() if len(folders) == 1 else runs)
     if failed:
         stop("some of the runs failed: fix the cause and start the same command again", FAILURE)
     if read_only:

@@ -67,7 +67,7 @@ def work(
         if not selected[0].is_trained:
             follow_first_process(selected[0], device)
         return
-    max_stack = parse_stack(stack, device)
+    max_stack = parse_stack(stack, device, nproc)
     requests = dict.fromkeys(selected) if train_only else _requests(selected, request, swap_encoding)
     probe = not (train_only or no_probe)
     jobs = [Job(run, not run.is_trained, request, probe, device, nproc, trackers) for run, request in requests.items()]

@@ -1,7 +1,7 @@
 """What contradicts in a recipe: keys that are each valid, and together are not, or are of no use."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -83,6 +83,8 @@ def _variation_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str])
             flag = next(iter(points[0])).replace("_", "-")
             remedy = f"write one value, and measure more with rpe eval --{flag}"
             yield Problem(location, name, f"is about evaluation, and its runs would be the same ones: {remedy}")
+        elif not uncertain & DECIDING and (use := _use_of(recipe, points[0])):
+            yield Problem(location, name, f"is of use with {use} only: its runs would be the same ones")
 
 
 def _is_fixed(recipe: Recipe, axis: str, points: sweep.Axis) -> bool:
@@ -90,6 +92,13 @@ def _is_fixed(recipe: Recipe, axis: str, points: sweep.Axis) -> bool:
     every = recipe.model_copy(update={"exclude": [], "seed": recipe.seed[:1]})
     one, both = (every.model_copy(update={"vary": {**recipe.vary, axis: some}}) for some in (points[:1], points))
     return len(one.configs()) == len(both.configs())
+
+
+def _use_of(recipe: Recipe, point: Collection[str]) -> str:
+    """What the keys of a point are of use with, where no run of a recipe reads any of them; else empty."""
+    unused = [config.unused_keys for config in recipe.model_copy(update={"exclude": [], "seed": recipe.seed[:1]}).configs()]
+    read = any(key not in keys for keys in unused for key in point)
+    return "" if read else unused[0][next(iter(point))].removeprefix("--")
 
 
 def _exclusion_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:

@@ -189,6 +189,8 @@ class Config(TrainSettings):
         unused = {} if self.positions != "start" else {"max_position": "--positions offset, randomized or coupled"}
         unused |= {} if self.positions == "randomized" else {"positions_per": "--positions randomized"}
         unused |= {"tokens": "batches that are counted in tokens (no --batch)"} if self.batch else {}
+        scaled = dict.fromkeys(("logit_scale_on", "logit_scale_in"), "--logit-scale")
+        unused |= scaled if self.logit_scale == "none" else {}
         return unused | ({} if split_switch(self.encoding)[1] else {"switch_fraction": "an encoding such as rope:then=none"})
 
     @property

@@ -62,12 +62,12 @@ def _left_to_train(config: Config, run: Run, name: str, new: str) -> PlannedRun:
 
 
 def _steps_done(run: Run) -> int | None:
-    """The step of the last validation of a run that goes on from its checkpoint; None for one that is trained."""
+    """The step at which a run goes on from its checkpoint; None for one that is trained."""
     with suppress(RunError, OSError):
         if run.is_trained:
             return None
         if run.record["status"] != Status.CREATED and run.checkpoint_file.exists():
-            return int((run.last_metrics() or {}).get("step", 0))
+            return int(run.record.get("step", 0))
     return 0
 
 

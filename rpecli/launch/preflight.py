@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rpecli import encoding, options, task
+from rpecli import catalog, encoding, options, task
 from rpecli.choice import ChoiceError, parse_choice, paths_in, split_layers, split_switch
 from rpecli.config.recipe import Config, Recipe, label
 from rpecli.config.yaml_source import Problem, RecipeSource
@@ -145,8 +145,15 @@ def encodings_to_try(config: Config, sequence: int = 16, choice: str | None = No
 
 
 def faults(trials: Iterable[Trial]) -> list[str]:
-    """What is wrong with code that a command names beside a recipe; shipped code without options is not tried."""
-    return list(_problems_of_trials([t for t in trials if paths_in(t.choice) or parse_choice(t.choice)[1]]).values())
+    """What is wrong with code that a command names beside a recipe; shipped code without options is not tried.
+
+    Raises ChoiceError for a file that is not there.
+    """
+    tried = [t for t in trials if paths_in(t.choice) or parse_choice(t.choice)[1]]
+    for trial in tried:
+        for path in paths_in(trial.choice):
+            catalog.find(trial.kind, str(path))
+    return list(_problems_of_trials(tried).values())
 
 
 def _sequence(config: Config) -> int:

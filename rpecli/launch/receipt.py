@@ -20,8 +20,8 @@ def receipt(job: Job, config: Config | None = None) -> str | None:
     request = job.request
     if request is None or request.overwrite or request.folder:
         return None
-    named = (request.encoding_override, request.settings and request.settings.eval_task)
-    if any(map(paths_in, filter(None, named))):
+    evaluated = request.settings.eval_task if request.settings else None
+    if paths_in(request.encoding_override or "") or paths_in(evaluated or ""):
         return None
     if config is None or paths_in(config.task) or paths_in(config.encoding):
         config = job.run.config

@@ -20,23 +20,23 @@ def stack_key(config: Config) -> str:
 def group_stackable(jobs: list[Job], max_stack: int) -> list[Job]:
     """Joins training jobs that differ only in seed or rate and stand at the same step into stacks of at most `max_stack` runs.
 
-    The stacks come first, then the runs that train alone, then the jobs that do not train.
+    Runs that several processes train, and those that are evaluated otherwise, are not joined. The stacks come first, then the
+    runs that train alone, then the jobs that do not train.
     """
     from rpecli.train.state import checkpoint_step
 
-    groups: dict[str, dict[int | None, list[Job]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[object, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         if job.train:
-            groups[stack_key(job.run.config)][checkpoint_step(job.run)].append(job)
+            groups[stack_key(job.run.config), checkpoint_step(job.run), job.request].append(job)
     stacks, unstacked = [], []
-    for by_step in groups.values():
-        for step, group in by_step.items():
-            for start in range(0, len(group), max(1, max_stack)):
-                part = group[start : start + max_stack]
-                if len(part) > 1 and step is not None:
-                    stacks.append(replace(part[0], stacked_with=tuple(job.run for job in part[1:])))
-                else:
-                    unstacked += part
+    for (_, step, _), group in groups.items():
+        for start in range(0, len(group), max(1, max_stack)):
+            part = group[start : start + max_stack]
+            if len(part) > 1 and step is not None and part[0].nproc == 1:
+                stacks.append(replace(part[0], stacked_with=tuple(job.run for job in part[1:])))
+            else:
+                unstacked += part
     return [*stacks, *unstacked, *(job for job in jobs if not job.train)]
 
 

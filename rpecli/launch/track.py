@@ -130,7 +130,7 @@ class Trackings:
 
     def __init__(self, names: tuple[str, ...], run: Run):
         self.trackings = [Tracking(name, run) for name in names]
-        self.step = 0  # of the last validation
+        self.step = int((run.last_metrics() or {}).get("step", 0))  # of the last validation
         self.problems: list[str] = []  # once they are closed
 
     def validation(self, line: Mapping[str, Any]) -> None:

@@ -230,8 +230,8 @@ def _told_apart_by(run: RunResults) -> dict[str, Any]:
     search = run.record.get("lr_search")
     if not search:
         return run.settings
-    rates = [one["lr"] for one in search["tried"]]
-    tried = {"lr": f"best of {len(rates)} from {rates[0]:g} to {rates[-1]:g}"}
+    rates = "/".join(f"{one['lr']:g}" for one in search["tried"])
+    tried = {"lr": f"best of {rates}"}
     return run.settings | tried | {"search_seed": ",".join(map(str, search.get("seeds", [])))}
 
 

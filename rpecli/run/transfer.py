@@ -13,7 +13,7 @@ from pathlib import Path
 from rpecli import catalog
 from rpecli.escape import name_problem
 from rpecli.run.directory import Run
-from rpecli.run.files import RunError, read_bytes, reason, write_files, write_json
+from rpecli.run.files import RunError, read_bytes, reason, remove_temporary, write_files, write_json
 
 PRIVATE = ("pid", "process")  # keys of run.json that mean nothing elsewhere
 
@@ -29,9 +29,15 @@ def copy(run: Run, folder: Path, more: Mapping[str, bytes] = {}) -> Run:
     target = Run(folder / record["id"])
     _require_room(run, target)
     for name, data in {**dict(_files(run)), **more}.items():
-        write_files((target.path / name).parent, {Path(name).name: data})
+        own = _lines_of(target.path / name) if name in MEASURED else []
+        write_files((target.path / name).parent, {Path(name).name: data + b"".join(line for line in own if line not in data)})
     write_json(target.record_file, record)
     return target
+
+
+def _lines_of(file: Path) -> list[bytes]:
+    """What was measured in a copy, which a copy made anew keeps."""
+    return (read_bytes(file) or b"").splitlines(keepends=True)
 
 
 def _require_room(run: Run, target: Run) -> None:
@@ -46,7 +52,8 @@ def _require_room(run: Run, target: Run) -> None:
 
 
 def _known_only(run: Run) -> bool:
-    """Whether a directory holds nothing but what `copy` writes."""
+    """Whether a directory holds nothing but what `copy` writes, once what a kill cut short is removed."""
+    remove_temporary(run.path)
     known = {file.name for file in _plain_files(run)} | {catalog.COPIES, "README.md"}
     return {path.name for path in run.path.iterdir()} <= known
 
@@ -63,6 +70,7 @@ def _plain_files(run: Run) -> tuple[Path, ...]:
     return run.recipe_file, run.metrics_file, run.evaluations_file, run.probes_file, run.weights_file
 
 
+MEASURED = Run(Path()).evaluations_file.name, Run(Path()).probes_file.name  # a line for each measurement, in any order
 RECORDS = tuple(path.name for path in _plain_files(Run(Path()))[:-1])  # what a report may read, beside run.json and code/
 
 
