@@ -100,7 +100,11 @@ class Automaton:
         counts, sums = _counts(self, _table_size(length)), [0] * len(self.next)
         ways = [int(state == 0) for state in range(len(self.next))]  # words of the length so far that lead to each state
         for left in range(length - 1, -1, -1):
-            ways = [sum(ways[s] * self.next[s].count(state) for s in range(len(ways))) for state in range(len(ways))]
+            before, ways = ways, [0] * len(ways)
+            for n, targets in zip(before, self.next, strict=True):
+                for state in targets:
+                    if state >= 0:
+                        ways[state] += n
             sums = [total + n * counts[left][state] for state, (total, n) in enumerate(zip(sums, ways, strict=True))]
         return [total / (length * counts[length][0]) for total in sums]
 

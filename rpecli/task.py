@@ -197,7 +197,10 @@ def build(choice: str) -> Task:
     """
     name, options = parse_choice(choice)
     cls = catalog.load_class("tasks", name, Task)
-    task = catalog.construct(cls, (), catalog.convert(cls, options, f"task {name}"), f"task {choice}")
+    values = catalog.convert(cls, options, f"task {name}")
+    if values.get("symbols", 1) < 1:
+        raise ChoiceError(f"task {choice}: symbols is at least 1, not {values['symbols']}")
+    task = catalog.construct(cls, (), values, f"task {choice}")
     symbols = getattr(task, "symbols", None)
     if not isinstance(symbols, int) or isinstance(symbols, bool) or symbols < 1:
         raise ChoiceError(f"task {choice}: symbols={symbols!r:.40}: a whole number from 1 on is needed: write symbols = 8")
@@ -210,7 +213,8 @@ def measured_chance(task: Task, length: int, sequences: int = 4000) -> float:
 
     Where sets are predicted, the place is a part of what is read: the likeliest set of all places.
 
-    `sequences` are fewer where they are long. Good to 0.01.
+    `sequences` are fewer where they are long. Its standard error is about 0.01 where answers have one or two tokens, and
+    less where they have more.
     """
     n = max(200, min(sequences, 2_000_000 // max(1, task.sequence(length))))
     batch = task.sample(np.random.default_rng(0), n, length)

@@ -1,6 +1,7 @@
 """Pairs of a key and a value, then some of the keys: the sum of their values modulo the number of values.
 
-Format       > k3 m1 k7 m0 ... ? k7 k3 ... | [m1] .      n symbols and the mark ?; a share `queries` of them are behind it
+Format       > k3 m1 k7 m0 ... ? k7 k3 ... | [m1] .      n symbols and the mark ?; a share `queries` of them are behind it.
+             An odd rest is left out, and there are no fewer pairs than questions, so that the shortest strings have 3 symbols
 Input law    keys without repeats, values uniform; the keys after the mark are a random part of those before it, without repeats.
              There are at most `keys` pairs, after which longer strings hold more questions
 Chance       1 / values

@@ -7,6 +7,9 @@ Why          counting modulo the length of the word: positions tell it, the lett
 """
 
 from rpecli.language import Automaton, Regular
+from rpecli.task import SPECIAL
+
+MAX_LETTERS = 63 - SPECIAL  # as many tokens as a set has bits
 
 
 class Periodic(Regular):
@@ -22,6 +25,8 @@ class Periodic(Regular):
         if not (word.isascii() and word.isalnum()):
             raise ValueError(f"word has letters and digits, such as abab, not {word!r}")
         self.letters = sorted(set(word))
+        if len(self.letters) > MAX_LETTERS:
+            raise ValueError(f"word has at most {MAX_LETTERS} different letters and digits")
         self.symbols = len(self.letters)
         states = [[-1] * self.symbols for _ in word]
         for state, letter in enumerate(word):

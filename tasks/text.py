@@ -4,8 +4,9 @@ Format       > [b1] ... [bn]      n bytes (tokens=char: characters) of the text,
 Input law    in training a window that begins anywhere in the first 80 % of the text; in evaluation windows side by side from the
              last 10 %, nearly the same text at every length
              stride=16: sliding windows. In evaluation a window ends every 16 tokens, its last 16 tokens are scored, and they are
-             the same tokens at every length: a longer window is more context before them and nothing else. Of windows side by
-             side a longer one also has fewer tokens with little before them, which alone makes perplexity fall
+             the same tokens at every length from 16 on: a longer window is more context before them and nothing else; of a
+             shorter one all tokens are scored. Of windows side by side a longer one also has fewer tokens with little before
+             them, which alone makes perplexity fall
 Chance       the share of the most frequent token; in nats, the entropy of single tokens
 Why          perplexity against length is how language models are compared past their training length
 Path         a file, a folder or a pattern of plain text in UTF-8; several files are joined, with separator= between them.

@@ -1,5 +1,7 @@
 """Words of formal languages: every word of a length is equally likely, and lengths without words are known."""
 
+import string
+
 import numpy as np
 import pytest
 from solvers.languages import SOLVERS
@@ -113,3 +115,10 @@ def test_a_long_word_is_drawn_in_a_moment_and_is_one() -> None:
 def test_an_option_without_a_meaning_is_refused(choice: str, message: str) -> None:
     with pytest.raises(ChoiceError, match=message):
         tasks.build(choice)
+
+
+def test_a_word_of_too_many_letters_is_refused() -> None:
+    letters = string.ascii_letters + string.digits
+    assert tasks.build(f"periodic:word={letters[:59]}").sample(np.random.default_rng(0), 1, 59).sets_BxT is not None
+    with pytest.raises(ChoiceError, match="word has at most 59 different letters and digits"):
+        tasks.build(f"periodic:word={letters[:60]}")

@@ -15,6 +15,7 @@ from rpecli.config import load as config_load
 from rpecli.evaluate import measure
 from rpecli.run import code
 from rpecli.run.directory import Run
+from rpecli.trial import child
 
 BIAS = '''"""Mine."""
 
@@ -248,6 +249,27 @@ def test_broken_code_is_told_with_its_line_before_anything_starts(
         assert "Traceback" not in result.err
         assert "HELLO" not in result.err
     assert not Path("runs").exists()
+
+
+def test_a_task_that_is_wrong_at_other_lengths_is_told(rpe: tiny.Rpe, here: Path) -> None:
+    beyond = "return prompt_answer(x_BxN, x_BxN * 0 + (8 if x_BxN.shape[1] == 24 else 0))"
+    Path("mine.py").write_text(TASK.replace("return prompt_answer(x_BxN, x_BxN)", beyond))
+    result = rpe("check", "./mine.py")
+    assert result.code == 1
+    told = " ".join(result.out.split())
+    assert "layout at length 24: gave tokens from 1 to 12" in told
+    late = "has_length = lambda self, length: length > 9\n\n    def layout(self, x_BxN):\n        return x_BxN[:, 99]"
+    Path("late.py").write_text(TASK.replace("def layout(self, x_BxN):\n        return prompt_answer(x_BxN, x_BxN)", late))
+    shown = rpe("show", "./late.py")
+    assert (shown.code, "late.py:" in shown.err, "Traceback" in shown.err) == (2, True, False), shown
+
+
+def test_a_hook_that_waits_for_a_busy_machine_is_not_stopped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is of computing: a process that gets no turn has not computed."""
+    monkeypatch.setattr(child, "SECONDS", 0.5)
+    Path("slow.py").write_text(TASK.replace("return rng", "import time; time.sleep(0.7); return rng"))
+    (problem,) = child.problems([child.Trial("tasks", str(here / "slow.py"), lengths=(4,))])
+    assert problem is None
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def _value(kind: object, text: str) -> Any:
 
 
 def sentence(choice: str) -> str | None:
-    """`yes: ALiBi 1.00 of strings after 350 of 1000 steps, RoPE 0.98; NoPE 0.41`; None where it was not measured."""
+    """`yes, share of strings right: ALiBi 1.00 (350 steps); NoPE 0.41`; None where it was not measured."""
     measured = sorted(results().get(choice, []), key=lambda result: -result.exact_match)
     if not measured:
         return None
@@ -137,7 +137,8 @@ def _steps(result: Result) -> str:
 
 
 def tried(choice: str) -> str | None:
-    """What was tried in vain, `RoPE 0.04 with lengths 1 to 8, ...`, a line per attempt; None for a task that is learned."""
+    """What was tried with other settings, `RoPE 0.04 with lengths 1 to 8, ...`, a line per attempt; None for a task that is
+    learned at its defaults."""
     if any(result.is_learned for result in results().get(choice, [])):
         return None
     lines = [

@@ -160,6 +160,8 @@ def _gradients(subject: Subject) -> str:
 def _stacked(subject: Subject) -> None:
     configs = [subject.config(seed=seed, length=8, tokens=64) for seed in (0, 1)]
     reason = stacked.why_not_stackable(configs, torch.device("cpu"))
+    if reason and "no gradient" in reason:
+        raise DoesNotApply(f"{reason}: see gradients")
     if reason and reason.startswith("torch cannot"):
         raise DoesNotApply(f"{reason}; seeds train one by one, which takes longer on a GPU")
     if reason:

@@ -32,8 +32,12 @@ class Subject:
 
     @cached_property
     def lengths_to_draw(self) -> list[int]:
-        """Those of the lengths that have problems, as far as trying them is quick."""
-        return [length for length in self.lengths if self.has_length(length) and length <= LONGEST_TRIED]
+        """Those of the lengths that have problems, as far as trying them is quick; where none has, the nearest to the first."""
+        having = [length for length in self.lengths if self.has_length(length)]
+        if not having:
+            near = self.tried.call("has_length", self.task.nearest_length, self.lengths[0])
+            having = [near] * self.has_length(near)
+        return [length for length in having if length <= LONGEST_TRIED]
 
     def has_length(self, length: int) -> bool:
         has = self.tried.call("has_length", self.task.has_length, length)

@@ -73,7 +73,11 @@ def _lengths(subject: Subject) -> str:
     has = [length for length in range(1, EVERY + 1) if subject.has_length(length)]
     for length in sorted({*has, *subject.lengths_to_draw}):
         subject.tried.when = f" at length {length}"
-        width = subject.batch(length).tokens_BxT.shape[1]
+        batch = subject.batch(length)
+        subject.require(
+            "layout", proofs.out_of_range(subject.task, batch) or proofs.unmarked(batch) or proofs.wrong_answers(batch)
+        )
+        width = batch.tokens_BxT.shape[1]
         stated = subject.tried.call("sequence", subject.task.sequence, length)
         if not isinstance(stated, int | np.integer) or stated < width:
             subject.require("sequence", f"returned {described(stated)}, but a sequence has {width} tokens")
