@@ -20,7 +20,7 @@ from rpecli.probes import inspect as inspecting
 from rpecli.probes import invariance, similarity
 from rpecli.probes.inspect import inspect
 from rpecli.probes.invariance import probe
-from rpecli.probes.store import run_names
+from rpecli.probes.store import run_names, tell_apart
 from rpecli.report import probe_values
 from rpecli.report.figures import attention as probe_figure
 from rpecli.report.tables import attention_text as probe_text
@@ -146,6 +146,16 @@ def test_an_inspection_has_every_length_layer_and_head(inspection: dict[str, Any
                 assert 0 <= head["entropy"] <= head["uniform"] + 1e-4
             assert [[0 <= fit["r2"] <= 1 for fit in layer] for layer in line["scores"]] == [[True] * 2] * 2
             assert (line["terms"] is not None) == (run["encoding"] == "learned")
+
+
+def test_runs_that_differ_in_their_recipe_have_sentences_of_their_own(tmp_path: Path) -> None:
+    made = [tiny.new_run(tmp_path, seed=seed, steps=steps) for steps, seed in ((4, 0), (4, 1), (8, 0))]
+    records = [run_names(run, EvalRequest()) | {"train_length": run.config.length} for run in made]
+    tell_apart(records, made)
+    assert [record["title"] for record in records] == ["RoPE, steps=4", "RoPE, steps=4", "RoPE, steps=8"]
+    alike = records[:2]
+    tell_apart(alike, made)
+    assert alike[0]["title"] == "RoPE, steps=4", "repeats with other seeds are told together"
 
 
 def test_pairs_are_of_one_task(runs: list[Run], tmp_path: Path) -> None:

@@ -146,10 +146,12 @@ def _check_out(out: Path) -> None:
 
 def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str, output: Output) -> None:
     from rpecli.probes import inspect as probe
+    from rpecli.probes.store import tell_apart
     from rpecli.report.attention_sentences import attention_sentences
     from rpecli.report.tables import attention_text
 
     inspection = probe.inspect(requests, lengths, device, output.leaving_out)
+    tell_apart(inspection["runs"], requests)
     folder = next((request.folder for request in requests.values()), None)
     for record in inspection["runs"]:
         if missing := ", ".join(map(str, record["missing_lengths"])):
@@ -167,7 +169,7 @@ def _show_attention(requests: dict[Run, EvalRequest], lengths: str, device: str,
 
 def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], device: str, output: Output) -> None:
     from rpecli.probes import invariance
-    from rpecli.probes.store import run_names
+    from rpecli.probes.store import run_names, tell_apart
     from rpecli.report.attention_sentences import shift_sentences
     from rpecli.report.probe_values import run_name
     from rpecli.report.tables import attention_text
@@ -185,6 +187,7 @@ def _show_shifts(requests: dict[Run, EvalRequest], distances: tuple[int, ...], d
                     warn(f"{run.name}: logits are not a number after a shift by {', '.join(dict.fromkeys(unknown))}")
         except Stopped as stopped:
             raise (Interrupted if stopped.signal == signal.SIGINT else Terminated) from None
+    tell_apart(records, requests)
     files = _write_figures(output.folder, {"runs": records}, lines)
     if output.as_json:
         print_json(lines)

@@ -1,7 +1,8 @@
 """The lines of a run's probes.jsonl, looked up by the weights, the conditions and the evaluation sets they belong to."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from rpecli.model import LoadedModel
 from rpecli.run.directory import Run, group_of
 from rpecli.run.records import AttentionLine, EvalIdentity, ProbeLine, RunIdentity
 from rpecli.titles import display, display_trained
+
+NOT_TOLD = ("task", "encoding", "positions", "seed", "data_seed")  # keys that titles have, or that make repeats of a run
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,18 @@ def run_names(run: Run, request: EvalRequest) -> dict[str, Any]:
     swapped = canonical(override, run.path)
     title = f"{title} as {display('encodings', swapped)}"
     return names | {"label": f"{label} as {recipe.label(swapped)}", "title": title, "group": group_of(swapped)}
+
+
+def tell_apart(records: Sequence[dict[str, Any]], runs: Collection[Run]) -> None:
+    """Adds the recipe keys in which runs of one task, encoding and training length differ to their titles: `RoPE, steps=500`."""
+    configs, alike = {run.name: run.config for run in runs}, defaultdict[Any, list[dict[str, Any]]](list)
+    for record in records:
+        alike[record["task"], record["title"], record["train_length"]].append(record)
+    for members in alike.values():
+        settings = [configs[record["run"]].identity for record in members]
+        keys = [key for key in settings[0] if key not in NOT_TOLD and len({str(own.get(key)) for own in settings}) > 1]
+        for record, own in zip(members, settings, strict=True):
+            record["title"] += "".join(f", {key}={own.get(key)}" for key in keys)
 
 
 def matching_lines(run: Run, probes: Sequence[str], keys: Mapping[str, object]) -> list[Any]:
