@@ -131,7 +131,7 @@ def in_order(published: list[float], ours: list[float], seeds: int = 3) -> order
     one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "compare": "order"})
     outcomes = [
         outcome.outcome(one_bin, cell(arm=arm, seeds=[[value]]), results(*[[own]] * seeds))
-        for arm, value, own in zip("abcdefgh", published, ours, strict=False)
+        for arm, value, own in zip("abcdefghi", published, ours, strict=False)
     ]
     assert {each.verdict for each in outcomes} == {"order only"}
     return order.orders(outcomes)[0]
@@ -150,8 +150,28 @@ def test_orders_are_compared_by_rank() -> None:
     one_swap = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.4, 0.3, 0.2, 0.1])
     assert one_swap.correlation == pytest.approx(1 - 6 * 2 / (6 * 35))  # 1 - 6 sum d^2 / (n (n^2 - 1))
     assert one_swap.interval == pytest.approx((0.382651, 0.996133), abs=1e-6)  # tanh(1.7631 +- 1.3600)
+    assert one_swap.p == pytest.approx(2 * 6 / 720)  # itself, the same order, and four more with two neighbours exchanged
     assert in_order([0.9, 0.7, 0.5], [0.3, 0.2, 0.1]).correlation is None  # three encodings
     assert in_order([0.5, 0.5, 0.5, 0.5], [0.3, 0.2, 0.1, 0.0]).interval is None  # no order
+
+
+def test_the_permutation_test_decides_whether_an_order_is_as_published() -> None:
+    published = [0.9, 0.8, 0.5, 0.1, 0.05]
+    same = in_order(published, [0.8, 0.7, 0.4, 0.2, 0.0])
+    assert (same.p, same.is_like_published) == (pytest.approx(2 / 120), True)  # of 120 orders the same one, and the opposite
+    swapped = in_order(published, [0.8, 0.7, 0.4, 0.0, 0.2])
+    assert (swapped.p, swapped.is_like_published) == (pytest.approx(2 * 5 / 120), False)
+    opposite = in_order(published, [0.0, 0.2, 0.4, 0.7, 0.8])
+    assert (opposite.p, opposite.is_like_published) == (pytest.approx(2 / 120), False)
+    four = in_order(published[:4], [0.8, 0.7, 0.4, 0.2])
+    assert (four.correlation, four.p, four.is_like_published) == (pytest.approx(1), None, None)
+    assert "0.017" in tables.order_table([same]).markdown()
+
+
+def test_more_than_eight_encodings_are_permuted_at_random_and_always_the_same() -> None:
+    values = [n / 10 for n in range(9)]
+    ours = [0.2, 0.0, 0.1, 0.4, 0.3, 0.6, 0.5, 0.8, 0.7]
+    assert in_order(values, ours).p == in_order(values, ours).p < 0.01
 
 
 def test_a_published_order_is_of_the_encodings_that_have_seeds() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from rpecli.report.format import format_p
 from rpecli.reproduce.order import MIN_ARMS, Order
 from rpecli.reproduce.outcome import MIN_SEEDS, Bin, Outcome
 from rpecli.reproduce.paper import Cell, Paper
@@ -75,11 +76,15 @@ def order_table(orders: Sequence[Order]) -> Table:
             "ours": ", ".join(order.arms_here),
             "rank correlation": MISSING if order.correlation is None else f"{order.correlation:.2f}",
             "95 % interval": MISSING if order.interval is None else "{:.2f} to {:.2f}".format(*order.interval),
+            "p": format_p(order.p),
         }
         for order in orders
     ]
-    caption = f"The best first. Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval."
-    columns = ("task", "encodings", "published order", "ours", "rank correlation", "95 % interval")
+    caption = (
+        f"The best first. Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval and p. "
+        "p: permutation test, two-sided."
+    )
+    columns = ("task", "encodings", "published order", "ours", "rank correlation", "95 % interval", "p")
     return Table.of(rows, "Order of the encodings", columns, caption=caption)
 
 
