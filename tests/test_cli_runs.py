@@ -17,6 +17,7 @@ from rpecli import catalog
 from rpecli.cli._run_tables import runs_table, shown_factors
 from rpecli.cli._run_text import spark
 from rpecli.describe import listing, run_card
+from rpecli.launch import progress
 from rpecli.report import verdict
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, find_runs
@@ -547,6 +548,19 @@ def test_a_watch_of_runs_that_have_ended_reports_at_once(rpe: tiny.Rpe, evaluate
     assert (here / "results" / "mine" / "report.html").exists()
     assert rpe("report", "--watch", "--compare", "a", "b").code == 2
     assert "no run 'nothing'" in rpe("report", "--watch", "nothing", "--runs", evaluated).err
+
+
+def test_a_watch_follows_the_runs_that_filters_and_parts_of_ids_choose(
+    rpe: tiny.Rpe, evaluated: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[list[str]] = []
+    monkeypatch.setattr(progress, "watch", lambda find, *_: followed.append([run.name for run in find()]))
+    rope = sorted(path.name for path in evaluated.glob("*rope*"))
+    assert rpe("report", "--watch", "--runs", evaluated, "--encoding", "rope").code == 0
+    assert rpe("report", "--watch", "--runs", evaluated, "--encoding", "rope", "--seed", "1").code == 0
+    assert rpe("report", "--watch", "--runs", evaluated, "rope-s0").code == 0
+    assert followed == [rope, rope[1:], rope[:1]]
+    assert rpe("report", "--watch", "--runs", evaluated, "--seed", "one").code == 2
 
 
 def test_ctrl_c_ends_a_watch_with_130_and_does_not_touch_the_runs(here: Path) -> None:
