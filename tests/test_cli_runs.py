@@ -17,7 +17,6 @@ from rpecli import catalog
 from rpecli.cli._run_tables import runs_table, shown_factors
 from rpecli.cli._run_text import spark
 from rpecli.describe import listing, run_card
-from rpecli.launch import progress
 from rpecli.report import verdict
 from rpecli.run.code import changes
 from rpecli.run.directory import Run, find_runs
@@ -554,7 +553,7 @@ def test_a_watch_follows_the_runs_that_filters_and_parts_of_ids_choose(
     rpe: tiny.Rpe, evaluated: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     followed: list[list[str]] = []
-    monkeypatch.setattr(progress, "watch", lambda find, *_: followed.append([run.name for run in find()]))
+    monkeypatch.setattr("rpecli.launch.progress.watch", lambda find, *_: followed.append([run.name for run in find()]))
     rope = sorted(path.name for path in evaluated.glob("*rope*"))
     assert rpe("report", "--watch", "--runs", evaluated, "--encoding", "rope").code == 0
     assert rpe("report", "--watch", "--runs", evaluated, "--encoding", "rope", "--seed", "1").code == 0

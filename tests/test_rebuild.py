@@ -93,8 +93,8 @@ def test_an_archive_of_an_earlier_report_is_told_and_stays(here: Path, rpe: tiny
     assert "runs.tar.xz" not in rpe(*words, "--records").err
     packed = (here / "results/mine/runs.tar.xz").read_bytes()
     later = rpe(*words, "--encoding", "rope")
-    assert "results/mine/runs.tar.xz holds the runs of an earlier report, which rpe report results/mine makes in place" in later.err
-    assert "--records" in later.err
+    said = "results/mine/runs.tar.xz holds the runs of an earlier report, which rpe report results/mine makes in place"
+    assert f"{said} of this one: rpe report --records packs these runs" in later.err
     assert (here / "results/mine/runs.tar.xz").read_bytes() == packed
 
 

@@ -155,8 +155,8 @@ def write_report(
 def _warn_of_archive(folder: Path) -> None:
     """Says that the records beside a report are not those of its runs."""
     if (folder / archive.FILE).is_file():
-        again = f"rpe report {shlex.quote(str(folder))} makes in place of this one"
-        warn(f"{folder / archive.FILE} holds the runs of an earlier report, which {again}: add --records to rpe report to pack these")
+        again = f"rpe report {shlex.quote(str(folder))} makes in place of this one: rpe report --records packs these runs"
+        warn(f"{folder / archive.FILE} holds the runs of an earlier report, which {again}")
 
 
 def stop_for(error: "ReportError") -> NoReturn:
