@@ -97,12 +97,18 @@ def record(outcome: Outcome) -> dict[str, object]:
         "kept": outcome.n_kept,
         "published_seeds": len(outcome.cell.seeds),
         "file": outcome.cell.file,
-        "bins": [_bin_record(part) for part in outcome.bins],
+        "bins": [_bin_record(part, outcome.order_only) for part in outcome.bins],
     }
 
 
-def _bin_record(part: Bin) -> dict[str, object]:
-    return {**vars(part), "agrees": part.agrees}
+def _bin_record(part: Bin, order_only: bool) -> dict[str, object]:
+    values = {**vars(part), "agrees": part.agrees}
+    return values | {"allowed": None, "agrees": None} if order_only else values
+
+
+def order_record(order: Order) -> dict[str, object]:
+    """The order of a task's encodings as JSON."""
+    return {**vars(order), "as_published": order.is_like_published}
 
 
 def value(number: float | None, measure: str) -> str:
