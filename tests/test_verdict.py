@@ -6,7 +6,7 @@ import pytest
 from helpers.fake_runs import fake_run, fake_study
 
 from rpecli.report import format as report_format
-from rpecli.report import paired, rows, verdict
+from rpecli.report import paired, rows, verdict, verdict_lines
 from rpecli.report.aggregate import aggregate, own_tasks
 from rpecli.report.headline import headline
 from rpecli.report.records import Difference
@@ -46,6 +46,18 @@ def test_an_encoding_that_is_truly_better_is_supported_with_its_numbers():
     )
     assert "RoPE has the highest mean exact match beyond training, 90 %" in line_with(
         result, "significantly different from Learned APE"
+    )
+
+
+def test_all_encodings_with_the_highest_mean_lead():
+    same = [0.9] * 7
+    (task,) = fake_study({"rope": same, "alibi": same, "learned": [*LOW, 0.2]})
+    line = verdict_lines.leader(task)
+    assert line.startswith("Copy, trained to 16: ALiBi and RoPE have the highest mean exact match beyond training, 90 %, ")
+    assert line.endswith("significantly different from Learned APE (Holm, 3 pairs)."), line
+    (task,) = fake_study({"rope": same, "learned": same})
+    assert verdict_lines.leader(task) == (
+        "Copy, trained to 16: all encodings have the same mean exact match beyond training, 90 %."
     )
 
 
@@ -144,7 +156,8 @@ def test_runs_that_learned_are_told_with_their_mean_beyond_training():
 
 
 def test_the_best_that_differs_from_no_other_is_named_without_a_list_of_all_others():
-    result = extrapolation(dict.fromkeys(("rope", "alibi", "learned"), HIGH))
+    near = [value - 0.001 + 0.01 * (-1) ** seed for seed, value in enumerate(HIGH)]
+    result = extrapolation({"rope": HIGH, "alibi": near, "learned": near})
     assert line_with(result, "highest").endswith(", 90 %, not significantly different from any other (Holm, 3 pairs).")
 
 
