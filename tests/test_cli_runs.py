@@ -528,6 +528,7 @@ def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, evaluate
     ("words", "said"),
     [
         (("--ours", "nope"), "--ours nope: no encoding of these runs: "),
+        (("--ours", ""), "--ours '': write the name of your encoding"),
         (("--at", "3x"), "--at 3x: no task was evaluated at that multiple of its length: there are "),
     ],
 )

@@ -325,7 +325,9 @@ def test_runs_that_are_done_cost_nothing_and_all_seeds_are_shown(
     monkeypatch.setattr(cost, "run_seconds", lambda config: 400.0)
     words = ("reproduce", written(tmp_path), "--cells", "copy/nope", "--jobs", 1, "--device", "cpu")
     assert "needs about 20 min 00 s" in rpe(*words, "--budget", "1s").err
-    assert "4 of 4" in rpe(*words, "--seeds", 4).out
+    shown = rpe(*words, "--seeds", 4).out
+    assert "4 of 4" in shown
+    assert "1 of 1 cell with a verdict agrees; 0 without." in shown
     assert rpe(*words, "--seeds", 4, "--budget", "1s").code == 0
     refused = rpe(*words, "--seeds", 5, "--budget", "1s")
     assert (refused.code, "copy/nope/1/2/16, needs about 6 min 40 s" in refused.err) == (2, True), refused.err

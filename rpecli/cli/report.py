@@ -157,6 +157,8 @@ def _paper(ours: str | None, at: str | None, figure: str | None, serif: bool) ->
     from rpecli.report.figures.sizes import SIZES
 
     flags.refuse([] if figure else flags.given("--serif"), "of use with --figure only")
+    if ours is not None and not ours.strip():
+        stop(f"--ours {ours!r}: write the name of your encoding", USAGE)
     if figure is not None and figure not in SIZES:
         stop(f"--figure: {catalog.unknown('size', figure, list(SIZES))}", USAGE)
     factor = re.fullmatch(r"(\d+(?:\.\d+)?)x", "1x" if at is None else at)

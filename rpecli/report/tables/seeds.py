@@ -75,7 +75,8 @@ def _best(task: TaskResults) -> Table:
     columns = ["encoding", "minus", measure.difference_unit, "95 % interval", "seeds", "p", "p (Holm)"]
     caption = (
         f"{measure.name.capitalize()} beyond training: {task.titles.get(str(best))}, which has the {measure.highest} "
-        f"mean{together}, minus each other encoding, paired by seed. Sign-flip permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
+        f"mean{together}, minus each other encoding, paired by seed. "
+        f"Sign-flip permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
     )
     if any(pair.p is None for pair in own_pairs):
         caption += f" Pairs with fewer than {stats.MIN_SEEDS} seeds are not tested."
