@@ -210,6 +210,7 @@ def _row(match: Match, at: list[int] | None, measure: Measure) -> ComparisonRow:
     same = at is None or match.same_eval_set(at[0])
     paired_differences = paired.seed_differences(b, a) if same else []
     mean_a, mean_b = fmean(a.values()), fmean(b.values())
+    difference: float | None
     if same and not paired_differences:
         difference, interval = mean_b - mean_a, stats.unpaired_interval([*a.values()], [*b.values()], measure.difference_bounds)
     else:
