@@ -120,7 +120,7 @@ def crasp_sizes() -> str:
 
 
 def crasp_findings() -> str:
-    """What came out of each task that has been run, one line a task: who learned it, and who holds at three times its length."""
+    """What came out of each task that has been run, one line a task: who learned it, who holds at two to three times it."""
     lines = []
     for task in tasks():
         done = {row: runs for (name, row), runs in results().items() if name == task and len(runs) == n_seeds()}
@@ -153,5 +153,5 @@ def finding() -> str:
     held = [key for key in learned if fmean(run.longest for run in done[key]) >= SOLVED]
     return (
         f"of {n_cells} pairs of task and encoding {len(done)} have all their seeds; {len(learned)} of them learned their "
-        f"training length with every seed, and {len(held)} get {100 * SOLVED:.0f} % of strings right at three times it."
+        f"training length with every seed, and {len(held)} get {100 * SOLVED:.0f} % of strings right at two to three times it."
     )

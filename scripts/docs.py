@@ -329,7 +329,7 @@ def _papers_line() -> str:
     run = {name: [each for each in papers.outcomes(name) if each.n_kept >= MIN_SEEDS] for name in paper.names()}
     values = [each for outcomes in run.values() for each in outcomes if not each.order_only]
     agreeing = sum(each.verdict == AGREES for each in values)
-    found = [one for name in paper.names() for one in paper_orders(name) if one.interval is not None]
+    found = [one for name in paper.names() for one in paper_orders(name) if one.is_like_published is not None]
     alike = sum(one.is_like_published is True for one in found)
     n_order = sum(each.order_only for outcomes in run.values() for each in outcomes)
     orders = f": as published on {alike} of {plural(len(found), 'task')} with five encodings or more" if found else ""

@@ -528,6 +528,7 @@ def test_a_comparison_takes_two_studies_and_nothing_else(rpe: tiny.Rpe, evaluate
     ("words", "said"),
     [
         (("--ours", "nope"), "--ours nope: no encoding of these runs: "),
+        (("--ours", ""), "--ours '': write the name of your encoding"),
         (("--at", "3x"), "--at 3x: no task was evaluated at that multiple of its length: there are "),
     ],
 )
@@ -547,6 +548,19 @@ def test_a_watch_of_runs_that_have_ended_reports_at_once(rpe: tiny.Rpe, evaluate
     assert (here / "results" / "mine" / "report.html").exists()
     assert rpe("report", "--watch", "--compare", "a", "b").code == 2
     assert "no run 'nothing'" in rpe("report", "--watch", "nothing", "--runs", evaluated).err
+
+
+def test_a_watch_follows_the_runs_that_filters_and_parts_of_ids_choose(
+    rpe: tiny.Rpe, evaluated: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[list[str]] = []
+    monkeypatch.setattr("rpecli.launch.progress.watch", lambda find, *_: followed.append([run.name for run in find()]))
+    rope = sorted(path.name for path in evaluated.glob("*rope*"))
+    assert rpe("report", "--watch", "--runs", evaluated, "--encoding", "rope").code == 0
+    assert rpe("report", "--watch", "--runs", evaluated, "--encoding", "rope", "--seed", "1").code == 0
+    assert rpe("report", "--watch", "--runs", evaluated, "rope-s0").code == 0
+    assert followed == [rope, rope[1:], rope[:1]]
+    assert rpe("report", "--watch", "--runs", evaluated, "--seed", "one").code == 2
 
 
 def test_ctrl_c_ends_a_watch_with_130_and_does_not_touch_the_runs(here: Path) -> None:

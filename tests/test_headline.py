@@ -72,7 +72,7 @@ def test_a_difference_of_less_than_five_points_names_the_relative_number_first_t
 def test_groups_that_both_guess_are_said_to_guess():
     line = headline(results({"rope": {16: 1, 512: 0.12}, "learned": {16: 1, 512: 0.09}}))
     assert line.title == (
-        "Trained on lengths up to 16 and tested at 512, neither RoPE (relative) nor Learned (absolute) do much better than "
+        "Trained on lengths up to 16 and tested at 512, neither RoPE (relative) nor Learned (absolute) does much better than "
         "chance (10 %): 12 % and 9 % of tokens right."
     )
 

@@ -87,6 +87,17 @@ def test_copies_of_a_run_count_in_an_archive_as_they_do_without(here: Path, fold
         assert (copy / "probes.jsonl").exists() == (name == "A")
 
 
+def test_an_archive_of_an_earlier_report_is_told_and_stays(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:
+    words = ("report", "--runs", evaluated, "--name", "mine")
+    assert "runs.tar.xz" not in rpe(*words).err
+    assert "runs.tar.xz" not in rpe(*words, "--records").err
+    packed = (here / "results/mine/runs.tar.xz").read_bytes()
+    later = rpe(*words, "--encoding", "rope")
+    said = "results/mine/runs.tar.xz holds the runs of an earlier report, which rpe report results/mine makes in place"
+    assert f"{said} of this one: rpe report --records packs these runs" in later.err
+    assert (here / "results/mine/runs.tar.xz").read_bytes() == packed
+
+
 def test_names_beside_a_folder_with_records_are_refused(here: Path, rpe: tiny.Rpe, evaluated: Path) -> None:
     assert rpe("report", "--runs", evaluated, "--name", "mine", "--records", "--with-reference").code == 2
     folder = written(here / "mine", {"study.json": b'{"command": "rpe report"}'})

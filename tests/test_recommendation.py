@@ -49,7 +49,7 @@ def test_a_noisy_third_keeps_the_answer_open() -> None:
 def test_two_seeds_decide_nothing() -> None:
     task = scored({"alibi": {0: 0.8, 1: 0.8}, "rope": {0: 0.1, 1: 0.1}})
     result = recommend(task, COSTS.step)
-    assert (result.outcome, result.seeds_needed) == (OPEN, 7)
+    assert (result.outcome, result.seeds_needed) == (OPEN, 3)
     assert "no interval below 3 seeds" in text_of(task)[1]
 
 

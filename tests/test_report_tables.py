@@ -18,6 +18,7 @@ from rpecli.report.figures.series import Series, add_series
 from rpecli.report.heatmap import heat_map
 from rpecli.report.stats import Summary
 from rpecli.report.tables import choice, seeds
+from rpecli.report.tables.accuracy import group_sentence
 from rpecli.run.files import append_line
 from rpecli.table import MISSING, Table
 
@@ -67,6 +68,23 @@ def test_the_best_is_compared_with_every_other():
         "encoding": "RoPE", "minus": "Learned APE", "points": "+70", "95 % interval": "+63 to +77", "seeds": "6",
         "p": "0.031", "p (Holm)": "0.031",
     }  # fmt: skip
+
+
+def test_encodings_that_tie_for_the_best_are_named_beside_it():
+    caption = of(fake_study({"rope": SIX, "alibi": SIX, "learned": LOWER}), BEST).caption
+    assert "ALiBi, which has the highest mean together with RoPE, minus each other encoding" in caption
+
+
+@pytest.mark.parametrize(
+    ("learned", "said"),
+    [
+        ({"rope": 0.1, "learned": 0.1}, "No RPE and no APE run did, so their numbers beyond training"),
+        ({"rope": 1.0, "learned": 0.1}, "No APE run did, so its numbers beyond training"),
+    ],
+)
+def test_runs_that_learned_nothing_are_told_below_the_groups(learned, said):
+    (task,) = aggregate([fake_run(name, 0, {16: score, 32: 0.1}) for name, score in learned.items()])
+    assert said in group_sentence(task)
 
 
 def test_pairs_of_two_seeds_are_shown_untested():

@@ -120,7 +120,7 @@ def test_few_seeds_have_no_verdict_and_perfect_ones_alone_count_where_the_paper_
     assert bins_of([[1.0, 0.5]], [[1.0, 0.5]] * 2).verdict == "not enough seeds (2 of at least 3)"
     mixed = [*results([1.0, 0.5], [1.0, 0.6]), SeedResult(2, [0.5, 0.1], perfect=False)]
     some = outcome.outcome(made_up, cell(keep="perfect"), mixed)
-    assert some.verdict == "not enough seeds (3 of at least 3, 2 of 3 learned it)"
+    assert some.verdict == "not enough seeds (2 of at least 3; 2 of 3 runs learned it)"
     assert (some.n_runs, some.n_kept) == (3, 2)
     assert (some.bins[1].ours, some.bins[1].of_all) == (pytest.approx(0.55), pytest.approx(0.4))
     assert outcome.outcome(made_up, cell(), mixed).n_kept == 3
@@ -131,7 +131,7 @@ def in_order(published: list[float], ours: list[float], seeds: int = 3) -> order
     one_bin = Paper.model_validate(PAPER | {"bins": [[5, 6]], "compare": "order"})
     outcomes = [
         outcome.outcome(one_bin, cell(arm=arm, seeds=[[value]]), results(*[[own]] * seeds))
-        for arm, value, own in zip("abcdefgh", published, ours, strict=False)
+        for arm, value, own in zip("abcdefghi", published, ours, strict=False)
     ]
     assert {each.verdict for each in outcomes} == {"order only"}
     return order.orders(outcomes)[0]
@@ -150,8 +150,28 @@ def test_orders_are_compared_by_rank() -> None:
     one_swap = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.4, 0.3, 0.2, 0.1])
     assert one_swap.correlation == pytest.approx(1 - 6 * 2 / (6 * 35))  # 1 - 6 sum d^2 / (n (n^2 - 1))
     assert one_swap.interval == pytest.approx((0.382651, 0.996133), abs=1e-6)  # tanh(1.7631 +- 1.3600)
+    assert one_swap.p == pytest.approx(2 * 6 / 720)  # itself, the same order, and four more with two neighbours exchanged
     assert in_order([0.9, 0.7, 0.5], [0.3, 0.2, 0.1]).correlation is None  # three encodings
     assert in_order([0.5, 0.5, 0.5, 0.5], [0.3, 0.2, 0.1, 0.0]).interval is None  # no order
+
+
+def test_the_permutation_test_decides_whether_an_order_is_as_published() -> None:
+    published = [0.9, 0.8, 0.5, 0.1, 0.05]
+    same = in_order(published, [0.8, 0.7, 0.4, 0.2, 0.0])
+    assert (same.p, same.is_like_published) == (pytest.approx(2 / 120), True)  # of 120 orders the same one, and the opposite
+    swapped = in_order(published, [0.8, 0.7, 0.4, 0.0, 0.2])
+    assert (swapped.p, swapped.is_like_published) == (pytest.approx(2 * 5 / 120), False)
+    opposite = in_order(published, [0.0, 0.2, 0.4, 0.7, 0.8])
+    assert (opposite.p, opposite.is_like_published) == (pytest.approx(2 / 120), False)
+    four = in_order(published[:4], [0.8, 0.7, 0.4, 0.2])
+    assert (four.correlation, four.p, four.is_like_published) == (pytest.approx(1), None, None)
+    assert "0.017" in tables.order_table([same]).markdown()
+
+
+def test_more_than_eight_encodings_are_permuted_at_random_and_always_the_same() -> None:
+    values = [n / 10 for n in range(9)]
+    ours = [0.2, 0.0, 0.1, 0.4, 0.3, 0.6, 0.5, 0.8, 0.7]
+    assert in_order(values, ours).p == in_order(values, ours).p < 0.01
 
 
 def test_a_published_order_is_of_the_encodings_that_have_seeds() -> None:
@@ -213,7 +233,7 @@ def test_the_command_runs_what_is_missing_and_prints_both(tmp_path: Path, rpe: t
     first = rpe(*words)
     assert first.code == 0
     assert "copy/nope/1/2/16" in first.out
-    assert "not enough seeds (3 of at least 3, 0 of 3 learned it)" in first.out
+    assert "not enough seeds (0 of at least 3; 0 of 3 runs learned it)" in first.out
     assert len(list((tmp_path / "runs/papers").iterdir())) == 6
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("eval.jsonl")}
     again = rpe(*words, "--cells", "copy/nope", "--json")
@@ -266,6 +286,12 @@ def test_perplexity_is_best_where_it_is_least(tmp_path: Path, rpe: tiny.Rpe, mon
     assert "Perplexity, published | ours" in shown
     assert r"20 \| " in shown
     assert "ape, nope" in shown
+    assert "not the values.\n\n**Order of the encodings**" in shown
+    records = json.loads(rpe("reproduce", "made-up.yaml", "--show", "--json").out)
+    assert [record["cell"] for record in records["cells"]] == ["copy/nope/1/2/16", "copy/ape/1/2/16"]
+    assert {(part["allowed"], part["agrees"]) for record in records["cells"] for part in record["bins"]} == {(None, None)}
+    (ordered,) = records["orders"]
+    assert (ordered["task"], ordered["arms"], ordered["as_published"]) == ("copy", ["ape", "nope"], None)
 
 
 def test_files_of_the_users_in_a_paper_are_relative_to_it_and_may_run(here: Path, rpe: tiny.Rpe) -> None:
@@ -290,6 +316,23 @@ def test_what_was_run_is_shown_without_running(tmp_path: Path, rpe: tiny.Rpe, mo
     assert result.code == 0
     assert result.out.count("not run") == 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_runs_that_are_done_cost_nothing_and_all_seeds_are_shown(
+    tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost, "run_seconds", lambda config: 400.0)
+    words = ("reproduce", written(tmp_path), "--cells", "copy/nope", "--jobs", 1, "--device", "cpu")
+    assert "needs about 20 min 00 s" in rpe(*words, "--budget", "1s").err
+    shown = rpe(*words, "--seeds", 4).out
+    assert "4 of 4" in shown
+    assert "1 of 1 cell with a verdict agrees; 0 without." in shown
+    assert rpe(*words, "--seeds", 4, "--budget", "1s").code == 0
+    refused = rpe(*words, "--seeds", 5, "--budget", "1s")
+    assert (refused.code, "copy/nope/1/2/16, needs about 6 min 40 s" in refused.err) == (2, True), refused.err
+    assert "4 of 4" in rpe("reproduce", "made-up.yaml", "--show").out
+    assert "2 of 2" in rpe("reproduce", "made-up.yaml", "--show", "--seeds", 2).out
 
 
 def test_the_list_and_the_budget_measure_steps(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,6 +360,9 @@ def test_the_list_and_the_budget_measure_steps(tmp_path: Path, rpe: tiny.Rpe, mo
         (["crasp", "--budget", "soon"], "write a time such as 30m"),
         (["crasp", "--budget", "0m"], "write a time such as 30m"),
         (["--cells", "parity"], "a paper is needed"),
+        (["--seeds", "5"], "--seeds: a paper is needed"),
+        (["--list", "--runs", "x", "--jobs", "2", "--device", "cpu", "--stack", "off"], "a paper is needed"),
+        (["crasp", "--list", "--seeds", "5"], "--list and --seeds contradict each other"),
         (["crasp", "--list", "--show"], "contradict"),
         (["./nothing.yaml"], "there is no file ./nothing.yaml"),
     ],

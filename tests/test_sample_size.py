@@ -38,5 +38,21 @@ def test_a_precise_null_needs_seeds_to_show_that_there_is_no_difference():
     assert seeds_needed([[0.01, -0.01, 0.0]], 0.05) == 7
 
 
+def test_an_interval_alone_needs_no_p():
+    assert seeds_needed([[0.3, 0.32]], 0.05, claims=1, by_interval=True) == 3
+    assert seeds_needed([[0.3]], 0.05, claims=1, by_interval=True) == 3
+
+
+def test_an_interval_within_the_margin_shows_that_there_is_no_difference():
+    """Standard deviation 0.02, margin 0.05: t of half of alpha and t of the power fit into it from 4 seeds on."""
+    values = [0.02, -0.02, 0.0]
+
+    def fits(seeds: int) -> bool:
+        return (t.ppf(0.975, seeds - 1) + t.ppf(0.8, seeds - 1)) * 0.02 / np.sqrt(seeds) <= 0.05
+
+    needed = seeds_needed([values], 0.05, claims=1, by_interval=True)
+    assert (needed, fits(needed), fits(needed - 1)) == (4, True, False)
+
+
 def test_a_small_effect_with_a_wide_spread_is_out_of_reach():
     assert seeds_needed([[0.9, -0.9, 0.1]], 0.05) is None

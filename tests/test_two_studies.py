@@ -41,7 +41,7 @@ def test_the_same_seeds_on_the_same_strings_are_paired(tmp_path):
     row = at(compared(tmp_path), 32)
     assert (row.a, row.b, row.difference) == pytest.approx((0.7, 0.8, 0.1))
     assert (row.low, row.high) == pytest.approx((0.1 - 4.302653 * 0.1 / 3**0.5, 0.1 + 4.302653 * 0.1 / 3**0.5))
-    assert (row.paired, row.same_eval_set, row.a_seeds, row.b_seeds) == (True, True, 3, 3)
+    assert (row.pairs, row.same_eval_set, row.a_seeds, row.b_seeds) == (3, True, 3, 3)
 
 
 def test_all_rows_together_are_paired_and_tested(tmp_path):
@@ -72,15 +72,40 @@ def test_an_encoding_that_was_not_evaluated_beyond_training_has_no_row_beyond_it
 
 
 def test_other_seeds_are_not_paired_and_the_cell_says_so(tmp_path):
-    studies(tmp_path)
-    shutil.rmtree(next((tmp_path / "b").glob("*-s0-*")))
-    make_run(tmp_path / "b", {16: 1.0, 32: 0.9}, seed=7)
+    studies(tmp_path, {"a": SEEDS["a"]})
+    for seed, value in ((5, 0.8), (6, 0.7), (7, 0.9)):
+        make_run(tmp_path / "b", {16: 1.0, 32: value}, seed=seed)
     comparison = compared(tmp_path)
     row = at(comparison, 32)
-    assert (row.paired, row.difference) == (False, pytest.approx(0.1))
+    assert (row.pairs, row.difference, row.p) == (0, pytest.approx(0.1), None)
     assert (row.low, row.high) == stats.unpaired_interval([0.8, 0.6, 0.7], [0.8, 0.7, 0.9])
     assert comparison.overall == {}
-    assert "[a] different seeds in A and B" in write.files(comparison, write.context(comparison))["compare.md"].decode()
+    page = write.files(comparison, write.context(comparison))["compare.md"].decode()
+    assert "[a] different seeds in A and B: the interval is of two independent means" in page
+    assert "No difference over all encodings: none shares a seed" in page
+
+
+def test_a_seed_more_in_one_study_leaves_the_others_paired(tmp_path):
+    studies(tmp_path, {"a": [*SEEDS["a"], 0.1], "b": SEEDS["b"]})
+    comparison = compared(tmp_path)
+    row = at(comparison, 32)
+    assert (row.pairs, row.a_seeds, row.b_seeds, row.a) == (3, 4, 3, pytest.approx(0.55))
+    assert row.difference == pytest.approx(0.1)
+    assert (row.low, row.high) == pytest.approx((0.1 - 4.302653 * 0.1 / 3**0.5, 0.1 + 4.302653 * 0.1 / 3**0.5))
+    overall = comparison.overall["exact_match"]
+    assert (overall.mean, overall.p, overall.pairs) == pytest.approx((0.1, 0.5, 3))
+    page = write.files(comparison, write.context(comparison))["compare.md"].decode()
+    assert "4 and 3, 3 pairs" in page
+    assert "over the seeds that A and B share; each mean is over all of its seeds" in page
+
+
+def test_without_an_interval_no_footnote_speaks_of_one(tmp_path):
+    studies(tmp_path, {"a": [0.8, 0.6]})
+    make_run(tmp_path / "b", {16: 1.0, 32: 0.9}, seed=7)
+    comparison = compared(tmp_path)
+    page = write.files(comparison, write.context(comparison))["compare.md"].decode()
+    assert "[a] different seeds in A and B\n" in page
+    assert "independent means" not in page
 
 
 def test_fewer_than_three_seeds_have_no_interval_and_conclude_nothing(tmp_path):
@@ -195,7 +220,7 @@ def test_every_file_is_written_and_says_the_same(tmp_path):
     assert ComparisonData.model_validate(comparison.data, strict=True).rows[0].task == "copy"
     head, first, *_ = csv.reader(texts["compare.csv"].splitlines())
     assert head == list(ComparisonRow.model_fields)
-    assert ",".join(first) == "copy,16,rope,RoPE,Copy,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,1.0,,True,True"
+    assert ",".join(first) == "copy,16,rope,RoPE,Copy,RPE,16,exact_match,1.0,1.0,3,3,0.0,0.0,0.0,1.0,,3,True"
     for name in ("compare.md", "compare.html"):
         for words in ("-15 to +35", "commit c0ffee", "rpe report --compare a b"):
             assert words in texts[name], (name, words)

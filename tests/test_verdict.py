@@ -6,7 +6,7 @@ import pytest
 from helpers.fake_runs import fake_run, fake_study
 
 from rpecli.report import format as report_format
-from rpecli.report import paired, rows, verdict
+from rpecli.report import paired, rows, verdict, verdict_lines
 from rpecli.report.aggregate import aggregate, own_tasks
 from rpecli.report.headline import headline
 from rpecli.report.records import Difference
@@ -49,6 +49,18 @@ def test_an_encoding_that_is_truly_better_is_supported_with_its_numbers():
     )
 
 
+def test_all_encodings_with_the_highest_mean_lead():
+    same = [0.9] * 7
+    (task,) = fake_study({"rope": same, "alibi": same, "learned": [*LOW, 0.2]})
+    line = verdict_lines.leader(task)
+    assert line.startswith("Copy, trained to 16: ALiBi and RoPE have the highest mean exact match beyond training, 90 %, ")
+    assert line.endswith("significantly different from Learned APE (Holm, 3 pairs)."), line
+    (task,) = fake_study({"rope": same, "learned": same})
+    assert verdict_lines.leader(task) == (
+        "Copy, trained to 16: all encodings have the same mean exact match beyond training, 90 %."
+    )
+
+
 def test_an_encoding_that_is_worse_contradicts_the_claim():
     assert extrapolation({"rope": LOW, "learned": HIGH}).outcome == CONTRADICTED
 
@@ -69,7 +81,7 @@ def test_one_task_with_two_seeds_leaves_the_whole_undecided():
 def test_three_seeds_of_one_task_cannot_decide_and_the_page_says_why():
     result = extrapolation({"rope": HIGH[:3], "learned": LOW[:3]})
     assert result.outcome == NOT_ENOUGH
-    assert "3 pairs cannot give p < 0.25; at least 6 are needed." in result.lines
+    assert "3 pairs cannot give p < 0.25; at least 7 are needed for 3 claims." in result.lines
 
 
 def test_three_seeds_of_two_tasks_can_decide():
@@ -106,6 +118,9 @@ def test_a_task_on_which_it_is_the_other_way_round_is_mixed():
 
 def test_groups_that_both_fail_are_at_the_floor():
     assert extrapolation({"rope": [0.0] * 6, "learned": [0.0] * 6}).outcome == AT_FLOOR
+    few = extrapolation({"rope": [0.0] * 3, "learned": [0.0] * 3})
+    (few,) = verdict.corrected([few])
+    assert (few.outcome, few.settle) == (AT_FLOOR, None), "more seeds would not help"
 
 
 def test_a_group_that_learned_nothing_decides_nothing():
@@ -141,7 +156,8 @@ def test_runs_that_learned_are_told_with_their_mean_beyond_training():
 
 
 def test_the_best_that_differs_from_no_other_is_named_without_a_list_of_all_others():
-    result = extrapolation(dict.fromkeys(("rope", "alibi", "learned"), HIGH))
+    near = [value - 0.001 + 0.01 * (-1) ** seed for seed, value in enumerate(HIGH)]
+    result = extrapolation({"rope": HIGH, "alibi": near, "learned": near})
     assert line_with(result, "highest").endswith(", 90 %, not significantly different from any other (Holm, 3 pairs).")
 
 
@@ -211,13 +227,24 @@ def test_an_interval_of_a_ratio_tells_its_direction_where_the_ends_differ(mean, 
 def test_runs_that_never_reached_the_target_count_their_budget_and_are_counted():
     result = verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": 25, "learned": None}))
     assert (result.outcome, result.difference.mean) == (SUPPORTED, 2.0)
-    assert result.lines[-1].startswith("6 of 12 runs never reached 90 %")
+    said = "6 of 12 runs never reached 90 % and count their whole budget, which can only understate a difference."
+    assert result.lines[-1] == said
+
+
+def test_runs_of_the_faster_group_that_never_reached_the_target_may_be_the_slower():
+    scores = {"rope": HIGH, "alibi": HIGH, "learned": LOW}
+    result = verdict.efficiency(fake_study(scores, steps={"rope": None, "alibi": 2, "learned": 50}))
+    assert result.difference.mean > 0
+    said = "6 of 18 runs never reached 90 % and count their whole budget, so how many steps they need is not known."
+    assert result.lines[-1] == said
 
 
 def test_as_many_steps_are_no_difference_and_no_run_that_learned_is_the_floor():
     assert verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW})).outcome == NO_DIFFERENCE
     never = verdict.efficiency(fake_study({"rope": HIGH, "learned": LOW}, steps={"rope": None, "learned": None}))
     assert never.outcome == AT_FLOOR
+    few = verdict.efficiency(fake_study({"rope": HIGH[:3], "learned": LOW[:3]}, steps={"rope": None, "learned": None}))
+    assert few.outcome == AT_FLOOR
 
 
 def test_invariance_is_judged_where_it_was_measured():
@@ -251,6 +278,18 @@ def test_three_claims_of_six_pairs_are_not_enough_though_each_alone_would_be():
     assert [claim.outcome for claim in result] == [NOT_ENOUGH] * 3
     assert [claim.p_holm for claim in result] == [pytest.approx(3 * 2 / 64)] * 3
     assert "Without this correction the outcome would be: supported. At least 7 pairs" in result[0].lines[-1]
+
+
+def test_a_claim_that_lost_to_others_with_enough_pairs_is_not_told_to_have_too_few():
+    difference = {"mean": 0.2, "low": 0.1, "high": 0.3, "seeds": 9, "tasks": 1, "pairs": 9}
+    (first, *_) = three_claims(7, kept=1.0)
+    claims = [
+        first.model_copy(update={"claim": str(p), "difference": Difference(**difference, p=p), "lines": []})
+        for p in (0.03, 0.5, 0.6)
+    ]
+    result = verdict.corrected([claim.model_copy(update={"p_equivalence": 1.0, "outcome": SUPPORTED}) for claim in claims])
+    assert result[0].outcome == NOT_ENOUGH
+    assert result[0].lines[-1].endswith("Without this correction the outcome would be: supported.")
 
 
 def test_seven_pairs_support_all_three():

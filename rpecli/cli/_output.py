@@ -149,6 +149,14 @@ def write_report(
     except ReportError as error:
         stop_for(error)
     _print_report(report, out / name, as_json, tables)
+    _warn_of_archive(out / name)
+
+
+def _warn_of_archive(folder: Path) -> None:
+    """Says that the records beside a report are not those of its runs."""
+    if (folder / archive.FILE).is_file():
+        again = f"rpe report {shlex.quote(str(folder))} makes in place of this one: rpe report --records packs these runs"
+        warn(f"{folder / archive.FILE} holds the runs of an earlier report, which {again}")
 
 
 def stop_for(error: "ReportError") -> NoReturn:

@@ -61,9 +61,9 @@ def matching(runs: list[Run], filters: Filters) -> list[Run]:
 
     Warns of a value that no run has, or of a suite or `baselines` of which no run has any; stops where no run is left.
     """
-    asked = {key: _asked(key, text) for key, text in filters.items()}
+    asked = {key: asked_values(key, text) for key, text in filters.items()}
     for key, items in asked.items():
-        present = {value for run in runs for value in _values(run, key)}
+        present = {value for run in runs for value in values_of(run, key)}
         missing = [item for item, values in items.items() if not values & present]
         if missing:
             order = int if key == "seed" else str
@@ -73,7 +73,7 @@ def matching(runs: list[Run], filters: Filters) -> list[Run]:
                 stop(f"{message}: rpe ls runs lists all", USAGE)
             warn(message)
     allowed = {key: set[str]().union(*items.values()) for key, items in asked.items()}
-    matches = [run for run in runs if all(_values(run, key) & allowed[key] for key in allowed)]
+    matches = [run for run in runs if all(values_of(run, key) & allowed[key] for key in allowed)]
     if not matches:
         stop(f"no run with {' and '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", USAGE)
     return matches
@@ -87,7 +87,7 @@ def states_filter(state: str | None) -> Filters:
     return {} if state is None else {"state": state}
 
 
-def _asked(key: str, text: str) -> dict[str, set[str]]:
+def asked_values(key: str, text: str) -> dict[str, set[str]]:
     """What the text of a filter lists, each with the values that it stands for; stops where one is empty or none."""
     if not all(part.strip() for part in text.split(",")):
         stop(f"--{key}: {text!r}: a value is empty: write one, or several with commas between them", USAGE)
@@ -107,7 +107,7 @@ def _shown(item: str) -> str:
     return item if item.startswith(suites.WORD) else label(canonical(item))
 
 
-def _values(run: Run, key: str) -> set[str]:
+def values_of(run: Run, key: str) -> set[str]:
     """What a filter may call the value of a run's record."""
     value = liveness.state(run, run.record) if key == "state" else str(run.record[key])
     if key not in ("task", "encoding"):

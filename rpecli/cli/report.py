@@ -27,9 +27,10 @@ from rpecli.cli._output import (
     write_with_records,
 )
 from rpecli.cli._search import choices
-from rpecli.cli._select import fail_if_unreadable, find_directories, select_runs
+from rpecli.cli._select import asked_values, fail_if_unreadable, find_directories, select_runs, values_of
 from rpecli.run import archive
 from rpecli.run.directory import Run
+from rpecli.run.files import RunError
 
 if TYPE_CHECKING:
     from rpecli.report.build import Paper
@@ -114,7 +115,7 @@ def report(
         ids, name = {config.id for config in choices(loaded, runs).configs}, source.name if name is None else name
     check_report_place("all" if name is None else name, out)
     if watch:
-        _watch(runs, names, ids, interval)
+        _watch(runs, names, ids, filters, interval)
     if ids is not None and not names and not any((runs / name).is_dir() for name in ids):
         stop(f"no runs of recipe {recipe} under {runs}: rpe run {shlex.quote(str(recipe))}{runs_flag(runs)}", FAILURE)
     selected, unreadable = select_runs(runs, names, filters)
@@ -156,6 +157,8 @@ def _paper(ours: str | None, at: str | None, figure: str | None, serif: bool) ->
     from rpecli.report.figures.sizes import SIZES
 
     flags.refuse([] if figure else flags.given("--serif"), "of use with --figure only")
+    if ours is not None and not ours.strip():
+        stop(f"--ours {ours!r}: write the name of your encoding", USAGE)
     if figure is not None and figure not in SIZES:
         stop(f"--figure: {catalog.unknown('size', figure, list(SIZES))}", USAGE)
     factor = re.fullmatch(r"(\d+(?:\.\d+)?)x", "1x" if at is None else at)
@@ -183,18 +186,26 @@ def _compare(studies: tuple[str, str], runs: Path, out: Path, name: str | None, 
     print_written(f"{comparison.files[0].parent}/")
 
 
-def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, interval: float) -> None:
+def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, filters: dict[str, str], interval: float) -> None:
     """Shows runs on stderr until they have ended, including those that start in the meantime."""
     from rpecli.launch import progress
     from rpecli.launch.status import directories_with_record
 
-    for name in names or []:
-        find_directories(folder, name)  # stops on a wrong name
+    named = [Run(path) for name in names or [] for path in find_directories(folder, name)]  # stops on a wrong name
+    allowed = {key: set[str]().union(*asked_values(key, text).values()) for key, text in filters.items()}
 
     def find() -> list[Run]:
-        named = [run for run in map(Run, map(Path, names or [])) if run.record_file.is_file()]
         matching = [run for run in directories_with_record(folder) if not names or any(run.path.match(name) for name in names)]
-        return [run for run in dict.fromkeys([*named, *matching]) if ids is None or run.name in ids]
+        runs = dict.fromkeys([*(run for run in named if run.record_file.is_file()), *matching])
+        return [run for run in runs if (ids is None or run.name in ids) and _has(run, allowed)]
 
     if find():
         progress.watch(find, new_console(stderr=True), interval)
+
+
+def _has(run: Run, allowed: dict[str, set[str]]) -> bool:
+    """Whether a run has one of the values of every filter; one whose record cannot be read has none."""
+    try:
+        return all(values_of(run, key) & values for key, values in allowed.items())
+    except RunError:
+        return False

@@ -16,8 +16,8 @@ from rpecli.cli._select import create_runs, fail_if_unreadable, warn_of
 from rpecli.device import n_cores
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.receipt import is_done
-from rpecli.run.directory import Run
-from rpecli.table import few, plural
+from rpecli.run.directory import Run, directories, readable_runs
+from rpecli.table import duration, few, plural
 
 if TYPE_CHECKING:
     from rpecli.config.recipe import Config
@@ -38,7 +38,9 @@ Examples:
   # what fits into half an hour
   rpe reproduce crasp --budget 30m
 """
+OF_PAPER = ("--cells", "--budget", "--show", "--seeds", "--runs", "--jobs", "--on", "--nproc", "--stack", "--device")
 BUDGET = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+SEED = re.compile(r"-s(\d+)-[0-9a-f]+$")
 UNIT = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -54,7 +56,9 @@ def reproduce(
     list_cells: Annotated[
         bool, typer.Option("--list", help="List the cells and their cost here, of all papers if none is named; run nothing.")
     ] = False,
-    show: Annotated[bool, typer.Option("--show", help="Show what was run so far; run nothing.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show what was run so far, of all seeds unless --seeds is given; run nothing.")
+    ] = False,
     runs: flags.Runs = Path("runs/papers"),
     jobs: flags.Jobs = None,
     on: flags.On = None,
@@ -72,10 +76,11 @@ def reproduce(
 
     flags.one_of("--list", "--show", "--budget", why="--list and --show run nothing")
     flags.one_of("--list", "--show", "--on", why="--list and --show run nothing")
+    flags.one_of("--list", "--seeds", why="--list tells the cost of one seed")
     if on is not None:
         flags.refuse(flags.given("--budget"), f"with --on {on} runs take the time of other machines (--cells chooses cells)")
     if paper is None:
-        flags.refuse(flags.given("--cells", "--budget", "--show"), "a paper is needed (rpe reproduce lists them)")
+        flags.refuse(flags.given(*OF_PAPER), "a paper is needed (rpe reproduce lists them)")
         shipped = {name: papers.load(name) for name in papers.names()}
         if list_cells:
             _list({name: (one, one.cells) for name, one in shipped.items()}, as_json)
@@ -91,18 +96,35 @@ def reproduce(
     except papers.PaperError as error:
         stop(str(error), USAGE)
     chosen = _choose(loaded, cells)
+    if show and not flags.given("--seeds"):
+        seeds = max(seeds, _seeds_there(runs))
     if not show:  # those whose runs are there were checked before
         _check(loaded, paper, [c for c in chosen if not all((runs / config.id).is_dir() for config in loaded.configs(c, seeds))])
     if list_cells:
         _list({paper: (loaded, chosen)}, as_json)
         return
     if limit is not None:
-        chosen = _within(loaded, chosen, limit, seeds, jobs)
+        chosen = _within(loaded, chosen, limit, seeds, jobs, _done(loaded, chosen, seeds, runs))
     configs = {config.id: config for cell in chosen for config in loaded.configs(cell, seeds)}
     failed = False if show else _run(loaded, configs, paper, runs, place)
     _print_outcomes(loaded, chosen, seeds, runs, as_json)
     if failed:
         raise SystemExit(FAILURE)
+
+
+def _seeds_there(folder: Path) -> int:
+    """How many seeds 0, 1, ... the runs of a folder have, by their names."""
+    seeds = [int(match[1]) for path in directories(folder) if (match := SEED.search(path.name))]
+    return max(seeds, default=-1) + 1
+
+
+def _done(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path) -> set[str]:
+    """The runs of cells that are trained, and evaluated in every bin."""
+    from rpecli.reproduce import outcome
+
+    ids = {config.id for cell in cells for config in paper.configs(cell, seeds)}
+    runs, _ = readable_runs(path for path in directories(folder) if path.name in ids)
+    return {run.name for run in runs if outcome.seed_result(paper, run)}
 
 
 def _check(paper: "Paper", file: str, cells: list["Cell"]) -> None:
@@ -182,11 +204,11 @@ def _cost(paper: "Paper", cells: list["Cell"], of: str = "") -> dict[str, float]
     return seconds
 
 
-def _within(paper: "Paper", cells: list["Cell"], limit: float, seeds: int, jobs: int | None) -> list["Cell"]:
-    """The cheapest cells whose runs, so many at a time, take no longer than a limit; what is left out is said."""
+def _within(paper: "Paper", cells: list["Cell"], limit: float, seeds: int, jobs: int | None, done: set[str]) -> list["Cell"]:
+    """The cheapest cells whose missing runs, so many at a time, take no longer than a limit; what is left out is said."""
     seconds = _cost(paper, cells)
     at_once = max(1, n_cores() if jobs is None else jobs)
-    left, fitting, counted = limit * at_once, set[str](), set[str]()
+    left, fitting, counted = limit * at_once, set[str](), done
     for cell in sorted(cells, key=lambda cell: seconds[cell.name]):
         new = {config.id for config in paper.configs(cell, seeds)} - counted
         cost = len(new) * seconds[cell.name]
@@ -194,9 +216,10 @@ def _within(paper: "Paper", cells: list["Cell"], limit: float, seeds: int, jobs:
             left, counted = left - cost, counted | new
             fitting.add(cell.name)
     if not fitting:
-        cheapest = min(cells, key=lambda cell: seconds[cell.name])
-        needed = seeds * seconds[cheapest.name] / min(seeds, at_once) / 60
-        stop(f"--budget: no cell fits: the cheapest, {cheapest.name}, needs about {needed:.0f} minutes", USAGE)
+        missing = {cell.name: len({config.id for config in paper.configs(cell, seeds)} - done) for cell in cells}
+        cheapest = min(missing, key=lambda name: missing[name] * seconds[name])
+        needed = missing[cheapest] * seconds[cheapest] / min(missing[cheapest], at_once)
+        stop(f"--budget: no cell fits: the cheapest, {cheapest}, needs about {duration(needed)}", USAGE)
     if omitted := [cell.name for cell in cells if cell.name not in fitting]:
         warn(f"{plural(len(omitted), 'cell')} left out, over the budget: {few(omitted, 3)}")
     return [cell for cell in cells if cell.name in fitting]
@@ -227,7 +250,6 @@ def _run_set(
 
 def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path, as_json: bool) -> None:
     from rpecli.reproduce import order, outcome, tables
-    from rpecli.run.directory import readable_runs
 
     outcomes = []
     for cell in cells:
@@ -236,14 +258,16 @@ def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Pat
         warn_of(problems, folder)
         results = [result for run in found if (result := outcome.seed_result(paper, run))]
         outcomes.append(outcome.outcome(paper, cell, results))
+    orders = order.orders(outcomes, paper.best_is_least) if paper.compare == "order" else []
     if as_json:
-        print_json([tables.record(each) for each in outcomes])
+        records = [tables.record(each) for each in outcomes]
+        ordered = {"cells": records, "orders": [tables.order_record(each) for each in orders]}
+        print_json(ordered if paper.compare == "order" else records)
         return
-    print_tables(tables.outcome_table(paper, outcomes))
+    print_tables(tables.outcome_table(paper, outcomes), *([tables.order_table(orders)] if orders else []))
     if paper.compare == "order":
-        if orders := order.orders(outcomes, paper.best_is_least):
-            print_tables(tables.order_table(orders))
         return
     with_verdict = [each for each in outcomes if each.verdict == outcome.AGREES or each.verdict.startswith("differs")]
     agreeing = sum(each.verdict == outcome.AGREES for each in with_verdict)
-    say(f"{agreeing} of {plural(len(with_verdict), 'cell')} with a verdict agree; {len(outcomes) - len(with_verdict)} without.")
+    agree = "agrees" if agreeing == 1 else "agree"
+    say(f"{agreeing} of {plural(len(with_verdict), 'cell')} with a verdict {agree}; {len(outcomes) - len(with_verdict)} without.")

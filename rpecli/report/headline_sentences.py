@@ -61,7 +61,8 @@ def _of_two(point: Point, first: GroupPoint, second: GroupPoint) -> str:
         return f"{_subject(first)} {_does(point, first)}, {_subject(second, again=True)} {point.write(second.score)}"
     both = point.scoring.value.format(f"{point.write(first.score)} and {point.write(second.score)}")
     if max(map(point.above_chance, (first.score, second.score))) <= NEAR_CHANCE:
-        return f"{_together(first, second, 'neither', 'nor')} do much better than chance ({point.write(point.chance)}): {both}"
+        neither = f"{_together(first, second, 'neither', 'nor')} {'does' if len(second.encodings) == 1 else 'do'}"
+        return f"{neither} much better than chance ({point.write(point.chance)}): {both}"
     return f"{_together(first, second)} do about equally well: {both}"
 
 

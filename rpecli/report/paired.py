@@ -177,7 +177,13 @@ def pairs(task: TaskResults, measure: Measure) -> list[Pair]:
 
 def best_label(by_label: Scores) -> str | None:
     """The label of the highest mean, the first of those that tie."""
-    return max(by_label, key=lambda label: fmean(by_label[label].values()), default=None)
+    return next(iter(best_labels(by_label)), None)
+
+
+def best_labels(by_label: Scores) -> list[str]:
+    """The labels of all that have the highest mean."""
+    means = {label: fmean(by_seed.values()) for label, by_seed in by_label.items()}
+    return [label for label, mean in means.items() if mean == max(means.values())]
 
 
 def pairs_of(label: str, all_pairs: list[Pair]) -> list[Pair]:

@@ -160,9 +160,9 @@ def _rescaled(task: TaskResults) -> Measure:
 
 
 def _seeds_needed(best: Candidate, rivals: list[Candidate], by_label: Scores, measure: Measure) -> int | None:
-    """For every rival; at least as many as an interval needs."""
+    """For every rival: its 95 % interval decides, uncorrected."""
     differences = [paired.seed_differences(by_label[best.label], by_label[one.label]) for one in rivals]
-    needed = [sample_size.seeds_needed([values], measure.margin) for values in differences if values]
+    needed = [sample_size.seeds_needed([values], measure.margin, claims=1, by_interval=True) for values in differences if values]
     numbers = [number for number in needed if number is not None]
     return max(numbers) if numbers and len(numbers) == len(rivals) else None
 

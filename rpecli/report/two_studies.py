@@ -1,6 +1,7 @@
 """Two studies side by side: the same task, encoding and length in both, their difference, and what could not be compared.
 
-Runs are paired where both studies have the same seeds on the same evaluation sets; on different sets no difference is formed.
+Runs are paired over the seeds that both studies have on the same evaluation sets; where they share none, the means are
+independent. On different sets no difference is formed.
 """
 
 from collections import defaultdict
@@ -45,7 +46,7 @@ class ComparisonRow(TaskKey):
     b_seeds: int
     """number of seeds in B"""
     difference: float | None
-    """B minus A; null on different evaluation sets"""
+    """B minus A, over the seeds that both have where there are any; null on different evaluation sets"""
     low: float | None
     """lower end of the 95 % interval over seeds: t from 3 seeds, bootstrap from 6"""
     high: float | None
@@ -54,8 +55,8 @@ class ComparisonRow(TaskKey):
     """two-sided sign-flip permutation test where paired; from 3 seeds; null for runs measured otherwise than they were trained"""
     p_holm: float | None
     """p adjusted for all rows beyond training of the measure (Holm); null at single lengths"""
-    paired: bool
-    """whether both have the same seeds on the same evaluation sets"""
+    pairs: int
+    """seeds that both have on the same evaluation sets; 0 where the means are independent, or no difference is formed"""
     same_eval_set: bool
     """whether both were evaluated on the same sequences"""
 
@@ -207,20 +208,22 @@ def _row(match: Match, at: list[int] | None, measure: Measure) -> ComparisonRow:
     lengths = at or match.extrapolation_lengths
     a, b = match.values(lengths, measure)
     same = at is None or match.same_eval_set(at[0])
-    is_paired = same and set(a) == set(b)
-    differences = [[b[seed] - a[seed] for seed in a]] if is_paired else []
-    if same and not is_paired:
-        interval = stats.unpaired_interval([*a.values()], [*b.values()], measure.difference_bounds)
-    else:
-        interval = stats.mean_interval(differences, measure.difference_bounds)
-    low, high = interval or (None, None)
+    paired_differences = paired.seed_differences(b, a) if same else []
     mean_a, mean_b = fmean(a.values()), fmean(b.values())
+    difference: float | None
+    if same and not paired_differences:
+        difference, interval = mean_b - mean_a, stats.unpaired_interval([*a.values()], [*b.values()], measure.difference_bounds)
+    else:
+        difference = fmean(paired_differences) if same else None
+        interval = stats.mean_interval([paired_differences], measure.difference_bounds)
+    low, high = interval or (None, None)
     task, encoding = match.tasks[0], match.encodings[0]
     return ComparisonRow(
         task=task.name, task_title=task.short_title, training_length=task.train_length, encoding=encoding.label,
         title=encoding.title, group=encoding.group, length=at[0] if at else None, measure=measure.key, a=mean_a, b=mean_b,
-        a_seeds=len(a), b_seeds=len(b), difference=mean_b - mean_a if same else None, low=low, high=high,
-        p=stats.sign_flip(differences) if match.own else None, p_holm=None, paired=is_paired, same_eval_set=same,
+        a_seeds=len(a), b_seeds=len(b), difference=difference, low=low, high=high,
+        p=stats.sign_flip([paired_differences]) if match.own else None, p_holm=None, pairs=len(paired_differences),
+        same_eval_set=same,
     )  # fmt: skip
 
 
@@ -253,8 +256,8 @@ def _overall(matches: list[Match]) -> dict[str, Difference]:
 
 
 def _paired_differences(match: Match, measure: Measure) -> BySeed:
-    """B minus A of each seed beyond training; empty where the seeds differ."""
+    """B minus A of each seed that both have beyond training."""
     if not match.extrapolation_lengths:
         return {}
     a, b = match.values(match.extrapolation_lengths, measure)
-    return {seed: b[seed] - a[seed] for seed in a} if set(a) == set(b) else {}
+    return {seed: b[seed] - a[seed] for seed in paired.shared_seeds(a, b)}

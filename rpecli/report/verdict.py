@@ -5,7 +5,8 @@ over all pairs gives p < 0.05, adjusted for the claims tested together (Holm), a
 difference if the whole interval lies within the claim's margin, and the test of equivalence (two one-sided sign-flip tests, TOST)
 gives p < 0.05, adjusted with the others. The outcome is mixed if the interval of one task lies wholly on the other side.
 Otherwise there is not enough evidence; so too with fewer than three seeds per task or six pairs in total, where no p below 0.05
-exists, and where a group learned nothing. Each claim has one deciding test, chosen in advance: exact match (or perplexity),
+exists, and where a group learned nothing. Where both groups are at the floor, nothing can be compared, however many pairs there
+are. Each claim has one deciding test, chosen in advance: exact match (or perplexity),
 predictions kept at later positions, steps to 90 %. Those are the family that Holm corrects; other numbers are exploratory. A
 verdict is about the encodings and tasks that were run: the permutation test over labels, beside it, shows how far it depends on
 which those are.
@@ -113,9 +114,10 @@ def _corrected(verdict: Verdict, p: float | None, n_claims: int) -> Verdict:
     note = f"Adjusted for the {n_claims} claims tested (Holm), {before} becomes {p_equation(p)}."
     lost = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE) and p >= stats.ALPHA
     if lost:
-        pairs = next(pairs for pairs in range(1, 64) if sample_size.p_exists(pairs, n_claims))
-        note += f" Without this correction the outcome would be: {verdict.outcome}. "
-        note += f"At least {pairs} pairs of seeds are needed for {n_claims} claims."
+        note += f" Without this correction the outcome would be: {verdict.outcome}."
+        needed = sample_size.pairs_needed(n_claims)
+        if verdict.difference and verdict.difference.pairs < needed:
+            note += f" At least {needed} pairs of seeds are needed for {n_claims} claims."
     outcome = NOT_ENOUGH if lost else verdict.outcome
     return verdict.model_copy(update={"outcome": outcome, "lines": [*verdict.lines, note], "p_holm": p})
 
@@ -185,7 +187,7 @@ def judge(claim: Claim) -> Verdict:
     if len(by_task) > 1:
         lines += [f"{title}: {describe_difference(one, words.write)}." for title, one in by_task.items()]
     labels = label_test(*comparison.means) if all(comparison.means) else None
-    lines += [*([label_line(labels, comparison.sides)] if labels else []), *_too_few(difference)]
+    lines += [*([label_line(labels, comparison.sides)] if labels else []), *_too_few(difference, claim.together)]
     p_equivalence = stats.equivalence(comparison.strata, claim.margin)
     seeds = sample_size.seeds_needed(comparison.strata, claim.margin, claim.together)
     return Verdict(
@@ -220,12 +222,13 @@ def unjudged(verdict: Verdict) -> Verdict:
     return without.model_copy(update={"outcome": NOT_ENOUGH, "settle": TRAIN_LONGER, "lines": [*without.lines, *verdict.lines]})
 
 
-def _too_few(difference: Difference) -> list[str]:
+def _too_few(difference: Difference, claims: int) -> list[str]:
     if difference.p is None:
         return [f"A task has only {plural(difference.seeds, 'seed')}; at least {stats.MIN_SEEDS} per task are needed for a test."]
     if difference.pairs < MIN_PAIRS:
         smallest = 2 / 2**difference.pairs
-        return [f"{difference.pairs} pairs cannot give p < {smallest:.3g}; at least {MIN_PAIRS} are needed."]
+        needed = f"at least {sample_size.pairs_needed(claims)} are needed for {plural(claims, 'claim')}"
+        return [f"{difference.pairs} pairs cannot give p < {smallest:.3g}; {needed}."]
     return []
 
 
@@ -280,12 +283,11 @@ def extrapolation(tasks: list[TaskResults], name: str = EXTRAPOLATION, together:
 
 
 def _guarded(verdict: Verdict, tasks: list[TaskResults], levels: dict[str, float]) -> Verdict:
-    """No verdict on extrapolation from a group that learned nothing, or where both groups are at the floor."""
+    """No verdict on extrapolation from a group that learned nothing, or where both groups are at the floor, however few pairs."""
     if failed := verdict_lines.groups_that_learned_nothing(tasks):
         settle = f"{TRAIN_LONGER}: no {' and no '.join(failed)} run learned its training length"
         return verdict.model_copy(update={"outcome": NOT_ENOUGH, "settle": settle, "seeds_needed": None})
-    decided = verdict.outcome in (SUPPORTED, CONTRADICTED, MIXED, NO_DIFFERENCE)
-    at_floor = decided and max(levels["RPE"], levels["APE"]) <= tasks[0].scoring.decides.floor
+    at_floor = max(levels["RPE"], levels["APE"]) <= tasks[0].scoring.decides.floor
     return verdict.model_copy(update={"outcome": AT_FLOOR}) if at_floor else verdict
 
 
@@ -306,17 +308,24 @@ def efficiency(tasks: list[TaskResults], together: int = sample_size.CLAIMS) -> 
     if verdict.difference is None:
         return verdict
     steps = [
-        steps for task in tasks for entry in task.encodings if entry.group in ("RPE", "APE")
+        (entry.group, steps) for task in tasks for entry in task.encodings if entry.group in ("RPE", "APE")
         for steps, _ in paired.steps_by_seed(entry).values()
     ]  # fmt: skip
-    never = sum(count is None for count in steps)
+    never = [group for group, count in steps if count is None]
     if not never:
         return verdict
-    note = (
-        f"{never} of {len(steps)} runs never reached 90 % and count their whole budget, which can only understate a difference."
-    )
-    outcome = AT_FLOOR if never == len(steps) and verdict.outcome == NO_DIFFERENCE else verdict.outcome
+    note = f"{len(never)} of {len(steps)} runs never reached 90 % and count their whole budget, {_of_censored(never, verdict)}."
+    outcome = AT_FLOOR if len(never) == len(steps) else verdict.outcome
     return verdict.model_copy(update={"outcome": outcome, "lines": [*verdict.lines, note]})
+
+
+def _of_censored(groups: list[str], verdict: Verdict) -> str:
+    """What runs of these groups that count fewer steps than they need do to the difference."""
+    mean = verdict.difference.mean if verdict.difference else 0.0
+    slower = "APE" if mean > 0 else "RPE"
+    if mean != 0 and set(groups) == {slower}:
+        return "which can only understate a difference"
+    return "so how many steps they need is not known"
 
 
 def invariance(

@@ -57,26 +57,35 @@ def failed_lines(tasks: list[TaskResults]) -> list[str]:
 
 
 def leader(task: TaskResults) -> str | None:
-    """Which encoding is best beyond training, and which others differ from it significantly."""
+    """Which encodings are best beyond training, and which others differ from all of these significantly."""
     measure = task.scoring.decides
     by_label = paired.scores(task, measure)
-    best = paired.best_label(by_label)
-    if best is None or len(by_label) < 2:
+    best = paired.best_labels(by_label)
+    if len(by_label) < 2:
         return None
-    mean = fmean(by_label[best].values())
+    mean = fmean(by_label[best[0]].values())
     if mean == 0:
         return f"{task.title}: no encoding has any {measure.name} beyond the training length."
+    if len(best) == len(by_label):
+        return f"{task.title}: all encodings have the same mean {measure.name} beyond training, {measure.write_score(mean)}."
     all_pairs = paired.pairs(task, measure)
-    own_pairs = paired.pairs_of(best, all_pairs)
-    text = f"{task.title}: {task.titles[best]} has the {measure.highest} mean {measure.name} beyond training, "
+    own_pairs = [pair for label in best for pair in paired.pairs_of(label, all_pairs) if pair.second not in best]
+    text = f"{task.title}: {_have(task, best)} the {measure.highest} mean {measure.name} beyond training, "
     text += measure.write_score(mean)
     if all(pair.p_holm is None for pair in own_pairs):
         return f"{text}; too few seeds for a test."
-    second = {task.titles[pair.second]: pair.p_holm for pair in own_pairs}
-    lower = [title for title, p in second.items() if p is not None and p < stats.ALPHA]
-    others = [title for title in second if title not in lower]
+    alike = {pair.second for pair in own_pairs if pair.p_holm is None or pair.p_holm >= stats.ALPHA}
+    second = list(dict.fromkeys(pair.second for pair in own_pairs))
+    lower = [task.titles[label] for label in second if label not in alike]
+    others = [task.titles[label] for label in second if label in alike]
     test = f"(Holm, {plural(len(all_pairs), 'pair')})."
     if not lower:
         return f"{text}, not significantly different from any other {test}"
     rest = f", not from {', '.join(others)}" if others else ""
     return f"{text}, significantly different from {', '.join(lower)}{rest} {test}"
+
+
+def _have(task: TaskResults, labels: list[str]) -> str:
+    """`RoPE has`, `RoPE and ALiBi have`."""
+    *titles, last = [task.titles[label] for label in labels]
+    return f"{', '.join(titles)} and {last} have" if titles else f"{last} has"

@@ -1,8 +1,11 @@
 """Whether encodings come out in the order that a paper published, task by task: where sizes differ, values cannot agree.
 
-Spearman's rank correlation of published and own means over the encodings that have enough seeds, with the interval of Bonett and
-Wright (2000, Psychometrika 65): tanh(atanh(r) +- 1.96 sqrt((1 + r^2 / 2) / (n - 3))). It has no width where the orders are equal;
-there it begins where that of the next possible r = 1 - 12 / (n^3 - n) does, of two neighbours that are exchanged.
+Spearman's rank correlation of published and own means over the encodings that have enough seeds. Ours is the published order
+where the correlation is positive, and the permutation test over which of our means belongs to which encoding gives p < 0.05
+(two-sided; all permutations of up to eight encodings, of more as many random ones, always the same). The interval beside it,
+which decides nothing, is that of Bonett and Wright (2000, Psychometrika 65): tanh(atanh(r) +- 1.96 sqrt((1 + r^2 / 2) / (n -
+3))). It has no width where the orders are equal; there it begins where that of the next possible r = 1 - 12 / (n^3 - n) does,
+of two neighbours that are exchanged.
 """
 
 import math
@@ -12,7 +15,9 @@ from dataclasses import dataclass
 from rpecli.reproduce.outcome import MIN_SEEDS, Outcome
 
 MIN_CORRELATED = 4  # arms; below, there is no correlation
-MIN_ARMS = 5  # below, there is no interval: one order in 24 of four arms is the published one by chance
+MIN_ARMS = 5  # below, there is no test: of four arms, one order in 24 is the published one by chance, p = 0.083
+ALPHA = 0.05
+PERMUTATIONS = 40_320  # all of eight arms
 Z = 1.959964  # of 95 %
 
 
@@ -26,11 +31,12 @@ class Order:
     n_published: int
     correlation: float | None  # None below MIN_CORRELATED, or where one side does not order them
     interval: tuple[float, float] | None  # None below MIN_ARMS
+    p: float | None  # as the interval
 
     @property
     def is_like_published(self) -> bool | None:
-        """Whether the interval lies above 0; None without one."""
-        return None if self.interval is None else self.interval[0] > 0
+        """Whether more alike than chance makes two orders; None where that cannot be tested."""
+        return None if self.correlation is None or self.p is None else self.correlation > 0 and self.p < ALPHA
 
 
 def orders(outcomes: Iterable[Outcome], best_is_least: bool = False) -> list[Order]:
@@ -49,9 +55,11 @@ def _order(task: str, compared: list[Outcome], n_published: int, best_is_least: 
     ours = [one.bins[-1].ours or 0.0 for one in compared]
     by_ours = sorted(compared, key=lambda one: one.bins[-1].ours or 0.0, reverse=not best_is_least)
     correlation = _spearman(published, ours) if len(compared) >= MIN_CORRELATED else None
-    interval = None if correlation is None or len(compared) < MIN_ARMS else _interval(correlation, len(compared))
+    is_tested = correlation is not None and len(compared) >= MIN_ARMS
+    interval = _interval(correlation, len(compared)) if correlation is not None and is_tested else None
+    p = _permutation_p(published, ours) if is_tested else None
     arms, arms_here = ([one.cell.arm for one in each] for each in (compared, by_ours))
-    return Order(task, arms, arms_here, n_published, correlation, interval)
+    return Order(task, arms, arms_here, n_published, correlation, interval, p)
 
 
 def _spearman(a: list[float], b: list[float]) -> float | None:
@@ -60,6 +68,18 @@ def _spearman(a: list[float], b: list[float]) -> float | None:
     if len(set(a)) == 1 or len(set(b)) == 1:
         return None
     return float(spearmanr(a, b).statistic)
+
+
+def _permutation_p(published: list[float], ours: list[float]) -> float:
+    """The two-sided p of Spearman's correlation, which grows with the sum of products of ranks."""
+    from scipy.stats import permutation_test, rankdata
+
+    fixed = rankdata(ours)
+    test = permutation_test(
+        (rankdata(published),), lambda ranks, axis=-1: ranks @ fixed, permutation_type="pairings", vectorized=True,
+        n_resamples=PERMUTATIONS, random_state=0,
+    )  # fmt: skip
+    return float(test.pvalue)
 
 
 def _interval(correlation: float, n: int) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.reproduce.paper import Cell, Paper
 from rpecli.run.directory import Run
 from rpecli.run.records import EvalLine
+from rpecli.table import plural
 
 TOLERANCE = 0.005  # half a point: the standard error of 2,000 strings of which 95 % are right; nearer to half it is up to 0.011
 MIN_SEEDS = 3
@@ -54,8 +55,8 @@ class Outcome:
         if not self.n_runs:
             return NOT_RUN
         if self.n_kept < MIN_SEEDS:
-            counted = "" if self.n_kept == self.n_runs else f", {self.n_kept} of {self.n_runs} learned it"
-            return f"not enough seeds ({self.n_runs} of at least {MIN_SEEDS}{counted})"
+            learned = "" if self.n_kept == self.n_runs else f"; {self.n_kept} of {plural(self.n_runs, 'run')} learned it"
+            return f"not enough seeds ({self.n_kept} of at least {MIN_SEEDS}{learned})"
         if self.order_only:
             return ORDER_ONLY
         differing = [part.name for part in self.bins if part.agrees is False]

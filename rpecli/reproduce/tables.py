@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from rpecli.report.format import format_p
 from rpecli.reproduce.order import MIN_ARMS, Order
 from rpecli.reproduce.outcome import MIN_SEEDS, Bin, Outcome
 from rpecli.reproduce.paper import Cell, Paper
@@ -75,11 +76,15 @@ def order_table(orders: Sequence[Order]) -> Table:
             "ours": ", ".join(order.arms_here),
             "rank correlation": MISSING if order.correlation is None else f"{order.correlation:.2f}",
             "95 % interval": MISSING if order.interval is None else "{:.2f} to {:.2f}".format(*order.interval),
+            "p": format_p(order.p),
         }
         for order in orders
     ]
-    caption = f"The best first. Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval."
-    columns = ("task", "encodings", "published order", "ours", "rank correlation", "95 % interval")
+    caption = (
+        f"The best first. Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval and p. "
+        "p: permutation test, two-sided."
+    )
+    columns = ("task", "encodings", "published order", "ours", "rank correlation", "95 % interval", "p")
     return Table.of(rows, "Order of the encodings", columns, caption=caption)
 
 
@@ -92,12 +97,18 @@ def record(outcome: Outcome) -> dict[str, object]:
         "kept": outcome.n_kept,
         "published_seeds": len(outcome.cell.seeds),
         "file": outcome.cell.file,
-        "bins": [_bin_record(part) for part in outcome.bins],
+        "bins": [_bin_record(part, outcome.order_only) for part in outcome.bins],
     }
 
 
-def _bin_record(part: Bin) -> dict[str, object]:
-    return {**vars(part), "agrees": part.agrees}
+def _bin_record(part: Bin, order_only: bool) -> dict[str, object]:
+    values = {**vars(part), "agrees": part.agrees}
+    return values | {"allowed": None, "agrees": None} if order_only else values
+
+
+def order_record(order: Order) -> dict[str, object]:
+    """The order of a task's encodings as JSON."""
+    return {**vars(order), "as_published": order.is_like_published}
 
 
 def value(number: float | None, measure: str) -> str:

@@ -209,8 +209,10 @@ def _solved_sentence(*groups: GroupResults) -> str:
     if not known:
         return "No run was evaluated at the training length."
     counts = " and ".join(f"{sum(group.solved_flags)} of {len(group.solved_flags)} {group.name} runs" for group in known)
-    none = [group.name for group in known if none_learned(group.solved_flags)]
-    warning = f" No {' and no '.join(none)} run did, so its numbers beyond training say little about positions." if none else ""
+    none = [group for group in known if none_learned(group.solved_flags)]
+    whose = "their" if sum(len(group.solved_flags) for group in none) > 1 else "its"
+    names = " and no ".join(group.name for group in none)
+    warning = f" No {names} run did, so {whose} numbers beyond training say little about positions." if none else ""
     return f"{counts} learned the training length.{warning}"
 
 

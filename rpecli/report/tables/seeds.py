@@ -47,11 +47,11 @@ def _scores(task: TaskResults, measure: Measure) -> Table:
 def _overlap_best(by_label: paired.Scores, measure: Measure) -> list[str]:
     """The labels of the best encoding and of those whose interval overlaps its interval; none without intervals."""
     intervals = {label: stats.mean_interval([list(by_seed.values())], measure.bounds) for label, by_seed in by_label.items()}
-    best = paired.best_label(by_label)
-    best_interval = intervals[best] if best is not None else None
+    best = paired.best_labels(by_label)
+    best_interval = intervals[best[0]] if best else None
     if best_interval is None or all(fmean(by_seed.values()) == 0 for by_seed in by_label.values()):
         return []
-    return [label for label, own in intervals.items() if label == best or (own is not None and own[1] >= best_interval[0])]
+    return [label for label, own in intervals.items() if label in best or (own is not None and own[1] >= best_interval[0])]
 
 
 def _scores_row(encoding: EncodingResults, task: TaskResults, measure: Measure, scores: list[float]) -> list[str]:
@@ -70,11 +70,13 @@ def _best(task: TaskResults) -> Table:
     best = paired.best_label(by_label)
     all_pairs = paired.pairs(task, measure)
     own_pairs = paired.pairs_of(best, all_pairs) if best is not None else []
+    equal = [task.titles[label] for label in paired.best_labels(by_label) if label != best]
+    together = f" together with {', '.join(equal)}" if equal else ""
     columns = ["encoding", "minus", measure.difference_unit, "95 % interval", "seeds", "p", "p (Holm)"]
     caption = (
-        f"{measure.name.capitalize()} beyond training: {task.titles.get(str(best))}, which has the {measure.highest} mean, minus "
-        "each other encoding, "
-        f"paired by seed. Sign-flip permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
+        f"{measure.name.capitalize()} beyond training: {task.titles.get(str(best))}, which has the {measure.highest} "
+        f"mean{together}, minus each other encoding, paired by seed. "
+        f"Sign-flip permutation test over seeds, p adjusted for all {len(all_pairs)} pairs (pairs.csv)."
     )
     if any(pair.p is None for pair in own_pairs):
         caption += f" Pairs with fewer than {stats.MIN_SEEDS} seeds are not tested."

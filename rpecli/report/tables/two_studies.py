@@ -27,6 +27,8 @@ def headline(comparison: StudyComparison) -> list[str]:
         what = f"B minus A, {measure.name} over log length beyond training{note}"
         tasks = f"{plural(difference.tasks, 'task')}, mean over paired encodings"
         lines.append(f"{what}: {describe_difference(_score(difference, measure), measure.write_difference)}, {tasks}.")
+    if not comparison.overall:
+        lines.append("No difference over all encodings: none shares a seed and its sequences beyond training in both studies.")
     if any(difference.p is None for difference in comparison.overall.values()):
         lines.append(f"Fewer than {stats.MIN_SEEDS} seeds: no interval, no test and no conclusion.")
     return lines
@@ -100,7 +102,9 @@ def _by_length(name: str, rows: list[ComparisonRow], measure: Measure) -> Table:
 
 
 def _seeds(row: ComparisonRow) -> str:
-    return str(row.a_seeds) if row.a_seeds == row.b_seeds else f"{row.a_seeds} and {row.b_seeds}"
+    """`3`, or `4 and 3, 2 pairs` where not all of them are paired."""
+    seeds = str(row.a_seeds) if row.a_seeds == row.b_seeds else f"{row.a_seeds} and {row.b_seeds}"
+    return f"{seeds}, {plural(row.pairs, 'pair')}" if 0 < row.pairs < max(row.a_seeds, row.b_seeds) else seeds
 
 
 def _numbers(row: ComparisonRow, notes: Footnotes, measure: Measure) -> list[str]:
@@ -108,8 +112,12 @@ def _numbers(row: ComparisonRow, notes: Footnotes, measure: Measure) -> list[str
     difference = MISSING if row.difference is None else measure.bare_difference(measure.sign * row.difference)
     if not row.same_eval_set:
         difference += notes.mark("evaluated on different sequences: no difference is formed")
-    elif not row.paired:
+    elif not row.pairs and row.low is not None:
         difference += notes.mark("different seeds in A and B: the interval is of two independent means, and there is no test")
+    elif not row.pairs:
+        difference += notes.mark("different seeds in A and B")
+    elif row.pairs < max(row.a_seeds, row.b_seeds):
+        difference += notes.mark("over the seeds that A and B share; each mean is over all of its seeds")
     ends = None if row.low is None or row.high is None else (row.low, row.high)
     interval = ends if ends is None or measure.sign > 0 else (-ends[1], -ends[0])
     return [measure.write(row.a), measure.write(row.b), difference, measure.write_change_interval(interval)]
