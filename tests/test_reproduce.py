@@ -204,7 +204,7 @@ def test_tokens_count_where_the_paper_counts_them(tmp_path: Path) -> None:
     otherwise = [as_asked | wrong | {"eval_seed": 3}, as_asked | wrong | {"positions": "x"}, as_asked | wrong | {"n": 1}]
 
     class Trained:
-        is_trained, config, record = True, run.config, {"weights": "w"}
+        is_trained, config, record, path = True, run.config, {"weights": "w"}, run.path
         all_evaluations = staticmethod(lambda: lines + otherwise)
         last_metrics = staticmethod(lambda: {"exact_match": 1.0})
 

@@ -24,7 +24,8 @@ CHANGED: dict[str, Any] = {"task": "sort", "encoding": "alibi", "positions": "of
 CHANGED |= {"steps": 9, "curriculum": 0.5, "tokens": 7, "lr": 0.5, "warmup": 3, "lr_end": 0.5, "weight_decay": 0.5, "beta1": 0.5}
 CHANGED |= {"beta2": 0.5, "clip": 0.5, "d_model": 32, "n_layer": 3, "n_head": 2, "mlp_ratio": 2, "dtype": "bfloat16"}
 CHANGED |= {"data_seed": 3, "validate_every": 7, "stop_at": 0.5, "attention": "bidirectional", "normalizer": "stick-breaking"}
-CHANGED |= {"logit_scale": "logn", "threads": 2, "logit_scale_on": "unrotated", "logit_scale_in": "evaluation", "loops": 2}
+CHANGED |= {"logit_scale": "logn", "threads": 2, "loops": 2}
+DEPENDENT = {"max_position", "positions_per", "switch_fraction", "logit_scale_on", "logit_scale_in"}  # on another key
 CHANGED |= {"batch": 5, "batch_lengths": "mixed", "schedule": "linear", "decayed": "matrices", "position_penalty": 0.1}
 CHANGED |= {"validation_lengths": "all", "validation_samples": 5, "block": "gpt2", "dropout": 0.1, "qk_norm": "plain"}
 CHANGED |= {"canon": "A", "token_shift": "k", "init": "torch", "checkpoint_lengths": "8"}
@@ -33,7 +34,7 @@ EVALUATION |= {"eval_task": "copy:symbols=8", "grid": "2:8", "eval_loops": 3}
 
 
 def test_every_key_of_training_changes_the_id() -> None:
-    assert CHANGED.keys() | {"max_position", "positions_per", "switch_fraction"} == set(Config.model_fields) - {"eval"}
+    assert CHANGED.keys() | DEPENDENT == set(Config.model_fields) - {"eval"}
     assert EVALUATION.keys() == set(EvalSettings.model_fields)
     ids = [config().id, *(config(**{key: value}).id for key, value in CHANGED.items())]
     assert len(set(ids)) == len(ids)
@@ -55,6 +56,9 @@ def test_keys_that_depend_on_another_count_only_with_it() -> None:
     assert config(switch_fraction=0.5).id == config().id
     assert len({config().id, config(**switched).id, config(**switched, switch_fraction=0.5).id}) == 3
     assert config(positions_per="layer").id == config().id
+    scaled = [{"logit_scale_on": "unrotated"}, {"logit_scale_in": "evaluation"}]
+    assert {config(**keys).id for keys in scaled} == {config().id}
+    assert len({config(logit_scale="logn", **keys).id for keys in ({}, *scaled)}) == 3
     assert config(positions="randomized", positions_per="layer").id != config(positions="randomized").id
 
 

@@ -34,7 +34,7 @@ class Subject:
     def lengths_to_draw(self) -> list[int]:
         """Those of the lengths that have problems, as far as trying them is quick; where none has, the nearest to the first."""
         having = [length for length in self.lengths if self.has_length(length)]
-        if not having:
+        if self.lengths and not having:
             near = self.tried.call("has_length", self.task.nearest_length, self.lengths[0])
             having = [near] * self.has_length(near)
         return [length for length in having if length <= LONGEST_TRIED]
