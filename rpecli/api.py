@@ -205,7 +205,7 @@ def train(
         raise ValueError("lr_search: this trains one run: write lr, or use rpe run")
     for key, purpose in configs[0].unused_keys.items():
         if keys.get(key) is not None:
-            raise ValueError(f"{key}: of use with {purpose.removeprefix('--')} only: remove it")
+            raise ValueError(f"{key}: of use with {purpose} only: remove it")
     if problems := preflight.problems(recipe, source):
         raise ValueError("\n".join(map(str, problems)))
     run = directory.Run.create(configs[0], folder, "notebook")

@@ -135,7 +135,7 @@ def test_any_text_is_understood_as_it_is_written_or_an_error(text: str) -> None:
         ("vary: {samples: [4, 8]}\n", "vary: samples: is about evaluation, and its runs would be the same ones"),
         ("vary: {eval_seed: [0, 1]}\n", "measure more with rpe eval --eval-seed"),
         ("vary: {max_position: [64, 128]}\n", "max_position: is of use with positions offset, randomized or coupled only"),
-        ("vary: {logit_scale_on: [all, unrotated]}\n", "logit_scale_on: is of use with logit-scale only: its runs would be the"),
+        ("vary: {logit_scale_on: [all, unrotated]}\n", "logit_scale_on: is of use with logit_scale only: its runs would be the"),
         ("lr_search: [1e-3, 3e-3]\nlr: 5e-3\n", "lr: given beside"),
         ("lr_search: [1e-3, 3e-3]\nby_encoding: {rope: {lr: 1}, learned: {lr: 1}}\n", "lr_search: searches nothing"),
     ],

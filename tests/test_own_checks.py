@@ -158,6 +158,30 @@ BROKEN_ENCODINGS = {  # name: (the check, the body of the class, the text of the
         "def relocate",
         "positions that descend",
     ),
+    "its input": (
+        "shapes",
+        "    def score(self, logits, qk):\n        qk.k_BxHxSxD.zero_()\n        return logits\n",
+        "def score",
+        "score: changed its input",
+    ),
+    "random numbers": (
+        "shapes",
+        "    def score(self, logits, qk):\n        return logits + torch.rand_like(logits)\n",
+        "def score",
+        "score: returned other numbers for the same input",
+    ),
+    "a root far away": (
+        "shapes",
+        "    def score(self, logits, qk):\n        return logits + (40.0 - qk.distance_BxTxS[:, None]).sqrt()\n",
+        "def score",
+        "score at twice the training length: returned NaN",
+    ),
+    "its neighbours": (
+        "batch",
+        "    def score(self, logits, qk):\n        return logits + logits.mean(0, keepdim=True)\n",
+        "def score",
+        "in a batch of 3, hidden states differ by",
+    ),
     "features of the whole sequence": (
         "causality",
         INIT + "        self.w = nn.Linear(shape.d_model, shape.n_head)\n"
@@ -222,6 +246,11 @@ BROKEN_ENCODINGS = {  # name: (the check, the body of the class, the text of the
 def test_the_line_that_breaks_an_encoding_is_named(name: str, here: Path) -> None:
     check, body, marked, said = BROKEN_ENCODINGS[name]
     assert said in failure_at("encodings", HEAD + body, check, marked)
+
+
+def test_scores_may_be_changed_in_place(here: Path) -> None:
+    Path("mine.py").write_text(HEAD + "    def score(self, logits, qk):\n        return logits.mul_(2)\n")
+    assert {text.partition(":")[0] for text in checked("encodings", str(here / "mine.py")).values()} <= {OK, NOT_APPLICABLE}
 
 
 def test_a_branch_on_a_value_has_no_batched_form_and_is_no_failure(here: Path) -> None:
@@ -307,7 +336,7 @@ def test_a_failure_says_what_it_means_and_ends_the_command_with_1(rpe: tiny.Rpe,
     Path("mine.py").write_text(HEAD + BROKEN_ENCODINGS["the next score"][1])
     result = rpe("check", "./mine.py")
     failed = [name for name, text in outcomes(result.out).items() if text.startswith("failed")]
-    assert (result.code, result.err) == (1, f"{len(failed)} of 8 checks failed\n")
+    assert (result.code, result.err) == (1, f"{len(failed)} of 9 checks failed\n")
     assert {"causality", "decoding"} <= set(failed) < set(encoding_checks.CHECKS)
     assert outcomes(result.out)["causality"].endswith("mine.py:10: score: the output of token 1 depends on")
     assert "A model that sees the future" in " ".join(result.out.split())

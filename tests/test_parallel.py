@@ -106,6 +106,16 @@ def test_a_process_that_is_killed_fails_the_run_which_then_goes_on(tmp_path: Pat
     assert tiny.finish(tiny.start(*words, cwd=tmp_path)).code == 0
 
 
+def test_an_error_of_the_first_process_is_told_as_its_own(tmp_path: Path) -> None:
+    """The others lose their connection and end too, which is not its cause."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("of the first")
+
+    with pytest.raises(RuntimeError, match=r"^of the first$"):
+        loop.train(tiny.new_run(tmp_path), "cpu", fail, nproc=2)
+
+
 def torchrun(folder: Path, *words: object) -> tiny.Result:
     command = [
         sys.executable,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import training as tiny
 from helpers.recipes import config, errors, load_text, task_file
 
 from rpecli import catalog
@@ -240,3 +241,19 @@ def test_a_seed_inside_a_text_is_not_that_of_the_run(tmp_path: Path) -> None:
 
 def test_lengths_of_an_evaluation_need_not_suit_the_tasks_of_the_default_recipe() -> None:
     assert config_load.load_evaluation({"lengths": "40:2x"}).lengths == "40:2x"  # of a run that is trained on 64
+
+
+def test_keys_of_a_file_that_no_run_reads_are_told_and_kept(rpe: tiny.Rpe, here: Path) -> None:
+    """A flag of that kind is refused: a file may have them for the runs that a later line adds."""
+    Path("r.yaml").write_text("encoding: [rope, none]\npositions_per: layer\nlogit_scale_in: evaluation\nmax_position: 99\n")
+    result = rpe("check", "r.yaml")
+    assert (result.code, result.err.replace(str(here / "r.yaml"), "r.yaml").splitlines()) == (
+        0,
+        [
+            "r.yaml:4: max_position: of use with positions offset, randomized or coupled only: no run reads it",
+            "r.yaml:2: positions_per: of use with positions randomized only: no run reads it",
+            "r.yaml:3: logit_scale_in: of use with logit_scale only: no run reads it",
+        ],
+    )
+    Path("r.yaml").write_text("encoding: rope\npositions: [start, randomized]\neval_positions: randomized\nmax_position: 99\n")
+    assert rpe("check", "r.yaml").err == ""

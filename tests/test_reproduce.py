@@ -364,6 +364,8 @@ def test_the_list_and_the_budget_measure_steps(tmp_path: Path, rpe: tiny.Rpe, mo
         (["--list", "--runs", "x", "--jobs", "2", "--device", "cpu", "--stack", "off"], "a paper is needed"),
         (["crasp", "--list", "--seeds", "5"], "--list and --seeds contradict each other"),
         (["crasp", "--list", "--show"], "contradict"),
+        (["crasp", "--list", "-j", "2", "--device", "cpu"], "--jobs and --device: --list runs nothing: remove them"),
+        (["crasp", "--show", "--stack", "off"], "--stack: --show runs nothing: remove it"),
         (["./nothing.yaml"], "there is no file ./nothing.yaml"),
     ],
 )

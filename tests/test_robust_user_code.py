@@ -1,6 +1,7 @@
 """The user's own code: named by any path, copied into the run, run only if they named it, tried before anything trains."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -223,6 +224,8 @@ BROKEN_TASKS = {
     ("return rng", "rng"): "draw: returned None",
     ("return prompt", "prompt"): "layout: returned None",
     ("rng.integers(self.symbols", "rng.integers(99"): "layout: gave tokens from",
+    ("return prompt_answer(x_BxN, x_BxN)", "return prompt_answer(x_BxN * 0 - 4, x_BxN)"): "padding (PAD, token 0) behind all",
+    ("return prompt_answer(x_BxN, x_BxN)", "return prompt_answer(x_BxN, x_BxN * 0 - 4)"): "layout: ",
     (
         "return rng.integers",
         "import numpy; return numpy.random.default_rng().integers",
@@ -262,6 +265,16 @@ def test_a_task_that_is_wrong_at_other_lengths_is_told(rpe: tiny.Rpe, here: Path
     Path("late.py").write_text(TASK.replace("def layout(self, x_BxN):\n        return prompt_answer(x_BxN, x_BxN)", late))
     shown = rpe("show", "./late.py")
     assert (shown.code, "late.py:" in shown.err, "Traceback" in shown.err) == (2, True, False), shown
+
+
+def test_a_task_that_fails_at_a_length_of_the_evaluation_alone_is_told_with_it(rpe: tiny.Rpe, here: Path) -> None:
+    """And that the run keeps its file: a change of it takes a new run."""
+    Path("mine.py").write_text(TASK.replace("return rng", "assert length < 40\n        return rng"))
+    assert rpe("train", "--task", "./mine.py", *TINY).code == 0
+    result = rpe("eval", "--lengths", "4,64", "--samples", 4, "--jobs", 0, "--device", "cpu")
+    assert result.code == 1
+    assert re.search(r"mine\.py:\d+: AssertionError, at length 64  \(", result.err)
+    assert "a run keeps the file that trained it" in result.err
 
 
 def test_a_hook_that_waits_for_a_busy_machine_is_not_stopped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

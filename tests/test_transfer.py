@@ -160,9 +160,11 @@ def test_a_copy_that_was_cut_short_is_finished_by_the_same_command(here: Path, r
     assert Run(target.path).is_trained
     assert not list(target.path.glob("*.tmp"))
     (here / "elsewhere" / run.name).mkdir(parents=True)
-    (here / "elsewhere" / run.name / "diary.txt").write_text("mine")
+    diary = here / "elsewhere" / run.name / f"diary.txt.{1 << 30}.tmp"
+    diary.write_text("mine")
     result = rpe("import", run, "--runs", "elsewhere")
     assert (result.code, "is not a run of rpe" in result.err) == (1, True)
+    assert diary.read_text() == "mine"
 
 
 def test_untrained_runs_and_folders_without_runs_are_refused(here: Path, rpe: tiny.Rpe) -> None:

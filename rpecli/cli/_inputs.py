@@ -62,11 +62,11 @@ def _flag(key: str) -> str:
 
 def _refuse_unused(recipe: Recipe, overrides: dict[str, str]) -> None:
     """Stops for flags that no run of the recipe would read."""
-    unused = [config.unused_keys for config in recipe.configs()]
-    for key in overrides:
-        drawn = key == "max_position" and recipe.eval_positions == "randomized"  # in evaluation only
-        if not drawn and all(key in keys for keys in unused):
-            stop(f"{_flag(key)}: of use with {unused[0][key]} only: remove it", USAGE)
+    for key, use in recipe.unread_keys.items():
+        if key in overrides:
+            first, _, rest = use.partition(" ")
+            words = f"{_flag(first)} {rest}".strip() if first in Recipe.model_fields else use
+            stop(f"{_flag(key)}: of use with {words} only: remove it", USAGE)
 
 
 def load_recipe(name: str | None, overrides: dict[str, str]) -> tuple[Recipe, RecipeSource]:
@@ -93,7 +93,7 @@ def check_recipe(recipe: Recipe, source: RecipeSource) -> None:
     problems = preflight.problems(recipe, source)
     if problems:
         stop("\n".join(map(str, problems)), USAGE)
-    for note in preflight.notes(recipe):
+    for note in preflight.notes(recipe, source):
         typer.echo(note, err=True)
 
 

@@ -72,11 +72,15 @@ def matching(runs: list[Run], filters: Filters) -> list[Run]:
             if len(missing) == len(items):
                 stop(f"{message}: rpe ls runs lists all", USAGE)
             warn(message)
-    allowed = {key: set[str]().union(*items.values()) for key, items in asked.items()}
-    matches = [run for run in runs if all(values_of(run, key) & allowed[key] for key in allowed)]
+    matches = [run for run in runs if meets(run, asked)]
     if not matches:
         stop(f"no run with {' and '.join(f'{key} {text}' for key, text in filters.items())}: rpe ls runs lists all", USAGE)
     return matches
+
+
+def meets(run: Run, asked: Mapping[str, Mapping[str, set[str]]]) -> bool:
+    """Whether a run has, for every filter, one of the values that `asked_values` gives for it."""
+    return all(any(values_of(run, key) & values for values in items.values()) for key, items in asked.items())
 
 
 def states_filter(state: str | None) -> Filters:

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from rpecli import catalog
 from rpecli.cli import _flags as flags
 from rpecli.cli._execute import Workplace
 from rpecli.cli._exit import FAILURE, stop, warn
@@ -80,7 +81,9 @@ def evaluate(
             folders = {run.path.parent for run in requests}
             print_next("rpe report", folders.pop() if len(folders) == 1 else runs)
     if failed:
-        stop("some of the runs failed: fix the cause and start the same command again", FAILURE)
+        own = any((run.path / catalog.COPIES).is_dir() for run in todo)
+        anew = " (your task or encoding: a run keeps the file that trained it, so change it and train again)" if own else ""
+        stop(f"some of the runs failed: fix the cause{anew} and start the same command again", FAILURE)
     if read_only:
         where = f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written, so nothing new was measured"
         stop(f"{where}: copy the runs to a folder of yours and name it with --runs", FAILURE)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,7 @@ from rpecli.cli._output import (
     write_with_records,
 )
 from rpecli.cli._search import choices
-from rpecli.cli._select import asked_values, fail_if_unreadable, find_directories, select_runs, values_of
+from rpecli.cli._select import asked_values, fail_if_unreadable, find_directories, meets, select_runs
 from rpecli.run import archive
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
@@ -192,20 +193,17 @@ def _watch(folder: Path, names: list[str] | None, ids: set[str] | None, filters:
     from rpecli.launch.status import directories_with_record
 
     named = [Run(path) for name in names or [] for path in find_directories(folder, name)]  # stops on a wrong name
-    allowed = {key: set[str]().union(*asked_values(key, text).values()) for key, text in filters.items()}
+    asked = {key: asked_values(key, text) for key, text in filters.items()}
+
+    def can_meet(run: Run) -> bool:
+        with suppress(RunError):  # a record that cannot be read
+            return meets(run, asked)
+        return False
 
     def find() -> list[Run]:
         matching = [run for run in directories_with_record(folder) if not names or any(run.path.match(name) for name in names)]
         runs = dict.fromkeys([*(run for run in named if run.record_file.is_file()), *matching])
-        return [run for run in runs if (ids is None or run.name in ids) and _has(run, allowed)]
+        return [run for run in runs if (ids is None or run.name in ids) and can_meet(run)]
 
     if find():
         progress.watch(find, new_console(stderr=True), interval)
-
-
-def _has(run: Run, allowed: dict[str, set[str]]) -> bool:
-    """Whether a run has one of the values of every filter; one whose record cannot be read has none."""
-    try:
-        return all(values_of(run, key) & values for key, values in allowed.items())
-    except RunError:
-        return False

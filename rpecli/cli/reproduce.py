@@ -17,11 +17,13 @@ from rpecli.device import n_cores
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.receipt import is_done
 from rpecli.run.directory import Run, directories, readable_runs
+from rpecli.run.problems import Message
 from rpecli.table import duration, few, plural
 
 if TYPE_CHECKING:
     from rpecli.config.recipe import Config
     from rpecli.config.settings import EvalSettings
+    from rpecli.reproduce.outcome import SeedResult
     from rpecli.reproduce.paper import Cell, Paper
 
 EXAMPLES = """
@@ -89,6 +91,9 @@ def reproduce(
         else:
             print_tables(tables.papers_table(shipped))
         return
+    if list_cells or show:
+        runs_nothing = f"{'--list' if list_cells else '--show'} runs nothing"
+        flags.refuse(flags.given("--jobs", "--nproc", "--stack", "--device"), runs_nothing)
     place = Workplace.of(on, device, jobs, nproc, None, stack)
     limit = _seconds(budget)
     try:
@@ -120,11 +125,16 @@ def _seeds_there(folder: Path) -> int:
 
 def _done(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path) -> set[str]:
     """The runs of cells that are trained, and evaluated in every bin."""
+    return set(_results(paper, cells, seeds, folder)[0])
+
+
+def _results(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path) -> tuple[dict[str, "SeedResult"], list[Message]]:
+    """What each of these runs came to, by its id; and what is wrong with those that cannot be read."""
     from rpecli.reproduce import outcome
 
     ids = {config.id for cell in cells for config in paper.configs(cell, seeds)}
-    runs, _ = readable_runs(path for path in directories(folder) if path.name in ids)
-    return {run.name for run in runs if outcome.seed_result(paper, run)}
+    runs, problems = readable_runs(path for path in directories(folder) if path.name in ids)
+    return {run.name: result for run in runs if (result := outcome.seed_result(paper, run))}, problems
 
 
 def _check(paper: "Paper", file: str, cells: list["Cell"]) -> None:
@@ -251,13 +261,10 @@ def _run_set(
 def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path, as_json: bool) -> None:
     from rpecli.reproduce import order, outcome, tables
 
-    outcomes = []
-    for cell in cells:
-        paths = [path for config in paper.configs(cell, seeds) if (path := folder / config.id).is_dir()]
-        found, problems = readable_runs(paths)
-        warn_of(problems, folder)
-        results = [result for run in found if (result := outcome.seed_result(paper, run))]
-        outcomes.append(outcome.outcome(paper, cell, results))
+    results, problems = _results(paper, cells, seeds, folder)
+    warn_of(problems, folder)
+    of_cell = {cell.name: [config.id for config in paper.configs(cell, seeds) if config.id in results] for cell in cells}
+    outcomes = [outcome.outcome(paper, cell, [results[id] for id in of_cell[cell.name]]) for cell in cells]
     orders = order.orders(outcomes, paper.best_is_least) if paper.compare == "order" else []
     if as_json:
         records = [tables.record(each) for each in outcomes]

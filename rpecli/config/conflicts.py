@@ -96,9 +96,8 @@ def _is_fixed(recipe: Recipe, axis: str, points: sweep.Axis) -> bool:
 
 def _use_of(recipe: Recipe, point: Collection[str]) -> str:
     """What the keys of a point are of use with, where no run of a recipe reads any of them; else empty."""
-    unused = [config.unused_keys for config in recipe.model_copy(update={"exclude": [], "seed": recipe.seed[:1]}).configs()]
-    read = any(key not in keys for keys in unused for key in point)
-    return "" if read else unused[0][next(iter(point))].removeprefix("--")
+    unused = recipe.unused_keys
+    return unused[next(iter(point))] if set(point) <= unused.keys() else ""
 
 
 def _exclusion_errors(recipe: Recipe, source: RecipeSource, uncertain: set[str]) -> Iterator[Problem]:

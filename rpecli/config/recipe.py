@@ -144,6 +144,18 @@ class Recipe(Settings):
             return list(configs)
         return [config for config in configs if not self.is_excluded(config.to_keys())]
 
+    @property
+    def unused_keys(self) -> dict[str, str]:
+        """The keys that decide nothing in the training of any run, `exclude` aside, each with what it is of use with."""
+        unused = [config.unused_keys for config in self.model_copy(update={"exclude": [], "seed": self.seed[:1]}).configs()]
+        return {key: use for key, use in unused[0].items() if all(key in keys for keys in unused)}
+
+    @property
+    def unread_keys(self) -> dict[str, str]:
+        """Those of `unused_keys` that decide nothing in evaluation either."""
+        drawn = self.eval_positions == "randomized"
+        return {key: use for key, use in self.unused_keys.items() if not (drawn and key == "max_position")}
+
     def is_excluded(self, keys: dict[str, Any]) -> bool:
         """Whether a line of `exclude` leaves out the run with these keys."""
         return any(line.leaves_out(keys) for line in self.exclude)
@@ -186,10 +198,10 @@ class Config(TrainSettings):
     @property
     def unused_keys(self) -> dict[str, str]:
         """The keys that decide nothing in training, each with what it is of use with."""
-        unused = {} if self.positions != "start" else {"max_position": "--positions offset, randomized or coupled"}
-        unused |= {} if self.positions == "randomized" else {"positions_per": "--positions randomized"}
-        unused |= {"tokens": "batches that are counted in tokens (no --batch)"} if self.batch else {}
-        scaled = dict.fromkeys(("logit_scale_on", "logit_scale_in"), "--logit-scale")
+        unused = {} if self.positions != "start" else {"max_position": "positions offset, randomized or coupled"}
+        unused |= {} if self.positions == "randomized" else {"positions_per": "positions randomized"}
+        unused |= {"tokens": "batches that are counted in tokens, not in sequences"} if self.batch else {}
+        scaled = dict.fromkeys(("logit_scale_on", "logit_scale_in"), "logit_scale")
         unused |= scaled if self.logit_scale == "none" else {}
         return unused | ({} if split_switch(self.encoding)[1] else {"switch_fraction": "an encoding such as rope:then=none"})
 

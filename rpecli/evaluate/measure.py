@@ -56,10 +56,10 @@ def evaluate(
             at = replace(loaded, task=grid.of_sizes(loaded.task, sizes)) if sizes else loaded
             if stopped:
                 raise Stopped(stopped[0])
-            if (length, sizes) not in fingerprints and (problem := memory_problem(at, length, available_memory())):
-                problems.append(problem)
-                continue
             try:
+                if (length, sizes) not in fingerprints and (problem := memory_problem(at, length, available_memory())):
+                    problems.append(problem)
+                    continue
                 blocks = eval_set(at.config, at.task, length, request.folder)
                 if data.fingerprint(blocks) in fingerprints.get((length, sizes), ()):
                     continue
@@ -68,8 +68,9 @@ def evaluate(
             except TooLongError as error:
                 problems.append(f"length {length}: {error}")
                 continue
-            except (MemoryError, RuntimeError) as error:
+            except Exception as error:
                 if not ran_out_of_memory(error):
+                    error.add_note(f"at length {length}")  # which a failure of the user's code is told with
                     raise
                 problems.append(f"length {length}: does not fit in memory, one sequence at a time: leave it out")
                 continue

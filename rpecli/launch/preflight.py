@@ -24,13 +24,21 @@ FEW_POSITIONS = 1024
 CHOICES = (("task", "tasks", task.Task), ("encoding", "encodings", encoding.Encoding))  # keys, kinds and classes
 
 
-def notes(recipe: Recipe) -> list[str]:
-    """What the tasks of a recipe have to tell before training: what was guessed about a user's data, and how it is split."""
+def notes(recipe: Recipe, source: RecipeSource) -> list[str]:
+    """What there is to tell before training: what was guessed about a user's data, how it is split, keys that no run reads."""
     lengths = dict.fromkeys((config.task, config.length) for config in recipe.configs())
     built = {choice: task.build(choice) for choice in recipe.task}
     splits = [(choice, _split(built[choice], length)) for choice, length in lengths]
     every = [(choice, note) for choice in recipe.task for note in built[choice].notes] + splits
-    return [f"{display('tasks', choice)}: {note}" for choice, note in every if note]
+    return [f"{display('tasks', choice)}: {note}" for choice, note in every if note] + _unread(recipe, source)
+
+
+def _unread(recipe: Recipe, source: RecipeSource) -> list[str]:
+    """`mine.yaml:7: max_position: of use with positions offset, randomized or coupled only: no run reads it`."""
+    fields = Recipe.model_fields
+    unread = {key: use for key, use in recipe.unread_keys.items() if key in source.locations}
+    given = {key: use for key, use in unread.items() if getattr(recipe, key) != fields[key].default}
+    return [str(Problem(source.locations[key], key, f"of use with {use} only: no run reads it")) for key, use in given.items()]
 
 
 def _split(built: task.Task, length: int) -> str | None:

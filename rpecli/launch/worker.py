@@ -122,7 +122,7 @@ def _reason_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError):
         return ": ".join([reason(error), *([str(error.filename)] if error.filename else [])])
-    return catalog.cause(error)
+    return ", ".join([catalog.cause(error), *getattr(error, "__notes__", [])])
 
 
 def _train_and_evaluate(job: Job, say: Say, tracking: Trackings) -> list[str]:

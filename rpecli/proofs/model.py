@@ -47,6 +47,12 @@ def decoding_error(model: Transformer, ids_BxT: Tensor, steps: Sequence[int], po
     return largest(torch.cat(states, dim=1) - hidden_states(model, ids_BxT, positions=positions_T))
 
 
+def batch_error(model: Transformer, ids_BxT: Tensor) -> float:
+    """The largest difference between the states of sequences in one batch and of each alone; NaN where one is not finite."""
+    alone = torch.cat([hidden_states(model, ids_1xT) for ids_1xT in ids_BxT.split(1)])
+    return largest(hidden_states(model, ids_BxT) - alone)
+
+
 def padded(ids_BxT: Tensor, where: str, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """The first tokens of each row among padding: ids, positions from `start` on, and the padding mask."""
     ids, positions = torch.full((3, 11), 5), torch.full((3, 11), 77)  # padding may be anything

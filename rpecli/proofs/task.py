@@ -58,6 +58,11 @@ def wrong_answers(batch: Batch) -> str | None:
     return f"marked {special[0]} as answer, expected symbols only" if special else None
 
 
+def wrong_layout(task: Task, batch: Batch) -> str | None:
+    """The first of all that can be wrong with the sequences of one batch."""
+    return out_of_range(task, batch) or wrong_order(task, batch) or unmarked(batch) or wrong_answers(batch)
+
+
 def same_twice(task: Task, length: int, sequences: int = 6) -> bool:
     """Whether inputs are a function of their generator alone, whatever other generators do and whoever drew before."""
     np.random.seed(1)

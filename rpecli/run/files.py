@@ -7,7 +7,7 @@ import codecs
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -84,12 +84,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
-def remove_temporary(folder: Path) -> None:
-    """Removes the files that killed processes were writing in a folder; those of living processes stay."""
+def remove_temporary(folder: Path, names: Container[str] | None = None) -> None:
+    """Removes the files, or those of some names, that killed processes were writing in a folder; those of living ones stay."""
     with suppress(OSError):
         for path in folder.glob(f"*{TEMPORARY}"):
-            pid = path.name.removesuffix(TEMPORARY).rpartition(".")[2]
-            if pid.isdecimal() and process.identity(int(pid)) is None:
+            name, _, pid = path.name.removesuffix(TEMPORARY).rpartition(".")
+            if pid.isdecimal() and (names is None or name in names) and process.identity(int(pid)) is None:
                 path.unlink(missing_ok=True)
 
 

@@ -66,6 +66,9 @@ def checked_weights(run: Run) -> str:
         raise RunError(f"{file} is missing: train the run again: {run.train_command}")
     now = catalog.fingerprint(file)
     if recorded not in (None, now):
+        from rpecli import tensor_file
+
+        tensor_file.read(file, f"delete {run} and train it again")  # raises where it is damaged
         raise RunError(f"{file} is not the file that training wrote ({recorded}, now {now}): {foreign_weights(run)}")
     return now
 

@@ -52,9 +52,9 @@ def _require_room(run: Run, target: Run) -> None:
 
 
 def _known_only(run: Run) -> bool:
-    """Whether a directory holds nothing but what `copy` writes, once what a kill cut short is removed."""
-    remove_temporary(run.path)
-    known = {file.name for file in _plain_files(run)} | {catalog.COPIES, "README.md"}
+    """Whether a directory holds nothing but what `copy` writes, once those of these files that a kill cut short are removed."""
+    known = {file.name for file in (run.record_file, *_plain_files(run))} | {catalog.COPIES, "README.md"}
+    remove_temporary(run.path, known)
     return {path.name for path in run.path.iterdir()} <= known
 
 

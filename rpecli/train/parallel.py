@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from rpecli.train.batches import TrainBatch
 from rpecli.train.state import Trainer
 
 STORE = "RPE_STORE"  # the file by which the processes of `--nproc` find each other
+Others = Sequence[subprocess.Popen[bytes]]  # the processes after the first
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}  # the network interface of processes on one machine
 
 
@@ -112,8 +113,8 @@ def processes(run: Run, device: str, nproc: int) -> Iterator[None]:
         with (
             tempfile.TemporaryDirectory() as folder,
             _environment(nproc, Path(folder)),
-            _others(run, device, nproc),
-            _joined(device),
+            _others(run, device, nproc) as others,
+            _joined(device, others),
         ):
             yield
 
@@ -133,21 +134,14 @@ def _environment(nproc: int, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _others(run: Run, device: str, nproc: int) -> Iterator[None]:
-    """Within, the processes after the first live. Raises RunError where one has ended before its time."""
+def _others(run: Run, device: str, nproc: int) -> Iterator[Others]:
+    """Within, the processes after the first live."""
     command = process.python_command(__name__, str(run), device)
-    others = []
+    others = list[subprocess.Popen[bytes]]()
     try:
         for rank in range(1, nproc):
             others.append(subprocess.Popen(command, env=os.environ | {"RANK": str(rank)}, stdin=subprocess.DEVNULL))
-        yield
-    except RuntimeError as error:
-        time.sleep(1.0)  # the connection is lost before the process has ended
-        ended = [number for number, other in enumerate(others, 1) if other.poll() is not None]
-        if not ended:
-            raise
-        why = "killed, out of memory perhaps" if (others[ended[0] - 1].returncode or 0) < 0 else "see the log"
-        raise RunError(f"process {ended[0] + 1} of {nproc} ended ({why}): start the same command again") from error
+        yield others
     finally:
         for other in others:
             other.kill()
@@ -155,19 +149,32 @@ def _others(run: Run, device: str, nproc: int) -> Iterator[None]:
 
 
 @contextmanager
-def _joined(device: str) -> Iterator[None]:
-    """Within, this process is one of those of the run; entered once all of them are here."""
+def _joined(device: str, others: Others = ()) -> Iterator[None]:
+    """Within, this process is one of those of the run; entered once all are here. Raises RunError where another has ended."""
     where = device_here(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)
     store = os.environ.get(STORE)
     address: dict[str, Any] = {"init_method": f"file://{store}"} if store else {}
     backend = "nccl" if where.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=process.rank(), world_size=process.size(), **address)
     try:
+        dist.init_process_group(backend, rank=process.rank(), world_size=process.size(), **address)
         yield
+    except RuntimeError as error:
+        _tell_of_ended(others, error)  # while this one is still connected: the others end when it leaves
+        raise
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _tell_of_ended(others: Others, error: RuntimeError) -> None:
+    """Raises RunError if one of the other processes has ended, which may be what the error of this one comes from."""
+    time.sleep(1.0 if others else 0.0)  # the connection is lost before the process has ended
+    for number, other in enumerate(others, 2):
+        if other.poll() is not None:
+            why = "killed, out of memory perhaps" if (other.returncode or 0) < 0 else "see the log"
+            raise RunError(f"process {number} of {len(others) + 1} ended ({why}): start the same command again") from error
 
 
 def follow(run: Run, device: str) -> NoReturn:

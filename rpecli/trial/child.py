@@ -85,7 +85,7 @@ def _in_child(trials: Sequence[Trial]) -> list[Result]:
         try:
             while len(results) < len(trials):
                 if not receiver.poll(PATIENCE * SECONDS + 5):
-                    results.append(Result(FAILED, f"{step}: is not done after {SECONDS:.0f} s"))
+                    results.append(Result(FAILED, f"{step}: is not done after {PATIENCE * SECONDS + 5:.0f} s"))
                     break
                 kind, content = receiver.recv()
                 if kind == "step":
@@ -183,13 +183,14 @@ def _watch(done: threading.Event, sender: Any, tried: Tried) -> None:
     """Ends the process of a trial that takes too long."""
     computed, began = time.process_time(), time.monotonic()
     while not done.wait(TICK):
-        if time.process_time() - computed > SECONDS or time.monotonic() - began > PATIENCE * SECONDS:
-            _give_up(sender, tried)
+        if time.process_time() - computed > SECONDS:
+            _give_up(sender, tried, f"{SECONDS:.0f} s of computing: {'lower it' if tried.is_shipped else 'an endless loop?'}")
+        elif time.monotonic() - began > PATIENCE * SECONDS:
+            _give_up(sender, tried, f"{PATIENCE * SECONDS:.0f} s, most of them without computing: does it wait for something?")
 
 
-def _give_up(sender: Any, tried: Tried) -> None:
-    remedy = "lower it" if tried.is_shipped else "an endless loop?"
-    sender.send(("stuck", Result(FAILED, f"{tried.where_now()}: {tried.step}: is not done after {SECONDS:.0f} s: {remedy}")))
+def _give_up(sender: Any, tried: Tried, told: str) -> None:
+    sender.send(("stuck", Result(FAILED, f"{tried.where_now()}: {tried.step}: is not done after {told}")))
     os.kill(os.getpid(), 9)
 
 

@@ -1,6 +1,7 @@
 """Tries an encoding: every hook on its own with its shapes, then a model with it, forward, backward, at twice the length."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -56,14 +57,14 @@ def _check_hooks(tried: Tried, instance: Encoding, last: int) -> None:
     generator = torch.Generator().manual_seed(0)
     x_BxSxM = torch.randn(B, S, M, generator=generator)
     ids_BxS = torch.randint(4, VOCABULARY, (B, S), generator=generator)
-    positions_1xS = torch.arange(last - S, last)[None]
+    positions_1xS = torch.linspace(0, last - 1, S).long()[None]  # near and far
     check = _Checker(tried, instance)
     check("embed", (x_BxSxM, positions_1xS, ids_BxS), "[B, T, M]", (B, S, M))
     _check_relocate(tried, instance, positions_1xS, ids_BxS)
     check = _Checker(tried, instance.on_scores)
     features = check("features", (x_BxSxM,), "[B, H or 1, T, F]", (B, (H, 1), S, None), optional=True)
     q_BxHxTxD, k_BxHxSxD = (torch.randn(B, H, n, M // H, generator=generator) for n in (T, S))
-    qk = QueryKey.last(q_BxHxTxD, k_BxHxSxD, positions_1xS, features)
+    qk = QueryKey.last(q_BxHxTxD, k_BxHxSxD, positions_1xS, None if features is None else features.detach())
     _check_rotate(tried, instance.on_scores, qk)
     distances_N = torch.arange(-2.0, last)
     check("by_distance", (distances_N[-S:],), "[H, *distance.shape]", (H, S))
@@ -88,10 +89,37 @@ class _Checker:
         function = own_hook(self.instance, hook)
         if function is None:
             return None
-        value = self.tried.call(hook, function, *arguments)
+        value = _call(self.tried, hook, function, *arguments)
         if not (optional and value is None):
             check_tensor(self.tried, hook, function, value, text, sizes)
         return value
+
+
+def _call(tried: Tried, hook: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a hook returns. Raises Fault unless it returns the same for the same arguments, and leaves them as they are.
+
+    The logits of `score` are its own, so that it may add to them in place.
+    """
+    given, again = deepcopy(arguments), deepcopy(arguments)
+    value = tried.call(hook, function, *given)
+    if not _same(given[hook == "score" :], arguments[hook == "score" :]):
+        raise tried.fault(hook, "changed its input: make a new tensor, as x * 2 does and x.mul_(2) does not", function)
+    if not _same(value, tried.call(hook, function, *again)):
+        raise tried.fault(
+            hook, "returned other numbers for the same input: draw none at random, and keep nothing between calls", function
+        )
+    return value
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two values, or the tensors in them, are equal; NaN is equal to NaN."""
+    if isinstance(first, Tensor):
+        return isinstance(second, Tensor) and first.shape == second.shape and first.nan_to_num().equal(second.nan_to_num())
+    if isinstance(first, QueryKey):
+        return _same(tuple(vars(first).values()), tuple(vars(second).values()))
+    if isinstance(first, tuple):
+        return isinstance(second, tuple) and len(first) == len(second) and all(map(_same, first, second))
+    return True
 
 
 def own_hook(instance: Encoding, hook: str) -> Callable[..., Any] | None:
@@ -113,14 +141,16 @@ def check_tensor(tried: Tried, hook: str, function: object, value: Any, text: st
     if value.dtype != torch.float32:
         raise tried.fault(hook, f"returned {str(value.dtype).removeprefix('torch.')}, expected float32", function)
     if value.isnan().any():
-        raise tried.fault(hook, "returned NaN", function)
+        raise tried.fault(
+            hook, "returned NaN: keep logarithms, roots and divisions to the numbers that they are defined for", function
+        )
 
 
 def _check_relocate(tried: Tried, instance: Encoding, positions_1xS: Tensor, ids_BxS: Tensor) -> None:
     function = own_hook(instance, "relocate")
     if function is None:
         return
-    value, expected = tried.call("relocate", function, positions_1xS, ids_BxS), f"expected int64 [B or 1, S] = [{B} or 1, {S}]"
+    value, expected = _call(tried, "relocate", function, positions_1xS, ids_BxS), f"expected int64 [B or 1, S] = [{B} or 1, {S}]"
     if not isinstance(value, Tensor):
         raise tried.fault("relocate", f"returned {described(value)}, {expected}", function)
     if value.shape not in ((B, S), (1, S)) or value.dtype != torch.int64:
@@ -135,7 +165,7 @@ def _check_rotate(tried: Tried, instance: Encoding, qk: QueryKey) -> None:
         function = own_hook(instance, hook)
         if function is None:
             continue
-        pair = tried.call(hook, function, qk)
+        pair = _call(tried, hook, function, qk)
         if not (isinstance(pair, tuple) and len(pair) == 2):
             raise tried.fault(hook, f"returned {described(pair)}, expected a pair of tensors, queries and keys", function)
         H = instance.shape.n_head

@@ -111,6 +111,13 @@ def _decoding(subject: Subject) -> None:
         raise Broken(f"token by token, hidden states differ by {error:.2g} from those of the whole sequence at once")
 
 
+def _batch(subject: Subject) -> None:
+    model, ids = subject.model(), subject.ids(3, 9)
+    error = proofs.batch_error(model, ids)
+    if not error < TOLERANCE:
+        raise Broken(f"in a batch of {len(ids)}, hidden states differ by {error:.2g} from those of each sequence alone")
+
+
 def _padding(subject: Subject) -> str | None:
     directions = [True] if subject.cls.causal_only else [True, False]
     for causal in directions:
@@ -185,6 +192,11 @@ CHECKS = {
         "The cache keeps keys, values and features of each token. Compute features from one token at a time, take positions from "
         "the arguments (never an arange), and keep nothing between calls.",
         _decoding,
+    ),
+    "batch": Check(
+        "a sequence does not depend on the others of its batch",
+        "Evaluation puts other sequences beside it than training. Reduce over no first dimension, and do not use its size.",
+        _batch,
     ),
     "padding": Check(
         "padding changes nothing",

@@ -140,9 +140,9 @@ def _is_whole(value: object) -> bool:
 
 
 def marks(subject: Subject) -> None:
-    """Tokens within the vocabulary, answers that can be predicted, and their words."""
+    """Sequences as the engine needs them, answers that can be predicted, and their words."""
     for batch in subject.batches:
-        subject.require("layout", proofs.out_of_range(subject.task, batch) or proofs.unmarked(batch))
+        subject.require("layout", proofs.wrong_layout(subject.task, batch))
         subject.tried.call("word", subject.task.text, batch)
 
 

@@ -74,9 +74,7 @@ def _lengths(subject: Subject) -> str:
     for length in sorted({*has, *subject.lengths_to_draw}):
         subject.tried.when = f" at length {length}"
         batch = subject.batch(length)
-        subject.require(
-            "layout", proofs.out_of_range(subject.task, batch) or proofs.unmarked(batch) or proofs.wrong_answers(batch)
-        )
+        subject.require("layout", proofs.wrong_layout(subject.task, batch))
         width = batch.tokens_BxT.shape[1]
         stated = subject.tried.call("sequence", subject.task.sequence, length)
         if not isinstance(stated, int | np.integer) or stated < width:
