@@ -192,7 +192,7 @@ BROKEN_HOOKS = {
     "import os; os._exit(0)": "by_distance: the file ends the process",
     "import os; os.kill(os.getpid(), 9)": "by_distance: ended the process (signal 9)",
     "import ctypes; ctypes.string_at(0)": "by_distance: ended the process (signal 11)",
-    "while True: pass": "by_distance: is not done after 2 s: an endless loop?",
+    "while True: pass": "by_distance: is not done after 2 s of computing: an endless loop?",
     "return torch.zeros(self.shape.n_head, *distance.shape)[:, :-1]": "by_distance: returned shape [",
 }
 BROKEN_FILES = {  # what is replaced -> by what, and what is said
@@ -240,7 +240,8 @@ CASES += [(TASK.replace(*change), "--task", said) for change, said in BROKEN_TAS
 def test_broken_code_is_told_with_its_line_before_anything_starts(
     text: str, flag: str, said: str, rpe: tiny.Rpe, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rpecli.trial.child.SECONDS", 2.0)
+    monkeypatch.setattr(child, "SECONDS", 2.0)
+    monkeypatch.setattr(child, "PATIENCE", 100)  # of a busy machine
     Path("broken.py").write_text(text)
     Path("r.yaml").write_text(f"{flag[2:]}: ./broken.py\n")
     for command in (("check", "r.yaml"), ("train", flag, "./broken.py", *TINY)):
@@ -275,6 +276,16 @@ def test_a_task_that_fails_at_a_length_of_the_evaluation_alone_is_told_with_it(r
     assert result.code == 1
     assert re.search(r"mine\.py:\d+: AssertionError, at length 64  \(", result.err)
     assert "a run keeps the file that trained it" in result.err
+
+
+def test_a_hook_that_waits_for_ever_is_told_as_that(rpe: tiny.Rpe, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "SECONDS", 0.5)
+    Path("waits.py").write_text(TASK.replace("return rng", "import time; time.sleep(1000); return rng"))
+    result = rpe("train", "--task", "./waits.py", *TINY)
+    assert (result.code, re.sub(r"after \d s, of which it computed \d:", "after N s:", result.err)) == (
+        2,
+        "--task: waits.py:11: draw: is not done after N s: does it wait for something, or is the machine busy?\n",
+    )
 
 
 def test_a_hook_that_waits_for_a_busy_machine_is_not_stopped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,10 +183,12 @@ def _watch(done: threading.Event, sender: Any, tried: Tried) -> None:
     """Ends the process of a trial that takes too long."""
     computed, began = time.process_time(), time.monotonic()
     while not done.wait(TICK):
-        if time.process_time() - computed > SECONDS:
+        computing, waited = time.process_time() - computed, time.monotonic() - began
+        if computing > SECONDS:
             _give_up(sender, tried, f"{SECONDS:.0f} s of computing: {'lower it' if tried.is_shipped else 'an endless loop?'}")
-        elif time.monotonic() - began > PATIENCE * SECONDS:
-            _give_up(sender, tried, f"{PATIENCE * SECONDS:.0f} s, most of them without computing: does it wait for something?")
+        elif waited > PATIENCE * SECONDS:
+            why = "does it wait for something, or is the machine busy?"
+            _give_up(sender, tried, f"{waited:.0f} s, of which it computed {computing:.0f}: {why}")
 
 
 def _give_up(sender: Any, tried: Tried, told: str) -> None:
