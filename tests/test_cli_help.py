@@ -34,7 +34,10 @@ def test_the_help_ends_with_examples_each_on_one_line(
     command: str, columns: int, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    _, _, examples = rpe(command, "--help").out.partition("Examples:\n")
+    page = rpe(command, "--help").out
+    assert "…" not in page
+    _, _, examples = page.partition("Examples:\n")
+    assert all(len(line) <= 80 for line in examples.splitlines())
     lines = [line.strip() for line in examples.splitlines() if line.strip() and not line.strip().startswith("#")]
     assert 3 <= len(lines) <= 4
     for line in lines:

@@ -57,6 +57,19 @@ def test_another_text_than_the_one_trained_on_has_to_be_named(tmp_path: Path, mo
         assert evaluation_task(Config(task=own, encoding="rope", eval=settings)).symbols == 256
 
 
+def test_a_file_that_is_not_the_trained_task_is_refused_and_not_copied(rpe: tiny.Rpe, here: Path) -> None:
+    run = tiny.trained_run(here / "runs", task="copy")
+    assert rpe("new", "task", "mine").code == 0
+    before = sorted(run.path.rglob("*"))
+    for named in ("./mine.py", "./mine.py:symbols=9"):
+        result = rpe("eval", "--eval-task", named, "--lengths", "1x", "--jobs", 0)
+        told = f"eval_task mine.py: the run is trained on copy: write --eval-task copy:option=value  ({run.name} left out)"
+        assert (result.code, result.err.strip()) == (2, told)
+    with pytest.raises(ChoiceError, match="the run is trained on copy"):
+        measure.evaluate(run, EvalRequest(EvalSettings(eval_task=str(here / "mine.py"))), "cpu")
+    assert sorted(run.path.rglob("*")) == before
+
+
 def test_a_task_with_other_symbols_is_refused() -> None:
     with pytest.raises(ChoiceError, match="it has 4 symbols, the trained task has 16"):
         evaluation_task(Config(task="copy", encoding="rope", eval=EvalSettings(eval_task="copy:symbols=4")))

@@ -139,12 +139,12 @@ def in_order(published: list[float], ours: list[float], seeds: int = 3) -> order
 
 def test_orders_are_compared_by_rank() -> None:
     same = in_order([0.9, 0.7, 0.5, 0.3], [0.4, 0.3, 0.2, 0.1])
-    assert (same.arms, same.correlation, same.interval, same.is_like_published) == (["a", "b", "c", "d"], 1.0, None, None)
+    assert (same.arms, same.correlation, same.interval, same.is_like_published) == ([["a"], ["b"], ["c"], ["d"]], 1.0, None, None)
     six = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     assert (six.correlation, six.is_like_published) == (pytest.approx(1), True)
     assert six.interval == pytest.approx((0.382651, 1), abs=1e-6)  # from where that of one swap begins
     opposite = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-    assert (opposite.arms, opposite.arms_here) == (list("abcdef"), list("fedcba"))
+    assert (opposite.arms, opposite.arms_here) == ([[arm] for arm in "abcdef"], [[arm] for arm in "fedcba"])
     assert opposite.interval == pytest.approx((-1, -0.382651), abs=1e-6)
     assert in_order([0.9, 0.7, 0.5, 0.3], [0.1, 0.2, 0.3, 0.4]).correlation == -1
     one_swap = in_order([0.6, 0.5, 0.4, 0.3, 0.2, 0.1], [0.5, 0.6, 0.4, 0.3, 0.2, 0.1])
@@ -179,7 +179,7 @@ def test_a_published_order_is_of_the_encodings_that_have_seeds() -> None:
     few = outcome.outcome(one_bin, cell(arm="b", seeds=[[0.2]]), results([0.5]))
     enough = outcome.outcome(one_bin, cell(arm="a", seeds=[[0.1]]), results(*[[0.5]] * 3))
     (found,) = order.orders([few, enough])
-    assert (found.arms, found.n_published) == (["a"], 2)
+    assert (found.arms, found.n_published) == ([["a"]], 2)
     assert order.orders([few]) == []
     table = tables.order_table([found]).markdown()
     assert "1 of 2" in table
@@ -190,7 +190,8 @@ def test_the_own_order_begins_with_the_least_where_the_least_is_best() -> None:
     made = [outcome.outcome(one_bin, cell(arm=arm, seeds=[[value]]), results(*[[own]] * 3)) for arm, value, own in
             [("a", 1.0, 7.0), ("b", 2.0, 5.0), ("c", 3.0, 7.0)]]  # fmt: skip
     (found,) = order.orders(made, best_is_least=True)
-    assert (found.arms, found.arms_here) == (["a", "b", "c"], ["b", "a", "c"])  # equal ones stay in the published order
+    assert (found.arms, found.arms_here) == ([["a"], ["b"], ["c"]], [["b"], ["a", "c"]])
+    assert "| a, b, c         | b, a = c |" in tables.order_table([found]).markdown()
 
 
 def test_tokens_count_where_the_paper_counts_them(tmp_path: Path) -> None:
@@ -248,6 +249,19 @@ def test_the_command_runs_what_is_missing_and_prints_both(tmp_path: Path, rpe: t
     assert record["bins"][1]["ours"] == pytest.approx(sum(by_hand) / 6)
 
 
+def test_a_damaged_evaluation_leaves_out_its_run_alone(tmp_path: Path, rpe: tiny.Rpe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("reproduce", written(tmp_path), "--cells", "copy/nope")
+    assert rpe(*words, "--jobs", 0, "--device", "cpu").code == 0
+    run = tiny.Run(next((tmp_path / "runs/papers").glob("*-s1-*")))
+    run.evaluations_file.write_bytes(run.evaluations_file.read_bytes().replace(b'"length": 1', b'"length": 2', 1))
+    for more in (("--show",), ("--jobs", 0, "--device", "cpu")):
+        result = rpe(*words, *more)
+        assert f"{run.name}/eval.jsonl:1: damaged" in result.err
+        assert "not enough seeds (2 of at least 3" in result.out
+    assert result.code == 1
+
+
 SETS: dict[str, Any] = {
     "bins": [[4, 4], {"lengths": [4, 5], "label": "sparse", "task": "flip-flop:format=lm:ignore=0.9"}],
     "measure": "token_accuracy",
@@ -291,7 +305,7 @@ def test_perplexity_is_best_where_it_is_least(tmp_path: Path, rpe: tiny.Rpe, mon
     assert [record["cell"] for record in records["cells"]] == ["copy/nope/1/2/16", "copy/ape/1/2/16"]
     assert {(part["allowed"], part["agrees"]) for record in records["cells"] for part in record["bins"]} == {(None, None)}
     (ordered,) = records["orders"]
-    assert (ordered["task"], ordered["arms"], ordered["as_published"]) == ("copy", ["ape", "nope"], None)
+    assert (ordered["task"], ordered["arms"], ordered["as_published"]) == ("copy", [["ape"], ["nope"]], None)
 
 
 def test_files_of_the_users_in_a_paper_are_relative_to_it_and_may_run(here: Path, rpe: tiny.Rpe) -> None:

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from textwrap import wrap
 
 from rpecli.cli._execute import Workplace
-from rpecli.cli._output import print_json, print_tables, say
+from rpecli.cli._output import print_json, print_tables, say, text_width
 from rpecli.config.recipe import Config, label
 from rpecli.launch import plan
 from rpecli.launch.plan import PlannedRun
@@ -21,7 +22,7 @@ def show(runs: Sequence[PlannedRun], folder: Path, place: Workplace, as_json: bo
         print_json(plan.records(estimated, folder))
         return
     print_tables(table(estimated))
-    say("\n".join(["", *summary(estimated, place)]))
+    say("\n".join(["", *(line for sentence in summary(estimated, place) for line in wrap(sentence, text_width()))]))
 
 
 def _measure(device: str, config: Config) -> plan.Step:

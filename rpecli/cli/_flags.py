@@ -166,7 +166,7 @@ On = Annotated[
     str | None,
     typer.Option(
         metavar="PLACE",
-        help="Run elsewhere: slurm, slurm:time=2:00:00,partition=gpu,cap=8, or the address of a Dask scheduler, tcp://HOST:8786.",
+        help="Run elsewhere: slurm, slurm:time=60,partition=gpu, or the address of a Dask scheduler, tcp://HOST:8786.",
     ),
 ]
 Nproc = Annotated[

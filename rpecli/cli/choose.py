@@ -24,7 +24,7 @@ MOST_SEEDS = 10
 LATE = 1.1  # times --minutes, from which on it is said
 EXAMPLES = """
 Examples:
-  # which encoding for my data? Ten minutes; rows longer than those of training decide
+  # which encoding for my data? Ten minutes; longer rows decide
   rpe choose --data pairs.jsonl --lengths 1x:4x --minutes 10
 
   # columns with other names, and a training length of your own

@@ -28,7 +28,7 @@ Examples:
   # some runs, at lengths that double from 512 to 4096
   rpe eval 'copy-rope-*' --lengths 512:4096
 
-  # tasks of two sizes, such as the digits of two operands: every pair of 2, 4, 8 and 16
+  # two sizes, such as digits of two operands: every pair of 2, 4, 8 and 16
   rpe eval 'addition-*' --grid 2:16
 
   # models trained with RoPE, evaluated with YaRN scaling

@@ -137,6 +137,8 @@ def _archive_of(path: Path) -> Path | None:
     if path.is_dir() and not Run(path).record_file.is_file():
         for other in sorted(path.glob(f"*{archive.SUFFIX}")):
             stop(f"{path} has no {archive.FILE}, and it has {other.name}: rpe report {shlex.quote(str(other))}", USAGE)
+        if (path / "report.json").is_file():
+            stop(f"{path} is a report without the records of its runs: rpe report --records writes both", USAGE)
     return None
 
 

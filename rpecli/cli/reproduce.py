@@ -17,6 +17,7 @@ from rpecli.device import n_cores
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.receipt import is_done
 from rpecli.run.directory import Run, directories, readable_runs
+from rpecli.run.files import RunError
 from rpecli.run.problems import Message
 from rpecli.table import duration, few, plural
 
@@ -31,7 +32,7 @@ Examples:
   # the papers that ship
   rpe reproduce
 
-  # the cells of one of them, with what they cost on this machine; without a name, those of all (minutes)
+  # the cells of one of them, with what they cost on this machine (minutes)
   rpe reproduce crasp --list
 
   # published and ours, side by side
@@ -134,7 +135,14 @@ def _results(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path) -> t
 
     ids = {config.id for cell in cells for config in paper.configs(cell, seeds)}
     runs, problems = readable_runs(path for path in directories(folder) if path.name in ids)
-    return {run.name: result for run in runs if (result := outcome.seed_result(paper, run))}, problems
+    results = {}
+    for run in runs:
+        try:
+            if result := outcome.seed_result(paper, run):
+                results[run.name] = result
+        except RunError as error:
+            problems.append((run.path, str(error)))
+    return results, problems
 
 
 def _check(paper: "Paper", file: str, cells: list["Cell"]) -> None:

@@ -32,7 +32,7 @@ Examples:
   # your own encoding beside those of the recipe
   rpe run quick --add-encoding ./mine.py
 
-  # what your own recipe would run, what of it is done, and how long the rest takes
+  # what your own recipe would run, what is done, how long the rest takes
   rpe run ./mine.yaml --dry-run
 """
 

@@ -4,9 +4,9 @@ import os
 import shlex
 from pathlib import Path
 
-from rpecli import data
+from rpecli import catalog, data
 from rpecli import task as tasks
-from rpecli.choice import ESCAPES, ChoiceError, parse_choice
+from rpecli.choice import ESCAPES, ChoiceError, is_path, parse_choice
 from rpecli.config.recipe import Config
 from rpecli.evaluate.data_set import open_set
 from rpecli.task import Batch, Task
@@ -17,10 +17,9 @@ def evaluation_task(config: Config) -> Task:
 
     Raises ChoiceError for one that is another task, that has other symbols, or that leaves out the data of the run.
     """
+    require_trained_task(config.task, config.evaluated_task)
     trained, task = tasks.build(config.task), tasks.build(config.evaluated_task)
-    (name, options), (own, own_options) = (parse_choice(choice) for choice in (config.evaluated_task, config.task))
-    if name != own:
-        raise ChoiceError(f"eval_task {name}: the run is trained on {own}: write --eval-task {own}:option=value")
+    (name, options), (_, own_options) = (parse_choice(choice) for choice in (config.evaluated_task, config.task))
     if "path" in own_options.keys() - options.keys():
         path = os.path.relpath(own_options["path"]).translate(ESCAPES)
         words = shlex.quote(":".join([name, f"path={path}", *(f"{key}={value}" for key, value in options.items())]))
@@ -30,6 +29,17 @@ def evaluation_task(config: Config) -> Task:
         symbols = f"it has {task.symbols} symbols, the trained task has {trained.symbols}"
         raise ChoiceError(f"eval_task {config.evaluated_task}: {symbols}: choose options that leave them alike")
     return task
+
+
+def require_trained_task(trained: str, evaluated: str) -> None:
+    """Raises ChoiceError unless both choices are of one task: of one name, or of files with the same text."""
+    name, own = parse_choice(evaluated)[0], parse_choice(trained)[0]
+    files = [catalog.find("tasks", one) for one in (name, own)]
+    if files[0] == files[1] or (is_path(name) and is_path(own) and files[0].read_bytes() == files[1].read_bytes()):
+        return
+    shown, shown_own = (catalog.shown(path) if is_path(one) else one for one, path in zip((name, own), files, strict=True))
+    other = f"as {shown} was then" if shown == shown_own else f"on {shown_own}"
+    raise ChoiceError(f"eval_task {shown}: the run is trained {other}: write --eval-task {shown_own}:option=value")
 
 
 def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list[int]:

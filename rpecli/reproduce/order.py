@@ -26,8 +26,8 @@ class Order:
     """One task: which arms were compared, in the order that was published and in ours, and how alike the two are."""
 
     task: str
-    arms: list[str]
-    arms_here: list[str]  # the same arms, the best here first; equal ones in the published order
+    arms: list[list[str]]  # the best first, equal ones together
+    arms_here: list[list[str]]  # the same arms by our values
     n_published: int
     correlation: float | None  # None below MIN_CORRELATED, or where one side does not order them
     interval: tuple[float, float] | None  # None below MIN_ARMS
@@ -45,21 +45,26 @@ def orders(outcomes: Iterable[Outcome], best_is_least: bool = False) -> list[Ord
     for each in outcomes:
         by_task.setdefault(each.cell.task, []).append(each)
     enough = {task: [one for one in members if one.n_kept >= MIN_SEEDS] for task, members in by_task.items()}
-    for members in enough.values():
-        members.sort(key=lambda one: one.bins[-1].published, reverse=not best_is_least)
     return [_order(task, members, len(by_task[task]), best_is_least) for task, members in enough.items() if members]
 
 
 def _order(task: str, compared: list[Outcome], n_published: int, best_is_least: bool) -> Order:
     published = [one.bins[-1].published for one in compared]
-    ours = [one.bins[-1].ours or 0.0 for one in compared]
-    by_ours = sorted(compared, key=lambda one: one.bins[-1].ours or 0.0, reverse=not best_is_least)
+    ours = [one.bins[-1].ours or 0.0 for one in compared]  # of those with enough seeds there is a mean
+    arms, arms_here = (_ranked([one.cell.arm for one in compared], values, best_is_least) for values in (published, ours))
     correlation = _spearman(published, ours) if len(compared) >= MIN_CORRELATED else None
     is_tested = correlation is not None and len(compared) >= MIN_ARMS
     interval = _interval(correlation, len(compared)) if correlation is not None and is_tested else None
     p = _permutation_p(published, ours) if is_tested else None
-    arms, arms_here = ([one.cell.arm for one in each] for each in (compared, by_ours))
     return Order(task, arms, arms_here, n_published, correlation, interval, p)
+
+
+def _ranked(arms: list[str], values: list[float], best_is_least: bool) -> list[list[str]]:
+    """The arms by their values, the best first, those with equal values together."""
+    return [
+        [arm for arm, value in zip(arms, values, strict=True) if value == rank]
+        for rank in sorted(set(values), reverse=not best_is_least)
+    ]
 
 
 def _spearman(a: list[float], b: list[float]) -> float | None:

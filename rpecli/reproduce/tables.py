@@ -71,9 +71,9 @@ def order_table(orders: Sequence[Order]) -> Table:
     rows = [
         {
             "task": order.task,
-            "encodings": f"{len(order.arms)} of {order.n_published}",
-            "published order": ", ".join(order.arms),
-            "ours": ", ".join(order.arms_here),
+            "encodings": f"{sum(map(len, order.arms))} of {order.n_published}",
+            "published order": _in_order(order.arms),
+            "ours": _in_order(order.arms_here),
             "rank correlation": MISSING if order.correlation is None else f"{order.correlation:.2f}",
             "95 % interval": MISSING if order.interval is None else "{:.2f} to {:.2f}".format(*order.interval),
             "p": format_p(order.p),
@@ -81,11 +81,16 @@ def order_table(orders: Sequence[Order]) -> Table:
         for order in orders
     ]
     caption = (
-        f"The best first. Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of them for an interval and p. "
-        "p: permutation test, two-sided."
+        f"The best first; = where values are equal. Spearman's; encodings with at least {MIN_SEEDS} seeds, and {MIN_ARMS} of "
+        "them for an interval and p. p: permutation test, two-sided."
     )
     columns = ("task", "encodings", "published order", "ours", "rank correlation", "95 % interval", "p")
     return Table.of(rows, "Order of the encodings", columns, caption=caption)
+
+
+def _in_order(ranks: list[list[str]]) -> str:
+    """`nope, t5 = alibi, rope`"""
+    return ", ".join(" = ".join(equal) for equal in ranks)
 
 
 def record(outcome: Outcome) -> dict[str, object]:
