@@ -259,7 +259,7 @@ def test_a_damaged_evaluation_leaves_out_its_run_alone(tmp_path: Path, rpe: tiny
         result = rpe(*words, *more)
         assert f"{run.name}/eval.jsonl:1: damaged" in result.err
         assert "not enough seeds (2 of at least 3" in result.out
-    assert result.code == 1
+        assert result.code == 1
 
 
 SETS: dict[str, Any] = {

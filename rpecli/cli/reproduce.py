@@ -12,7 +12,7 @@ from rpecli.cli import _flags as flags
 from rpecli.cli._execute import Workplace, left_to_do
 from rpecli.cli._exit import FAILURE, USAGE, stop, warn
 from rpecli.cli._output import print_json, print_tables, say
-from rpecli.cli._select import create_runs, fail_if_unreadable, warn_of
+from rpecli.cli._select import create_runs, warn_of
 from rpecli.device import n_cores
 from rpecli.evaluate.request import EvalRequest
 from rpecli.launch.receipt import is_done
@@ -113,8 +113,10 @@ def reproduce(
         chosen = _within(loaded, chosen, limit, seeds, jobs, _done(loaded, chosen, seeds, runs))
     configs = {config.id: config for cell in chosen for config in loaded.configs(cell, seeds)}
     failed = False if show else _run(loaded, configs, paper, runs, place)
-    _print_outcomes(loaded, chosen, seeds, runs, as_json)
-    if failed:
+    results, problems = _results(loaded, chosen, seeds, runs)
+    warn_of(problems, runs)
+    _print_outcomes(loaded, chosen, seeds, results, as_json)
+    if failed or problems:
         raise SystemExit(FAILURE)
 
 
@@ -261,16 +263,12 @@ def _run_set(
         return False
     place.open()
     created, unusable = create_runs(list(configs.values()), Path(name).stem, folder, done)
-    failed = place.do(left_to_do(work, created, done))
-    fail_if_unreadable(unusable)
-    return failed
+    return place.do(left_to_do(work, created, done)) or bool(unusable)
 
 
-def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, folder: Path, as_json: bool) -> None:
+def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, results: Mapping[str, "SeedResult"], as_json: bool) -> None:
     from rpecli.reproduce import order, outcome, tables
 
-    results, problems = _results(paper, cells, seeds, folder)
-    warn_of(problems, folder)
     of_cell = {cell.name: [config.id for config in paper.configs(cell, seeds) if config.id in results] for cell in cells}
     outcomes = [outcome.outcome(paper, cell, [results[id] for id in of_cell[cell.name]]) for cell in cells]
     orders = order.orders(outcomes, paper.best_is_least) if paper.compare == "order" else []
