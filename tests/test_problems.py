@@ -107,13 +107,14 @@ def test_a_lost_validation_weights_and_a_checkpoint_are_problems_too(tmp_path: P
     assert problems_of(Run(cut)) == problems_of(Run(stopped)) == []
     (no_metrics / "metrics.jsonl").write_text("")
     (cut / "weights.safetensors").write_bytes(b"weigh")
+    recorded, now = Run(cut).record["weights"], catalog.fingerprint(cut / "weights.safetensors")
     for path in (gone, stopped):
         (path / "weights.safetensors").unlink()
     (stopped / "checkpoint.safetensors").write_bytes(b"")
     lines = rpe("ls", "runs", "--problems", "--runs", runs).stdout.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [
         f"{no_metrics}/metrics.jsonl",
-        f"{cut}/weights.safetensors has no checksum, so it is damaged or not written by this version of rpe",
+        f"{cut}/weights.safetensors is not the file that training wrote ({recorded}, now {now})",
         f"{gone}/weights.safetensors is missing",
         f"{stopped}/checkpoint.safetensors has no checksum, so it is damaged or not written by this version of rpe",
     ]

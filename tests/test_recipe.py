@@ -255,5 +255,5 @@ def test_keys_of_a_file_that_no_run_reads_are_told_and_kept(rpe: tiny.Rpe, here:
             "r.yaml:3: logit_scale_in: of use with logit_scale only: no run reads it",
         ],
     )
-    Path("r.yaml").write_text("encoding: rope\npositions: [start, randomized]\neval_positions: randomized\nmax_position: 99\n")
+    Path("r.yaml").write_text("encoding: rope\npositions: [start, randomized]\neval_positions: randomized\nmax_position: 4096\n")
     assert rpe("check", "r.yaml").err == ""

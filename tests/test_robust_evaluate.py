@@ -127,7 +127,7 @@ def test_weights_of_another_run_are_refused(other: dict[str, Any], fresh: Run, t
     foreign = tiny.trained_run(tmp_path / "other", steps=1, **other)
     fresh.weights_file.write_bytes(foreign.weights_file.read_bytes())
     with pytest.raises(
-        RunError, match=r"is not the file that training wrote \(.*\): it is of another run, or of another version"
+        RunError, match=r"is not the file that training wrote \(.*\): it is damaged, of another run, or of another version"
     ):
         load(fresh, "cpu")
 

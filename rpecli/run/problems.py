@@ -66,10 +66,8 @@ def checked_weights(run: Run) -> str:
         raise RunError(f"{file} is missing: train the run again: {run.train_command}")
     now = catalog.fingerprint(file)
     if recorded not in (None, now):
-        from rpecli import tensor_file
-
-        tensor_file.read(file, f"delete {run} and train it again")  # raises where it is damaged
-        raise RunError(f"{file} is not the file that training wrote ({recorded}, now {now}): {foreign_weights(run)}")
+        why = f"it is damaged, of another run, or of another version of rpe: delete {run} and train it again"
+        raise RunError(f"{file} is not the file that training wrote ({recorded}, now {now}): {why}")
     return now
 
 
