@@ -321,3 +321,16 @@ def test_of_runs_of_one_task_any_may_be_the_one_that_is_warned_of(tmp_path: Path
         tiny.trained_run(tmp_path, steps=2, length=length)
     result = rpe("eval", "--lengths", "136", "--samples", 1, "--runs", tmp_path, "--jobs", 0, "--device", "cpu")
     assert result.err.count("copy: 136 is 34x the training length 4") == 1
+
+
+def test_runs_of_other_recipes_are_told_before_they_are_measured_too(tmp_path: Path, rpe: tiny.Rpe) -> None:
+    """Whoever trains a run beside those of `rpe run quick` does not mean to measure these for half an hour."""
+    runs = [tiny.trained_run(tmp_path / "runs", steps=1, seed=seed) for seed in range(3)]
+    words = ("eval", "--runs", tmp_path / "runs", "--lengths", "1x", "--samples", 4, "--jobs", 0, "--device", "cpu")
+    for run, study in zip(runs, ("quick", "default", "quick"), strict=True):
+        run.update(study=study)
+    told = "3 runs to measure, 2 of quick, 1 of default: for less, name some, or choose with --task, --encoding and --seed\n"
+    assert told in rpe(*words).err
+    assert "runs to measure" not in rpe(*words).err  # nothing is left
+    for some in (("--seed", "0:2"), (runs[0].name, runs[1].name)):
+        assert "runs to measure" not in rpe(*words, "--overwrite", *some).err

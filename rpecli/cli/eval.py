@@ -1,6 +1,7 @@
 """`rpe eval`: evaluates trained runs at several lengths."""
 
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from rpecli.evaluate.request import EvalRequest
 from rpecli.run.directory import Run
 from rpecli.run.files import RunError
 from rpecli.run.records import EvalLine
-from rpecli.table import plural
+from rpecli.table import few, plural
 
+NAMED = 3  # recipes that a message names
 EXAMPLES = """
 Examples:
   # all runs at multiples of their training length
@@ -72,6 +74,8 @@ def evaluate(
     if on is None:  # the time is that of this machine
         warn_of_time(requests, device)
     todo, read_only = _unanswered(requests)
+    if not names and not filters:
+        _tell_of_studies(todo)
     failed = place.do([place.job(run, requests[run], train=False) for run in todo])
     if as_json:
         print_json(list(map(run_data, requests)))
@@ -88,6 +92,14 @@ def evaluate(
         where = f"{plural(len(read_only), 'run')} (such as {read_only[0]}) cannot be written, so nothing new was measured"
         stop(f"{where}: copy the runs to a folder of yours and name it with --runs", FAILURE)
     fail_if_unreadable([*unreadable, *damaged])
+
+
+def _tell_of_studies(runs: list[Run]) -> None:
+    """Says whose runs these are where they were made for more than one recipe: those of another one may take much longer."""
+    studies = Counter(run.record["study"] for run in runs)
+    if len(studies) > 1:
+        of = few([f"{number} of {study}" for study, number in studies.most_common()], NAMED)
+        warn(f"{len(runs)} runs to measure, {of}: for less, name some, or choose with --task, --encoding and --seed")
 
 
 def _unanswered(requests: dict[Run, EvalRequest]) -> tuple[list[Run], list[Run]]:
