@@ -225,7 +225,10 @@ BROKEN_TASKS = {
     ("return prompt", "prompt"): "layout: returned None",
     ("rng.integers(self.symbols", "rng.integers(99"): "layout: gave tokens from",
     ("return prompt_answer(x_BxN, x_BxN)", "return prompt_answer(x_BxN * 0 - 4, x_BxN)"): "padding (PAD, token 0) behind all",
-    ("return prompt_answer(x_BxN, x_BxN)", "return prompt_answer(x_BxN, x_BxN * 0 - 4)"): "layout: ",
+    (
+        "return prompt_answer(x_BxN, x_BxN)",
+        "return prompt_answer(x_BxN, x_BxN * 0 - 4)",
+    ): ", expected padding (PAD, token 0) behind",
     (
         "return rng.integers",
         "import numpy; return numpy.random.default_rng().integers",

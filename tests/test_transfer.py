@@ -160,11 +160,13 @@ def test_a_copy_that_was_cut_short_is_finished_by_the_same_command(here: Path, r
     assert Run(target.path).is_trained
     assert not list(target.path.glob("*.tmp"))
     (here / "elsewhere" / run.name).mkdir(parents=True)
-    diary = here / "elsewhere" / run.name / f"diary.txt.{1 << 30}.tmp"
-    diary.write_text("mine")
-    result = rpe("import", run, "--runs", "elsewhere")
-    assert (result.code, "is not a run of rpe" in result.err) == (1, True)
-    assert diary.read_text() == "mine"
+    for name in (f"diary.txt.{1 << 30}.tmp", "diary.txt"):
+        diary = here / "elsewhere" / run.name / name
+        diary.write_text("mine")
+        result = rpe("import", run, "--runs", "elsewhere")
+        assert (result.code, "is not a run of rpe" in result.err) == (1, True)
+        assert diary.read_text() == "mine"
+        diary.unlink()
 
 
 def test_untrained_runs_and_folders_without_runs_are_refused(here: Path, rpe: tiny.Rpe) -> None:

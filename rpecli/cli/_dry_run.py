@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from textwrap import wrap
 
 from rpecli.cli._execute import Workplace
 from rpecli.cli._output import print_json, print_tables, say, text_width
@@ -22,7 +21,9 @@ def show(runs: Sequence[PlannedRun], folder: Path, place: Workplace, as_json: bo
         print_json(plan.records(estimated, folder))
         return
     print_tables(table(estimated))
-    say("\n".join(["", *(line for sentence in summary(estimated, place) for line in wrap(sentence, text_width()))]))
+    from rpecli.report.write import text
+
+    say("\n".join(["", *(line for sentence in summary(estimated, place) for line in text.wrap(sentence, text_width()))]))
 
 
 def _measure(device: str, config: Config) -> plan.Step:

@@ -63,13 +63,12 @@ def eval_requests(
     for run in runs:
         try:
             config = run.config
-            settings = config.eval.model_copy(update=overrides)
-            if settings.eval_task:
-                _check_task(config.task, settings.eval_task)
-            settings = code.evaluation_with_copies(settings, run.path)
+            settings = code.evaluation_with_copies(config.eval.model_copy(update=overrides), config.task, run.path)
             swapped = _swap(config, encoding, scaling)
             _check(config.model_copy(update={"eval": settings, "encoding": swapped or config.encoding}))
             check_set(config.task)
+            if settings.eval_task:
+                _check_task(config.task, settings.eval_task)
             if settings.grid:
                 _check_grid(settings.eval_task or config.task)
             override = code.keep("encodings", swapped, run.path) if swapped else None

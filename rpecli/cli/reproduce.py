@@ -269,8 +269,10 @@ def _run_set(
 def _print_outcomes(paper: "Paper", cells: list["Cell"], seeds: int, results: Mapping[str, "SeedResult"], as_json: bool) -> None:
     from rpecli.reproduce import order, outcome, tables
 
-    of_cell = {cell.name: [config.id for config in paper.configs(cell, seeds) if config.id in results] for cell in cells}
-    outcomes = [outcome.outcome(paper, cell, [results[id] for id in of_cell[cell.name]]) for cell in cells]
+    outcomes = [
+        outcome.outcome(paper, cell, [results[config.id] for config in paper.configs(cell, seeds) if config.id in results])
+        for cell in cells
+    ]
     orders = order.orders(outcomes, paper.best_is_least) if paper.compare == "order" else []
     if as_json:
         records = [tables.record(each) for each in outcomes]

@@ -9,7 +9,7 @@ from rpecli.choice import relative_to
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.evaluate import grid
 from rpecli.evaluate.data_set import open_set
-from rpecli.evaluate.eval_set import eval_lengths, eval_set, require_trained_task
+from rpecli.evaluate.eval_set import eval_lengths, eval_set
 from rpecli.evaluate.grid import Sizes
 from rpecli.evaluate.request import EvalRequest
 from rpecli.run.code import evaluation_with_copies
@@ -24,11 +24,9 @@ Place = tuple[int, Sizes | None]  # a length; or the greater size of a cell of a
 def config_of(run: Run, request: EvalRequest) -> Config:
     """The config of a run with the settings of a request; a data set has its own seed and number of sequences."""
     settings = request.settings or run.config.eval
-    if settings.eval_task:
-        require_trained_task(run.config.task, settings.eval_task)  # before its file is copied
     if request.folder is not None:
         settings = open_set(request.folder).settings(settings)
-    return run.config.model_copy(update={"eval": evaluation_with_copies(settings, run.path)})
+    return run.config.model_copy(update={"eval": evaluation_with_copies(settings, run.config.task, run.path)})
 
 
 def task_override(run: Run, config: Config) -> str | None:

@@ -4,11 +4,12 @@ import os
 import shlex
 from pathlib import Path
 
-from rpecli import catalog, data
+from rpecli import data
 from rpecli import task as tasks
-from rpecli.choice import ESCAPES, ChoiceError, is_path, parse_choice
+from rpecli.choice import ESCAPES, ChoiceError, parse_choice
 from rpecli.config.recipe import Config
 from rpecli.evaluate.data_set import open_set
+from rpecli.run.code import require_trained_task
 from rpecli.task import Batch, Task
 
 
@@ -29,17 +30,6 @@ def evaluation_task(config: Config) -> Task:
         symbols = f"it has {task.symbols} symbols, the trained task has {trained.symbols}"
         raise ChoiceError(f"eval_task {config.evaluated_task}: {symbols}: choose options that leave them alike")
     return task
-
-
-def require_trained_task(trained: str, evaluated: str) -> None:
-    """Raises ChoiceError unless both choices are of one task: of one name, or of files with the same text."""
-    name, own = parse_choice(evaluated)[0], parse_choice(trained)[0]
-    files = [catalog.find("tasks", one) for one in (name, own)]
-    if files[0] == files[1] or (is_path(name) and is_path(own) and files[0].read_bytes() == files[1].read_bytes()):
-        return
-    shown, shown_own = (catalog.shown(path) if is_path(one) else one for one, path in zip((name, own), files, strict=True))
-    other = f"as {shown} was then" if shown == shown_own else f"on {shown_own}"
-    raise ChoiceError(f"eval_task {shown}: the run is trained {other}: write --eval-task {shown_own}:option=value")
 
 
 def eval_lengths(config: Config, task: Task, folder: Path | None = None) -> list[int]:

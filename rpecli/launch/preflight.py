@@ -35,10 +35,11 @@ def notes(recipe: Recipe, source: RecipeSource) -> list[str]:
 
 def _unread(recipe: Recipe, source: RecipeSource) -> list[str]:
     """`mine.yaml:7: max_position: of use with positions offset, randomized or coupled only: no run reads it`."""
-    fields = Recipe.model_fields
-    unread = {key: use for key, use in recipe.unread_keys.items() if key in source.locations}
-    given = {key: use for key, use in unread.items() if getattr(recipe, key) != fields[key].default}
-    return [str(Problem(source.locations[key], key, f"of use with {use} only: no run reads it")) for key, use in given.items()]
+    return [
+        str(Problem(source.locations[key], key, f"of use with {use} only: no run reads it"))
+        for key, use in recipe.unread_keys.items()
+        if key in source.locations and getattr(recipe, key) != Recipe.model_fields[key].default
+    ]
 
 
 def _split(built: task.Task, length: int) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rpecli import catalog
-from rpecli.choice import ChoiceError, canonical, map_paths, parse_choice, paths_in, relative_to, split_layers
+from rpecli.choice import ChoiceError, canonical, is_path, map_paths, parse_choice, paths_in, relative_to, split_layers
 from rpecli.config.recipe import Config, EvalSettings
 from rpecli.run.files import RunError, write_bytes
 from rpecli.run.provenance import sources
@@ -37,14 +37,29 @@ LIBRARIES = ("bits", "brackets", "digits", "language", "ragged", "rows")  # modu
 def with_copies(config: Config, run: Path) -> Config:
     """The config with the user's own files copied into a run directory and named there."""
     choices: dict[str, Any] = {key: canonical(keep(kind, choice, run), run) for kind, key, choice in _choices(config)}
-    return config.model_copy(update=choices | {"eval": evaluation_with_copies(config.eval, run)})
+    return config.model_copy(update=choices | {"eval": evaluation_with_copies(config.eval, config.task, run)})
 
 
-def evaluation_with_copies(settings: EvalSettings, run: Path) -> EvalSettings:
-    """Settings whose `eval_task`, where it is the user's own file, is the copy in a run directory."""
+def evaluation_with_copies(settings: EvalSettings, trained: str, run: Path) -> EvalSettings:
+    """Settings whose `eval_task`, where it is the user's own file, is the copy in a run directory.
+
+    Raises ChoiceError, and copies nothing, where that is another task than the trained one.
+    """
     if not settings.eval_task or not paths_in(settings.eval_task):
         return settings
+    require_trained_task(trained, settings.eval_task)
     return settings.model_copy(update={"eval_task": canonical(keep("tasks", settings.eval_task, run), run)})
+
+
+def require_trained_task(trained: str, evaluated: str) -> None:
+    """Raises ChoiceError unless both choices are of one task: of one name, or of files with the same text."""
+    name, own = parse_choice(evaluated)[0], parse_choice(trained)[0]
+    files = [catalog.find("tasks", one) for one in (name, own)]
+    if files[0] == files[1] or (is_path(name) and is_path(own) and files[0].read_bytes() == files[1].read_bytes()):
+        return
+    shown, shown_own = (catalog.shown(path) if is_path(one) else one for one, path in zip((name, own), files, strict=True))
+    other = f"as {shown} was then" if shown == shown_own else f"on {shown_own}"
+    raise ChoiceError(f"eval_task {shown}: the run is trained {other}: write --eval-task {shown_own}:option=value")
 
 
 def keep(kind: str, choice: str, run: Path) -> str:
